@@ -1,1 +1,7 @@
-//! bantam
+//! Neural-network weights, losslessly compressed on disk, in host memory and in GPU memory, and
+//! computed from as they are.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod codec;
+pub mod tensor;

@@ -1,0 +1,225 @@
+//! From a payload back to the tensor's bytes. Twin of `shaders/decode.wgsl`.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::error::CodecError;
+use super::grid::{LANES, MAX_TILE_COLS};
+use super::head::{Head, Kind, TileEntry, Tiled};
+use super::huffman::{self, TABLE_LEN};
+use super::spread::spread;
+
+/// Lanes that are decoded side by side: their look-ups do not wait for each other.
+const INTERLEAVED: usize = 4;
+
+/// A payload whose head has been checked.
+#[derive(Debug)]
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    head: Head,
+}
+
+impl<'a> Payload<'a> {
+    /// Reads and checks the head. `bytes` must be the whole payload.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        Ok(Self { head: Head::parse(bytes)?, bytes })
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The whole payload.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Compares every section with its checksums.
+    pub fn check(&self) -> Result<(), CodecError> {
+        self.head.check_sections(self.bytes)
+    }
+
+    /// The original bytes.
+    ///
+    /// The allocation is bounded by the payload: a tiled element has at least six raw bits in it.
+    pub fn decode(&self) -> Result<Vec<u8>, CodecError> {
+        let mut out = vec![0; self.head.original_len];
+        self.decode_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// Writes the original bytes to `out`, spread over the current rayon pool.
+    pub fn decode_into(&self, out: &mut [u8]) -> Result<(), CodecError> {
+        let expected = self.head.original_len;
+        if out.len() != expected {
+            return Err(CodecError::WrongOutput { expected, actual: out.len() });
+        }
+        match &self.head.kind {
+            Kind::Raw => out.copy_from_slice(&self.bytes[self.head.len..self.head.len + expected]),
+            Kind::Tiled(tiled) => {
+                let table = peek_table(tiled);
+                out.par_chunks_mut(LANES * 2 * tiled.grid.matrix.cols).enumerate().try_for_each(
+                    |(row_block, out)| {
+                        let lanes = 0..tiled.grid.rows_in(row_block);
+                        self.decode_lanes(tiled, &table, row_block, lanes, out)
+                    },
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The original bytes of some rows of the tensor seen as a matrix; see
+    /// [`Matrix::of_shape`](crate::tensor::Matrix::of_shape). `None` where the tensor is not tiled.
+    pub fn decode_rows(&self, rows: Range<usize>) -> Option<Result<Vec<u8>, CodecError>> {
+        let Kind::Tiled(tiled) = &self.head.kind else { return None };
+        let matrix = tiled.grid.matrix;
+        if rows.start > rows.end || rows.end > matrix.rows {
+            return Some(Err(CodecError::NoSuchRows { start: rows.start, end: rows.end, rows: matrix.rows }));
+        }
+        let table = peek_table(tiled);
+        let mut out = vec![0; rows.len() * 2 * matrix.cols];
+        let mut left = &mut out[..];
+        let mut row = rows.start;
+        while row < rows.end {
+            let lanes = row % LANES..(rows.end - row + row % LANES).min(LANES);
+            let (here, rest) = left.split_at_mut(lanes.len() * 2 * matrix.cols);
+            if let Err(error) = self.decode_lanes(tiled, &table, row / LANES, lanes.clone(), here) {
+                return Some(Err(error));
+            }
+            row += lanes.len();
+            left = rest;
+        }
+        Some(Ok(out))
+    }
+
+    /// Decodes some lanes of all tiles of a row block into `out`, row after row.
+    fn decode_lanes(
+        &self,
+        tiled: &Tiled,
+        table: &[u16; TABLE_LEN],
+        row_block: usize,
+        lanes: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<(), CodecError> {
+        let grid = &tiled.grid;
+        let mut symbols = [[0u16; MAX_TILE_COLS]; INTERLEAVED];
+        for col_tile in 0..grid.col_tiles {
+            let tile = row_block * grid.col_tiles + col_tile;
+            let starts = self.lane_starts(tiled, tile, grid.rows_in(row_block))?;
+            let cols = grid.cols_in(col_tile);
+            for first in lanes.clone().step_by(INTERLEAVED) {
+                // Where fewer lanes are left, the last one is decoded more than once.
+                let lane = |i: usize| (first + i).min(lanes.end - 1);
+                let from = std::array::from_fn(|i| starts[lane(i)]);
+                let ends = decode_symbols(self.bytes, from, table, cols, &mut symbols);
+                for (i, &end) in ends.iter().enumerate() {
+                    if end != starts[lane(i) + 1] {
+                        return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
+                    }
+                }
+                for (i, symbols) in symbols.iter().enumerate().take(lanes.end - first) {
+                    let at = 2 * ((first - lanes.start + i) * grid.matrix.cols + col_tile * grid.tile_cols);
+                    let out = &mut out[at..at + 2 * cols];
+                    self.join_lane(tiled, row_block, first + i, col_tile * grid.tile_cols, symbols, out);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where each lane's stream starts, in bits from the start of the payload, and where the last
+    /// one ends. All lie inside the tile.
+    fn lane_starts(&self, tiled: &Tiled, tile: usize, rows: usize) -> Result<[usize; LANES + 1], CodecError> {
+        let entry: TileEntry = tiled.tiles[tile];
+        let index = tiled.coded.start + 4 * entry.word as usize;
+        let mut bit = 8 * (index + 4 * entry.index_words());
+        let mut starts = [bit; LANES + 1];
+        for lane in 0..rows {
+            let more = match entry.wide {
+                false => usize::from(self.bytes[index + lane]),
+                true => {
+                    usize::from(self.bytes[index + 2 * lane])
+                        | usize::from(self.bytes[index + 2 * lane + 1]) << 8
+                }
+            };
+            bit += usize::from(entry.base_bits) + more;
+            starts[lane + 1] = bit;
+        }
+        let end = match tiled.tiles.get(tile + 1) {
+            Some(next) => tiled.coded.start + 4 * next.word as usize,
+            None => tiled.coded.end,
+        };
+        if bit > 8 * end {
+            return Err(CodecError::BadStream { row: tile / tiled.grid.col_tiles * LANES });
+        }
+        Ok(starts)
+    }
+
+    /// Puts `symbols` and the raw planes of one lane together.
+    fn join_lane(
+        &self,
+        tiled: &Tiled,
+        row_block: usize,
+        lane: usize,
+        first_col: usize,
+        symbols: &[u16],
+        out: &mut [u8],
+    ) {
+        let split = tiled.split;
+        for (i, out) in out.chunks_mut(8).enumerate() {
+            let mut raw = 0;
+            for (plane, &width) in split.planes().iter().enumerate() {
+                let bit = (first_col + 4 * i) * usize::from(width);
+                let row_block = row_block * tiled.grid.row_block_bytes(usize::from(width));
+                let at = tiled.planes[plane].start + row_block + 4 * (bit / 32 * LANES + lane);
+                let word = u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("four bytes"));
+                raw |= spread(word >> (bit % 32), u32::from(width)) << split.plane_shift(plane);
+            }
+            let four: [u16; 4] = symbols[4 * i..4 * i + 4].try_into().expect("four symbols");
+            let four = four.iter().rev().fold(0u64, |all, &s| all << 16 | u64::from(s));
+            out.copy_from_slice(&split.join_four(four, raw).to_le_bytes()[..out.len()]);
+        }
+    }
+}
+
+fn peek_table(tiled: &Tiled) -> Box<[u16; TABLE_LEN]> {
+    let table = huffman::decode_table(tiled.first_symbol, &tiled.lengths);
+    table.into_boxed_slice().try_into().expect("the table has that many entries")
+}
+
+/// Decodes `cols` symbols of each of four streams that start at the bits `at`, and returns the bits
+/// they end at. Reads zeros past the end of `bytes`, so any `at` is safe.
+fn decode_symbols(
+    bytes: &[u8],
+    mut at: [usize; INTERLEAVED],
+    table: &[u16; TABLE_LEN],
+    cols: usize,
+    symbols: &mut [[u16; MAX_TILE_COLS]; INTERLEAVED],
+) -> [usize; INTERLEAVED] {
+    let window = |bit: usize| {
+        let word =
+            bytes.get(bit / 8..bit / 8 + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight")));
+        word >> (bit % 8)
+    };
+    let mut col = 0;
+    // 57 bits or more are in a window, and four codes take 48 at most.
+    while col < cols {
+        let take = 4.min(cols - col);
+        for (at, symbols) in at.iter_mut().zip(symbols.iter_mut()) {
+            let mut bits = window(*at);
+            let mut used = 0;
+            for symbol in &mut symbols[col..col + take] {
+                let entry = table[bits as usize % TABLE_LEN];
+                *symbol = entry >> 4;
+                bits >>= entry & 15;
+                used += usize::from(entry & 15);
+            }
+            *at += used;
+        }
+        col += take;
+    }
+    at
+}

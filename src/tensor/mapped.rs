@@ -1,0 +1,62 @@
+//! A file mapped read-only into memory.
+//!
+//! This is one of the few places with `unsafe`: a mapping is only sound while nobody truncates or
+//! rewrites the file underneath it. bantam never writes to a file it reads (outputs go to a
+//! temporary name and are renamed), which is as much as a library can promise; other programs
+//! rewriting a model file in place while it is in use can still make the process fault, as with
+//! every program that maps files.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+/// The bytes of a file, paged in as they are touched.
+#[derive(Debug)]
+pub struct MappedFile {
+    /// `None` for an empty file, which some systems refuse to map.
+    map: Option<memmap2::Mmap>,
+}
+
+impl MappedFile {
+    /// Maps the file at `path`.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let meta = file.metadata()?;
+        if meta.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        if meta.len() == 0 {
+            return Ok(Self { map: None });
+        }
+        // SAFETY: the mapping is private to this value and read-only; see the module's first lines
+        // for what is asked of other programs.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(Self { map: Some(map) })
+    }
+}
+
+impl Deref for MappedFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_those_of_the_file_and_an_empty_file_maps_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bytes");
+        std::fs::write(&path, [1, 2, 3]).unwrap();
+        assert_eq!(&*MappedFile::open(&path).unwrap(), [1, 2, 3]);
+        std::fs::write(&path, []).unwrap();
+        assert!(MappedFile::open(&path).unwrap().is_empty());
+        assert!(MappedFile::open(folder.path()).is_err());
+    }
+}

@@ -108,14 +108,14 @@ need_adapter() {
     }
 }
 
-# Builds the program with the given arguments of cargo build, and sees that it finds an adapter.
-# $1 is the folder that cargo puts it in, under the target folder.
+# Builds the program with a command of cargo, and sees that it finds an adapter. $1 is the folder,
+# under the target folder, in which cargo puts it; the others are the command.
 build_and_prepare() {
     folder=$1
     shift
     need_cargo
     need_c_compiler
-    cargo build "$@"
+    cargo "$@"
     bantam=${CARGO_TARGET_DIR:-target}/$folder/bantam
     [ -x "$bantam" ] || bantam=$bantam.exe
     need_adapter "$bantam"

@@ -7,3 +7,4 @@ pub mod archive;
 pub mod codec;
 pub mod gpu;
 pub mod tensor;
+pub mod text;

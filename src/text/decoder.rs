@@ -1,0 +1,173 @@
+//! Text from tokens that arrive one at a time.
+//!
+//! A token alone does not say what text it adds. It may be part of a character, and whether it
+//! begins with a space may depend on the token before it. So a short window of tokens is decoded
+//! twice, without and with the new ones, and the difference is the new text.
+
+use super::error::TextError;
+use super::tokenizer::Tokenizer;
+
+/// What a decoder puts where bytes are no character (yet).
+const REPLACEMENT: char = '\u{fffd}';
+
+/// Tokens of a prompt that are kept for context. One would do but for characters of several tokens.
+const CONTEXT: usize = 16;
+
+/// No character takes this many tokens, so what is still incomplete then never will be complete.
+/// Without this bound a model that emits garbage would be decoded in quadratic time.
+const MAX_PENDING: usize = 16;
+
+/// Decodes tokens as they arrive. Special tokens have no text.
+///
+/// The texts given out, one after another, are the text of all tokens together. Only where a
+/// model emits bytes that are no valid UTF-8 may they differ in the number of U+FFFD.
+#[derive(Debug, Clone)]
+pub struct TextDecoder {
+    tokenizer: Tokenizer,
+    /// Tokens whose text was given out, then tokens that are pending.
+    window: Vec<u32>,
+    given_out: usize,
+}
+
+impl TextDecoder {
+    pub(super) fn new(tokenizer: Tokenizer, prompt: &[u32]) -> Self {
+        let mut window: Vec<u32> =
+            prompt.iter().rev().copied().filter(|&id| !tokenizer.is_special(id)).take(CONTEXT).collect();
+        window.reverse();
+        let given_out = window.len();
+        Self { tokenizer, window, given_out }
+    }
+
+    /// Takes the next token, and gives out the text that is now complete: often that of this
+    /// token, empty in the middle of a character.
+    pub fn push(&mut self, id: u32) -> Result<String, TextError> {
+        if self.tokenizer.is_special(id) {
+            return Ok(String::new());
+        }
+        self.window.push(id);
+        self.advance(self.window.len() - self.given_out >= MAX_PENDING)
+    }
+
+    /// Gives out what is left when no more tokens come: U+FFFD for an incomplete character.
+    pub fn finish(&mut self) -> Result<String, TextError> {
+        self.advance(true)
+    }
+
+    fn advance(&mut self, even_if_incomplete: bool) -> Result<String, TextError> {
+        let before = self.tokenizer.decode(&self.window[..self.given_out])?;
+        let after = self.tokenizer.decode(&self.window)?;
+        if after.ends_with(REPLACEMENT) && !even_if_incomplete {
+            return Ok(String::new());
+        }
+        let new = match after.strip_prefix(&before) {
+            // A token without text of its own stays pending: it may change how the next one reads.
+            Some("") if !even_if_incomplete => return Ok(String::new()),
+            Some(new) => new.to_string(),
+            // New bytes changed how old ones read, which were given out already.
+            None => self.tokenizer.decode(&self.window[self.given_out..])?,
+        };
+        self.window.drain(..self.given_out);
+        self.given_out = self.window.len();
+        Ok(new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn demo() -> Tokenizer {
+        Tokenizer::open(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo"))).unwrap()
+    }
+
+    /// A SentencePiece-like tokenizer: `▁` for a space, bytes as `<0x..>`, the first space stripped.
+    fn byte_fallback() -> Tokenizer {
+        let mut vocab = serde_json::json!({"<unk>": 0, "<s>": 1});
+        for byte in 0..256 {
+            vocab[format!("<0x{byte:02X}>")] = (2 + byte).into();
+        }
+        for (i, token) in ["▁", "▁hello", "▁there", "a"].iter().enumerate() {
+            vocab[token] = (258 + i).into();
+        }
+        let json = serde_json::json!({
+            "version": "1.0",
+            "added_tokens": [{"id": 1, "content": "<s>", "single_word": false, "lstrip": false,
+                              "rstrip": false, "normalized": false, "special": true}],
+            "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+            "decoder": {"type": "Sequence", "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+                {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+            "model": {"type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "byte_fallback": true,
+                      "vocab": vocab, "merges": []},
+        });
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+        Tokenizer::open(folder.path()).unwrap()
+    }
+
+    fn pieces(mut decoder: TextDecoder, ids: &[u32]) -> Vec<String> {
+        let mut pieces: Vec<String> = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
+        pieces.push(decoder.finish().unwrap());
+        pieces
+    }
+
+    #[test]
+    fn pieces_make_up_the_text() {
+        let tokenizer = demo();
+        for text in
+            ["Once upon a time, a goat.", "  two spaces\n\n", "你好, 🦀🦀 and e\u{301}!", "x\u{fffd}y", "🦀"]
+        {
+            let ids = tokenizer.encode(text, true).unwrap();
+            let pieces = pieces(tokenizer.decoder(), &ids);
+            assert_eq!(pieces.concat(), text);
+            assert_eq!(pieces.last().unwrap(), "");
+        }
+    }
+
+    #[test]
+    fn a_character_is_given_out_whole() {
+        let tokenizer = byte_fallback();
+        let crab: Vec<u32> = "🦀é".bytes().map(|b| u32::from(b) + 2).collect();
+        assert_eq!(pieces(tokenizer.decoder(), &crab), ["", "", "", "🦀", "", "é", ""]);
+    }
+
+    #[test]
+    fn spaces_between_words_are_kept_and_only_the_first_is_stripped() {
+        let tokenizer = byte_fallback();
+        let [hello, there, special] = [259, 260, 1];
+        assert_eq!(pieces(tokenizer.decoder(), &[hello, there]), ["hello", " there", ""]);
+        // A special token in between does not make the next word a first one.
+        assert_eq!(pieces(tokenizer.decoder(), &[hello, special, there]), ["hello", "", " there", ""]);
+        // Nor does the end of the prompt.
+        assert_eq!(pieces(tokenizer.decoder_after(&[special, hello, special]), &[there]), [" there", ""]);
+        assert_eq!(pieces(tokenizer.decoder_after(&[special]), &[there]), ["there", ""]);
+        // A space alone waits, as it may be the first of the text.
+        assert_eq!(pieces(tokenizer.decoder(), &[258, hello, 258, 261]).concat(), " hello a");
+    }
+
+    #[test]
+    fn incomplete_and_invalid_bytes_become_replacements() {
+        let tokenizer = byte_fallback();
+        let byte = |b: u32| b + 2;
+        // Cut short.
+        assert_eq!(pieces(tokenizer.decoder(), &[261, byte(0xf0), byte(0x9f)]).concat(), "a\u{fffd}\u{fffd}");
+        // Valid, then invalid: the decoder would take back the first character.
+        let ids = [byte(0xc3), byte(0xa9), byte(0xff), 261];
+        assert_eq!(pieces(tokenizer.decoder(), &ids), ["", "é", "", "\u{fffd}a", ""]);
+    }
+
+    #[test]
+    fn garbage_is_given_out_before_the_end() {
+        let tokenizer = byte_fallback();
+        let mut decoder = tokenizer.decoder();
+        let given_out: String = (0..1000).map(|_| decoder.push(2 + 0xff).unwrap()).collect();
+        assert!(given_out.chars().count() > 900 && given_out.chars().all(|c| c == REPLACEMENT));
+        assert!(decoder.window.len() <= 2 * MAX_PENDING);
+        // Tokens outside the vocabulary have no text and do not pile up either.
+        let mut decoder = tokenizer.decoder();
+        assert!((0..1000).all(|_| decoder.push(u32::MAX).unwrap().is_empty()));
+        assert!(decoder.window.len() <= 2 * MAX_PENDING);
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong between text and tokens.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why text could not be turned into tokens, or a next token not be chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The folder has no tokenizer.
+    #[error(
+        "{} is missing; put the model's tokenizer.json there (a tokenizer.model or a vocab.json alone \
+         is not read, but can be saved as tokenizer.json with Hugging Face transformers)",
+        path.display()
+    )]
+    NoTokenizer {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A file is there, but does not say what it should.
+    #[error("{} cannot be used: {reason}; fetch the file again from where the model came from", path.display())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The tokenizer could not encode or decode.
+    #[error("the tokenizer of {} failed: {reason}", path.display())]
+    Tokenizer {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+    /// The chat template refused the conversation, or has a fault that only shows when it runs.
+    #[error("the chat template of {} failed: {reason}", path.display())]
+    Template {
+        /// Where the template stands.
+        path: PathBuf,
+        /// What it says.
+        reason: String,
+    },
+    /// A sampling option is out of its range.
+    #[error("{name} is {value}, but must be {range}")]
+    BadOption {
+        /// The option.
+        name: &'static str,
+        /// What was given.
+        value: f32,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// No token has a usable logit.
+    #[error("none of the {count} logits can be chosen: all are NaN or minus infinity")]
+    NoCandidate {
+        /// How many logits there were.
+        count: usize,
+    },
+}
+
+impl TextError {
+    pub(super) fn bad_file(path: &Path, reason: impl ToString) -> Self {
+        Self::BadFile { path: path.into(), reason: reason.to_string() }
+    }
+}

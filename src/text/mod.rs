@@ -1,0 +1,20 @@
+//! Text in and out of a language model: tokens, chat templates, and the choice of the next token.
+//!
+//! Everything here is read from the files of a Hugging Face model folder. Those files are data
+//! from a stranger: whatever is wrong with them comes back as a [`TextError`] that names the file.
+
+mod chat;
+mod decoder;
+mod error;
+mod exp;
+mod json_style;
+mod sampling;
+mod special_tokens;
+mod strftime;
+mod tokenizer;
+
+pub use chat::{ChatTemplate, Message};
+pub use decoder::TextDecoder;
+pub use error::TextError;
+pub use sampling::{Sampler, SamplingOptions};
+pub use tokenizer::Tokenizer;

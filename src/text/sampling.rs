@@ -1,0 +1,302 @@
+//! Choosing the next token.
+
+use std::cmp::Ordering;
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::error::TextError;
+use super::exp::exp_of_negative;
+
+/// How the next token is chosen. The default is greedy.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SamplingOptions {
+    /// Logits are divided by this: below 1 likely tokens become likelier, above 1 less so. At 0
+    /// the likeliest token is always taken, and the other options have no effect.
+    pub temperature: f32,
+    /// Only this many of the likeliest tokens are considered; 0 for all.
+    pub top_k: usize,
+    /// Of those, only as many of the likeliest as it takes to reach this probability together. At
+    /// least one is left, so that 0 means the likeliest; 1 means all.
+    pub top_p: f32,
+    /// The same seed and logits give the same tokens, on every platform.
+    pub seed: u64,
+}
+
+impl Default for SamplingOptions {
+    fn default() -> Self {
+        Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 }
+    }
+}
+
+impl SamplingOptions {
+    fn check(&self) -> Result<(), TextError> {
+        let bad = |name, value, range| Err(TextError::BadOption { name, value, range });
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return bad("temperature", self.temperature, "0 or more, and finite");
+        }
+        if !(0.0..=1.0).contains(&self.top_p) {
+            return bad("top-p", self.top_p, "from 0 to 1");
+        }
+        Ok(())
+    }
+}
+
+/// Chooses tokens from logits.
+///
+/// Between equal logits the lower id comes first, everywhere. A NaN counts as minus infinity: such
+/// a token is never chosen. Tokens at plus infinity leave no probability for any other, and share
+/// it equally.
+///
+/// One 64-bit number of ChaCha8 is drawn for every token that is not chosen greedily.
+#[derive(Debug, Clone)]
+pub struct Sampler {
+    options: SamplingOptions,
+    random: ChaCha8Rng,
+    /// Kept between calls for its memory.
+    candidates: Vec<Candidate>,
+}
+
+/// A token that may be chosen, and its probability relative to the likeliest token's.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    id: u32,
+    weight: f64,
+}
+
+impl Candidate {
+    /// Likelier ones first, then lower ids.
+    fn order(&self, other: &Self) -> Ordering {
+        other.weight.total_cmp(&self.weight).then(self.id.cmp(&other.id))
+    }
+}
+
+impl Sampler {
+    /// A sampler at the beginning of its seed's sequence.
+    pub fn new(options: SamplingOptions) -> Result<Self, TextError> {
+        options.check()?;
+        Ok(Self { options, random: ChaCha8Rng::seed_from_u64(options.seed), candidates: Vec::new() })
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &SamplingOptions {
+        &self.options
+    }
+
+    /// Chooses a token: an index into `logits`.
+    pub fn sample(&mut self, logits: &[f32]) -> Result<u32, TextError> {
+        let (best, max) = likeliest(logits).ok_or(TextError::NoCandidate { count: logits.len() })?;
+        if self.options.temperature == 0.0 {
+            return Ok(best);
+        }
+        self.weigh(logits, max);
+        self.keep_top_k();
+        self.keep_top_p();
+        Ok(self.draw().unwrap_or(best))
+    }
+
+    /// Fills `candidates`: the softmax, except for the division by its sum.
+    fn weigh(&mut self, logits: &[f32], max: f32) {
+        let temperature = f64::from(self.options.temperature);
+        let max = f64::from(max);
+        let weight = |logit: f32| match f64::from(logit) {
+            logit if logit == max => 1.0,
+            logit if logit.is_nan() => 0.0,
+            logit => exp_of_negative((logit - max) / temperature),
+        };
+        self.candidates.clear();
+        let all = (0..).zip(logits).map(|(id, &logit)| Candidate { id, weight: weight(logit) });
+        self.candidates.extend(all.filter(|c| c.weight > 0.0));
+    }
+
+    fn keep_top_k(&mut self) {
+        let k = self.options.top_k;
+        if k > 0 && k < self.candidates.len() {
+            self.candidates.select_nth_unstable_by(k - 1, Candidate::order);
+            self.candidates.truncate(k);
+            // Summation order must not depend on how the selection happens to leave them.
+            self.candidates.sort_unstable_by_key(|c| c.id);
+        }
+    }
+
+    fn keep_top_p(&mut self) {
+        let p = f64::from(self.options.top_p);
+        if p >= 1.0 {
+            return;
+        }
+        let total: f64 = self.candidates.iter().map(|c| c.weight).sum();
+        // Tokens below this make up less than 1 - p together, so none of them is needed. Mostly
+        // that is nearly all of them, which saves sorting a whole vocabulary.
+        let unneeded = ((1.0 - p) * total / self.candidates.len() as f64).min(1.0);
+        self.candidates.retain(|c| c.weight >= unneeded);
+        self.candidates.sort_unstable_by(Candidate::order);
+        let mut sum = 0.0;
+        let reached = self.candidates.iter().position(|c| {
+            sum += c.weight;
+            sum >= p * total
+        });
+        self.candidates.truncate(reached.map_or(usize::MAX, |last| last + 1));
+    }
+
+    fn draw(&mut self) -> Option<u32> {
+        let total: f64 = self.candidates.iter().map(|c| c.weight).sum();
+        // 53 bits: as many as an f64 in [0, 1) can hold evenly.
+        let uniform = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        let mut left = uniform * total;
+        let chosen = self.candidates.iter().find(|c| {
+            left -= c.weight;
+            left < 0.0
+        });
+        // Rounding may leave a crumb for nobody: it goes to the last.
+        chosen.or(self.candidates.last()).map(|c| c.id)
+    }
+}
+
+/// The lowest id of those with the largest logit, and that logit.
+fn likeliest(logits: &[f32]) -> Option<(u32, f32)> {
+    let usable = (0..).zip(logits.iter().copied()).filter(|&(_, logit)| logit > f32::NEG_INFINITY);
+    usable.reduce(|best, next| if next.1 > best.1 { next } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampler(temperature: f32, top_k: usize, top_p: f32, seed: u64) -> Sampler {
+        Sampler::new(SamplingOptions { temperature, top_k, top_p, seed }).unwrap()
+    }
+
+    /// How often each token is chosen in `n` draws.
+    fn counts(mut sampler: Sampler, logits: &[f32], n: usize) -> Vec<usize> {
+        let mut counts = vec![0; logits.len()];
+        (0..n).for_each(|_| counts[sampler.sample(logits).unwrap() as usize] += 1);
+        counts
+    }
+
+    const SOME: [f32; 5] = [1.0, 3.0, -2.0, 3.0, 2.5];
+
+    #[test]
+    fn greedy_takes_the_first_of_the_largest() {
+        let mut greedy = Sampler::new(SamplingOptions::default()).unwrap();
+        assert_eq!(greedy.sample(&SOME).unwrap(), 1);
+        assert_eq!(greedy.sample(&[-0.0, 0.0]).unwrap(), 0);
+        assert_eq!(greedy.sample(&[f32::MIN]).unwrap(), 0);
+        assert_eq!(greedy.sample(&[f32::NAN, -1.0, f32::INFINITY, f32::INFINITY]).unwrap(), 2);
+    }
+
+    #[test]
+    fn frequencies_are_the_softmax() {
+        let logits: Vec<f32> = [0.5f32, 0.25, 0.125, 0.125].iter().map(|p| p.ln() + 7.0).collect();
+        let n = 100_000;
+        for (temperature, expected) in
+            [(1.0, [0.5, 0.25, 0.125, 0.125]), (0.5, [16.0, 4.0, 1.0, 1.0].map(|w| w / 22.0))]
+        {
+            let counts = counts(sampler(temperature, 0, 1.0, 3), &logits, n);
+            for (count, p) in counts.into_iter().zip(expected) {
+                // Five standard deviations of a binomial.
+                let (mean, deviation) = (n as f64 * p, (n as f64 * p * (1.0 - p)).sqrt());
+                assert!((count as f64 - mean).abs() < 5.0 * deviation, "{count} instead of {mean}");
+            }
+        }
+    }
+
+    #[test]
+    fn top_k_keeps_the_k_likeliest() {
+        let chosen =
+            |k| counts(sampler(1.0, k, 1.0, 1), &SOME, 2000).iter().map(|&n| n > 0).collect::<Vec<_>>();
+        // Of equals the lower id is the likelier.
+        assert_eq!(chosen(1), [false, true, false, false, false]);
+        assert_eq!(chosen(2), [false, true, false, true, false]);
+        assert_eq!(chosen(3), [false, true, false, true, true]);
+        // 0, the vocabulary and more than that: all.
+        let all = counts(sampler(1.0, 0, 1.0, 1), &SOME, 2000);
+        assert!(all.iter().all(|&n| n > 0));
+        for k in [5, 6, usize::MAX] {
+            assert_eq!(counts(sampler(1.0, k, 1.0, 1), &SOME, 2000), all);
+        }
+    }
+
+    #[test]
+    fn top_p_keeps_just_enough() {
+        let logits = [0.1f32, 0.4, 0.2, 0.3].map(f32::ln);
+        let chosen =
+            |p| counts(sampler(1.0, 0, p, 1), &logits, 2000).iter().map(|&n| n > 0).collect::<Vec<_>>();
+        assert_eq!(chosen(0.0), [false, true, false, false]);
+        assert_eq!(chosen(0.39), [false, true, false, false]);
+        assert_eq!(chosen(0.41), [false, true, false, true]);
+        assert_eq!(chosen(0.89), [false, true, true, true]);
+        assert_eq!(chosen(0.91), [true; 4]);
+        assert_eq!(chosen(1.0), [true; 4]);
+    }
+
+    #[test]
+    fn top_p_is_of_what_top_k_left() {
+        // Of 0.4 and 0.3 alone, the first has 0.57.
+        let logits = [0.1f32, 0.4, 0.2, 0.3].map(f32::ln);
+        assert_eq!(counts(sampler(1.0, 2, 0.5, 1), &logits, 500), [0, 500, 0, 0]);
+    }
+
+    #[test]
+    fn top_p_without_the_shortcut_is_the_same() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        for p in [0.0f32, 0.1, 0.5, 0.9, 0.99, 0.999_999] {
+            let logits: Vec<f32> = (0..1000).map(|_| (random.next_u32() % 64) as f32 / 8.0).collect();
+            let mut sampler = sampler(1.0, 0, p, 1);
+            sampler.weigh(&logits, likeliest(&logits).unwrap().1);
+            let mut sorted = sampler.candidates.clone();
+            sorted.sort_by(Candidate::order);
+            let total: f64 = sampler.candidates.iter().map(|c| c.weight).sum();
+            sampler.keep_top_p();
+            let kept: Vec<u32> = sampler.candidates.iter().map(|c| c.id).collect();
+            assert_eq!(kept, sorted[..kept.len()].iter().map(|c| c.id).collect::<Vec<_>>());
+            let sum = |n: usize| sorted[..n].iter().map(|c| c.weight).sum::<f64>();
+            assert!(!kept.is_empty() && sum(kept.len()) >= f64::from(p) * total * (1.0 - 1e-12));
+            assert!(kept.len() == 1 || sum(kept.len() - 1) < f64::from(p) * total);
+        }
+    }
+
+    #[test]
+    fn infinities_and_nans_have_defined_places() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        assert_eq!(counts(sampler(1.0, 0, 1.0, 1), &[nan, 1.0, -inf, 1e9], 100), [0, 0, 0, 100]);
+        let shared = counts(sampler(0.7, 0, 0.9, 1), &[nan, inf, 3.0, inf, -inf], 1000);
+        assert_eq!((shared[0], shared[2], shared[4], shared[1] + shared[3]), (0, 0, 0, 1000));
+        assert!(shared[1] > 400 && shared[3] > 400);
+        for useless in [&[][..], &[nan, nan], &[-inf], &[-inf, nan]] {
+            for temperature in [0.0, 1.0] {
+                let error = sampler(temperature, 3, 0.5, 1).sample(useless).unwrap_err();
+                assert!(matches!(error, TextError::NoCandidate { count } if count == useless.len()));
+            }
+        }
+        // Extreme temperatures and logits.
+        assert_eq!(counts(sampler(1e-45, 0, 1.0, 1), &[f32::MIN, f32::MAX, 0.0], 50), [0, 50, 0]);
+        let even = counts(sampler(f32::MAX, 0, 1.0, 1), &[f32::MIN_POSITIVE, 0.0], 1000);
+        assert!(even.iter().all(|&n| n > 400));
+    }
+
+    #[test]
+    fn a_seed_is_a_sequence() {
+        let logits: Vec<f32> = (0..64).map(|i| (i % 7) as f32 * 0.5).collect();
+        let draw = |seed| {
+            let mut sampler = sampler(0.9, 40, 0.95, seed);
+            (0..12).map(|_| sampler.sample(&logits).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        // Pinned: it must stay so on every platform and in every version.
+        assert_eq!(draw(42), PINNED);
+    }
+
+    const PINNED: [u32; 12] = [47, 17, 55, 33, 41, 20, 41, 18, 4, 34, 5, 53];
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        for temperature in [-0.1, f32::NAN, f32::INFINITY] {
+            assert!(Sampler::new(SamplingOptions { temperature, ..Default::default() }).is_err());
+        }
+        for top_p in [-0.1, 1.1, f32::NAN] {
+            let error = Sampler::new(SamplingOptions { top_p, ..Default::default() }).unwrap_err();
+            assert!(error.to_string().starts_with("top-p is"), "{error}");
+        }
+    }
+}

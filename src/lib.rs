@@ -3,6 +3,8 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod archive;
 pub mod codec;
+pub mod gpu;
 pub mod tensor;
 pub mod text;

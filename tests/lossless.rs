@@ -1,5 +1,6 @@
 //! What goes into the codec comes out again, bit for bit, whatever it is.
 
+use bantam::codec::encode::encode_with_top_bits;
 use bantam::codec::head::Kind;
 use bantam::codec::{Payload, encode};
 use bantam::tensor::{Dtype, Matrix};
@@ -25,7 +26,12 @@ fn every_bf16_pattern_survives() {
     for (i, pattern) in all.into_iter().enumerate() {
         mixed[4 * i + i % 4] = pattern;
     }
-    assert!(round_trip(Dtype::BF16, &[1024, 256], &bf16_bytes(&mixed)));
+    let data = bf16_bytes(&mixed);
+    assert!(round_trip(Dtype::BF16, &[1024, 256], &data));
+    for top_bits in 0..=2 {
+        let payload = encode_with_top_bits(Dtype::BF16, &[1024, 256], &data, top_bits).unwrap();
+        assert!(Payload::parse(&payload).unwrap().decode().unwrap() == data);
+    }
 }
 
 #[test]

@@ -22,11 +22,30 @@ const HISTOGRAM_BLOCK: usize = 4 << 20;
 /// The payload is tiled where that is smaller, and raw otherwise. It does not depend on the number
 /// of threads: the work is spread over the current rayon pool.
 pub fn encode(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
+    encode_planned(dtype, shape, data, Plan::smallest)
+}
+
+/// As [`encode`], with so many mantissa bits coded whether or not that is the smallest split.
+pub fn encode_with_top_bits(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    top_bits: u8,
+) -> Result<Vec<u8>, CodecError> {
+    encode_planned(dtype, shape, data, |histogram| Plan::with_top_bits(histogram, top_bits))
+}
+
+fn encode_planned(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    choose: impl Fn(&Histogram) -> Option<Plan>,
+) -> Result<Vec<u8>, CodecError> {
     let matrix = check_length(dtype, shape, data)?;
     let code =
         head::dtype_code(dtype).ok_or(CodecError::BadHead("an element type this version does not know"))?;
     let raw_len = raw_payload_len(code, data.len());
-    if let Some(plan) = plan(dtype, matrix, data, raw_len) {
+    if let Some(plan) = plan(dtype, matrix, data, raw_len, choose) {
         let grid = Grid::for_matrix(matrix);
         if let Some(payload) = encode_tiled(code, &grid, &plan, data).filter(|p| p.len() < raw_len) {
             return Ok(payload);
@@ -44,13 +63,19 @@ fn check_length(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Matrix, Co
 }
 
 /// The plan for a tiled payload, where one could be smaller than `raw_len` bytes.
-fn plan(dtype: Dtype, matrix: Matrix, data: &[u8], raw_len: usize) -> Option<Plan> {
+fn plan(
+    dtype: Dtype,
+    matrix: Matrix,
+    data: &[u8],
+    raw_len: usize,
+    choose: impl Fn(&Histogram) -> Option<Plan>,
+) -> Option<Plan> {
     let too_large = |n: usize| u32::try_from(n).is_err();
     if dtype != Dtype::BF16 || matrix.is_empty() || too_large(matrix.rows) || too_large(matrix.cols) {
         return None;
     }
     let histogram = data.par_chunks(HISTOGRAM_BLOCK).map(Histogram::of_bf16).reduce_with(|a, b| a.add(&b))?;
-    let plan = Plan::smallest(&histogram)?;
+    let plan = choose(&histogram)?;
     (plan.bits / 8 < raw_len as u64).then_some(plan)
 }
 

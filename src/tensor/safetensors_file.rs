@@ -6,9 +6,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensors;
+use safetensors::SafeTensorError;
+use safetensors::tensor::Metadata;
 
 use super::{Dtype, MappedFile};
+
+/// What the format itself sets as the longest header.
+pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
 
 /// Why a file could not be read as safetensors.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: safetensors::SafeTensorError,
+        source: SafeTensorError,
     },
 }
 
@@ -59,24 +63,12 @@ impl SafetensorsFile {
     /// Maps and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        let (header_len, header) = SafeTensors::read_metadata(&map)
-            .map_err(|source| ReadError::Header { path: path.into(), source })?;
-        let data_start = 8 + header_len;
-        let mut tensors: Vec<TensorEntry> = header
-            .tensors()
-            .into_iter()
-            .map(|(name, info)| TensorEntry {
-                name,
-                dtype: info.dtype,
-                shape: info.shape.clone(),
-                range: data_start + info.data_offsets.0..data_start + info.data_offsets.1,
-            })
-            .collect();
-        // The header's own order: a HashMap would make every run visit (and write) another one.
-        // Empty tensors share their neighbour's offset, so names decide between those.
-        tensors.sort_by(|a, b| {
-            (a.range.start, a.range.end, &a.name).cmp(&(b.range.start, b.range.end, &b.name))
-        });
+        let bad = |source| ReadError::Header { path: path.into(), source };
+        let (data_start, header) = parse_header(&map).map_err(bad)?;
+        if data_start.checked_add(header.data_len()) != Some(map.len()) {
+            return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
+        }
+        let tensors = entries(&header, data_start);
         let metadata = header.metadata().clone().unwrap_or_default();
         Ok(Self { path: path.into(), map, data_start, tensors, metadata })
     }
@@ -117,5 +109,69 @@ impl SafetensorsFile {
     /// If `entry` is of another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
         &self.map[entry.range.clone()]
+    }
+}
+
+/// Reads the header that `bytes` begin with and returns where the data starts. Ranges are checked
+/// against types, shapes and each other; whether the data is as long as they say is the caller's
+/// question.
+///
+/// `SafeTensors::read_metadata` does the same with the data at hand, but adds up the lengths a
+/// hostile header claims without a check for overflow.
+pub(crate) fn parse_header(bytes: &[u8]) -> Result<(usize, Metadata), SafeTensorError> {
+    let prefix: [u8; 8] =
+        bytes.get(..8).and_then(|b| b.try_into().ok()).ok_or(SafeTensorError::HeaderTooSmall)?;
+    let len = usize::try_from(u64::from_le_bytes(prefix))
+        .ok()
+        .filter(|&len| len <= MAX_HEADER_LEN)
+        .ok_or(SafeTensorError::HeaderTooLarge)?;
+    let json = bytes.get(8..8 + len).ok_or(SafeTensorError::InvalidHeaderLength)?;
+    let json = std::str::from_utf8(json).map_err(SafeTensorError::InvalidHeader)?;
+    let header = serde_json::from_str(json).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+    Ok((8 + len, header))
+}
+
+/// The tensors of a header in file order, with ranges counted from the start of the file.
+///
+/// A `HashMap` would make every run visit (and write) another order. Empty tensors share their
+/// neighbour's offset, so names decide between those.
+pub(crate) fn entries(header: &Metadata, data_start: usize) -> Vec<TensorEntry> {
+    let at = |offset: usize| data_start.saturating_add(offset);
+    let mut tensors: Vec<TensorEntry> = header
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| TensorEntry {
+            name,
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            range: at(info.data_offsets.0)..at(info.data_offsets.1),
+        })
+        .collect();
+    tensors.sort_by(|a, b| (a.range.start, a.range.end, &a.name).cmp(&(b.range.start, b.range.end, &b.name)));
+    tensors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_overflow_are_refused() {
+        // Nine tensors of 2^61 - 8 bytes: each is fine alone, the sum wraps around.
+        let size = (1u64 << 61) - 8;
+        let tensors: Vec<String> = (0..9u64)
+            .map(|i| {
+                let (start, end) = (i.wrapping_mul(size), (i + 1).wrapping_mul(size));
+                format!(r#""t{i}":{{"dtype":"U8","shape":[{size}],"data_offsets":[{start},{end}]}}"#)
+            })
+            .collect();
+        for count in [8, 9] {
+            let json = format!("{{{}}}", tensors[..count].join(","));
+            let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+            bytes.extend_from_slice(json.as_bytes());
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            assert!(matches!(SafetensorsFile::open(file.path()), Err(ReadError::Header { .. })));
+        }
     }
 }

@@ -1,0 +1,99 @@
+//! Matrix products from raw and from compressed weights on one device, as medians and ratios.
+//!
+//! `cargo bench --bench kernels [-- ROWS COLS]`; `BANTAM_DEVICE` names the adapter.
+
+use std::time::Instant;
+
+use bantam::codec::{Payload, encode, encode::encode_with_top_bits};
+use bantam::gpu::kernels::matvec::{self, Product};
+use bantam::gpu::kernels::{Step, matmul};
+use bantam::gpu::weights::DeviceMatrix;
+use bantam::gpu::{Batch, Dispatch, Gpu, GpuOptions, Uploader, download};
+use bantam::tensor::{Dtype, Matrix};
+
+#[path = "../tests/data/mod.rs"]
+mod data;
+
+const RUNS: usize = 9;
+const TOKENS: u32 = 64;
+
+fn main() {
+    let sizes: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+    let [rows, cols] = sizes[..] else { return run(4096, 4096) };
+    run(rows, cols)
+}
+
+fn run(rows: usize, cols: usize) {
+    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), budget: None };
+    let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
+    println!("{rows} x {cols} on {}", gpu.name());
+    let bytes = data::bf16_bytes(&data::Random::new(1).gaussian_bf16(rows * cols));
+    let mut uploader = Uploader::new(&gpu).unwrap();
+    let matrix = Matrix { rows, cols };
+    let raw =
+        pollster::block_on(DeviceMatrix::upload_raw(&gpu, &mut uploader, "raw", Dtype::BF16, matrix, &bytes));
+    let mut stored = vec![("raw".to_string(), raw.unwrap().unwrap())];
+    for t in 0..=2 {
+        let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], &bytes, t).unwrap();
+        let payload = Payload::parse(&payload).unwrap();
+        let dense = pollster::block_on(DeviceMatrix::upload_tiled(&gpu, &mut uploader, "dense", &payload));
+        stored.push((format!("dense t={t}"), dense.unwrap().unwrap()));
+    }
+    let smallest = encode(Dtype::BF16, &[rows, cols], &bytes).unwrap().len();
+    println!("smallest: {:.3} bits a weight", smallest as f64 * 8.0 / (rows * cols) as f64);
+
+    let stride = cols.next_multiple_of(16);
+    let x: Vec<f32> = data::Random::new(2).gaussian_f32(stride * TOKENS as usize);
+    let x = gpu.buffer_with("x", bytemuck::cast_slice(&x), wgpu::BufferUsages::STORAGE).unwrap();
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    let y = gpu.buffer("y", (rows * 4) as u64 * u64::from(TOKENS), usage).unwrap();
+    let step = Step { tokens: TOKENS, position: 0, first_output: 0, unused: 0 };
+    let step = gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
+    let mut first = [None, None];
+    for (name, weights) in &stored {
+        let product = Product {
+            weights,
+            x: &x,
+            x_stride: stride,
+            y: &y,
+            y_stride: rows,
+            bias: None,
+            accumulate: false,
+        };
+        let kernels = [matvec::dispatches(&gpu, &product), matmul::dispatches(&gpu, &step, &product)];
+        for (i, dispatches) in kernels.into_iter().enumerate() {
+            let seconds = median(&gpu, &dispatches.unwrap());
+            let tokens = if i == 0 { 1 } else { TOKENS as usize };
+            let out = pollster::block_on(download(&gpu, &y, (rows * tokens * 4) as u64)).unwrap();
+            let (raw_seconds, raw_out) = first[i].get_or_insert((seconds, out.clone()));
+            assert!(*raw_out == out, "{name} gives other bits than raw weights");
+            let weights = (rows * cols) as f64;
+            println!(
+                "{:<10} {:<6} {:8.3} ms  {:7.3} Gweights/s  {:.3} x raw",
+                name,
+                ["matvec", "matmul"][i],
+                seconds * 1e3,
+                weights * tokens as f64 / seconds / 1e9,
+                *raw_seconds / seconds,
+            );
+        }
+    }
+}
+
+fn median(gpu: &Gpu, dispatches: &[Dispatch]) -> f64 {
+    let mut times: Vec<f64> = (0..RUNS + 1)
+        .map(|_| {
+            let start = Instant::now();
+            gpu.submit("bench", |encoder| {
+                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                dispatches.iter().for_each(|d| d.record(&mut pass, Batch { tokens: TOKENS, outputs: 1 }));
+            })
+            .unwrap();
+            gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();
+            start.elapsed().as_secs_f64()
+        })
+        .skip(1)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[RUNS / 2]
+}

@@ -1,0 +1,82 @@
+// y = W x for a batch of tokens. A workgroup multiplies one row block (64 rows) by sixteen tokens;
+// each invocation owns a row, reads each of its weights once and keeps sixteen sums. A token's sum
+// is made in the same order as matvec makes it, so both give the same bits.
+
+#import step
+#import matrix
+
+@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;
+#ifdef BIAS
+@group(0) @binding(6) var<storage, read> bias: array<f32>;
+#endif
+
+var<private> w0: vec4<f32>;
+var<private> w1: vec4<f32>;
+var<private> w2: vec4<f32>;
+var<private> w3: vec4<f32>;
+
+// `sum` plus the products of the chunk's weights with x from `at` on.
+fn add_chunk(sum: vec4<f32>, at: u32) -> vec4<f32> {
+    var s = fma(w0, x[at], sum);
+    s = fma(w1, x[at + 1u], s);
+    s = fma(w2, x[at + 2u], s);
+    return fma(w3, x[at + 3u], s);
+}
+
+fn store(token: u32, row: u32, sum: vec4<f32>) {
+    if token >= step.tokens || row >= matrix.rows {
+        return;
+    }
+    var total = (sum.x + sum.y) + (sum.z + sum.w);
+    let out = matrix.first_row + row;
+#ifdef BIAS
+    total += bias[out];
+#endif
+    let at = token * matrix.y_stride + out;
+#ifdef ACCUMULATE
+    total += y[at];
+#endif
+    y[at] = total;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row_block = group.x;
+    let token = group.y * 16u;
+    let stride = matrix.x_stride >> 2u;
+#unroll m 16
+    var sum$m = vec4<f32>(0.0);
+#end
+    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
+        open_tile(lane, row_block, col_tile);
+        let cols = cols_in(col_tile);
+        var at = token * stride + ((col_tile * matrix.tile_cols) >> 2u);
+        for (var col = 0u; col < cols; col += 16u) {
+            next_chunk();
+            var b0 = four_bits(0u);
+            var b1 = four_bits(1u);
+            var b2 = four_bits(2u);
+            var b3 = four_bits(3u);
+            let valid = cols - col;
+            if valid < 16u {
+                b0 = keep(b0, valid);
+                b1 = keep(b1, max(valid, 4u) - 4u);
+                b2 = keep(b2, max(valid, 8u) - 8u);
+                b3 = keep(b3, max(valid, 12u) - 12u);
+            }
+            w0 = bitcast<vec4<f32>>(b0);
+            w1 = bitcast<vec4<f32>>(b1);
+            w2 = bitcast<vec4<f32>>(b2);
+            w3 = bitcast<vec4<f32>>(b3);
+#unroll m 16
+            sum$m = add_chunk(sum$m, at + $mu * stride);
+#end
+            at += 4u;
+        }
+    }
+    let row = row_block * 64u + lane;
+#unroll m 16
+    store(token + $mu, row, sum$m);
+#end
+}

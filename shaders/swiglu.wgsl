@@ -1,0 +1,27 @@
+// gate = silu(gate) · up (Shazeer, "GLU variants improve transformer", 2020), element by element.
+// A workgroup handles 64 elements of one token.
+
+#import step
+
+struct Swiglu {
+    len: u32,
+    stride: u32,
+    unused0: u32,
+    unused1: u32,
+}
+
+@group(0) @binding(1) var<uniform> swiglu: Swiglu;
+@group(0) @binding(2) var<storage, read_write> gate: array<f32>;
+@group(0) @binding(3) var<storage, read> up: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let i = group.x * 64u + lane;
+    if i >= swiglu.len || group.y >= step.tokens {
+        return;
+    }
+    let at = group.y * swiglu.stride + i;
+    let g = gate[at];
+    // Where exp would overflow the quotient is 0 to every bit that is kept.
+    gate[at] = g / (1.0 + exp(min(-g, 80.0))) * up[at];
+}

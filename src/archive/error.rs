@@ -1,0 +1,178 @@
+//! What can go wrong with a file.
+
+use std::path::{Path, PathBuf};
+
+use crate::codec::CodecError;
+use crate::tensor::{Dtype, ReadError};
+
+/// An error of any type, as a caller's own decoder may return it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a file or model folder could not be compressed, opened, checked or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// The file is not readable as safetensors.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The operating system refused.
+    #[error("cannot {doing} {path}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A payload is damaged, or a tensor cannot be encoded.
+    #[error("{file}: tensor {tensor}")]
+    Tensor {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+    /// A caller's decoder failed.
+    #[error("{file}: tensor {tensor}: the decoder failed")]
+    Decoder {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What it said.
+        source: BoxError,
+    },
+    /// The decoded bytes are not those that were compressed.
+    #[error(
+        "{file}: tensor {tensor} does not decode to the bytes that were compressed (BLAKE3 differs); \
+         the file was changed, get it again from its source"
+    )]
+    Hash {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// The payload is that of another tensor.
+    #[error("{file}: tensor {tensor}: the payload holds {found}, the index says {expected}")]
+    WrongPayload {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What the index says.
+        expected: String,
+        /// What the payload's head says.
+        found: String,
+    },
+    /// There is no such tensor.
+    #[error("{file}: there is no tensor {tensor}")]
+    NoSuchTensor {
+        /// The file or folder.
+        file: PathBuf,
+        /// The name asked for.
+        tensor: String,
+    },
+    /// An element type that this version cannot store.
+    #[error("{file}: tensor {tensor}: elements of type {dtype} cannot be stored by this version")]
+    UnknownDtype {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// Its type.
+        dtype: Dtype,
+    },
+    /// A plain safetensors file where a compressed one is needed.
+    #[error("{file} is not compressed by bantam; `bantam compress` makes a compressed file of it")]
+    NotCompressed {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A compressed file where a plain one is needed.
+    #[error("{file} is compressed already; `bantam decompress` gives the original back")]
+    AlreadyCompressed {
+        /// The file or folder.
+        file: PathBuf,
+    },
+    /// Written by a later version.
+    #[error("{file} has format version {version}, newer than this program reads ({newest}); update bantam", newest = super::index::FORMAT_VERSION)]
+    UnknownVersion {
+        /// The file.
+        file: PathBuf,
+        /// The version that it names.
+        version: String,
+    },
+    /// The container's header, index or kept original header is damaged or contradicts itself.
+    #[error("{file}: damaged file: {what}; get it again from its source")]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The header would be longer than safetensors allows.
+    #[error("{file}: its compressed form would need a header of {len} bytes, more than safetensors allows")]
+    HeaderTooLong {
+        /// The file.
+        file: PathBuf,
+        /// Length needed.
+        len: usize,
+    },
+    /// The output is there already.
+    #[error("{path} exists already; choose another output, or allow it to be replaced (--force)")]
+    Exists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// Input and output are the same.
+    #[error("{path} is both input and output; inputs are never changed, choose another output")]
+    SameFile {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// No name for the output follows from the input's.
+    #[error("no name for the output follows from {path}; name one (-o)")]
+    NoDefaultName {
+        /// The input.
+        path: PathBuf,
+    },
+    /// The folder's files do not make up a model.
+    #[error("{path}: {what}")]
+    Model {
+        /// The folder or its index.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The caller asked to stop.
+    #[error("cancelled; nothing was written")]
+    Cancelled,
+}
+
+impl ArchiveError {
+    /// For `map_err`: the operating system refused to do `doing` with `path`.
+    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::Io { doing, path: path.into(), source }
+    }
+
+    /// For `map_err`: tensor `tensor` of `file` is wrong.
+    pub(super) fn tensor<'a>(file: &'a Path, tensor: &'a str) -> impl FnOnce(CodecError) -> Self + 'a {
+        move |source| Self::Tensor { file: file.into(), tensor: tensor.into(), source }
+    }
+
+    /// The tensor that the error is about, where it is about one.
+    pub fn tensor_name(&self) -> Option<&str> {
+        match self {
+            Self::Tensor { tensor, .. }
+            | Self::Decoder { tensor, .. }
+            | Self::Hash { tensor, .. }
+            | Self::WrongPayload { tensor, .. }
+            | Self::NoSuchTensor { tensor, .. }
+            | Self::UnknownDtype { tensor, .. } => Some(tensor),
+            _ => None,
+        }
+    }
+}

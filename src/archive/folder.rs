@@ -1,0 +1,230 @@
+//! Whole model folders, and the choice between a file and a folder.
+//!
+//! A compressed model folder is a model folder: `a.safetensors` becomes `a.bantam.safetensors`,
+//! every other file is copied as it is. That includes `model.safetensors.index.json`, whose
+//! `weight_map` goes on naming the original files, so that restoring gives the same folder back;
+//! [`names::find_shard`] finds a file it names in either form. Folders inside the folder are left
+//! out, and the report says so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::output::{OutputFile, OutputFolder, refuse_same};
+use super::progress::{check, reported};
+use super::restore::decompress_open;
+use super::writer::compress_open;
+use super::{Archive, ArchiveError, Options, Progress, Report, names};
+use crate::tensor::SafetensorsFile;
+
+/// Compresses a file or a model folder, to `dst` or to the default beside it (see [`names`]).
+pub fn compress(
+    src: &Path,
+    dst: Option<&Path>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report, ArchiveError> {
+    let dst = dst.map(Path::to_path_buf).or_else(|| names::default_compressed(src));
+    let dst = dst.ok_or_else(|| no_default(src))?;
+    if !src.is_dir() {
+        let files = vec![super::compress_file(src, &dst, options, progress)?];
+        return Ok(Report { output: dst, files, ..Report::default() });
+    }
+    let folder = Folder::read(src)?;
+    if folder.safetensors.iter().any(|name| name.ends_with(names::COMPRESSED)) {
+        return Err(ArchiveError::AlreadyCompressed { file: src.into() });
+    }
+    let rename = |name: &str| names::compressed_name(name);
+    let files = folder.open(rename, |path| Ok(SafetensorsFile::open(path)?))?;
+    let total = files.iter().map(|(_, file)| file.bytes().len() as u64).sum();
+    reported(progress, total, "compressing", || {
+        folder
+            .rewrite(&dst, options, progress, &files, |file, dst| compress_open(file, dst, options, progress))
+    })
+}
+
+/// Restores a file or a model folder, to `dst` or to the default beside it (see [`names`]).
+pub fn decompress(
+    src: &Path,
+    dst: Option<&Path>,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report, ArchiveError> {
+    let dst = dst.map(Path::to_path_buf).or_else(|| names::default_original(src));
+    if !src.is_dir() {
+        // A file that is not compressed is said to be so, before its name is found fault with.
+        let archive = Archive::open(src)?;
+        let dst = dst.ok_or_else(|| no_default(src))?;
+        let total = archive.original_len();
+        let work = || decompress_open(&archive, &dst, options, progress);
+        let files = vec![reported(progress, total, "decompressing", work)?];
+        return Ok(Report { output: dst, files, ..Report::default() });
+    }
+    let dst = dst.ok_or_else(|| no_default(src))?;
+    let mut folder = Folder::read(src)?;
+    let is_compressed = |name: &String| name.ends_with(names::COMPRESSED);
+    let (compressed, plain): (Vec<_>, Vec<_>) = folder.safetensors.into_iter().partition(is_compressed);
+    if compressed.is_empty() {
+        return Err(ArchiveError::NotCompressed { file: src.into() });
+    }
+    folder.safetensors = compressed;
+    folder.others.extend(plain.into_iter().map(PathBuf::from));
+    let files = folder.open(names::original_name, Archive::open)?;
+    for (restored, _) in &files {
+        if folder.others.iter().any(|other| other == Path::new(restored)) {
+            return Err(ArchiveError::Exists { path: src.join(restored) });
+        }
+    }
+    let total = files.iter().map(|(_, archive)| archive.original_len()).sum();
+    reported(progress, total, "decompressing", || {
+        folder.rewrite(&dst, options, progress, &files, |archive, dst| {
+            decompress_open(archive, dst, options, progress)
+        })
+    })
+}
+
+fn no_default(src: &Path) -> ArchiveError {
+    ArchiveError::NoDefaultName { path: src.into() }
+}
+
+/// What is in a folder, sorted by name.
+struct Folder {
+    path: PathBuf,
+    safetensors: Vec<String>,
+    others: Vec<PathBuf>,
+    left_out: Vec<PathBuf>,
+}
+
+impl Folder {
+    fn read(path: &Path) -> Result<Self, ArchiveError> {
+        let mut folder =
+            Self { path: path.into(), safetensors: Vec::new(), others: Vec::new(), left_out: Vec::new() };
+        for entry in fs::read_dir(path).map_err(ArchiveError::io("read the folder", path))? {
+            let name = entry.map_err(ArchiveError::io("read the folder", path))?.file_name();
+            // Links are followed: the folders of a hub's cache are made of them.
+            let is_file = fs::metadata(path.join(&name)).is_ok_and(|meta| meta.is_file());
+            match name.into_string() {
+                Ok(name) if is_file && names::is_safetensors(&name) => folder.safetensors.push(name),
+                Ok(name) if is_file => folder.others.push(name.into()),
+                Ok(name) => folder.left_out.push(name.into()),
+                Err(name) if is_file => folder.others.push(name.into()),
+                Err(name) => folder.left_out.push(name.into()),
+            }
+        }
+        folder.safetensors.sort();
+        folder.others.sort();
+        folder.left_out.sort();
+        if folder.safetensors.is_empty() {
+            return Err(ArchiveError::Model {
+                path: path.into(),
+                what: "no safetensors file in this folder".into(),
+            });
+        }
+        Ok(folder)
+    }
+
+    /// Opens every safetensors file, so that a bad one is noticed before anything is written, and
+    /// pairs it with its new name.
+    fn open<T>(
+        &self,
+        rename: impl Fn(&str) -> Option<String>,
+        open: impl Fn(&Path) -> Result<T, ArchiveError>,
+    ) -> Result<Vec<(String, T)>, ArchiveError> {
+        let open = |name: &String| {
+            let path = self.path.join(name);
+            Ok((rename(name).ok_or_else(|| no_default(&path))?, open(&path)?))
+        };
+        self.safetensors.iter().map(open).collect()
+    }
+
+    /// Writes the folder's other form to `dst`: `files` by `write`, the others copied.
+    fn rewrite<T>(
+        &self,
+        dst: &Path,
+        options: &Options,
+        progress: &dyn Progress,
+        files: &[(String, T)],
+        write: impl Fn(&T, &Path) -> Result<super::FileReport, ArchiveError>,
+    ) -> Result<Report, ArchiveError> {
+        refuse_same(&self.path, dst)?;
+        let output = OutputFolder::create(dst, options)?;
+        let mut report = Report { output: dst.into(), left_out: self.left_out.clone(), ..Report::default() };
+        for name in &self.left_out {
+            log::warn!("{}: not copied, because it is not a file", self.path.join(name).display());
+        }
+        for name in &self.others {
+            check(progress)?;
+            let mut copy = OutputFile::create(&output.file(name), options)?;
+            copy.copy_from(&self.path.join(name))?;
+            copy.publish()?;
+            report.copied.push(name.clone());
+        }
+        for (name, file) in files {
+            let mut written = write(file, &output.file(Path::new(name)))?;
+            written.output = dst.join(name);
+            report.files.push(written);
+        }
+        check(progress)?;
+        output.publish()?;
+        Ok(report)
+    }
+}
+
+/// The safetensors files of `path` in either form: itself, or those in the folder by name.
+pub fn safetensors_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    Ok(Folder::read(path)?.safetensors.iter().map(|name| path.join(name)).collect())
+}
+
+/// The compressed files of `path`: itself, or those in the folder by name.
+pub(super) fn compressed_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    let mut files = safetensors_in(path)?;
+    if path.is_dir() {
+        files.retain(|file| file.to_string_lossy().ends_with(names::COMPRESSED));
+    }
+    if files.is_empty() { Err(ArchiveError::NotCompressed { file: path.into() }) } else { Ok(files) }
+}
+
+/// A model's own list of its files.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: std::collections::HashMap<String, String>,
+}
+
+/// The files that the shard index of `folder` names, each once and sorted; `None` where there is
+/// no index. Names that would lead out of the folder are refused.
+pub(super) fn shards(folder: &Path) -> Result<Option<Vec<String>>, ArchiveError> {
+    let path = folder.join(names::SHARD_INDEX);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let json = fs::read(&path).map_err(ArchiveError::io("read", &path))?;
+    let wrong = |what: String| ArchiveError::Model { path: path.clone(), what };
+    let index: ShardIndex =
+        serde_json::from_slice(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
+    let files: BTreeSet<String> = index.weight_map.into_values().collect();
+    let leads_out =
+        |name: &&String| Path::new(name).file_name() != Some(name.as_ref()) || name.contains('\\');
+    match files.iter().find(leads_out) {
+        Some(name) => Err(wrong(format!("{name:?} is not the name of a file in this folder"))),
+        None => Ok(Some(files.into_iter().collect())),
+    }
+}
+
+/// Files that the shard index of `path` names and that are in neither form there.
+pub(super) fn missing_shards(path: &Path) -> Result<Vec<(PathBuf, ArchiveError)>, ArchiveError> {
+    let shards = if path.is_dir() { shards(path)? } else { None };
+    let missing =
+        shards.unwrap_or_default().into_iter().filter(|name| names::find_shard(path, name).is_none());
+    Ok(missing.map(|name| (path.join(&name), missing_shard(path, &name))).collect())
+}
+
+/// The error that the shard index names a file that is not there.
+pub(super) fn missing_shard(folder: &Path, name: &str) -> ArchiveError {
+    let what = format!("names {name}, which is not in the folder, neither plain nor compressed");
+    ArchiveError::Model { path: folder.join(names::SHARD_INDEX), what }
+}

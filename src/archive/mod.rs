@@ -1,0 +1,43 @@
+//! The file: a valid safetensors file whose tensors are payloads of [`codec`](crate::codec).
+//!
+//! What writer and reader must agree on stands apart from either: [`mod@index`] (the container's JSON
+//! header) and [`original_header`] (the original file's header, kept as a tensor). `docs/format.md`
+//! describes the same for somebody without this source.
+//!
+//! * [`compress`] and [`decompress`] turn a file or a model folder into the other form.
+//! * [`Archive`] opens one compressed file; [`verify()`] checks a file or folder through and through.
+//! * [`ModelFiles`] reads the tensors of a model, whichever form and however many files it is in.
+//!
+//! All work is spread over the current rayon pool. Files are written under a temporary name in
+//! their destination's folder, synced and renamed, so that a name never stands for half a file.
+
+mod error;
+mod folder;
+pub mod index;
+mod model_files;
+pub mod names;
+pub mod original_header;
+mod output;
+mod progress;
+mod reader;
+mod report;
+mod restore;
+mod verify;
+mod writer;
+
+pub use error::{ArchiveError, BoxError};
+pub use folder::{compress, decompress, safetensors_in};
+pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
+pub use progress::Progress;
+pub use reader::{Archive, ArchivedTensor, is_bantam};
+pub use report::{Coding, FileReport, Report, TensorReport};
+pub use restore::decompress_file;
+pub use verify::{Failure, Verification, verify, verify_with};
+pub use writer::compress_file;
+
+/// How outputs are treated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Replace an output that is already there. Without it, that is an error.
+    pub overwrite: bool,
+}

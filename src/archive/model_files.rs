@@ -1,0 +1,206 @@
+//! A model's tensors, whichever form and however many files they are in.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::{Archive, ArchiveError, folder, is_bantam, names};
+use crate::codec::Payload;
+use crate::tensor::{Dtype, SafetensorsFile};
+
+/// One file that tensors are read from.
+#[derive(Debug)]
+pub enum WeightSource {
+    /// A plain safetensors file.
+    Plain(SafetensorsFile),
+    /// A compressed one.
+    Compressed(Archive),
+}
+
+impl WeightSource {
+    /// Opens a file of either form.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let file = SafetensorsFile::open(path)?;
+        Ok(if is_bantam(&file) { Self::Compressed(Archive::from_file(file)?) } else { Self::Plain(file) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Plain(file) => file.path(),
+            Self::Compressed(archive) => archive.path(),
+        }
+    }
+
+    /// Number of tensors.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Plain(file) => file.tensors().len(),
+            Self::Compressed(archive) => archive.tensors().len(),
+        }
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Its tensors in file order.
+    pub fn weights(&self) -> impl Iterator<Item = Weight<'_>> {
+        (0..self.len()).map(|index| self.weight(index))
+    }
+
+    fn weight(&self, index: usize) -> Weight<'_> {
+        match self {
+            Self::Plain(file) => {
+                let t = &file.tensors()[index];
+                let original_len = t.range.len();
+                Weight { name: &t.name, dtype: t.dtype, shape: &t.shape, original_len, source: self, index }
+            }
+            Self::Compressed(archive) => {
+                let t = &archive.tensors()[index];
+                let original_len = t.original_len;
+                Weight { name: &t.name, dtype: t.dtype, shape: &t.shape, original_len, source: self, index }
+            }
+        }
+    }
+}
+
+/// One tensor, not read yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Weight<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first.
+    pub shape: &'a [usize],
+    /// Bytes of the tensor, not compressed.
+    pub original_len: usize,
+    source: &'a WeightSource,
+    index: usize,
+}
+
+/// A tensor as it lies in its file.
+#[derive(Debug)]
+pub enum Stored<'a> {
+    /// Its bytes.
+    Plain(&'a [u8]),
+    /// Its payload, with a checked head. Its sections are not checked yet.
+    Compressed(Payload<'a>),
+}
+
+impl<'a> Weight<'a> {
+    /// The tensor as it lies in its file.
+    pub fn stored(&self) -> Result<Stored<'a>, ArchiveError> {
+        Ok(match self.source {
+            WeightSource::Plain(file) => Stored::Plain(file.data(&file.tensors()[self.index])),
+            WeightSource::Compressed(archive) => {
+                Stored::Compressed(archive.payload_of(&archive.tensors()[self.index])?)
+            }
+        })
+    }
+
+    /// The tensor's bytes: borrowed from a plain file, or decoded on the CPU with all checksums
+    /// compared (but not the BLAKE3, which is [`verify`](super::verify())'s business).
+    pub fn bytes(&self) -> Result<Cow<'a, [u8]>, ArchiveError> {
+        let wrong = || ArchiveError::tensor(self.source.path(), self.name);
+        Ok(match self.stored()? {
+            Stored::Plain(bytes) => Cow::Borrowed(bytes),
+            Stored::Compressed(payload) => {
+                payload.check().map_err(wrong())?;
+                Cow::Owned(payload.decode().map_err(wrong())?)
+            }
+        })
+    }
+
+    /// The file that the tensor is in.
+    pub fn source(&self) -> &'a WeightSource {
+        self.source
+    }
+}
+
+/// All files of a model.
+#[derive(Debug)]
+pub struct ModelFiles {
+    path: PathBuf,
+    sources: Vec<WeightSource>,
+    by_name: HashMap<String, (usize, usize)>,
+}
+
+impl ModelFiles {
+    /// Opens a safetensors file of either form, or a model folder: `model.safetensors`, or the
+    /// files named in `model.safetensors.index.json`, or else the folder's only safetensors file.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let sources: Vec<WeightSource> =
+            model_files(path)?.iter().map(|file| WeightSource::open(file)).collect::<Result<_, _>>()?;
+        let mut by_name = HashMap::new();
+        for (s, source) in sources.iter().enumerate() {
+            for weight in source.weights() {
+                if by_name.insert(weight.name.to_string(), (s, weight.index)).is_some() {
+                    let what = format!("tensor {} is in more than one file", weight.name);
+                    return Err(ArchiveError::Model { path: path.into(), what });
+                }
+            }
+        }
+        Ok(Self { path: path.into(), sources, by_name })
+    }
+
+    /// What was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder that `config.json` and the tokenizer are expected in.
+    pub fn folder(&self) -> &Path {
+        if self.path.is_dir() {
+            return &self.path;
+        }
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+
+    /// The files, in the order of their names.
+    pub fn sources(&self) -> &[WeightSource] {
+        &self.sources
+    }
+
+    /// All tensors, file after file.
+    pub fn weights(&self) -> impl Iterator<Item = Weight<'_>> {
+        self.sources.iter().flat_map(WeightSource::weights)
+    }
+
+    /// The tensor called `name`, in whichever file it is.
+    pub fn weight(&self, name: &str) -> Option<Weight<'_>> {
+        self.by_name.get(name).map(|&(source, index)| self.sources[source].weight(index))
+    }
+
+    /// As [`ModelFiles::weight`], with an error that names the model where there is none.
+    pub fn require(&self, name: &str) -> Result<Weight<'_>, ArchiveError> {
+        self.weight(name)
+            .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path.clone(), tensor: name.into() })
+    }
+}
+
+fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    if let Some(file) = names::find_shard(path, "model.safetensors") {
+        return Ok(vec![file]);
+    }
+    if let Some(shards) = folder::shards(path)? {
+        let find =
+            |name: &String| names::find_shard(path, name).ok_or_else(|| folder::missing_shard(path, name));
+        return shards.iter().map(find).collect();
+    }
+    let files = folder::safetensors_in(path)?;
+    if files.len() > 1 {
+        let what =
+            format!("{} safetensors files and no {}; name one of them", files.len(), names::SHARD_INDEX);
+        return Err(ArchiveError::Model { path: path.into(), what });
+    }
+    Ok(files)
+}

@@ -1,0 +1,95 @@
+//! What compressed files and folders are called.
+
+use std::path::{Path, PathBuf};
+
+/// The end of a plain file's name.
+pub const PLAIN: &str = ".safetensors";
+/// The end of a compressed file's name. It is still a safetensors file, and says so.
+pub const COMPRESSED: &str = ".bantam.safetensors";
+/// What a compressed folder's name ends with.
+const FOLDER: &str = "-bantam";
+/// The list of a sharded model's files. It is copied as it is, and so names the original files.
+pub const SHARD_INDEX: &str = "model.safetensors.index.json";
+
+/// Whether `name` is that of a safetensors file, compressed or not.
+pub fn is_safetensors(name: &str) -> bool {
+    name.ends_with(PLAIN)
+}
+
+/// `a.safetensors` is compressed to `a.bantam.safetensors`; `None` for other names.
+pub fn compressed_name(name: &str) -> Option<String> {
+    let stem = name.strip_suffix(PLAIN)?;
+    (!name.ends_with(COMPRESSED)).then(|| format!("{stem}{COMPRESSED}"))
+}
+
+/// `a.bantam.safetensors` is restored to `a.safetensors`; `None` for other names.
+pub fn original_name(name: &str) -> Option<String> {
+    Some(format!("{}{PLAIN}", name.strip_suffix(COMPRESSED)?))
+}
+
+/// Where the file called `name` in a model's own index or by its original name is in `folder`:
+/// under that name, or compressed.
+pub fn find_shard(folder: &Path, name: &str) -> Option<PathBuf> {
+    let candidates = [Some(name.to_string()), compressed_name(name)];
+    candidates.into_iter().flatten().map(|name| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Where `src` is compressed to unless told otherwise; `None` where its name does not say.
+pub fn default_compressed(src: &Path) -> Option<PathBuf> {
+    let name = file_name(src)?;
+    let name = if src.is_dir() { format!("{name}{FOLDER}") } else { compressed_name(&name)? };
+    Some(beside(src, &name))
+}
+
+/// Where `src` is restored to unless told otherwise; `None` where its name does not say.
+pub fn default_original(src: &Path) -> Option<PathBuf> {
+    let name = file_name(src)?;
+    let name = if src.is_dir() {
+        name.strip_suffix(FOLDER).filter(|name| !name.is_empty())?.to_string()
+    } else {
+        original_name(&name)?
+    };
+    Some(beside(src, &name))
+}
+
+/// The last part of `path`, also of one like `.` or `models/..` that has to be looked up.
+fn file_name(path: &Path) -> Option<String> {
+    let name = match path.file_name() {
+        Some(name) => name.to_os_string(),
+        None => path.canonicalize().ok()?.file_name()?.to_os_string(),
+    };
+    name.into_string().ok()
+}
+
+fn beside(path: &Path, name: &str) -> PathBuf {
+    match path.file_name() {
+        Some(_) => path.with_file_name(name),
+        None => path.join("..").join(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        assert_eq!(compressed_name("a.safetensors").unwrap(), "a.bantam.safetensors");
+        assert_eq!(compressed_name("a.bantam.safetensors"), None);
+        assert_eq!(compressed_name("a.bin"), None);
+        assert_eq!(original_name("a.b.bantam.safetensors").unwrap(), "a.b.safetensors");
+        assert_eq!(original_name("a.safetensors"), None);
+    }
+
+    #[test]
+    fn outputs_lie_beside_their_inputs() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("m-bantam");
+        std::fs::create_dir(&folder).unwrap();
+        assert_eq!(default_compressed(&folder), Some(root.path().join("m-bantam-bantam")));
+        assert_eq!(default_original(&folder), Some(root.path().join("m")));
+        let file = Path::new("x/y.safetensors");
+        assert_eq!(default_compressed(file), Some("x/y.bantam.safetensors".into()));
+        assert_eq!(default_original(file), None);
+    }
+}

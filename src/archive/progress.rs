@@ -1,0 +1,43 @@
+//! How a long operation tells its caller where it is, and is told to stop.
+
+use super::ArchiveError;
+
+/// Receives the progress of one operation. All methods may be called from any thread, one at a
+/// time. `()` ignores everything.
+pub trait Progress: Sync {
+    /// The operation begins; `total_bytes` will be handled. `what` is a short word for people.
+    fn begin(&self, total_bytes: u64, what: &str);
+    /// `bytes` more have been handled.
+    fn advance(&self, bytes: u64);
+    /// The operation has ended, well or not.
+    fn finish(&self);
+    /// Asked between tensors: whether to stop. Unfinished outputs are then removed and the
+    /// operation returns [`ArchiveError::Cancelled`].
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+impl Progress for () {
+    fn begin(&self, _: u64, _: &str) {}
+    fn advance(&self, _: u64) {}
+    fn finish(&self) {}
+}
+
+/// An error where the caller wants to stop.
+pub(super) fn check(progress: &dyn Progress) -> Result<(), ArchiveError> {
+    if progress.cancelled() { Err(ArchiveError::Cancelled) } else { Ok(()) }
+}
+
+/// Runs `work` between `begin` and `finish`.
+pub(super) fn reported<T>(
+    progress: &dyn Progress,
+    total_bytes: u64,
+    what: &str,
+    work: impl FnOnce() -> Result<T, ArchiveError>,
+) -> Result<T, ArchiveError> {
+    progress.begin(total_bytes, what);
+    let result = work();
+    progress.finish();
+    result
+}

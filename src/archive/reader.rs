@@ -1,0 +1,224 @@
+//! A compressed file, checked once at the door.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+use super::index::{FORMAT_VERSION, INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
+use super::{ArchiveError, Coding, FileReport, TensorReport, original_header};
+use crate::codec::Payload;
+use crate::codec::grid::SECTION_ALIGN;
+use crate::codec::head::Kind;
+use crate::tensor::{Dtype, Matrix, SafetensorsFile, TensorEntry, entries, parse_header};
+
+/// Whether `file` is a compressed one, perhaps damaged. Two signs are looked for in different
+/// places, so that damage to one does not make it pass for a plain file.
+pub fn is_bantam(file: &SafetensorsFile) -> bool {
+    let by_metadata = file.metadata().keys().any(|key| key == VERSION_KEY || key == INDEX_KEY);
+    by_metadata || file.bytes()[file.header_bytes().len()..].starts_with(&original_header::MAGIC)
+}
+
+/// One tensor of a compressed file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedTensor {
+    /// Its name, unique in the file.
+    pub name: String,
+    /// Element type of the original.
+    pub dtype: Dtype,
+    /// Dimensions of the original, outermost first.
+    pub shape: Vec<usize>,
+    /// Bytes of the original.
+    pub original_len: usize,
+    /// BLAKE3 of the original's bytes.
+    pub blake3: blake3::Hash,
+    /// Where its payload lies, counted from the start of the file: in bounds, and at a multiple of
+    /// 256 by construction.
+    pub payload: Range<usize>,
+}
+
+/// A mapped compressed file whose header and index have been checked.
+#[derive(Debug)]
+pub struct Archive {
+    file: SafetensorsFile,
+    tensors: Vec<ArchivedTensor>,
+    by_name: HashMap<String, usize>,
+    original_header: Vec<u8>,
+}
+
+impl Archive {
+    /// Maps and checks the file at `path`: the headers' checksums, and that header, index and
+    /// original header tell the same story. Payloads are checked when they are asked for.
+    pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        Self::from_file(SafetensorsFile::open(path)?)
+    }
+
+    /// Checks a file that is open already.
+    pub fn from_file(file: SafetensorsFile) -> Result<Self, ArchiveError> {
+        if !is_bantam(&file) {
+            return Err(ArchiveError::NotCompressed { file: file.path().into() });
+        }
+        let damaged = |what: String| ArchiveError::Damaged { file: file.path().into(), what };
+        check_version(&file)?;
+        let kept = kept_header(&file).map_err(damaged)?;
+        let original_header = original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?;
+        let tensors = match_tensors(&file, &kept.name, original_header).map_err(damaged)?;
+        let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
+        Ok(Self { original_header: original_header.to_vec(), tensors, by_name, file })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The container.
+    pub fn file(&self) -> &SafetensorsFile {
+        &self.file
+    }
+
+    /// All tensors, in the order of the original file.
+    pub fn tensors(&self) -> &[ArchivedTensor] {
+        &self.tensors
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&self, name: &str) -> Option<&ArchivedTensor> {
+        self.by_name.get(name).map(|&i| &self.tensors[i])
+    }
+
+    /// The original file's length prefix and JSON header, byte for byte.
+    pub fn original_header(&self) -> &[u8] {
+        &self.original_header
+    }
+
+    /// Bytes of the original file.
+    pub fn original_len(&self) -> u64 {
+        self.tensors.iter().map(|t| t.original_len as u64).sum::<u64>() + self.original_header.len() as u64
+    }
+
+    /// The payload of the tensor called `name`, its head checked against itself and the index. The
+    /// sections behind the head are checked by [`Payload::check`].
+    pub fn payload(&self, name: &str) -> Result<Payload<'_>, ArchiveError> {
+        let tensor = self
+            .tensor(name)
+            .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() })?;
+        self.payload_of(tensor)
+    }
+
+    /// As [`Archive::payload`], for one of [`Archive::tensors`].
+    pub fn payload_of(&self, tensor: &ArchivedTensor) -> Result<Payload<'_>, ArchiveError> {
+        let bytes = self.file.bytes().get(tensor.payload.clone()).unwrap_or_default();
+        let payload = Payload::parse(bytes).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
+        let head = payload.head();
+        let matrix = match &head.kind {
+            Kind::Raw => None,
+            Kind::Tiled(tiled) => Some(tiled.grid.matrix),
+        };
+        let matrix_fits = matrix.is_none_or(|m| Matrix::of_shape(&tensor.shape) == Some(m));
+        if head.dtype != tensor.dtype || head.original_len != tensor.original_len || !matrix_fits {
+            let matrix = matrix.map_or(String::new(), |m| format!(" as {} × {}", m.rows, m.cols));
+            return Err(ArchiveError::WrongPayload {
+                file: self.path().into(),
+                tensor: tensor.name.clone(),
+                expected: format!("{} bytes of {} {:?}", tensor.original_len, tensor.dtype, tensor.shape),
+                found: format!("{} bytes of {}{matrix}", head.original_len, head.dtype),
+            });
+        }
+        Ok(payload)
+    }
+
+    /// Sizes and codings of all tensors. Reads and checks every payload's head.
+    pub fn report(&self) -> Result<FileReport, ArchiveError> {
+        let report = |tensor: &ArchivedTensor| {
+            Ok(TensorReport {
+                name: tensor.name.clone(),
+                dtype: tensor.dtype,
+                shape: tensor.shape.clone(),
+                original_bytes: tensor.original_len,
+                stored_bytes: tensor.payload.len(),
+                coding: Coding::of(self.payload_of(tensor)?.head()),
+            })
+        };
+        Ok(FileReport {
+            source: self.path().into(),
+            output: self.path().into(),
+            original_bytes: self.original_len(),
+            compressed_bytes: self.file.bytes().len() as u64,
+            tensors: self.tensors.iter().map(report).collect::<Result<_, ArchiveError>>()?,
+        })
+    }
+}
+
+fn check_version(file: &SafetensorsFile) -> Result<(), ArchiveError> {
+    match file.metadata().get(VERSION_KEY) {
+        Some(version) if version == FORMAT_VERSION => Ok(()),
+        Some(version) => {
+            Err(ArchiveError::UnknownVersion { file: file.path().into(), version: version.clone() })
+        }
+        None => Err(ArchiveError::Damaged {
+            file: file.path().into(),
+            what: format!("the header has no {VERSION_KEY}"),
+        }),
+    }
+}
+
+/// The tensor that keeps the original header: the first of the data.
+fn kept_header(file: &SafetensorsFile) -> Result<&TensorEntry, String> {
+    let name = file.metadata().get(ORIGINAL_HEADER_KEY).ok_or("the original header is not named")?;
+    file.tensors()
+        .first()
+        .filter(|t| &t.name == name && t.dtype == Dtype::U8)
+        .ok_or_else(|| "the original header is not the first tensor".into())
+}
+
+/// Brings the three accounts together: the container's tensors, the index, the original header.
+fn match_tensors(file: &SafetensorsFile, kept: &str, original: &[u8]) -> Result<Vec<ArchivedTensor>, String> {
+    let index = file.metadata().get(INDEX_KEY).ok_or("there is no index")?;
+    let index: Index = serde_json::from_str(index).map_err(|e| format!("the index is unreadable: {e}"))?;
+    let (original_start, original) =
+        parse_header(original).map_err(|e| format!("the original header is unreadable: {e}"))?;
+    let original = entries(&original, original_start);
+    if index.len() != original.len() || file.tensors().len() != original.len() + 1 {
+        return Err(format!(
+            "the original has {} tensors, the index {} and the file {}",
+            original.len(),
+            index.len(),
+            file.tensors().len() - 1
+        ));
+    }
+    let payloads: HashMap<&str, &TensorEntry> =
+        file.tensors().iter().filter(|t| t.name != kept).map(|t| (&t.name[..], t)).collect();
+    original
+        .into_iter()
+        .map(|t| match_tensor(index.get(&t.name), payloads.get(&t.name[..]).copied(), t))
+        .collect()
+}
+
+fn match_tensor(
+    index: Option<&IndexEntry>,
+    payload: Option<&TensorEntry>,
+    original: TensorEntry,
+) -> Result<ArchivedTensor, String> {
+    let name = &original.name;
+    let index = index.ok_or_else(|| format!("tensor {name} is not in the index"))?;
+    let payload = payload.ok_or_else(|| format!("tensor {name} has no payload"))?;
+    if index.dtype != original.dtype || index.shape != original.shape || index.bytes != original.range.len() {
+        return Err(format!("index and original header differ about tensor {name}"));
+    }
+    if payload.dtype != Dtype::U8
+        || payload.range.start % SECTION_ALIGN != 0
+        || payload.range.len() % SECTION_ALIGN != 0
+    {
+        return Err(format!("the payload of tensor {name} is not aligned bytes"));
+    }
+    let blake3 = blake3::Hash::from_hex(&index.blake3)
+        .map_err(|_| format!("the index has no usable hash for tensor {name}"))?;
+    Ok(ArchivedTensor {
+        dtype: original.dtype,
+        shape: original.shape,
+        original_len: index.bytes,
+        blake3,
+        payload: payload.range.clone(),
+        name: original.name,
+    })
+}

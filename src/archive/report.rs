@@ -1,0 +1,123 @@
+//! What was done, or is there: sizes and codings by file and tensor.
+
+use std::path::PathBuf;
+
+use crate::codec::head::{Head, Kind};
+use crate::tensor::Dtype;
+
+/// How a tensor is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Coding {
+    /// In a plain file.
+    Plain,
+    /// In a payload, as it is.
+    Raw {
+        /// Bytes of the payload's head.
+        head_bytes: usize,
+    },
+    /// In tiles.
+    Tiled {
+        /// Mantissa bits that are coded with the exponent.
+        top_bits: u8,
+        /// Symbols that have a code.
+        symbols: usize,
+        /// Number of tiles.
+        tiles: usize,
+        /// Columns of a tile.
+        tile_cols: usize,
+        /// Bytes of the payload's head: code, tile table, checksums.
+        head_bytes: usize,
+        /// Bytes of the coded plane with its lane indices.
+        coded_bytes: usize,
+        /// Width and bytes of each raw plane.
+        planes: Vec<(u8, usize)>,
+    },
+}
+
+impl Coding {
+    /// The coding that a payload's head describes.
+    pub fn of(head: &Head) -> Self {
+        match &head.kind {
+            Kind::Raw => Self::Raw { head_bytes: head.len },
+            Kind::Tiled(tiled) => Self::Tiled {
+                top_bits: tiled.split.top_bits,
+                symbols: tiled.lengths.iter().filter(|&&l| l > 0).count().max(1),
+                tiles: tiled.tiles.len(),
+                tile_cols: tiled.grid.tile_cols,
+                head_bytes: head.len,
+                coded_bytes: tiled.coded.len(),
+                planes: tiled.split.planes().iter().zip(&tiled.planes).map(|(&w, r)| (w, r.len())).collect(),
+            },
+        }
+    }
+}
+
+/// One tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorReport {
+    /// Its name.
+    pub name: String,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// Bytes before compression.
+    pub original_bytes: usize,
+    /// Bytes it takes in the file.
+    pub stored_bytes: usize,
+    /// How it is stored.
+    pub coding: Coding,
+}
+
+impl TensorReport {
+    /// Bits that an element takes in the file; `None` for a tensor without elements.
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        let elements: usize = self.shape.iter().product();
+        (elements > 0).then(|| self.stored_bytes as f64 * 8.0 / elements as f64)
+    }
+
+    /// Stored bytes for each original byte; `None` for a tensor without bytes.
+    pub fn ratio(&self) -> Option<f64> {
+        (self.original_bytes > 0).then(|| self.stored_bytes as f64 / self.original_bytes as f64)
+    }
+}
+
+/// One file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileReport {
+    /// The file that was read.
+    pub source: PathBuf,
+    /// The file that was written; the same as `source` where none was.
+    pub output: PathBuf,
+    /// Bytes of the plain file.
+    pub original_bytes: u64,
+    /// Bytes of the compressed file.
+    pub compressed_bytes: u64,
+    /// Its tensors in file order.
+    pub tensors: Vec<TensorReport>,
+}
+
+/// One operation on a file or model folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The file or folder that was written.
+    pub output: PathBuf,
+    /// The model's safetensors files.
+    pub files: Vec<FileReport>,
+    /// Other files of a folder, which were copied.
+    pub copied: Vec<PathBuf>,
+    /// What is in the folder and was not copied: folders, sockets and the like.
+    pub left_out: Vec<PathBuf>,
+}
+
+impl Report {
+    /// Bytes of the plain files.
+    pub fn original_bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.original_bytes).sum()
+    }
+
+    /// Bytes of the compressed files.
+    pub fn compressed_bytes(&self) -> u64 {
+        self.files.iter().map(|f| f.compressed_bytes).sum()
+    }
+}

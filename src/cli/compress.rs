@@ -1,0 +1,32 @@
+//! `bantam compress`
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bantam::archive::{self, Options};
+
+use super::progress::Bar;
+use super::{Conversion, Result, sizes};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    conversion: Conversion,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let args = &args.conversion;
+    let options = Options { overwrite: args.force };
+    let began = Instant::now();
+    let compress = || archive::compress(&args.src, args.output.as_deref(), &options, &Bar::default());
+    let report = args.jobs.run(compress)??;
+    let time = began.elapsed();
+    if args.json {
+        println!("{}", sizes::report_json(&report, time));
+    } else {
+        let (original, compressed) = (report.original_bytes(), report.compressed_bytes());
+        let (change, speed) = (sizes::change(original, compressed), sizes::speed(original, time));
+        println!("{}: {change}{speed}", report.output.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

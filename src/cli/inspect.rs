@@ -1,0 +1,88 @@
+//! `bantam inspect`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bantam::archive::{self, Coding, FileReport, Report, TensorReport, WeightSource};
+use serde_json::json;
+
+use super::{Result, sizes};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A safetensors file, or the folder of a model; compressed or not
+    src: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let began = Instant::now();
+    let mut report = Report { output: args.src.clone(), ..Report::default() };
+    let mut compressed = true;
+    for path in archive::safetensors_in(&args.src)? {
+        let (file, is_compressed) = read(&path)?;
+        compressed &= is_compressed;
+        report.files.push(file);
+    }
+    if args.json {
+        print_json(&report, compressed, began);
+    } else {
+        report.files.iter().for_each(print_table);
+        if !compressed {
+            println!("not compressed; `bantam compress {}` does that", args.src.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is in the file, and whether it is compressed.
+fn read(path: &Path) -> Result<(FileReport, bool)> {
+    Ok(match WeightSource::open(path)? {
+        WeightSource::Compressed(archive) => (archive.report()?, true),
+        WeightSource::Plain(file) => {
+            let plain = |t: &bantam::tensor::TensorEntry| TensorReport {
+                name: t.name.clone(),
+                dtype: t.dtype,
+                shape: t.shape.clone(),
+                original_bytes: t.range.len(),
+                stored_bytes: t.range.len(),
+                coding: Coding::Plain,
+            };
+            let bytes = file.bytes().len() as u64;
+            let report = FileReport {
+                source: path.into(),
+                output: path.into(),
+                original_bytes: bytes,
+                compressed_bytes: bytes,
+                tensors: file.tensors().iter().map(plain).collect(),
+            };
+            (report, false)
+        }
+    })
+}
+
+fn print_json(report: &Report, compressed: bool, began: Instant) {
+    let mut object = sizes::report_json(report, began.elapsed());
+    object["compressed"] = compressed.into();
+    object["files"] = json!(report.files.iter().map(|f| f.source.display().to_string()).collect::<Vec<_>>());
+    let tensors = report.files.iter().flat_map(|f| &f.tensors);
+    for (i, tensor) in tensors.enumerate() {
+        object["tensors"][i]["coding"] = sizes::coding_json(&tensor.coding);
+    }
+    println!("{object}");
+}
+
+fn print_table(file: &FileReport) {
+    let change = sizes::change(file.original_bytes, file.compressed_bytes);
+    println!("{}: {} tensors, {change}", file.source.display(), file.tensors.len());
+    let width = file.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    for tensor in &file.tensors {
+        let bits = tensor.bits_per_weight().map_or("-".into(), |bits| format!("{bits:.2} bits"));
+        let (name, dtype, shape) = (&tensor.name, tensor.dtype.to_string(), format!("{:?}", tensor.shape));
+        let coding = sizes::coding_words(&tensor.coding);
+        println!("  {name:width$}  {dtype:8} {shape:16} {bits:>12}  {coding}");
+    }
+}

@@ -1,0 +1,87 @@
+//! The command line: one file a subcommand, each with its `Args` and a `run`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod compress;
+mod decompress;
+mod failure;
+mod inspect;
+mod interrupt;
+mod progress;
+mod sizes;
+mod verify;
+
+/// What a subcommand returns: an error is printed with its causes, and the exit code is 1.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Neural-network weights, losslessly compressed.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compress a safetensors file or a model folder
+    Compress(compress::Args),
+    /// Restore the original of a compressed file or model folder, byte for byte
+    Decompress(decompress::Args),
+    /// Show tensors, how they are stored, and their sizes
+    Inspect(inspect::Args),
+    /// Check that every tensor decodes to the bytes that were compressed
+    Verify(verify::Args),
+}
+
+/// Parses the arguments and runs the subcommand.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    interrupt::watch();
+    let result = match &cli.command {
+        Command::Compress(args) => compress::run(args),
+        Command::Decompress(args) => decompress::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => failure::print(&*error),
+    }
+}
+
+/// What `compress` and `decompress` have in common.
+#[derive(clap::Args)]
+struct Conversion {
+    /// A safetensors file, or the folder of a model
+    src: PathBuf,
+    /// Where to write; by default beside the source
+    #[arg(short, long, value_name = "DST")]
+    output: Option<PathBuf>,
+    /// Replace the output if it is there already
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Jobs {
+    /// Threads to use; by default one for each core
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    jobs: usize,
+}
+
+impl Jobs {
+    /// Runs `work` on that many threads.
+    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        Ok(rayon::ThreadPoolBuilder::new().num_threads(self.jobs).build()?.install(work))
+    }
+}

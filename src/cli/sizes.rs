@@ -1,0 +1,91 @@
+//! Sizes and ratios, as JSON and for people.
+
+use std::time::Duration;
+
+use bantam::archive::{Coding, Report, TensorReport};
+use serde_json::{Value, json};
+
+/// The JSON object of `compress`, `decompress` and `inspect`. A ratio is the compressed size
+/// divided by the original one.
+pub fn report_json(report: &Report, time: Duration) -> Value {
+    let (original, compressed) = (report.original_bytes(), report.compressed_bytes());
+    json!({
+        "output": report.output.display().to_string(),
+        "original_bytes": original,
+        "compressed_bytes": compressed,
+        "ratio": ratio(original, compressed),
+        "seconds": time.as_secs_f64(),
+        "left_out": report.left_out.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+        "tensors": report.files.iter().flat_map(|f| &f.tensors).map(tensor_json).collect::<Vec<_>>(),
+    })
+}
+
+fn tensor_json(tensor: &TensorReport) -> Value {
+    json!({
+        "name": tensor.name,
+        "dtype": tensor.dtype.to_string(),
+        "shape": tensor.shape,
+        "original_bytes": tensor.original_bytes,
+        "compressed_bytes": tensor.stored_bytes,
+        "bits_per_weight": tensor.bits_per_weight(),
+        "ratio": tensor.ratio(),
+    })
+}
+
+/// How a tensor is stored, as JSON.
+pub fn coding_json(coding: &Coding) -> Value {
+    match coding {
+        Coding::Plain => json!({ "kind": "plain" }),
+        Coding::Raw { head_bytes } => json!({ "kind": "raw", "head_bytes": head_bytes }),
+        Coding::Tiled { top_bits, symbols, tiles, tile_cols, head_bytes, coded_bytes, planes } => json!({
+            "kind": "tiled",
+            "t": top_bits,
+            "symbols": symbols,
+            "tiles": tiles,
+            "tile_cols": tile_cols,
+            "head_bytes": head_bytes,
+            "coded_bytes": coded_bytes,
+            "plane_widths": planes.iter().map(|(width, _)| width).collect::<Vec<_>>(),
+            "plane_bytes": planes.iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(),
+        }),
+    }
+}
+
+/// How a tensor is stored, in a few words.
+pub fn coding_words(coding: &Coding) -> String {
+    match coding {
+        Coding::Plain => "not compressed".into(),
+        Coding::Raw { .. } => "raw".into(),
+        Coding::Tiled { top_bits, tiles, planes, .. } => {
+            let widths: Vec<String> = planes.iter().map(|(width, _)| width.to_string()).collect();
+            format!("t={top_bits} planes {} in {tiles} tiles", widths.join("+"))
+        }
+    }
+}
+
+/// Compressed for each original byte.
+pub fn ratio(original: u64, compressed: u64) -> Option<f64> {
+    (original > 0).then(|| compressed as f64 / original as f64)
+}
+
+/// `269.1 MB`.
+pub fn megabytes(bytes: u64) -> String {
+    match bytes {
+        0..10_000 => format!("{bytes} bytes"),
+        10_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..10_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.2} GB", bytes as f64 / 1e9),
+    }
+}
+
+/// `269.1 MB -> 178.9 MB (66.5 %)`.
+pub fn change(original: u64, compressed: u64) -> String {
+    let percent = ratio(original, compressed).map_or(String::new(), |r| format!(" ({:.2} %)", 100.0 * r));
+    format!("{} -> {}{percent}", megabytes(original), megabytes(compressed))
+}
+
+/// ` in 0.52 s, 515 MB/s`.
+pub fn speed(bytes: u64, time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    format!(" in {seconds:.2} s, {:.0} MB/s", bytes as f64 / 1e6 / seconds.max(1e-9))
+}

@@ -1,0 +1,50 @@
+//! `bantam verify`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bantam::archive::{self, Failure, Verification};
+use serde_json::{Value, json};
+
+use super::progress::Bar;
+use super::{Jobs, Result, failure};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A compressed file, or the folder of a model
+    src: PathBuf,
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let verification = args.jobs.run(|| archive::verify(&args.src, &Bar::default()))??;
+    Ok(print(&verification, args))
+}
+
+fn print(verification: &Verification, args: &Args) -> ExitCode {
+    let Verification { tensors, failures } = verification;
+    for Failure { error, .. } in failures {
+        eprintln!("error: {}", failure::chain(error));
+    }
+    if args.json {
+        let failures: Vec<Value> = failures.iter().map(failure_json).collect();
+        println!("{}", json!({ "ok": failures.is_empty(), "tensors": tensors, "failures": failures }));
+    } else if failures.is_empty() {
+        println!("{}: {tensors} tensors, all as they were compressed", args.src.display());
+    } else {
+        println!("{}: {} failures in {tensors} tensors", args.src.display(), failures.len());
+    }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn failure_json(failure: &Failure) -> Value {
+    json!({
+        "file": failure.file.display().to_string(),
+        "tensor": failure.tensor,
+        "error": failure::chain(&failure.error),
+    })
+}

@@ -1,0 +1,229 @@
+//! A device, ours or the host application's, with what this library needs around it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures::channel::oneshot;
+
+use super::adapter;
+use super::error::GpuError;
+use super::kernel::Kernel;
+use super::memory::{Buffer, Memory};
+use super::poller::Poller;
+use super::shader::Variant;
+
+/// How to open a device.
+#[derive(Debug, Clone, Default)]
+pub struct GpuOptions {
+    /// An adapter's index or a part of its name; the best one where nothing is given.
+    pub device: Option<String>,
+    /// The most bytes that all buffers together may take.
+    pub budget: Option<u64>,
+}
+
+/// An open device. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Gpu {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    memory: Arc<Memory>,
+    kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
+    poller: Poller,
+    /// Why a device of our own was lost, once it is.
+    lost: Arc<Mutex<Option<String>>>,
+}
+
+impl Gpu {
+    /// Opens a device of our own.
+    pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
+        let adapter = adapter::choose(options.device.as_deref()).await?;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("bantam"),
+            required_features: wgpu::Features::empty(),
+            required_limits: adapter.limits(),
+            ..Default::default()
+        };
+        let (device, queue) =
+            adapter.request_device(&descriptor).await.map_err(|e| GpuError::NoDevice(e.to_string()))?;
+        let lost = Arc::new(Mutex::new(None));
+        let theirs = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                log::error!("device lost: {message}");
+            }
+            *theirs.lock().unwrap_or_else(|e| e.into_inner()) = Some(message);
+        });
+        // Without a handler wgpu panics. Errors of our own calls are caught by scopes; what ends up
+        // here came from elsewhere, such as a submission to a device that was just lost.
+        device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
+        log::info!("using {}", adapter::name_of(&adapter.get_info()));
+        Ok(Self::new(device, queue, options.budget, lost))
+    }
+
+    /// Uses a device of the host application. Nothing is installed on it and none of its settings
+    /// change. Buffers made here count against `budget`; the host's own do not.
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
+        Self::new(device, queue, budget, Arc::default())
+    }
+
+    fn new(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        budget: Option<u64>,
+        lost: Arc<Mutex<Option<String>>>,
+    ) -> Self {
+        let inner = Inner {
+            poller: Poller::new(device.clone()),
+            device,
+            queue,
+            memory: Memory::with_budget(budget),
+            kernels: Mutex::default(),
+            lost,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The wgpu device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// What a person calls this device.
+    pub fn name(&self) -> String {
+        adapter::name_of(&self.inner.device.adapter_info())
+    }
+
+    /// The count of this device's buffers.
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
+    }
+
+    /// The most bytes that one storage binding may have.
+    pub fn max_binding(&self) -> u64 {
+        let limits = self.inner.device.limits();
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+    }
+
+    /// Makes a buffer of `size` bytes (at least 16, so that it can always be bound), zeroed.
+    pub fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<Buffer, GpuError> {
+        let size = size.max(16).next_multiple_of(4);
+        if usage.contains(wgpu::BufferUsages::STORAGE) && size > self.max_binding() {
+            return Err(GpuError::BindingTooLarge {
+                label: label.into(),
+                wanted: size,
+                limit: self.max_binding(),
+            });
+        }
+        let reservation = self.inner.memory.reserve(label, size)?;
+        let descriptor =
+            wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let raw = self.checked(label, size, || self.inner.device.create_buffer(&descriptor))?;
+        Ok(Buffer::new(raw, reservation))
+    }
+
+    /// Makes a buffer that shaders read and that holds `contents`: small things such as parameters.
+    /// Weights go through an [`Uploader`](super::Uploader).
+    pub fn buffer_with(
+        &self,
+        label: &str,
+        contents: &[u8],
+        usage: wgpu::BufferUsages,
+    ) -> Result<Buffer, GpuError> {
+        let buffer = self.buffer(label, contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST)?;
+        let padded = contents.len().next_multiple_of(4);
+        if padded == contents.len() {
+            self.inner.queue.write_buffer(buffer.raw(), 0, contents);
+        } else {
+            let mut copy = contents.to_vec();
+            copy.resize(padded, 0);
+            self.inner.queue.write_buffer(buffer.raw(), 0, &copy);
+        }
+        Ok(buffer)
+    }
+
+    /// Runs `call` with wgpu's errors caught, for a buffer or another object of `size` bytes.
+    pub(super) fn checked<T>(&self, label: &str, size: u64, call: impl FnOnce() -> T) -> Result<T, GpuError> {
+        let validation = self.inner.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.inner.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let result = call();
+        // On native platforms these futures are ready at once.
+        let internal = pollster::block_on(internal.pop());
+        let memory = pollster::block_on(memory.pop());
+        let validation = pollster::block_on(validation.pop());
+        self.check_lost()?;
+        if memory.is_some() {
+            let used = self.inner.memory.used();
+            return Err(GpuError::OutOfMemory { label: label.into(), wanted: size, used, budget: None });
+        }
+        match internal.or(validation) {
+            Some(error) => Err(GpuError::Validation(format!("{label}: {error}"))),
+            None => Ok(result),
+        }
+    }
+
+    /// An error once the device is known to be lost.
+    pub fn check_lost(&self) -> Result<(), GpuError> {
+        match &*self.inner.lost.lock().unwrap_or_else(|e| e.into_inner()) {
+            Some(message) => Err(GpuError::DeviceLost(message.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The compiled form of `variant`; compiled on first use.
+    pub fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>, GpuError> {
+        let mut kernels = self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(kernel) = kernels.get(&variant) {
+            return Ok(kernel.clone());
+        }
+        let kernel = Arc::new(Kernel::compile(self, &variant)?);
+        kernels.insert(variant, kernel.clone());
+        Ok(kernel)
+    }
+
+    /// Submits one encoder's commands.
+    pub fn submit(
+        &self,
+        label: &str,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<(), GpuError> {
+        self.checked(label, 0, || {
+            let mut encoder = self
+                .inner
+                .device
+                .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) });
+            encode(&mut encoder);
+            self.inner.queue.submit([encoder.finish()]);
+        })
+    }
+
+    /// Asks for a mapping now, to be awaited later.
+    pub(super) fn start_map(
+        &self,
+        buffer: &Buffer,
+        mode: wgpu::MapMode,
+        len: u64,
+    ) -> impl Future<Output = Result<Result<(), GpuError>, oneshot::Canceled>> + use<> {
+        let (done, mapped) = oneshot::channel();
+        buffer.raw().map_async(mode, 0..len, move |result| {
+            let _ = done.send(result);
+        });
+        let waiting = self.inner.poller.wait();
+        let gpu = self.clone();
+        async move {
+            let result = mapped.await?;
+            drop(waiting);
+            Ok(result.map_err(|e| gpu.check_lost().err().unwrap_or(GpuError::DeviceLost(e.to_string()))))
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What can go wrong on a device.
+
+use super::shader::ShaderError;
+
+/// Why something could not be done on a device.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum GpuError {
+    /// There is no adapter at all.
+    #[error(
+        "no GPU adapter was found; install a Vulkan driver (Mesa's lavapipe runs on any CPU: \
+         package mesa-vulkan-drivers on Debian and Ubuntu)"
+    )]
+    NoAdapter,
+    /// There is no such adapter.
+    #[error("no adapter matches {wanted:?}; there are: {}", there_are.join(", "))]
+    NoSuchAdapter {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        there_are: Vec<String>,
+    },
+    /// The adapter refused to make a device.
+    #[error("the adapter gave no device: {0}")]
+    NoDevice(String),
+    /// A budget or the device's memory is spent.
+    #[error("out of device memory: {label} needs {wanted} bytes, {used} are in use{}", budget.map(|b| format!(" of a budget of {b}")).unwrap_or_default())]
+    OutOfMemory {
+        /// The buffer that could not be made.
+        label: String,
+        /// Its bytes.
+        wanted: u64,
+        /// Bytes in use before.
+        used: u64,
+        /// The budget, if there is one.
+        budget: Option<u64>,
+    },
+    /// The device cannot bind that much at once.
+    #[error("{label} needs a binding of {wanted} bytes, but the device allows {limit}")]
+    BindingTooLarge {
+        /// The buffer.
+        label: String,
+        /// Its bytes.
+        wanted: u64,
+        /// The device's limit.
+        limit: u64,
+    },
+    /// The device is gone: unplugged, reset by its driver or destroyed by its owner.
+    #[error("the device was lost: {0}; open it again to go on")]
+    DeviceLost(String),
+    /// The device refused what it was given: a mistake in this library.
+    #[error("the device refused a command: {0}")]
+    Validation(String),
+    /// A shader could not be assembled: a mistake in this library.
+    #[error(transparent)]
+    Shader(#[from] ShaderError),
+}

@@ -1,0 +1,157 @@
+//! Compiling a kernel, and recording its dispatches.
+
+use std::sync::Arc;
+
+use naga::{AddressSpace, StorageAccess};
+
+use super::device::Gpu;
+use super::error::GpuError;
+use super::memory::Buffer;
+use super::shader::{ShaderError, Variant};
+
+/// A compiled kernel. Its bind group layout is read off the shader, so that the WGSL is the only
+/// place that says what is bound where.
+#[derive(Debug)]
+pub struct Kernel {
+    label: String,
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+impl Kernel {
+    pub(super) fn compile(gpu: &Gpu, variant: &Variant) -> Result<Self, GpuError> {
+        let label = variant.label();
+        let source = variant.source()?;
+        let module = naga::front::wgsl::parse_str(&source).map_err(|error| {
+            log::error!("{label}: {}", error.emit_to_string(&source));
+            ShaderError { file: variant.kernel.into(), line: 0, what: "naga rejects this WGSL; see the log" }
+        })?;
+        let entries = layout_entries(&module);
+        let device = gpu.device();
+        gpu.checked(&label, 0, || {
+            let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                label: Some(&label),
+                entries: &entries,
+            });
+            let shader = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(&label),
+                source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
+            });
+            let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(&label),
+                bind_group_layouts: &[Some(&layout)],
+                immediate_size: 0,
+            });
+            let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&label),
+                layout: Some(&pipeline_layout),
+                module: &shader,
+                entry_point: Some("main"),
+                // Kernels write all workgroup memory before they read it.
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            });
+            Self { label: label.clone(), pipeline, layout }
+        })
+    }
+
+    /// The kernel with its buffers: binding numbers are those of the WGSL. `params` becomes the
+    /// uniform at binding 1.
+    pub fn bind<P: bytemuck::Pod>(
+        self: &Arc<Self>,
+        gpu: &Gpu,
+        params: &P,
+        buffers: &[(u32, &Buffer)],
+        workgroups: [Workgroups; 2],
+    ) -> Result<Dispatch, GpuError> {
+        let params = gpu.buffer_with(&self.label, bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
+        let entries: Vec<_> = std::iter::once((1, &params))
+            .chain(buffers.iter().copied())
+            .map(|(binding, buffer)| wgpu::BindGroupEntry {
+                binding,
+                resource: buffer.raw().as_entire_binding(),
+            })
+            .collect();
+        let descriptor =
+            wgpu::BindGroupDescriptor { label: Some(&self.label), layout: &self.layout, entries: &entries };
+        let bind_group = gpu.checked(&self.label, 0, || gpu.device().create_bind_group(&descriptor))?;
+        Ok(Dispatch { kernel: self.clone(), bind_group, workgroups, _params: params })
+    }
+}
+
+/// The bindings that `module` declares in group 0.
+fn layout_entries(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
+    let mut entries: Vec<_> = module
+        .global_variables
+        .iter()
+        .filter_map(|(_, variable)| {
+            let binding = variable.binding.as_ref()?.binding;
+            let ty = match variable.space {
+                AddressSpace::Storage { access } => {
+                    wgpu::BufferBindingType::Storage { read_only: !access.contains(StorageAccess::STORE) }
+                }
+                _ => wgpu::BufferBindingType::Uniform,
+            };
+            Some(wgpu::BindGroupLayoutEntry {
+                binding,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                count: None,
+            })
+        })
+        .collect();
+    entries.sort_by_key(|e| e.binding);
+    entries
+}
+
+/// Workgroups along one dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workgroups {
+    /// Always as many.
+    Fixed(u32),
+    /// One for so many tokens of the batch.
+    PerTokens(u32),
+    /// One for each token whose logits are wanted.
+    PerOutput,
+}
+
+impl Workgroups {
+    fn count(self, batch: Batch) -> u32 {
+        match self {
+            Self::Fixed(count) => count,
+            Self::PerTokens(each) => batch.tokens.div_ceil(each),
+            Self::PerOutput => batch.outputs,
+        }
+    }
+}
+
+/// How much one submission handles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Tokens.
+    pub tokens: u32,
+    /// Tokens of these whose logits are wanted, counted from the last.
+    pub outputs: u32,
+}
+
+/// A kernel with its buffers, ready to be recorded any number of times.
+#[derive(Debug)]
+pub struct Dispatch {
+    kernel: Arc<Kernel>,
+    bind_group: wgpu::BindGroup,
+    _params: Buffer,
+    workgroups: [Workgroups; 2],
+}
+
+impl Dispatch {
+    /// Records the dispatch for `batch`.
+    pub fn record(&self, pass: &mut wgpu::ComputePass, batch: Batch) {
+        let [x, y] = self.workgroups.map(|w| w.count(batch));
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(x, y, 1);
+    }
+}

@@ -1,0 +1,34 @@
+//! Embedding rows of a batch of tokens, from raw or compressed weights.
+
+use crate::gpu::weights::{DeviceMatrix, Format};
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+
+/// The kernel for weights in `format`.
+pub fn variant(format: Format) -> Variant {
+    format.apply(Variant::new("embed"))
+}
+
+/// One dispatch for each part of the weights: row `token_ids[t]` goes to token `t` of `y`.
+pub fn dispatches(
+    gpu: &Gpu,
+    step: &Buffer,
+    weights: &DeviceMatrix,
+    token_ids: &Buffer,
+    y: &Buffer,
+    y_stride: usize,
+) -> Result<Vec<Dispatch>, GpuError> {
+    let kernel = gpu.kernel(variant(weights.format))?;
+    let bind = |part: &crate::gpu::weights::Part| {
+        let mut params = part.params;
+        params.y_stride = y_stride as u32;
+        let mut buffers = vec![(0, step), (2, &part.payload), (4, token_ids), (5, y)];
+        buffers.extend(weights.codes.as_ref().map(|b| (3, b)));
+        kernel.bind(gpu, &params, &buffers, [Workgroups::PerTokens(1), Workgroups::Fixed(1)])
+    };
+    weights.parts.iter().map(bind).collect()
+}
+
+/// The twin: rows of `weights`, `cols` elements each.
+pub fn cpu(weights: &[f32], cols: usize, token_ids: &[u32]) -> Vec<f32> {
+    token_ids.iter().flat_map(|&id| &weights[id as usize * cols..][..cols]).copied().collect()
+}

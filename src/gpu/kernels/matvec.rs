@@ -1,0 +1,71 @@
+//! `y = W x` for one token.
+
+use crate::gpu::weights::{DeviceMatrix, Format};
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+
+/// A product of a weight matrix with activations.
+#[derive(Debug, Clone, Copy)]
+pub struct Product<'a> {
+    /// W.
+    pub weights: &'a DeviceMatrix,
+    /// Activations, `x_stride` elements a token.
+    pub x: &'a Buffer,
+    /// Elements from one token of `x` to the next: at least the padded columns, and a multiple of 16.
+    pub x_stride: usize,
+    /// Results, `y_stride` elements a token.
+    pub y: &'a Buffer,
+    /// Elements from one token of `y` to the next.
+    pub y_stride: usize,
+    /// What is added to every token's result.
+    pub bias: Option<&'a Buffer>,
+    /// Whether the result is added to what `y` holds.
+    pub accumulate: bool,
+}
+
+/// The kernel for weights in `format`.
+pub fn variant(format: Format, bias: bool, accumulate: bool) -> Variant {
+    format.apply(Variant::new("matvec")).flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
+}
+
+/// One dispatch for each part of the weights.
+pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
+    let variant = variant(product.weights.format, product.bias.is_some(), product.accumulate);
+    product.dispatch_parts(gpu, variant, None, Workgroups::Fixed(1))
+}
+
+impl Product<'_> {
+    /// Binds `variant` to each part: row blocks along x, `y_workgroups` along y.
+    pub(super) fn dispatch_parts(
+        &self,
+        gpu: &Gpu,
+        variant: Variant,
+        step: Option<&Buffer>,
+        y_workgroups: Workgroups,
+    ) -> Result<Vec<Dispatch>, GpuError> {
+        debug_assert!(self.x_stride.is_multiple_of(16) && self.x_stride >= self.weights.padded_cols());
+        let kernel = gpu.kernel(variant)?;
+        let bind = |part: &crate::gpu::weights::Part| {
+            let mut params = part.params;
+            params.x_stride = self.x_stride as u32;
+            params.y_stride = self.y_stride as u32;
+            let mut buffers = vec![(2, &part.payload), (4, self.x), (5, self.y)];
+            buffers.extend(step.map(|b| (0, b)));
+            buffers.extend(self.weights.codes.as_ref().map(|b| (3, b)));
+            buffers.extend(self.bias.map(|b| (6, b)));
+            kernel.bind(gpu, &params, &buffers, [Workgroups::Fixed(params.row_blocks()), y_workgroups])
+        };
+        self.weights.parts.iter().map(bind).collect()
+    }
+}
+
+/// The twin: `weights` is row-major, `x` has one element a column.
+pub fn cpu(weights: &[f32], x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let row = |(i, row): (usize, &[f32])| {
+        let mut sum = [0f32; 4];
+        for (c, (w, x)) in row.iter().zip(x).enumerate() {
+            sum[c % 4] = w.mul_add(*x, sum[c % 4]);
+        }
+        (sum[0] + sum[1]) + (sum[2] + sum[3]) + bias.map_or(0.0, |b| b[i])
+    };
+    weights.chunks_exact(x.len()).enumerate().map(row).collect()
+}

@@ -1,0 +1,43 @@
+//! RMS norm of every token of a batch.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+
+/// `Norm` of `shaders/norm.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct NormParams {
+    /// Elements of a token.
+    pub len: u32,
+    /// Elements from one token of the input to the next.
+    pub x_stride: u32,
+    /// Elements from one token of the output to the next.
+    pub y_stride: u32,
+    /// What is added to the mean square.
+    pub epsilon: f32,
+}
+
+/// The kernel; `output` is for the last norm, which handles only tokens whose logits are wanted.
+pub fn variant(output: bool) -> Variant {
+    Variant::new("norm").flag_if(output, "OUTPUT")
+}
+
+/// `y = norm(x) · weight`.
+pub fn dispatch(
+    gpu: &Gpu,
+    step: &Buffer,
+    params: &NormParams,
+    output: bool,
+    [x, weight, y]: [&Buffer; 3],
+) -> Result<Dispatch, GpuError> {
+    let workgroups = if output { Workgroups::PerOutput } else { Workgroups::PerTokens(1) };
+    let buffers = [(0, step), (2, x), (3, weight), (4, y)];
+    gpu.kernel(variant(output))?.bind(gpu, params, &buffers, [workgroups, Workgroups::Fixed(1)])
+}
+
+/// The twin, for one token.
+pub fn cpu(x: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
+    let scale = 1.0 / (x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32 + epsilon).sqrt();
+    x.iter().zip(weight).map(|(x, w)| x * scale * w).collect()
+}

@@ -1,0 +1,83 @@
+//! Rotary position embedding of queries and keys, and writing the KV cache.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::norm;
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+
+/// `Heads` of `shaders/shared/heads.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct HeadParams {
+    /// Query heads.
+    pub heads: u32,
+    /// Key and value heads; a divisor of `heads`.
+    pub kv_heads: u32,
+    /// Elements of a head: even, a multiple of four, 256 at the most.
+    pub head_dim: u32,
+    /// Positions that the KV cache has room for.
+    pub context: u32,
+    /// Elements from one token of the queries (and of the attention's result) to the next.
+    pub q_stride: u32,
+    /// Elements from one token of the keys or values to the next.
+    pub kv_stride: u32,
+    /// How many positions back a query sees, itself included.
+    pub window: u32,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// What a head norm adds to the mean square.
+    pub epsilon: f32,
+    /// Zero.
+    pub unused: [u32; 3],
+}
+
+/// What the kernel reads and writes.
+#[derive(Debug, Clone, Copy)]
+pub struct RopeBuffers<'a> {
+    /// Queries, rotated in place.
+    pub q: &'a Buffer,
+    /// Keys.
+    pub k: &'a Buffer,
+    /// Values.
+    pub v: &'a Buffer,
+    /// Pairs of cosine and sine, by position and frequency.
+    pub rotations: &'a Buffer,
+    /// The layer's KV cache.
+    pub cache: &'a Buffer,
+    /// Weights of the query and key heads' norms.
+    pub head_norms: Option<[&'a Buffer; 2]>,
+}
+
+/// The kernel, with or without head norms.
+pub fn variant(head_norm: bool) -> Variant {
+    Variant::new("rope").flag_if(head_norm, "HEAD_NORM")
+}
+
+/// A workgroup for each head of each token.
+pub fn dispatch(
+    gpu: &Gpu,
+    step: &Buffer,
+    params: &HeadParams,
+    with: &RopeBuffers<'_>,
+) -> Result<Dispatch, GpuError> {
+    let mut buffers =
+        vec![(0, step), (2, with.q), (3, with.k), (4, with.v), (5, with.rotations), (6, with.cache)];
+    if let Some([q_norm, k_norm]) = with.head_norms {
+        buffers.extend([(7, q_norm), (8, k_norm)]);
+    }
+    let workgroups = [Workgroups::Fixed(params.heads + 2 * params.kv_heads), Workgroups::PerTokens(1)];
+    gpu.kernel(variant(with.head_norms.is_some()))?.bind(gpu, params, &buffers, workgroups)
+}
+
+/// The twin, for one head at one position; `rotations` are that position's.
+pub fn cpu(head: &[f32], rotations: &[[f32; 2]], head_norm: Option<(&[f32], f32)>) -> Vec<f32> {
+    let head = match head_norm {
+        Some((weight, epsilon)) => norm::cpu(head, weight, epsilon),
+        None => head.to_vec(),
+    };
+    let (first, second) = head.split_at(head.len() / 2);
+    let pairs = || first.iter().zip(second).zip(rotations);
+    let rotated_first = pairs().map(|((a, b), [cos, sin])| a * cos - b * sin);
+    let rotated_second = pairs().map(|((a, b), [cos, sin])| b * cos + a * sin);
+    rotated_first.chain(rotated_second).collect()
+}

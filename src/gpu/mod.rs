@@ -1,0 +1,20 @@
+//! The device: adapters, kernels, buffers that are counted, and moving bytes to and from it.
+
+mod adapter;
+mod device;
+mod error;
+mod kernel;
+pub mod kernels;
+mod memory;
+mod poller;
+mod shader;
+mod transfer;
+pub mod weights;
+
+pub use adapter::{adapters, name_of};
+pub use device::{Gpu, GpuOptions};
+pub use error::GpuError;
+pub use kernel::{Batch, Dispatch, Kernel, Workgroups};
+pub use memory::{Buffer, Memory};
+pub use shader::{ShaderError, Variant};
+pub use transfer::{Readback, Uploader, download};

@@ -1,0 +1,79 @@
+//! Drives a device's callbacks from a thread of its own, so that waiting for the device is an
+//! ordinary future on any executor and nobody has to block.
+
+use std::sync::{Arc, Condvar, Mutex};
+
+/// Polls its device as long as somebody waits for it. Stops when dropped.
+#[derive(Debug)]
+pub(super) struct Poller {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: usize,
+    stopped: bool,
+}
+
+impl Poller {
+    pub fn new(device: wgpu::Device) -> Self {
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        let spawned =
+            std::thread::Builder::new().name("bantam-poll".into()).spawn(move || poll(&device, &theirs));
+        if let Err(error) = spawned {
+            log::error!("no thread to poll the device from ({error}); the host must poll it");
+        }
+        Self { shared }
+    }
+
+    /// Polls until the returned guard is dropped.
+    pub fn wait(&self) -> Waiting {
+        self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).waiting += 1;
+        self.shared.changed.notify_all();
+        Waiting { shared: self.shared.clone() }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).stopped = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+/// Somebody waits for the device.
+pub(super) struct Waiting {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).waiting -= 1;
+    }
+}
+
+fn poll(device: &wgpu::Device, shared: &Shared) {
+    loop {
+        let mut state = shared.state.lock().unwrap_or_else(|e| e.into_inner());
+        while state.waiting == 0 && !state.stopped {
+            state = shared.changed.wait(state).unwrap_or_else(|e| e.into_inner());
+        }
+        if state.stopped {
+            return;
+        }
+        drop(state);
+        // Returns when the work submitted so far is done and its callbacks have run.
+        if let Err(error) = device.poll(wgpu::PollType::wait_indefinitely()) {
+            log::warn!("polling the device: {error}");
+        }
+        // The waiter may be a moment from dropping its guard, or wait for work not yet submitted.
+        std::thread::yield_now();
+    }
+}

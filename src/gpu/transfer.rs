@@ -1,0 +1,103 @@
+//! Moving bytes to and from the device through buffers of bounded, counted size.
+
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+
+use super::device::Gpu;
+use super::error::GpuError;
+use super::memory::Buffer;
+
+/// Bytes of one staging buffer.
+const SLOT: usize = 4 << 20;
+/// While the device copies out of one, the next is filled.
+const SLOTS: usize = 2;
+
+type Mapping = BoxFuture<'static, Result<Result<(), GpuError>, oneshot::Canceled>>;
+
+/// Copies host memory into device buffers through two staging buffers.
+pub struct Uploader {
+    gpu: Gpu,
+    slots: Vec<(Buffer, Option<Mapping>)>,
+    next: usize,
+}
+
+impl Uploader {
+    /// An uploader; its staging buffers live as long as it does.
+    pub fn new(gpu: &Gpu) -> Result<Self, GpuError> {
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let slots = (0..SLOTS)
+            .map(|_| {
+                let buffer = gpu.buffer("upload staging", SLOT as u64, usage)?;
+                let mapping = Box::pin(gpu.start_map(&buffer, wgpu::MapMode::Write, SLOT as u64)) as Mapping;
+                Ok((buffer, Some(mapping)))
+            })
+            .collect::<Result<_, GpuError>>()?;
+        Ok(Self { gpu: gpu.clone(), slots, next: 0 })
+    }
+
+    /// Copies `bytes`, a multiple of four of them, to byte `offset` of `buffer`.
+    pub async fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
+        for (i, piece) in bytes.chunks(SLOT).enumerate() {
+            let (slot, mapping) = &mut self.slots[self.next];
+            self.next = (self.next + 1) % SLOTS;
+            if let Some(mapping) = mapping.take() {
+                mapping.await.map_err(|_| canceled())??;
+            }
+            let gpu = &self.gpu;
+            let mut view = slot
+                .raw()
+                .get_mapped_range_mut(..piece.len() as u64)
+                .map_err(|e| GpuError::Validation(e.to_string()))?;
+            view.copy_from_slice(piece);
+            drop(view);
+            slot.raw().unmap();
+            let to = offset + (i * SLOT) as u64;
+            gpu.submit("upload", |encoder| {
+                encoder.copy_buffer_to_buffer(slot.raw(), 0, buffer.raw(), to, Some(piece.len() as u64));
+            })?;
+            *mapping = Some(Box::pin(gpu.start_map(slot, wgpu::MapMode::Write, SLOT as u64)));
+        }
+        Ok(())
+    }
+}
+
+fn canceled() -> GpuError {
+    GpuError::DeviceLost("a mapping never completed".into())
+}
+
+/// A buffer that the device copies results into and the host reads them from.
+#[derive(Debug)]
+pub struct Readback {
+    buffer: Buffer,
+}
+
+impl Readback {
+    /// Room for `size` bytes.
+    pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        Ok(Self { buffer: gpu.buffer("readback", size, usage)? })
+    }
+
+    /// Records a copy of the first `len` bytes of `source`.
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder, source: &Buffer, len: u64) {
+        encoder.copy_buffer_to_buffer(source.raw(), 0, self.buffer.raw(), 0, Some(len));
+    }
+
+    /// Waits for the work submitted so far and gives the first `len` bytes to `take`.
+    pub async fn read<T>(&self, gpu: &Gpu, len: u64, take: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
+        gpu.start_map(&self.buffer, wgpu::MapMode::Read, len).await.map_err(|_| canceled())??;
+        let view =
+            self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()))?;
+        let result = take(&view);
+        drop(view);
+        self.buffer.raw().unmap();
+        Ok(result)
+    }
+}
+
+/// Reads the first `len` bytes of a device buffer.
+pub async fn download(gpu: &Gpu, buffer: &Buffer, len: u64) -> Result<Vec<u8>, GpuError> {
+    let readback = Readback::new(gpu, len)?;
+    gpu.submit("download", |encoder| readback.record(encoder, buffer, len))?;
+    readback.read(gpu, len, <[u8]>::to_vec).await
+}

@@ -21,9 +21,9 @@ var<workgroup> parts: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    var from = group.x * norm.x_stride;
+    var start = group.x * norm.x_stride;
 #ifdef OUTPUT
-    from += step.first_output * norm.x_stride;
+    start += step.first_output * norm.x_stride;
 #else
     if group.x >= step.tokens {
         return;
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let to = group.x * norm.y_stride;
     var part = 0.0;
     for (var i = lane; i < norm.len; i += 64u) {
-        part = fma(x[from + i], x[from + i], part);
+        part = fma(x[start + i], x[start + i], part);
     }
     parts[lane] = part;
     workgroupBarrier();
@@ -42,6 +42,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let scale = 1.0 / sqrt(sum / f32(norm.len) + norm.epsilon);
     for (var i = lane; i < norm.len; i += 64u) {
-        y[to + i] = x[from + i] * scale * weight[i];
+        y[to + i] = x[start + i] * scale * weight[i];
     }
 }

@@ -6,5 +6,6 @@
 pub mod archive;
 pub mod codec;
 pub mod gpu;
+pub mod model;
 pub mod tensor;
 pub mod text;

@@ -159,7 +159,7 @@ impl ArchiveError {
     }
 
     /// For `map_err`: tensor `tensor` of `file` is wrong.
-    pub(super) fn tensor<'a>(file: &'a Path, tensor: &'a str) -> impl FnOnce(CodecError) -> Self + 'a {
+    pub(crate) fn tensor<'a>(file: &'a Path, tensor: &'a str) -> impl FnOnce(CodecError) -> Self + 'a {
         move |source| Self::Tensor { file: file.into(), tensor: tensor.into(), source }
     }
 

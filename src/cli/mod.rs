@@ -7,10 +7,15 @@ use clap::{Parser, Subcommand};
 
 mod compress;
 mod decompress;
+mod demo;
+mod devices;
 mod failure;
 mod inspect;
 mod interrupt;
+mod open;
 mod progress;
+mod run;
+mod score;
 mod sizes;
 mod verify;
 
@@ -27,6 +32,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show everything on the built-in model: sizes, speeds, and that nothing is lost
+    Demo(demo::Args),
     /// Compress a safetensors file or a model folder
     Compress(compress::Args),
     /// Restore the original of a compressed file or model folder, byte for byte
@@ -35,6 +42,12 @@ enum Command {
     Inspect(inspect::Args),
     /// Check that every tensor decodes to the bytes that were compressed
     Verify(verify::Args),
+    /// List the adapters that can be used
+    Devices(devices::Args),
+    /// Generate text from a model, compressed or not
+    Run(run::Args),
+    /// Measure how likely a model finds a text
+    Score(score::Args),
 }
 
 /// Parses the arguments and runs the subcommand.
@@ -47,6 +60,10 @@ pub fn main() -> ExitCode {
         Command::Decompress(args) => decompress::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Score(args) => score::run(args),
     };
     match result {
         Ok(code) => code,

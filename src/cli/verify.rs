@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bantam::archive::{self, Failure, Verification};
+use bantam::archive::{self, BoxError, Failure, Verification};
+use bantam::codec::Payload;
+use bantam::gpu::{Gpu, kernels};
 use serde_json::{Value, json};
 
+use super::open::DeviceArgs;
 use super::progress::Bar;
 use super::{Jobs, Result, failure};
 
@@ -13,6 +16,11 @@ use super::{Jobs, Result, failure};
 pub struct Args {
     /// A compressed file, or the folder of a model
     src: PathBuf,
+    /// Decode on the device instead of the CPU
+    #[arg(long)]
+    gpu: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
     #[command(flatten)]
     jobs: Jobs,
     /// Print one JSON object
@@ -21,8 +29,22 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let verification = args.jobs.run(|| archive::verify(&args.src, &Bar::default()))??;
+    let bar = Bar::default();
+    let verification = if args.gpu {
+        let gpu = args.device.open()?;
+        archive::verify_with(&args.src, &|_, payload| decode_on(&gpu, payload), &bar)?
+    } else {
+        args.jobs.run(|| archive::verify(&args.src, &bar))??
+    };
     Ok(print(&verification, args))
+}
+
+/// Tensors that are stored raw have nothing to decode on a device.
+pub fn decode_on(gpu: &Gpu, payload: &Payload) -> std::result::Result<Vec<u8>, BoxError> {
+    match pollster::block_on(kernels::decode::decode(gpu, payload))? {
+        Some(bytes) => Ok(bytes),
+        None => Ok(payload.decode()?),
+    }
 }
 
 fn print(verification: &Verification, args: &Args) -> ExitCode {

@@ -1,0 +1,50 @@
+//! Opening a device and a model, as the arguments say.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bantam::archive::ModelFiles;
+use bantam::gpu::{Gpu, GpuOptions};
+use bantam::model::{LoadOptions, Model};
+use bantam::text::Tokenizer;
+
+use super::Result;
+use super::progress::Bar;
+
+#[derive(clap::Args)]
+pub struct DeviceArgs {
+    /// Adapter to use: its index in `bantam devices`, or a part of its name
+    #[arg(long, env = "BANTAM_DEVICE", value_name = "NAME")]
+    pub device: Option<String>,
+}
+
+impl DeviceArgs {
+    pub fn open(&self) -> Result<Gpu> {
+        Ok(pollster::block_on(Gpu::open(&GpuOptions { device: self.device.clone(), budget: None }))?)
+    }
+}
+
+#[derive(clap::Args)]
+pub struct ModelArgs {
+    /// Model folder or safetensors file, compressed or not
+    pub model: PathBuf,
+    /// Run from uncompressed weights
+    #[arg(long)]
+    pub raw: bool,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+impl ModelArgs {
+    pub fn open(&self) -> Result<(Arc<Model>, Tokenizer)> {
+        open(&self.device.open()?, &self.model, self.raw)
+    }
+}
+
+/// Loads the model at `path` onto `gpu`.
+pub fn open(gpu: &Gpu, path: &Path, raw: bool) -> Result<(Arc<Model>, Tokenizer)> {
+    let files = ModelFiles::open(path)?;
+    let tokenizer = Tokenizer::open(files.folder())?;
+    let model = pollster::block_on(Model::load(gpu, &files, &LoadOptions { raw }, &Bar::default()))?;
+    Ok((Arc::new(model), tokenizer))
+}

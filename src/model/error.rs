@@ -1,0 +1,63 @@
+//! What can go wrong with a model.
+
+use std::path::PathBuf;
+
+use super::config::SUPPORTED;
+use crate::archive::ArchiveError;
+use crate::gpu::GpuError;
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A weight file is missing, damaged or incomplete.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The device refused.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// `config.json` cannot be read or contradicts itself.
+    #[error("{path}: {what}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// No such architecture is known.
+    #[error("{path}: architecture {name} is not supported; supported are {}", SUPPORTED.join(", "))]
+    UnsupportedArchitecture {
+        /// The configuration file.
+        path: PathBuf,
+        /// What it names.
+        name: String,
+    },
+    /// A tensor has another shape or type than the configuration asks for.
+    #[error("tensor {tensor}: {found}, but the configuration asks for {expected}")]
+    WrongTensor {
+        /// The tensor.
+        tensor: String,
+        /// Shape or types that would be right.
+        expected: String,
+        /// What the tensor is.
+        found: String,
+    },
+    /// A token id outside the vocabulary.
+    #[error("token {token} is outside the vocabulary of {vocab}; does the tokenizer belong to this model?")]
+    NoSuchToken {
+        /// The id.
+        token: u32,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// The sequence is longer than the session has room for.
+    #[error("the sequence needs {needed} positions, but the session has room for {context}")]
+    ContextFull {
+        /// Positions needed.
+        needed: usize,
+        /// Positions there are.
+        context: usize,
+    },
+    /// Nothing to compute.
+    #[error("there are no tokens; a prompt needs at least one")]
+    NoTokens,
+}

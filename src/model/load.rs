@@ -1,0 +1,185 @@
+//! From a model's files to weights in device memory.
+
+use std::sync::Arc;
+
+use super::config::ModelConfig;
+use super::error::ModelError;
+use super::layer::LayerWeights;
+use crate::archive::{ArchiveError, ModelFiles, Progress, Stored, Weight};
+use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::tensor::{Dtype, Matrix};
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// Uncompress weights and compute from them as they were: what compressed runs are compared with.
+    pub raw: bool,
+}
+
+/// A model's weights on a device.
+#[derive(Debug)]
+pub struct Model {
+    pub(super) gpu: Gpu,
+    pub(super) config: ModelConfig,
+    pub(super) embedding: Arc<DeviceMatrix>,
+    pub(super) layers: Vec<LayerWeights>,
+    pub(super) norm: Buffer,
+    pub(super) head: Arc<DeviceMatrix>,
+}
+
+/// A product's matrix and bias.
+#[derive(Debug)]
+pub(super) struct Linear {
+    pub weights: DeviceMatrix,
+    pub bias: Option<Buffer>,
+}
+
+impl Model {
+    /// Uploads the weights of `files`, compressed where they are stored so. Checksums are compared
+    /// on the way. Progress counts original bytes.
+    pub async fn load(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        options: &LoadOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self, ModelError> {
+        let config = ModelConfig::open(files.folder())?;
+        let total = files.weights().map(|w| w.original_len as u64).sum();
+        progress.begin(total, "loading");
+        let mut loader =
+            Loader { gpu, files, raw: options.raw, uploader: Uploader::new(gpu)?, progress };
+        let model = loader.model(config).await;
+        progress.finish();
+        model
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The device that the weights are on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Bytes of all weights in device memory.
+    pub fn weight_bytes(&self) -> u64 {
+        let head = if Arc::ptr_eq(&self.head, &self.embedding) { 0 } else { self.head.bytes() };
+        self.embedding.bytes() + head + self.norm.size() + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
+    }
+}
+
+impl Linear {
+    pub fn bytes(&self) -> u64 {
+        self.weights.bytes() + self.bias.as_ref().map_or(0, Buffer::size)
+    }
+}
+
+/// Reads tensors by name and uploads them.
+pub(super) struct Loader<'a> {
+    gpu: &'a Gpu,
+    files: &'a ModelFiles,
+    raw: bool,
+    uploader: Uploader,
+    progress: &'a dyn Progress,
+}
+
+impl<'a> Loader<'a> {
+    async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
+        let embedding = Arc::new(self.matrix("model.embed_tokens.weight", config.vocab, config.hidden).await?);
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            layers.push(LayerWeights::load(self, &config, layer).await?);
+        }
+        let norm = self.vector("model.norm.weight", config.hidden)?;
+        let head = if config.tied {
+            embedding.clone()
+        } else {
+            Arc::new(self.matrix("lm_head.weight", config.vocab, config.hidden).await?)
+        };
+        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, head })
+    }
+
+    /// A product's `[rows, cols]` matrix, and its bias where the files have one.
+    pub async fn linear(&mut self, name: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+        let weights = self.matrix(&format!("{name}.weight"), rows, cols).await?;
+        let bias = format!("{name}.bias");
+        let bias = match self.files.weight(&bias) {
+            Some(_) => Some(self.vector(&bias, rows)?),
+            None => None,
+        };
+        Ok(Linear { weights, bias })
+    }
+
+    /// A matrix in the form that it is stored in, or raw where that is asked for.
+    async fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<DeviceMatrix, ModelError> {
+        let weight = self.require(name, &[rows, cols])?;
+        let uploaded = self.upload_tiled(&weight).await?;
+        let uploaded = match uploaded {
+            Some(matrix) => Some(matrix),
+            None => {
+                let bytes = weight.bytes()?;
+                let matrix = Matrix { rows, cols };
+                DeviceMatrix::upload_raw(self.gpu, &mut self.uploader, name, weight.dtype, matrix, &bytes).await?
+            }
+        };
+        self.progress.advance(weight.original_len as u64);
+        uploaded.ok_or_else(|| wrong_type(&weight))
+    }
+
+    async fn upload_tiled(&mut self, weight: &Weight<'_>) -> Result<Option<DeviceMatrix>, ModelError> {
+        if self.raw {
+            return Ok(None);
+        }
+        let Stored::Compressed(payload) = weight.stored()? else { return Ok(None) };
+        payload.check().map_err(|e| ArchiveError::tensor(weight.source().path(), weight.name)(e))?;
+        Ok(DeviceMatrix::upload_tiled(self.gpu, &mut self.uploader, weight.name, &payload).await?)
+    }
+
+    /// A vector (a norm's weight, a bias), widened to F32.
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
+        let weight = self.require(name, &[len])?;
+        let bytes = weight.bytes()?;
+        let values = widen(weight.dtype, &bytes).ok_or_else(|| wrong_type(&weight))?;
+        self.progress.advance(weight.original_len as u64);
+        Ok(self.gpu.buffer_with(name, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
+    }
+
+    fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
+        if self.progress.cancelled() {
+            return Err(ArchiveError::Cancelled.into());
+        }
+        let weight = self.files.require(name)?;
+        if weight.shape != shape {
+            return Err(ModelError::WrongTensor {
+                tensor: name.into(),
+                expected: format!("shape {shape:?}"),
+                found: format!("shape {:?}", weight.shape),
+            });
+        }
+        Ok(weight)
+    }
+}
+
+fn wrong_type(weight: &Weight<'_>) -> ModelError {
+    ModelError::WrongTensor {
+        tensor: weight.name.into(),
+        expected: "BF16, F16 or F32".into(),
+        found: weight.dtype.to_string(),
+    }
+}
+
+/// Elements of a floating-point type as F32, without loss.
+fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let words = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    match dtype {
+        Dtype::BF16 => Some(words().map(|w| half::bf16::from_bits(w).to_f32()).collect()),
+        Dtype::F16 => Some(words().map(|w| half::f16::from_bits(w).to_f32()).collect()),
+        Dtype::F32 => {
+            Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
+        _ => None,
+    }
+}

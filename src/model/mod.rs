@@ -1,0 +1,16 @@
+//! The executor: decoder-only transformers of the Llama family, from raw or compressed weights.
+//!
+//! [`Model`] is the weights on a device; [`Session`] is one sequence being computed with them: its
+//! KV cache, activations and recorded dispatches.
+
+mod config;
+mod error;
+mod layer;
+mod load;
+mod rope;
+mod session;
+
+pub use config::{ModelConfig, RopeScaling, SUPPORTED};
+pub use error::ModelError;
+pub use load::{LoadOptions, Model};
+pub use session::{Outputs, Session};

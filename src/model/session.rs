@@ -1,0 +1,258 @@
+//! One sequence being computed.
+
+use std::sync::Arc;
+
+use super::error::ModelError;
+use super::layer::{Activations, LayerContext, Products};
+use super::load::Model;
+use super::rope;
+use crate::gpu::kernels::matvec::Product;
+use crate::gpu::kernels::norm::NormParams;
+use crate::gpu::kernels::{Step, embed, norm};
+use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Readback};
+
+/// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
+const BATCH: usize = 64;
+
+/// Which tokens' logits are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// Those of the last token.
+    Last,
+    /// Those of every token.
+    All,
+}
+
+/// A sequence: its KV cache, activations and recorded dispatches. All device memory is taken when
+/// it is made, none while it runs.
+#[derive(Debug)]
+pub struct Session {
+    model: Arc<Model>,
+    context: usize,
+    /// Positions filled.
+    position: usize,
+    buffers: SessionBuffers,
+    single: Vec<Dispatch>,
+    batch: Vec<Dispatch>,
+    last_output: Vec<Dispatch>,
+    all_outputs: Vec<Dispatch>,
+    // The dispatches' bind groups name these; they live as long.
+    _activations: Activations,
+    _caches: Vec<Buffer>,
+    _rotations: Buffer,
+}
+
+#[derive(Debug)]
+struct SessionBuffers {
+    step: Buffer,
+    token_ids: Buffer,
+    /// The last norm's result, for the tokens whose logits are wanted.
+    output: Buffer,
+    logits: Buffer,
+    readback: Readback,
+}
+
+impl Session {
+    /// A session with room for `context` positions. Where it is to give the logits of
+    /// [`Outputs::All`], it needs room for those of a whole batch.
+    pub fn new(model: &Arc<Model>, context: usize, outputs: Outputs) -> Result<Self, ModelError> {
+        let (gpu, config) = (&model.gpu, &model.config);
+        let context = context.max(1);
+        let activations = Activations::new(gpu, config, BATCH)?;
+        let buffers = SessionBuffers::new(model, outputs)?;
+        let rotations = rope::rotations(config, context);
+        let rotations = gpu.buffer_with("rotations", bytemuck::cast_slice(&rotations), wgpu::BufferUsages::STORAGE)?;
+        let cache_len = (2 * config.kv_heads * context * config.head_dim * 4) as u64;
+        let cache = |_| gpu.buffer("kv cache", cache_len, wgpu::BufferUsages::STORAGE);
+        let caches: Vec<Buffer> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
+
+        let layers = LayerContext {
+            gpu,
+            config,
+            step: &buffers.step,
+            activations: &activations,
+            rotations: &rotations,
+            context,
+        };
+        let record = |products| -> Result<Vec<Dispatch>, GpuError> {
+            let stride = activations.strides.hidden;
+            let (step, ids) = (&buffers.step, &buffers.token_ids);
+            let mut all = embed::dispatches(gpu, step, &model.embedding, ids, &activations.x, stride)?;
+            for (i, (weights, cache)) in model.layers.iter().zip(&caches).enumerate() {
+                all.extend(layers.dispatches(i, weights, cache, products)?);
+            }
+            Ok(all)
+        };
+        let single = record(Products::Single)?;
+        let batch = record(Products::Batch)?;
+        let last_output = record_output(model, &activations, &buffers, Products::Single)?;
+        let all_outputs = match outputs {
+            Outputs::Last => Vec::new(),
+            Outputs::All => record_output(model, &activations, &buffers, Products::Batch)?,
+        };
+        Ok(Self {
+            model: model.clone(),
+            context,
+            position: 0,
+            buffers,
+            single,
+            batch,
+            last_output,
+            all_outputs,
+            _activations: activations,
+            _caches: caches,
+            _rotations: rotations,
+        })
+    }
+
+    /// The model that this session computes with.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Positions filled so far.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Positions there is room for.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// Dispatches that computing one token takes.
+    pub fn dispatches_a_token(&self) -> usize {
+        self.single.len() + self.last_output.len()
+    }
+
+    /// Forgets all but the first `position` positions.
+    pub fn rewind(&mut self, position: usize) {
+        self.position = self.position.min(position);
+    }
+
+    /// Appends `tokens` and gives logits: `vocab` numbers for the last token, or for each one, in
+    /// order.
+    ///
+    /// # Panics
+    /// If [`Outputs::All`] is asked of a session that was made for [`Outputs::Last`].
+    pub async fn forward(&mut self, tokens: &[u32], outputs: Outputs) -> Result<Vec<f32>, ModelError> {
+        assert!(outputs == Outputs::Last || !self.all_outputs.is_empty(), "this session gives last logits only");
+        self.check(tokens)?;
+        let vocab = self.model.config.vocab;
+        let mut logits = Vec::new();
+        for (i, chunk) in tokens.chunks(BATCH).enumerate() {
+            let is_last = (i + 1) * BATCH >= tokens.len();
+            let wanted = match outputs {
+                Outputs::All => chunk.len(),
+                Outputs::Last => usize::from(is_last),
+            };
+            self.submit(chunk, wanted)?;
+            if wanted > 0 {
+                let gpu = &self.model.gpu;
+                let len = (wanted * vocab * 4) as u64;
+                let read = self.buffers.readback.read(gpu, len, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes)));
+                read.await?;
+            }
+            self.position += chunk.len();
+        }
+        Ok(logits)
+    }
+
+    fn check(&self, tokens: &[u32]) -> Result<(), ModelError> {
+        let vocab = self.model.config.vocab;
+        if tokens.is_empty() {
+            return Err(ModelError::NoTokens);
+        }
+        if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
+            return Err(ModelError::NoSuchToken { token, vocab });
+        }
+        let needed = self.position + tokens.len();
+        if needed > self.context {
+            return Err(ModelError::ContextFull { needed, context: self.context });
+        }
+        Ok(())
+    }
+
+    /// Computes one batch, with the logits of its last `outputs` tokens.
+    fn submit(&self, tokens: &[u32], outputs: usize) -> Result<(), GpuError> {
+        let gpu = &self.model.gpu;
+        let step = Step {
+            tokens: tokens.len() as u32,
+            position: self.position as u32,
+            first_output: (tokens.len() - outputs) as u32,
+            unused: 0,
+        };
+        gpu.queue().write_buffer(self.buffers.step.raw(), 0, bytemuck::bytes_of(&step));
+        gpu.queue().write_buffer(self.buffers.token_ids.raw(), 0, bytemuck::cast_slice(tokens));
+        let batch = Batch { tokens: step.tokens, outputs: outputs as u32 };
+        let layers = if tokens.len() == 1 { &self.single } else { &self.batch };
+        let output = match outputs {
+            0 => &[][..],
+            1 => &self.last_output,
+            _ => &self.all_outputs,
+        };
+        gpu.submit("forward", |encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            layers.iter().chain(output).for_each(|d| d.record(&mut pass, batch));
+            drop(pass);
+            if outputs > 0 {
+                let len = (outputs * self.model.config.vocab * 4) as u64;
+                self.buffers.readback.record(encoder, &self.buffers.logits, len);
+            }
+        })
+    }
+}
+
+impl SessionBuffers {
+    fn new(model: &Model, outputs: Outputs) -> Result<Self, GpuError> {
+        let (gpu, config) = (&model.gpu, &model.config);
+        let tokens = if outputs == Outputs::All { BATCH } else { 1 };
+        let logits_len = (tokens * config.vocab * 4) as u64;
+        let upload = wgpu::BufferUsages::COPY_DST;
+        let storage = wgpu::BufferUsages::STORAGE;
+        Ok(Self {
+            step: gpu.buffer("step", size_of::<Step>() as u64, upload | wgpu::BufferUsages::UNIFORM)?,
+            token_ids: gpu.buffer("token ids", (BATCH * 4) as u64, upload | storage)?,
+            output: gpu.buffer("output", (tokens * config.hidden.next_multiple_of(16) * 4) as u64, storage)?,
+            logits: gpu.buffer("logits", logits_len, storage | wgpu::BufferUsages::COPY_SRC)?,
+            readback: Readback::new(gpu, logits_len)?,
+        })
+    }
+}
+
+/// The last norm and the product with the output matrix.
+fn record_output(
+    model: &Model,
+    activations: &Activations,
+    buffers: &SessionBuffers,
+    products: Products,
+) -> Result<Vec<Dispatch>, GpuError> {
+    let (gpu, config) = (&model.gpu, &model.config);
+    let stride = activations.strides.hidden;
+    let params = NormParams {
+        len: config.hidden as u32,
+        x_stride: stride as u32,
+        y_stride: stride as u32,
+        epsilon: config.norm_epsilon,
+    };
+    let product = Product {
+        weights: &model.head,
+        x: &buffers.output,
+        x_stride: stride,
+        y: &buffers.logits,
+        y_stride: config.vocab,
+        bias: None,
+        accumulate: false,
+    };
+    let with = [&activations.x, &model.norm, &buffers.output];
+    let mut all = vec![norm::dispatch(gpu, &buffers.step, &params, true, with)?];
+    all.extend(products.dispatches(gpu, &buffers.step, &product)?);
+    Ok(all)
+}
+
+/// The device that a session runs on.
+impl AsRef<Gpu> for Session {
+    fn as_ref(&self) -> &Gpu {
+        &self.model.gpu
+    }
+}

@@ -1,0 +1,77 @@
+//! Generating text: a prompt goes in, a stream of tokens comes out.
+
+use futures::stream::{self, Stream};
+
+use super::{Sampler, TextDecoder, TextError, Tokenizer};
+use crate::model::{ModelError, Outputs, Session};
+
+/// Why generation stopped early.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerationError {
+    /// The executor failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer or the sampler failed.
+    #[error(transparent)]
+    Text(#[from] TextError),
+}
+
+/// What generation gives, piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The token that was generated; `None` for text that was held back until the end.
+    pub token: Option<u32>,
+    /// The text that became complete; empty in the middle of a character.
+    pub text: String,
+}
+
+struct State<'a> {
+    session: &'a mut Session,
+    tokenizer: &'a Tokenizer,
+    sampler: Sampler,
+    decoder: TextDecoder,
+    /// What the executor has not seen yet.
+    pending: Vec<u32>,
+    left: usize,
+}
+
+/// Appends `prompt` to the session and generates up to `most` tokens. The stream ends before an
+/// end-of-text token, or when the session is full. Nothing is computed unless it is polled, and
+/// dropping it stops generation; the session can then go on.
+pub fn generate<'a>(
+    session: &'a mut Session,
+    tokenizer: &'a Tokenizer,
+    prompt: &[u32],
+    sampler: Sampler,
+    most: usize,
+) -> impl Stream<Item = Result<Piece, GenerationError>> + 'a {
+    let decoder = tokenizer.decoder_after(prompt);
+    let state = State { session, tokenizer, sampler, decoder, pending: prompt.to_vec(), left: most };
+    stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|piece| (piece, state))) })
+}
+
+impl State<'_> {
+    async fn next(&mut self) -> Result<Option<Piece>, GenerationError> {
+        // A prompt that is too long is an error; a reply that fills the session just ends.
+        let is_reply = self.pending.len() == 1 && self.session.position() > 0;
+        if self.left == 0 || (is_reply && self.session.position() == self.session.context()) {
+            return self.rest();
+        }
+        self.left -= 1;
+        let logits = self.session.forward(&self.pending, Outputs::Last).await?;
+        let id = self.sampler.sample(&logits)?;
+        if self.tokenizer.is_eos(id) {
+            self.left = 0;
+            return self.rest();
+        }
+        self.pending = vec![id];
+        Ok(Some(Piece { token: Some(id), text: self.decoder.push(id)? }))
+    }
+
+    /// What the decoder still held back, and then the end.
+    fn rest(&mut self) -> Result<Option<Piece>, GenerationError> {
+        self.left = 0;
+        let text = self.decoder.finish()?;
+        Ok(Some(Piece { token: None, text }).filter(|piece| !piece.text.is_empty()))
+    }
+}

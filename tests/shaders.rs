@@ -13,7 +13,7 @@ fn for_each_variant(check: impl Fn(&str, &naga::Module, &ModuleInfo)) {
         let source = variant.source().unwrap();
         let module = naga::front::wgsl::parse_str(&source)
             .unwrap_or_else(|e| panic!("{}: {}", variant.label(), e.emit_to_string(&source)));
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let info = Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16_IN_FLOAT32)
             .validate(&module)
             .unwrap_or_else(|e| panic!("{}: {}", variant.label(), e.emit_to_string(&source)));
         check(&variant.label(), &module, &info);

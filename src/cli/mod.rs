@@ -10,6 +10,7 @@ mod decompress;
 mod failure;
 mod inspect;
 mod interrupt;
+mod print;
 mod progress;
 mod sizes;
 mod verify;

@@ -32,7 +32,7 @@ pub use progress::Progress;
 pub use reader::{Archive, ArchivedTensor, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};
 pub use restore::decompress_file;
-pub use verify::{Failure, Verification, verify, verify_with};
+pub use verify::{Decode, Failure, Verification, verify, verify_with};
 pub use writer::compress_file;
 
 /// How outputs are treated.

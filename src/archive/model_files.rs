@@ -83,6 +83,7 @@ pub struct Weight<'a> {
 
 /// A tensor as it lies in its file.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "made one at a time, and matched at once")]
 pub enum Stored<'a> {
     /// Its bytes.
     Plain(&'a [u8]),

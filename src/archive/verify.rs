@@ -7,6 +7,10 @@ use super::reader::ArchivedTensor;
 use super::{Archive, ArchiveError, BoxError, Progress, folder};
 use crate::codec::Payload;
 
+/// A decoder: from a tensor's name and its payload, whose checksums have been compared, to the
+/// original bytes.
+pub type Decode<'a> = dyn Fn(&str, &Payload) -> Result<Vec<u8>, BoxError> + 'a;
+
 /// Something that is not as it should be.
 #[derive(Debug)]
 pub struct Failure {
@@ -36,11 +40,10 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, Arch
     verify_with(path, &|_, payload| Ok(payload.decode()?), progress)
 }
 
-/// As [`verify()`], with `decode` in the place of the CPU decoder. It is called with a tensor's name
-/// and payload, whose checksums have been compared.
+/// As [`verify()`], with `decode` in the place of the CPU decoder.
 pub fn verify_with(
     path: &Path,
-    decode: &dyn Fn(&str, &Payload) -> Result<Vec<u8>, BoxError>,
+    decode: &Decode,
     progress: &dyn Progress,
 ) -> Result<Verification, ArchiveError> {
     let mut result = Verification::default();
@@ -77,7 +80,7 @@ impl Archive {
     /// [`Progress::advance`] and [`Progress::cancelled`] are called.
     pub fn verify_with(
         &self,
-        decode: &dyn Fn(&str, &Payload) -> Result<Vec<u8>, BoxError>,
+        decode: &Decode,
         progress: &dyn Progress,
     ) -> Result<Vec<Failure>, ArchiveError> {
         let mut failures = Vec::new();
@@ -95,7 +98,7 @@ impl Archive {
     pub(super) fn decode_checked(
         &self,
         tensor: &ArchivedTensor,
-        decode: &dyn Fn(&str, &Payload) -> Result<Vec<u8>, BoxError>,
+        decode: &Decode,
     ) -> Result<Vec<u8>, ArchiveError> {
         let payload = self.payload_of(tensor)?;
         payload.check().map_err(ArchiveError::tensor(self.path(), &tensor.name))?;

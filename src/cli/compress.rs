@@ -6,7 +6,7 @@ use std::time::Instant;
 use bantam::archive::{self, Options};
 
 use super::progress::Bar;
-use super::{Conversion, Result, sizes};
+use super::{Conversion, Result, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -22,11 +22,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let report = args.jobs.run(compress)??;
     let time = began.elapsed();
     if args.json {
-        println!("{}", sizes::report_json(&report, time));
+        print::line(sizes::report_json(&report, time))?;
     } else {
         let (original, compressed) = (report.original_bytes(), report.compressed_bytes());
         let (change, speed) = (sizes::change(original, compressed), sizes::speed(original, time));
-        println!("{}: {change}{speed}", report.output.display());
+        print::line(format_args!("{}: {change}{speed}", report.output.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::open::{DeviceArgs, open};
 use super::run::{Generated, generate_text};
-use super::{Result, sizes, verify};
+use super::{Result, print, sizes, verify};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -47,13 +47,9 @@ struct Run {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let say = |text: String| {
-        if !args.json {
-            println!("{text}");
-        }
-    };
+    let say = |text: String| if args.json { Ok(()) } else { print::line(text) };
     let gpu = args.device.open()?;
-    say(format!("Device: {}", gpu.name()));
+    say(format!("Device: {}", gpu.name()))?;
     let folder = tempfile::tempdir()?;
     let (plain, compressed) = (folder.path().join("demo"), folder.path().join("demo-bantam"));
     std::fs::create_dir(&plain)?;
@@ -61,30 +57,35 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         std::fs::write(plain.join(name), bytes)?;
     }
 
-    let (report, time) = timed(|| Ok(archive::compress(&plain, Some(&compressed), &Options::default(), &())?))?;
+    let (report, time) =
+        timed(|| Ok(archive::compress(&plain, Some(&compressed), &Options::default(), &())?))?;
     let change = sizes::change(report.original_bytes(), report.compressed_bytes());
-    say(format!("Compressed: {change}{}", sizes::speed(report.original_bytes(), time)));
+    say(format!("Compressed: {change}{}", sizes::speed(report.original_bytes(), time)))?;
     let lossless = [check(&compressed, None)?, check(&compressed, Some(&gpu))?];
-    say(format!("Decoded on the CPU: {}", words(lossless[0], "identical to the original", "DIFFERENT")));
-    say(format!("Decoded on the device: {}", words(lossless[1], "identical to the original", "DIFFERENT")));
+    say(format!("Decoded on the CPU: {}", words(lossless[0], "identical to the original", "DIFFERENT")))?;
+    say(format!("Decoded on the device: {}", words(lossless[1], "identical to the original", "DIFFERENT")))?;
 
     let runs = [one_run(&gpu, &plain, args)?, one_run(&gpu, &compressed, args)?];
     let same_text = runs[0].generated.text == runs[1].generated.text;
     let bits = |run: &Run| run.logits.iter().map(|l| l.to_bits()).collect::<Vec<_>>();
     let same_logits = bits(&runs[0]) == bits(&runs[1]);
-    say(format!("\n{}{}\n", args.prompt, runs[1].generated.text));
+    say(format!("\n{}{}\n", args.prompt, runs[1].generated.text))?;
     for (name, run) in ["raw", "compressed"].iter().zip(&runs) {
         say(format!(
             "From {name} weights: {:.1} tokens/s, {} of weights on the device",
             run.generated.rate(),
             sizes::megabytes(run.weight_bytes)
-        ));
+        ))?;
     }
-    say(format!("Texts: {}", words(same_text, "identical", "DIFFERENT")));
-    say(format!("Logits: {} ({} numbers)", words(same_logits, "identical in every bit", "DIFFERENT"), runs[0].logits.len()));
+    say(format!("Texts: {}", words(same_text, "identical", "DIFFERENT")))?;
+    say(format!(
+        "Logits: {} ({} numbers)",
+        words(same_logits, "identical in every bit", "DIFFERENT"),
+        runs[0].logits.len()
+    ))?;
     let ok = same_text && same_logits && lossless == [true; 2];
     if args.json {
-        println!("{}", summary(&gpu, &report, &runs, ok));
+        print::line(summary(&gpu, &report, &runs, ok))?;
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

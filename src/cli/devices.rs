@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use bantam::gpu;
 use serde_json::{Value, json};
 
-use super::Result;
 use super::sizes::megabytes;
+use super::{Result, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,23 +19,29 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let adapters = pollster::block_on(gpu::adapters());
     if args.json {
         let devices: Vec<Value> = adapters.iter().enumerate().map(|(i, a)| adapter_json(i, a)).collect();
-        println!("{}", json!({ "devices": devices }));
+        print::line(json!({ "devices": devices }))?;
         return Ok(ExitCode::SUCCESS);
     }
     if adapters.is_empty() {
-        println!("{}", gpu::GpuError::NoAdapter);
+        print::line(gpu::GpuError::NoAdapter)?;
     }
     for (i, adapter) in adapters.iter().enumerate() {
         let (info, limits) = (adapter.get_info(), adapter.limits());
-        println!("{i}  {}  {:?}, {} {}", gpu::name_of(&info), info.device_type, info.driver, info.driver_info);
-        println!(
+        print::line(format_args!(
+            "{i}  {}  {:?}, {} {}",
+            gpu::name_of(&info),
+            info.device_type,
+            info.driver,
+            info.driver_info
+        ))?;
+        print::line(format_args!(
             "   binding {}, buffer {}, workgroup memory {}, {} invocations, {} storage buffers a stage",
             megabytes(limits.max_storage_buffer_binding_size),
             megabytes(limits.max_buffer_size),
             megabytes(limits.max_compute_workgroup_storage_size.into()),
             limits.max_compute_invocations_per_workgroup,
             limits.max_storage_buffers_per_shader_stage,
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

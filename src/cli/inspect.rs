@@ -7,7 +7,7 @@ use std::time::Instant;
 use bantam::archive::{self, Coding, FileReport, Report, TensorReport, WeightSource};
 use serde_json::json;
 
-use super::{Result, sizes};
+use super::{Result, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,11 +28,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         report.files.push(file);
     }
     if args.json {
-        print_json(&report, compressed, began);
+        print_json(&report, compressed, began)?;
     } else {
-        report.files.iter().for_each(print_table);
+        report.files.iter().try_for_each(print_table)?;
         if !compressed {
-            println!("not compressed; `bantam compress {}` does that", args.src.display());
+            print::line(format_args!("not compressed; `bantam compress {}` does that", args.src.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -64,7 +64,7 @@ fn read(path: &Path) -> Result<(FileReport, bool)> {
     })
 }
 
-fn print_json(report: &Report, compressed: bool, began: Instant) {
+fn print_json(report: &Report, compressed: bool, began: Instant) -> Result<()> {
     let mut object = sizes::report_json(report, began.elapsed());
     object["compressed"] = compressed.into();
     object["files"] = json!(report.files.iter().map(|f| f.source.display().to_string()).collect::<Vec<_>>());
@@ -72,17 +72,18 @@ fn print_json(report: &Report, compressed: bool, began: Instant) {
     for (i, tensor) in tensors.enumerate() {
         object["tensors"][i]["coding"] = sizes::coding_json(&tensor.coding);
     }
-    println!("{object}");
+    print::line(object)
 }
 
-fn print_table(file: &FileReport) {
+fn print_table(file: &FileReport) -> Result<()> {
     let change = sizes::change(file.original_bytes, file.compressed_bytes);
-    println!("{}: {} tensors, {change}", file.source.display(), file.tensors.len());
+    print::line(format_args!("{}: {} tensors, {change}", file.source.display(), file.tensors.len()))?;
     let width = file.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
     for tensor in &file.tensors {
         let bits = tensor.bits_per_weight().map_or("-".into(), |bits| format!("{bits:.2} bits"));
         let (name, dtype, shape) = (&tensor.name, tensor.dtype.to_string(), format!("{:?}", tensor.shape));
         let coding = sizes::coding_words(&tensor.coding);
-        println!("  {name:width$}  {dtype:8} {shape:16} {bits:>12}  {coding}");
+        print::line(format_args!("  {name:width$}  {dtype:8} {shape:16} {bits:>12}  {coding}"))?;
     }
+    Ok(())
 }

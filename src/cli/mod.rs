@@ -13,6 +13,7 @@ mod failure;
 mod inspect;
 mod interrupt;
 mod open;
+mod print;
 mod progress;
 mod run;
 mod score;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::open::ModelArgs;
 use super::sizes::megabytes;
-use super::{Result, interrupt};
+use super::{Result, interrupt, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -81,8 +81,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let show = |text: &str| {
         if !args.json {
-            print!("{text}");
-            let _ = std::io::stdout().flush();
+            // A reader that has had enough is no error.
+            let mut out = std::io::stdout();
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
         }
     };
     if !args.chat {
@@ -90,9 +91,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, show)?;
     if !args.json {
-        println!();
+        print::line("")?;
     }
-    report(args, &model, &generated);
+    report(args, &model, &generated)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -152,7 +153,7 @@ pub fn generate_text(
     Ok(result)
 }
 
-fn report(args: &Args, model: &Model, generated: &Generated) {
+fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
     let peak = model.gpu().memory().peak();
     if args.json {
         let object = json!({
@@ -165,8 +166,7 @@ fn report(args: &Args, model: &Model, generated: &Generated) {
             "weight_bytes": model.weight_bytes(),
             "device": model.gpu().name(),
         });
-        println!("{object}");
-        return;
+        return print::line(object);
     }
     eprintln!(
         "{} tokens of prompt at {:.1} tokens/s, {} generated at {:.2} tokens/s; \
@@ -179,4 +179,5 @@ fn report(args: &Args, model: &Model, generated: &Generated) {
         megabytes(peak),
         model.gpu().name(),
     );
+    Ok(())
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::open::ModelArgs;
 use super::progress::Bar;
 use super::sizes::megabytes;
-use super::{Result, interrupt};
+use super::{Result, interrupt, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -33,7 +33,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (model, tokenizer) = args.model.open()?;
     let tokens = tokenizer.encode(&text, false)?;
     if tokens.len() < 2 {
-        return Err(format!("{}: a text of at least two tokens is needed to score", args.file.display()).into());
+        return Err(
+            format!("{}: a text of at least two tokens is needed to score", args.file.display()).into()
+        );
     }
     let start = Instant::now();
     let nll = mean_nll(&model, &tokens, &Bar::default())?;
@@ -47,14 +49,14 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "tokens_per_second": rate,
             "peak_device_bytes": peak,
         });
-        println!("{object}");
+        print::line(object)?;
     } else {
-        println!(
+        print::line(format_args!(
             "{} tokens, {nll:.5} nats a token, perplexity {:.4}; {rate:.1} tokens/s, peak device memory {}",
             tokens.len() - 1,
             nll.exp(),
             megabytes(peak),
-        );
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::open::DeviceArgs;
 use super::progress::Bar;
-use super::{Jobs, Result, failure};
+use super::{Jobs, Result, failure, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         args.jobs.run(|| archive::verify(&args.src, &bar))??
     };
-    Ok(print(&verification, args))
+    report(&verification, args)
 }
 
 /// Tensors that are stored raw have nothing to decode on a device.
@@ -47,20 +47,24 @@ pub fn decode_on(gpu: &Gpu, payload: &Payload) -> std::result::Result<Vec<u8>, B
     }
 }
 
-fn print(verification: &Verification, args: &Args) -> ExitCode {
+fn report(verification: &Verification, args: &Args) -> Result<ExitCode> {
     let Verification { tensors, failures } = verification;
     for Failure { error, .. } in failures {
         eprintln!("error: {}", failure::chain(error));
     }
     if args.json {
         let failures: Vec<Value> = failures.iter().map(failure_json).collect();
-        println!("{}", json!({ "ok": failures.is_empty(), "tensors": tensors, "failures": failures }));
+        print::line(json!({ "ok": failures.is_empty(), "tensors": tensors, "failures": failures }))?;
     } else if failures.is_empty() {
-        println!("{}: {tensors} tensors, all as they were compressed", args.src.display());
+        print::line(format_args!("{}: {tensors} tensors, all as they were compressed", args.src.display()))?;
     } else {
-        println!("{}: {} failures in {tensors} tensors", args.src.display(), failures.len());
+        print::line(format_args!(
+            "{}: {} failures in {tensors} tensors",
+            args.src.display(),
+            failures.len()
+        ))?;
     }
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn failure_json(failure: &Failure) -> Value {

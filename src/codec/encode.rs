@@ -74,7 +74,8 @@ fn plan(
     if dtype != Dtype::BF16 || matrix.is_empty() || too_large(matrix.rows) || too_large(matrix.cols) {
         return None;
     }
-    let histogram = data.par_chunks(HISTOGRAM_BLOCK).map(Histogram::of_bf16).reduce_with(|a, b| a.add(&b))?;
+    let histogram =
+        data.par_chunks(HISTOGRAM_BLOCK).map(Histogram::of_bf16).reduce_with(|a, b| a.merge(&b))?;
     let plan = choose(&histogram)?;
     (plan.bits / 8 < raw_len as u64).then_some(plan)
 }

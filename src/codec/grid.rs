@@ -91,7 +91,7 @@ mod tests {
         assert_eq!([1, 16, 63, 257, 384, 576, 1536].map(width), [16, 16, 64, 272, 384, 288, 256]);
         for cols in 1..5000 {
             let g = Grid::for_matrix(Matrix { rows: 65, cols });
-            assert!(g.tile_cols <= MAX_TILE_COLS && g.tile_cols % CHUNK == 0);
+            assert!(g.tile_cols <= MAX_TILE_COLS && g.tile_cols.is_multiple_of(CHUNK));
             assert_eq!((0..g.col_tiles).map(|t| g.cols_in(t)).sum::<usize>(), cols);
             assert_eq!(g.row_block_bytes(1) % SECTION_ALIGN, 0);
         }

@@ -2,7 +2,7 @@
 //!
 //! What both sides must agree on stands apart from either side: [`grid`] (how a matrix is cut into
 //! tiles), [`split`] (which bits of an element are coded and which are raw), [`huffman`] (the
-//! canonical code), [`head`] (what is written about a tensor). [`encode`] and [`decode`] are the
+//! canonical code), [`head`] (what is written about a tensor). [`mod@encode`] and [`decode`] are the
 //! two sides. `docs/format.md` describes the same for somebody without this source.
 
 mod checksum;

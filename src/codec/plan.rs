@@ -30,7 +30,7 @@ impl Histogram {
     }
 
     /// Adds another histogram's counts.
-    pub fn add(mut self, other: &Self) -> Self {
+    pub fn merge(mut self, other: &Self) -> Self {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a += b);
         self
     }

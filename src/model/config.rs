@@ -196,7 +196,10 @@ impl ModelConfig {
             ));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(format!("{} heads cannot share {} key-value heads evenly", self.heads, self.kv_heads));
+            return Err(format!(
+                "{} heads cannot share {} key-value heads evenly",
+                self.heads, self.kv_heads
+            ));
         }
         Ok(())
     }
@@ -229,7 +232,9 @@ impl Rope {
                 high: number(self.high_freq_factor, "high_freq_factor")?,
                 original: self.original_max_position_embeddings.unwrap_or(max_positions as f64),
             }),
-            Some(other) => Err(format!("rope scaling {other:?} is not supported, only \"linear\" and \"llama3\"")),
+            Some(other) => {
+                Err(format!("rope scaling {other:?} is not supported, only \"linear\" and \"llama3\""))
+            }
         }
     }
 }
@@ -256,13 +261,18 @@ mod tests {
     #[test]
     fn an_unknown_architecture_is_refused_by_name() {
         let error = parse(r#""architectures": ["MambaForCausalLM"]"#).unwrap_err();
-        assert!(error.contains("MambaForCausalLM is not supported; supported are LlamaForCausalLM"), "{error}");
+        assert!(
+            error.contains("MambaForCausalLM is not supported; supported are LlamaForCausalLM"),
+            "{error}"
+        );
         assert!(parse("").unwrap_err().contains("(none named)"));
     }
 
     #[test]
     fn rope_scaling_of_both_spellings_is_read() {
-        let old = parse(&format!(r#"{LLAMA}, "rope_theta": 5e5, "rope_scaling": {{"type": "linear", "factor": 4.0}}"#));
+        let old = parse(&format!(
+            r#"{LLAMA}, "rope_theta": 5e5, "rope_scaling": {{"type": "linear", "factor": 4.0}}"#
+        ));
         assert_eq!(old.unwrap().rope_scaling, RopeScaling::Linear { factor: 4.0 });
         let new = parse(&format!(
             r#"{LLAMA}, "rope_parameters": {{"rope_type": "llama3", "rope_theta": 5e5, "factor": 32.0,
@@ -270,7 +280,10 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(new.rope_theta, 5e5);
-        assert_eq!(new.rope_scaling, RopeScaling::Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192.0 });
+        assert_eq!(
+            new.rope_scaling,
+            RopeScaling::Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192.0 }
+        );
         let yarn = parse(&format!(r#"{LLAMA}, "rope_scaling": {{"rope_type": "yarn", "factor": 4.0}}"#));
         assert!(yarn.unwrap_err().contains("yarn"));
     }
@@ -282,15 +295,31 @@ mod tests {
         };
         assert_eq!(with("MistralForCausalLM", r#""sliding_window": 8"#), vec![Some(8); 30]);
         assert_eq!(with("MistralForCausalLM", r#""sliding_window": null"#), vec![None; 30]);
-        assert_eq!(with("Qwen2ForCausalLM", r#""sliding_window": 8, "use_sliding_window": false"#), vec![None; 30]);
-        let some = with("Qwen3ForCausalLM", r#""sliding_window": 8, "use_sliding_window": true, "max_window_layers": 29"#);
+        assert_eq!(
+            with("Qwen2ForCausalLM", r#""sliding_window": 8, "use_sliding_window": false"#),
+            vec![None; 30]
+        );
+        let some = with(
+            "Qwen3ForCausalLM",
+            r#""sliding_window": 8, "use_sliding_window": true, "max_window_layers": 29"#,
+        );
         assert_eq!((some[28], some[29]), (None, Some(8)));
     }
 
     #[test]
     fn impossible_sizes_are_refused() {
-        for (field, value) in [("num_attention_heads", "0"), ("num_key_value_heads", "2"), ("head_dim", "6"), ("head_dim", "260"), ("vocab_size", "0"), ("hidden_size", "99999999999")] {
-            let json = format!("{LLAMA}, \"{field}\": {value}").replace("\"num_attention_heads\": 9, ", if field == "num_attention_heads" { "" } else { "\"num_attention_heads\": 9, " });
+        for (field, value) in [
+            ("num_attention_heads", "0"),
+            ("num_key_value_heads", "2"),
+            ("head_dim", "6"),
+            ("head_dim", "260"),
+            ("vocab_size", "0"),
+            ("hidden_size", "99999999999"),
+        ] {
+            let json = format!("{LLAMA}, \"{field}\": {value}").replace(
+                "\"num_attention_heads\": 9, ",
+                if field == "num_attention_heads" { "" } else { "\"num_attention_heads\": 9, " },
+            );
             assert!(parse(&json).is_err(), "{field} {value}");
         }
     }

@@ -26,7 +26,11 @@ pub(super) struct LayerWeights {
 }
 
 impl LayerWeights {
-    pub async fn load(loader: &mut Loader<'_>, config: &ModelConfig, layer: usize) -> Result<Self, ModelError> {
+    pub async fn load(
+        loader: &mut Loader<'_>,
+        config: &ModelConfig,
+        layer: usize,
+    ) -> Result<Self, ModelError> {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         let (hidden, intermediate) = (config.hidden, config.intermediate);
         let (q_len, kv_len) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
@@ -97,7 +101,9 @@ pub(super) struct Activations {
 impl Activations {
     pub fn new(gpu: &Gpu, config: &ModelConfig, tokens: usize) -> Result<Self, GpuError> {
         let strides = Strides::new(config);
-        let buffer = |label, stride: usize| gpu.buffer(label, (tokens * stride * 4) as u64, wgpu::BufferUsages::STORAGE);
+        let buffer = |label, stride: usize| {
+            gpu.buffer(label, (tokens * stride * 4) as u64, wgpu::BufferUsages::STORAGE)
+        };
         Ok(Self {
             strides,
             x: buffer("residual", strides.hidden)?,
@@ -123,7 +129,12 @@ pub(super) enum Products {
 
 impl Products {
     /// The dispatches of one product.
-    pub fn dispatches(self, gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
+    pub fn dispatches(
+        self,
+        gpu: &Gpu,
+        step: &Buffer,
+        product: &Product<'_>,
+    ) -> Result<Vec<Dispatch>, GpuError> {
         match self {
             Self::Single => matvec::dispatches(gpu, product),
             Self::Batch => matmul::dispatches(gpu, step, product),
@@ -166,7 +177,8 @@ impl LayerContext<'_> {
         multiply(&mut all, &weights.v, &a.normed, s.hidden, &a.v, s.kv, false)?;
         let heads = self.head_params(layer);
         let norms = weights.head_norms.as_ref().map(|[q, k]| [q, k]);
-        let with = RopeBuffers { q: &a.q, k: &a.k, v: &a.v, rotations: self.rotations, cache, head_norms: norms };
+        let with =
+            RopeBuffers { q: &a.q, k: &a.k, v: &a.v, rotations: self.rotations, cache, head_norms: norms };
         all.push(rope::dispatch(self.gpu, self.step, &heads, &with)?);
         all.push(attention::dispatch(self.gpu, self.step, &heads, [&a.q, cache, &a.attended])?);
         multiply(&mut all, &weights.o, &a.attended, s.q, &a.x, s.hidden, true)?;
@@ -174,8 +186,11 @@ impl LayerContext<'_> {
         all.push(self.norm(&weights.mlp_norm)?);
         multiply(&mut all, &weights.gate, &a.normed, s.hidden, &a.gate, s.intermediate, false)?;
         multiply(&mut all, &weights.up, &a.normed, s.hidden, &a.up, s.intermediate, false)?;
-        let params =
-            SwigluParams { len: self.config.intermediate as u32, stride: s.intermediate as u32, unused: [0; 2] };
+        let params = SwigluParams {
+            len: self.config.intermediate as u32,
+            stride: s.intermediate as u32,
+            unused: [0; 2],
+        };
         all.push(swiglu::dispatch(self.gpu, self.step, &params, [&a.gate, &a.up])?);
         multiply(&mut all, &weights.down, &a.gate, s.intermediate, &a.x, s.hidden, true)?;
         Ok(all)
@@ -189,7 +204,13 @@ impl LayerContext<'_> {
             y_stride: stride,
             epsilon: self.config.norm_epsilon,
         };
-        norm::dispatch(self.gpu, self.step, &params, false, [&self.activations.x, weight, &self.activations.normed])
+        norm::dispatch(
+            self.gpu,
+            self.step,
+            &params,
+            false,
+            [&self.activations.x, weight, &self.activations.normed],
+        )
     }
 
     fn head_params(&self, layer: usize) -> HeadParams {

@@ -47,8 +47,7 @@ impl Model {
         let config = ModelConfig::open(files.folder())?;
         let total = files.weights().map(|w| w.original_len as u64).sum();
         progress.begin(total, "loading");
-        let mut loader =
-            Loader { gpu, files, raw: options.raw, uploader: Uploader::new(gpu)?, progress };
+        let mut loader = Loader { gpu, files, raw: options.raw, uploader: Uploader::new(gpu)?, progress };
         let model = loader.model(config).await;
         progress.finish();
         model
@@ -67,7 +66,10 @@ impl Model {
     /// Bytes of all weights in device memory.
     pub fn weight_bytes(&self) -> u64 {
         let head = if Arc::ptr_eq(&self.head, &self.embedding) { 0 } else { self.head.bytes() };
-        self.embedding.bytes() + head + self.norm.size() + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
+        self.embedding.bytes()
+            + head
+            + self.norm.size()
+            + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
     }
 }
 
@@ -88,7 +90,8 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
-        let embedding = Arc::new(self.matrix("model.embed_tokens.weight", config.vocab, config.hidden).await?);
+        let embedding =
+            Arc::new(self.matrix("model.embed_tokens.weight", config.vocab, config.hidden).await?);
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             layers.push(LayerWeights::load(self, &config, layer).await?);
@@ -122,7 +125,8 @@ impl<'a> Loader<'a> {
             None => {
                 let bytes = weight.bytes()?;
                 let matrix = Matrix { rows, cols };
-                DeviceMatrix::upload_raw(self.gpu, &mut self.uploader, name, weight.dtype, matrix, &bytes).await?
+                DeviceMatrix::upload_raw(self.gpu, &mut self.uploader, name, weight.dtype, matrix, &bytes)
+                    .await?
             }
         };
         self.progress.advance(weight.original_len as u64);

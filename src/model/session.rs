@@ -61,7 +61,8 @@ impl Session {
         let activations = Activations::new(gpu, config, BATCH)?;
         let buffers = SessionBuffers::new(model, outputs)?;
         let rotations = rope::rotations(config, context);
-        let rotations = gpu.buffer_with("rotations", bytemuck::cast_slice(&rotations), wgpu::BufferUsages::STORAGE)?;
+        let rotations =
+            gpu.buffer_with("rotations", bytemuck::cast_slice(&rotations), wgpu::BufferUsages::STORAGE)?;
         let cache_len = (2 * config.kv_heads * context * config.head_dim * 4) as u64;
         let cache = |_| gpu.buffer("kv cache", cache_len, wgpu::BufferUsages::STORAGE);
         let caches: Vec<Buffer> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
@@ -136,7 +137,10 @@ impl Session {
     /// # Panics
     /// If [`Outputs::All`] is asked of a session that was made for [`Outputs::Last`].
     pub async fn forward(&mut self, tokens: &[u32], outputs: Outputs) -> Result<Vec<f32>, ModelError> {
-        assert!(outputs == Outputs::Last || !self.all_outputs.is_empty(), "this session gives last logits only");
+        assert!(
+            outputs == Outputs::Last || !self.all_outputs.is_empty(),
+            "this session gives last logits only"
+        );
         self.check(tokens)?;
         let vocab = self.model.config.vocab;
         let mut logits = Vec::new();
@@ -150,7 +154,10 @@ impl Session {
             if wanted > 0 {
                 let gpu = &self.model.gpu;
                 let len = (wanted * vocab * 4) as u64;
-                let read = self.buffers.readback.read(gpu, len, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes)));
+                let read = self
+                    .buffers
+                    .readback
+                    .read(gpu, len, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes)));
                 read.await?;
             }
             self.position += chunk.len();
@@ -213,7 +220,11 @@ impl SessionBuffers {
         Ok(Self {
             step: gpu.buffer("step", size_of::<Step>() as u64, upload | wgpu::BufferUsages::UNIFORM)?,
             token_ids: gpu.buffer("token ids", (BATCH * 4) as u64, upload | storage)?,
-            output: gpu.buffer("output", (tokens * config.hidden.next_multiple_of(16) * 4) as u64, storage)?,
+            output: gpu.buffer(
+                "output",
+                (tokens * config.hidden.next_multiple_of(16) * 4) as u64,
+                storage,
+            )?,
             logits: gpu.buffer("logits", logits_len, storage | wgpu::BufferUsages::COPY_SRC)?,
             readback: Readback::new(gpu, logits_len)?,
         })

@@ -16,7 +16,7 @@ const MIN_COLS: usize = 64;
 impl Matrix {
     /// The matrix that `shape` is coded as, or `None` where the element count overflows.
     ///
-    /// A 2-D shape of at least [`MIN_COLS`] columns is taken as it is. Of any other, dimensions
+    /// A 2-D shape of at least 64 columns is taken as it is. Of any other, dimensions
     /// are folded from the right until a row is long enough. A vector is cut into rows of the
     /// largest power of two up to 1024 that divides its length.
     pub fn of_shape(shape: &[usize]) -> Option<Self> {

@@ -1,6 +1,8 @@
 //! Test data from integer generators, the same on every platform.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod plain;
+
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub struct Random(u64);
 

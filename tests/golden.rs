@@ -1,0 +1,114 @@
+//! The format does not change unnoticed: files written once are still read, still written byte for
+//! byte the same, and read by a second decoder that shares no code with this one.
+//!
+//! If the encoder's choices are meant to change, `BANTAM_WRITE_GOLDEN=1 cargo test --test golden`
+//! writes `encoder.*` anew; the others stay, because old files must be read for ever.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bantam::archive::{Coding, Options, compress_file, decompress_file};
+
+mod data;
+use data::plain::PlainFile;
+use data::{Random, bf16_bytes};
+
+const REPLACE: Options = Options { overwrite: true };
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+/// All that the format has: each t, both forms of the lane index, one symbol, several row blocks
+/// and tiles, partly filled ones, raw payloads, an empty tensor.
+fn original() -> PlainFile {
+    let mut random = Random::new(12);
+    // Two exponents, and of the two top mantissa bits as many as `follow` go with the exponent: then
+    // just these are worth coding.
+    let mut elements = |follow: u16, count: usize| {
+        let mut element = || {
+            let [exponent, sign, noise] = [2, 2, 128].map(|n| random.below(n) as u16);
+            let followed = 0x7f & !(0x7f >> follow);
+            sign << 15 | (120 + exponent) << 7 | (exponent * followed) | (noise & !followed)
+        };
+        bf16_bytes(&(0..count).map(|_| element()).collect::<Vec<_>>())
+    };
+    let [t0, t1, t2] = [elements(0, 96 * 32), elements(1, 64 * 32), elements(2, 64 * 32)];
+    // A row of rare symbols makes one lane much longer than the rest.
+    let mut wide = vec![0x3f80u16; 64 * 64];
+    for (i, value) in wide.iter_mut().enumerate().take(64) {
+        *value = 0x3000 + 0x20 * (i % 50) as u16;
+    }
+    PlainFile::default()
+        .member(r#""__metadata__": {"format": "pt"}"#)
+        .tensor("t0", "BF16", &[96, 32], &t0)
+        .tensor("t1", "BF16", &[64, 32], &t1)
+        .tensor("t2", "BF16", &[64, 32], &t2)
+        .tensor("wide", "BF16", &[64, 64], &bf16_bytes(&wide))
+        .tensor("one symbol", "BF16", &[64, 2, 24], &[0x81, 0xbf].repeat(3072))
+        .tensor("small", "F32", &[2], &[0, 0, 128, 63, 1, 2, 3, 4])
+        .tensor("empty", "BF16", &[0], &[])
+        .trailing("\n")
+}
+
+#[test]
+fn the_encoder_still_writes_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));
+    original().write(&plain);
+    let report = compress_file(&plain, &packed, &REPLACE, &()).unwrap();
+    let tops: Vec<Option<u8>> = report.tensors.iter().map(|t| top_bits(&t.coding)).collect();
+    assert_eq!(tops, [Some(0), Some(1), Some(2), Some(2), Some(2), None, None]);
+    let path = golden("encoder.bantam.safetensors");
+    if std::env::var_os("BANTAM_WRITE_GOLDEN").is_some() {
+        fs::copy(&packed, &path).unwrap();
+    }
+    let differs = "the encoder's output has changed; if that is meant, see the top of this file";
+    assert!(fs::read(&packed).unwrap() == fs::read(&path).unwrap(), "{differs}");
+}
+
+fn top_bits(coding: &Coding) -> Option<u8> {
+    match coding {
+        Coding::Tiled { top_bits, .. } => Some(*top_bits),
+        _ => None,
+    }
+}
+
+#[test]
+fn old_files_are_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let restored = folder.path().join("restored");
+    for name in ["v1.bantam.safetensors", "encoder.bantam.safetensors"] {
+        decompress_file(&golden(name), &restored, &REPLACE, &()).unwrap();
+        assert!(fs::read(&restored).unwrap() == original().bytes(), "{name}");
+    }
+}
+
+#[test]
+fn a_second_decoder_reads_the_same() {
+    if !Command::new("python3").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("left out: there is no python3");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/read_bantam.py");
+    let second = |src: &Path, name: &str| {
+        let dst = folder.path().join(name);
+        let output = Command::new("python3").args([&script, src, &dst]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(dst).unwrap()
+    };
+    assert!(second(&golden("v1.bantam.safetensors"), "golden") == original().bytes());
+
+    // Partly filled tiles side by side and below each other.
+    let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));
+    let bytes = PlainFile::default()
+        .weights("w", &[130, 530], 1)
+        .weights("conv", &[128, 64, 3], 2)
+        .weights("vector", &[70_000], 3)
+        .write(&plain);
+    let report = compress_file(&plain, &packed, &REPLACE, &()).unwrap();
+    assert!(report.tensors.iter().all(|t| top_bits(&t.coding).is_some()));
+    assert!(second(&packed, "restored") == bytes);
+}

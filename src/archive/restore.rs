@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
+use super::verify::decode_on_cpu;
 use super::{Archive, ArchiveError, FileReport, Options, Progress};
 
 /// Restores the original of the compressed file `src` to `dst`, byte for byte. Every checksum and
@@ -31,10 +32,12 @@ pub(super) fn decompress_open(
     let mut output = OutputFile::create(dst, options)?;
     output.write(archive.original_header())?;
     progress.advance(archive.original_header().len() as u64);
+    let mut buffer = Vec::new();
     // In the original's order and without gaps, which `Archive::open` has seen to.
     for tensor in archive.tensors() {
         check(progress)?;
-        output.write(&archive.decode_checked(tensor, &|_, payload| Ok(payload.decode()?))?)?;
+        archive.decode_checked(tensor, &decode_on_cpu, &mut buffer)?;
+        output.write(&buffer)?;
         progress.advance(tensor.original_len as u64);
     }
     output.publish()?;

@@ -37,13 +37,21 @@ pub struct Verification {
 /// An error is returned only where nothing could be checked at all; damage is reported in the
 /// [`Verification`].
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, ArchiveError> {
-    verify_with(path, &|_, payload| Ok(payload.decode()?), progress)
+    verify_into(path, &decode_on_cpu, progress)
 }
 
 /// As [`verify()`], with `decode` in the place of the CPU decoder.
 pub fn verify_with(
     path: &Path,
     decode: &Decode,
+    progress: &dyn Progress,
+) -> Result<Verification, ArchiveError> {
+    verify_into(path, &into_buffer(decode), progress)
+}
+
+fn verify_into(
+    path: &Path,
+    decode: &DecodeInto,
     progress: &dyn Progress,
 ) -> Result<Verification, ArchiveError> {
     let mut result = Verification::default();
@@ -63,7 +71,7 @@ pub fn verify_with(
     reported(progress, total, "verifying", || {
         for archive in &archives {
             result.tensors += archive.tensors().len();
-            result.failures.extend(archive.verify_with(decode, progress)?);
+            result.failures.extend(archive.verify_into(decode, progress)?);
         }
         Ok(())
     })?;
@@ -73,7 +81,7 @@ pub fn verify_with(
 impl Archive {
     /// Checks every tensor as [`verify()`] does.
     pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Failure>, ArchiveError> {
-        self.verify_with(&|_, payload| Ok(payload.decode()?), progress)
+        self.verify_into(&decode_on_cpu, progress)
     }
 
     /// Checks every tensor as [`verify_with`] does. The only error is being cancelled. Only
@@ -83,10 +91,19 @@ impl Archive {
         decode: &Decode,
         progress: &dyn Progress,
     ) -> Result<Vec<Failure>, ArchiveError> {
+        self.verify_into(&into_buffer(decode), progress)
+    }
+
+    fn verify_into(
+        &self,
+        decode: &DecodeInto,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Failure>, ArchiveError> {
         let mut failures = Vec::new();
+        let mut buffer = Vec::new();
         for tensor in self.tensors() {
             check(progress)?;
-            if let Err(error) = self.decode_checked(tensor, decode) {
+            if let Err(error) = self.decode_checked(tensor, decode, &mut buffer) {
                 failures.push(Failure { file: self.path().into(), tensor: Some(tensor.name.clone()), error });
             }
             progress.advance(tensor.original_len as u64);
@@ -94,19 +111,20 @@ impl Archive {
         Ok(failures)
     }
 
-    /// The original bytes of `tensor`, all checksums and the hash compared.
+    /// Puts the original bytes of `tensor` into `buffer`, all checksums and the hash compared.
     pub(super) fn decode_checked(
         &self,
         tensor: &ArchivedTensor,
-        decode: &Decode,
-    ) -> Result<Vec<u8>, ArchiveError> {
+        decode: &DecodeInto,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), ArchiveError> {
         let payload = self.payload_of(tensor)?;
         payload.check().map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
-        let data = decode(&tensor.name, &payload).map_err(|source| self.decoder_failed(tensor, source))?;
-        if data.len() != tensor.original_len || blake3::hash(&data) != tensor.blake3 {
+        decode(&tensor.name, &payload, buffer).map_err(|source| self.decoder_failed(tensor, source))?;
+        if buffer.len() != tensor.original_len || blake3::hash(buffer) != tensor.blake3 {
             return Err(ArchiveError::Hash { file: self.path().into(), tensor: tensor.name.clone() });
         }
-        Ok(data)
+        Ok(())
     }
 
     fn decoder_failed(&self, tensor: &ArchivedTensor, source: BoxError) -> ArchiveError {
@@ -115,5 +133,23 @@ impl Archive {
             Ok(source) => ArchiveError::Tensor { file, tensor, source: *source },
             Err(source) => ArchiveError::Decoder { file, tensor, source },
         }
+    }
+}
+
+/// A [`Decode`] that replaces what is in a buffer, which is used for tensor after tensor: fresh
+/// memory for each costs as much time as decoding does.
+pub(super) type DecodeInto<'a> = dyn Fn(&str, &Payload, &mut Vec<u8>) -> Result<(), BoxError> + 'a;
+
+/// The decoder of this crate.
+pub(super) fn decode_on_cpu(_: &str, payload: &Payload, buffer: &mut Vec<u8>) -> Result<(), BoxError> {
+    // The length is that of the index, and bounded by the payload's; see `Payload::decode`.
+    buffer.resize(payload.head().original_len, 0);
+    Ok(payload.decode_into(buffer)?)
+}
+
+fn into_buffer<'a>(decode: &'a Decode) -> impl Fn(&str, &Payload, &mut Vec<u8>) -> Result<(), BoxError> + 'a {
+    move |name, payload, buffer| {
+        *buffer = decode(name, payload)?;
+        Ok(())
     }
 }

@@ -5,13 +5,17 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::error::CodecError;
-use super::grid::{LANES, MAX_TILE_COLS};
+use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, TileEntry, Tiled};
 use super::huffman::{self, TABLE_LEN};
+use super::split::Split;
 use super::spread::spread;
 
 /// Lanes that are decoded side by side: their look-ups do not wait for each other.
 const INTERLEAVED: usize = 4;
+
+/// Symbols of one lane of a tile, four to a word.
+type Symbols = [u64; MAX_TILE_COLS / 4];
 
 /// A payload whose head has been checked.
 #[derive(Debug)]
@@ -105,7 +109,8 @@ impl<'a> Payload<'a> {
         out: &mut [u8],
     ) -> Result<(), CodecError> {
         let grid = &tiled.grid;
-        let mut symbols = [[0u16; MAX_TILE_COLS]; INTERLEAVED];
+        let mut symbols = [[0; MAX_TILE_COLS / 4]; INTERLEAVED];
+        let join = [join_lane::<0>, join_lane::<1>, join_lane::<2>][usize::from(tiled.split.top_bits)];
         for col_tile in 0..grid.col_tiles {
             let tile = row_block * grid.col_tiles + col_tile;
             let starts = self.lane_starts(tiled, tile, grid.rows_in(row_block))?;
@@ -123,7 +128,8 @@ impl<'a> Payload<'a> {
                 for (i, symbols) in symbols.iter().enumerate().take(lanes.end - first) {
                     let at = 2 * ((first - lanes.start + i) * grid.matrix.cols + col_tile * grid.tile_cols);
                     let out = &mut out[at..at + 2 * cols];
-                    self.join_lane(tiled, row_block, first + i, col_tile * grid.tile_cols, symbols, out);
+                    let lane = self.plane_lane(tiled, row_block, first + i, col_tile);
+                    join(self.bytes, lane, symbols, out);
                 }
             }
         }
@@ -158,30 +164,58 @@ impl<'a> Payload<'a> {
         Ok(starts)
     }
 
-    /// Puts `symbols` and the raw planes of one lane together.
-    fn join_lane(
-        &self,
-        tiled: &Tiled,
-        row_block: usize,
-        lane: usize,
-        first_col: usize,
-        symbols: &[u16],
-        out: &mut [u8],
-    ) {
-        let split = tiled.split;
-        for (i, out) in out.chunks_mut(8).enumerate() {
-            let mut raw = 0;
-            for (plane, &width) in split.planes().iter().enumerate() {
-                let bit = (first_col + 4 * i) * usize::from(width);
-                let row_block = row_block * tiled.grid.row_block_bytes(usize::from(width));
-                let at = tiled.planes[plane].start + row_block + 4 * (bit / 32 * LANES + lane);
-                let word = u32::from_le_bytes(self.bytes[at..at + 4].try_into().expect("four bytes"));
-                raw |= spread(word >> (bit % 32), u32::from(width)) << split.plane_shift(plane);
-            }
-            let four: [u16; 4] = symbols[4 * i..4 * i + 4].try_into().expect("four symbols");
-            let four = four.iter().rev().fold(0u64, |all, &s| all << 16 | u64::from(s));
-            out.copy_from_slice(&split.join_four(four, raw).to_le_bytes()[..out.len()]);
+    /// Where the words of one lane of a tile begin in each raw plane.
+    fn plane_lane(&self, tiled: &Tiled, row_block: usize, lane: usize, col_tile: usize) -> PlaneStarts {
+        let first_bit = |width: u8| col_tile * tiled.grid.tile_cols * usize::from(width);
+        let mut starts = PlaneStarts::default();
+        for ((start, plane), &width) in starts.iter_mut().zip(&tiled.planes).zip(tiled.split.planes()) {
+            let block = row_block * tiled.grid.row_block_bytes(usize::from(width));
+            *start = (plane.start + block + 4 * lane, first_bit(width));
         }
+        starts
+    }
+}
+
+/// For each plane, the byte of a lane's first word in the row block and the first bit wanted.
+type PlaneStarts = [(usize, usize); 4];
+
+/// Puts the symbols and the raw planes of one lane of a tile together, for a split with `T` coded
+/// mantissa bits: with `T` known, all shifts are constants.
+fn join_lane<const T: usize>(bytes: &[u8], starts: PlaneStarts, symbols: &Symbols, out: &mut [u8]) {
+    let split = Split::bf16::<T>();
+    for (chunk, (out, symbols)) in out.chunks_mut(2 * CHUNK).zip(symbols.chunks_exact(CHUNK / 4)).enumerate()
+    {
+        let mut raw = [0; CHUNK / 4];
+        for (plane, &width) in split.planes().iter().enumerate() {
+            let (start, first_bit) = starts[plane];
+            let width = u32::from(width);
+            let fields = chunk_fields(bytes, start, first_bit + chunk * CHUNK * width as usize, width);
+            for (i, raw) in raw.iter_mut().enumerate() {
+                let four = (fields >> (4 * width * i as u32)) as u32;
+                *raw |= spread(four, width) << split.plane_shift(plane);
+            }
+        }
+        let mut joined = [0; 2 * CHUNK];
+        for ((joined, &symbols), raw) in joined.chunks_exact_mut(8).zip(symbols).zip(raw) {
+            joined.copy_from_slice(&split.join_four(symbols, raw).to_le_bytes());
+        }
+        match <&mut [u8; 2 * CHUNK]>::try_from(&mut *out) {
+            Ok(out) => *out = joined,
+            Err(_) => out.copy_from_slice(&joined[..out.len()]),
+        }
+    }
+}
+
+/// The fields of a chunk of columns in one plane, `CHUNK * width` bits from bit `bit` on, of the
+/// lane whose first word is at byte `start`.
+fn chunk_fields(bytes: &[u8], start: usize, bit: usize, width: u32) -> u64 {
+    let word = |index: usize| {
+        let at = start + 4 * index * LANES;
+        u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")))
+    };
+    match width {
+        4 => word(bit / 32) | word(bit / 32 + 1) << 32,
+        _ => word(bit / 32) >> (bit % 32),
     }
 }
 
@@ -197,29 +231,41 @@ fn decode_symbols(
     mut at: [usize; INTERLEAVED],
     table: &[u16; TABLE_LEN],
     cols: usize,
-    symbols: &mut [[u16; MAX_TILE_COLS]; INTERLEAVED],
+    symbols: &mut [Symbols; INTERLEAVED],
 ) -> [usize; INTERLEAVED] {
-    let window = |bit: usize| {
-        let word =
-            bytes.get(bit / 8..bit / 8 + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight")));
-        word >> (bit % 8)
-    };
-    let mut col = 0;
-    // 57 bits or more are in a window, and four codes take 48 at most.
-    while col < cols {
-        let take = 4.min(cols - col);
+    for four in 0..cols / 4 {
         for (at, symbols) in at.iter_mut().zip(symbols.iter_mut()) {
-            let mut bits = window(*at);
-            let mut used = 0;
-            for symbol in &mut symbols[col..col + take] {
-                let entry = table[bits as usize % TABLE_LEN];
-                *symbol = entry >> 4;
-                bits >>= entry & 15;
-                used += usize::from(entry & 15);
-            }
+            let (decoded, used) = decode_some::<4>(bytes, *at, table);
+            symbols[four] = decoded;
             *at += used;
         }
-        col += take;
+    }
+    let decode = match cols % 4 {
+        0 => return at,
+        1 => decode_some::<1>,
+        2 => decode_some::<2>,
+        _ => decode_some::<3>,
+    };
+    for (at, symbols) in at.iter_mut().zip(symbols) {
+        let (decoded, used) = decode(bytes, *at, table);
+        symbols[cols / 4] = decoded;
+        *at += used;
     }
     at
+}
+
+/// `N` (at most four) symbols, 16 bits each, and the bits they take. A window has 57 bits or more,
+/// and four codes take 48 at most.
+#[inline(always)]
+fn decode_some<const N: usize>(bytes: &[u8], at: usize, table: &[u16; TABLE_LEN]) -> (u64, usize) {
+    let word = bytes.get(at / 8..at / 8 + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight")));
+    let mut bits = word >> (at % 8);
+    let (mut decoded, mut used) = (0, 0);
+    for i in 0..N {
+        let entry = table[bits as usize % TABLE_LEN];
+        decoded |= u64::from(entry >> 4) << (16 * i);
+        bits >>= entry & 15;
+        used += usize::from(entry & 15);
+    }
+    (decoded, used)
 }

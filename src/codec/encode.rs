@@ -6,11 +6,11 @@ use rayon::prelude::*;
 
 use super::checksum::checksum;
 use super::error::CodecError;
-use super::grid::{Grid, LANES, SECTION_ALIGN};
+use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
 use super::head::{self, TileEntry, Tiled, Writer};
 use super::huffman::{self, MAX_CODE_BITS};
 use super::plan::{Histogram, Plan};
-use super::split::Split;
+use super::split::{MAX_TOP_BITS, Split};
 use super::spread::gather;
 use crate::tensor::{Dtype, Matrix};
 
@@ -103,7 +103,7 @@ fn encode_raw(code: u8, data: &[u8]) -> Vec<u8> {
 struct Block {
     tiles: Vec<TileEntry>,
     coded: Vec<u8>,
-    planes: Vec<Vec<u32>>,
+    planes: Vec<Vec<u8>>,
 }
 
 /// `None` where the coded plane is too long for the tile table's 32-bit word offsets.
@@ -138,9 +138,7 @@ fn encode_tiled(code: u8, grid: &Grid, plan: &Plan, data: &[u8]) -> Option<Vec<u
     tiled.coded = head_len..payload.len();
     for plane in 0..plane_count {
         let start = payload.len();
-        for block in &blocks {
-            payload.extend(block.planes[plane].iter().flat_map(|w| w.to_le_bytes()));
-        }
+        blocks.iter().for_each(|b| payload.extend_from_slice(&b.planes[plane]));
         tiled.planes.push(start..payload.len());
     }
     drop(blocks);
@@ -168,27 +166,35 @@ fn place_tiles(blocks: &mut [Block]) -> Option<Vec<TileEntry>> {
 /// What the inner loop looks up.
 struct Coder {
     split: Split,
-    first_symbol: u16,
-    /// `code << 8 | length` by symbol, counted from `first_symbol`.
-    codes: Vec<u32>,
+    /// `code << 8 | length` by symbol.
+    codes: Box<[u32; ALPHABET]>,
 }
+
+/// Symbols of the finest split.
+const ALPHABET: usize = 1 << (8 + MAX_TOP_BITS);
 
 impl Coder {
     fn new(plan: &Plan) -> Self {
-        let codes = huffman::canonical_codes(&plan.lengths);
-        let codes =
-            codes.iter().zip(&plan.lengths).map(|(&c, &l)| u32::from(c) << 8 | u32::from(l)).collect();
-        Self { split: plan.split, first_symbol: plan.first_symbol, codes }
+        let mut codes = Box::new([0; ALPHABET]);
+        let known = huffman::canonical_codes(&plan.lengths);
+        let entries = known.iter().zip(&plan.lengths).map(|(&c, &l)| u32::from(c) << 8 | u32::from(l));
+        for (slot, entry) in codes[usize::from(plan.first_symbol)..].iter_mut().zip(entries) {
+            *slot = entry;
+        }
+        Self { split: plan.split, codes }
     }
 }
 
 fn encode_row_block(coder: &Coder, grid: &Grid, rows: &[u8]) -> Block {
-    let words = |&w: &u8| vec![0u32; grid.lane_words(usize::from(w)) * LANES];
+    let bytes = |&w: &u8| vec![0; grid.row_block_bytes(usize::from(w))];
     let mut block = Block {
         tiles: Vec::new(),
         coded: Vec::new(),
-        planes: coder.split.planes().iter().map(words).collect(),
+        planes: coder.split.planes().iter().map(bytes).collect(),
     };
+    let top_bits = usize::from(coder.split.top_bits);
+    let put_lane = [put_lane::<0>, put_lane::<1>, put_lane::<2>][top_bits];
+    let put_planes = [put_planes::<0>, put_planes::<1>, put_planes::<2>][top_bits];
     let mut bits = BitWriter::new(LANES * grid.tile_cols * MAX_CODE_BITS as usize);
     for col_tile in 0..grid.col_tiles {
         let first = col_tile * grid.tile_cols;
@@ -197,7 +203,7 @@ fn encode_row_block(coder: &Coder, grid: &Grid, rows: &[u8]) -> Block {
         for (lane, row) in rows.chunks_exact(2 * grid.matrix.cols).enumerate() {
             let row = &row[2 * cols.start..2 * cols.end];
             lens[lane] = put_lane(coder, row, &mut bits);
-            put_planes(coder, row, first, lane, &mut block.planes);
+            put_planes(row, first, lane, &mut block.planes);
         }
         let present = rows.len() / (2 * grid.matrix.cols);
         let entry = put_tile(&mut block.coded, &lens[..present], bits.finish());
@@ -206,37 +212,64 @@ fn encode_row_block(coder: &Coder, grid: &Grid, rows: &[u8]) -> Block {
     block
 }
 
-/// Appends one lane's codes and returns how many bits they take.
-fn put_lane(coder: &Coder, row: &[u8], bits: &mut BitWriter) -> u16 {
+/// Appends one lane's codes and returns how many bits they take. `T` is the split's number of coded
+/// mantissa bits.
+fn put_lane<const T: usize>(coder: &Coder, row: &[u8], bits: &mut BitWriter) -> u16 {
+    let split = Split::bf16::<T>();
     let start = bits.len();
-    let code = |element: u16| coder.codes[usize::from(coder.split.symbol(element) - coder.first_symbol)];
+    let code = |element: u16| coder.codes[usize::from(split.symbol(element)) % ALPHABET];
     let mut fours = row.chunks_exact(8);
     for four in &mut fours {
         let four = u64::from_le_bytes(four.try_into().expect("eight bytes"));
-        for i in 0..4 {
-            bits.put(code((four >> (16 * i)) as u16));
-        }
-        bits.flush();
+        bits.put_four([0, 16, 32, 48].map(|shift| code((four >> shift) as u16)));
     }
     for element in fours.remainder().chunks_exact(2) {
-        bits.put(code(u16::from_le_bytes([element[0], element[1]])));
-        bits.flush();
+        bits.put_four([code(u16::from_le_bytes([element[0], element[1]])), 0, 0, 0]);
     }
     (bits.len() - start) as u16
 }
 
-/// Writes one lane's part of a tile into the raw planes.
-fn put_planes(coder: &Coder, row: &[u8], first_col: usize, lane: usize, planes: &mut [Vec<u32>]) {
-    let split = coder.split;
-    for (i, four) in row.chunks(8).enumerate() {
-        let mut padded = [0; 8];
-        padded[..four.len()].copy_from_slice(four);
-        let raw = split.raw_of_four(u64::from_le_bytes(padded));
-        for (plane, words) in planes.iter_mut().enumerate() {
-            let width = usize::from(split.planes()[plane]);
-            let bit = (first_col + 4 * i) * width;
-            let fields = gather(raw >> split.plane_shift(plane), width as u32);
-            words[bit / 32 * LANES + lane] |= fields << (bit % 32);
+/// Writes one lane's part of a tile into the raw planes. `T` is the split's number of coded mantissa
+/// bits.
+fn put_planes<const T: usize>(row: &[u8], first_col: usize, lane: usize, planes: &mut [Vec<u8>]) {
+    let split = Split::bf16::<T>();
+    for (i, chunk) in row.chunks(2 * CHUNK).enumerate() {
+        let mut padded = [0; 2 * CHUNK];
+        match <&[u8; 2 * CHUNK]>::try_from(chunk) {
+            Ok(chunk) => padded = *chunk,
+            Err(_) => padded[..chunk.len()].copy_from_slice(chunk),
+        }
+        let mut raw = [0; CHUNK / 4];
+        for (raw, four) in raw.iter_mut().zip(padded.chunks_exact(8)) {
+            *raw = split.raw_of_four(u64::from_le_bytes(four.try_into().expect("eight bytes")));
+        }
+        for (plane, &width) in split.planes().iter().enumerate() {
+            let width = u32::from(width);
+            let mut fields = 0u64;
+            for (i, raw) in raw.iter().enumerate() {
+                let four = gather(raw >> split.plane_shift(plane), width);
+                fields |= u64::from(four) << (4 * width * i as u32);
+            }
+            put_fields(&mut planes[plane], lane, (first_col + CHUNK * i) * width as usize, width, fields);
+        }
+    }
+}
+
+/// Writes the fields of a chunk of columns, `CHUNK * width` bits, to bit `bit` of a lane in the row
+/// block `plane`.
+fn put_fields(plane: &mut [u8], lane: usize, bit: usize, width: u32, fields: u64) {
+    let at = 4 * (bit / 32 * LANES + lane);
+    let mut put = |at: usize, word: u32| plane[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    match width {
+        4 => {
+            put(at, fields as u32);
+            put(at + 4 * LANES, (fields >> 32) as u32);
+        }
+        2 => put(at, fields as u32),
+        // Two chunks share a word, each has its half.
+        _ => {
+            let at = at + bit % 32 / 8;
+            plane[at..at + 2].copy_from_slice(&(fields as u16).to_le_bytes());
         }
     }
 }
@@ -279,13 +312,16 @@ impl BitWriter {
         8 * self.at + self.pending_bits as usize
     }
 
-    /// Adds `code << 8 | length`. At most four between two flushes.
-    fn put(&mut self, entry: u32) {
-        self.pending |= u64::from(entry >> 8) << self.pending_bits;
-        self.pending_bits += entry & 0xff;
-    }
-
-    fn flush(&mut self) {
+    /// Adds four entries `code << 8 | length`, and moves whole bytes to the buffer.
+    #[inline(always)]
+    fn put_four(&mut self, entries: [u32; 4]) {
+        // In pairs, so that not every shift waits for the one before.
+        let pair = |a: u32, b: u32| (a >> 8 | (b >> 8) << (a & 15), (a & 15) + (b & 15));
+        let (low, low_bits) = pair(entries[0], entries[1]);
+        let (high, high_bits) = pair(entries[2], entries[3]);
+        let four = u64::from(low) | u64::from(high) << low_bits;
+        self.pending |= four << self.pending_bits;
+        self.pending_bits += low_bits + high_bits;
         self.buffer[self.at..self.at + 8].copy_from_slice(&self.pending.to_le_bytes());
         self.at += (self.pending_bits / 8) as usize;
         self.pending >>= self.pending_bits & !7;

@@ -33,22 +33,32 @@ impl Split {
         Some(Self { top_bits, planes })
     }
 
+    /// The split of BF16 with `T` coded mantissa bits. For inner loops: with `T` known to the
+    /// compiler, everything below is a constant.
+    #[inline(always)]
+    pub(super) const fn bf16<const T: usize>() -> Self {
+        Self { top_bits: T as u8, planes: BF16_PLANES[T] }
+    }
+
     /// Bits of a symbol.
     pub fn symbol_bits(&self) -> u32 {
         8 + u32::from(self.top_bits)
     }
 
     /// Bits of the raw field: the sign and the mantissa bits that are not coded.
+    #[inline(always)]
     pub fn raw_bits(&self) -> u32 {
         8 - u32::from(self.top_bits)
     }
 
     /// Widths of the raw planes in bits, most significant first.
+    #[inline(always)]
     pub fn planes(&self) -> &'static [u8] {
         self.planes
     }
 
     /// How far a plane's bits are above the bottom of the raw field.
+    #[inline(always)]
     pub fn plane_shift(&self, plane: usize) -> u32 {
         self.planes[plane + 1..].iter().map(|&w| u32::from(w)).sum()
     }
@@ -71,12 +81,14 @@ impl Split {
     }
 
     /// The raw fields of four elements.
+    #[inline(always)]
     pub(super) fn raw_of_four(&self, elements: u64) -> u64 {
         let low = self.raw_bits() - 1;
         ((elements >> (15 - low)) & repeat(1 << low)) | (elements & repeat((1 << low) - 1))
     }
 
     /// Four elements from four symbols and four raw fields.
+    #[inline(always)]
     pub(super) fn join_four(&self, symbols: u64, raw: u64) -> u64 {
         let low = self.raw_bits() - 1;
         ((raw & repeat(1 << low)) << (15 - low)) | (symbols << low) | (raw & repeat((1 << low) - 1))

@@ -14,6 +14,7 @@ pub(super) const fn repeat(value: u16) -> u64 {
 /// Field `i` sits at bit `16 i`. Multiplying by a sum of powers of two puts copies of all fields at
 /// distinct places, so that no carries occur, and those that belong together next to each other
 /// from bit 48 on.
+#[inline(always)]
 pub(super) fn gather(elements: u64, width: u32) -> u32 {
     let fields = elements & repeat((1 << width) - 1);
     let factor = (1 << 48) | (1 << (32 + width)) | (1 << (16 + 2 * width)) | (1 << (3 * width));
@@ -22,6 +23,7 @@ pub(super) fn gather(elements: u64, width: u32) -> u32 {
 
 /// The inverse of [`gather`]: each element gets `width` bits of `packed`, whose higher bits are
 /// ignored.
+#[inline(always)]
 pub(super) fn spread(packed: u32, width: u32) -> u64 {
     let packed = u64::from(packed) & ((1 << (4 * width)) - 1);
     let step = 16 - width;

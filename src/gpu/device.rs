@@ -38,7 +38,8 @@ struct Inner {
     max_binding: u64,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
     poller: Poller,
-    /// Why a device of our own was lost, once it is.
+    /// Why the device was lost, once it is known to be. On the host's device no callback says so,
+    /// but mappings fail.
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -187,6 +188,12 @@ impl Gpu {
         }
     }
 
+    /// Takes note that a mapping failed, which only the device's end can be the reason for.
+    fn lost_by(&self, error: &wgpu::BufferAsyncError) -> GpuError {
+        let mut lost = self.inner.lost.lock().unwrap_or_else(|e| e.into_inner());
+        GpuError::DeviceLost(lost.get_or_insert_with(|| error.to_string()).clone())
+    }
+
     /// The compiled form of `variant`; compiled on first use.
     pub fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>, GpuError> {
         let mut kernels = self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner());
@@ -230,7 +237,7 @@ impl Gpu {
         async move {
             let result = mapped.await?;
             drop(waiting);
-            Ok(result.map_err(|e| gpu.check_lost().err().unwrap_or(GpuError::DeviceLost(e.to_string()))))
+            Ok(result.map_err(|error| gpu.lost_by(&error)))
         }
     }
 }

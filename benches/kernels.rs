@@ -24,7 +24,7 @@ fn main() {
 }
 
 fn run(rows: usize, cols: usize) {
-    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), budget: None };
+    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), ..GpuOptions::default() };
     let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
     println!("{rows} x {cols} on {}", gpu.name());
     let bytes = data::bf16_bytes(&data::Random::new(1).gaussian_bf16(rows * cols));

@@ -20,7 +20,7 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     pub fn open(&self) -> Result<Gpu> {
-        Ok(pollster::block_on(Gpu::open(&GpuOptions { device: self.device.clone(), budget: None }))?)
+        Ok(pollster::block_on(Gpu::open(&GpuOptions { device: self.device.clone(), ..GpuOptions::default() }))?)
     }
 }
 

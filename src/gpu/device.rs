@@ -19,6 +19,9 @@ pub struct GpuOptions {
     pub device: Option<String>,
     /// The most bytes that all buffers together may take.
     pub budget: Option<u64>,
+    /// The most bytes that one storage binding may have, where that is to be less than the device
+    /// allows: larger matrices are then kept in parts, as on a device with a lower limit.
+    pub max_binding: Option<u64>,
 }
 
 /// An open device. Clones share it.
@@ -32,9 +35,11 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     memory: Arc<Memory>,
+    max_binding: u64,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
     poller: Poller,
-    /// Why a device of our own was lost, once it is.
+    /// Why the device was lost, once it is known to be. On the host's device no callback says so,
+    /// but mappings fail.
     lost: Arc<Mutex<Option<String>>>,
 }
 
@@ -62,22 +67,26 @@ impl Gpu {
         // here came from elsewhere, such as a submission to a device that was just lost.
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
         log::info!("using {}", adapter::name_of(&adapter.get_info()));
-        Ok(Self::new(device, queue, options.budget, lost))
+        Ok(Self::new(device, queue, options.budget, options.max_binding, lost))
     }
 
     /// Uses a device of the host application. Nothing is installed on it and none of its settings
     /// change. Buffers made here count against `budget`; the host's own do not.
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
-        Self::new(device, queue, budget, Arc::default())
+        Self::new(device, queue, budget, None, Arc::default())
     }
 
     fn new(
         device: wgpu::Device,
         queue: wgpu::Queue,
         budget: Option<u64>,
+        max_binding: Option<u64>,
         lost: Arc<Mutex<Option<String>>>,
     ) -> Self {
+        let limits = device.limits();
+        let allowed = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let inner = Inner {
+            max_binding: max_binding.map_or(allowed, |wanted| wanted.min(allowed)),
             poller: Poller::new(device.clone()),
             device,
             queue,
@@ -110,8 +119,7 @@ impl Gpu {
 
     /// The most bytes that one storage binding may have.
     pub fn max_binding(&self) -> u64 {
-        let limits = self.inner.device.limits();
-        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
+        self.inner.max_binding
     }
 
     /// Makes a buffer of `size` bytes (at least 16, so that it can always be bound), zeroed.
@@ -180,6 +188,12 @@ impl Gpu {
         }
     }
 
+    /// Takes note that a mapping failed, which only the device's end can be the reason for.
+    fn lost_by(&self, error: &wgpu::BufferAsyncError) -> GpuError {
+        let mut lost = self.inner.lost.lock().unwrap_or_else(|e| e.into_inner());
+        GpuError::DeviceLost(lost.get_or_insert_with(|| error.to_string()).clone())
+    }
+
     /// The compiled form of `variant`; compiled on first use.
     pub fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>, GpuError> {
         let mut kernels = self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner());
@@ -223,7 +237,7 @@ impl Gpu {
         async move {
             let result = mapped.await?;
             drop(waiting);
-            Ok(result.map_err(|e| gpu.check_lost().err().unwrap_or(GpuError::DeviceLost(e.to_string()))))
+            Ok(result.map_err(|error| gpu.lost_by(&error)))
         }
     }
 }

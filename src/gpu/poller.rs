@@ -2,11 +2,17 @@
 //! ordinary future on any executor and nobody has to block.
 
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Longest time between two looks at whether to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Polls its device as long as somebody waits for it. Stops when dropped.
 #[derive(Debug)]
 pub(super) struct Poller {
     shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -27,10 +33,10 @@ impl Poller {
         let theirs = shared.clone();
         let spawned =
             std::thread::Builder::new().name("bantam-poll".into()).spawn(move || poll(&device, &theirs));
-        if let Err(error) = spawned {
+        let no_thread = |error: &std::io::Error| {
             log::error!("no thread to poll the device from ({error}); the host must poll it");
-        }
-        Self { shared }
+        };
+        Self { shared, thread: spawned.inspect_err(no_thread).ok() }
     }
 
     /// Polls until the returned guard is dropped.
@@ -45,6 +51,12 @@ impl Drop for Poller {
     fn drop(&mut self) {
         self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).stopped = true;
         self.shared.changed.notify_all();
+        // The thread may be the last to hold the device. Drivers crash when one is given back while
+        // the process is already ending, so that must not be left for later. It may also be this
+        // thread: callbacks run on it, and one of them may drop the last handle.
+        if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -70,8 +82,9 @@ fn poll(device: &wgpu::Device, shared: &Shared) {
         }
         drop(state);
         // Returns when the work submitted so far is done and its callbacks have run.
-        if let Err(error) = device.poll(wgpu::PollType::wait_indefinitely()) {
-            log::warn!("polling the device: {error}");
+        match device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) }) {
+            Ok(_) | Err(wgpu::PollError::Timeout) => {}
+            Err(error) => log::warn!("polling the device: {error}"),
         }
         // The waiter may be a moment from dropping its guard, or wait for work not yet submitted.
         std::thread::yield_now();

@@ -83,15 +83,30 @@ impl Readback {
         encoder.copy_buffer_to_buffer(source.raw(), 0, self.buffer.raw(), 0, Some(len));
     }
 
-    /// Waits for the work submitted so far and gives the first `len` bytes to `take`.
+    /// Waits for the work submitted so far and gives the first `len` bytes to `take`. Dropping the
+    /// future is no harm: the buffer can be used again.
     pub async fn read<T>(&self, gpu: &Gpu, len: u64, take: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
+        let unmap = Unmap { gpu, buffer: &self.buffer };
         gpu.start_map(&self.buffer, wgpu::MapMode::Read, len).await.map_err(|_| canceled())??;
         let view =
             self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()))?;
         let result = take(&view);
         drop(view);
-        self.buffer.raw().unmap();
+        drop(unmap);
         Ok(result)
+    }
+}
+
+/// Unmaps a buffer when dropped, or calls off its mapping.
+struct Unmap<'a> {
+    gpu: &'a Gpu,
+    buffer: &'a Buffer,
+}
+
+impl Drop for Unmap<'_> {
+    fn drop(&mut self) {
+        // An error means that there was nothing to unmap: the mapping failed, and that is told.
+        let _ = self.gpu.checked("unmap", 0, || self.buffer.raw().unmap());
     }
 }
 

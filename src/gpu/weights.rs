@@ -122,7 +122,7 @@ impl DeviceMatrix {
         let grid = Grid::for_matrix(matrix);
         let block = grid.row_block_bytes(width);
         let mut parts = Vec::new();
-        for row_blocks in split_row_blocks(gpu, &grid, |_| block as u64) {
+        for row_blocks in split_row_blocks(gpu, &grid, |r| (r.len() * block) as u64) {
             let params = MatrixParams::new(&grid, row_blocks.clone());
             let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
             for (i, row_block) in row_blocks.enumerate() {

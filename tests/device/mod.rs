@@ -4,7 +4,16 @@
 use bantam::gpu::{Gpu, GpuOptions};
 
 pub fn gpu() -> Gpu {
-    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), budget: None };
+    open(GpuOptions::default())
+}
+
+/// The same device, on which a matrix of more than `bytes` is kept in parts.
+pub fn gpu_with_bindings_of(bytes: u64) -> Gpu {
+    open(GpuOptions { max_binding: Some(bytes), ..GpuOptions::default() })
+}
+
+fn open(options: GpuOptions) -> Gpu {
+    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), ..options };
     pollster::block_on(Gpu::open(&options)).expect("tests need an adapter; scripts/test installs one")
 }
 
@@ -14,7 +23,7 @@ pub fn every_gpu() -> Vec<Gpu> {
     assert!(count > 0, "tests need an adapter; scripts/test installs one");
     (0..count)
         .map(|i| {
-            let options = GpuOptions { device: Some(i.to_string()), budget: None };
+            let options = GpuOptions { device: Some(i.to_string()), ..GpuOptions::default() };
             pollster::block_on(Gpu::open(&options)).unwrap()
         })
         .collect()

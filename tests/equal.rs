@@ -1,0 +1,127 @@
+//! Compressed weights give the logits of raw ones, bit for bit, however the tokens are batched.
+
+use std::path::Path;
+
+use bantam::model::{Outputs, Session};
+
+mod device;
+mod models;
+use models::{TEXTS, all_logits, assert_same_bits, compressed, load, prompt, stepwise_logits};
+
+/// Around the sixteen tokens that a workgroup multiplies and the sixty-four of a batch.
+const LENGTHS: [usize; 9] = [1, 2, 15, 16, 17, 63, 64, 65, 130];
+
+/// The model at `folder` gives the same logits from each of its forms, and its compressed weights
+/// take less than `most` of the device memory that raw ones do.
+fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, most: f64) {
+    let gpu = device::gpu();
+    let (_temporary, small) = compressed(folder);
+    let [plain, tiled, restored] =
+        [(folder, false), (&small, false), (&small, true)].map(|(folder, raw)| load(&gpu, folder, raw));
+    let share = tiled.weight_bytes() as f64 / plain.weight_bytes() as f64;
+    assert!(share < most, "{share}");
+    assert_eq!(restored.weight_bytes(), plain.weight_bytes());
+    for text in texts {
+        for &length in lengths {
+            let tokens = prompt(folder, text, length);
+            let wanted = all_logits(&plain, &tokens);
+            assert_eq!(wanted.len(), length * plain.config().vocab);
+            let what = format!("{text:?}, {length} tokens at once");
+            assert_same_bits(&wanted, &all_logits(&tiled, &tokens), &what);
+            assert_same_bits(&wanted, &all_logits(&restored, &tokens), &what);
+        }
+        let tokens = prompt(folder, text, steps);
+        let wanted = all_logits(&plain, &tokens);
+        for model in [&plain, &tiled, &restored] {
+            let what = format!("{text:?}, {steps} tokens one by one");
+            assert_same_bits(&wanted, &stepwise_logits(model, &tokens), &what);
+        }
+    }
+}
+
+#[test]
+fn the_demo_model_gives_the_same_logits_compressed_and_raw() {
+    // Each of its small matrices comes with a table of 16 KiB.
+    check_forms(&models::demo(), &TEXTS, &LENGTHS, 20, 0.97);
+}
+
+#[test]
+fn smollm2_gives_the_same_logits_compressed_and_raw() {
+    if let Some(folder) = models::optional("smollm2") {
+        check_forms(&folder, &TEXTS[..1], &[17, 65], 3, 0.69);
+    }
+}
+
+#[test]
+fn logits_do_not_depend_on_how_a_prompt_is_cut() {
+    let gpu = device::gpu();
+    let (_temporary, small) = compressed(&models::demo());
+    let tokens = prompt(&small, TEXTS[0], 130);
+    for raw in [false, true] {
+        let model = load(&gpu, &small, raw);
+        let wanted = all_logits(&model, &tokens);
+        for cut in [1, 7, 16, 33, 64, 100] {
+            let mut session = Session::new(&model, tokens.len(), Outputs::All).unwrap();
+            let mut logits = Vec::new();
+            for piece in tokens.chunks(cut) {
+                logits.extend(pollster::block_on(session.forward(piece, Outputs::All)).unwrap());
+            }
+            assert_same_bits(&wanted, &logits, &format!("pieces of {cut}, raw: {raw}"));
+        }
+    }
+}
+
+#[test]
+fn the_last_logits_are_the_last_of_all() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &models::demo(), false);
+    let vocab = model.config().vocab;
+    let tokens = prompt(&models::demo(), TEXTS[1], 130);
+    for length in LENGTHS {
+        let all = all_logits(&model, &tokens[..length]);
+        let mut session = Session::new(&model, length, Outputs::Last).unwrap();
+        let last = pollster::block_on(session.forward(&tokens[..length], Outputs::Last)).unwrap();
+        assert_same_bits(&all[(length - 1) * vocab..], &last, &format!("{length} tokens"));
+    }
+}
+
+#[test]
+fn a_rewound_session_computes_what_a_new_one_does() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &models::demo(), false);
+    let tokens = prompt(&models::demo(), TEXTS[2], 80);
+    let other = prompt(&models::demo(), TEXTS[1], 80);
+    let wanted = all_logits(&model, &tokens);
+    let mut session = Session::new(&model, 80, Outputs::All).unwrap();
+    let mut forward = |position, tokens| {
+        session.rewind(position);
+        pollster::block_on(session.forward(tokens, Outputs::All)).unwrap()
+    };
+    forward(0, &other);
+    assert_same_bits(&wanted, &forward(0, &tokens), "from the start");
+    let from_30 = &wanted[30 * model.config().vocab..];
+    assert_same_bits(from_30, &forward(30, &tokens[30..]), "from the middle");
+}
+
+#[test]
+fn decoding_makes_no_buffers_and_everything_is_given_back() {
+    let gpu = device::gpu();
+    let (_temporary, small) = compressed(&models::demo());
+    let model = load(&gpu, &small, false);
+    let weights = gpu.memory().used();
+    assert!(weights >= model.weight_bytes());
+    let mut session = Session::new(&model, 200, Outputs::All).unwrap();
+    let (used, allocations) = (gpu.memory().used(), gpu.memory().allocations());
+    let tokens = prompt(&small, TEXTS[0], 100);
+    for tokens in [&tokens[..], &tokens[..1], &tokens[..2], &tokens[..1]] {
+        for outputs in [Outputs::All, Outputs::Last] {
+            session.rewind(90);
+            pollster::block_on(session.forward(tokens, outputs)).unwrap();
+        }
+    }
+    assert_eq!((gpu.memory().used(), gpu.memory().allocations()), (used, allocations));
+    drop(session);
+    assert_eq!(gpu.memory().used(), weights);
+    drop(model);
+    assert_eq!(gpu.memory().used(), 0);
+}

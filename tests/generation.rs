@@ -1,0 +1,191 @@
+//! Text comes out as a stream that can be stopped, and mistakes come out as errors that say what
+//! they are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bantam::archive::ModelFiles;
+use bantam::gpu::Gpu;
+use bantam::model::{LoadOptions, Model, ModelError, Outputs, Session};
+use bantam::tensor::Dtype;
+use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, generate};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::json;
+
+mod data;
+mod device;
+mod models;
+mod random_model;
+use models::{compressed, demo, load};
+use random_model::config;
+
+const PROMPT: &str = "The little rooster";
+
+fn greedy() -> Sampler {
+    Sampler::new(SamplingOptions::default()).unwrap()
+}
+
+/// The text of up to `most` more tokens, and their number.
+fn text(session: &mut Session, prompt: &[u32], most: usize) -> Result<(String, usize), GenerationError> {
+    let tokenizer = Tokenizer::open(&demo()).unwrap();
+    let pieces = generate(session, &tokenizer, prompt, greedy(), most);
+    let pieces: Vec<_> = pollster::block_on(pieces.try_collect())?;
+    let tokens = pieces.iter().filter(|p| p.token.is_some()).count();
+    Ok((pieces.into_iter().map(|p| p.text).collect(), tokens))
+}
+
+fn prompt() -> Vec<u32> {
+    Tokenizer::open(&demo()).unwrap().encode(PROMPT, true).unwrap()
+}
+
+fn try_load(gpu: &Gpu, folder: &Path) -> Result<Model, ModelError> {
+    pollster::block_on(Model::load(gpu, &ModelFiles::open(folder)?, &LoadOptions::default(), &()))
+}
+
+#[test]
+fn the_demo_model_tells_the_same_story_compressed_and_raw() {
+    let gpu = device::gpu();
+    let (_temporary, small) = compressed(&demo());
+    let [raw, tiled] = [(&demo(), true), (&small, false)].map(|(folder, raw)| {
+        let mut session = Session::new(&load(&gpu, folder, raw), 200, Outputs::Last).unwrap();
+        text(&mut session, &prompt(), 150).unwrap()
+    });
+    assert_eq!(raw, tiled);
+    let (story, tokens) = tiled;
+    assert!(story.starts_with(" was called Bantam, and he lived"), "{story}");
+    assert!(story.contains(". ") && tokens > 40, "{story}");
+}
+
+#[test]
+fn a_stream_can_be_dropped_and_the_session_goes_on() {
+    let gpu = device::gpu();
+    let tokenizer = Tokenizer::open(&demo()).unwrap();
+    let mut session = Session::new(&load(&gpu, &demo(), false), 64, Outputs::Last).unwrap();
+    let (whole, _) = text(&mut session, &prompt(), 30).unwrap();
+
+    session.rewind(0);
+    drop(generate(&mut session, &tokenizer, &prompt(), greedy(), 30));
+    assert_eq!(session.position(), 0, "nothing is computed before it is asked for");
+
+    let mut stream = Box::pin(generate(&mut session, &tokenizer, &prompt(), greedy(), 30));
+    let mut first = String::new();
+    let mut last = None;
+    for _ in 0..10 {
+        let piece = pollster::block_on(stream.next()).unwrap().unwrap();
+        first += &piece.text;
+        last = piece.token;
+    }
+    drop(stream);
+    assert!(whole.starts_with(&first) && first.len() < whole.len());
+    // The tenth token was given out, but not computed with yet: it is the prompt of what follows.
+    assert_eq!(session.position(), prompt().len() + 9);
+    let (rest, tokens) = text(&mut session, &[last.unwrap()], 20).unwrap();
+    assert_eq!((first + &rest, tokens), (whole.clone(), 20));
+
+    session.rewind(0);
+    assert_eq!(text(&mut session, &prompt(), 30).unwrap().0, whole);
+}
+
+#[test]
+fn a_stream_can_be_dropped_while_the_device_computes() {
+    let gpu = device::gpu();
+    let tokenizer = Tokenizer::open(&demo()).unwrap();
+    let mut session = Session::new(&load(&gpu, &demo(), false), 64, Outputs::Last).unwrap();
+    let (whole, _) = text(&mut session, &prompt(), 10).unwrap();
+    for _ in 0..5 {
+        session.rewind(0);
+        let mut stream = Box::pin(generate(&mut session, &tokenizer, &prompt(), greedy(), 10));
+        let waker = std::task::Waker::noop();
+        // Submits, and most likely is not done yet.
+        let _ = stream.poll_next_unpin(&mut std::task::Context::from_waker(waker));
+        drop(stream);
+        session.rewind(0);
+        assert_eq!(text(&mut session, &prompt(), 10).unwrap().0, whole);
+    }
+}
+
+#[test]
+fn a_full_session_ends_a_reply_and_refuses_a_prompt() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &demo(), false);
+    let prompt = prompt();
+    let mut session = Session::new(&model, prompt.len() + 5, Outputs::Last).unwrap();
+    // The token after the last position can still be chosen.
+    assert_eq!(text(&mut session, &prompt, 30).unwrap().1, 6);
+    assert_eq!(session.position(), session.context());
+
+    let error = text(&mut session, &prompt, 30).unwrap_err();
+    assert!(matches!(error, GenerationError::Model(ModelError::ContextFull { .. })), "{error}");
+    let (needed, context) = (2 * prompt.len() + 5, prompt.len() + 5);
+    assert_eq!(
+        error.to_string(),
+        format!("the sequence needs {needed} positions, but the session has room for {context}")
+    );
+    session.rewind(0);
+    assert_eq!(text(&mut session, &prompt, 3).unwrap().1, 3, "a refused prompt leaves no trace");
+}
+
+#[test]
+fn tokens_that_cannot_be_computed_are_refused() {
+    let gpu = device::gpu();
+    let mut session = Session::new(&load(&gpu, &demo(), false), 8, Outputs::Last).unwrap();
+    for token in [1024, u32::MAX] {
+        let error = pollster::block_on(session.forward(&[1, token], Outputs::Last)).unwrap_err();
+        assert!(matches!(error, ModelError::NoSuchToken { .. }), "{error}");
+        let message = format!(
+            "token {token} is outside the vocabulary of 1024; does the tokenizer belong to this model?"
+        );
+        assert_eq!(error.to_string(), message);
+    }
+    let error = pollster::block_on(session.forward(&[], Outputs::Last)).unwrap_err();
+    assert!(matches!(error, ModelError::NoTokens), "{error}");
+    assert_eq!(session.position(), 0);
+    pollster::block_on(session.forward(&[1023], Outputs::Last)).unwrap();
+}
+
+#[test]
+fn a_model_that_cannot_be_run_is_refused_by_name() {
+    let gpu = device::gpu();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.json");
+    let write = |config: &serde_json::Value| std::fs::write(&path, config.to_string()).unwrap();
+    let plain = config("LlamaForCausalLM", json!({}));
+    random_model::write(folder.path(), &plain, Dtype::BF16);
+    try_load(&gpu, folder.path()).unwrap();
+
+    write(&config("GPT2LMHeadModel", json!({})));
+    let error = try_load(&gpu, folder.path()).unwrap_err();
+    assert!(matches!(error, ModelError::UnsupportedArchitecture { .. }), "{error}");
+    assert!(error.to_string().ends_with(
+        "config.json: architecture GPT2LMHeadModel is not supported; supported are LlamaForCausalLM, \
+         MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM"
+    ));
+
+    write(&config("LlamaForCausalLM", json!({"intermediate_size": 180})));
+    let error = try_load(&gpu, folder.path()).unwrap_err();
+    assert!(matches!(error, ModelError::WrongTensor { .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "tensor model.layers.0.mlp.gate_proj.weight: shape [172, 80], but the configuration asks for \
+         shape [180, 80]"
+    );
+
+    write(&config("LlamaForCausalLM", json!({"num_hidden_layers": 4})));
+    let error = try_load(&gpu, folder.path()).unwrap_err();
+    assert!(matches!(error, ModelError::Archive(_)), "{error}");
+    assert!(error.to_string().contains("model.layers.3.input_layernorm.weight"), "{error}");
+    assert_eq!(gpu.memory().used(), 0, "a failed load gives everything back");
+
+    let missing = folder.path().join("nonesuch");
+    assert!(try_load(&gpu, &missing).unwrap_err().to_string().contains("nonesuch"));
+}
+
+#[test]
+fn a_session_keeps_its_model() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &demo(), false);
+    let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
+    assert!(Arc::ptr_eq(session.model(), &model));
+    drop((model, gpu));
+    assert_eq!(text(&mut session, &prompt(), 5).unwrap().1, 5);
+}

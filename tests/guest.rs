@@ -1,0 +1,152 @@
+//! The library is a guest on the host application's device: it keeps its mistakes to itself, and
+//! survives the device's end.
+
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bantam::gpu::{Gpu, GpuError};
+use bantam::model::{ModelError, Outputs, Session};
+
+mod device;
+mod models;
+use models::{all_logits, assert_same_bits, demo, load, prompt};
+
+/// What reached the host's handler.
+type Uncaptured = Arc<Mutex<Vec<String>>>;
+
+/// A host's device, made with nothing but wgpu, whose uncaptured errors are recorded.
+fn host_device() -> (wgpu::Device, wgpu::Queue, Uncaptured) {
+    let wanted = device::gpu().device().adapter_info();
+    let adapters = pollster::block_on(bantam::gpu::adapters());
+    let is_wanted = |a: &&wgpu::Adapter| {
+        (a.get_info().name, a.get_info().backend) == (wanted.name.clone(), wanted.backend)
+    };
+    let adapter = adapters.iter().find(is_wanted).unwrap();
+    let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let uncaptured = Uncaptured::default();
+    let theirs = uncaptured.clone();
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        theirs.lock().unwrap().push(error.to_string())
+    }));
+    (device, queue, uncaptured)
+}
+
+/// Fails where `work` takes longer than any device needs for it.
+fn within_a_minute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    let worker = std::thread::spawn(move || done.send(work()));
+    match result.recv_timeout(Duration::from_secs(60)) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(RecvTimeoutError::Disconnected) => std::panic::resume_unwind(worker.join().unwrap_err()),
+    }
+}
+
+#[test]
+fn a_model_runs_on_the_hosts_device_with_the_same_logits() {
+    let (host, queue, uncaptured) = host_device();
+    let gpu = Gpu::from_device(host, queue, None);
+    let tokens = prompt(&demo(), "The little rooster", 20);
+    let wanted = all_logits(&load(&device::gpu(), &demo(), false), &tokens);
+    assert_same_bits(&wanted, &all_logits(&load(&gpu, &demo(), false), &tokens), "the host's device");
+    assert_eq!(gpu.memory().used(), 0);
+    assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn our_errors_do_not_reach_the_hosts_handler() {
+    let (host, queue, uncaptured) = host_device();
+    let gpu = Gpu::from_device(host.clone(), queue, Some(1 << 20));
+    let storage = wgpu::BufferUsages::STORAGE;
+
+    let error = gpu.buffer("too much", 2 << 20, storage).unwrap_err();
+    assert!(matches!(error, GpuError::OutOfMemory { budget: Some(_), .. }), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "out of device memory: too much needs 2097152 bytes, 0 are in use of a budget of 1048576"
+    );
+    // Refused by wgpu: no buffer is both.
+    let error = gpu.buffer("odd", 16, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE | storage);
+    assert!(matches!(error, Err(GpuError::Validation(_))), "{error:?}");
+    let small = gpu.buffer("small", 16, storage).unwrap();
+    let error =
+        gpu.submit("copy", |encoder| encoder.copy_buffer_to_buffer(small.raw(), 0, small.raw(), 8, 64));
+    assert!(matches!(error, Err(GpuError::Validation(_))), "{error:?}");
+    let files = bantam::archive::ModelFiles::open(&demo()).unwrap();
+    let options = bantam::model::LoadOptions::default();
+    let error = pollster::block_on(bantam::model::Model::load(&gpu, &files, &options, &())).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
+    drop(small);
+    assert_eq!(gpu.memory().used(), 0);
+    assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());
+
+    // The host's own error does.
+    let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
+    let _ = host.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: 16,
+        usage,
+        mapped_at_creation: false,
+    });
+    assert_eq!(uncaptured.lock().unwrap().len(), 1);
+}
+
+/// Destroys the device of `gpu` in the middle of a session: what follows must be errors.
+fn check_destroyed(gpu: Gpu) {
+    let model = load(&gpu, &demo(), false);
+    let mut session = Session::new(&model, 256, Outputs::Last).unwrap();
+    let tokens = prompt(&demo(), "The little rooster", 100);
+    pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap();
+    gpu.device().destroy();
+    for tokens in [&tokens[..1], &tokens] {
+        let error = pollster::block_on(session.forward(tokens, Outputs::Last)).unwrap_err();
+        assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error:?}");
+        assert!(error.to_string().ends_with("; open it again to go on"), "{error}");
+    }
+    let again = bantam::archive::ModelFiles::open(&demo()).unwrap();
+    let options = bantam::model::LoadOptions::default();
+    let error = pollster::block_on(bantam::model::Model::load(&gpu, &again, &options, &())).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(_)), "{error:?}");
+    let error = Session::new(&model, 256, Outputs::Last).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(_)), "{error:?}");
+    drop((session, model));
+    assert_eq!(gpu.memory().used(), 0);
+}
+
+#[test]
+fn a_destroyed_device_of_our_own_is_an_error() {
+    within_a_minute(|| check_destroyed(device::gpu()));
+}
+
+#[test]
+fn a_destroyed_device_of_the_host_is_an_error_to_us_alone() {
+    let (host, queue, uncaptured) = host_device();
+    within_a_minute(|| check_destroyed(Gpu::from_device(host, queue, None)));
+    assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_device_that_is_destroyed_while_it_computes_is_an_error() {
+    within_a_minute(|| {
+        let gpu = device::gpu();
+        let mut session = Session::new(&load(&gpu, &demo(), false), 256, Outputs::Last).unwrap();
+        let tokens = prompt(&demo(), "The little rooster", 200);
+        let destroyer = {
+            let device = gpu.device().clone();
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(30));
+                device.destroy();
+            })
+        };
+        let error = loop {
+            session.rewind(0);
+            if let Err(error) = pollster::block_on(session.forward(&tokens, Outputs::Last)) {
+                break error;
+            }
+        };
+        destroyer.join().unwrap();
+        assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error:?}");
+    });
+}

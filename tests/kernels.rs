@@ -1,0 +1,536 @@
+//! Every kernel computes what its twin on the CPU says, in every variant, for awkward sizes.
+
+use bantam::codec::Payload;
+use bantam::codec::encode::encode_with_top_bits;
+use bantam::gpu::kernels::matvec::Product;
+use bantam::gpu::kernels::norm::NormParams;
+use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
+use bantam::gpu::kernels::swiglu::SwigluParams;
+use bantam::gpu::kernels::{Step, attention, decode, embed, matmul, matvec, norm, rope, swiglu};
+use bantam::gpu::weights::{DeviceMatrix, Format};
+use bantam::gpu::{Batch, Buffer, Dispatch, Gpu, Uploader, download};
+use bantam::tensor::{Dtype, Matrix};
+
+mod data;
+mod device;
+use data::{Random, bf16_bytes};
+
+/// Rounding to F32, relative.
+const EPSILON: f64 = f32::EPSILON as f64 / 2.0;
+
+/// Sizes around the edges of chunks (16), row blocks (64) and tiles (256 and more columns).
+const SHAPES: [(usize, usize); 7] =
+    [(100, 50), (64, 16), (130, 300), (1, 33), (63, 1), (65, 513), (200, 1040)];
+
+/// A batch of `tokens`, at `position`.
+fn step(tokens: usize, position: usize) -> Step {
+    Step { tokens: tokens as u32, position: position as u32, first_output: 0, unused: 0 }
+}
+
+fn uniform(gpu: &Gpu, step: Step) -> Buffer {
+    gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap()
+}
+
+fn storage<T: bytemuck::Pod>(gpu: &Gpu, values: &[T]) -> Buffer {
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+    gpu.buffer_with("values", bytemuck::cast_slice(values), usage).unwrap()
+}
+
+fn run(gpu: &Gpu, dispatches: &[Dispatch], tokens: usize) {
+    let batch = Batch { tokens: tokens as u32, outputs: tokens as u32 };
+    gpu.submit("test", |encoder| {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        dispatches.iter().for_each(|d| d.record(&mut pass, batch));
+    })
+    .unwrap();
+}
+
+fn read(gpu: &Gpu, buffer: &Buffer, count: usize) -> Vec<f32> {
+    let bytes = pollster::block_on(download(gpu, buffer, 4 * count as u64)).unwrap();
+    bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+/// Numbers of about N(0, 1).
+fn normal(seed: u64, count: usize) -> Vec<f32> {
+    Random::new(seed).gaussian_f32(count).into_iter().map(|v| 50.0 * v).collect()
+}
+
+/// `values` in rows of `len`, each followed by `padding` up to a row of `stride`.
+fn padded(values: &[f32], len: usize, stride: usize, padding: f32) -> Vec<f32> {
+    values.chunks(len).flat_map(|row| [row, &vec![padding; stride - len]].concat()).collect()
+}
+
+#[track_caller]
+fn assert_close(got: &[f32], wanted: &[f32], tolerance: impl Fn(usize) -> f64, what: &str) {
+    assert_eq!(got.len(), wanted.len(), "{what}");
+    for (i, (&got, &wanted)) in got.iter().zip(wanted).enumerate() {
+        let off = (f64::from(got) - f64::from(wanted)).abs();
+        assert!(
+            off <= tolerance(i),
+            "{what}, element {i}: {got}, not {wanted}: off by {off:e} of {:e}",
+            tolerance(i)
+        );
+    }
+}
+
+/// Weights on the device, and what they are in F32.
+struct Weights {
+    device: DeviceMatrix,
+    values: Vec<f32>,
+    cols: usize,
+}
+
+/// Random weights in `format`; `None` where they would not be smaller than raw.
+fn weights(gpu: &Gpu, format: Format, rows: usize, cols: usize) -> Option<Weights> {
+    let mut random = Random::new((rows * 10_000 + cols) as u64);
+    let matrix = Matrix { rows, cols };
+    let mut uploader = Uploader::new(gpu).unwrap();
+    let (values, device): (Vec<f32>, _) = match format {
+        Format::RawF32 => {
+            let values = random.gaussian_f32(rows * cols);
+            let bytes: &[u8] = bytemuck::cast_slice(&values);
+            let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", Dtype::F32, matrix, bytes);
+            (values.clone(), pollster::block_on(raw))
+        }
+        Format::RawF16 => {
+            let halves: Vec<half::f16> =
+                random.gaussian_f32(rows * cols).into_iter().map(half::f16::from_f32).collect();
+            let bytes: Vec<u8> = halves.iter().flat_map(|h| h.to_le_bytes()).collect();
+            let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", Dtype::F16, matrix, &bytes);
+            (halves.iter().map(|h| h.to_f32()).collect(), pollster::block_on(raw))
+        }
+        Format::RawBf16 | Format::Dense { .. } => {
+            let bits = compressible_bf16(&mut random, rows * cols);
+            let values = bits.iter().map(|&b| half::bf16::from_bits(b).to_f32()).collect();
+            let bytes = bf16_bytes(&bits);
+            let Format::Dense { top_bits } = format else {
+                let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", Dtype::BF16, matrix, &bytes);
+                let device = pollster::block_on(raw).unwrap().unwrap();
+                return Some(Weights { device, values, cols });
+            };
+            let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], &bytes, top_bits).unwrap();
+            let payload = Payload::parse(&payload).unwrap();
+            (values, pollster::block_on(DeviceMatrix::upload_tiled(gpu, &mut uploader, "tiled", &payload)))
+        }
+    };
+    let device = device.unwrap()?;
+    assert_eq!(device.format, format);
+    Some(Weights { device, values, cols })
+}
+
+/// Numbers around 0.03 with few exponents, so that even small matrices are worth tiling, and some
+/// of any size.
+fn compressible_bf16(random: &mut Random, count: usize) -> Vec<u16> {
+    let one = |_| match random.below(50) {
+        0 => half::bf16::from_f32(random.gaussian()).to_bits(),
+        n => (random.below(2) << 15 | [0x3d00, 0x3d80][n % 2] | random.below(32)) as u16,
+    };
+    (0..count).map(one).collect()
+}
+
+/// What rounding may change in a sum of products: one rounding a step, in the device or its twin,
+/// of partial sums that the sum of magnitudes bounds.
+fn product_tolerance(weights: &Weights, x: &[f32], added: f32, row: usize) -> f64 {
+    let row = &weights.values[row * weights.cols..][..weights.cols];
+    let magnitudes: f64 = row.iter().zip(x).map(|(w, x)| f64::from((w * x).abs())).sum();
+    (weights.cols + 4) as f64 * 2.0 * EPSILON * (magnitudes + f64::from(added.abs()))
+}
+
+/// Checks matvec and matmul of `weights` by `tokens` tokens, which must also give the same bits.
+fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, accumulate: bool) {
+    let Matrix { rows, cols } = weights.device.matrix;
+    let what = format!(
+        "{:?} {rows}x{cols}, {tokens} tokens, bias {with_bias}, accumulate {accumulate}",
+        weights.device.format
+    );
+    let x_stride = weights.device.padded_cols() + 16;
+    let y_stride = rows + 3;
+    let room = tokens.next_multiple_of(16);
+    let x = normal(1, tokens * cols);
+    // What lies past the last token must not matter.
+    let mut padded_x = padded(&x, cols, x_stride, 0.0);
+    padded_x.resize(room * x_stride, f32::NAN);
+    let bias = normal(2, rows);
+    let before = normal(3, room * y_stride);
+
+    let device_x = storage(gpu, &padded_x);
+    let device_bias = storage(gpu, &bias);
+    let step = uniform(gpu, step(tokens, 0));
+    let multiply = |dispatches: &dyn Fn(&Product<'_>) -> Vec<Dispatch>| {
+        let y = storage(gpu, &before);
+        let product = Product {
+            weights: &weights.device,
+            x: &device_x,
+            x_stride,
+            y: &y,
+            y_stride,
+            bias: with_bias.then_some(&device_bias),
+            accumulate,
+        };
+        run(gpu, &dispatches(&product), tokens);
+        read(gpu, &y, room * y_stride)
+    };
+
+    let wanted = matmul::cpu(&weights.values, cols, &x, with_bias.then_some(&bias[..]));
+    let by_matmul = multiply(&|product| matmul::dispatches(gpu, &step, product).unwrap());
+    let by_matvec = multiply(&|product| matvec::dispatches(gpu, product).unwrap());
+    for token in 0..tokens {
+        let at = token * y_stride;
+        let old = |row: usize| if accumulate { before[at + row] } else { 0.0 };
+        let wanted: Vec<f32> = (0..rows).map(|row| wanted[token * rows + row] + old(row)).collect();
+        let x = &x[token * cols..][..cols];
+        let tolerance = |row: usize| {
+            let added = old(row).abs() + if with_bias { bias[row].abs() } else { 0.0 };
+            product_tolerance(weights, x, added, row)
+        };
+        assert_close(
+            &by_matmul[at..at + rows],
+            &wanted,
+            tolerance,
+            &format!("matmul of {what}, token {token}"),
+        );
+    }
+    assert_eq!(by_matvec[..rows], by_matmul[..rows], "matvec and matmul of {what}");
+    assert_eq!(
+        matvec::cpu(&weights.values, &x[..cols], None),
+        matmul::cpu(&weights.values, cols, &x[..cols], None)
+    );
+    // Nothing but the results was written.
+    assert_eq!(by_matvec[rows..], before[rows..], "matvec of {what} wrote past its row");
+    for (token, (got, before)) in by_matmul.chunks(y_stride).zip(before.chunks(y_stride)).enumerate() {
+        let written = if token < tokens { rows } else { 0 };
+        assert_eq!(got[written..], before[written..], "matmul of {what} wrote past token {token}");
+    }
+}
+
+#[test]
+fn products_are_those_of_the_twins_for_every_format_and_shape() {
+    let gpu = device::gpu();
+    let mut tiled = 0;
+    for (rows, cols) in SHAPES {
+        for format in Format::ALL {
+            let Some(weights) = weights(&gpu, format, rows, cols) else { continue };
+            tiled += usize::from(matches!(format, Format::Dense { .. }));
+            check_products(&gpu, &weights, 1, false, false);
+            check_products(&gpu, &weights, 19, false, false);
+        }
+    }
+    // Only the tiniest do not pay.
+    assert!(tiled >= 3 * 4, "{tiled} tiled matrices");
+}
+
+#[test]
+fn products_add_biases_and_accumulate() {
+    let gpu = device::gpu();
+    for format in Format::ALL {
+        let weights = weights(&gpu, format, 130, 300).unwrap();
+        for (bias, accumulate) in [(true, false), (false, true), (true, true)] {
+            check_products(&gpu, &weights, 1, bias, accumulate);
+            check_products(&gpu, &weights, 37, bias, accumulate);
+        }
+    }
+}
+
+#[test]
+fn products_and_rows_of_a_matrix_in_parts_are_those_of_the_whole() {
+    let gpu = device::gpu_with_bindings_of(80_000);
+    for format in Format::ALL {
+        let weights = weights(&gpu, format, 700, 300).unwrap();
+        let parts = weights.device.parts.len();
+        assert!(parts >= 3, "{format:?}: {parts} parts");
+        assert!(weights.device.parts.iter().all(|p| p.payload.size() <= 80_000));
+        check_products(&gpu, &weights, 5, true, true);
+        check_rows(&gpu, &weights);
+    }
+}
+
+#[test]
+fn a_matrix_in_parts_is_decoded() {
+    let gpu = device::gpu_with_bindings_of(40_000);
+    let bytes = bf16_bytes(&compressible_bf16(&mut Random::new(3), 450 * 200));
+    for top_bits in 0..=2 {
+        let payload = encode_with_top_bits(Dtype::BF16, &[450, 200], &bytes, top_bits).unwrap();
+        let payload = Payload::parse(&payload).unwrap();
+        let mut uploader = Uploader::new(&gpu).unwrap();
+        let tiled = pollster::block_on(DeviceMatrix::upload_tiled(&gpu, &mut uploader, "tiled", &payload));
+        assert!(tiled.unwrap().unwrap().parts.len() >= 3);
+        let decoded = pollster::block_on(decode::decode(&gpu, &payload)).unwrap().unwrap();
+        assert!(decoded == bytes, "{top_bits} bits");
+    }
+}
+
+/// Looks up rows of `weights`; the bits must be those that are stored.
+fn check_rows(gpu: &Gpu, weights: &Weights) {
+    let Matrix { rows, cols } = weights.device.matrix;
+    let edges = (0..rows as u32).rev().filter(|id| [0, 31, 63].contains(&(id % 64)));
+    let ids: Vec<u32> = edges.chain([rows as u32 - 1, 0, 0, rows as u32 / 2]).collect();
+    let stride = cols.next_multiple_of(16);
+    let y = storage(gpu, &vec![7f32; (ids.len() + 1) * stride]);
+    let token_ids = storage(gpu, &ids);
+    let step = uniform(gpu, step(ids.len(), 0));
+    let dispatches = embed::dispatches(gpu, &step, &weights.device, &token_ids, &y, stride).unwrap();
+    run(gpu, &dispatches, ids.len());
+    let got = read(gpu, &y, (ids.len() + 1) * stride);
+    let wanted = embed::cpu(&weights.values, cols, &ids);
+    let what = format!("{:?} {rows}x{cols}", weights.device.format);
+    for (i, (got, wanted)) in got.chunks(stride).zip(wanted.chunks(cols)).enumerate() {
+        let same = got.iter().zip(wanted).all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(same, "row {} of {what}: {:?}, not {wanted:?}", ids[i], &got[..cols]);
+    }
+    assert!(got[ids.len() * stride..].iter().all(|&v| v == 7.0), "{what}: a token too many");
+}
+
+#[test]
+fn embedding_rows_are_exact_for_every_format_and_shape() {
+    let gpu = device::gpu();
+    for (rows, cols) in SHAPES {
+        for format in Format::ALL {
+            if let Some(weights) = weights(&gpu, format, rows, cols) {
+                check_rows(&gpu, &weights);
+            }
+        }
+    }
+}
+
+#[test]
+fn norms_are_those_of_the_twin() {
+    let gpu = device::gpu();
+    for (len, tokens) in [(1, 1), (50, 3), (64, 16), (300, 17), (1000, 2)] {
+        let (x_stride, y_stride) = (len + 5, len + 2);
+        let (x, weight) = (normal(1, len * tokens), normal(2, len));
+        let params = NormParams {
+            len: len as u32,
+            x_stride: x_stride as u32,
+            y_stride: y_stride as u32,
+            epsilon: 1e-5,
+        };
+        let device_x = storage(&gpu, &padded(&x, len, x_stride, f32::NAN));
+        let device_weight = storage(&gpu, &weight);
+        for (output, first) in [(false, 0), (true, 0), (true, tokens - 1)] {
+            let y = storage(&gpu, &vec![7f32; y_stride * tokens]);
+            let step = uniform(&gpu, Step { first_output: first as u32, ..step(tokens, 0) });
+            let dispatch =
+                norm::dispatch(&gpu, &step, &params, output, [&device_x, &device_weight, &y]).unwrap();
+            run(&gpu, &[dispatch], tokens - first);
+            let got = read(&gpu, &y, y_stride * tokens);
+            for token in first..tokens {
+                let wanted = norm::cpu(&x[token * len..][..len], &weight, params.epsilon);
+                let (got, padding) = got[(token - first) * y_stride..][..y_stride].split_at(len);
+                // Squares do not cancel, so their sum is off by a rounding a step at the most, and
+                // root, quotient and products by a few more.
+                let tolerance = |i: usize| (len + 16) as f64 * EPSILON * f64::from(wanted[i].abs());
+                assert_close(
+                    got,
+                    &wanted,
+                    tolerance,
+                    &format!("{len} elements, token {token}, output {output}"),
+                );
+                assert!(padding.iter().all(|&p| p == 7.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn swiglu_is_that_of_the_twin() {
+    let gpu = device::gpu();
+    for (len, tokens) in [(1, 1), (63, 2), (64, 16), (172, 17)] {
+        let stride = len + 4;
+        let mut gate: Vec<f32> = normal(1, len * tokens).into_iter().map(|g| 4.0 * g).collect();
+        let up = normal(2, len * tokens);
+        gate[0] = -1000.0;
+        gate[len * tokens - 1] = 1000.0;
+        let device_gate = storage(&gpu, &padded(&gate, len, stride, 7.0));
+        let device_up = storage(&gpu, &padded(&up, len, stride, 7.0));
+        let params = SwigluParams { len: len as u32, stride: stride as u32, unused: [0; 2] };
+        let step = uniform(&gpu, step(tokens, 0));
+        let dispatch = swiglu::dispatch(&gpu, &step, &params, [&device_gate, &device_up]).unwrap();
+        run(&gpu, &[dispatch], tokens);
+        let got = read(&gpu, &device_gate, stride * tokens);
+        for (token, got) in got.chunks(stride).enumerate() {
+            let wanted = swiglu::cpu(&gate[token * len..][..len], &up[token * len..][..len]);
+            let (got, padding) = got.split_at(len);
+            // WGSL allows exp an error of 3 + 2 |x| units in the last place; here |x| < 25 but for
+            // the extremes, whose results are 0 and the product itself. 1e-30 is less than any sum notices.
+            let tolerance = |i: usize| 1e-30 + 64.0 * 2.0 * EPSILON * f64::from(wanted[i].abs());
+            assert_close(got, &wanted, tolerance, &format!("{len} elements, token {token}"));
+            assert!(padding.iter().all(|&p| p == 7.0));
+        }
+    }
+}
+
+/// A layer's heads, its cache and a batch that continues it.
+struct Heads {
+    params: HeadParams,
+    tokens: usize,
+    position: usize,
+}
+
+impl Heads {
+    fn new(
+        heads: usize,
+        kv_heads: usize,
+        dim: usize,
+        window: Option<usize>,
+        tokens: usize,
+        position: usize,
+    ) -> Self {
+        let params = HeadParams {
+            heads: heads as u32,
+            kv_heads: kv_heads as u32,
+            head_dim: dim as u32,
+            context: (position + tokens + 3) as u32,
+            q_stride: (heads * dim).next_multiple_of(16) as u32 + 16,
+            kv_stride: (kv_heads * dim).next_multiple_of(16) as u32 + 32,
+            window: window.map_or(u32::MAX, |w| w as u32),
+            scale: (dim as f32).sqrt().recip(),
+            epsilon: 1e-5,
+            unused: [0; 3],
+        };
+        Self { params, tokens, position }
+    }
+
+    fn dim(&self) -> usize {
+        self.params.head_dim as usize
+    }
+
+    /// Elements of the cache.
+    fn cache_len(&self) -> usize {
+        2 * (self.params.kv_heads * self.params.context) as usize * self.dim()
+    }
+
+    /// Where the cache has a key (side 0) or value (side 1).
+    fn cache_at(&self, side: usize, kv_head: usize, position: usize) -> usize {
+        let heads = side * self.params.kv_heads as usize + kv_head;
+        (heads * self.params.context as usize + position) * self.dim()
+    }
+
+    fn what(&self) -> String {
+        format!("{:?}, {} tokens from {}", self.params, self.tokens, self.position)
+    }
+}
+
+/// Head sizes of the smallest and largest kind and with remainders, heads that share keys and
+/// values, windows, and batches that begin anywhere.
+fn head_cases() -> Vec<Heads> {
+    let mut all = Vec::new();
+    for dim in [4, 8, 64, 80, 128, 132, 256] {
+        all.push(Heads::new(6, 2, dim, None, 5, 0));
+        all.push(Heads::new(3, 3, dim, Some(9), 17, 70));
+        all.push(Heads::new(4, 1, dim, Some(64), 3, 150));
+    }
+    all.push(Heads::new(2, 1, 16, None, 64, 64));
+    all.push(Heads::new(2, 2, 16, Some(1), 2, 100));
+    all.push(Heads::new(2, 2, 16, None, 1, 600));
+    all
+}
+
+#[test]
+fn attention_is_that_of_the_twin() {
+    let gpu = device::gpu();
+    for case in head_cases() {
+        let (dim, stride) = (case.dim(), case.params.q_stride as usize);
+        let q: Vec<f32> = normal(1, case.tokens * stride).into_iter().map(|q| 2.0 * q).collect();
+        let mut cache = normal(2, case.cache_len());
+        let end = case.position + case.tokens;
+        let kv_heads = case.params.kv_heads as usize;
+        // Positions that are not filled yet must not matter.
+        for (side, kv_head) in [(0, 0), (1, 0), (0, kv_heads - 1), (1, kv_heads - 1)] {
+            let at = case.cache_at(side, kv_head, end);
+            cache[at..at + 3 * dim].fill(f32::NAN);
+        }
+        let y = storage(&gpu, &vec![7f32; case.tokens * stride]);
+        let step = uniform(&gpu, step(case.tokens, case.position));
+        let with = [&storage(&gpu, &q), &storage(&gpu, &cache), &y];
+        run(&gpu, &[attention::dispatch(&gpu, &step, &case.params, with).unwrap()], case.tokens);
+        let got = read(&gpu, &y, case.tokens * stride);
+        for token in 0..case.tokens {
+            let position = case.position + token;
+            let first = (position + 1).saturating_sub(case.params.window as usize);
+            for head in 0..case.params.heads as usize {
+                let kv_head = head / (case.params.heads as usize / kv_heads);
+                let seen = |side| -> Vec<Vec<f32>> {
+                    let row = |p| cache[case.cache_at(side, kv_head, p)..][..dim].to_vec();
+                    (first..=position).map(row).collect()
+                };
+                let at = token * stride + head * dim;
+                let wanted = attention::cpu(&q[at..at + dim], &seen(0), &seen(1), case.params.scale);
+                // Scores reach about 10: their own rounding, exp's (3 + 2 |x| units in the last
+                // place) and the order of the sums change weights by less than 1e-5, relatively,
+                // and the values that they weigh reach about 4.
+                let what = format!("{}, token {token}, head {head}", case.what());
+                assert_close(&got[at..at + dim], &wanted, |_| 4e-5, &what);
+            }
+            let padding = &got[token * stride + case.params.heads as usize * dim..(token + 1) * stride];
+            assert!(padding.iter().all(|&p| p == 7.0), "{}", case.what());
+        }
+    }
+}
+
+#[test]
+fn rotations_and_head_norms_are_those_of_the_twin_and_the_cache_is_filled() {
+    let gpu = device::gpu();
+    for case in head_cases() {
+        for head_norm in [false, true] {
+            check_rope(&gpu, &case, head_norm);
+        }
+    }
+}
+
+fn check_rope(gpu: &Gpu, case: &Heads, head_norm: bool) {
+    let dim = case.dim();
+    let [q_stride, kv_stride] = [case.params.q_stride, case.params.kv_stride].map(|s| s as usize);
+    let (heads, kv_heads) = (case.params.heads as usize, case.params.kv_heads as usize);
+    let q = normal(1, case.tokens * q_stride);
+    let [k, v] = [2, 3].map(|seed| normal(seed, case.tokens * kv_stride));
+    let angles = normal(4, case.params.context as usize * dim / 2);
+    let rotations: Vec<[f32; 2]> = angles.iter().map(|a| [a.cos(), a.sin()]).collect();
+    let norms = [5, 6].map(|seed| normal(seed, dim));
+    let before = normal(7, case.cache_len());
+
+    let [device_q, device_k, device_v, cache] = [&q, &k, &v, &before].map(|values| storage(gpu, values));
+    let device_rotations = storage(gpu, &rotations);
+    let device_norms = [0, 1].map(|i| storage(gpu, &norms[i]));
+    let with = RopeBuffers {
+        q: &device_q,
+        k: &device_k,
+        v: &device_v,
+        rotations: &device_rotations,
+        cache: &cache,
+        head_norms: head_norm.then_some([&device_norms[0], &device_norms[1]]),
+    };
+    let step = uniform(gpu, step(case.tokens, case.position));
+    run(gpu, &[rope::dispatch(gpu, &step, &case.params, &with).unwrap()], case.tokens);
+    let rotated = read(gpu, &device_q, q.len());
+    let cached = read(gpu, &cache, case.cache_len());
+
+    let (mut wanted_q, mut wanted_cache) = (q.clone(), before);
+    for token in 0..case.tokens {
+        let position = case.position + token;
+        let rotations = &rotations[position * dim / 2..][..dim / 2];
+        let twin = |head: &[f32], norm: &[f32]| {
+            rope::cpu(head, rotations, head_norm.then_some((norm, case.params.epsilon)))
+        };
+        for head in 0..heads {
+            let at = token * q_stride + head * dim;
+            wanted_q[at..at + dim].copy_from_slice(&twin(&q[at..at + dim], &norms[0]));
+        }
+        for head in 0..kv_heads {
+            let at = token * kv_stride + head * dim;
+            let key = case.cache_at(0, head, position);
+            wanted_cache[key..key + dim].copy_from_slice(&twin(&k[at..at + dim], &norms[1]));
+            let value = case.cache_at(1, head, position);
+            wanted_cache[value..value + dim].copy_from_slice(&v[at..at + dim]);
+        }
+    }
+    // A difference of two products of numbers up to 5, or up to 25 after a norm with such weights,
+    // each off by a few roundings, and the norm's sum of squares by a few more.
+    let tolerance = if head_norm { 2e-5 } else { 2e-6 };
+    assert_close(&rotated, &wanted_q, |_| tolerance, &format!("queries of {}", case.what()));
+    assert_close(&cached, &wanted_cache, |_| tolerance, &format!("cache of {}", case.what()));
+    for side_head in 0..kv_heads {
+        let values = case.cache_at(1, side_head, 0)
+            ..case.cache_at(1, side_head, 0) + case.params.context as usize * dim;
+        assert_eq!(cached[values.clone()], wanted_cache[values], "values of {}", case.what());
+    }
+}

@@ -20,7 +20,8 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     pub fn open(&self) -> Result<Gpu> {
-        Ok(pollster::block_on(Gpu::open(&GpuOptions { device: self.device.clone(), ..GpuOptions::default() }))?)
+        let options = GpuOptions { device: self.device.clone(), ..GpuOptions::default() };
+        Ok(pollster::block_on(Gpu::open(&options))?)
     }
 }
 

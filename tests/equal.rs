@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bantam::gpu::Gpu;
 use bantam::model::{Outputs, Session};
 
 mod device;
@@ -68,6 +69,22 @@ fn logits_do_not_depend_on_how_a_prompt_is_cut() {
             }
             assert_same_bits(&wanted, &logits, &format!("pieces of {cut}, raw: {raw}"));
         }
+    }
+}
+
+#[test]
+fn logits_do_not_depend_on_how_many_parts_a_matrix_is_kept_in() {
+    let (_temporary, small) = compressed(&models::demo());
+    let tokens = prompt(&small, TEXTS[1], 100);
+    let last_logits = |gpu: &Gpu, raw| {
+        let mut session = Session::new(&load(gpu, &small, raw), tokens.len(), Outputs::Last).unwrap();
+        pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap()
+    };
+    let wanted = last_logits(&device::gpu(), true);
+    // The embedding takes 262 144 bytes raw and more than half of that compressed.
+    let gpu = device::gpu_with_bindings_of(100_000);
+    for raw in [false, true] {
+        assert_same_bits(&wanted, &last_logits(&gpu, raw), &format!("in parts, raw: {raw}"));
     }
 }
 

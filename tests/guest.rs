@@ -150,3 +150,19 @@ fn a_device_that_is_destroyed_while_it_computes_is_an_error() {
         assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error:?}");
     });
 }
+
+/// Drivers crash when a device is given back while the process is already ending. It was seen once
+/// in ten times, when a thread of ours did so.
+#[cfg(feature = "cli")]
+#[test]
+fn a_process_that_ends_right_after_its_device_ends_well() {
+    for _ in 0..10 {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bantam"));
+        command.arg("run").arg(demo()).args(["-p", "The little rooster", "-n", "4", "--json"]);
+        if let Ok(device) = std::env::var("BANTAM_DEVICE") {
+            command.args(["--device", &device]);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}

@@ -206,13 +206,13 @@ impl ModelConfig {
 }
 
 /// Mistral's window is for all layers; Qwen's, where it is switched on, for those from
-/// `max_window_layers` on.
+/// `max_window_layers` on; 28 is what Hugging Face takes where that is not said.
 fn windows(architecture: &str, file: &File) -> Vec<Option<usize>> {
     let qwen = architecture.starts_with("Qwen");
     let window = file.sliding_window.filter(|&w| w > 0);
     let window = window.filter(|_| architecture != "LlamaForCausalLM");
     let window = window.filter(|_| !qwen || file.use_sliding_window == Some(true));
-    let first = if qwen { file.max_window_layers.unwrap_or(0) } else { 0 };
+    let first = if qwen { file.max_window_layers.unwrap_or(28) } else { 0 };
     let layers = file.num_hidden_layers.min(MAX_DIM);
     (0..layers).map(|layer| window.filter(|_| layer >= first)).collect()
 }

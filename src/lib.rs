@@ -3,6 +3,10 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+// Lengths and bit positions of large tensors need 64 bits; they are checked as `usize`.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("bantam needs a 64-bit target");
+
 pub mod archive;
 pub mod codec;
 pub mod gpu;

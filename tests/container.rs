@@ -158,7 +158,7 @@ fn a_later_version_is_named_as_such() {
     later[at + 17] = b'2';
     fs::write(&path, later).unwrap();
     let error = Archive::open(&path).unwrap_err();
-    assert!(error.to_string().contains("version 2, newer than this program reads (1)"), "{error}");
+    assert!(error.to_string().contains("version 2, not the one this program reads (1)"), "{error}");
 }
 
 /// A sharded model of two files with what usually lies beside them.

@@ -98,7 +98,7 @@ pub enum ArchiveError {
         file: PathBuf,
     },
     /// Written by a later version.
-    #[error("{file} has format version {version}, newer than this program reads ({newest}); update bantam", newest = super::index::FORMAT_VERSION)]
+    #[error("{file} has format version {version}, not the one this program reads ({newest}); a newer bantam may", newest = super::index::FORMAT_VERSION)]
     UnknownVersion {
         /// The file.
         file: PathBuf,

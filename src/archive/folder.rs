@@ -77,7 +77,7 @@ pub fn decompress(
             return Err(ArchiveError::Exists { path: src.join(restored) });
         }
     }
-    let total = files.iter().map(|(_, archive)| archive.original_len()).sum();
+    let total = files.iter().map(|(_, archive)| archive.original_len()).fold(0, u64::saturating_add);
     reported(progress, total, "decompressing", || {
         folder.rewrite(&dst, options, progress, &files, |archive, dst| {
             decompress_open(archive, dst, options, progress)

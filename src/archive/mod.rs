@@ -28,7 +28,7 @@ mod writer;
 pub use error::{ArchiveError, BoxError};
 pub use folder::{compress, decompress, safetensors_in};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
-pub use progress::Progress;
+pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};
 pub use restore::decompress_file;

@@ -71,6 +71,7 @@ impl OutputFile {
 pub(super) struct OutputFolder {
     temporary: TempDir,
     path: PathBuf,
+    options: Options,
 }
 
 impl OutputFolder {
@@ -84,7 +85,7 @@ impl OutputFolder {
         set_mode(&mut builder, 0o777);
         let temporary =
             builder.tempdir_in(parent(path)).map_err(ArchiveError::io("create a folder beside", path))?;
-        Ok(Self { temporary, path: path.into() })
+        Ok(Self { temporary, path: path.into(), options: *options })
     }
 
     /// Where to write a file of this name.
@@ -95,7 +96,7 @@ impl OutputFolder {
     /// Gives the folder its name. Into a folder that is there already, allowed by the options,
     /// the files are moved one by one; others in it stay.
     pub fn publish(self) -> Result<(), ArchiveError> {
-        let Self { temporary, path } = self;
+        let Self { temporary, path, options } = self;
         sync_folder(temporary.path());
         let refused =
             |source| ArchiveError::Io { doing: "rename a finished folder to", path: path.clone(), source };
@@ -108,6 +109,8 @@ impl OutputFolder {
             sync_folder(parent(&path));
             return Ok(());
         }
+        // It may have come to be since `create` looked.
+        refuse_existing(&path, &options)?;
         for entry in fs::read_dir(temporary.path()).map_err(refused)? {
             let entry = entry.map_err(refused)?;
             fs::rename(entry.path(), path.join(entry.file_name())).map_err(refused)?;

@@ -30,12 +30,12 @@ pub(super) fn check(progress: &dyn Progress) -> Result<(), ArchiveError> {
 }
 
 /// Runs `work` between `begin` and `finish`.
-pub(super) fn reported<T>(
+pub fn reported<T, E>(
     progress: &dyn Progress,
     total_bytes: u64,
     what: &str,
-    work: impl FnOnce() -> Result<T, ArchiveError>,
-) -> Result<T, ArchiveError> {
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     progress.begin(total_bytes, what);
     let result = work();
     progress.finish();

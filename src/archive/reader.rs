@@ -93,7 +93,8 @@ impl Archive {
 
     /// Bytes of the original file.
     pub fn original_len(&self) -> u64 {
-        self.tensors.iter().map(|t| t.original_len as u64).sum::<u64>() + self.original_header.len() as u64
+        let tensors = self.tensors.iter().map(|t| t.original_len as u64);
+        tensors.fold(self.original_header.len() as u64, u64::saturating_add)
     }
 
     /// The payload of the tensor called `name`, its head checked against itself and the index. The
@@ -175,8 +176,12 @@ fn kept_header(file: &SafetensorsFile) -> Result<&TensorEntry, String> {
 fn match_tensors(file: &SafetensorsFile, kept: &str, original: &[u8]) -> Result<Vec<ArchivedTensor>, String> {
     let index = file.metadata().get(INDEX_KEY).ok_or("there is no index")?;
     let index: Index = serde_json::from_str(index).map_err(|e| format!("the index is unreadable: {e}"))?;
+    let kept_len = original.len();
     let (original_start, original) =
         parse_header(original).map_err(|e| format!("the original header is unreadable: {e}"))?;
+    if original_start != kept_len {
+        return Err("the original header has another length than it says".into());
+    }
     let original = entries(&original, original_start);
     if index.len() != original.len() || file.tensors().len() != original.len() + 1 {
         return Err(format!(

@@ -62,18 +62,20 @@ fn verify_into(
             Err(error) => result.failures.push(Failure { file, tensor: None, error }),
         }
     }
-    result.failures.extend(folder::missing_shards(path)?.into_iter().map(|(file, error)| Failure {
-        file,
-        tensor: None,
-        error,
-    }));
-    let total = archives.iter().map(Archive::original_len).sum();
+    match folder::missing_shards(path) {
+        Ok(missing) => {
+            let failure = |(file, error)| Failure { file, tensor: None, error };
+            result.failures.extend(missing.into_iter().map(failure));
+        }
+        Err(error) => result.failures.push(Failure { file: path.into(), tensor: None, error }),
+    }
+    let total = archives.iter().map(Archive::original_len).fold(0, u64::saturating_add);
     reported(progress, total, "verifying", || {
         for archive in &archives {
             result.tensors += archive.tensors().len();
             result.failures.extend(archive.verify_into(decode, progress)?);
         }
-        Ok(())
+        Ok::<_, ArchiveError>(())
     })?;
     Ok(result)
 }

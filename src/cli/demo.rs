@@ -112,7 +112,7 @@ fn one_run(gpu: &Gpu, folder: &Path, args: &Args) -> Result<Run> {
     let (model, tokenizer) = open(gpu, folder, false)?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     let sampler = Sampler::new(SamplingOptions::default())?;
-    let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, |_| ())?;
+    let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, |_| Ok(()))?;
     let logits = logits(&model, &tokenizer, &prompt)?;
     Ok(Run { generated, logits, weight_bytes: model.weight_bytes() })
 }

@@ -23,7 +23,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if adapters.is_empty() {
-        print::line(gpu::GpuError::NoAdapter)?;
+        return Err(gpu::GpuError::NoAdapter.into());
     }
     for (i, adapter) in adapters.iter().enumerate() {
         let (info, limits) = (adapter.get_info(), adapter.limits());

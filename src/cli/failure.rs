@@ -4,6 +4,9 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use bantam::archive::ArchiveError;
+use bantam::model::ModelError;
+
+use super::print;
 
 /// `error: what: why: and why that`.
 pub fn chain(error: &dyn Error) -> String {
@@ -22,9 +25,13 @@ pub fn chain(error: &dyn Error) -> String {
 
 /// Prints `error` and gives the exit code: 130 where the user interrupted, as shells have it.
 pub fn print(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
-    eprintln!("error: {}", chain(error));
-    match error.downcast_ref() {
-        Some(ArchiveError::Cancelled) => ExitCode::from(130),
-        _ => ExitCode::FAILURE,
+    print::error_line(&chain(error));
+    let cancelled = match error.downcast_ref() {
+        Some(ModelError::Archive(error)) => matches!(error, ArchiveError::Cancelled),
+        _ => matches!(error.downcast_ref(), Some(ArchiveError::Cancelled)),
+    };
+    match cancelled {
+        true => ExitCode::from(130),
+        false => ExitCode::FAILURE,
     }
 }

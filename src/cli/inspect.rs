@@ -75,10 +75,13 @@ fn print_json(report: &Report, compressed: bool, began: Instant) -> Result<()> {
     print::line(object)
 }
 
+/// Names are a stranger's, and a longer one should not push everything else off the screen.
+const WIDEST_NAME: usize = 80;
+
 fn print_table(file: &FileReport) -> Result<()> {
     let change = sizes::change(file.original_bytes, file.compressed_bytes);
     print::line(format_args!("{}: {} tensors, {change}", file.source.display(), file.tensors.len()))?;
-    let width = file.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0);
+    let width = file.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0).min(WIDEST_NAME);
     for tensor in &file.tensors {
         let bits = tensor.bits_per_weight().map_or("-".into(), |bits| format!("{bits:.2} bits"));
         let (name, dtype, shape) = (&tensor.name, tensor.dtype.to_string(), format!("{:?}", tensor.shape));

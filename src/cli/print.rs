@@ -1,12 +1,37 @@
-//! Lines on stdout.
+//! Lines for people and machines. Names and messages may quote a stranger's file, so control
+//! characters are shown, not sent to the terminal.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
 /// Prints `text` as a line. A reader that has had enough (`bantam inspect m | head`) is no error.
 pub fn line(text: impl Display) -> super::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+    match writeln!(std::io::stdout(), "{}", harmless(&text.to_string())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Prints a part of a line at once. A reader that has had enough is an error here: what follows
+/// would be computed for nobody.
+pub fn part(text: &str) -> super::Result<()> {
+    let mut out = std::io::stdout();
+    out.write_all(harmless(text).as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints a remark to stderr.
+pub fn remark(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints an error to stderr; where that is gone too, there is nobody to tell.
+pub fn error_line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "error: {}", harmless(text));
+}
+
+/// `text` with its control characters escaped; line breaks and tabs stay.
+pub fn harmless(text: &str) -> String {
+    let escape = |c: char| c.is_control() && c != '\n' && c != '\t';
+    text.chars().flat_map(|c| if escape(c) { c.escape_debug().collect() } else { vec![c] }).collect()
 }

@@ -1,6 +1,5 @@
 //! `bantam run`
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -71,23 +70,21 @@ impl Generated {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let (model, tokenizer) = args.model.open()?;
-    let prompt = prompt_tokens(args, &tokenizer)?;
+    // First what can be refused without loading a model.
     let sampler = Sampler::new(SamplingOptions {
         temperature: args.temperature,
         top_k: args.top_k,
         top_p: args.top_p,
         seed: args.seed,
     })?;
-    let show = |text: &str| {
-        if !args.json {
-            // A reader that has had enough is no error.
-            let mut out = std::io::stdout();
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-        }
+    let (model, tokenizer) = args.model.open()?;
+    let prompt = prompt_tokens(args, &tokenizer)?;
+    let show = |text: &str| match args.json {
+        true => Ok(()),
+        false => print::part(text),
     };
     if !args.chat {
-        show(&args.prompt);
+        show(&args.prompt)?;
     }
     let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, show)?;
     if !args.json {
@@ -115,9 +112,9 @@ pub fn generate_text(
     prompt: &[u32],
     sampler: Sampler,
     n: usize,
-    show: impl Fn(&str),
+    show: impl Fn(&str) -> Result<()>,
 ) -> Result<Generated> {
-    let context = (prompt.len() + n).min(model.config().max_positions.max(prompt.len()));
+    let context = prompt.len().saturating_add(n).min(model.config().max_positions.max(prompt.len()));
     let mut session = Session::new(model, context, Outputs::Last)?;
     let mut result = Generated {
         text: String::new(),
@@ -141,7 +138,7 @@ pub fn generate_text(
                 result.prefill = start.elapsed();
                 start = Instant::now();
             }
-            show(&piece.text);
+            show(&piece.text)?;
             result.text += &piece.text;
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
@@ -168,7 +165,7 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
         });
         return print::line(object);
     }
-    eprintln!(
+    print::remark(format_args!(
         "{} tokens of prompt at {:.1} tokens/s, {} generated at {:.2} tokens/s; \
          weights {}, peak device memory {}; {}",
         generated.prompt_tokens,
@@ -178,6 +175,6 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
         megabytes(model.weight_bytes()),
         megabytes(peak),
         model.gpu().name(),
-    );
+    ));
     Ok(())
 }

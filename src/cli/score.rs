@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam::archive::{ArchiveError, Progress};
+use bantam::archive::{ArchiveError, Progress, reported};
 use bantam::model::{Model, Outputs, Session};
 use serde_json::json;
 
@@ -38,7 +38,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     let start = Instant::now();
-    let nll = mean_nll(&model, &tokens, &Bar::default())?;
+    let bar = Bar::default();
+    let nll = reported(&bar, tokens.len() as u64, "scoring tokens", || mean_nll(&model, &tokens, &bar))?;
     let rate = tokens.len() as f64 / start.elapsed().as_secs_f64();
     let peak = model.gpu().memory().peak();
     if args.json {
@@ -69,7 +70,6 @@ fn mean_nll(model: &Arc<Model>, tokens: &[u32], progress: &dyn Progress) -> Resu
     let vocab = model.config().vocab;
     let mut session = Session::new(model, context, Outputs::All)?;
     let mut total = 0.0;
-    progress.begin(tokens.len() as u64, "scoring");
     for start in (0..tokens.len() - 1).step_by(context - 1) {
         let window = &tokens[start..(start + context).min(tokens.len())];
         session.rewind(0);
@@ -84,7 +84,6 @@ fn mean_nll(model: &Arc<Model>, tokens: &[u32], progress: &dyn Progress) -> Resu
             progress.advance(inputs.len() as u64);
         }
     }
-    progress.finish();
     Ok(total / (tokens.len() - 1) as f64)
 }
 

@@ -50,7 +50,7 @@ pub fn decode_on(gpu: &Gpu, payload: &Payload) -> std::result::Result<Vec<u8>, B
 fn report(verification: &Verification, args: &Args) -> Result<ExitCode> {
     let Verification { tensors, failures } = verification;
     for Failure { error, .. } in failures {
-        eprintln!("error: {}", failure::chain(error));
+        print::error_line(&failure::chain(error));
     }
     if args.json {
         let failures: Vec<Value> = failures.iter().map(failure_json).collect();

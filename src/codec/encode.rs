@@ -116,7 +116,7 @@ fn encode_tiled(code: u8, grid: &Grid, plan: &Plan, data: &[u8]) -> Option<Vec<u
 
     let mut writer = Writer::new(code, data.len());
     writer.tiled(grid, &plan.split, plan.first_symbol, &plan.lengths);
-    let table_end = writer.padded_len(0);
+    let table_start = writer.len();
     writer.tiles(&tiles);
     let mut tiled = Tiled {
         grid: *grid,
@@ -125,7 +125,7 @@ fn encode_tiled(code: u8, grid: &Grid, plan: &Plan, data: &[u8]) -> Option<Vec<u
         lengths: plan.lengths.clone(),
         tiles,
         group_row_blocks: head::group_row_blocks(grid),
-        tile_table: table_end..table_end,
+        tile_table: table_start..writer.len(),
         coded: 0..0,
         planes: Vec::new(),
     };

@@ -29,7 +29,7 @@ pub enum CodecError {
     #[error("this is not a bantam tensor payload")]
     BadMagic,
     /// Written by a later version.
-    #[error("payload version {version} is newer than this program reads ({newest}); update bantam", newest = super::head::VERSION)]
+    #[error("payload version {version} is not the one this program reads ({newest}); a newer bantam may", newest = super::head::VERSION)]
     UnknownVersion {
         /// The version the payload names.
         version: u16,

@@ -203,6 +203,11 @@ impl Writer {
         self.bytes.extend(tiles.iter().flat_map(|t| t.to_words()).flat_map(u32::to_le_bytes));
     }
 
+    /// Bytes written so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Bytes of the finished head when `checksums` more are added to what has been written.
     pub fn padded_len(&self, checksums: usize) -> usize {
         (self.bytes.len() + 8 * checksums).next_multiple_of(SECTION_ALIGN)
@@ -249,14 +254,19 @@ impl Head {
             return Err(CodecError::BadMagic);
         }
         let version = fixed.u16(4);
-        if version > VERSION {
+        if version != VERSION {
             return Err(CodecError::UnknownVersion { version });
         }
         let (payload_len, len) = (fixed.len(8), fixed.len(16));
         if payload_len > payload.len() {
             return Err(short(payload_len));
         }
-        if payload_len < payload.len() || len < FIXED_LEN || len > payload_len || len % SECTION_ALIGN != 0 {
+        if payload_len < payload.len()
+            || len < FIXED_LEN
+            || len > payload_len
+            || len % SECTION_ALIGN != 0
+            || payload_len % SECTION_ALIGN != 0
+        {
             return Err(CodecError::BadHead("lengths do not fit the payload"));
         }
         check_head_checksum(&payload[..len])?;

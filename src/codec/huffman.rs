@@ -5,7 +5,8 @@
 //! as in RFC 1951 §3.2.2, and written bit-reversed, so that a reader takes the low bits of its
 //! window first.
 
-/// Longest code. A table of 2¹² entries fits the 16 KiB of workgroup memory that every adapter has.
+/// Longest code. A table of 2¹² entries stays in a first-level cache, and could be copied to the
+/// 16 KiB of workgroup memory that every adapter has.
 pub const MAX_CODE_BITS: u32 = 12;
 
 /// Entries of a peek table.
@@ -91,8 +92,7 @@ pub fn is_complete(lengths: &[u8]) -> bool {
         == TABLE_LEN
 }
 
-/// For every window of 12 bits, `symbol << 4 | length`. The same entries, two to a word, are what
-/// the shaders look up.
+/// For every window of 12 bits, `symbol << 4 | length`.
 ///
 /// `first` is the symbol that `lengths[0]` belongs to. An alphabet of one symbol gives a table in
 /// which every window is that symbol at no bits.

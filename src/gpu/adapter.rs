@@ -24,7 +24,7 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     (u8::from(info.backend == wgpu::Backend::Gl), kind)
 }
 
-/// What a person sees of an adapter: `NVIDIA H200 (Vulkan)`.
+/// What a person sees of an adapter: `Radeon 780M (Vulkan)`.
 pub fn name_of(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?})", info.name, info.backend)
 }

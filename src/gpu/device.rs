@@ -1,9 +1,8 @@
 //! A device, ours or the host application's, with what this library needs around it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-
-use futures::channel::oneshot;
 
 use super::adapter;
 use super::error::GpuError;
@@ -148,15 +147,20 @@ impl Gpu {
         usage: wgpu::BufferUsages,
     ) -> Result<Buffer, GpuError> {
         let buffer = self.buffer(label, contents.len() as u64, usage | wgpu::BufferUsages::COPY_DST)?;
-        let padded = contents.len().next_multiple_of(4);
-        if padded == contents.len() {
-            self.inner.queue.write_buffer(buffer.raw(), 0, contents);
-        } else {
-            let mut copy = contents.to_vec();
-            copy.resize(padded, 0);
-            self.inner.queue.write_buffer(buffer.raw(), 0, &copy);
+        let mut padded = Cow::Borrowed(contents);
+        if !contents.len().is_multiple_of(4) {
+            padded.to_mut().resize(contents.len().next_multiple_of(4), 0);
         }
+        self.write(&buffer, &padded)?;
         Ok(buffer)
+    }
+
+    /// Writes a multiple of four bytes to the start of a buffer, before anything that is submitted
+    /// later. wgpu stages them in memory of its own, which is not counted: for small things.
+    pub fn write(&self, buffer: &Buffer, contents: &[u8]) -> Result<(), GpuError> {
+        self.checked("write", contents.len() as u64, || {
+            self.inner.queue.write_buffer(buffer.raw(), 0, contents)
+        })
     }
 
     /// Runs `call` with wgpu's errors caught, for a buffer or another object of `size` bytes.
@@ -189,9 +193,9 @@ impl Gpu {
     }
 
     /// Takes note that a mapping failed, which only the device's end can be the reason for.
-    fn lost_by(&self, error: &wgpu::BufferAsyncError) -> GpuError {
+    fn lost_by(&self, why: String) -> GpuError {
         let mut lost = self.inner.lost.lock().unwrap_or_else(|e| e.into_inner());
-        GpuError::DeviceLost(lost.get_or_insert_with(|| error.to_string()).clone())
+        GpuError::DeviceLost(lost.get_or_insert(why).clone())
     }
 
     /// The compiled form of `variant`; compiled on first use.
@@ -227,17 +231,21 @@ impl Gpu {
         buffer: &Buffer,
         mode: wgpu::MapMode,
         len: u64,
-    ) -> impl Future<Output = Result<Result<(), GpuError>, oneshot::Canceled>> + use<> {
-        let (done, mapped) = oneshot::channel();
-        buffer.raw().map_async(mode, 0..len, move |result| {
-            let _ = done.send(result);
+    ) -> impl Future<Output = Result<(), GpuError>> + use<> {
+        let (ticket, outcome) = self.inner.poller.wait();
+        let asked = self.checked("map", len, || {
+            buffer.raw().map_async(mode, 0..len, move |result| {
+                ticket.resolve(result.map_err(|error| error.to_string()));
+            });
         });
-        let waiting = self.inner.poller.wait();
         let gpu = self.clone();
         async move {
-            let result = mapped.await?;
-            drop(waiting);
-            Ok(result.map_err(|error| gpu.lost_by(&error)))
+            asked?;
+            match outcome.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(why)) => Err(gpu.lost_by(why)),
+                Err(_) => Err(gpu.lost_by("a mapping never completed".into())),
+            }
         }
     }
 }

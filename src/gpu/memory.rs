@@ -38,12 +38,18 @@ impl Memory {
     pub(super) fn reserve(self: &Arc<Self>, label: &str, bytes: u64) -> Result<Reservation, GpuError> {
         let budget = self.budget.unwrap_or(u64::MAX);
         let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= budget);
-        let before = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|used| {
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|used| {
             GpuError::OutOfMemory { label: label.into(), wanted: bytes, used, budget: self.budget }
         })?;
-        self.peak.fetch_max(before + bytes, Ordering::Relaxed);
-        self.allocations.fetch_add(1, Ordering::Relaxed);
         Ok(Reservation { memory: self.clone(), bytes })
+    }
+}
+
+impl Reservation {
+    /// The device gave the memory: it counts for the peak from now on.
+    fn taken(&self) {
+        self.memory.peak.fetch_max(self.memory.used(), Ordering::Relaxed);
+        self.memory.allocations.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -69,6 +75,7 @@ pub struct Buffer {
 
 impl Buffer {
     pub(super) fn new(raw: wgpu::Buffer, reservation: Reservation) -> Self {
+        reservation.taken();
         Self { raw, _reservation: reservation }
     }
 
@@ -100,6 +107,8 @@ mod tests {
         let a = memory.reserve("a", 60).unwrap();
         assert!(matches!(memory.reserve("b", 41), Err(GpuError::OutOfMemory { used: 60, .. })));
         let b = memory.reserve("b", 40).unwrap();
+        a.taken();
+        b.taken();
         drop((a, b));
         assert!(memory.reserve("c", u64::MAX).is_err());
         assert_eq!((memory.used(), memory.peak(), memory.allocations()), (0, 100, 2));

@@ -1,12 +1,19 @@
 //! Drives a device's callbacks from a thread of its own, so that waiting for the device is an
 //! ordinary future on any executor and nobody has to block.
 
-use std::sync::{Arc, Condvar, Mutex};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Longest time between two looks at whether to stop.
-const PATIENCE: Duration = Duration::from_millis(100);
+use futures::channel::oneshot;
+
+/// Longest time of one poll. While it lasts, wgpu keeps others from destroying buffers.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How waiting ended.
+pub(super) type Outcome = Result<(), String>;
 
 /// Polls its device as long as somebody waits for it. Stops when dropped.
 #[derive(Debug)]
@@ -23,8 +30,26 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: usize,
+    waiting: HashMap<u64, oneshot::Sender<Outcome>>,
+    tickets: u64,
     stopped: bool,
+    /// Why nobody polls any more.
+    failed: Option<String>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Tells everybody who waits, and who ever will, that it is in vain.
+    fn fail(&self, why: &str) {
+        let mut state = self.lock();
+        state.failed = Some(why.into());
+        for (_, done) in state.waiting.drain() {
+            let _ = done.send(Err(why.into()));
+        }
+    }
 }
 
 impl Poller {
@@ -33,23 +58,30 @@ impl Poller {
         let theirs = shared.clone();
         let spawned =
             std::thread::Builder::new().name("bantam-poll".into()).spawn(move || poll(&device, &theirs));
-        let no_thread = |error: &std::io::Error| {
-            log::error!("no thread to poll the device from ({error}); the host must poll it");
-        };
-        Self { shared, thread: spawned.inspect_err(no_thread).ok() }
+        let no_thread =
+            |error: &std::io::Error| shared.fail(&format!("no thread to poll the device from: {error}"));
+        let thread = spawned.inspect_err(no_thread).ok();
+        Self { shared, thread }
     }
 
-    /// Polls until the returned guard is dropped.
-    pub fn wait(&self) -> Waiting {
-        self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).waiting += 1;
+    /// Polls until the ticket is resolved, from a callback of the device, or dropped.
+    pub fn wait(&self) -> (Ticket, oneshot::Receiver<Outcome>) {
+        let (done, outcome) = oneshot::channel();
+        let mut state = self.shared.lock();
+        state.tickets += 1;
+        let id = state.tickets;
+        match &state.failed {
+            Some(why) => drop(done.send(Err(why.clone()))),
+            None => drop(state.waiting.insert(id, done)),
+        }
         self.shared.changed.notify_all();
-        Waiting { shared: self.shared.clone() }
+        (Ticket { shared: self.shared.clone(), id }, outcome)
     }
 }
 
 impl Drop for Poller {
     fn drop(&mut self) {
-        self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).stopped = true;
+        self.shared.lock().stopped = true;
         self.shared.changed.notify_all();
         // The thread may be the last to hold the device. Drivers crash when one is given back while
         // the process is already ending, so that must not be left for later. It may also be this
@@ -61,32 +93,71 @@ impl Drop for Poller {
 }
 
 /// Somebody waits for the device.
-pub(super) struct Waiting {
+pub(super) struct Ticket {
     shared: Arc<Shared>,
+    id: u64,
 }
 
-impl Drop for Waiting {
+impl Ticket {
+    /// Ends the waiting.
+    pub fn resolve(self, outcome: Outcome) {
+        if let Some(done) = self.shared.lock().waiting.remove(&self.id) {
+            let _ = done.send(outcome);
+        }
+    }
+}
+
+impl Drop for Ticket {
     fn drop(&mut self) {
-        self.shared.state.lock().unwrap_or_else(|e| e.into_inner()).waiting -= 1;
+        self.shared.lock().waiting.remove(&self.id);
     }
 }
 
 fn poll(device: &wgpu::Device, shared: &Shared) {
     loop {
-        let mut state = shared.state.lock().unwrap_or_else(|e| e.into_inner());
-        while state.waiting == 0 && !state.stopped {
+        let mut state = shared.lock();
+        while state.waiting.is_empty() && !state.stopped {
             state = shared.changed.wait(state).unwrap_or_else(|e| e.into_inner());
         }
         if state.stopped {
             return;
         }
         drop(state);
-        // Returns when the work submitted so far is done and its callbacks have run.
-        match device.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) }) {
-            Ok(_) | Err(wgpu::PollError::Timeout) => {}
-            Err(error) => log::warn!("polling the device: {error}"),
+        // Returns when the work submitted so far is done and its callbacks have run. wgpu panics
+        // here when the driver loses the device, and callbacks are not ours alone: the host's run
+        // on this thread too.
+        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
+        match catch_unwind(AssertUnwindSafe(|| device.poll(wait))) {
+            Ok(Ok(_) | Err(wgpu::PollError::Timeout)) => {}
+            Ok(Err(error)) => log::warn!("polling the device: {error}"),
+            Err(_) => return shared.fail("polling it ended in a panic"),
         }
-        // The waiter may be a moment from dropping its guard, or wait for work not yet submitted.
+        // The waiter may wait for work that is not submitted yet.
         std::thread::yield_now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_ends_all_waiting_and_later_waiting_too() {
+        let poller = Poller { shared: Arc::default(), thread: None };
+        let (ticket, before) = poller.wait();
+        poller.shared.fail("gone");
+        ticket.resolve(Ok(()));
+        let (_ticket, after) = poller.wait();
+        assert_eq!(pollster::block_on(before), Ok(Err("gone".into())));
+        assert_eq!(pollster::block_on(after), Ok(Err("gone".into())));
+    }
+
+    #[test]
+    fn a_ticket_that_is_dropped_cancels_the_waiting() {
+        let poller = Poller { shared: Arc::default(), thread: None };
+        let (ticket, outcome) = poller.wait();
+        drop(ticket);
+        assert!(pollster::block_on(outcome).is_err());
+        assert!(poller.shared.lock().waiting.is_empty());
     }
 }

@@ -1,6 +1,5 @@
 //! Moving bytes to and from the device through buffers of bounded, counted size.
 
-use futures::channel::oneshot;
 use futures::future::BoxFuture;
 
 use super::device::Gpu;
@@ -12,7 +11,7 @@ const SLOT: usize = 4 << 20;
 /// While the device copies out of one, the next is filled.
 const SLOTS: usize = 2;
 
-type Mapping = BoxFuture<'static, Result<Result<(), GpuError>, oneshot::Canceled>>;
+type Mapping = BoxFuture<'static, Result<(), GpuError>>;
 
 /// Copies host memory into device buffers through two staging buffers.
 pub struct Uploader {
@@ -40,8 +39,9 @@ impl Uploader {
         for (i, piece) in bytes.chunks(SLOT).enumerate() {
             let (slot, mapping) = &mut self.slots[self.next];
             self.next = (self.next + 1) % SLOTS;
-            if let Some(mapping) = mapping.take() {
-                mapping.await.map_err(|_| canceled())??;
+            if let Some(pending) = mapping {
+                pending.await?;
+                *mapping = None;
             }
             let gpu = &self.gpu;
             let mut view = slot
@@ -59,10 +59,6 @@ impl Uploader {
         }
         Ok(())
     }
-}
-
-fn canceled() -> GpuError {
-    GpuError::DeviceLost("a mapping never completed".into())
 }
 
 /// A buffer that the device copies results into and the host reads them from.
@@ -85,9 +81,14 @@ impl Readback {
 
     /// Waits for the work submitted so far and gives the first `len` bytes to `take`. Dropping the
     /// future is no harm: the buffer can be used again.
-    pub async fn read<T>(&self, gpu: &Gpu, len: u64, take: impl FnOnce(&[u8]) -> T) -> Result<T, GpuError> {
+    pub async fn read<T>(
+        &mut self,
+        gpu: &Gpu,
+        len: u64,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, GpuError> {
         let unmap = Unmap { gpu, buffer: &self.buffer };
-        gpu.start_map(&self.buffer, wgpu::MapMode::Read, len).await.map_err(|_| canceled())??;
+        gpu.start_map(&self.buffer, wgpu::MapMode::Read, len).await?;
         let view =
             self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()))?;
         let result = take(&view);
@@ -112,7 +113,7 @@ impl Drop for Unmap<'_> {
 
 /// Reads the first `len` bytes of a device buffer.
 pub async fn download(gpu: &Gpu, buffer: &Buffer, len: u64) -> Result<Vec<u8>, GpuError> {
-    let readback = Readback::new(gpu, len)?;
+    let mut readback = Readback::new(gpu, len)?;
     gpu.submit("download", |encoder| readback.record(encoder, buffer, len))?;
     readback.read(gpu, len, <[u8]>::to_vec).await
 }

@@ -122,7 +122,7 @@ impl DeviceMatrix {
         let grid = Grid::for_matrix(matrix);
         let block = grid.row_block_bytes(width);
         let mut parts = Vec::new();
-        for row_blocks in split_row_blocks(gpu, &grid, |r| (r.len() * block) as u64) {
+        for row_blocks in split_row_blocks(gpu, label, &grid, |r| (r.len() * block) as u64)? {
             let params = MatrixParams::new(&grid, row_blocks.clone());
             let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
             for (i, row_block) in row_blocks.enumerate() {
@@ -147,7 +147,8 @@ impl DeviceMatrix {
         let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
         let grid = tiled.grid;
         let mut parts = Vec::new();
-        for row_blocks in split_row_blocks(gpu, &grid, |r| sections(tiled, r).map(|s| s.len() as u64).sum()) {
+        let size = |r| sections(tiled, r).map(|s| s.len() as u64).sum();
+        for row_blocks in split_row_blocks(gpu, label, &grid, size)? {
             let mut params = MatrixParams::new(&grid, row_blocks.clone());
             let sections: Vec<_> = sections(tiled, row_blocks.clone()).collect();
             let len = sections.iter().map(|s| s.len() as u64).sum();
@@ -238,12 +239,22 @@ fn sections(tiled: &Tiled, row_blocks: Range<usize>) -> impl Iterator<Item = Ran
     [tiles, coded].into_iter().chain(planes.map(move |plane| tiled.plane_of(plane, row_blocks.clone())))
 }
 
-/// As few parts as possible whose `size` fits a binding each.
-fn split_row_blocks(gpu: &Gpu, grid: &Grid, size: impl Fn(Range<usize>) -> u64) -> Vec<Range<usize>> {
+/// As few parts as possible whose `size` fits a binding each. An error where a single row block is
+/// too large: the shaders could not address its bits.
+fn split_row_blocks(
+    gpu: &Gpu,
+    label: &str,
+    grid: &Grid,
+    size: impl Fn(Range<usize>) -> u64,
+) -> Result<Vec<Range<usize>>, GpuError> {
     let limit = gpu.max_binding().min(MAX_PART);
     let mut parts = Vec::new();
     let mut start = 0;
     while start < grid.row_blocks {
+        let wanted = size(start..start + 1);
+        if wanted > limit {
+            return Err(GpuError::BindingTooLarge { label: label.into(), wanted, limit });
+        }
         // Sizes grow with the end, so the last end that fits can be found by halving.
         let (mut end, mut most) = (start + 1, grid.row_blocks);
         while end < most {
@@ -257,7 +268,7 @@ fn split_row_blocks(gpu: &Gpu, grid: &Grid, size: impl Fn(Range<usize>) -> u64) 
         parts.push(start..end);
         start = end;
     }
-    parts
+    Ok(parts)
 }
 
 /// The peek table as the shaders read it: the symbol's place in an f32, and the code's length.

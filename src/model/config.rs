@@ -45,6 +45,12 @@ pub struct ModelConfig {
     pub tied: bool,
     /// Whether query and key heads are normalised (Qwen3).
     pub head_norms: bool,
+    /// Whether queries, keys and values have a bias.
+    pub qkv_bias: bool,
+    /// Whether the attention's output has a bias.
+    pub o_bias: bool,
+    /// Whether the three products of the MLP have a bias.
+    pub mlp_bias: bool,
     /// How many positions back each layer sees, itself included; `None` for all.
     pub windows: Vec<Option<usize>>,
 }
@@ -94,15 +100,26 @@ struct File {
     #[serde(default)]
     tie_word_embeddings: bool,
     hidden_act: Option<String>,
+    /// Hugging Face has 4096 where the field is missing, and no window where it is null.
+    #[serde(default = "default_window")]
     sliding_window: Option<usize>,
     use_sliding_window: Option<bool>,
     max_window_layers: Option<usize>,
+    /// Newer files say of each layer whether it has a window.
+    layer_types: Option<Vec<String>>,
+    partial_rotary_factor: Option<f64>,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
 }
 
 #[derive(Deserialize)]
 struct Rope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older spelling; files that were saved again have both.
+    r#type: Option<String>,
+    partial_rotary_factor: Option<f64>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -112,6 +129,10 @@ struct Rope {
 
 fn default_positions() -> usize {
     2048
+}
+
+fn default_window() -> Option<usize> {
+    Some(4096)
 }
 
 fn default_epsilon() -> f32 {
@@ -150,6 +171,10 @@ impl ModelConfig {
         if file.hidden_act.as_deref().is_some_and(|act| act != "silu") {
             return Err(format!("activation {:?} is not supported, only \"silu\"", file.hidden_act));
         }
+        let partial = file.rope_parameters.as_ref().and_then(|r| r.partial_rotary_factor);
+        if partial.or(file.partial_rotary_factor).is_some_and(|factor| factor != 1.0) {
+            return Err("partial_rotary_factor is not supported, except 1".into());
+        }
         let theta = file.rope_parameters.as_ref().and_then(|r| r.rope_theta).or(file.rope_theta);
         Ok(Self {
             hidden: file.hidden_size,
@@ -168,7 +193,10 @@ impl ModelConfig {
             },
             tied: file.tie_word_embeddings,
             head_norms: architecture == "Qwen3ForCausalLM",
-            windows: windows(&architecture, file),
+            qkv_bias: file.attention_bias || architecture == "Qwen2ForCausalLM",
+            o_bias: file.attention_bias && architecture != "Qwen2ForCausalLM",
+            mlp_bias: file.mlp_bias,
+            windows: windows(&architecture, file)?,
             architecture,
         })
     }
@@ -195,6 +223,12 @@ impl ModelConfig {
                 self.head_dim
             ));
         }
+        if self.heads * self.head_dim > MAX_DIM {
+            return Err(format!("{} heads of {} elements are too many", self.heads, self.head_dim));
+        }
+        if !(self.rope_theta.is_finite() && self.rope_theta > 0.0 && self.norm_epsilon.is_finite()) {
+            return Err("rope_theta and rms_norm_eps must be finite numbers, rope_theta above 0".into());
+        }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(format!(
                 "{} heads cannot share {} key-value heads evenly",
@@ -206,15 +240,27 @@ impl ModelConfig {
 }
 
 /// Mistral's window is for all layers; Qwen's, where it is switched on, for those from
-/// `max_window_layers` on; 28 is what Hugging Face takes where that is not said.
-fn windows(architecture: &str, file: &File) -> Vec<Option<usize>> {
+/// `max_window_layers` on (28 is what Hugging Face takes where that is not said). `layer_types`
+/// goes before both.
+fn windows(architecture: &str, file: &File) -> Result<Vec<Option<usize>>, String> {
     let qwen = architecture.starts_with("Qwen");
     let window = file.sliding_window.filter(|&w| w > 0);
     let window = window.filter(|_| architecture != "LlamaForCausalLM");
     let window = window.filter(|_| !qwen || file.use_sliding_window == Some(true));
-    let first = if qwen { file.max_window_layers.unwrap_or(28) } else { 0 };
-    let layers = file.num_hidden_layers.min(MAX_DIM);
-    (0..layers).map(|layer| window.filter(|_| layer >= first)).collect()
+    let layers = 0..file.num_hidden_layers.min(MAX_DIM);
+    let Some(types) = &file.layer_types else {
+        let first = if qwen { file.max_window_layers.unwrap_or(28) } else { 0 };
+        return Ok(layers.map(|layer| window.filter(|_| layer >= first)).collect());
+    };
+    if types.len() != layers.len() {
+        return Err(format!("{} layer_types for {} layers", types.len(), layers.len()));
+    }
+    let of_type = |name: &String| match name.as_str() {
+        "full_attention" => Ok(None),
+        "sliding_attention" => window.map(Some).ok_or("sliding_attention without a sliding_window".into()),
+        other => Err(format!("layer type {other:?} is not supported")),
+    };
+    types.iter().map(of_type).collect()
 }
 
 impl Rope {
@@ -223,7 +269,7 @@ impl Rope {
             Some(v) if v.is_finite() && v > 0.0 => Ok(v),
             _ => Err(format!("rope scaling needs {name}, a number above 0")),
         };
-        match self.rope_type.as_deref() {
+        match self.rope_type.as_deref().or(self.r#type.as_deref()) {
             None | Some("default") => Ok(RopeScaling::None),
             Some("linear") => Ok(RopeScaling::Linear { factor: number(self.factor, "factor")? }),
             Some("llama3") => Ok(RopeScaling::Llama3 {
@@ -284,6 +330,12 @@ mod tests {
             new.rope_scaling,
             RopeScaling::Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192.0 }
         );
+        let both = r#""rope_scaling": {"type": "linear", "rope_type": "linear", "factor": 2.0}"#;
+        assert_eq!(
+            parse(&format!("{LLAMA}, {both}")).unwrap().rope_scaling,
+            RopeScaling::Linear { factor: 2.0 }
+        );
+        assert!(parse(&format!("{LLAMA}, \"partial_rotary_factor\": 0.5")).unwrap_err().contains("partial"));
         let yarn = parse(&format!(r#"{LLAMA}, "rope_scaling": {{"rope_type": "yarn", "factor": 4.0}}"#));
         assert!(yarn.unwrap_err().contains("yarn"));
     }

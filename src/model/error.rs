@@ -57,6 +57,17 @@ pub enum ModelError {
         /// Positions there are.
         context: usize,
     },
+    /// All logits were asked of a session that was made to give those of the last token.
+    #[error("this session was made for the last token's logits; make it with Outputs::All")]
+    LastOutputsOnly,
+    /// The session would be larger than anything.
+    #[error("a context of {context} positions is too long: at most {most} are possible")]
+    ContextTooLong {
+        /// Positions asked for.
+        context: usize,
+        /// Most there can be.
+        most: usize,
+    },
     /// Nothing to compute.
     #[error("there are no tokens; a prompt needs at least one")]
     NoTokens,

@@ -36,9 +36,9 @@ impl LayerWeights {
         let (q_len, kv_len) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         Ok(Self {
             input_norm: loader.vector(&name("input_layernorm.weight"), hidden)?,
-            q: loader.linear(&name("self_attn.q_proj"), q_len, hidden).await?,
-            k: loader.linear(&name("self_attn.k_proj"), kv_len, hidden).await?,
-            v: loader.linear(&name("self_attn.v_proj"), kv_len, hidden).await?,
+            q: loader.linear(&name("self_attn.q_proj"), [q_len, hidden], config.qkv_bias).await?,
+            k: loader.linear(&name("self_attn.k_proj"), [kv_len, hidden], config.qkv_bias).await?,
+            v: loader.linear(&name("self_attn.v_proj"), [kv_len, hidden], config.qkv_bias).await?,
             head_norms: match config.head_norms {
                 true => Some([
                     loader.vector(&name("self_attn.q_norm.weight"), config.head_dim)?,
@@ -46,11 +46,11 @@ impl LayerWeights {
                 ]),
                 false => None,
             },
-            o: loader.linear(&name("self_attn.o_proj"), hidden, q_len).await?,
+            o: loader.linear(&name("self_attn.o_proj"), [hidden, q_len], config.o_bias).await?,
             mlp_norm: loader.vector(&name("post_attention_layernorm.weight"), hidden)?,
-            gate: loader.linear(&name("mlp.gate_proj"), intermediate, hidden).await?,
-            up: loader.linear(&name("mlp.up_proj"), intermediate, hidden).await?,
-            down: loader.linear(&name("mlp.down_proj"), hidden, intermediate).await?,
+            gate: loader.linear(&name("mlp.gate_proj"), [intermediate, hidden], config.mlp_bias).await?,
+            up: loader.linear(&name("mlp.up_proj"), [intermediate, hidden], config.mlp_bias).await?,
+            down: loader.linear(&name("mlp.down_proj"), [hidden, intermediate], config.mlp_bias).await?,
         })
     }
 

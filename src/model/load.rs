@@ -38,6 +38,9 @@ pub(super) struct Linear {
 impl Model {
     /// Uploads the weights of `files`, compressed where they are stored so. Checksums are compared
     /// on the way. Progress counts original bytes.
+    ///
+    /// Waiting for the device is asynchronous, but reading, checking and laying out a tensor is
+    /// work on the CPU between two such waits: call this where a task may compute.
     pub async fn load(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -45,9 +48,9 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        let total = files.weights().map(|w| w.original_len as u64).sum();
-        progress.begin(total, "loading");
         let mut loader = Loader { gpu, files, raw: options.raw, uploader: Uploader::new(gpu)?, progress };
+        let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
+        progress.begin(total, "loading");
         let model = loader.model(config).await;
         progress.finish();
         model
@@ -105,14 +108,15 @@ impl<'a> Loader<'a> {
         Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, head })
     }
 
-    /// A product's `[rows, cols]` matrix, and its bias where the files have one.
-    pub async fn linear(&mut self, name: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+    /// A product's `[rows, cols]` matrix, and its bias where it has one.
+    pub async fn linear(
+        &mut self,
+        name: &str,
+        [rows, cols]: [usize; 2],
+        bias: bool,
+    ) -> Result<Linear, ModelError> {
         let weights = self.matrix(&format!("{name}.weight"), rows, cols).await?;
-        let bias = format!("{name}.bias");
-        let bias = match self.files.weight(&bias) {
-            Some(_) => Some(self.vector(&bias, rows)?),
-            None => None,
-        };
+        let bias = if bias { Some(self.vector(&format!("{name}.bias"), rows)?) } else { None };
         Ok(Linear { weights, bias })
     }
 

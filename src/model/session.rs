@@ -14,6 +14,9 @@ use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Readback};
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 const BATCH: usize = 64;
 
+/// More positions than any model is made for; with them no index overflows.
+const MAX_CONTEXT: usize = 1 << 24;
+
 /// Which tokens' logits are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outputs {
@@ -58,11 +61,16 @@ impl Session {
     pub fn new(model: &Arc<Model>, context: usize, outputs: Outputs) -> Result<Self, ModelError> {
         let (gpu, config) = (&model.gpu, &model.config);
         let context = context.max(1);
+        if context > MAX_CONTEXT {
+            return Err(ModelError::ContextTooLong { context, most: MAX_CONTEXT });
+        }
         let activations = Activations::new(gpu, config, BATCH)?;
         let buffers = SessionBuffers::new(model, outputs)?;
-        let rotations = rope::rotations(config, context);
-        let rotations =
-            gpu.buffer_with("rotations", bytemuck::cast_slice(&rotations), wgpu::BufferUsages::STORAGE)?;
+        // The buffer first: a budget that is too small should not cost host memory.
+        let rotations_len = (context * config.head_dim / 2 * 8) as u64;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let rotations = gpu.buffer("rotations", rotations_len, usage)?;
+        gpu.write(&rotations, bytemuck::cast_slice(&rope::rotations(config, context)))?;
         let cache_len = (2 * config.kv_heads * context * config.head_dim * 4) as u64;
         let cache = |_| gpu.buffer("kv cache", cache_len, wgpu::BufferUsages::STORAGE);
         let caches: Vec<Buffer> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
@@ -134,23 +142,22 @@ impl Session {
     /// Appends `tokens` and gives logits: `vocab` numbers for the last token, or for each one, in
     /// order.
     ///
-    /// # Panics
-    /// If [`Outputs::All`] is asked of a session that was made for [`Outputs::Last`].
+    /// Where this fails, or is dropped before it is done, the session is as it was before.
     pub async fn forward(&mut self, tokens: &[u32], outputs: Outputs) -> Result<Vec<f32>, ModelError> {
-        assert!(
-            outputs == Outputs::Last || !self.all_outputs.is_empty(),
-            "this session gives last logits only"
-        );
+        if outputs == Outputs::All && self.all_outputs.is_empty() {
+            return Err(ModelError::LastOutputsOnly);
+        }
         self.check(tokens)?;
         let vocab = self.model.config.vocab;
         let mut logits = Vec::new();
+        let mut position = self.position;
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();
             let wanted = match outputs {
                 Outputs::All => chunk.len(),
                 Outputs::Last => usize::from(is_last),
             };
-            self.submit(chunk, wanted)?;
+            self.submit(chunk, position, wanted)?;
             if wanted > 0 {
                 let gpu = &self.model.gpu;
                 let len = (wanted * vocab * 4) as u64;
@@ -160,8 +167,9 @@ impl Session {
                     .read(gpu, len, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes)));
                 read.await?;
             }
-            self.position += chunk.len();
+            position += chunk.len();
         }
+        self.position = position;
         Ok(logits)
     }
 
@@ -181,16 +189,16 @@ impl Session {
     }
 
     /// Computes one batch, with the logits of its last `outputs` tokens.
-    fn submit(&self, tokens: &[u32], outputs: usize) -> Result<(), GpuError> {
+    fn submit(&self, tokens: &[u32], position: usize, outputs: usize) -> Result<(), GpuError> {
         let gpu = &self.model.gpu;
         let step = Step {
             tokens: tokens.len() as u32,
-            position: self.position as u32,
+            position: position as u32,
             first_output: (tokens.len() - outputs) as u32,
             unused: 0,
         };
-        gpu.queue().write_buffer(self.buffers.step.raw(), 0, bytemuck::bytes_of(&step));
-        gpu.queue().write_buffer(self.buffers.token_ids.raw(), 0, bytemuck::cast_slice(tokens));
+        gpu.write(&self.buffers.step, bytemuck::bytes_of(&step))?;
+        gpu.write(&self.buffers.token_ids, bytemuck::cast_slice(tokens))?;
         let batch = Batch { tokens: step.tokens, outputs: outputs as u32 };
         let layers = if tokens.len() == 1 { &self.single } else { &self.batch };
         let output = match outputs {

@@ -33,6 +33,8 @@ struct State<'a> {
     /// What the executor has not seen yet.
     pending: Vec<u32>,
     left: usize,
+    /// Whether `pending` is a generated token, and no longer the prompt.
+    generated: bool,
 }
 
 /// Appends `prompt` to the session and generates up to `most` tokens. The stream ends before an
@@ -46,14 +48,22 @@ pub fn generate<'a>(
     most: usize,
 ) -> impl Stream<Item = Result<Piece, GenerationError>> + 'a {
     let decoder = tokenizer.decoder_after(prompt);
-    let state = State { session, tokenizer, sampler, decoder, pending: prompt.to_vec(), left: most };
+    let state = State {
+        session,
+        tokenizer,
+        sampler,
+        decoder,
+        pending: prompt.to_vec(),
+        left: most,
+        generated: false,
+    };
     stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|piece| (piece, state))) })
 }
 
 impl State<'_> {
     async fn next(&mut self) -> Result<Option<Piece>, GenerationError> {
         // A prompt that is too long is an error; a reply that fills the session just ends.
-        let is_reply = self.pending.len() == 1 && self.session.position() > 0;
+        let is_reply = self.generated;
         if self.left == 0 || (is_reply && self.session.position() == self.session.context()) {
             return self.rest();
         }
@@ -65,6 +75,7 @@ impl State<'_> {
             return self.rest();
         }
         self.pending = vec![id];
+        self.generated = true;
         Ok(Some(Piece { token: Some(id), text: self.decoder.push(id)? }))
     }
 

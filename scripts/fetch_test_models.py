@@ -80,11 +80,14 @@ def write_safetensors(path, tensors, metadata=None):
     text = json.dumps(header, separators=(",", ":")).encode()
     text = text.ljust((len(text) + 7) // 8 * 8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
+    # Under its own name only when it is whole: tests take a model that is there as complete.
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
         for _, _, _, data in tensors:
             file.write(data)
+    partial.replace(path)
 
 
 def read_safetensors(path):

@@ -7,6 +7,7 @@ be built. It is slow. Hashes are compared if the packages `blake3` and `xxhash` 
 """
 
 import json
+import os
 import struct
 import sys
 
@@ -170,5 +171,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     with open(sys.argv[1], "rb") as src:
         restored = read(src.read())
-    with open(sys.argv[2], "xb") as dst:
+    # Under its own name only when it is whole.
+    partial = sys.argv[2] + ".partial"
+    with open(partial, "xb") as dst:
         dst.write(restored)
+    os.replace(partial, sys.argv[2])

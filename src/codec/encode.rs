@@ -10,7 +10,7 @@ use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
 use super::head::{self, TileEntry, Tiled, Writer};
 use super::huffman::{self, MAX_CODE_BITS};
 use super::plan::{Histogram, Plan};
-use super::split::{MAX_TOP_BITS, Split};
+use super::split::{ALPHABET, Split};
 use super::spread::gather;
 use crate::tensor::{Dtype, Matrix};
 
@@ -169,9 +169,6 @@ struct Coder {
     /// `code << 8 | length` by symbol.
     codes: Box<[u32; ALPHABET]>,
 }
-
-/// Symbols of the finest split.
-const ALPHABET: usize = 1 << (8 + MAX_TOP_BITS);
 
 impl Coder {
     fn new(plan: &Plan) -> Self {

@@ -54,11 +54,6 @@ impl Grid {
         }
     }
 
-    /// Number of tiles.
-    pub fn tiles(&self) -> usize {
-        self.col_tiles * self.row_blocks
-    }
-
     /// Columns of the tiles in column `col_tile`.
     pub fn cols_in(&self, col_tile: usize) -> usize {
         self.tile_cols.min(self.matrix.cols - col_tile * self.tile_cols)

@@ -1,11 +1,8 @@
 //! Choosing how a tensor is coded, by size.
 
 use super::huffman::{self, code_lengths};
-use super::split::{MAX_TOP_BITS, Split};
+use super::split::{ALPHABET, MAX_TOP_BITS, Split};
 use crate::tensor::Dtype;
-
-/// Symbols of the finest split: 8 exponent bits and two of the mantissa.
-const FINEST: usize = 1 << (8 + MAX_TOP_BITS);
 
 /// How often each exponent-and-two-mantissa-bits occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +12,8 @@ impl Histogram {
     /// Counts the BF16 elements of `data` (little-endian).
     pub fn of_bf16(data: &[u8]) -> Self {
         // Four tables: with one, equal neighbours wait for each other's store.
-        let mut tables = vec![[0u32; FINEST]; 4];
-        let mut total = vec![0u64; FINEST];
+        let mut tables = vec![[0u32; ALPHABET]; 4];
+        let mut total = vec![0u64; ALPHABET];
         for block in data.chunks(1 << 30) {
             for (table, element) in (0..4).cycle().zip(block.chunks_exact(2)) {
                 let element = u16::from_le_bytes([element[0], element[1]]);

@@ -11,6 +11,9 @@ use crate::tensor::Dtype;
 /// Most mantissa bits that may be coded with the exponent.
 pub const MAX_TOP_BITS: u8 = 2;
 
+/// Symbols of the finest split: 8 exponent bits and those of the mantissa.
+pub(super) const ALPHABET: usize = 1 << (8 + MAX_TOP_BITS);
+
 /// How the elements of a tensor are taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {

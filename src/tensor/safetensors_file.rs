@@ -98,11 +98,6 @@ impl SafetensorsFile {
         &self.metadata
     }
 
-    /// The tensor called `name`.
-    pub fn tensor(&self, name: &str) -> Option<&TensorEntry> {
-        self.tensors.iter().find(|t| t.name == name)
-    }
-
     /// The bytes of one of this file's tensors.
     ///
     /// # Panics

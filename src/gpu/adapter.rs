@@ -5,8 +5,14 @@ use super::error::GpuError;
 /// Every adapter that can run compute shaders, best first: discrete before integrated before
 /// virtual before CPU, and native interfaces before OpenGL. Honours `WGPU_BACKEND`.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    adapters_of(wgpu::Backends::all()).await
+}
+
+async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let backends = backends & wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    descriptor.backends = backends;
+    let instance = wgpu::Instance::new(descriptor);
     let mut adapters: Vec<_> = instance.enumerate_adapters(backends).await;
     adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
     adapters.sort_by_key(|a| rank(&a.get_info()));
@@ -32,7 +38,10 @@ pub fn name_of(info: &wgpu::AdapterInfo) -> String {
 /// The adapter that `wanted` names: an index into [`adapters`], or a part of what [`name_of`] gives,
 /// whatever its case. The best one where nothing is asked for.
 pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
-    let mut adapters = adapters().await;
+    // OpenGL ranks last, and looking for its adapters takes time and writes to stderr on a machine
+    // without a display: not where a better one is there and none is asked for.
+    let native = if wanted.is_none() { adapters_of(wgpu::Backends::PRIMARY).await } else { Vec::new() };
+    let mut adapters = if native.is_empty() { adapters().await } else { native };
     if adapters.is_empty() {
         return Err(GpuError::NoAdapter);
     }

@@ -2,6 +2,9 @@
 # Makes sure that the program can be built and finds an adapter to compute on.
 # POSIX sh: nothing but a Rust toolchain and a system's package manager is expected.
 
+# Mesa's device-select layer looks for a Wayland display and complains on stderr where there is none.
+[ -n "${XDG_RUNTIME_DIR:-}" ] || export NODEVICE_SELECT=1
+
 say() { printf '%s\n' "$*" >&2; }
 
 die() {

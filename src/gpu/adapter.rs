@@ -38,8 +38,8 @@ pub fn name_of(info: &wgpu::AdapterInfo) -> String {
 /// The adapter that `wanted` names: an index into [`adapters`], or a part of what [`name_of`] gives,
 /// whatever its case. The best one where nothing is asked for.
 pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
-    // OpenGL ranks last, and looking for its adapters takes time and writes to stderr on a machine
-    // without a display: not where a better one is there and none is asked for.
+    // OpenGL ranks last, and looking for its adapters takes time: not where a better one is there and
+    // none is asked for.
     let native = if wanted.is_none() { adapters_of(wgpu::Backends::PRIMARY).await } else { Vec::new() };
     let mut adapters = if native.is_empty() { adapters().await } else { native };
     if adapters.is_empty() {

@@ -4,25 +4,13 @@
 
 #import step
 #import matrix
+#import chunk
 
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 #ifdef BIAS
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
-
-var<private> w0: vec4<f32>;
-var<private> w1: vec4<f32>;
-var<private> w2: vec4<f32>;
-var<private> w3: vec4<f32>;
-
-// `sum` plus the products of the chunk's weights with x from `at` on.
-fn add_chunk(sum: vec4<f32>, at: u32) -> vec4<f32> {
-    var s = fma(w0, x[at], sum);
-    s = fma(w1, x[at + 1u], s);
-    s = fma(w2, x[at + 2u], s);
-    return fma(w3, x[at + 3u], s);
-}
 
 fn store(token: u32, row: u32, sum: vec4<f32>) {
     if token >= step.tokens || row >= matrix.rows {
@@ -53,22 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let cols = cols_in(col_tile);
         var at = token * stride + ((col_tile * matrix.tile_cols) >> 2u);
         for (var col = 0u; col < cols; col += 16u) {
-            next_chunk();
-            var b0 = four_bits(0u);
-            var b1 = four_bits(1u);
-            var b2 = four_bits(2u);
-            var b3 = four_bits(3u);
-            let valid = cols - col;
-            if valid < 16u {
-                b0 = keep(b0, valid);
-                b1 = keep(b1, max(valid, 4u) - 4u);
-                b2 = keep(b2, max(valid, 8u) - 8u);
-                b3 = keep(b3, max(valid, 12u) - 12u);
-            }
-            w0 = bitcast<vec4<f32>>(b0);
-            w1 = bitcast<vec4<f32>>(b1);
-            w2 = bitcast<vec4<f32>>(b2);
-            w3 = bitcast<vec4<f32>>(b3);
+            load_chunk(cols - col);
 #unroll m 16
             sum$m = add_chunk(sum$m, at + $mu * stride);
 #end

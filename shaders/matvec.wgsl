@@ -4,6 +4,7 @@
 // BIAS adds a bias; ACCUMULATE adds to what y holds.
 
 #import matrix
+#import chunk
 
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
@@ -20,22 +21,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let cols = cols_in(col_tile);
         var at = (col_tile * matrix.tile_cols) >> 2u;
         for (var col = 0u; col < cols; col += 16u) {
-            next_chunk();
-            var w0 = four_bits(0u);
-            var w1 = four_bits(1u);
-            var w2 = four_bits(2u);
-            var w3 = four_bits(3u);
-            let valid = cols - col;
-            if valid < 16u {
-                w0 = keep(w0, valid);
-                w1 = keep(w1, max(valid, 4u) - 4u);
-                w2 = keep(w2, max(valid, 8u) - 8u);
-                w3 = keep(w3, max(valid, 12u) - 12u);
-            }
-            sum = fma(bitcast<vec4<f32>>(w0), x[at], sum);
-            sum = fma(bitcast<vec4<f32>>(w1), x[at + 1u], sum);
-            sum = fma(bitcast<vec4<f32>>(w2), x[at + 2u], sum);
-            sum = fma(bitcast<vec4<f32>>(w3), x[at + 3u], sum);
+            load_chunk(cols - col);
+            sum = add_chunk(sum, at);
             at += 4u;
         }
     }

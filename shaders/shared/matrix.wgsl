@@ -52,13 +52,8 @@ fn lane_words(width: u32) -> u32 {
 #import raw
 #endif
 
-// The weights of columns 4 i .. 4 i + 3 of the chunk.
-fn four(i: u32) -> vec4<f32> {
-    return bitcast<vec4<f32>>(four_bits(i));
-}
-
-// `weights`, with zero for all but the first `valid` columns. What a lane reads past its last
-// column is some other lane's.
+// `bits`, with zero for all but the first `valid` columns. What a lane reads past its last column is
+// some other lane's.
 fn keep(bits: vec4<u32>, valid: u32) -> vec4<u32> {
     return select(vec4<u32>(0u), bits, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid));
 }

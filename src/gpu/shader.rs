@@ -47,6 +47,7 @@ sources! {
     "norm" => "norm.wgsl",
     "rope" => "rope.wgsl",
     "swiglu" => "swiglu.wgsl",
+    "shared/chunk" => "shared/chunk.wgsl",
     "shared/dense" => "shared/dense.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",

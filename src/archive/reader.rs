@@ -71,11 +71,6 @@ impl Archive {
         self.file.path()
     }
 
-    /// The container.
-    pub fn file(&self) -> &SafetensorsFile {
-        &self.file
-    }
-
     /// All tensors, in the order of the original file.
     pub fn tensors(&self) -> &[ArchivedTensor] {
         &self.tensors

@@ -11,7 +11,7 @@ use bantam::model::{Model, Outputs, Session};
 use bantam::text::{Sampler, SamplingOptions, Tokenizer};
 use serde_json::{Value, json};
 
-use super::open::{DeviceArgs, open};
+use super::open::{self, DeviceArgs};
 use super::run::{Generated, generate_text};
 use super::{Result, print, sizes, verify};
 
@@ -109,7 +109,8 @@ fn check(compressed: &Path, gpu: Option<&Gpu>) -> Result<bool> {
 }
 
 fn one_run(gpu: &Gpu, folder: &Path, args: &Args) -> Result<Run> {
-    let (model, tokenizer) = open(gpu, folder, false)?;
+    let (files, tokenizer) = open::open(folder)?;
+    let model = open::load(gpu, &files, false)?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     let sampler = Sampler::new(SamplingOptions::default())?;
     let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, |_| Ok(()))?;

@@ -37,15 +37,26 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    pub fn open(&self) -> Result<(Arc<Model>, Tokenizer)> {
-        open(&self.device.open()?, &self.model, self.raw)
+    /// Opens the files, without loading the weights.
+    pub fn open(&self) -> Result<(ModelFiles, Tokenizer)> {
+        open(&self.model)
+    }
+
+    /// Loads the weights onto the device.
+    pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
+        load(&self.device.open()?, files, self.raw)
     }
 }
 
-/// Loads the model at `path` onto `gpu`.
-pub fn open(gpu: &Gpu, path: &Path, raw: bool) -> Result<(Arc<Model>, Tokenizer)> {
+/// Opens the files of the model at `path`.
+pub fn open(path: &Path) -> Result<(ModelFiles, Tokenizer)> {
     let files = ModelFiles::open(path)?;
     let tokenizer = Tokenizer::open(files.folder())?;
-    let model = pollster::block_on(Model::load(gpu, &files, &LoadOptions { raw }, &Bar::default()))?;
-    Ok((Arc::new(model), tokenizer))
+    Ok((files, tokenizer))
+}
+
+/// Loads the weights of `files` onto `gpu`.
+pub fn load(gpu: &Gpu, files: &ModelFiles, raw: bool) -> Result<Arc<Model>> {
+    let model = pollster::block_on(Model::load(gpu, files, &LoadOptions { raw }, &Bar::default()))?;
+    Ok(Arc::new(model))
 }

@@ -1,5 +1,6 @@
 //! `bantam run`
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -77,8 +78,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         top_p: args.top_p,
         seed: args.seed,
     })?;
-    let (model, tokenizer) = args.model.open()?;
-    let prompt = prompt_tokens(args, &tokenizer)?;
+    let (files, tokenizer) = args.model.open()?;
+    let prompt = prompt_tokens(args, files.folder(), &tokenizer)?;
+    let model = args.model.load(&files)?;
     let show = |text: &str| match args.json {
         true => Ok(()),
         false => print::part(text),
@@ -94,13 +96,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn prompt_tokens(args: &Args, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+fn prompt_tokens(args: &Args, folder: &Path, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     if !args.chat {
         return Ok(tokenizer.encode(&args.prompt, true)?);
     }
-    let files = bantam::archive::ModelFiles::open(&args.model.model)?;
-    let template = ChatTemplate::open(files.folder())?
-        .ok_or_else(|| format!("{} has no chat template; run without --chat", files.folder().display()))?;
+    let template = ChatTemplate::open(folder)?
+        .ok_or_else(|| format!("{} has no chat template; run without --chat", folder.display()))?;
     let text = template.render(&[Message::user(&args.prompt)], true)?;
     Ok(tokenizer.encode(&text, false)?)
 }

@@ -30,7 +30,7 @@ const STRIDE: usize = 64;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let text = std::fs::read_to_string(&args.file).map_err(|e| format!("{}: {e}", args.file.display()))?;
-    let (model, tokenizer) = args.model.open()?;
+    let (files, tokenizer) = args.model.open()?;
     let tokens = tokenizer.encode(&text, false)?;
     if tokens.len() < 2 {
         return Err(
@@ -38,6 +38,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     let start = Instant::now();
+    let model = args.model.load(&files)?;
     let bar = Bar::default();
     let nll = reported(&bar, tokens.len() as u64, "scoring tokens", || mean_nll(&model, &tokens, &bar))?;
     let rate = tokens.len() as f64 / start.elapsed().as_secs_f64();

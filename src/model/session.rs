@@ -9,7 +9,7 @@ use super::rope;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::{Step, embed, norm};
-use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Readback};
+use crate::gpu::{Batch, Buffer, Dispatch, GpuError, Readback};
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 const BATCH: usize = 64;
@@ -267,11 +267,4 @@ fn record_output(
     let mut all = vec![norm::dispatch(gpu, &buffers.step, &params, true, with)?];
     all.extend(products.dispatches(gpu, &buffers.step, &product)?);
     Ok(all)
-}
-
-/// The device that a session runs on.
-impl AsRef<Gpu> for Session {
-    fn as_ref(&self) -> &Gpu {
-        &self.model.gpu
-    }
 }

@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 
-use bantam::codec::plan::Histogram;
 use bantam::codec::{Payload, encode};
 use bantam::tensor::Dtype;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -21,7 +20,6 @@ fn codec(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("codec");
     group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(10);
-    group.bench_function("histogram", |b| b.iter(|| black_box(Histogram::of_bf16(&bytes))));
     group.bench_function("encode", |b| b.iter(|| pool.install(|| encode(Dtype::BF16, &SHAPE, &bytes))));
     group.bench_function("decode", |b| b.iter(|| pool.install(|| payload.decode_into(&mut out))));
     group.bench_function("check", |b| b.iter(|| payload.check()));

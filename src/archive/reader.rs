@@ -9,7 +9,8 @@ use super::{ArchiveError, Coding, FileReport, TensorReport, original_header};
 use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::Kind;
-use crate::tensor::{Dtype, Matrix, SafetensorsFile, TensorEntry, entries, parse_header};
+use crate::codec::split::unit_matrix;
+use crate::tensor::{Dtype, SafetensorsFile, TensorEntry, entries, parse_header};
 
 /// Whether `file` is a compressed one, perhaps damaged. Two signs are looked for in different
 /// places, so that damage to one does not make it pass for a plain file.
@@ -107,10 +108,10 @@ impl Archive {
         let payload = Payload::parse(bytes).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
         let head = payload.head();
         let matrix = match &head.kind {
-            Kind::Raw => None,
+            Kind::Raw | Kind::Constant(_) => None,
             Kind::Tiled(tiled) => Some(tiled.grid.matrix),
         };
-        let matrix_fits = matrix.is_none_or(|m| Matrix::of_shape(&tensor.shape) == Some(m));
+        let matrix_fits = matrix.is_none_or(|m| unit_matrix(tensor.dtype, &tensor.shape) == Some(m));
         if head.dtype != tensor.dtype || head.original_len != tensor.original_len || !matrix_fits {
             let matrix = matrix.map_or(String::new(), |m| format!(" as {} × {}", m.rows, m.cols));
             return Err(ArchiveError::WrongPayload {

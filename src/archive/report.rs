@@ -19,6 +19,12 @@ pub enum Coding {
     Tiled {
         /// Mantissa bits that are coded with the exponent.
         top_bits: u8,
+        /// Low mantissa bits that are coded with it.
+        low_bits: u8,
+        /// Lowest bits that are stored for some rows only.
+        clean_bits: u8,
+        /// Whether rows are shifted to a common level before they are coded.
+        row_shifts: bool,
         /// Symbols that have a code.
         symbols: usize,
         /// Number of tiles.
@@ -32,6 +38,8 @@ pub enum Coding {
         /// Width and bytes of each raw plane.
         planes: Vec<(u8, usize)>,
     },
+    /// One element that all are equal to.
+    Constant,
 }
 
 impl Coding {
@@ -39,14 +47,24 @@ impl Coding {
     pub fn of(head: &Head) -> Self {
         match &head.kind {
             Kind::Raw => Self::Raw { head_bytes: head.len },
+            Kind::Constant(_) => Self::Constant,
             Kind::Tiled(tiled) => Self::Tiled {
                 top_bits: tiled.split.top_bits,
-                symbols: tiled.lengths.iter().filter(|&&l| l > 0).count().max(1),
+                low_bits: tiled.split.low_bits,
+                clean_bits: tiled.split.clean_bits,
+                row_shifts: !tiled.shifts.rows.is_empty(),
+                symbols: tiled.code.lengths.iter().filter(|&&l| l > 0).count().max(1),
                 tiles: tiled.tiles.len(),
                 tile_cols: tiled.grid.tile_cols,
                 head_bytes: head.len,
                 coded_bytes: tiled.coded.len(),
-                planes: tiled.split.planes().iter().zip(&tiled.planes).map(|(&w, r)| (w, r.len())).collect(),
+                planes: tiled
+                    .split
+                    .planes()
+                    .iter()
+                    .zip(&tiled.planes)
+                    .map(|(p, r)| (p.width, r.len()))
+                    .collect(),
             },
         }
     }

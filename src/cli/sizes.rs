@@ -37,9 +37,24 @@ pub fn coding_json(coding: &Coding) -> Value {
     match coding {
         Coding::Plain => json!({ "kind": "plain" }),
         Coding::Raw { head_bytes } => json!({ "kind": "raw", "head_bytes": head_bytes }),
-        Coding::Tiled { top_bits, symbols, tiles, tile_cols, head_bytes, coded_bytes, planes } => json!({
+        Coding::Constant => json!({ "kind": "constant" }),
+        Coding::Tiled {
+            top_bits,
+            low_bits,
+            clean_bits,
+            row_shifts,
+            symbols,
+            tiles,
+            tile_cols,
+            head_bytes,
+            coded_bytes,
+            planes,
+        } => json!({
             "kind": "tiled",
             "t": top_bits,
+            "b": low_bits,
+            "clean_bits": clean_bits,
+            "row_shifts": row_shifts,
             "symbols": symbols,
             "tiles": tiles,
             "tile_cols": tile_cols,
@@ -56,9 +71,13 @@ pub fn coding_words(coding: &Coding) -> String {
     match coding {
         Coding::Plain => "not compressed".into(),
         Coding::Raw { .. } => "raw".into(),
-        Coding::Tiled { top_bits, tiles, planes, .. } => {
+        Coding::Constant => "constant".into(),
+        Coding::Tiled { top_bits, low_bits, clean_bits, row_shifts, tiles, planes, .. } => {
             let widths: Vec<String> = planes.iter().map(|(width, _)| width.to_string()).collect();
-            format!("t={top_bits} planes {} in {tiles} tiles", widths.join("+"))
+            let low = if *low_bits > 0 { format!(" b={low_bits}") } else { String::new() };
+            let clean = if *clean_bits > 0 { format!(" clean={clean_bits}") } else { String::new() };
+            let shifts = if *row_shifts { " shifted" } else { "" };
+            format!("t={top_bits}{low}{clean}{shifts} planes {} in {tiles} tiles", widths.join("+"))
         }
     }
 }

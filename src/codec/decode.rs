@@ -4,30 +4,34 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::decode_rows::DecodeRows;
 use super::error::CodecError;
-use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
-use super::head::{Head, Kind, TileEntry, Tiled};
-use super::huffman::{self, TABLE_LEN};
-use super::split::Split;
-use super::spread::spread;
+use super::grid::LANES;
+use super::head::{Head, Kind, Tiled};
+use super::stream::PeekTables;
+use super::vector;
 
-/// Lanes that are decoded side by side: their look-ups do not wait for each other.
-const INTERLEAVED: usize = 4;
-
-/// Symbols of one lane of a tile, four to a word.
-type Symbols = [u64; MAX_TILE_COLS / 4];
+/// Bytes of a raw or constant payload that are handled at a time.
+const BAND: usize = 1 << 20;
 
 /// A payload whose head has been checked.
-#[derive(Debug)]
 pub struct Payload<'a> {
     bytes: &'a [u8],
     head: Head,
+    /// What the streams are read with; made when first needed.
+    tables: std::sync::OnceLock<PeekTables>,
+}
+
+impl std::fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payload").field("len", &self.bytes.len()).field("head", &self.head).finish()
+    }
 }
 
 impl<'a> Payload<'a> {
     /// Reads and checks the head. `bytes` must be the whole payload.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
-        Ok(Self { head: Head::parse(bytes)?, bytes })
+        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Default::default() })
     }
 
     /// The head.
@@ -42,14 +46,32 @@ impl<'a> Payload<'a> {
 
     /// Compares every section with its checksums.
     pub fn check(&self) -> Result<(), CodecError> {
-        self.head.check_sections(self.bytes)
+        self.head.check_groups(self.bytes, 0..self.head.groups())
     }
 
-    /// The original bytes.
-    ///
-    /// The allocation is bounded by the payload: a tiled element has at least six raw bits in it.
+    /// Compares those checksums that cover the bytes `range` of the original tensor.
+    pub fn check_bytes(&self, range: Range<usize>) -> Result<(), CodecError> {
+        self.refuse_beyond(&range)?;
+        self.head.check_groups(self.bytes, self.head.groups_of(range))
+    }
+
+    /// Bytes of the original tensor that are best decoded together: a full row block, or a MiB.
+    /// [`Payload::decode_bytes`] of ranges that begin at multiples of it does no work twice.
+    pub fn band_bytes(&self) -> usize {
+        match &self.head.kind {
+            Kind::Tiled(tiled) => tiled.row_block_bytes(),
+            Kind::Raw => BAND,
+            Kind::Constant(element) => BAND.next_multiple_of(element.len()),
+        }
+    }
+
+    /// The original bytes. A small payload can stand for a large tensor, if all its elements are
+    /// alike; callers who do not know the tensor's size look at the head first.
     pub fn decode(&self) -> Result<Vec<u8>, CodecError> {
-        let mut out = vec![0; self.head.original_len];
+        let len = self.head.original_len;
+        let mut out = Vec::new();
+        out.try_reserve_exact(len).map_err(|_| CodecError::OutOfMemory { len })?;
+        out.resize(len, 0);
         self.decode_into(&mut out)?;
         Ok(out)
     }
@@ -60,212 +82,103 @@ impl<'a> Payload<'a> {
         if out.len() != expected {
             return Err(CodecError::WrongOutput { expected, actual: out.len() });
         }
-        match &self.head.kind {
-            Kind::Raw => out.copy_from_slice(&self.bytes[self.head.len..self.head.len + expected]),
-            Kind::Tiled(tiled) => {
-                let table = peek_table(tiled);
-                out.par_chunks_mut(LANES * 2 * tiled.grid.matrix.cols).enumerate().try_for_each(
-                    |(row_block, out)| {
-                        let lanes = 0..tiled.grid.rows_in(row_block);
-                        self.decode_lanes(tiled, &table, row_block, lanes, out)
-                    },
-                )?;
-            }
-        }
-        Ok(())
+        self.decode_bytes(0..expected, out)
     }
 
-    /// The original bytes of some rows of the tensor seen as a matrix; see
-    /// [`Matrix::of_shape`](crate::tensor::Matrix::of_shape). `None` where the tensor is not tiled.
+    /// Writes the bytes `range` of the original tensor to `out`, and reads no more of the payload
+    /// than the rows they lie in.
+    pub fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+        self.refuse_beyond(&range)?;
+        if out.len() != range.len() {
+            return Err(CodecError::WrongOutput { expected: range.len(), actual: out.len() });
+        }
+        match &self.head.kind {
+            Kind::Raw => {
+                let data = &self.bytes[self.head.len + range.start..self.head.len + range.end];
+                out.copy_from_slice(data);
+                Ok(())
+            }
+            Kind::Constant(element) => {
+                for (byte, at) in out.iter_mut().zip(range) {
+                    *byte = element[at % element.len()];
+                }
+                Ok(())
+            }
+            Kind::Tiled(tiled) => self.decode_tiled(tiled, range, out),
+        }
+    }
+
+    /// The original bytes of some rows of the tensor seen as a matrix of units; see
+    /// [`unit_matrix`](super::split::unit_matrix). `None` where the tensor is not tiled.
     pub fn decode_rows(&self, rows: Range<usize>) -> Option<Result<Vec<u8>, CodecError>> {
         let Kind::Tiled(tiled) = &self.head.kind else { return None };
-        let matrix = tiled.grid.matrix;
-        if rows.start > rows.end || rows.end > matrix.rows {
-            return Some(Err(CodecError::NoSuchRows { start: rows.start, end: rows.end, rows: matrix.rows }));
+        let (start, end, all) = (rows.start, rows.end, tiled.grid.matrix.rows);
+        if start > end || end > all {
+            return Some(Err(CodecError::NoSuchRows { start, end, rows: all }));
         }
-        let table = peek_table(tiled);
-        let mut out = vec![0; rows.len() * 2 * matrix.cols];
-        let mut left = &mut out[..];
-        let mut row = rows.start;
-        while row < rows.end {
-            let lanes = row % LANES..(rows.end - row + row % LANES).min(LANES);
-            let (here, rest) = left.split_at_mut(lanes.len() * 2 * matrix.cols);
-            if let Err(error) = self.decode_lanes(tiled, &table, row / LANES, lanes.clone(), here) {
-                return Some(Err(error));
-            }
-            row += lanes.len();
-            left = rest;
-        }
-        Some(Ok(out))
+        let mut out = vec![0; rows.len() * tiled.row_bytes()];
+        let decoded = self.decode_bytes(start * tiled.row_bytes()..end * tiled.row_bytes(), &mut out);
+        Some(decoded.map(|()| out))
     }
 
-    /// Decodes some lanes of all tiles of a row block into `out`, row after row.
-    fn decode_lanes(
-        &self,
-        tiled: &Tiled,
-        table: &[u16; TABLE_LEN],
-        row_block: usize,
-        lanes: Range<usize>,
-        out: &mut [u8],
-    ) -> Result<(), CodecError> {
-        let grid = &tiled.grid;
-        let mut symbols = [[0; MAX_TILE_COLS / 4]; INTERLEAVED];
-        let join = [join_lane::<0>, join_lane::<1>, join_lane::<2>][usize::from(tiled.split.top_bits)];
-        for col_tile in 0..grid.col_tiles {
-            let tile = row_block * grid.col_tiles + col_tile;
-            let starts = self.lane_starts(tiled, tile, grid.rows_in(row_block))?;
-            let cols = grid.cols_in(col_tile);
-            for first in lanes.clone().step_by(INTERLEAVED) {
-                // Where fewer lanes are left, the last one is decoded more than once.
-                let lane = |i: usize| (first + i).min(lanes.end - 1);
-                let from = std::array::from_fn(|i| starts[lane(i)]);
-                let ends = decode_symbols(self.bytes, from, table, cols, &mut symbols);
-                for (i, &end) in ends.iter().enumerate() {
-                    if end != starts[lane(i) + 1] {
-                        return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
-                    }
-                }
-                for (i, symbols) in symbols.iter().enumerate().take(lanes.end - first) {
-                    let at = 2 * ((first - lanes.start + i) * grid.matrix.cols + col_tile * grid.tile_cols);
-                    let out = &mut out[at..at + 2 * cols];
-                    let lane = self.plane_lane(tiled, row_block, first + i, col_tile);
-                    join(self.bytes, lane, symbols, out);
-                }
-            }
+    fn refuse_beyond(&self, range: &Range<usize>) -> Result<(), CodecError> {
+        let len = self.head.original_len;
+        if range.start > range.end || range.end > len {
+            return Err(CodecError::NoSuchBytes { start: range.start, end: range.end, len });
         }
         Ok(())
     }
 
-    /// Where each lane's stream starts, in bits from the start of the payload, and where the last
-    /// one ends. All lie inside the tile.
-    fn lane_starts(&self, tiled: &Tiled, tile: usize, rows: usize) -> Result<[usize; LANES + 1], CodecError> {
-        let entry: TileEntry = tiled.tiles[tile];
-        let index = tiled.coded.start + 4 * entry.word as usize;
-        let mut bit = 8 * (index + 4 * entry.index_words());
-        let mut starts = [bit; LANES + 1];
-        for lane in 0..rows {
-            let more = match entry.wide {
-                false => usize::from(self.bytes[index + lane]),
-                true => {
-                    usize::from(self.bytes[index + 2 * lane])
-                        | usize::from(self.bytes[index + 2 * lane + 1]) << 8
-                }
-            };
-            bit += usize::from(entry.base_bits) + more;
-            starts[lane + 1] = bit;
+    /// Whole rows go straight to `out`, by row block; a first or last row that is wanted in part goes
+    /// through a buffer.
+    fn decode_tiled(&self, tiled: &Tiled, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+        let row_bytes = tiled.row_bytes();
+        let first = range.start.div_ceil(row_bytes);
+        let end = range.end / row_bytes;
+        if first > end {
+            return self.decode_part_of_row(tiled, range, out);
         }
-        let end = match tiled.tiles.get(tile + 1) {
-            Some(next) => tiled.coded.start + 4 * next.word as usize,
-            None => tiled.coded.end,
-        };
-        if bit > 8 * end {
-            return Err(CodecError::BadStream { row: tile / tiled.grid.col_tiles * LANES });
-        }
-        Ok(starts)
+        let (head, out) = out.split_at_mut(first * row_bytes - range.start);
+        let (whole, tail) = out.split_at_mut((end - first) * row_bytes);
+        self.decode_part_of_row(tiled, range.start..first * row_bytes, head)?;
+        self.decode_part_of_row(tiled, end * row_bytes..range.end, tail)?;
+        // The first piece reaches to the end of its row block, the others are whole row blocks.
+        let to_block_end = (first.next_multiple_of(LANES).min(end) - first) * row_bytes;
+        let (start, blocks) = whole.split_at_mut(to_block_end);
+        self.decode_whole_rows(tiled, first, start)?;
+        let first_block = first.next_multiple_of(LANES);
+        blocks
+            .par_chunks_mut(LANES * row_bytes)
+            .enumerate()
+            .try_for_each(|(i, out)| self.decode_whole_rows(tiled, first_block + LANES * i, out))
     }
 
-    /// Where the words of one lane of a tile begin in each raw plane.
-    fn plane_lane(&self, tiled: &Tiled, row_block: usize, lane: usize, col_tile: usize) -> PlaneStarts {
-        let first_bit = |width: u8| col_tile * tiled.grid.tile_cols * usize::from(width);
-        let mut starts = PlaneStarts::default();
-        for ((start, plane), &width) in starts.iter_mut().zip(&tiled.planes).zip(tiled.split.planes()) {
-            let block = row_block * tiled.grid.row_block_bytes(usize::from(width));
-            *start = (plane.start + block + 4 * lane, first_bit(width));
+    /// `range` lies within one row.
+    fn decode_part_of_row(
+        &self,
+        tiled: &Tiled,
+        range: Range<usize>,
+        out: &mut [u8],
+    ) -> Result<(), CodecError> {
+        if range.is_empty() {
+            return Ok(());
         }
-        starts
+        let row_bytes = tiled.row_bytes();
+        let mut row = vec![0; row_bytes];
+        self.decode_whole_rows(tiled, range.start / row_bytes, &mut row)?;
+        let start = range.start % row_bytes;
+        out.copy_from_slice(&row[start..start + range.len()]);
+        Ok(())
     }
-}
 
-/// For each plane, the byte of a lane's first word in the row block and the first bit wanted.
-type PlaneStarts = [(usize, usize); 4];
-
-/// Puts the symbols and the raw planes of one lane of a tile together, for a split with `T` coded
-/// mantissa bits: with `T` known, all shifts are constants.
-fn join_lane<const T: usize>(bytes: &[u8], starts: PlaneStarts, symbols: &Symbols, out: &mut [u8]) {
-    let split = Split::bf16::<T>();
-    for (chunk, (out, symbols)) in out.chunks_mut(2 * CHUNK).zip(symbols.chunks_exact(CHUNK / 4)).enumerate()
-    {
-        let mut raw = [0; CHUNK / 4];
-        for (plane, &width) in split.planes().iter().enumerate() {
-            let (start, first_bit) = starts[plane];
-            let width = u32::from(width);
-            let fields = chunk_fields(bytes, start, first_bit + chunk * CHUNK * width as usize, width);
-            for (i, raw) in raw.iter_mut().enumerate() {
-                let four = (fields >> (4 * width * i as u32)) as u32;
-                *raw |= spread(four, width) << split.plane_shift(plane);
-            }
+    /// Fills `out` with rows of one row block, from row `first` on.
+    fn decode_whole_rows(&self, tiled: &Tiled, first: usize, out: &mut [u8]) -> Result<(), CodecError> {
+        let count = out.len() / tiled.row_bytes();
+        if count == 0 {
+            return Ok(());
         }
-        let mut joined = [0; 2 * CHUNK];
-        for ((joined, &symbols), raw) in joined.chunks_exact_mut(8).zip(symbols).zip(raw) {
-            joined.copy_from_slice(&split.join_four(symbols, raw).to_le_bytes());
-        }
-        match <&mut [u8; 2 * CHUNK]>::try_from(&mut *out) {
-            Ok(out) => *out = joined,
-            Err(_) => out.copy_from_slice(&joined[..out.len()]),
-        }
+        let lanes = first % LANES..first % LANES + count;
+        let tables = self.tables.get_or_init(|| PeekTables::new(&tiled.code, tiled.split.symbol_bits()));
+        vector::run(DecodeRows { bytes: self.bytes, tiled, tables, row_block: first / LANES, lanes, out })
     }
-}
-
-/// The fields of a chunk of columns in one plane, `CHUNK * width` bits from bit `bit` on, of the
-/// lane whose first word is at byte `start`.
-fn chunk_fields(bytes: &[u8], start: usize, bit: usize, width: u32) -> u64 {
-    let word = |index: usize| {
-        let at = start + 4 * index * LANES;
-        u64::from(u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes")))
-    };
-    match width {
-        4 => word(bit / 32) | word(bit / 32 + 1) << 32,
-        _ => word(bit / 32) >> (bit % 32),
-    }
-}
-
-fn peek_table(tiled: &Tiled) -> Box<[u16; TABLE_LEN]> {
-    let table = huffman::decode_table(tiled.first_symbol, &tiled.lengths);
-    table.into_boxed_slice().try_into().expect("the table has that many entries")
-}
-
-/// Decodes `cols` symbols of each of four streams that start at the bits `at`, and returns the bits
-/// they end at. Reads zeros past the end of `bytes`, so any `at` is safe.
-fn decode_symbols(
-    bytes: &[u8],
-    mut at: [usize; INTERLEAVED],
-    table: &[u16; TABLE_LEN],
-    cols: usize,
-    symbols: &mut [Symbols; INTERLEAVED],
-) -> [usize; INTERLEAVED] {
-    for four in 0..cols / 4 {
-        for (at, symbols) in at.iter_mut().zip(symbols.iter_mut()) {
-            let (decoded, used) = decode_some::<4>(bytes, *at, table);
-            symbols[four] = decoded;
-            *at += used;
-        }
-    }
-    let decode = match cols % 4 {
-        0 => return at,
-        1 => decode_some::<1>,
-        2 => decode_some::<2>,
-        _ => decode_some::<3>,
-    };
-    for (at, symbols) in at.iter_mut().zip(symbols) {
-        let (decoded, used) = decode(bytes, *at, table);
-        symbols[cols / 4] = decoded;
-        *at += used;
-    }
-    at
-}
-
-/// `N` (at most four) symbols, 16 bits each, and the bits they take. A window has 57 bits or more,
-/// and four codes take 48 at most.
-#[inline(always)]
-fn decode_some<const N: usize>(bytes: &[u8], at: usize, table: &[u16; TABLE_LEN]) -> (u64, usize) {
-    let word = bytes.get(at / 8..at / 8 + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().expect("eight")));
-    let mut bits = word >> (at % 8);
-    let (mut decoded, mut used) = (0, 0);
-    for i in 0..N {
-        let entry = table[bits as usize % TABLE_LEN];
-        decoded |= u64::from(entry >> 4) << (16 * i);
-        bits >>= entry & 15;
-        used += usize::from(entry & 15);
-    }
-    (decoded, used)
 }

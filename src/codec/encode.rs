@@ -1,28 +1,60 @@
 //! From a tensor's bytes to its payload.
 
+use std::io;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::checksum::checksum;
+use super::encode_group::{Coder, EncodeGroup, Group, Sections};
 use super::error::CodecError;
-use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
-use super::head::{self, TileEntry, Tiled, Writer};
-use super::huffman::{self, MAX_CODE_BITS};
-use super::plan::{Histogram, Plan};
-use super::split::{ALPHABET, Split};
-use super::spread::gather;
+use super::grid::{Grid, LANES, SECTION_ALIGN};
+use super::head::{self, RowMask, Shifts, TileEntry};
+use super::head_writer::HeadWriter;
+use super::plan::{Choice, Plan};
+use super::split::unit_matrix;
+use super::stream::Codebook;
+use super::vector;
 use crate::tensor::{Dtype, Matrix};
 
-/// Bytes that are counted by one thread at a time.
-const HISTOGRAM_BLOCK: usize = 4 << 20;
+pub use super::plan::Preset;
+
+/// Tensors up to this many bytes are encoded in one go; of larger ones only a few groups at a time
+/// are in memory, and the raw planes are made in a second pass.
+const AT_ONCE: usize = 64 << 20;
+
+/// Receives pieces of a payload: their offset, and their bytes. Pieces may come from any thread and
+/// in any order. What is put twice has the later value, and what lies behind the payload's end is of
+/// no meaning.
+pub type Put<'a> = dyn Fn(usize, &[u8]) -> io::Result<()> + Sync + 'a;
+
+/// Why a payload could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The tensor cannot be encoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// The payload could not be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
 ///
 /// The payload is tiled where that is smaller, and raw otherwise. It does not depend on the number
 /// of threads: the work is spread over the current rayon pool.
 pub fn encode(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
-    encode_planned(dtype, shape, data, Plan::smallest)
+    encode_with(dtype, shape, data, Preset::default())
+}
+
+/// As [`encode`], striving for what `preset` says.
+pub fn encode_with(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    preset: Preset,
+) -> Result<Vec<u8>, CodecError> {
+    in_memory(dtype, shape, data, Choice { preset, top_bits: None })
 }
 
 /// As [`encode`], with so many mantissa bits coded whether or not that is the smallest split.
@@ -32,311 +64,333 @@ pub fn encode_with_top_bits(
     data: &[u8],
     top_bits: u8,
 ) -> Result<Vec<u8>, CodecError> {
-    encode_planned(dtype, shape, data, |histogram| Plan::with_top_bits(histogram, top_bits))
+    in_memory(dtype, shape, data, Choice { preset: Preset::Small, top_bits: Some(top_bits) })
 }
 
-fn encode_planned(
+/// As [`encode_with`], in pieces: whatever the size of the tensor, the memory needed is that of a few
+/// million elements for each thread. Returns the payload's length.
+pub fn encode_to(
     dtype: Dtype,
     shape: &[usize],
     data: &[u8],
-    choose: impl Fn(&Histogram) -> Option<Plan>,
-) -> Result<Vec<u8>, CodecError> {
+    preset: Preset,
+    put: &Put<'_>,
+) -> Result<usize, EncodeError> {
+    encode_chosen(dtype, shape, data, Choice { preset, top_bits: None }, put)
+}
+
+fn in_memory(dtype: Dtype, shape: &[usize], data: &[u8], choice: Choice) -> Result<Vec<u8>, CodecError> {
+    let payload = std::sync::Mutex::new(Vec::new());
+    let put = |at: usize, bytes: &[u8]| {
+        let mut payload = payload.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if payload.len() < at + bytes.len() {
+            payload.resize(at + bytes.len(), 0);
+        }
+        payload[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    };
+    let len = match encode_chosen(dtype, shape, data, choice, &put) {
+        Ok(len) => len,
+        Err(EncodeError::Codec(error)) => return Err(error),
+        Err(EncodeError::Io(_)) => unreachable!("memory does not fail"),
+    };
+    let mut payload = payload.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    payload.truncate(len);
+    Ok(payload)
+}
+
+fn encode_chosen(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    choice: Choice,
+    put: &Put<'_>,
+) -> Result<usize, EncodeError> {
     let matrix = check_length(dtype, shape, data)?;
     let code =
         head::dtype_code(dtype).ok_or(CodecError::BadHead("an element type this version does not know"))?;
-    let raw_len = raw_payload_len(code, data.len());
-    if let Some(plan) = plan(dtype, matrix, data, raw_len, choose) {
-        let grid = Grid::for_matrix(matrix);
-        if let Some(payload) = encode_tiled(code, &grid, &plan, data).filter(|p| p.len() < raw_len) {
-            return Ok(payload);
+    if let Some(element) = constant_element(dtype, data) {
+        let mut writer = HeadWriter::new(code, data.len());
+        writer.constant(element);
+        let len = writer.padded_len(0);
+        put(0, &writer.finish(&[], len))?;
+        return Ok(len);
+    }
+    let too_large = |n: usize| u32::try_from(n).is_err();
+    if !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols) {
+        if let Some(plan) = Plan::smallest(dtype, matrix, data, choice) {
+            let limit = raw_payload_len(code, data.len());
+            if let Some(len) = encode_tiled(code, matrix, plan, data, limit, put)? {
+                return Ok(len);
+            }
         }
     }
-    Ok(encode_raw(code, data))
+    Ok(encode_raw(code, data, put)?)
 }
 
+/// Checks the length, and returns the matrix of units.
 fn check_length(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Matrix, CodecError> {
     let wrong =
         |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: data.len() };
     let matrix = Matrix::of_shape(shape).ok_or(wrong(usize::MAX))?;
     let expected = matrix.len().checked_mul(dtype.bitsize()).ok_or(wrong(usize::MAX))?.div_ceil(8);
-    if expected == data.len() { Ok(matrix) } else { Err(wrong(expected)) }
+    if expected != data.len() {
+        return Err(wrong(expected));
+    }
+    unit_matrix(dtype, shape).ok_or(wrong(expected))
 }
 
-/// The plan for a tiled payload, where one could be smaller than `raw_len` bytes.
-fn plan(
-    dtype: Dtype,
-    matrix: Matrix,
-    data: &[u8],
-    raw_len: usize,
-    choose: impl Fn(&Histogram) -> Option<Plan>,
-) -> Option<Plan> {
-    let too_large = |n: usize| u32::try_from(n).is_err();
-    if dtype != Dtype::BF16 || matrix.is_empty() || too_large(matrix.rows) || too_large(matrix.cols) {
+/// The one element that all are equal to, of whole bytes.
+fn constant_element(dtype: Dtype, data: &[u8]) -> Option<&[u8]> {
+    let len = dtype.bitsize() / 8;
+    if len == 0 || len * 8 != dtype.bitsize() || data.len() < len {
         return None;
     }
-    let histogram =
-        data.par_chunks(HISTOGRAM_BLOCK).map(Histogram::of_bf16).reduce_with(|a, b| a.merge(&b))?;
-    let plan = choose(&histogram)?;
-    (plan.bits / 8 < raw_len as u64).then_some(plan)
+    (data[len..] == data[..data.len() - len]).then_some(&data[..len])
 }
 
 fn raw_payload_len(code: u8, len: usize) -> usize {
-    let groups = head::raw_ranges(0, len).count();
-    Writer::new(code, len).padded_len(groups) + len.next_multiple_of(SECTION_ALIGN)
+    HeadWriter::new(code, len).padded_len(head::raw_groups(len)) + len.next_multiple_of(SECTION_ALIGN)
 }
 
-fn encode_raw(code: u8, data: &[u8]) -> Vec<u8> {
-    let writer = Writer::new(code, data.len());
-    let groups: Vec<Range<usize>> = head::raw_ranges(0, data.len()).collect();
-    let mut payload = vec![0; writer.padded_len(groups.len())];
-    let head_len = payload.len();
-    payload.extend_from_slice(data);
-    payload.resize(head_len + data.len().next_multiple_of(SECTION_ALIGN), 0);
-    let sums: Vec<u64> =
-        groups.into_par_iter().map(|r| checksum(&payload[head_len + r.start..head_len + r.end])).collect();
-    let head = writer.finish(&sums, payload.len());
-    payload[..head_len].copy_from_slice(&head);
-    payload
-}
-
-/// One row block's share of every section.
-struct Block {
-    tiles: Vec<TileEntry>,
-    coded: Vec<u8>,
-    planes: Vec<Vec<u8>>,
-}
-
-/// `None` where the coded plane is too long for the tile table's 32-bit word offsets.
-fn encode_tiled(code: u8, grid: &Grid, plan: &Plan, data: &[u8]) -> Option<Vec<u8>> {
-    let coder = Coder::new(plan);
-    let row_bytes = 2 * grid.matrix.cols;
-    let mut blocks: Vec<Block> =
-        data.par_chunks(LANES * row_bytes).map(|rows| encode_row_block(&coder, grid, rows)).collect();
-    let tiles = place_tiles(&mut blocks)?;
-
-    let mut writer = Writer::new(code, data.len());
-    writer.tiled(grid, &plan.split, plan.first_symbol, &plan.lengths);
-    let table_start = writer.len();
-    writer.tiles(&tiles);
-    let mut tiled = Tiled {
-        grid: *grid,
-        split: plan.split,
-        first_symbol: plan.first_symbol,
-        lengths: plan.lengths.clone(),
-        tiles,
-        group_row_blocks: head::group_row_blocks(grid),
-        tile_table: table_start..writer.len(),
-        coded: 0..0,
-        planes: Vec::new(),
-    };
-    let plane_count = plan.split.planes().len();
-    let head_len = writer.padded_len(tiled.groups() * (1 + plane_count));
-
-    let mut payload = vec![0; head_len];
-    blocks.iter().for_each(|b| payload.extend_from_slice(&b.coded));
-    payload.resize(payload.len().next_multiple_of(SECTION_ALIGN), 0);
-    tiled.coded = head_len..payload.len();
-    for plane in 0..plane_count {
-        let start = payload.len();
-        blocks.iter().for_each(|b| payload.extend_from_slice(&b.planes[plane]));
-        tiled.planes.push(start..payload.len());
-    }
-    drop(blocks);
-    let sums: Vec<u64> =
-        head::tiled_ranges(&tiled).into_par_iter().map(|(_, _, range)| checksum(&payload[range])).collect();
-    let head = writer.finish(&sums, payload.len());
-    payload[..head_len].copy_from_slice(&head);
-    Some(payload)
-}
-
-/// Turns each block's tile offsets into offsets from the start of the plane.
-fn place_tiles(blocks: &mut [Block]) -> Option<Vec<TileEntry>> {
-    let mut tiles = Vec::new();
-    let mut word = 0usize;
-    for block in blocks {
-        for mut tile in block.tiles.drain(..) {
-            tile.word = u32::try_from(word + tile.word as usize).ok()?;
-            tiles.push(tile);
+fn encode_raw(code: u8, data: &[u8], put: &Put<'_>) -> io::Result<usize> {
+    let writer = HeadWriter::new(code, data.len());
+    let groups = head::raw_groups(data.len());
+    let head_len = writer.padded_len(groups);
+    let sums = (0..groups).into_par_iter().map(|group| {
+        let range = head::raw_range(0, data.len(), group);
+        let inside = &data[range.start..range.end.min(data.len())];
+        if inside.len() == range.len() {
+            put(head_len + range.start, inside)?;
+            return Ok(checksum(inside));
         }
-        word += block.coded.len() / 4;
-    }
-    Some(tiles)
+        let padded = [inside, &vec![0; range.len() - inside.len()]].concat();
+        put(head_len + range.start, &padded)?;
+        Ok(checksum(&padded))
+    });
+    let sums: Vec<u64> = sums.collect::<io::Result<_>>()?;
+    let len = head_len + data.len().next_multiple_of(SECTION_ALIGN);
+    put(0, &writer.finish(&sums, len))?;
+    Ok(len)
 }
 
-/// What the inner loop looks up.
-struct Coder {
-    split: Split,
-    /// `code << 8 | length` by symbol.
-    codes: Box<[u32; ALPHABET]>,
+/// `None` where the payload would not be shorter than `limit`, or the coded plane is too long for
+/// the tile table's 32-bit word offsets.
+fn encode_tiled(
+    code: u8,
+    matrix: Matrix,
+    plan: Plan,
+    data: &[u8],
+    limit: usize,
+    put: &Put<'_>,
+) -> io::Result<Option<usize>> {
+    let tensor = Tensor { code, data, coder: coder(matrix, &plan, data) };
+    let head_len = tensor.head_len(&plan);
+    let at_once = data.len() <= AT_ONCE;
+    let sections = if at_once { Sections::Both } else { Sections::Coded };
+    let mut planes = Vec::new();
+    let Some(coded) = tensor.put_coded(head_len, sections, &mut planes, put)? else { return Ok(None) };
+    let plane_ends = tensor.plane_ends(coded.end);
+    let payload_len = plane_ends.last().copied().unwrap_or(coded.end);
+    if payload_len >= limit {
+        return Ok(None);
+    }
+    let mut sums = coded.sums;
+    sums.extend(tensor.put_planes(coded.end, &plane_ends, planes, put)?);
+    let mut writer = tensor.head(&plan);
+    writer.masks(&tensor.coder.masks);
+    writer.tiles(&coded.tiles);
+    put(0, &writer.finish(&sums, payload_len))?;
+    Ok(Some(payload_len))
 }
 
-impl Coder {
-    fn new(plan: &Plan) -> Self {
-        let mut codes = Box::new([0; ALPHABET]);
-        let known = huffman::canonical_codes(&plan.lengths);
-        let entries = known.iter().zip(&plan.lengths).map(|(&c, &l)| u32::from(c) << 8 | u32::from(l));
-        for (slot, entry) in codes[usize::from(plan.first_symbol)..].iter_mut().zip(entries) {
-            *slot = entry;
-        }
-        Self { split: plan.split, codes }
+fn coder(matrix: Matrix, plan: &Plan, data: &[u8]) -> Coder {
+    let grid = Grid::for_matrix(matrix);
+    let split = plan.split;
+    let row_bytes = matrix.cols * split.unit_bytes();
+    let mut shifts = Shifts::default();
+    if let Some(levels) = plan.levels {
+        shifts.unit = plan.shift_unit();
+        let shift = |row: &[u8]| levels.shift_of(split.dtype, row) as u8;
+        shifts.rows = data.par_chunks_exact(row_bytes).with_min_len(64).map(shift).collect();
+        shifts.rows.resize(grid.row_blocks * LANES, 0);
     }
-}
-
-fn encode_row_block(coder: &Coder, grid: &Grid, rows: &[u8]) -> Block {
-    let bytes = |&w: &u8| vec![0; grid.row_block_bytes(usize::from(w))];
-    let mut block = Block {
-        tiles: Vec::new(),
-        coded: Vec::new(),
-        planes: coder.split.planes().iter().map(bytes).collect(),
-    };
-    let top_bits = usize::from(coder.split.top_bits);
-    let put_lane = [put_lane::<0>, put_lane::<1>, put_lane::<2>][top_bits];
-    let put_planes = [put_planes::<0>, put_planes::<1>, put_planes::<2>][top_bits];
-    let mut bits = BitWriter::new(LANES * grid.tile_cols * MAX_CODE_BITS as usize);
-    for col_tile in 0..grid.col_tiles {
-        let first = col_tile * grid.tile_cols;
-        let cols = first..first + grid.cols_in(col_tile);
-        let mut lens = [0u16; LANES];
-        for (lane, row) in rows.chunks_exact(2 * grid.matrix.cols).enumerate() {
-            let row = &row[2 * cols.start..2 * cols.end];
-            lens[lane] = put_lane(coder, row, &mut bits);
-            put_planes(row, first, lane, &mut block.planes);
-        }
-        let present = rows.len() / (2 * grid.matrix.cols);
-        let entry = put_tile(&mut block.coded, &lens[..present], bits.finish());
-        block.tiles.push(entry);
-    }
-    block
-}
-
-/// Appends one lane's codes and returns how many bits they take. `T` is the split's number of coded
-/// mantissa bits.
-fn put_lane<const T: usize>(coder: &Coder, row: &[u8], bits: &mut BitWriter) -> u16 {
-    let split = Split::bf16::<T>();
-    let start = bits.len();
-    let code = |element: u16| coder.codes[usize::from(split.symbol(element)) % ALPHABET];
-    let mut fours = row.chunks_exact(8);
-    for four in &mut fours {
-        let four = u64::from_le_bytes(four.try_into().expect("eight bytes"));
-        bits.put_four([0, 16, 32, 48].map(|shift| code((four >> shift) as u16)));
-    }
-    for element in fours.remainder().chunks_exact(2) {
-        bits.put_four([code(u16::from_le_bytes([element[0], element[1]])), 0, 0, 0]);
-    }
-    (bits.len() - start) as u16
-}
-
-/// Writes one lane's part of a tile into the raw planes. `T` is the split's number of coded mantissa
-/// bits.
-fn put_planes<const T: usize>(row: &[u8], first_col: usize, lane: usize, planes: &mut [Vec<u8>]) {
-    let split = Split::bf16::<T>();
-    for (i, chunk) in row.chunks(2 * CHUNK).enumerate() {
-        let mut padded = [0; 2 * CHUNK];
-        match <&[u8; 2 * CHUNK]>::try_from(chunk) {
-            Ok(chunk) => padded = *chunk,
-            Err(_) => padded[..chunk.len()].copy_from_slice(chunk),
-        }
-        let mut raw = [0; CHUNK / 4];
-        for (raw, four) in raw.iter_mut().zip(padded.chunks_exact(8)) {
-            *raw = split.raw_of_four(u64::from_le_bytes(four.try_into().expect("eight bytes")));
-        }
-        for (plane, &width) in split.planes().iter().enumerate() {
-            let width = u32::from(width);
-            let mut fields = 0u64;
-            for (i, raw) in raw.iter().enumerate() {
-                let four = gather(raw >> split.plane_shift(plane), width);
-                fields |= u64::from(four) << (4 * width * i as u32);
-            }
-            put_fields(&mut planes[plane], lane, (first_col + CHUNK * i) * width as usize, width, fields);
+    let mut masks = Vec::new();
+    if split.clean_bits > 0 {
+        let lanes = |rows: &[u8]| dirty_lanes(rows, row_bytes, split.unit_bytes(), split.clean_bits);
+        masks = data
+            .par_chunks(LANES * row_bytes)
+            .map(|rows| RowMask { lanes: lanes(rows), before: 0 })
+            .collect();
+        let mut before = 0;
+        for mask in &mut masks {
+            mask.before = before;
+            before += mask.count() as u32;
         }
     }
+    Coder { grid, split, book: Codebook::new(&plan.code, split.symbol_bits()), shifts, masks }
 }
 
-/// Writes the fields of a chunk of columns, `CHUNK * width` bits, to bit `bit` of a lane in the row
-/// block `plane`.
-fn put_fields(plane: &mut [u8], lane: usize, bit: usize, width: u32, fields: u64) {
-    let at = 4 * (bit / 32 * LANES + lane);
-    let mut put = |at: usize, word: u32| plane[at..at + 4].copy_from_slice(&word.to_le_bytes());
-    match width {
-        4 => {
-            put(at, fields as u32);
-            put(at + 4 * LANES, (fields >> 32) as u32);
+/// Bit `l` for each row that has something in its lowest `clean` bits.
+fn dirty_lanes(rows: &[u8], row_bytes: usize, unit_bytes: usize, clean: u8) -> u64 {
+    let dirty = |row: &[u8]| match unit_bytes {
+        2 => {
+            row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)) & ((1 << clean) - 1) != 0
         }
-        2 => put(at, fields as u32),
-        // Two chunks share a word, each has its half.
         _ => {
-            let at = at + bit % 32 / 8;
-            plane[at..at + 2].copy_from_slice(&(fields as u16).to_le_bytes());
+            row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)) & ((1 << clean) - 1) != 0
         }
-    }
+    };
+    rows.chunks_exact(row_bytes).enumerate().map(|(lane, row)| u64::from(dirty(row)) << lane).sum()
 }
 
-/// Appends a tile, lane index first, and returns its entry with the offset from `coded`'s start.
-fn put_tile(coded: &mut Vec<u8>, lens: &[u16], stream: &[u8]) -> TileEntry {
-    let base = *lens.iter().min().expect("a tile has a row");
-    let most = lens.iter().map(|len| len - base).max().expect("a tile has a row");
-    let entry = TileEntry { word: (coded.len() / 4) as u32, base_bits: base, wide: most > 255 };
-    let start = coded.len();
-    for len in lens.iter().map(|len| len - base) {
-        coded.push(len as u8);
-        if entry.wide {
-            coded.push((len >> 8) as u8);
+/// A tensor that is being encoded.
+struct Tensor<'a> {
+    code: u8,
+    data: &'a [u8],
+    coder: Coder,
+}
+
+/// The coded plane, once it is written.
+struct Coded {
+    tiles: Vec<TileEntry>,
+    sums: Vec<u64>,
+    end: usize,
+}
+
+impl Tensor<'_> {
+    /// The head up to where row masks and tile table go.
+    fn head(&self, plan: &Plan) -> HeadWriter {
+        let mut writer = HeadWriter::new(self.code, self.data.len());
+        writer.tiled(&self.coder.grid, &self.coder.split, &plan.code, &self.coder.shifts);
+        writer
+    }
+
+    fn head_len(&self, plan: &Plan) -> usize {
+        let grid = &self.coder.grid;
+        let sums = self.groups() * (1 + self.coder.split.planes().len());
+        // In numbers of 8 bytes: a tile is one, a row mask two.
+        self.head(plan).padded_len(grid.row_blocks * grid.col_tiles + 2 * self.coder.masks.len() + sums)
+    }
+
+    fn groups(&self) -> usize {
+        self.coder.grid.row_blocks.div_ceil(head::group_row_blocks(&self.coder.grid))
+    }
+
+    fn row_blocks(&self, group: usize) -> Range<usize> {
+        let many = head::group_row_blocks(&self.coder.grid);
+        group * many..((group + 1) * many).min(self.coder.grid.row_blocks)
+    }
+
+    /// Groups that are in memory together.
+    fn windows(&self) -> impl Iterator<Item = Range<usize>> {
+        let many = if self.data.len() <= AT_ONCE { self.groups() } else { 2 * rayon::current_num_threads() };
+        let groups = self.groups();
+        (0..groups).step_by(many).map(move |start| start..(start + many).min(groups))
+    }
+
+    fn encode(&self, group: usize, sections: Sections) -> Group {
+        let row_blocks = self.row_blocks(group);
+        let block = LANES * self.coder.grid.matrix.cols * self.coder.split.unit_bytes();
+        let rows = row_blocks.start * block..(row_blocks.end * block).min(self.data.len());
+        vector::run(EncodeGroup { coder: &self.coder, row_blocks, rows: &self.data[rows], sections })
+    }
+
+    /// Writes the coded plane from `start` on. Where `sections` says both, `planes` receives the raw
+    /// planes of each group.
+    fn put_coded(
+        &self,
+        start: usize,
+        sections: Sections,
+        planes: &mut Vec<Vec<Vec<u32>>>,
+        put: &Put<'_>,
+    ) -> io::Result<Option<Coded>> {
+        let mut coded = Coded { tiles: Vec::new(), sums: Vec::new(), end: start };
+        for window in self.windows() {
+            let encode = |group| self.encode(group, sections);
+            let mut groups: Vec<Group> = window.clone().into_par_iter().map(encode).collect();
+            let mut places = Vec::new();
+            for (index, group) in window.zip(&mut groups) {
+                let word = (coded.end - start) / 4;
+                for tile in &group.tiles {
+                    let Ok(word) = u32::try_from(word + tile.word as usize) else { return Ok(None) };
+                    coded.tiles.push(TileEntry { word, ..*tile });
+                }
+                places.push(coded.end);
+                let mut end = coded.end + group.coded.len();
+                if index + 1 == self.groups() {
+                    end = end.next_multiple_of(SECTION_ALIGN);
+                    group.coded.resize(end - coded.end, 0);
+                }
+                coded.end = end;
+            }
+            let written = groups.par_iter().zip(places).map(|(group, at)| {
+                put(at, &group.coded)?;
+                Ok(checksum(&group.coded))
+            });
+            coded.sums.extend(written.collect::<io::Result<Vec<u64>>>()?);
+            planes.extend(groups.into_iter().map(|group| group.planes));
         }
-    }
-    coded.resize(start + 4 * entry.index_words(), 0);
-    coded.extend_from_slice(stream);
-    coded.resize(coded.len().next_multiple_of(4), 0);
-    entry
-}
-
-/// Writes codes into a buffer, low bits first.
-struct BitWriter {
-    buffer: Vec<u8>,
-    /// Whole bytes written.
-    at: usize,
-    pending: u64,
-    /// Bits in `pending`; below 8 after a flush.
-    pending_bits: u32,
-}
-
-impl BitWriter {
-    fn new(capacity_bits: usize) -> Self {
-        Self { buffer: vec![0; capacity_bits / 8 + 16], at: 0, pending: 0, pending_bits: 0 }
+        Ok(Some(coded))
     }
 
-    /// Bits written so far.
-    fn len(&self) -> usize {
-        8 * self.at + self.pending_bits as usize
+    /// Where each raw plane ends, if the first begins at `start`.
+    fn plane_ends(&self, start: usize) -> Vec<usize> {
+        let grid = &self.coder.grid;
+        let sparse_lanes = self.coder.masks.last().map_or(0, |mask| mask.before as usize + mask.count());
+        let mut end = start;
+        let ends = self.coder.split.planes().iter().map(|plane| {
+            let lanes = if plane.is_sparse() { sparse_lanes } else { LANES * grid.row_blocks };
+            end += (4 * lanes * grid.lane_words(usize::from(plane.width))).next_multiple_of(SECTION_ALIGN);
+            end
+        });
+        ends.collect()
     }
 
-    /// Adds four entries `code << 8 | length`, and moves whole bytes to the buffer.
-    #[inline(always)]
-    fn put_four(&mut self, entries: [u32; 4]) {
-        // In pairs, so that not every shift waits for the one before.
-        let pair = |a: u32, b: u32| (a >> 8 | (b >> 8) << (a & 15), (a & 15) + (b & 15));
-        let (low, low_bits) = pair(entries[0], entries[1]);
-        let (high, high_bits) = pair(entries[2], entries[3]);
-        let four = u64::from(low) | u64::from(high) << low_bits;
-        self.pending |= four << self.pending_bits;
-        self.pending_bits += low_bits + high_bits;
-        self.buffer[self.at..self.at + 8].copy_from_slice(&self.pending.to_le_bytes());
-        self.at += (self.pending_bits / 8) as usize;
-        self.pending >>= self.pending_bits & !7;
-        self.pending_bits &= 7;
-    }
-
-    /// The bytes written, the last one padded with zeros; the writer starts over.
-    fn finish(&mut self) -> &[u8] {
-        self.buffer[self.at] = self.pending as u8;
-        let len = self.len().div_ceil(8);
-        (self.at, self.pending, self.pending_bits) = (0, 0, 0);
-        &self.buffer[..len]
+    /// Writes the raw planes and returns their checksums, plane after plane. `made` has those of all
+    /// groups, or they are made now.
+    fn put_planes(
+        &self,
+        start: usize,
+        ends: &[usize],
+        mut made: Vec<Vec<Vec<u32>>>,
+        put: &Put<'_>,
+    ) -> io::Result<Vec<u64>> {
+        let mut next: Vec<usize> =
+            std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
+        let mut sums = vec![Vec::new(); ends.len()];
+        for window in self.windows() {
+            if self.data.len() > AT_ONCE {
+                let encode = |group| self.encode(group, Sections::Planes).planes;
+                made = window.clone().into_par_iter().map(encode).collect();
+            }
+            let mut places = Vec::new();
+            for (index, planes) in window.zip(&mut made) {
+                for ((words, next), &end) in planes.iter_mut().zip(&mut next).zip(ends) {
+                    if index + 1 == self.groups() {
+                        words.resize((end - *next) / 4, 0);
+                    }
+                    places.push(*next);
+                    *next += 4 * words.len();
+                }
+            }
+            let pieces: Vec<&Vec<u32>> = made.iter().flatten().collect();
+            let written = pieces.par_iter().zip(places).map(|(words, at)| {
+                let bytes: &[u8] = bytemuck::cast_slice(words);
+                put(at, bytes)?;
+                Ok(checksum(bytes))
+            });
+            for (i, sum) in written.collect::<io::Result<Vec<u64>>>()?.into_iter().enumerate() {
+                sums[i % ends.len()].push(sum);
+            }
+        }
+        Ok(sums.concat())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::head::Kind;
+    use super::super::head::{Head, Kind};
     use super::*;
 
     #[test]
@@ -349,7 +403,7 @@ mod tests {
             pool.install(|| encode(Dtype::BF16, &[200, 300], &data).unwrap())
         };
         assert_eq!(with(1), with(3));
-        assert!(matches!(head::Head::parse(&with(1)).unwrap().kind, Kind::Tiled(_)));
+        assert!(matches!(Head::parse(&with(1)).unwrap().kind, Kind::Tiled(_)));
     }
 
     #[test]

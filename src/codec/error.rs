@@ -29,7 +29,7 @@ pub enum CodecError {
     #[error("this is not a bantam tensor payload")]
     BadMagic,
     /// Written by a later version.
-    #[error("payload version {version} is not the one this program reads ({newest}); a newer bantam may", newest = super::head::VERSION)]
+    #[error("payload version {version} is newer than the one this program reads ({newest}); a newer bantam may", newest = super::head::VERSION)]
     UnknownVersion {
         /// The version the payload names.
         version: u16,
@@ -58,6 +58,22 @@ pub enum CodecError {
         expected: usize,
         /// Bytes of the buffer.
         actual: usize,
+    },
+    /// The decoded tensor does not fit the memory.
+    #[error("there is no memory for a tensor of {len} bytes")]
+    OutOfMemory {
+        /// Bytes of the tensor.
+        len: usize,
+    },
+    /// Bytes were asked for that the tensor does not have.
+    #[error("bytes {start}..{end} were asked for, but there are {len}")]
+    NoSuchBytes {
+        /// First byte asked for.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// Bytes there are.
+        len: usize,
     },
     /// Rows were asked for that the tensor does not have.
     #[error("rows {start}..{end} were asked for, but there are {rows}")]

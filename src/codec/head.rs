@@ -1,8 +1,9 @@
 //! What is written about a tensor at the front of its payload.
 //!
 //! ```text
-//! fixed part, code lengths, tile table, checksums | padding | coded plane | raw plane 0 | raw plane 1 …   tiled
-//! fixed part, checksums                           | padding | data                                        raw
+//! fixed part, tables, checksums | padding | coded plane | raw plane 0 | raw plane 1 …   tiled
+//! fixed part, checksums         | padding | data                                        raw
+//! fixed part, one element       | padding                                               constant
 //! ```
 //! Every section starts on a multiple of 256 bytes from the start of the payload and is padded
 //! with zeros to the next. All numbers are little-endian. `docs/format.md` has the byte offsets.
@@ -11,21 +12,21 @@ use std::ops::Range;
 
 use super::checksum::checksum;
 use super::error::CodecError;
-use super::grid::{Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
-use super::huffman;
+use super::grid::{Grid, LANES, SECTION_ALIGN};
+use super::huffman::Code;
 use super::split::Split;
-use crate::tensor::{Dtype, Matrix};
+use crate::tensor::Dtype;
 
-/// The version this program writes, and the newest it reads.
-pub const VERSION: u16 = 1;
+/// The newest version of a payload. Raw payloads are still written as version 1.
+pub const VERSION: u16 = 2;
 
 pub(super) const MAGIC: [u8; 4] = *b"BTM\0";
-/// Bytes before the code lengths.
+/// Bytes before the tables.
 pub(super) const FIXED_LEN: usize = 64;
-const CHECKSUM_AT: usize = 24;
+pub(super) const CHECKSUM_AT: usize = 24;
 
 /// Elements (raw payloads: bytes) that share a checksum, about.
-const GROUP_ELEMENTS: usize = 1 << 20;
+pub(super) const GROUP_ELEMENTS: usize = 1 << 20;
 
 /// What a tile's table entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl TileEntry {
         [self.word, u32::from(self.base_bits) | u32::from(self.wide) << 16]
     }
 
-    fn from_words(word: u32, shape: u32) -> Option<Self> {
+    pub(super) fn from_words(word: u32, shape: u32) -> Option<Self> {
         (shape >> 17 == 0).then_some(Self { word, base_bits: shape as u16, wide: shape >> 16 == 1 })
     }
 }
@@ -58,31 +59,86 @@ impl TileEntry {
 pub enum Kind {
     /// As they are.
     Raw,
+    /// All are equal, and this one's bytes stand for them.
+    Constant(Vec<u8>),
     /// In tiles.
-    Tiled(Tiled),
+    Tiled(Box<Tiled>),
 }
 
 /// What a decoder needs to know about a tiled tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tiled {
-    /// The tiles.
+    /// The tiles, of units: see [`unit_matrix`](super::split::unit_matrix).
     pub grid: Grid,
     /// Which bits are where.
     pub split: Split,
-    /// The smallest symbol that occurs.
-    pub first_symbol: u16,
-    /// Code lengths from `first_symbol` on; one of length 0 alone is an alphabet of one symbol.
-    pub lengths: Vec<u8>,
+    /// The code of the symbols.
+    pub code: Code,
+    /// What is added to the symbols of each row; empty where nothing is.
+    pub shifts: Shifts,
+    /// Which rows have a part in the sparse planes, by row block; empty where there are none.
+    pub masks: Vec<RowMask>,
     /// Tiles by index.
     pub tiles: Vec<TileEntry>,
     /// Row blocks that share a checksum.
     pub group_row_blocks: usize,
-    /// Where the tile table stands in the payload: two words a tile.
-    pub tile_table: Range<usize>,
+    /// Where the tables stand in the payload.
+    pub tables: Tables,
     /// The coded plane's bytes in the payload, padding included.
     pub coded: Range<usize>,
-    /// The raw planes' bytes in the payload.
+    /// The raw planes' bytes in the payload, padding included.
     pub planes: Vec<Range<usize>>,
+}
+
+/// Byte ranges of a head's tables in the payload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Row shifts: 32 bytes a row block, 4 bits a row.
+    pub shifts: Range<usize>,
+    /// Row masks: 16 bytes a row block.
+    pub masks: Range<usize>,
+    /// Tile table: 8 bytes a tile.
+    pub tiles: Range<usize>,
+}
+
+/// What is added to the symbols of each row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shifts {
+    /// By row, 0 to 15; as many as the row blocks have lanes, or none.
+    pub rows: Vec<u8>,
+    /// How far they are moved up first.
+    pub unit: u8,
+}
+
+impl Shifts {
+    /// What is added to the symbols of row `row`.
+    #[inline(always)]
+    pub fn of(&self, row: usize) -> u16 {
+        self.rows.get(row).map_or(0, |&shift| u16::from(shift) << self.unit)
+    }
+}
+
+/// Which rows of a row block are not clean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowMask {
+    /// Bit `l` for lane `l`.
+    pub lanes: u64,
+    /// Rows of all row blocks before that are not clean.
+    pub before: u32,
+}
+
+impl RowMask {
+    /// Rows of this row block that are not clean.
+    pub fn count(&self) -> usize {
+        self.lanes.count_ones() as usize
+    }
+
+    /// The place of `lane` among them; `None` where it is clean.
+    #[inline(always)]
+    pub fn place(&self, lane: usize) -> Option<usize> {
+        let bit = 1u64 << lane;
+        (self.lanes & bit != 0).then(|| (self.lanes & (bit - 1)).count_ones() as usize)
+    }
 }
 
 impl Tiled {
@@ -107,11 +163,52 @@ impl Tiled {
         at(row_blocks.start)..at(row_blocks.end)
     }
 
-    /// Bytes of the payload that hold raw plane `plane` of `row_blocks`.
+    /// Bytes of the original tensor that one row block holds, if it is full.
+    pub fn row_block_bytes(&self) -> usize {
+        LANES * self.row_bytes()
+    }
+
+    /// Bytes of one row of the original tensor.
+    pub fn row_bytes(&self) -> usize {
+        self.grid.matrix.cols * self.split.unit_bytes()
+    }
+
+    /// [`Tiled::coded_of`] for section 0, [`Tiled::plane_of`] for those after it.
+    pub(super) fn section_of(&self, section: usize, row_blocks: Range<usize>) -> Range<usize> {
+        match section {
+            0 => self.coded_of(row_blocks),
+            _ => self.plane_of(section - 1, row_blocks),
+        }
+    }
+
+    /// Bytes of the payload that hold raw plane `plane` of `row_blocks`; the section's padding
+    /// belongs to the last.
     pub fn plane_of(&self, plane: usize, row_blocks: Range<usize>) -> Range<usize> {
-        let block = self.grid.row_block_bytes(usize::from(self.split.planes()[plane]));
-        let start = self.planes[plane].start;
-        start + row_blocks.start * block..start + row_blocks.end * block
+        let section = &self.planes[plane];
+        let at = |row_block: usize| match row_block < self.grid.row_blocks {
+            true => section.start + 4 * self.plane_word(plane, row_block),
+            false => section.end,
+        };
+        at(row_blocks.start)..at(row_blocks.end)
+    }
+
+    /// The word of raw plane `plane` that row block `row_block` begins with.
+    pub fn plane_word(&self, plane: usize, row_block: usize) -> usize {
+        let plane = self.split.planes()[plane];
+        let words = self.grid.lane_words(usize::from(plane.width));
+        match plane.is_sparse() {
+            true => self.masks[row_block].before as usize * words,
+            false => row_block * LANES * words,
+        }
+    }
+
+    /// Lanes that row block `row_block` has in raw plane `plane`: the distance from one word of a
+    /// lane to its next.
+    pub fn plane_lanes(&self, plane: usize, row_block: usize) -> usize {
+        match self.split.planes()[plane].is_sparse() {
+            true => self.masks[row_block].count(),
+            false => LANES,
+        }
     }
 }
 
@@ -126,7 +223,7 @@ pub struct Head {
     pub len: usize,
     /// How it is stored.
     pub kind: Kind,
-    checksums: Vec<u64>,
+    pub(super) checksums: Vec<u64>,
 }
 
 /// Row blocks that share a checksum.
@@ -134,12 +231,12 @@ pub(super) fn group_row_blocks(grid: &Grid) -> usize {
     (GROUP_ELEMENTS / (LANES * grid.padded_cols.max(1))).max(1)
 }
 
-fn raw_groups(len: usize) -> usize {
+pub(super) fn raw_groups(len: usize) -> usize {
     len.div_ceil(GROUP_ELEMENTS)
 }
 
 /// Dtype codes in the head. Never reuse a number.
-const DTYPES: [(Dtype, u8); 22] = [
+pub(super) const DTYPES: [(Dtype, u8); 22] = [
     (Dtype::BOOL, 1),
     (Dtype::U8, 2),
     (Dtype::I8, 3),
@@ -169,298 +266,70 @@ pub(super) fn dtype_code(dtype: Dtype) -> Option<u8> {
     DTYPES.iter().find(|(d, _)| *d == dtype).map(|&(_, code)| code)
 }
 
-/// Builds a head while a payload is written.
-pub(super) struct Writer {
-    bytes: Vec<u8>,
-}
-
-impl Writer {
-    pub fn new(dtype_code: u8, original_len: usize) -> Self {
-        let mut bytes = vec![0; FIXED_LEN];
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[6] = dtype_code;
-        bytes[32..40].copy_from_slice(&(original_len as u64).to_le_bytes());
-        Self { bytes }
-    }
-
-    /// Describes a tiled tensor. The tile table is filled in by [`Writer::tiles`].
-    pub fn tiled(&mut self, grid: &Grid, split: &Split, first_symbol: u16, lengths: &[u8]) {
-        let b = &mut self.bytes;
-        b[7] = 1;
-        b[40..44].copy_from_slice(&(grid.matrix.rows as u32).to_le_bytes());
-        b[44..48].copy_from_slice(&(grid.matrix.cols as u32).to_le_bytes());
-        b[48..50].copy_from_slice(&(grid.tile_cols as u16).to_le_bytes());
-        b[50] = split.top_bits;
-        b[52..54].copy_from_slice(&first_symbol.to_le_bytes());
-        b[54..56].copy_from_slice(&(lengths.len() as u16).to_le_bytes());
-        b[56..60].copy_from_slice(&(group_row_blocks(grid) as u32).to_le_bytes());
-        b.extend(lengths.chunks(2).map(|pair| pair[0] | pair.get(1).unwrap_or(&0) << 4));
-        b.resize(b.len().next_multiple_of(8), 0);
-    }
-
-    pub fn tiles(&mut self, tiles: &[TileEntry]) {
-        self.bytes.extend(tiles.iter().flat_map(|t| t.to_words()).flat_map(u32::to_le_bytes));
-    }
-
-    /// Bytes written so far.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Bytes of the finished head when `checksums` more are added to what has been written.
-    pub fn padded_len(&self, checksums: usize) -> usize {
-        (self.bytes.len() + 8 * checksums).next_multiple_of(SECTION_ALIGN)
-    }
-
-    /// The finished head for a payload of `payload_len` bytes in all.
-    pub fn finish(mut self, checksums: &[u64], payload_len: usize) -> Vec<u8> {
-        let len = self.padded_len(checksums.len());
-        self.bytes.extend(checksums.iter().flat_map(|c| c.to_le_bytes()));
-        self.bytes.resize(len, 0);
-        self.bytes[8..16].copy_from_slice(&(payload_len as u64).to_le_bytes());
-        self.bytes[16..24].copy_from_slice(&(len as u64).to_le_bytes());
-        let sum = checksum(&self.bytes);
-        self.bytes[CHECKSUM_AT..CHECKSUM_AT + 8].copy_from_slice(&sum.to_le_bytes());
-        self.bytes
-    }
-}
-
-/// Reads little-endian numbers of the fixed part, which is known to be there.
-struct Fixed<'a>(&'a [u8]);
-
-impl Fixed<'_> {
-    fn u16(&self, at: usize) -> u16 {
-        u16::from_le_bytes([self.0[at], self.0[at + 1]])
-    }
-
-    fn u32(&self, at: usize) -> u32 {
-        u32::from(self.u16(at)) | u32::from(self.u16(at + 2)) << 16
-    }
-
-    /// A 64-bit length; one that the address space cannot hold reads as the largest.
-    fn len(&self, at: usize) -> usize {
-        let value = u64::from(self.u32(at)) | u64::from(self.u32(at + 4)) << 32;
-        usize::try_from(value).unwrap_or(usize::MAX)
-    }
-}
-
 impl Head {
-    /// Reads and checks the head of `payload`, which must be the whole payload.
-    pub fn parse(payload: &[u8]) -> Result<Self, CodecError> {
-        let short = |needed| CodecError::Truncated { needed, actual: payload.len() };
-        let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
-        if fixed.0[..4] != MAGIC {
-            return Err(CodecError::BadMagic);
+    /// Number of checksum groups: runs of row blocks, or of 2²⁰ bytes of a raw payload.
+    pub fn groups(&self) -> usize {
+        match &self.kind {
+            Kind::Raw => raw_groups(self.original_len),
+            Kind::Constant(_) => 0,
+            Kind::Tiled(tiled) => tiled.groups(),
         }
-        let version = fixed.u16(4);
-        if version != VERSION {
-            return Err(CodecError::UnknownVersion { version });
-        }
-        let (payload_len, len) = (fixed.len(8), fixed.len(16));
-        if payload_len > payload.len() {
-            return Err(short(payload_len));
-        }
-        if payload_len < payload.len()
-            || len < FIXED_LEN
-            || len > payload_len
-            || len % SECTION_ALIGN != 0
-            || payload_len % SECTION_ALIGN != 0
-        {
-            return Err(CodecError::BadHead("lengths do not fit the payload"));
-        }
-        check_head_checksum(&payload[..len])?;
-        let dtype = DTYPES
-            .iter()
-            .find(|&&(_, code)| code == fixed.0[6])
-            .map(|&(dtype, _)| dtype)
-            .ok_or(CodecError::BadHead("unknown element type"))?;
-        let mut head =
-            Self { dtype, original_len: fixed.len(32), len, kind: Kind::Raw, checksums: Vec::new() };
-        let rest = Cursor { bytes: &payload[..len], at: FIXED_LEN };
-        match fixed.0[7] {
-            0 => head.parse_raw(rest, payload_len)?,
-            1 => head.parse_tiled(&fixed, rest, payload_len)?,
-            _ => return Err(CodecError::BadHead("unknown kind of payload")),
-        }
-        Ok(head)
     }
 
-    fn parse_raw(&mut self, mut rest: Cursor, payload_len: usize) -> Result<(), CodecError> {
-        if self.original_len.checked_next_multiple_of(SECTION_ALIGN) != Some(payload_len - self.len) {
-            return Err(CodecError::BadHead("the data has another length than the tensor"));
-        }
-        self.checksums = rest.u64s(raw_groups(self.original_len))?;
-        Ok(())
-    }
-
-    fn parse_tiled(&mut self, fixed: &Fixed, mut rest: Cursor, payload_len: usize) -> Result<(), CodecError> {
-        let matrix = Matrix { rows: fixed.u32(40) as usize, cols: fixed.u32(44) as usize };
-        let tile_cols = usize::from(fixed.u16(48));
-        let split =
-            Split::new(self.dtype, fixed.0[50]).ok_or(CodecError::BadHead("no such split for this type"))?;
-        let elements = matrix.rows.checked_mul(matrix.cols);
-        if elements.and_then(|n| n.checked_mul(2)) != Some(self.original_len) || self.original_len == 0 {
-            return Err(CodecError::BadHead("rows and columns do not fit the tensor"));
-        }
-        if tile_cols == 0 || tile_cols % super::grid::CHUNK != 0 || tile_cols > MAX_TILE_COLS {
-            return Err(CodecError::BadHead("impossible tile width"));
-        }
-        let grid = Grid::with_tile_cols(matrix, tile_cols);
-        let group_row_blocks = fixed.u32(56) as usize;
-        if group_row_blocks == 0 {
-            return Err(CodecError::BadHead("empty checksum groups"));
-        }
-        let first_symbol = fixed.u16(52);
-        let lengths = parse_lengths(&mut rest, &split, first_symbol, usize::from(fixed.u16(54)))?;
-        let (tiles, tile_table) = parse_tiles(&mut rest, &grid)?;
-        let mut tiled = Tiled {
-            grid,
-            split,
-            first_symbol,
-            lengths,
-            tiles,
-            group_row_blocks,
-            tile_table,
-            coded: 0..0,
-            planes: Vec::new(),
+    /// The groups that hold the bytes `range` of the original tensor.
+    pub fn groups_of(&self, range: Range<usize>) -> Range<usize> {
+        let group_bytes = match &self.kind {
+            Kind::Raw => GROUP_ELEMENTS,
+            Kind::Constant(_) => return 0..0,
+            Kind::Tiled(tiled) => tiled.group_row_blocks.saturating_mul(tiled.row_block_bytes()),
         };
-        place_sections(&mut tiled, self.len, payload_len)?;
-        check_tiles(&tiled)?;
-        self.checksums = rest.u64s(tiled.groups() * (1 + tiled.planes.len()))?;
-        self.kind = Kind::Tiled(tiled);
-        Ok(())
+        range.start / group_bytes..range.end.div_ceil(group_bytes).min(self.groups())
     }
 
-    /// Checks every section's checksums; the head's own was checked by [`Head::parse`].
-    pub fn check_sections(&self, payload: &[u8]) -> Result<(), CodecError> {
-        for (section, group, range, expected) in self.checked_ranges() {
-            if checksum(&payload[range]) != expected {
-                return Err(CodecError::Checksum { section, group: Some(group) });
+    /// Checks all sections' checksums of `groups`; the head's own was checked by [`Head::parse`].
+    pub fn check_groups(&self, payload: &[u8], groups: Range<usize>) -> Result<(), CodecError> {
+        let all = self.groups();
+        for (section, ranges) in self.checked_sections(groups.clone()).enumerate() {
+            for (group, range) in groups.clone().zip(ranges) {
+                if checksum(&payload[range]) != self.checksums[section * all + group] {
+                    let section = self.section_name(section);
+                    return Err(CodecError::Checksum { section, group: Some(group) });
+                }
             }
         }
         Ok(())
     }
 
-    /// Section, group, bytes and expected checksum of everything after the head.
-    fn checked_ranges(&self) -> impl Iterator<Item = (String, usize, Range<usize>, u64)> + '_ {
-        let ranges: Vec<_> = match &self.kind {
-            Kind::Raw => raw_ranges(self.len, self.original_len)
-                .enumerate()
-                .map(|(g, range)| ("data".into(), g, range))
-                .collect(),
-            Kind::Tiled(tiled) => tiled_ranges(tiled),
+    /// For each section, the byte ranges of `groups`.
+    fn checked_sections(&self, groups: Range<usize>) -> impl Iterator<Item = Vec<Range<usize>>> + '_ {
+        let sections = match &self.kind {
+            Kind::Raw => 1,
+            Kind::Constant(_) => 0,
+            Kind::Tiled(tiled) => 1 + tiled.planes.len(),
         };
-        ranges.into_iter().zip(&self.checksums).map(|((section, g, range), &sum)| (section, g, range, sum))
+        (0..sections).map(move |section| {
+            let range = |group| match &self.kind {
+                Kind::Tiled(tiled) => tiled.section_of(section, tiled.group(group)),
+                _ => raw_range(self.len, self.original_len, group),
+            };
+            groups.clone().map(range).collect()
+        })
     }
-}
 
-/// The byte ranges of a raw payload that have a checksum each; the last reaches to the end.
-pub(super) fn raw_ranges(head_len: usize, original_len: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = original_len.next_multiple_of(SECTION_ALIGN);
-    (0..raw_groups(original_len)).map(move |g| {
-        let start = g * GROUP_ELEMENTS;
-        let stop = if g + 1 == raw_groups(original_len) { end } else { start + GROUP_ELEMENTS };
-        head_len + start..head_len + stop
-    })
-}
-
-/// The byte ranges of a tiled payload that have a checksum each, in the order of the checksums.
-pub(super) fn tiled_ranges(tiled: &Tiled) -> Vec<(String, usize, Range<usize>)> {
-    let mut ranges = Vec::new();
-    for group in 0..tiled.groups() {
-        ranges.push(("coded plane".into(), group, tiled.coded_of(tiled.group(group))));
-    }
-    for plane in 0..tiled.planes.len() {
-        for group in 0..tiled.groups() {
-            ranges.push((format!("raw plane {plane}"), group, tiled.plane_of(plane, tiled.group(group))));
+    fn section_name(&self, section: usize) -> String {
+        match (&self.kind, section) {
+            (Kind::Tiled(_), 0) => "coded plane".into(),
+            (Kind::Tiled(_), plane) => format!("raw plane {}", plane - 1),
+            _ => "data".into(),
         }
     }
-    ranges
 }
 
-fn check_head_checksum(head: &[u8]) -> Result<(), CodecError> {
-    let mut copy = head.to_vec();
-    let stored = copy[CHECKSUM_AT..CHECKSUM_AT + 8].to_vec();
-    copy[CHECKSUM_AT..CHECKSUM_AT + 8].fill(0);
-    if checksum(&copy).to_le_bytes() != *stored {
-        return Err(CodecError::Checksum { section: "head".into(), group: None });
-    }
-    Ok(())
-}
-
-/// A bounds-checked reader over the head.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], CodecError> {
-        let end = self.at.checked_add(len);
-        let slice = end.and_then(|end| self.bytes.get(self.at..end));
-        let slice = slice.ok_or(CodecError::BadHead("tables are longer than the head"))?;
-        self.at += len;
-        Ok(slice)
-    }
-
-    fn u64s(&mut self, count: usize) -> Result<Vec<u64>, CodecError> {
-        let bytes = self.take(count.saturating_mul(8))?;
-        Ok(bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).collect())
-    }
-}
-
-fn parse_lengths(rest: &mut Cursor, split: &Split, first: u16, count: usize) -> Result<Vec<u8>, CodecError> {
-    if count == 0 || usize::from(first) + count > 1 << split.symbol_bits() {
-        return Err(CodecError::BadHead("symbols outside the alphabet"));
-    }
-    let packed = rest.take(count.div_ceil(2).next_multiple_of(8))?;
-    let lengths: Vec<u8> = packed.iter().flat_map(|b| [b & 15, b >> 4]).take(count).collect();
-    let single = count == 1 && lengths[0] == 0;
-    if !single && !huffman::is_complete(&lengths) {
-        return Err(CodecError::BadHead("code lengths are not those of a complete code"));
-    }
-    Ok(lengths)
-}
-
-fn parse_tiles(rest: &mut Cursor, grid: &Grid) -> Result<(Vec<TileEntry>, Range<usize>), CodecError> {
-    let count = grid.col_tiles.checked_mul(grid.row_blocks).and_then(|n| n.checked_mul(8));
-    let start = rest.at;
-    let bytes = rest.take(count.ok_or(CodecError::BadHead("too many tiles"))?)?;
-    let word = |b: &[u8]| u32::from_le_bytes(b.try_into().expect("four bytes"));
-    let tiles: Option<Vec<_>> =
-        bytes.chunks_exact(8).map(|b| TileEntry::from_words(word(&b[..4]), word(&b[4..]))).collect();
-    Ok((tiles.ok_or(CodecError::BadHead("unknown flags in the tile table"))?, start..rest.at))
-}
-
-/// The raw planes' sizes follow from the grid and they lie at the end, so the coded plane is what
-/// is left between them and the head.
-fn place_sections(tiled: &mut Tiled, head_len: usize, payload_len: usize) -> Result<(), CodecError> {
-    let bad = CodecError::BadHead("the planes do not fit the payload");
-    let mut end = payload_len;
-    for &width in tiled.split.planes().iter().rev() {
-        let len = tiled.grid.row_block_bytes(usize::from(width)).checked_mul(tiled.grid.row_blocks);
-        let start = len.and_then(|len| end.checked_sub(len)).filter(|&s| s >= head_len).ok_or(bad.clone())?;
-        tiled.planes.insert(0, start..end);
-        end = start;
-    }
-    tiled.coded = head_len..end;
-    Ok(())
-}
-
-/// Tiles must lie one after the other and inside the coded plane, each with room for its index.
-fn check_tiles(tiled: &Tiled) -> Result<(), CodecError> {
-    let plane_words = tiled.coded.len() / 4;
-    let mut free = 0;
-    for tile in &tiled.tiles {
-        let word = tile.word as usize;
-        if word < free {
-            return Err(CodecError::BadHead("tiles overlap"));
-        }
-        free = word + tile.index_words();
-    }
-    if free > plane_words || tiled.tiles.first().is_some_and(|t| t.word != 0) {
-        return Err(CodecError::BadHead("tiles lie outside the coded plane"));
-    }
-    Ok(())
+/// The bytes of group `group` of a raw payload; the last reaches to the end.
+pub(super) fn raw_range(head_len: usize, original_len: usize, group: usize) -> Range<usize> {
+    let stop = match group + 1 == raw_groups(original_len) {
+        true => original_len.next_multiple_of(SECTION_ALIGN),
+        false => (group + 1) * GROUP_ELEMENTS,
+    };
+    head_len + group * GROUP_ELEMENTS..head_len + stop
 }

@@ -12,23 +12,127 @@ pub const MAX_CODE_BITS: u32 = 12;
 /// Entries of a peek table.
 pub const TABLE_LEN: usize = 1 << MAX_CODE_BITS;
 
-/// Optimal code lengths of at most [`MAX_CODE_BITS`] for symbols that occur `counts[symbol]` times.
+/// A canonical code for a range of symbols, and for everything else an escape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    /// The symbol that `lengths[0]` belongs to.
+    pub first: u16,
+    /// Code lengths from `first` on; 0 where a symbol has no code. One of length 0 alone is an
+    /// alphabet of one symbol.
+    pub lengths: Vec<u8>,
+    /// Length of the escape's code; 0 where there is none. The escape stands after all symbols in
+    /// canonical order, and in a stream the symbol's own bits follow it, lowest first.
+    pub escape: u8,
+}
+
+impl Code {
+    /// The best code of at most `limit` bits for symbols of `symbol_bits` bits that were counted in
+    /// `counts`; `None` where nothing was. With `open`, symbols that were not counted can be written
+    /// too, because there is an escape in any case.
+    ///
+    /// Symbols so rare that the escape is cheaper than the room their codes would take are left to
+    /// it: with codes of 11 bits, each code takes at least 2⁻¹¹ of the room.
+    pub fn for_counts(counts: &[u64], symbol_bits: u32, limit: u32, open: bool) -> Option<Self> {
+        let total: u64 = counts.iter().sum();
+        if total == 0 {
+            return None;
+        }
+        let candidate = |rare: u64| {
+            let kept: Vec<u64> = counts.iter().map(|&n| if n > rare { n } else { 0 }).collect();
+            let escaped = total - kept.iter().sum::<u64>();
+            let coded = kept.iter().filter(|&&n| n > 0).count();
+            let escape = open || escaped > 0;
+            if coded == 0 || coded + usize::from(escape) > 1 << limit {
+                return None;
+            }
+            let first = kept.iter().position(|&n| n > 0)?;
+            let last = kept.iter().rposition(|&n| n > 0)?;
+            let mut weights = kept[first..=last].to_vec();
+            if escape {
+                weights.push(escaped.max(1));
+            }
+            let mut lengths = code_lengths(&weights, limit);
+            let bits: u64 = weights.iter().zip(&lengths).map(|(&n, &l)| n * u64::from(l)).sum();
+            let escape = if escape { lengths.pop()? } else { 0 };
+            let code = Self { first: first as u16, lengths, escape };
+            Some((bits + escaped * u64::from(symbol_bits), code))
+        };
+        // Below a tenth of a code's least share of the room, below a half, or none at all.
+        let rare = [0, total >> (limit + 3), total >> (limit + 1)];
+        let mut best: Option<(u64, Self)> = None;
+        for (i, &rare_below) in rare.iter().enumerate() {
+            if i > 0 && rare[..i].contains(&rare_below) {
+                continue;
+            }
+            match candidate(rare_below) {
+                Some(found) if best.as_ref().is_none_or(|(bits, _)| found.0 < *bits) => best = Some(found),
+                _ => {}
+            }
+        }
+        best.map(|(_, code)| code)
+    }
+
+    /// Whether there is one symbol only, which takes no bits.
+    pub fn is_single(&self) -> bool {
+        self.lengths == [0] && self.escape == 0
+    }
+
+    /// The longest code's bits.
+    pub fn longest(&self) -> u32 {
+        self.lengths.iter().chain([&self.escape]).map(|&l| u32::from(l)).max().unwrap_or(0)
+    }
+
+    /// Whether every window of 12 bits decodes to exactly one symbol, so that a decoder needs no
+    /// error path.
+    pub fn is_usable(&self) -> bool {
+        let room = |&l: &u8| match u32::from(l) {
+            0 => 0,
+            l if l <= MAX_CODE_BITS => TABLE_LEN >> l,
+            _ => TABLE_LEN + 1,
+        };
+        self.is_single() || self.lengths.iter().chain([&self.escape]).map(room).sum::<usize>() == TABLE_LEN
+    }
+
+    /// The codes of `lengths` and then that of the escape, bit-reversed. Absent ones are 0.
+    pub fn codes(&self) -> Vec<u16> {
+        let all: Vec<u8> = self.lengths.iter().copied().chain([self.escape]).collect();
+        canonical_codes(&all)
+    }
+
+    /// For every window of 12 bits: the symbol, or `None` for the escape, and the code's length.
+    ///
+    /// An alphabet of one symbol gives a table in which every window is that symbol at no bits.
+    pub fn peek_table(&self) -> Vec<(Option<u16>, u8)> {
+        let mut table = vec![(Some(self.first), 0); TABLE_LEN];
+        let codes = self.codes();
+        let symbols = (0..self.lengths.len()).map(|i| Some(self.first + i as u16)).chain([None]);
+        let lengths = self.lengths.iter().chain([&self.escape]);
+        for ((symbol, &length), code) in symbols.zip(lengths).zip(codes).filter(|((_, l), _)| **l > 0) {
+            for slot in table[usize::from(code)..].iter_mut().step_by(1 << length) {
+                *slot = (symbol, length);
+            }
+        }
+        table
+    }
+}
+
+/// Optimal code lengths of at most `limit` bits for symbols that occur `counts[symbol]` times.
 ///
 /// A symbol that does not occur has length 0. So has the only symbol of an alphabet of one: its
 /// stream takes no bits at all.
 ///
 /// # Panics
-/// If more than 2¹² symbols occur.
-pub fn code_lengths(counts: &[u64]) -> Vec<u8> {
+/// If more than `2^limit` symbols occur, or `limit` is more than [`MAX_CODE_BITS`].
+pub fn code_lengths(counts: &[u64], limit: u32) -> Vec<u8> {
     let mut leaves: Vec<(u64, usize)> =
         counts.iter().enumerate().filter(|&(_, &n)| n > 0).map(|(s, &n)| (n, s)).collect();
     let mut lengths = vec![0; counts.len()];
     if leaves.len() < 2 {
         return lengths;
     }
-    assert!(leaves.len() <= TABLE_LEN, "{} symbols cannot have codes of 12 bits", leaves.len());
+    assert!(limit <= MAX_CODE_BITS && leaves.len() <= 1 << limit, "{} codes of {limit} bits", leaves.len());
     leaves.sort_unstable();
-    let levels = merge_packages(&leaves);
+    let levels = merge_packages(&leaves, limit);
     // Of the last level's 2n - 2 cheapest items, each leaf adds one bit to its symbol, and each
     // package hands the count on to the two items of the level before that it is made of.
     let mut take = 2 * leaves.len() - 2;
@@ -49,25 +153,26 @@ struct Item {
 }
 
 /// For each allowed bit of length, the leaves merged with the pairs of the level before, by weight.
-fn merge_packages(leaves: &[(u64, usize)]) -> Vec<Vec<Item>> {
+fn merge_packages(leaves: &[(u64, usize)], limit: u32) -> Vec<Vec<Item>> {
     let mut levels: Vec<Vec<Item>> = Vec::new();
-    for _ in 0..MAX_CODE_BITS {
-        let mut level: Vec<Item> = leaves.iter().map(|&(weight, _)| Item { weight, is_leaf: true }).collect();
-        if let Some(previous) = levels.last() {
-            level.extend(
-                previous
-                    .chunks_exact(2)
-                    .map(|pair| Item { weight: pair[0].weight + pair[1].weight, is_leaf: false }),
-            );
+    for _ in 0..limit {
+        let packages = levels.last().map_or(&[][..], |previous| previous.as_chunks::<2>().0);
+        let mut packages = packages.iter().map(|[a, b]| a.weight + b.weight).peekable();
+        let mut level = Vec::with_capacity(2 * leaves.len());
+        for &(weight, _) in leaves {
+            while let Some(weight) = packages.next_if(|&package| package < weight) {
+                level.push(Item { weight, is_leaf: false });
+            }
+            level.push(Item { weight, is_leaf: true });
         }
-        level.sort_by_key(|item| item.weight);
+        level.extend(packages.map(|weight| Item { weight, is_leaf: false }));
         levels.push(level);
     }
     levels
 }
 
 /// The codes of `lengths`, bit-reversed. Absent symbols have code 0.
-pub fn canonical_codes(lengths: &[u8]) -> Vec<u16> {
+fn canonical_codes(lengths: &[u8]) -> Vec<u16> {
     let mut codes = vec![0; lengths.len()];
     let mut next = 0u32;
     for length in 1..=MAX_CODE_BITS {
@@ -78,34 +183,6 @@ pub fn canonical_codes(lengths: &[u8]) -> Vec<u16> {
         next <<= 1;
     }
     codes
-}
-
-/// Whether `lengths` describe a complete prefix code: every window of 12 bits then decodes to
-/// exactly one symbol, so that a decoder needs no error path. An alphabet of one symbol, which has
-/// no code, is told apart by its caller.
-pub fn is_complete(lengths: &[u8]) -> bool {
-    lengths
-        .iter()
-        .filter(|&&l| l > 0)
-        .map(|&l| if u32::from(l) <= MAX_CODE_BITS { TABLE_LEN >> l } else { TABLE_LEN + 1 })
-        .sum::<usize>()
-        == TABLE_LEN
-}
-
-/// For every window of 12 bits, `symbol << 4 | length`.
-///
-/// `first` is the symbol that `lengths[0]` belongs to. An alphabet of one symbol gives a table in
-/// which every window is that symbol at no bits.
-pub fn decode_table(first: u16, lengths: &[u8]) -> Vec<u16> {
-    let mut table = vec![first << 4; TABLE_LEN];
-    let codes = canonical_codes(lengths);
-    for (index, (&length, &code)) in lengths.iter().zip(&codes).enumerate().filter(|(_, (l, _))| **l > 0) {
-        let entry = (first + index as u16) << 4 | u16::from(length);
-        for slot in table[usize::from(code)..].iter_mut().step_by(1 << length) {
-            *slot = entry;
-        }
-    }
-    table
 }
 
 #[cfg(test)]
@@ -132,10 +209,10 @@ mod tests {
 
     #[test]
     fn known_small_codes() {
-        assert!(code_lengths(&[]).is_empty());
-        assert_eq!(code_lengths(&[0, 7, 0]), [0, 0, 0]);
-        assert_eq!(code_lengths(&[3, 9]), [1, 1]);
-        assert_eq!(code_lengths(&[8, 4, 2, 1, 1]), [1, 2, 3, 4, 4]);
+        assert!(code_lengths(&[], 12).is_empty());
+        assert_eq!(code_lengths(&[0, 7, 0], 12), [0, 0, 0]);
+        assert_eq!(code_lengths(&[3, 9], 12), [1, 1]);
+        assert_eq!(code_lengths(&[8, 4, 2, 1, 1], 12), [1, 2, 3, 4, 4]);
         // Canonical: 0, 10, 110, 1110, 1111, each read from the low end.
         assert_eq!(canonical_codes(&[1, 2, 3, 4, 4]), [0, 0b01, 0b011, 0b0111, 0b1111]);
     }
@@ -146,28 +223,54 @@ mod tests {
         while counts.len() < 40 {
             counts.push(counts[counts.len() - 1] + counts[counts.len() - 2]);
         }
-        let lengths = code_lengths(&counts);
-        assert!(lengths.iter().all(|&l| (1..=12).contains(&l)));
-        assert!(is_complete(&lengths));
+        for limit in [8, 11, 12] {
+            let lengths = code_lengths(&counts, limit);
+            assert!(lengths.iter().all(|&l| (1..=limit as u8).contains(&l)));
+            assert!(Code { first: 0, lengths, escape: 0 }.is_usable());
+        }
+    }
+
+    #[test]
+    fn rare_symbols_are_left_to_the_escape() {
+        let mut counts = vec![1u64; 200];
+        counts[100..108].fill(1 << 20);
+        let code = Code::for_counts(&counts, 10, 11, false).unwrap();
+        assert_eq!((code.first, code.lengths.len()), (100, 8));
+        assert!(code.escape > 3 && code.is_usable());
+        let closed = Code::for_counts(&[5, 5], 10, 11, false).unwrap();
+        assert_eq!((closed.lengths, closed.escape), (vec![1, 1], 0));
+        let open = Code::for_counts(&[5], 10, 11, true).unwrap();
+        assert_eq!((open.lengths, open.escape), (vec![1], 1));
+        assert!(Code::for_counts(&[0, 9], 10, 11, false).unwrap().is_single());
+        assert_eq!(Code::for_counts(&[0; 4], 10, 11, true), None);
     }
 
     proptest! {
         #[test]
-        fn lengths_are_optimal_and_tables_decode(counts in prop::collection::vec(0u64..100_000, 2..300)) {
+        fn lengths_are_optimal_and_tables_decode(
+            counts in prop::collection::vec(0u64..100_000, 2..300),
+            open: bool,
+        ) {
             prop_assume!(counts.iter().filter(|&&n| n > 0).count() > 1);
-            let lengths = code_lengths(&counts);
-            prop_assert!(is_complete(&lengths));
+            let lengths = code_lengths(&counts, 12);
             let (best, depth) = unlimited_cost(&counts);
             if depth <= MAX_CODE_BITS {
                 prop_assert_eq!(cost(&counts, &lengths), best);
             } else {
                 prop_assert!(cost(&counts, &lengths) >= best);
             }
-            let table = decode_table(100, &lengths);
-            for (symbol, code) in canonical_codes(&lengths).into_iter().enumerate().filter(|&(s, _)| lengths[s] > 0) {
-                for high in [0, TABLE_LEN - 1] {
-                    let window = (usize::from(code) | high << lengths[symbol]) & (TABLE_LEN - 1);
-                    prop_assert_eq!(table[window], (100 + symbol as u16) << 4 | u16::from(lengths[symbol]));
+            let mut code = Code::for_counts(&counts, 10, 12, open).unwrap();
+            code.first += 100;
+            prop_assert!(code.is_usable() && (code.escape > 0 || !open));
+            let table = code.peek_table();
+            for (i, bits) in code.codes().into_iter().enumerate() {
+                let (symbol, length) = match code.lengths.get(i) {
+                    Some(&length) => (Some(code.first + i as u16), length),
+                    None => (None, code.escape),
+                };
+                for high in [0, TABLE_LEN - 1].into_iter().filter(|_| length > 0) {
+                    let window = (usize::from(bits) | high << length) & (TABLE_LEN - 1);
+                    prop_assert_eq!(table[window], (symbol, length));
                 }
             }
         }

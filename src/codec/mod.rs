@@ -7,16 +7,24 @@
 
 mod checksum;
 pub mod decode;
+mod decode_rows;
 pub mod encode;
+mod encode_group;
 mod error;
+mod fields;
 pub mod grid;
 pub mod head;
+mod head_reader;
+mod head_writer;
 pub mod huffman;
-pub mod plan;
+mod plan;
+mod sample;
 pub mod split;
-mod spread;
+mod stream;
+mod unit_halves;
+mod vector;
 
 pub use checksum::checksum;
 pub use decode::Payload;
-pub use encode::encode;
+pub use encode::{EncodeError, Preset, encode, encode_to, encode_with};
 pub use error::CodecError;

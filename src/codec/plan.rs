@@ -1,94 +1,123 @@
 //! Choosing how a tensor is coded, by size.
 
-use super::huffman::{self, code_lengths};
-use super::split::{ALPHABET, MAX_TOP_BITS, Split};
-use crate::tensor::Dtype;
+use super::huffman::Code;
+use super::sample::{Levels, Sample, shift_unit};
+use super::split::Split;
+use crate::tensor::{Dtype, Matrix};
 
-/// How often each exponent-and-two-mantissa-bits occurs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Histogram(Vec<u64>);
+/// Longest code that the encoder makes. With an escape for what is rarer, longer codes gain little,
+/// and a table of 2¹¹ entries is quick to make and to look up in.
+const CODE_LIMIT: u32 = 11;
 
-impl Histogram {
-    /// Counts the BF16 elements of `data` (little-endian).
-    pub fn of_bf16(data: &[u8]) -> Self {
-        // Four tables: with one, equal neighbours wait for each other's store.
-        let mut tables = vec![[0u32; ALPHABET]; 4];
-        let mut total = vec![0u64; ALPHABET];
-        for block in data.chunks(1 << 30) {
-            for (table, element) in (0..4).cycle().zip(block.chunks_exact(2)) {
-                let element = u16::from_le_bytes([element[0], element[1]]);
-                tables[table][usize::from((element & 0x7fff) >> 5)] += 1;
-            }
-            for (symbol, sum) in total.iter_mut().enumerate() {
-                *sum += tables.iter_mut().map(|t| u64::from(std::mem::take(&mut t[symbol]))).sum::<u64>();
-            }
-        }
-        Self(total)
-    }
+/// Bits that a row's shift takes in the file.
+const SHIFT_BITS: f64 = 4.0;
 
-    /// Adds another histogram's counts.
-    pub fn merge(mut self, other: &Self) -> Self {
-        self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a += b);
-        self
-    }
-
-    /// Counts of the symbols with `top_bits` mantissa bits.
-    fn folded(&self, top_bits: u8) -> Vec<u64> {
-        self.0.chunks(1 << (MAX_TOP_BITS - top_bits)).map(|c| c.iter().sum()).collect()
-    }
+/// What to strive for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preset {
+    /// The smallest file.
+    #[default]
+    Small,
+    /// The shortest codes, of which a decoder reads the most at a time: only the exponent is coded.
+    Fast,
 }
 
 /// A choice of split with its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Which bits are coded.
+pub(super) struct Plan {
     pub split: Split,
-    /// The smallest symbol that occurs.
-    pub first_symbol: u16,
-    /// Code lengths of the symbols from `first_symbol` to the largest that occurs.
-    pub lengths: Vec<u8>,
-    /// Bits that all coded streams and raw planes take together, padding not counted.
-    pub bits: u64,
+    pub code: Code,
+    /// Where rows are shifted to a common level.
+    pub levels: Option<Levels>,
+}
+
+/// Which splits may be chosen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Choice {
+    pub preset: Preset,
+    /// Only this many coded top bits, where given.
+    pub top_bits: Option<u8>,
 }
 
 impl Plan {
-    /// The smallest plan for the elements counted in `histogram`; the coarser on a draw.
-    pub fn smallest(histogram: &Histogram) -> Option<Self> {
-        (0..=MAX_TOP_BITS).filter_map(|t| Self::with_top_bits(histogram, t)).min_by_key(|plan| plan.bits)
+    /// The smallest plan for a matrix of units of `dtype`; `None` where there is nothing to code.
+    pub fn smallest(dtype: Dtype, matrix: Matrix, data: &[u8], choice: Choice) -> Option<Self> {
+        let sample = Sample::take(dtype, matrix, data)?;
+        let clean = clean_bits(&sample);
+        let mut best: Option<(f64, Split, Option<Levels>)> = None;
+        for split in splits(&sample, clean, choice) {
+            let plain = cost(&split, &folded(&sample, &sample.counts, &split));
+            let mut consider = |bits: f64, levels| {
+                if best.as_ref().is_none_or(|(least, ..)| bits < *least) {
+                    best = Some((bits, split, levels));
+                }
+            };
+            consider(plain, None);
+            if let Some((levels, counts)) = sample.shifted.as_ref().filter(|_| split.top_bits > 0) {
+                if split.low_bits == 0 {
+                    let bits = cost(&split, &folded(&sample, counts, &split));
+                    consider(bits + SHIFT_BITS * sample.rows as f64, Some(*levels));
+                }
+            }
+        }
+        let (_, split, levels) = best?;
+        let counts = match (&levels, &sample.shifted) {
+            (Some(_), Some((_, shifted))) => shifted,
+            _ => &sample.counts,
+        };
+        let counts = folded(&sample, counts, &split);
+        let code = Code::for_counts(&counts, split.symbol_bits(), CODE_LIMIT, !sample.complete)?;
+        Some(Self { split, code, levels })
     }
 
-    /// The plan with `top_bits` mantissa bits coded; `None` where nothing was counted.
-    pub fn with_top_bits(histogram: &Histogram, top_bits: u8) -> Option<Self> {
-        let split = Split::new(Dtype::BF16, top_bits)?;
-        let counts = histogram.folded(top_bits);
-        let first = counts.iter().position(|&n| n > 0)?;
-        let last = counts.iter().rposition(|&n| n > 0)?;
-        let counts = &counts[first..=last];
-        let lengths = code_lengths(counts);
-        debug_assert!(lengths.len() == 1 || huffman::is_complete(&lengths));
-        let bits = counts
-            .iter()
-            .zip(&lengths)
-            .map(|(&n, &l)| n * (u64::from(l) + u64::from(split.raw_bits())))
-            .sum();
-        Some(Self { split, first_symbol: first as u16, lengths, bits })
+    /// By how much a shift is moved up before it is taken off a symbol.
+    pub fn shift_unit(&self) -> u8 {
+        shift_unit(&self.split)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn splits(sample: &Sample, clean: u8, choice: Choice) -> impl Iterator<Item = Split> {
+    let finest = sample.finest;
+    let (top, low) = match choice.preset {
+        Preset::Small => (finest.top_bits, finest.low_bits),
+        // Types of a byte have so few bits that the rest would not be worth a plane.
+        Preset::Fast => (if finest.unit_bytes() == 1 { finest.top_bits } else { 0 }, 0),
+    };
+    // Clean bits are the lowest of those that were counted.
+    let low = if low == 0 { 0 } else { low - clean.min(low) };
+    let tops = (0..=choice.top_bits.unwrap_or(top)).filter(move |t| choice.top_bits.is_none_or(|c| c == *t));
+    tops.flat_map(move |t| (0..=low).filter_map(move |b| Split::new(finest.dtype, t, b, clean)))
+}
 
-    #[test]
-    fn folding_keeps_the_count_and_a_plan_is_chosen_by_size() {
-        let data: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
-        let histogram = Histogram::of_bf16(&data);
-        for t in 0..=MAX_TOP_BITS {
-            assert_eq!(histogram.folded(t).iter().sum::<u64>(), 65_536);
-        }
-        // Uniform patterns: nothing to gain, every split costs 16 bits, so the coarsest is taken.
-        let plan = Plan::smallest(&histogram).unwrap();
-        assert_eq!((plan.split.top_bits, plan.bits), (0, 65_536 * 16));
-        assert_eq!(Plan::smallest(&Histogram::of_bf16(&[])), None);
+/// The number of clean bits that leaves out most.
+fn clean_bits(sample: &Sample) -> u8 {
+    let saved = |&(bits, rows): &(u8, usize)| usize::from(bits) * rows;
+    // Worth the masks, which take two bits a row, if one row in a hundred has nothing there.
+    let worth = |&&(_, rows): &&(u8, usize)| rows * 100 > sample.rows;
+    sample.clean_rows.iter().filter(worth).max_by_key(|choice| saved(choice)).map_or(0, |&(bits, _)| bits)
+}
+
+/// Counts of `split`'s symbols from `counts` of the finest ones.
+fn folded(sample: &Sample, counts: &[u64], split: &Split) -> Vec<u64> {
+    let finest = &sample.finest;
+    let mut sums = vec![0; 1 << split.symbol_bits()];
+    // The finest split has no clean bits: where this one has, they are the lowest of its low bits.
+    let clean = if split.dtype == Dtype::F16 { split.clean_bits } else { 0 };
+    let low = finest.low_bits;
+    for (symbol, &n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
+        let high = symbol >> low >> (finest.top_bits - split.top_bits);
+        let bottom = ((symbol & ((1 << low) - 1)) >> clean) & ((1 << split.low_bits) - 1);
+        sums[high << split.low_bits | bottom] += n;
     }
+    sums
+}
+
+/// Estimated bits of all symbols and raw fields: the entropy, with what is rarer than the longest
+/// code written as an escape.
+fn cost(split: &Split, counts: &[u64]) -> f64 {
+    let total: u64 = counts.iter().sum();
+    let escape = f64::from(CODE_LIMIT + split.symbol_bits());
+    let bits = |&n: &u64| n as f64 * (total as f64 / n as f64).log2().min(escape);
+    let coded: f64 = counts.iter().filter(|&&n| n > 0).map(bits).sum();
+    coded + total as f64 * f64::from(split.raw_bits())
 }

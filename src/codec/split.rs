@@ -1,100 +1,275 @@
 //! Which bits of an element are coded and which are raw.
 //!
-//! An element is `sign | exponent | mantissa`. The **symbol** is the exponent with the top `t`
-//! mantissa bits below it: one contiguous field. What remains, the sign above the low mantissa
-//! bits, is the **raw field**. It is stored in planes, most significant bits first, so that
-//! leaving out the last planes leaves out the least important bits.
+//! A float is `sign | exponent | mantissa`. Its **symbol** is the exponent with the top `t` mantissa
+//! bits below it, and in F16 the lowest `b` mantissa bits below those. What remains, the sign above
+//! the middle of the mantissa, is the **raw field**. It is stored in planes, most significant bits
+//! first, so that leaving out the last planes leaves out the least important bits.
+//!
+//! All of this happens in 16 bits, the **upper half**. The upper half of an F32 is a BF16; its
+//! **lower half** is stored raw. The lowest `clean` bits of an element are stored only for rows in
+//! which they are not all zero, in **sparse planes**: models that were BF16 or F16 once have none.
+//!
+//! Types that are not floats are taken apart into bytes, and each whole byte is a symbol.
 
-use super::spread::repeat;
-use crate::tensor::Dtype;
+use crate::tensor::{Dtype, Matrix};
 
-/// Most mantissa bits that may be coded with the exponent.
-pub const MAX_TOP_BITS: u8 = 2;
+/// Most raw planes that a split has.
+pub const MAX_PLANES: usize = 9;
 
-/// Symbols of the finest split: 8 exponent bits and those of the mantissa.
-pub(super) const ALPHABET: usize = 1 << (8 + MAX_TOP_BITS);
+/// No symbol has more bits.
+pub const MAX_SYMBOL_BITS: u32 = 12;
+
+/// Symbols of the finest split.
+pub(super) const ALPHABET: usize = 1 << MAX_SYMBOL_BITS;
+
+/// How the elements of a type are made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Bytes of what is taken apart at a time: an element, or one byte of it.
+    pub unit_bytes: u8,
+    /// Exponent bits, or 8 where every byte is a symbol.
+    pub exponent_bits: u8,
+    /// Mantissa bits in the upper half.
+    pub mantissa_bits: u8,
+    /// 1 where there is a sign, 0 for bytes.
+    pub sign_bits: u8,
+}
+
+impl Layout {
+    pub const fn of(dtype: Dtype) -> Self {
+        let (unit_bytes, exponent_bits, mantissa_bits) = match dtype {
+            Dtype::F32 => (4, 8, 7),
+            Dtype::BF16 => (2, 8, 7),
+            Dtype::F16 => (2, 5, 10),
+            Dtype::F8_E4M3 | Dtype::F8_E4M3FNUZ => (1, 4, 3),
+            Dtype::F8_E5M2 | Dtype::F8_E5M2FNUZ => (1, 5, 2),
+            _ => return Self { unit_bytes: 1, exponent_bits: 8, mantissa_bits: 0, sign_bits: 0 },
+        };
+        Self { unit_bytes, exponent_bits, mantissa_bits, sign_bits: 1 }
+    }
+
+    /// Bits of the upper half.
+    const fn upper_bits(self) -> u8 {
+        self.sign_bits + self.exponent_bits + self.mantissa_bits
+    }
+}
+
+/// The matrix of units that a tensor is coded as: [`Matrix::of_shape`], with as many columns for
+/// each element as it has units; `None` where a count overflows.
+pub fn unit_matrix(dtype: Dtype, shape: &[usize]) -> Option<Matrix> {
+    let matrix = Matrix::of_shape(shape)?;
+    let element_bits = dtype.bitsize();
+    matrix.len().checked_mul(element_bits)?;
+    let unit_bits = 8 * usize::from(Layout::of(dtype).unit_bytes);
+    if element_bits % unit_bits == 0 {
+        let cols = matrix.cols.checked_mul(element_bits / unit_bits)?;
+        return Some(Matrix { rows: matrix.rows, cols });
+    }
+    // Elements that share a byte: the tensor is a vector of bytes.
+    let bytes = (matrix.len() * element_bits).div_ceil(8);
+    Matrix::of_shape(&[bytes])
+}
+
+/// Where the bits of a raw plane come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The raw field of the upper half.
+    Raw,
+    /// The lower half.
+    Lower,
+    /// The bits that clean rows do not have.
+    Clean,
+}
+
+/// One raw plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plane {
+    /// Where its bits come from.
+    pub source: Source,
+    /// How far they are above the bottom of the source.
+    pub shift: u8,
+    /// How many there are: 1, 2, 4, 8 or 16, so that no element straddles two words.
+    pub width: u8,
+}
+
+impl Plane {
+    /// Whether only rows that are not clean have a part in it.
+    pub fn is_sparse(&self) -> bool {
+        self.source == Source::Clean
+    }
+}
 
 /// How the elements of a tensor are taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Split {
-    /// Mantissa bits that are coded together with the exponent.
+    /// Element type.
+    pub dtype: Dtype,
+    /// Mantissa bits that are coded together with the exponent: `t`.
     pub top_bits: u8,
-    planes: &'static [u8],
+    /// Low mantissa bits of an F16 that are coded together with the exponent: `b`.
+    pub low_bits: u8,
+    /// Bits at the bottom of an element that clean rows do not have.
+    pub clean_bits: u8,
+    layout: Layout,
+    planes: [Plane; MAX_PLANES],
+    plane_count: u8,
 }
 
-/// Widths are powers of two, so that no element straddles two words. The boundaries fall on 3, 5
-/// and 7 kept mantissa bits whatever `t` is.
-const BF16_PLANES: [&[u8]; 3] = [&[4, 2, 2], &[1, 2, 2, 2], &[2, 2, 2]];
-
 impl Split {
-    /// The split of `dtype` with `top_bits` coded mantissa bits; `None` where there is none.
-    pub fn new(dtype: Dtype, top_bits: u8) -> Option<Self> {
-        if dtype != Dtype::BF16 {
+    /// The split of `dtype`; `None` where there is none with these numbers of bits.
+    pub fn new(dtype: Dtype, top_bits: u8, low_bits: u8, clean_bits: u8) -> Option<Self> {
+        let layout = Layout::of(dtype);
+        let known = match dtype {
+            Dtype::F32 => top_bits <= 2 && low_bits == 0 && [0, 8, 13, 16].contains(&clean_bits),
+            Dtype::BF16 => top_bits <= 2 && low_bits == 0 && clean_bits == 0,
+            Dtype::F16 => top_bits <= 3 && low_bits <= 4 && [0, 3].contains(&clean_bits),
+            _ => top_bits <= layout.mantissa_bits && low_bits == 0 && clean_bits == 0,
+        };
+        if !known {
             return None;
         }
-        let planes = BF16_PLANES.get(usize::from(top_bits))?;
-        Some(Self { top_bits, planes })
+        let none = Plane { source: Source::Raw, shift: 0, width: 0 };
+        let planes = [none; MAX_PLANES];
+        let mut split = Self { dtype, top_bits, low_bits, clean_bits, layout, planes, plane_count: 0 };
+        let raw_bits = split.raw_bits();
+        match (layout.exponent_bits, raw_bits) {
+            // Boundaries fall on 3, 5 and 7 kept mantissa bits whatever t is.
+            (8, 8) => split.add(Source::Raw, 8, &[4, 2, 2]),
+            (8, 7) => split.add(Source::Raw, 7, &[1, 2, 2, 2]),
+            (8, 6) => split.add(Source::Raw, 6, &[2, 2, 2]),
+            (_, bits) => split.add(Source::Raw, bits, powers_of_two(bits)),
+        }
+        if dtype == Dtype::F32 {
+            split.add_above(Source::Lower, clean_bits, powers_of_two(16 - clean_bits));
+        }
+        split.add(Source::Clean, clean_bits, powers_of_two(clean_bits));
+        Some(split)
     }
 
-    /// The split of BF16 with `T` coded mantissa bits. For inner loops: with `T` known to the
-    /// compiler, everything below is a constant.
-    #[inline(always)]
-    pub(super) const fn bf16<const T: usize>() -> Self {
-        Self { top_bits: T as u8, planes: BF16_PLANES[T] }
+    fn add(&mut self, source: Source, bits: u8, widths: &[u8]) {
+        debug_assert_eq!(widths.iter().sum::<u8>(), bits);
+        self.add_above(source, 0, widths);
+    }
+
+    /// Adds planes, most significant first, the last of them `bottom` bits above the source's.
+    fn add_above(&mut self, source: Source, bottom: u8, widths: &[u8]) {
+        let mut shift = bottom + widths.iter().sum::<u8>();
+        for &width in widths {
+            shift -= width;
+            self.planes[usize::from(self.plane_count)] = Plane { source, shift, width };
+            self.plane_count += 1;
+        }
+    }
+
+    /// Bytes of a unit: an element, or one byte of it where each byte is a symbol.
+    pub fn unit_bytes(&self) -> usize {
+        usize::from(self.layout.unit_bytes)
     }
 
     /// Bits of a symbol.
     pub fn symbol_bits(&self) -> u32 {
-        8 + u32::from(self.top_bits)
+        u32::from(self.layout.exponent_bits + self.top_bits + self.low_bits)
     }
 
-    /// Bits of the raw field: the sign and the mantissa bits that are not coded.
+    /// Bits of the raw field: the sign and the mantissa bits of the upper half that are not coded.
+    pub fn raw_bits(&self) -> u8 {
+        self.layout.sign_bits + self.middle_bits()
+    }
+
+    /// Mantissa bits of the raw field.
+    pub(super) fn middle_bits(&self) -> u8 {
+        self.layout.mantissa_bits - self.top_bits - self.low_bits - self.clean_in_upper()
+    }
+
+    /// Clean bits that lie in the upper half.
+    fn clean_in_upper(&self) -> u8 {
+        if self.dtype == Dtype::F32 { 0 } else { self.clean_bits }
+    }
+
+    /// The raw planes, most significant first, sparse ones last.
     #[inline(always)]
-    pub fn raw_bits(&self) -> u32 {
-        8 - u32::from(self.top_bits)
+    pub fn planes(&self) -> &[Plane] {
+        &self.planes[..usize::from(self.plane_count)]
     }
 
-    /// Widths of the raw planes in bits, most significant first.
+    /// The shifts and masks of this split.
+    pub(super) fn masks(&self) -> Masks {
+        let layout = &self.layout;
+        let clean = self.clean_in_upper();
+        let ones = |bits: u8| ((1u32 << bits) - 1) as u16;
+        Masks {
+            magnitude: ones(layout.exponent_bits + layout.mantissa_bits),
+            sign: if layout.sign_bits == 1 { 1 << (layout.upper_bits() - 1) } else { 0 },
+            sign_to_raw: layout.upper_bits() - 1 - self.middle_bits(),
+            high: layout.mantissa_bits - self.top_bits,
+            low_bits: self.low_bits,
+            low: ones(self.low_bits),
+            clean_shift: clean,
+            middle_shift: self.low_bits + clean,
+            middle: ones(self.middle_bits()),
+            symbol: ones(self.symbol_bits() as u8),
+        }
+    }
+}
+
+/// A number of bits as different powers of two, ascending.
+fn powers_of_two(bits: u8) -> &'static [u8] {
+    match bits {
+        0 => &[],
+        1 => &[1],
+        2 => &[2],
+        3 => &[1, 2],
+        4 => &[4],
+        5 => &[1, 4],
+        6 => &[2, 4],
+        7 => &[1, 2, 4],
+        8 => &[8],
+        9 => &[1, 8],
+        10 => &[2, 8],
+        11 => &[1, 2, 8],
+        13 => &[1, 4, 8],
+        16 => &[16],
+        _ => unreachable!("no split has {bits} bits in its planes"),
+    }
+}
+
+/// A split's shifts and masks, for inner loops over upper halves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Masks {
+    magnitude: u16,
+    sign: u16,
+    sign_to_raw: u8,
+    high: u8,
+    low_bits: u8,
+    low: u16,
+    clean_shift: u8,
+    middle_shift: u8,
+    middle: u16,
+    /// All bits of a symbol.
+    pub symbol: u16,
+}
+
+impl Masks {
+    /// The symbol of an upper half.
     #[inline(always)]
-    pub fn planes(&self) -> &'static [u8] {
-        self.planes
+    pub fn symbol_of(&self, upper: u16) -> u16 {
+        ((upper & self.magnitude) >> self.high) << self.low_bits | ((upper >> self.clean_shift) & self.low)
     }
 
-    /// How far a plane's bits are above the bottom of the raw field.
+    /// The raw field of an upper half.
     #[inline(always)]
-    pub fn plane_shift(&self, plane: usize) -> u32 {
-        self.planes[plane + 1..].iter().map(|&w| u32::from(w)).sum()
+    pub fn raw_of(&self, upper: u16) -> u16 {
+        (upper & self.sign) >> self.sign_to_raw | ((upper >> self.middle_shift) & self.middle)
     }
 
-    /// The symbol of `element`.
-    pub fn symbol(&self, element: u16) -> u16 {
-        (element & 0x7fff) >> (self.raw_bits() - 1)
-    }
-
-    /// The raw field of `element`.
-    pub fn raw(&self, element: u16) -> u16 {
-        let low = self.raw_bits() - 1;
-        ((element >> 15) << low) | (element & ((1 << low) - 1))
-    }
-
-    /// Puts an element together again.
+    /// Puts an upper half together again, clean bits left out. Bits above the symbol's are ignored.
+    #[inline(always)]
     pub fn join(&self, symbol: u16, raw: u16) -> u16 {
-        let low = self.raw_bits() - 1;
-        ((raw >> low) << 15) | (symbol << low) | (raw & ((1 << low) - 1))
-    }
-
-    /// The raw fields of four elements.
-    #[inline(always)]
-    pub(super) fn raw_of_four(&self, elements: u64) -> u64 {
-        let low = self.raw_bits() - 1;
-        ((elements >> (15 - low)) & repeat(1 << low)) | (elements & repeat((1 << low) - 1))
-    }
-
-    /// Four elements from four symbols and four raw fields.
-    #[inline(always)]
-    pub(super) fn join_four(&self, symbols: u64, raw: u64) -> u64 {
-        let low = self.raw_bits() - 1;
-        ((raw & repeat(1 << low)) << (15 - low)) | (symbols << low) | (raw & repeat((1 << low) - 1))
+        let symbol = symbol & self.symbol;
+        ((symbol >> self.low_bits) << self.high)
+            | (symbol & self.low) << self.clean_shift
+            | (raw & self.middle) << self.middle_shift
+            | (raw & !self.middle) << self.sign_to_raw
     }
 }
 
@@ -102,23 +277,38 @@ impl Split {
 mod tests {
     use super::*;
 
+    fn all_splits() -> impl Iterator<Item = Split> {
+        use Dtype::*;
+        let bits = (0..4u8).flat_map(|t| (0..5u8).flat_map(move |b| [0, 3, 8, 13, 16].map(|l| (t, b, l))));
+        bits.flat_map(|(t, b, l)| [F32, BF16, F16, F8_E4M3, F8_E5M2, U8, F64].map(|d| Split::new(d, t, b, l)))
+            .flatten()
+    }
+
     #[test]
-    fn every_pattern_comes_back_and_planes_cover_the_raw_field() {
-        for t in 0..=MAX_TOP_BITS {
-            let split = Split::new(Dtype::BF16, t).unwrap();
-            assert_eq!(split.planes().iter().map(|&w| u32::from(w)).sum::<u32>(), split.raw_bits());
-            for element in 0..=u16::MAX {
-                let (symbol, raw) = (split.symbol(element), split.raw(element));
+    fn every_pattern_comes_back_and_planes_cover_it() {
+        assert_eq!(all_splits().count(), 12 + 3 + 40 + 4 + 3 + 2);
+        for split in all_splits() {
+            let masks = split.masks();
+            let bits = split.layout.upper_bits();
+            let clean_in_upper = (1 << split.clean_in_upper()) - 1;
+            for upper in 0..=u16::MAX >> (16 - bits) {
+                let (symbol, raw) = (masks.symbol_of(upper), masks.raw_of(upper));
                 assert!(u32::from(symbol) < 1 << split.symbol_bits());
                 assert!(u32::from(raw) < 1 << split.raw_bits());
-                assert_eq!(split.join(symbol, raw), element);
-                let four = |v: u16| u64::from(v) << 48 | u64::from(v ^ 1) << 16;
-                assert_eq!(split.raw_of_four(four(element)) >> 48, u64::from(raw));
-                let symbols = u64::from(symbol) << 48 | u64::from(split.symbol(element ^ 1)) << 16;
-                assert_eq!(split.join_four(symbols, split.raw_of_four(four(element))), four(element));
+                assert_eq!(masks.join(symbol, raw) | upper & clean_in_upper, upper, "{split:?}");
             }
+            let planes: u32 = split.planes().iter().map(|p| u32::from(p.width)).sum();
+            assert_eq!(planes + split.symbol_bits(), 8 * split.unit_bytes() as u32, "{split:?}");
+            assert!(split.planes().is_sorted_by_key(Plane::is_sparse));
         }
-        assert_eq!(Split::new(Dtype::BF16, 3), None);
-        assert_eq!(Split::new(Dtype::U8, 0), None);
+    }
+
+    #[test]
+    fn units_are_elements_or_bytes() {
+        let of = |dtype, shape: &[usize]| unit_matrix(dtype, shape).map(|m| (m.rows, m.cols));
+        assert_eq!(of(Dtype::BF16, &[70, 64]), Some((70, 64)));
+        assert_eq!(of(Dtype::I64, &[70, 64]), Some((70, 512)));
+        assert_eq!(of(Dtype::F4, &[70, 64]), Some((35, 64)));
+        assert_eq!(of(Dtype::I64, &[usize::MAX / 4, 1]), None);
     }
 }

@@ -9,10 +9,10 @@ use super::error::GpuError;
 use super::memory::Buffer;
 use super::shader::Variant;
 use super::transfer::Uploader;
+use crate::codec::Payload;
 use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::codec::head::{Kind, Tiled};
 use crate::codec::split::Split;
-use crate::codec::{Payload, huffman};
 use crate::tensor::{Dtype, Matrix};
 
 /// No part is larger, so that a bit's place in it fits 32 bits.
@@ -145,6 +145,9 @@ impl DeviceMatrix {
         payload: &Payload<'_>,
     ) -> Result<Option<Self>, GpuError> {
         let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
+        if tiled.split.dtype != Dtype::BF16 || tiled.code.escape != 0 || !tiled.shifts.rows.is_empty() {
+            return Ok(None);
+        }
         let grid = tiled.grid;
         let mut parts = Vec::new();
         let size = |r| sections(tiled, r).map(|s| s.len() as u64).sum();
@@ -213,13 +216,13 @@ impl MatrixParams {
     /// offsets move along.
     pub(super) fn skip_row_blocks(mut self, count: u32, format: Format) -> Self {
         let Format::Dense { top_bits } = format else { return self };
-        let split = Split::new(Dtype::BF16, top_bits).expect("a format's split exists");
+        let split = Split::new(Dtype::BF16, top_bits, 0, 0).expect("a format's split exists");
         let padded_cols = self.cols.next_multiple_of(CHUNK as u32);
         self.rows -= count * LANES as u32;
         self.first_row += count * LANES as u32;
         self.tiles_at += 2 * count * self.col_tiles;
-        for (at, &width) in self.planes_at.iter_mut().zip(split.planes()) {
-            *at += count * LANES as u32 * (padded_cols * u32::from(width)).div_ceil(32);
+        for (at, plane) in self.planes_at.iter_mut().zip(split.planes()) {
+            *at += count * LANES as u32 * (padded_cols * u32::from(plane.width)).div_ceil(32);
         }
         self
     }
@@ -232,8 +235,8 @@ impl MatrixParams {
 
 /// Tile table, coded plane and raw planes of some row blocks, as byte ranges of the payload.
 fn sections(tiled: &Tiled, row_blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
-    let tiles = tiled.tile_table.start + 8 * row_blocks.start * tiled.grid.col_tiles
-        ..tiled.tile_table.start + 8 * row_blocks.end * tiled.grid.col_tiles;
+    let tiles = tiled.tables.tiles.start + 8 * row_blocks.start * tiled.grid.col_tiles
+        ..tiled.tables.tiles.start + 8 * row_blocks.end * tiled.grid.col_tiles;
     let planes = 0..tiled.planes.len();
     let coded = tiled.coded_of(row_blocks.clone());
     [tiles, coded].into_iter().chain(planes.map(move |plane| tiled.plane_of(plane, row_blocks.clone())))
@@ -274,10 +277,8 @@ fn split_row_blocks(
 /// The peek table as the shaders read it: the symbol's place in an f32, and the code's length.
 fn peek_table(tiled: &Tiled) -> Vec<u32> {
     let shift = 23 - u32::from(tiled.split.top_bits);
-    huffman::decode_table(tiled.first_symbol, &tiled.lengths)
-        .into_iter()
-        .map(|entry| u32::from(entry >> 4) << shift | u32::from(entry & 15))
-        .collect()
+    let entry = |(symbol, len): (Option<u16>, u8)| u32::from(symbol.unwrap_or(0)) << shift | u32::from(len);
+    tiled.code.peek_table().into_iter().map(entry).collect()
 }
 
 /// Lays the rows of one row block out as the raw reader wants them: word `w` of lane `l` at

@@ -1,0 +1,147 @@
+//! Decoding rows of a row block: the part of the work that is done on every element.
+
+use std::ops::Range;
+
+use super::error::CodecError;
+use super::fields::{LaneWords, unpack};
+use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
+use super::head::Tiled;
+use super::split::Source;
+use super::stream::{INTERLEAVED, PeekTables, Symbols};
+use super::unit_halves::{Halves, put_together};
+use super::vector::Kernel;
+
+/// Decodes some lanes of all tiles of a row block into `out`, row after row.
+pub(super) struct DecodeRows<'a> {
+    /// The whole payload.
+    pub bytes: &'a [u8],
+    pub tiled: &'a Tiled,
+    pub tables: &'a PeekTables,
+    pub row_block: usize,
+    pub lanes: Range<usize>,
+    pub out: &'a mut [u8],
+}
+
+/// The raw bits of one lane of a tile.
+struct Lane {
+    raw: Halves,
+    lower: Halves,
+    clean: Halves,
+}
+
+impl Kernel for DecodeRows<'_> {
+    type Output = Result<(), CodecError>;
+
+    #[inline(always)]
+    fn run(self) -> Result<(), CodecError> {
+        let Self { tiled, row_block, .. } = self;
+        let grid = &tiled.grid;
+        let unit = tiled.split.unit_bytes();
+        let mut symbols: [Symbols; INTERLEAVED] = [[0; MAX_TILE_COLS + 16]; INTERLEAVED];
+        let empty = [0; MAX_TILE_COLS];
+        let mut parts = Lane { raw: empty, lower: empty, clean: empty };
+        for col_tile in 0..grid.col_tiles {
+            let starts = self.lane_starts(row_block * grid.col_tiles + col_tile)?;
+            let cols = grid.cols_in(col_tile);
+            for first in self.lanes.clone().step_by(INTERLEAVED) {
+                // Where fewer lanes are left, the last one is read more than once.
+                let lane = |i: usize| (first + i).min(self.lanes.end - 1);
+                let mut at = std::array::from_fn(|i| starts[lane(i)]);
+                self.tables.read(self.bytes, &mut at, cols, &mut symbols);
+                for (i, &end) in at.iter().enumerate() {
+                    if end != starts[lane(i) + 1] {
+                        return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
+                    }
+                }
+                for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
+                    let row = first + i - self.lanes.start;
+                    let at = unit * (row * grid.matrix.cols + col_tile * grid.tile_cols);
+                    let out = &mut self.out[at..at + unit * cols];
+                    join_lane(self.bytes, tiled, row_block, first + i, col_tile, symbols, &mut parts, out);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DecodeRows<'_> {
+    /// Where each lane's stream starts, in bits from the start of the payload, and where the last
+    /// one ends. All lie inside the tile.
+    #[inline(always)]
+    fn lane_starts(&self, tile: usize) -> Result<[usize; LANES + 1], CodecError> {
+        let tiled = self.tiled;
+        let entry = tiled.tiles[tile];
+        let index = tiled.coded.start + 4 * entry.word as usize;
+        let mut bit = 8 * (index + 4 * entry.index_words());
+        let mut starts = [bit; LANES + 1];
+        for lane in 0..tiled.grid.rows_in(self.row_block) {
+            let more = match entry.wide {
+                false => u16::from(self.bytes[index + lane]),
+                true => u16::from_le_bytes([self.bytes[index + 2 * lane], self.bytes[index + 2 * lane + 1]]),
+            };
+            bit += usize::from(entry.base_bits) + usize::from(more);
+            starts[lane + 1] = bit;
+        }
+        let end = match tiled.tiles.get(tile + 1) {
+            Some(next) => tiled.coded.start + 4 * next.word as usize,
+            None => tiled.coded.end,
+        };
+        if bit > 8 * end {
+            return Err(CodecError::BadStream { row: self.row_block * LANES });
+        }
+        Ok(starts)
+    }
+}
+
+/// Puts the symbols and the raw planes of one lane of a tile together.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "one call, inlined")]
+fn join_lane(
+    bytes: &[u8],
+    tiled: &Tiled,
+    row_block: usize,
+    lane: usize,
+    col_tile: usize,
+    symbols: &mut Symbols,
+    parts: &mut Lane,
+    out: &mut [u8],
+) {
+    let split = &tiled.split;
+    let unit = split.unit_bytes();
+    let cols = out.len() / unit;
+    let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
+    parts.raw[..padded].fill(0);
+    if unit == 4 {
+        parts.lower[..padded].fill(0);
+    }
+    if split.clean_bits > 0 {
+        parts.clean[..padded].fill(0);
+    }
+    for (i, plane) in split.planes().iter().enumerate() {
+        let (place, stride) = match plane.is_sparse() {
+            false => (Some(lane), LANES),
+            true => (tiled.masks[row_block].place(lane), tiled.masks[row_block].count()),
+        };
+        let Some(place) = place else { continue };
+        let words = bytes[tiled.planes[i].clone()].as_chunks().0;
+        let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);
+        let at = LaneWords { start: tiled.plane_word(i, row_block) + place, stride, first_bit };
+        let fields = match plane.source {
+            Source::Raw => &mut parts.raw[..padded],
+            Source::Lower => &mut parts.lower[..padded],
+            Source::Clean if unit == 4 => &mut parts.lower[..padded],
+            Source::Clean => &mut parts.clean[..padded],
+        };
+        unpack(words, at, plane.shift, plane.width, fields);
+    }
+    let masks = split.masks();
+    let shift = tiled.shifts.of(row_block * LANES + lane);
+    for (symbol, &raw) in symbols[..cols].iter_mut().zip(&parts.raw[..cols]) {
+        *symbol = masks.join(symbol.wrapping_add(shift), raw);
+    }
+    if split.clean_bits > 0 && unit == 2 {
+        symbols[..cols].iter_mut().zip(&parts.clean[..cols]).for_each(|(upper, clean)| *upper |= clean);
+    }
+    put_together(&symbols[..cols], &parts.lower[..cols], unit, out);
+}

@@ -1,0 +1,177 @@
+//! Encoding a run of row blocks: the part of the work that is done on every element.
+
+use std::ops::Range;
+
+use super::fields::{LaneWords, pack};
+use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS};
+use super::head::{RowMask, Shifts, TileEntry};
+use super::split::{Source, Split};
+use super::stream::{BitWriter, Codebook};
+use super::unit_halves::{Halves, take_apart};
+use super::vector::Kernel;
+
+/// What all groups of a tensor share.
+pub(super) struct Coder {
+    pub grid: Grid,
+    pub split: Split,
+    pub book: Codebook,
+    pub shifts: Shifts,
+    pub masks: Vec<RowMask>,
+}
+
+/// Some row blocks' share of every section.
+#[derive(Default)]
+pub(super) struct Group {
+    /// Tiles, counted from the group's first word.
+    pub tiles: Vec<TileEntry>,
+    pub coded: Vec<u8>,
+    pub planes: Vec<Vec<u32>>,
+}
+
+/// Which sections to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sections {
+    Coded,
+    Planes,
+    Both,
+}
+
+/// Encodes `row_blocks`, whose rows are `rows`.
+pub(super) struct EncodeGroup<'a> {
+    pub coder: &'a Coder,
+    pub row_blocks: Range<usize>,
+    pub rows: &'a [u8],
+    pub sections: Sections,
+}
+
+/// One lane of a tile, taken apart.
+struct Lane {
+    upper: Halves,
+    lower: Halves,
+    symbols: Halves,
+    raw: Halves,
+}
+
+impl Kernel for EncodeGroup<'_> {
+    type Output = Group;
+
+    #[inline(always)]
+    fn run(self) -> Group {
+        let Coder { grid, split, .. } = self.coder;
+        let mut group = Group::default();
+        if self.sections != Sections::Coded {
+            let len = |plane| self.plane_words(plane);
+            group.planes = (0..split.planes().len()).map(|plane| vec![0; len(plane)]).collect();
+        }
+        let mut bits = BitWriter::new(LANES * grid.tile_cols);
+        let empty = [0; MAX_TILE_COLS];
+        let mut lane = Lane { upper: empty, lower: empty, symbols: empty, raw: empty };
+        let block_bytes = LANES * grid.matrix.cols * split.unit_bytes();
+        let mut starts = vec![0; split.planes().len()];
+        for (row_block, rows) in self.row_blocks.clone().zip(self.rows.chunks(block_bytes)) {
+            for col_tile in 0..grid.col_tiles {
+                self.encode_tile(row_block, rows, col_tile, &starts, &mut lane, &mut bits, &mut group);
+            }
+            for (plane, start) in starts.iter_mut().enumerate() {
+                *start += self.block_words(plane, row_block);
+            }
+        }
+        group
+    }
+}
+
+impl EncodeGroup<'_> {
+    /// Words of raw plane `plane` that row block `row_block` has.
+    #[inline(always)]
+    fn block_words(&self, plane: usize, row_block: usize) -> usize {
+        let plane = self.coder.split.planes()[plane];
+        let lanes = if plane.is_sparse() { self.coder.masks[row_block].count() } else { LANES };
+        lanes * self.coder.grid.lane_words(usize::from(plane.width))
+    }
+
+    #[inline(always)]
+    fn plane_words(&self, plane: usize) -> usize {
+        self.row_blocks.clone().map(|row_block| self.block_words(plane, row_block)).sum()
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
+    fn encode_tile(
+        &self,
+        row_block: usize,
+        rows: &[u8],
+        col_tile: usize,
+        starts: &[usize],
+        lane: &mut Lane,
+        bits: &mut BitWriter,
+        group: &mut Group,
+    ) {
+        let Coder { grid, split, book, shifts, masks } = self.coder;
+        let unit = split.unit_bytes();
+        let first = col_tile * grid.tile_cols;
+        let cols = grid.cols_in(col_tile);
+        let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
+        let bit_masks = split.masks();
+        let mut lens = [0u16; LANES];
+        let mut present = 0;
+        for (index, row) in rows.chunks_exact(unit * grid.matrix.cols).enumerate().take(LANES) {
+            let row = &row[unit * first..unit * (first + cols)];
+            take_apart(row, unit, &mut lane.upper[..cols], &mut lane.lower[..cols]);
+            if self.sections != Sections::Planes {
+                let shift = shifts.of(row_block * LANES + index);
+                for (symbol, &upper) in lane.symbols[..cols].iter_mut().zip(&lane.upper[..cols]) {
+                    *symbol = bit_masks.symbol_of(upper).wrapping_sub(shift) & bit_masks.symbol;
+                }
+                let start = bits.len();
+                bits.put(book, &lane.symbols[..cols]);
+                lens[index] = (bits.len() - start) as u16;
+            }
+            present = index + 1;
+            if self.sections == Sections::Coded {
+                continue;
+            }
+            lane.upper[cols..padded].fill(0);
+            lane.lower[cols..padded].fill(0);
+            for (raw, &upper) in lane.raw[..padded].iter_mut().zip(&lane.upper[..padded]) {
+                *raw = bit_masks.raw_of(upper);
+            }
+            for (i, plane) in split.planes().iter().enumerate() {
+                let (place, stride) = match plane.is_sparse() {
+                    false => (Some(index), LANES),
+                    true => (masks[row_block].place(index), masks[row_block].count()),
+                };
+                let Some(place) = place else { continue };
+                let first_bit = first * usize::from(plane.width);
+                let at = LaneWords { start: starts[i] + place, stride, first_bit };
+                let fields = match plane.source {
+                    Source::Raw => &lane.raw[..padded],
+                    Source::Clean if unit == 2 => &lane.upper[..padded],
+                    Source::Lower | Source::Clean => &lane.lower[..padded],
+                };
+                pack(fields, plane.shift, plane.width, &mut group.planes[i], at);
+            }
+        }
+        if self.sections != Sections::Planes {
+            let entry = put_tile(&mut group.coded, &lens[..present], bits.finish());
+            group.tiles.push(entry);
+        }
+    }
+}
+
+/// Appends a tile, lane index first, and returns its entry with the offset from `coded`'s start.
+fn put_tile(coded: &mut Vec<u8>, lens: &[u16], stream: &[u8]) -> TileEntry {
+    let base = *lens.iter().min().expect("a tile has a row");
+    let most = lens.iter().map(|len| len - base).max().expect("a tile has a row");
+    let entry = TileEntry { word: (coded.len() / 4) as u32, base_bits: base, wide: most > 255 };
+    let start = coded.len();
+    for len in lens.iter().map(|len| len - base) {
+        coded.push(len as u8);
+        if entry.wide {
+            coded.push((len >> 8) as u8);
+        }
+    }
+    coded.resize(start + 4 * entry.index_words(), 0);
+    coded.extend_from_slice(stream);
+    coded.resize(coded.len().next_multiple_of(4), 0);
+    entry
+}

@@ -1,0 +1,307 @@
+//! The bit streams of symbols: writing them, and reading them several symbols at a time.
+
+use super::grid::MAX_TILE_COLS;
+use super::huffman::{Code, MAX_CODE_BITS, TABLE_LEN};
+use super::split::ALPHABET;
+
+/// Streams that are read side by side: their look-ups do not wait for each other.
+pub(super) const INTERLEAVED: usize = 4;
+
+/// Symbols that one look-up yields at the most.
+const AT_ONCE: usize = 3;
+
+/// Bits of a window that are always there: eight bytes from any bit on.
+const WINDOW_BITS: u32 = 57;
+
+/// Symbols of one lane of a tile, with room for what a look-up writes past the last.
+pub(super) type Symbols = [u16; MAX_TILE_COLS + 16];
+
+/// Most bits that one symbol can take: an escape, and the symbol itself.
+const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
+
+/// What a writer looks up: `bits << 8 | length` by symbol.
+pub(super) struct Codebook(Box<[u32; ALPHABET]>);
+
+impl Codebook {
+    pub fn new(code: &Code, symbol_bits: u32) -> Self {
+        let codes = code.codes();
+        let escape = u32::from(codes[code.lengths.len()]);
+        let escape_len = u32::from(code.escape);
+        let mut book = Box::new([0; ALPHABET]);
+        for (symbol, entry) in book.iter_mut().enumerate().take(1 << symbol_bits) {
+            *entry = (escape | (symbol as u32) << escape_len) << 8 | (escape_len + symbol_bits);
+        }
+        for ((entry, &bits), &len) in
+            book[usize::from(code.first)..].iter_mut().zip(&codes).zip(&code.lengths)
+        {
+            if len > 0 || code.is_single() {
+                *entry = u32::from(bits) << 8 | u32::from(len);
+            }
+        }
+        Self(book)
+    }
+}
+
+/// Writes codes into a buffer, low bits first.
+pub(super) struct BitWriter {
+    buffer: Vec<u8>,
+    /// Whole bytes written.
+    at: usize,
+    pending: u64,
+    /// Bits in `pending`; below 8 after a flush.
+    pending_bits: u32,
+}
+
+impl BitWriter {
+    /// A writer for at most so many symbols at a time.
+    pub fn new(symbols: usize) -> Self {
+        Self { buffer: vec![0; symbols * MAX_SYMBOL_LEN / 8 + 16], at: 0, pending: 0, pending_bits: 0 }
+    }
+
+    /// Bits written so far.
+    pub fn len(&self) -> usize {
+        8 * self.at + self.pending_bits as usize
+    }
+
+    /// Appends the codes of `symbols`.
+    #[inline(always)]
+    pub fn put(&mut self, book: &Codebook, symbols: &[u16]) {
+        let entry = |symbol: u16| u64::from(book.0[usize::from(symbol) % ALPHABET]);
+        // In pairs, so that not every shift waits for the one before. The low byte of a sum of
+        // entries is the sum of their lengths, and shifts look at its low six bits only.
+        let pair = |a: u64, b: u64| (a >> 8 | (b >> 8) << (a & 63), (a & 255) + (b & 255));
+        let (fours, rest) = symbols.as_chunks::<4>();
+        for four in fours {
+            let (low, low_len) = pair(entry(four[0]), entry(four[1]));
+            let (high, high_len) = pair(entry(four[2]), entry(four[3]));
+            if low_len + high_len <= u64::from(WINDOW_BITS) - 1 {
+                self.append(low | high << low_len, (low_len + high_len) as u32);
+            } else {
+                self.append(low, low_len as u32);
+                self.append(high, high_len as u32);
+            }
+        }
+        for &symbol in rest {
+            let entry = entry(symbol);
+            self.append(entry >> 8, (entry & 255) as u32);
+        }
+    }
+
+    /// Adds up to 56 bits, and moves whole bytes to the buffer.
+    #[inline(always)]
+    fn append(&mut self, bits: u64, len: u32) {
+        self.pending |= bits << self.pending_bits;
+        self.pending_bits += len;
+        self.buffer[self.at..self.at + 8].copy_from_slice(&self.pending.to_le_bytes());
+        self.at += (self.pending_bits / 8) as usize;
+        // All 64 bits may have gone out.
+        self.pending = self.pending.checked_shr(self.pending_bits & !7).unwrap_or(0);
+        self.pending_bits &= 7;
+    }
+
+    /// The bytes written, the last one padded with zeros; the writer starts over.
+    pub fn finish(&mut self) -> &[u8] {
+        self.buffer[self.at] = self.pending as u8;
+        let len = self.len().div_ceil(8);
+        (self.at, self.pending, self.pending_bits) = (0, 0, 0);
+        &self.buffer[..len]
+    }
+}
+
+/// What a reader looks up.
+pub(super) struct PeekTables {
+    /// For every window of 12 bits, up to [`AT_ONCE`] symbols from the lowest bits up, 16 bits
+    /// each; then 8 bits with their number, then 8 with the bits they take. 0 if the first is an
+    /// escape.
+    several: Box<[u64; TABLE_LEN]>,
+    /// For every window of 12 bits: `symbol << 8 | escape << 7 | length`.
+    one: Box<[u32; TABLE_LEN]>,
+    /// Low bits of a window that are looked at: those of the longest code.
+    mask: u64,
+    symbol_bits: u32,
+    /// Whether the alphabet is a single symbol, which takes no bits.
+    single: Option<u16>,
+}
+
+impl PeekTables {
+    pub fn new(code: &Code, symbol_bits: u32) -> Self {
+        let known = code.peek_table();
+        let bits = code.longest();
+        let mut one = Box::new([0; TABLE_LEN]);
+        for (entry, &(symbol, len)) in one.iter_mut().zip(&known) {
+            *entry = match symbol {
+                Some(symbol) => u32::from(symbol) << 8 | u32::from(len),
+                None => 1 << 7 | u32::from(len),
+            };
+        }
+        let mut several = Box::new([0; TABLE_LEN]);
+        if !code.is_single() {
+            for window in 0..1usize << bits {
+                several[window] = several_at(&one, window, bits);
+            }
+        }
+        let single = code.is_single().then_some(code.first);
+        Self { several, one, mask: (1 << bits) - 1, symbol_bits, single }
+    }
+
+    /// Reads `cols` symbols of each of four streams that start at the bits `at`, and moves `at` to
+    /// where they end. Reads zeros past the end of `bytes`, so any `at` is safe.
+    #[inline(always)]
+    pub fn read(
+        &self,
+        bytes: &[u8],
+        at: &mut [usize; INTERLEAVED],
+        cols: usize,
+        symbols: &mut [Symbols; INTERLEAVED],
+    ) {
+        if let Some(symbol) = self.single {
+            symbols.iter_mut().for_each(|symbols| symbols[..cols].fill(symbol));
+            return;
+        }
+        let mut done = [0; INTERLEAVED];
+        if self.mask < 1 << 11 {
+            self.read_side_by_side::<5>(bytes, at, cols, &mut done, symbols);
+        } else {
+            self.read_side_by_side::<4>(bytes, at, cols, &mut done, symbols);
+        }
+        for ((at, symbols), done) in at.iter_mut().zip(symbols).zip(done) {
+            self.read_one_by_one(bytes, at, &mut symbols[done..cols]);
+        }
+    }
+
+    /// Reads on while no stream can come to its end: `STEPS` look-ups fit a window.
+    #[inline(always)]
+    fn read_side_by_side<const STEPS: usize>(
+        &self,
+        bytes: &[u8],
+        at: &mut [usize; INTERLEAVED],
+        cols: usize,
+        done: &mut [usize; INTERLEAVED],
+        symbols: &mut [Symbols; INTERLEAVED],
+    ) {
+        let most = STEPS * AT_ONCE;
+        let cols = cols.min(MAX_TILE_COLS);
+        while done.iter().all(|done| done + most <= cols) {
+            let mut windows = at.map(|at| window(bytes, at));
+            // Symbols in the low byte, bits above.
+            let mut sums = [0u64; INTERLEAVED];
+            let mut last = [0u64; INTERLEAVED];
+            for _ in 0..STEPS {
+                for i in 0..INTERLEAVED {
+                    let entry = self.several[(windows[i] & self.mask) as usize % TABLE_LEN];
+                    let to = done[i] + (sums[i] & 255) as usize;
+                    let four: [u16; 4] = std::array::from_fn(|k| (entry >> (16 * k)) as u16);
+                    symbols[i][to..to + 4].copy_from_slice(&four);
+                    windows[i] >>= (entry >> 56) & 63;
+                    sums[i] += entry >> 48;
+                    last[i] = entry;
+                }
+            }
+            for i in 0..INTERLEAVED {
+                done[i] += (sums[i] & 255) as usize;
+                at[i] += (sums[i] >> 8) as usize;
+                // After an escape the look-ups stand still.
+                if last[i] == 0 {
+                    self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
+                    done[i] += 1;
+                }
+            }
+        }
+    }
+
+    /// Fills `symbols` from the stream at bit `at`.
+    #[inline(always)]
+    fn read_one_by_one(&self, bytes: &[u8], at: &mut usize, symbols: &mut [u16]) {
+        for some in symbols.chunks_mut(2) {
+            let mut window = window(bytes, *at);
+            for symbol in some {
+                let entry = self.one[window as usize % TABLE_LEN];
+                let mut len = entry & 127;
+                *symbol = (entry >> 8) as u16;
+                if entry & 128 != 0 {
+                    *symbol = (window >> len) as u16 & ((1 << self.symbol_bits) - 1);
+                    len += self.symbol_bits;
+                }
+                window >>= len;
+                *at += len as usize;
+            }
+        }
+    }
+}
+
+/// The symbols that the lowest `bits` bits of `window` hold whole.
+fn several_at(one: &[u32; TABLE_LEN], window: usize, bits: u32) -> u64 {
+    let (mut symbols, mut count, mut used) = (0, 0, 0);
+    while count < AT_ONCE {
+        let entry = one[(window >> used) % TABLE_LEN];
+        let len = entry & 127;
+        if entry & 128 != 0 || used + len > bits {
+            break;
+        }
+        symbols |= u64::from(entry >> 8) << (16 * count);
+        used += len;
+        count += 1;
+    }
+    symbols | (count as u64) << 48 | u64::from(used) << 56
+}
+
+/// At least [`WINDOW_BITS`] bits from bit `at` on.
+#[inline(always)]
+fn window(bytes: &[u8], at: usize) -> u64 {
+    let word = match bytes.get(at / 8..).and_then(|rest| rest.first_chunk()) {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => last_word(bytes, at / 8),
+    };
+    word >> (at % 8)
+}
+
+/// What is left of `bytes` from `at` on, less than eight of them, and zeros.
+#[cold]
+fn last_word(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    let rest = bytes.get(at..).unwrap_or_default();
+    word[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn streams_come_back_and_end_where_they_ended(
+            weights in prop::collection::vec(1u64..50_000, 1..80),
+            picks in prop::collection::vec(any::<u16>(), 4 * 90),
+            open: bool,
+            cols in 1usize..90,
+        ) {
+            let symbol_bits = 8;
+            let code = Code::for_counts(&weights, symbol_bits, 11, open).unwrap();
+            let escaped = |pick: u16| code.escape > 0 && pick % 7 == 0;
+            let symbols: Vec<u16> = picks
+                .iter()
+                .map(|&p| if escaped(p) { p >> 8 } else { code.first + p % code.lengths.len() as u16 })
+                .collect();
+            let missing = |s: &u16| code.escape == 0 && code.lengths[usize::from(s - code.first)] == 0;
+            prop_assume!(code.is_single() || !symbols.iter().any(missing));
+            let book = Codebook::new(&code, symbol_bits);
+            let mut writer = BitWriter::new(symbols.len());
+            let mut ends = [0; 4];
+            for (end, lane) in ends.iter_mut().zip(symbols.chunks(90)) {
+                writer.put(&book, &lane[..cols]);
+                *end = writer.len();
+            }
+            let bytes = writer.finish().to_vec();
+            let tables = PeekTables::new(&code, symbol_bits);
+            let mut at = [0, ends[0], ends[1], ends[2]];
+            let mut read = [[0; MAX_TILE_COLS + 16]; 4];
+            tables.read(&bytes, &mut at, cols, &mut read);
+            prop_assert_eq!(at, ends);
+            for (read, lane) in read.iter().zip(symbols.chunks(90)) {
+                prop_assert_eq!(&read[..cols], &lane[..cols]);
+            }
+        }
+    }
+}

@@ -48,7 +48,9 @@ fn mixed_bytes(dtype: Dtype, elements: usize) -> Vec<u8> {
             Dtype::F16 if !rare => bytes.extend(half::f16::from_f32(float * 1.001).to_le_bytes()),
             Dtype::BF16 if !rare => bytes.extend(half::bf16::from_f32(float).to_le_bytes()),
             // Small numbers with a sign, as in FP8 and integer weights.
-            _ if dtype.bitsize() == 8 && !rare => bytes.push((any.trailing_zeros() as u8) << 1 | (any >> 63) as u8),
+            _ if dtype.bitsize() == 8 && !rare => {
+                bytes.push((any.trailing_zeros() as u8) << 1 | (any >> 63) as u8)
+            }
             _ => bytes.extend(&any.to_le_bytes()[..dtype.bitsize() / 8]),
         }
     }
@@ -127,7 +129,9 @@ fn values_of_a_narrower_type_are_found() {
     assert!(f32_len < f16_len + f16_len / 50, "{f32_len} {f16_len}");
     let normal: Vec<u8> = weights
         .iter()
-        .flat_map(|&w| half::f16::from_f32(half::bf16::from_bits(w & 0xf000 | 0x3000 | w & 0xfff).to_f32()).to_le_bytes())
+        .flat_map(|&w| {
+            half::f16::from_f32(half::bf16::from_bits(w & 0xf000 | 0x3000 | w & 0xfff).to_f32()).to_le_bytes()
+        })
         .collect();
     assert!(round_trip_len(Dtype::F16, rows, cols, &normal) < narrow + 2048);
 }

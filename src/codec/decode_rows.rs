@@ -7,9 +7,12 @@ use super::fields::{LaneWords, unpack};
 use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
 use super::head::Tiled;
 use super::split::Source;
-use super::stream::{INTERLEAVED, PeekTables, Symbols};
+use super::stream::{INTERLEAVED, MOST_SYMBOLS, NO_SYMBOLS, PeekTables};
 use super::unit_halves::{Halves, put_together};
-use super::vector::Kernel;
+use super::vector::{Kernel, Vectors};
+
+/// Lanes that are read through without a stop.
+const LANES_AT_ONCE: usize = 1;
 
 /// Decodes some lanes of all tiles of a row block into `out`, row after row.
 pub(super) struct DecodeRows<'a> {
@@ -33,32 +36,43 @@ impl Kernel for DecodeRows<'_> {
     type Output = Result<(), CodecError>;
 
     #[inline(always)]
-    fn run(self) -> Result<(), CodecError> {
+    fn run<V: Vectors>(self, vectors: V) -> Result<(), CodecError> {
         let Self { tiled, row_block, .. } = self;
         let grid = &tiled.grid;
         let unit = tiled.split.unit_bytes();
-        let mut symbols: [Symbols; INTERLEAVED] = [[0; MAX_TILE_COLS + 16]; INTERLEAVED];
+        let mut symbols = [NO_SYMBOLS; INTERLEAVED];
         let empty = [0; MAX_TILE_COLS];
         let mut parts = Lane { raw: empty, lower: empty, clean: empty };
         for col_tile in 0..grid.col_tiles {
             let starts = self.lane_starts(row_block * grid.col_tiles + col_tile)?;
             let cols = grid.cols_in(col_tile);
-            for first in self.lanes.clone().step_by(INTERLEAVED) {
-                // Where fewer lanes are left, the last one is read more than once.
-                let lane = |i: usize| (first + i).min(self.lanes.end - 1);
+            // Lanes follow each other without padding, so that a stream can be read through several of
+            // them; where it ends is compared at the last.
+            let most = (MOST_SYMBOLS / cols).min(LANES_AT_ONCE);
+            let mut first = self.lanes.start;
+            while first < self.lanes.end {
+                let left = self.lanes.end - first;
+                let each = left.div_ceil(INTERLEAVED).min(most);
+                // Where fewer lanes are left, the last ones are read more than once.
+                let lane = |i: usize| (first + i * each).min(self.lanes.end - each);
                 let mut at = std::array::from_fn(|i| starts[lane(i)]);
-                self.tables.read(self.bytes, &mut at, cols, &mut symbols);
+                vectors.apart(|| self.tables.read(self.bytes, &mut at, each * cols, &mut symbols));
                 for (i, &end) in at.iter().enumerate() {
-                    if end != starts[lane(i) + 1] {
+                    if end != starts[lane(i) + each] {
                         return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
                     }
                 }
-                for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
-                    let row = first + i - self.lanes.start;
-                    let at = unit * (row * grid.matrix.cols + col_tile * grid.tile_cols);
-                    let out = &mut self.out[at..at + unit * cols];
-                    join_lane(self.bytes, tiled, row_block, first + i, col_tile, symbols, &mut parts, out);
+                for (i, symbols) in symbols.iter_mut().enumerate() {
+                    for (lane, symbols) in (lane(i)..).zip(symbols[..each * cols].chunks_exact_mut(cols)) {
+                        let row = lane - self.lanes.start;
+                        let at = unit * (row * grid.matrix.cols + col_tile * grid.tile_cols);
+                        let out = &mut self.out[at..at + unit * cols];
+                        vectors.apart(|| {
+                            join_lane(self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out)
+                        });
+                    }
                 }
+                first += INTERLEAVED * each;
             }
         }
         Ok(())
@@ -103,7 +117,7 @@ fn join_lane(
     row_block: usize,
     lane: usize,
     col_tile: usize,
-    symbols: &mut Symbols,
+    symbols: &mut [u16],
     parts: &mut Lane,
     out: &mut [u8],
 ) {

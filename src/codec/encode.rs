@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
 
 use rayon::prelude::*;
 
@@ -80,13 +81,15 @@ pub fn encode_to(
 }
 
 fn in_memory(dtype: Dtype, shape: &[usize], data: &[u8], choice: Choice) -> Result<Vec<u8>, CodecError> {
-    let payload = std::sync::Mutex::new(Vec::new());
+    let payload = Mutex::new(Vec::with_capacity(data.len()));
     let put = |at: usize, bytes: &[u8]| {
         let mut payload = payload.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if payload.len() < at + bytes.len() {
-            payload.resize(at + bytes.len(), 0);
+        if payload.len() < at {
+            payload.resize(at, 0);
         }
-        payload[at..at + bytes.len()].copy_from_slice(bytes);
+        let (over, beyond) = bytes.split_at(bytes.len().min(payload.len() - at));
+        payload[at..at + over.len()].copy_from_slice(over);
+        payload.extend_from_slice(beyond);
         Ok(())
     };
     let len = match encode_chosen(dtype, shape, data, choice, &put) {

@@ -8,7 +8,7 @@ use super::head::{RowMask, Shifts, TileEntry};
 use super::split::{Source, Split};
 use super::stream::{BitWriter, Codebook};
 use super::unit_halves::{Halves, take_apart};
-use super::vector::Kernel;
+use super::vector::{Kernel, Vectors};
 
 /// What all groups of a tensor share.
 pub(super) struct Coder {
@@ -56,12 +56,16 @@ impl Kernel for EncodeGroup<'_> {
     type Output = Group;
 
     #[inline(always)]
-    fn run(self) -> Group {
+    fn run<V: Vectors>(self, vectors: V) -> Group {
         let Coder { grid, split, .. } = self.coder;
         let mut group = Group::default();
         if self.sections != Sections::Coded {
             let len = |plane| self.plane_words(plane);
             group.planes = (0..split.planes().len()).map(|plane| vec![0; len(plane)]).collect();
+        }
+        if self.sections != Sections::Planes {
+            // A byte for each symbol is plenty as a rule.
+            group.coded.reserve(self.rows.len() / split.unit_bytes());
         }
         let mut bits = BitWriter::new(LANES * grid.tile_cols);
         let empty = [0; MAX_TILE_COLS];
@@ -70,7 +74,9 @@ impl Kernel for EncodeGroup<'_> {
         let mut starts = vec![0; split.planes().len()];
         for (row_block, rows) in self.row_blocks.clone().zip(self.rows.chunks(block_bytes)) {
             for col_tile in 0..grid.col_tiles {
-                self.encode_tile(row_block, rows, col_tile, &starts, &mut lane, &mut bits, &mut group);
+                self.encode_tile(
+                    vectors, row_block, rows, col_tile, &starts, &mut lane, &mut bits, &mut group,
+                );
             }
             for (plane, start) in starts.iter_mut().enumerate() {
                 *start += self.block_words(plane, row_block);
@@ -98,6 +104,7 @@ impl EncodeGroup<'_> {
     #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
     fn encode_tile(
         &self,
+        vectors: impl Vectors,
         row_block: usize,
         rows: &[u8],
         col_tile: usize,
@@ -123,7 +130,7 @@ impl EncodeGroup<'_> {
                     *symbol = bit_masks.symbol_of(upper).wrapping_sub(shift) & bit_masks.symbol;
                 }
                 let start = bits.len();
-                bits.put(book, &lane.symbols[..cols]);
+                vectors.apart(|| bits.put(book, &lane.symbols[..cols]));
                 lens[index] = (bits.len() - start) as u16;
             }
             present = index + 1;
@@ -148,7 +155,8 @@ impl EncodeGroup<'_> {
                     Source::Clean if unit == 2 => &lane.upper[..padded],
                     Source::Lower | Source::Clean => &lane.lower[..padded],
                 };
-                pack(fields, plane.shift, plane.width, &mut group.planes[i], at);
+                let words = &mut group.planes[i][..];
+                vectors.apart(|| pack(vectors, fields, plane.shift, plane.width, words, at));
             }
         }
         if self.sections != Sections::Planes {

@@ -4,6 +4,7 @@
 //! instructions of them.
 
 use super::grid::CHUNK;
+use super::vector::Vectors;
 
 /// Where the words of one lane lie in a row block of a plane.
 #[derive(Debug, Clone, Copy)]
@@ -16,86 +17,113 @@ pub(super) struct LaneWords {
     pub first_bit: usize,
 }
 
-/// `value` in each of the four fields.
-const fn repeat(value: u64) -> u64 {
-    0x0001_0001_0001_0001 * value
-}
-
-/// The low `W` bits of each of four fields, `shift` bits up, side by side: `4 W` bits.
-#[inline(always)]
-fn gather<const W: u32>(fields: u64, shift: u8) -> u64 {
-    let v = (fields >> shift) & repeat((1 << W) - 1);
-    if W == 16 {
-        return v;
-    }
-    let step = 16 - W;
-    let v = (v | v >> step) & (0x0000_0001_0000_0001 * ((1 << (2 * W)) - 1));
-    (v | v >> (2 * step)) & ((1 << (4 * W)) - 1)
-}
-
-/// The inverse of [`gather`].
-#[inline(always)]
-fn spread<const W: u32>(packed: u64) -> u64 {
-    if W == 16 {
-        return packed;
-    }
-    let step = 16 - W;
-    let v = packed & ((1 << (4 * W)) - 1);
-    let v = (v | v << (2 * step)) & (0x0000_0001_0000_0001 * ((1 << (2 * W)) - 1));
-    (v | v << step) & repeat((1 << W) - 1)
-}
-
-#[inline(always)]
-fn fours(chunk: &[u16; CHUNK]) -> [u64; 4] {
-    std::array::from_fn(|i| {
-        let four = |j: usize| u64::from(chunk[4 * i + j]) << (16 * j);
-        four(0) | four(1) | four(2) | four(3)
-    })
-}
+/// Columns that are handled together: two chunks, so that they fill the widest vectors.
+pub(super) const BLOCK: usize = 2 * CHUNK;
 
 /// Packs `width` bits of each of `fields`, `shift` bits up, into the lane's words of a row block.
 /// `fields` is whole chunks. Words are little-endian in memory and start out as zero.
 #[inline(always)]
-pub(super) fn pack(fields: &[u16], shift: u8, width: u8, words: &mut [u32], at: LaneWords) {
+pub(super) fn pack(
+    vectors: impl Vectors,
+    fields: &[u16],
+    shift: u8,
+    width: u8,
+    words: &mut [u32],
+    at: LaneWords,
+) {
     match width {
-        1 => pack_halves(fields, shift, words, at),
-        2 => pack_words::<2, 1>(fields, shift, words, at),
-        4 => pack_words::<4, 2>(fields, shift, words, at),
-        8 => pack_words::<8, 4>(fields, shift, words, at),
-        _ => pack_words::<16, 8>(fields, shift, words, at),
+        1 => pack_narrow::<1>(vectors, fields, shift, words, at),
+        2 => pack_narrow::<2>(vectors, fields, shift, words, at),
+        4 => pack_narrow::<4>(vectors, fields, shift, words, at),
+        8 => pack_wide::<2>(fields, words, at, |pair| (pair >> shift) & 0xff | (pair >> shift >> 8) & 0xff00),
+        _ => pack_wide::<1>(fields, words, at, |pair| pair),
     }
 }
 
+/// Fields of 1, 2 or 4 bits.
 #[inline(always)]
-fn pack_words<const W: u32, const N: usize>(fields: &[u16], shift: u8, words: &mut [u32], at: LaneWords) {
+fn pack_narrow<const W: u32>(
+    vectors: impl Vectors,
+    fields: &[u16],
+    shift: u8,
+    words: &mut [u32],
+    at: LaneWords,
+) {
+    let mut bit = at.first_bit;
+    for chunks in fields.chunks(BLOCK) {
+        let mut block = [0; BLOCK];
+        for (field, from) in block.iter_mut().zip(chunks) {
+            *field = from >> shift;
+        }
+        let packed = vectors.pack::<W>(&block);
+        let mut index = at.start + bit / 32 * at.stride;
+        if W > 1 && chunks.len() == BLOCK {
+            // The common case: whole words.
+            for word in 0..W as usize {
+                words[index] = ((packed[word / 2] >> (32 * (word % 2))) as u32).to_le();
+                index += at.stride;
+            }
+        } else {
+            put_halves(&packed, chunks.len() / 16 * W as usize, bit, words, at);
+        }
+        bit += chunks.len() * W as usize;
+    }
+}
+
+/// Writes `count` pieces of 16 bits from bit `bit` of the lane on: a plane of one bit may begin, and
+/// a chunk of it end, in the middle of a word.
+#[inline(always)]
+fn put_halves(packed: &[u64; 2], count: usize, bit: usize, words: &mut [u32], at: LaneWords) {
+    for half in 0..count {
+        let value = (packed[half / 4] >> (16 * (half % 4))) as u32 & 0xffff;
+        let bit = bit + 16 * half;
+        words[at.start + bit / 32 * at.stride] |= (value << (bit % 32)).to_le();
+    }
+}
+
+/// Fields of 8 or 16 bits: `PAIRS` pairs of them make a word, each of which `narrow` brings down.
+#[inline(always)]
+fn pack_wide<const PAIRS: usize>(
+    fields: &[u16],
+    words: &mut [u32],
+    at: LaneWords,
+    narrow: impl Fn(u32) -> u32,
+) {
     let mut index = at.start + at.first_bit / 32 * at.stride;
     for chunk in fields.as_chunks::<CHUNK>().0 {
-        let packed = fours(chunk).map(|four| gather::<W>(four, shift));
-        let put: [u32; N] = match N {
-            1 => std::array::from_fn(|_| {
-                (packed[0] | packed[1] << 8 | packed[2] << 16 | packed[3] << 24) as u32
-            }),
-            2 => std::array::from_fn(|i| (packed[2 * i] | packed[2 * i + 1] << 16) as u32),
-            4 => std::array::from_fn(|i| packed[i] as u32),
-            _ => std::array::from_fn(|i| (packed[i / 2] >> (32 * (i % 2))) as u32),
-        };
-        for word in put {
+        let pairs: [u32; CHUNK / 2] = bytemuck::cast(chunk.map(u16::to_le));
+        for pairs in pairs.as_chunks::<PAIRS>().0 {
+            let narrowed = pairs.iter().map(|&pair| narrow(u32::from_le(pair))).enumerate();
+            let word = narrowed.fold(0, |word, (i, pair)| word | pair << (16 * i % 32));
             words[index] = word.to_le();
             index += at.stride;
         }
     }
 }
 
-/// Planes of one bit: a chunk is half a word.
+/// The low `W` (1, 2 or 4) bits of each field, side by side, 64 bits in each number.
 #[inline(always)]
-fn pack_halves(fields: &[u16], shift: u8, words: &mut [u32], at: LaneWords) {
-    let mut bit = at.first_bit;
-    for chunk in fields.as_chunks::<CHUNK>().0 {
-        let packed = fours(chunk).map(|four| gather::<1>(four, shift));
-        let half = (packed[0] | packed[1] << 4 | packed[2] << 8 | packed[3] << 12) as u32;
-        words[at.start + bit / 32 * at.stride] |= (half << (bit % 32)).to_le();
-        bit += CHUNK;
+pub(super) fn pack_bits<const W: u32>(block: &[u16; BLOCK]) -> [u64; 2] {
+    let fours: [u64; BLOCK / 4] = bytemuck::cast(block.map(u16::to_le));
+    let fours = fours.map(|four| gather::<W>(u64::from_le(four)));
+    // Each has 4 W bits, so that this many make 64.
+    let together = 16 / W as usize;
+    let mut packed = [0; 2];
+    for (packed, fours) in packed.iter_mut().zip(fours.chunks(together)) {
+        let shifted = fours.iter().enumerate().map(|(i, four)| four << (4 * W as usize * i));
+        *packed = shifted.fold(0, |both, four| both | four);
     }
+    packed
+}
+
+/// The low `W` bits of each of four 16-bit fields, side by side: `4 W` bits.
+#[inline(always)]
+fn gather<const W: u32>(fields: u64) -> u64 {
+    let in_each = |bits: u32, ones: u64| ones * ((1 << bits) - 1);
+    let step = 16 - W;
+    let v = fields & in_each(W, 0x0001_0001_0001_0001);
+    let v = (v | v >> step) & in_each(2 * W, 0x0000_0001_0000_0001);
+    (v | v >> (2 * step)) & in_each(4 * W, 1)
 }
 
 /// Adds the lane's part of a plane to `fields`, which are whole chunks: `width` bits each, `shift`
@@ -104,34 +132,49 @@ fn pack_halves(fields: &[u16], shift: u8, words: &mut [u32], at: LaneWords) {
 pub(super) fn unpack(words: &[[u8; 4]], at: LaneWords, shift: u8, width: u8, fields: &mut [u16]) {
     match width {
         1 => unpack_halves(words, at, shift, fields),
-        2 => unpack_words::<2, 1>(words, at, shift, fields),
-        4 => unpack_words::<4, 2>(words, at, shift, fields),
-        8 => unpack_words::<8, 4>(words, at, shift, fields),
-        _ => unpack_words::<16, 8>(words, at, shift, fields),
+        2 => unpack_words::<2>(words, at, shift, fields),
+        4 => unpack_words::<4>(words, at, shift, fields),
+        8 => unpack_words::<8>(words, at, shift, fields),
+        _ => unpack_words::<16>(words, at, shift, fields),
     }
 }
 
 #[inline(always)]
-fn unpack_words<const W: u32, const N: usize>(
-    words: &[[u8; 4]],
-    at: LaneWords,
-    shift: u8,
-    fields: &mut [u16],
-) {
+fn unpack_words<const W: usize>(words: &[[u8; 4]], at: LaneWords, shift: u8, fields: &mut [u16]) {
     let mut index = at.start + at.first_bit / 32 * at.stride;
-    for chunk in fields.as_chunks_mut::<CHUNK>().0 {
-        let mut got = [0u64; N];
-        for word in &mut got {
-            *word = u64::from(u32::from_le_bytes(words[index]));
+    let (blocks, rest) = fields.as_chunks_mut::<BLOCK>();
+    let mut halves = [0; BLOCK];
+    for block in blocks {
+        for pair in halves[..2 * W].as_chunks_mut().0 {
+            *pair = halves_of(words[index]);
             index += at.stride;
         }
-        let packed: [u64; 4] = match N {
-            1 => std::array::from_fn(|i| got[0] >> (8 * i)),
-            2 => std::array::from_fn(|i| got[i / 2] >> (16 * (i % 2))),
-            4 => std::array::from_fn(|i| got[i % N]),
-            _ => std::array::from_fn(|i| got[2 * i % N] | got[(2 * i + 1) % N] << 32),
-        };
-        add(chunk, packed.map(spread::<W>), shift);
+        unpack_block::<W>(&halves, shift, block);
+    }
+    if !rest.is_empty() {
+        for pair in halves[..W].as_chunks_mut().0 {
+            *pair = halves_of(words[index]);
+            index += at.stride;
+        }
+        let mut block = [0; BLOCK];
+        unpack_block::<W>(&halves, shift, &mut block);
+        rest.iter_mut().zip(block).for_each(|(field, more)| *field |= more);
+    }
+}
+
+#[inline(always)]
+fn halves_of(word: [u8; 4]) -> [u16; 2] {
+    [u16::from_le_bytes([word[0], word[1]]), u16::from_le_bytes([word[2], word[3]])]
+}
+
+/// Adds the fields of `W` bits that `halves` hold. A field is brought to the top of its 16 bits by
+/// a multiplication, because vectors of 16 bits cannot be shifted by different amounts everywhere.
+#[inline(always)]
+fn unpack_block<const W: usize>(halves: &[u16; BLOCK], shift: u8, block: &mut [u16; BLOCK]) {
+    let each = 16 / W;
+    for (i, field) in block.iter_mut().enumerate() {
+        let top = halves[i / each].wrapping_mul(1 << (16 - W - W * (i % each)));
+        *field |= (top >> (16 - W)) << shift;
     }
 }
 
@@ -139,22 +182,17 @@ fn unpack_words<const W: u32, const N: usize>(
 fn unpack_halves(words: &[[u8; 4]], at: LaneWords, shift: u8, fields: &mut [u16]) {
     let mut bit = at.first_bit;
     for chunk in fields.as_chunks_mut::<CHUNK>().0 {
-        let half = u32::from_le_bytes(words[at.start + bit / 32 * at.stride]) >> (bit % 32);
-        let packed: [u64; 4] = std::array::from_fn(|i| u64::from(half) >> (4 * i));
-        add(chunk, packed.map(spread::<1>), shift);
+        let half = halves_of(words[at.start + bit / 32 * at.stride])[bit / 16 % 2];
+        for (i, field) in chunk.iter_mut().enumerate() {
+            *field |= (half.wrapping_mul(1 << (15 - i)) >> 15) << shift;
+        }
         bit += CHUNK;
-    }
-}
-
-#[inline(always)]
-fn add(chunk: &mut [u16; CHUNK], fours: [u64; 4], shift: u8) {
-    for (i, field) in chunk.iter_mut().enumerate() {
-        *field |= ((fours[i / 4] >> (16 * (i % 4))) as u16) << shift;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::vector::Portable;
     use super::*;
 
     #[test]
@@ -167,7 +205,7 @@ mod tests {
                 }
                 let at = LaneWords { start: stride - 1, stride, first_bit };
                 let mut words = vec![0u32; (first_bit + 48 * 16) / 32 * stride + stride];
-                pack(&fields, shift, width, &mut words, at);
+                pack(Portable, &fields, shift, width, &mut words, at);
                 let mask = ((1u32 << width) - 1) as u16;
                 for (c, field) in fields.iter().enumerate() {
                     let bit = first_bit + c * usize::from(width);

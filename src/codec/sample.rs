@@ -10,7 +10,7 @@ const SAMPLE_UNITS: usize = 1 << 16;
 const SAMPLE_SHARE: usize = 16;
 
 /// A row's level is the mean over at most so many chunks of columns.
-const LEVEL_CHUNKS: usize = 16;
+const LEVEL_CHUNKS: usize = 8;
 
 const LEVEL_CHUNK: usize = 16;
 
@@ -158,14 +158,16 @@ fn level(dtype: Dtype, row: &[u8]) -> u32 {
     let unit = usize::from(layout.unit_bytes);
     let shift = layout.mantissa_bits - 2;
     let mask = (1u32 << (layout.exponent_bits + layout.mantissa_bits)) - 1;
+    let quarters = |upper: u32| (upper & mask) >> shift;
     let chunks = row.len() / unit / LEVEL_CHUNK;
     let every = chunks.div_ceil(LEVEL_CHUNKS).max(1);
     let (mut sum, mut count) = (0u32, 0);
     for chunk in row.chunks(LEVEL_CHUNK * unit).step_by(every) {
-        each_unit(dtype, chunk, |_, element| {
-            let upper = if unit == 4 { element >> 16 } else { element };
-            sum += (upper & mask) >> shift;
-        });
+        sum += match unit {
+            1 => chunk.iter().map(|&b| quarters(u32::from(b))).sum::<u32>(),
+            2 => chunk.as_chunks().0.iter().map(|&b| quarters(u32::from(u16::from_le_bytes(b)))).sum(),
+            _ => chunk.as_chunks().0.iter().map(|&b| quarters(u32::from_le_bytes(b) >> 16)).sum(),
+        };
         count += (chunk.len() / unit) as u32;
     }
     64 * sum / count.max(1)

@@ -13,8 +13,20 @@ const AT_ONCE: usize = 3;
 /// Bits of a window that are always there: eight bytes from any bit on.
 const WINDOW_BITS: u32 = 57;
 
-/// Symbols of one lane of a tile, with room for what a look-up writes past the last.
-pub(super) type Symbols = [u16; MAX_TILE_COLS + 16];
+/// What is read from one stream, with room for what a look-up writes past the last. So much room
+/// that a remainder by the length shows the compiler that an index is inside.
+pub(super) type Symbols = [u16; SYMBOLS_LEN + 4];
+
+const SYMBOLS_LEN: usize = 2 * MAX_TILE_COLS;
+
+/// No more symbols are read from one stream at a time.
+pub(super) const MOST_SYMBOLS: usize = SYMBOLS_LEN - 16;
+
+/// No symbols yet.
+pub(super) const NO_SYMBOLS: Symbols = [0; SYMBOLS_LEN + 4];
+
+/// Most bits that are appended at once: fewer than eight may wait for a byte to be full.
+const APPEND_BITS: u64 = 56;
 
 /// Most bits that one symbol can take: an escape, and the symbol itself.
 const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
@@ -66,37 +78,30 @@ impl BitWriter {
     /// Appends the codes of `symbols`.
     #[inline(always)]
     pub fn put(&mut self, book: &Codebook, symbols: &[u16]) {
-        let entry = |symbol: u16| u64::from(book.0[usize::from(symbol) % ALPHABET]);
+        let book = &*book.0;
+        let entry = |symbol: u64| u64::from(book[symbol as usize % ALPHABET]);
         // In pairs, so that not every shift waits for the one before. The low byte of a sum of
         // entries is the sum of their lengths, and shifts look at its low six bits only.
         let pair = |a: u64, b: u64| (a >> 8 | (b >> 8) << (a & 63), (a & 255) + (b & 255));
+        let mut end = End { at: self.at, pending: self.pending, pending_bits: self.pending_bits };
+        let buffer = &mut self.buffer[..];
         let (fours, rest) = symbols.as_chunks::<4>();
         for four in fours {
-            let (low, low_len) = pair(entry(four[0]), entry(four[1]));
-            let (high, high_len) = pair(entry(four[2]), entry(four[3]));
-            if low_len + high_len <= u64::from(WINDOW_BITS) - 1 {
-                self.append(low | high << low_len, (low_len + high_len) as u32);
+            let four = u64::from_le(bytemuck::cast(four.map(u16::to_le)));
+            let (low, low_len) = pair(entry(four), entry(four >> 16));
+            let (high, high_len) = pair(entry(four >> 32), entry(four >> 48));
+            if low_len + high_len <= APPEND_BITS {
+                end.append(buffer, low | high << low_len, (low_len + high_len) as u32);
             } else {
-                self.append(low, low_len as u32);
-                self.append(high, high_len as u32);
+                end.append(buffer, low, low_len as u32);
+                end.append(buffer, high, high_len as u32);
             }
         }
         for &symbol in rest {
-            let entry = entry(symbol);
-            self.append(entry >> 8, (entry & 255) as u32);
+            let entry = entry(u64::from(symbol));
+            end.append(buffer, entry >> 8, (entry & 255) as u32);
         }
-    }
-
-    /// Adds up to 56 bits, and moves whole bytes to the buffer.
-    #[inline(always)]
-    fn append(&mut self, bits: u64, len: u32) {
-        self.pending |= bits << self.pending_bits;
-        self.pending_bits += len;
-        self.buffer[self.at..self.at + 8].copy_from_slice(&self.pending.to_le_bytes());
-        self.at += (self.pending_bits / 8) as usize;
-        // All 64 bits may have gone out.
-        self.pending = self.pending.checked_shr(self.pending_bits & !7).unwrap_or(0);
-        self.pending_bits &= 7;
+        (self.at, self.pending, self.pending_bits) = (end.at, end.pending, end.pending_bits);
     }
 
     /// The bytes written, the last one padded with zeros; the writer starts over.
@@ -108,11 +113,31 @@ impl BitWriter {
     }
 }
 
+/// A writer's end, apart from its buffer: in an inner loop it is in registers.
+struct End {
+    at: usize,
+    pending: u64,
+    pending_bits: u32,
+}
+
+impl End {
+    /// Adds up to 56 bits, and moves whole bytes to the buffer.
+    #[inline(always)]
+    fn append(&mut self, buffer: &mut [u8], bits: u64, len: u32) {
+        self.pending |= bits << self.pending_bits;
+        self.pending_bits += len;
+        let room = buffer[self.at..].first_chunk_mut().expect("the buffer has room for all symbols");
+        *room = self.pending.to_le_bytes();
+        self.at += (self.pending_bits / 8) as usize;
+        self.pending >>= self.pending_bits & 56;
+        self.pending_bits &= 7;
+    }
+}
+
 /// What a reader looks up.
 pub(super) struct PeekTables {
-    /// For every window of 12 bits, up to [`AT_ONCE`] symbols from the lowest bits up, 16 bits
-    /// each; then 8 bits with their number, then 8 with the bits they take. 0 if the first is an
-    /// escape.
+    /// For every window of 12 bits: 8 bits with the bits they take, 8 with their number, and then up
+    /// to [`AT_ONCE`] symbols of 16 bits each. 0 if the first is an escape.
     several: Box<[u64; TABLE_LEN]>,
     /// For every window of 12 bits: `symbol << 8 | escape << 7 | length`.
     one: Box<[u32; TABLE_LEN]>,
@@ -144,66 +169,78 @@ impl PeekTables {
         Self { several, one, mask: (1 << bits) - 1, symbol_bits, single }
     }
 
-    /// Reads `cols` symbols of each of four streams that start at the bits `at`, and moves `at` to
+    /// Reads `count` symbols of each of four streams that start at the bits `at`, and moves `at` to
     /// where they end. Reads zeros past the end of `bytes`, so any `at` is safe.
     #[inline(always)]
     pub fn read(
         &self,
         bytes: &[u8],
         at: &mut [usize; INTERLEAVED],
-        cols: usize,
+        count: usize,
         symbols: &mut [Symbols; INTERLEAVED],
     ) {
         if let Some(symbol) = self.single {
-            symbols.iter_mut().for_each(|symbols| symbols[..cols].fill(symbol));
+            symbols.iter_mut().for_each(|symbols| symbols[..count].fill(symbol));
             return;
         }
         let mut done = [0; INTERLEAVED];
         if self.mask < 1 << 11 {
-            self.read_side_by_side::<5>(bytes, at, cols, &mut done, symbols);
+            self.read_side_by_side::<5, INTERLEAVED>(bytes, at, count, &mut done, symbols);
         } else {
-            self.read_side_by_side::<4>(bytes, at, cols, &mut done, symbols);
+            self.read_side_by_side::<4, INTERLEAVED>(bytes, at, count, &mut done, symbols);
         }
-        for ((at, symbols), done) in at.iter_mut().zip(symbols).zip(done) {
-            self.read_one_by_one(bytes, at, &mut symbols[done..cols]);
+        // Closer to the end, in smaller steps; and then each for itself.
+        self.read_side_by_side::<1, INTERLEAVED>(bytes, at, count, &mut done, symbols);
+        for i in 0..INTERLEAVED {
+            let alone = |array: &mut [usize; INTERLEAVED]| [array[i]];
+            let (mut one_at, mut one_done) = (alone(at), alone(&mut done));
+            let one = symbols[i..].first_chunk_mut::<1>().expect("a lane");
+            self.read_side_by_side::<2, 1>(bytes, &mut one_at, count, &mut one_done, one);
+            at[i] = one_at[0];
+            self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][one_done[0]..count]);
         }
     }
 
-    /// Reads on while no stream can come to its end: `STEPS` look-ups fit a window.
+    /// Reads on while no stream can come to its end, `STEPS` look-ups from each window.
     #[inline(always)]
-    fn read_side_by_side<const STEPS: usize>(
+    fn read_side_by_side<const STEPS: usize, const LANES: usize>(
         &self,
         bytes: &[u8],
-        at: &mut [usize; INTERLEAVED],
-        cols: usize,
-        done: &mut [usize; INTERLEAVED],
-        symbols: &mut [Symbols; INTERLEAVED],
+        at: &mut [usize; LANES],
+        count: usize,
+        done: &mut [usize; LANES],
+        symbols: &mut [Symbols; LANES],
     ) {
         let most = STEPS * AT_ONCE;
-        let cols = cols.min(MAX_TILE_COLS);
-        while done.iter().all(|done| done + most <= cols) {
-            let mut windows = at.map(|at| window(bytes, at));
-            // Symbols in the low byte, bits above.
-            let mut sums = [0u64; INTERLEAVED];
-            let mut last = [0u64; INTERLEAVED];
-            for _ in 0..STEPS {
-                for i in 0..INTERLEAVED {
+        while done.iter().all(|done| done + most <= count) {
+            let mut windows = [0; LANES];
+            for i in 0..LANES {
+                // The mark above the bits that are looked at shows how far they were shifted.
+                windows[i] = window(bytes, at[i]) | 1 << 63;
+            }
+            let mut stuck = false;
+            for step in 0..STEPS {
+                for i in 0..LANES {
                     let entry = self.several[(windows[i] & self.mask) as usize % TABLE_LEN];
-                    let to = done[i] + (sums[i] & 255) as usize;
-                    let four: [u16; 4] = std::array::from_fn(|k| (entry >> (16 * k)) as u16);
+                    // First what the next look-up waits for.
+                    windows[i] >>= entry & 63;
+                    let four: [u16; 4] = std::array::from_fn(|k| ((entry >> 16) >> (16 * k)) as u16);
+                    let to = done[i] % SYMBOLS_LEN;
                     symbols[i][to..to + 4].copy_from_slice(&four);
-                    windows[i] >>= (entry >> 56) & 63;
-                    sums[i] += entry >> 48;
-                    last[i] = entry;
+                    done[i] += (entry >> 8) as usize & 255;
+                    stuck |= step + 1 == STEPS && entry == 0;
                 }
             }
-            for i in 0..INTERLEAVED {
-                done[i] += (sums[i] & 255) as usize;
-                at[i] += (sums[i] >> 8) as usize;
-                // After an escape the look-ups stand still.
-                if last[i] == 0 {
-                    self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
-                    done[i] += 1;
+            for i in 0..LANES {
+                at[i] += windows[i].leading_zeros() as usize;
+            }
+            // After an escape look-ups stand still.
+            if stuck {
+                for i in 0..LANES {
+                    if self.several[(window(bytes, at[i]) & self.mask) as usize % TABLE_LEN] == 0 {
+                        self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
+                        done[i] += 1;
+                    }
                 }
             }
         }
@@ -242,7 +279,7 @@ fn several_at(one: &[u32; TABLE_LEN], window: usize, bits: u32) -> u64 {
         used += len;
         count += 1;
     }
-    symbols | (count as u64) << 48 | u64::from(used) << 56
+    symbols << 16 | (count as u64) << 8 | u64::from(used)
 }
 
 /// At least [`WINDOW_BITS`] bits from bit `at` on.
@@ -296,7 +333,7 @@ mod tests {
             let bytes = writer.finish().to_vec();
             let tables = PeekTables::new(&code, symbol_bits);
             let mut at = [0, ends[0], ends[1], ends[2]];
-            let mut read = [[0; MAX_TILE_COLS + 16]; 4];
+            let mut read = [NO_SYMBOLS; 4];
             tables.read(&bytes, &mut at, cols, &mut read);
             prop_assert_eq!(at, ends);
             for (read, lane) in read.iter().zip(symbols.chunks(90)) {

@@ -4,6 +4,8 @@
 //! they are compiled once for every processor, and again for newer ones; which of these runs is
 //! found out at run time. All of them compute the same integers.
 
+use super::fields::{BLOCK, pack_bits};
+
 /// A loop that is compiled for several kinds of processor.
 pub(super) trait Kernel {
     /// What it gives back.
@@ -11,38 +13,224 @@ pub(super) trait Kernel {
 
     /// The loop. Must be `#[inline(always)]`, as must all that it calls: only what is inlined is
     /// compiled for the processor at hand.
-    fn run(self) -> Self::Output;
+    fn run<V: Vectors>(self, vectors: V) -> Self::Output;
+}
+
+/// What the compiler does not find by itself. A value of a type that implements it shows that the
+/// processor has the instructions.
+pub(super) trait Vectors: Copy {
+    /// The low `W` (1, 2 or 4) bits of each field, side by side, 64 bits in each number; numbers
+    /// after the first `W / 2`, rounded up, are 0.
+    fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2];
+
+    /// Runs `inner` as a function of its own, so that an inner loop has all registers to itself.
+    fn apart<R>(self, inner: impl FnOnce() -> R) -> R;
+}
+
+/// Any processor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portable;
+
+impl Vectors for Portable {
+    #[inline(always)]
+    fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
+        pack_bits::<W>(block)
+    }
+
+    #[inline(never)]
+    fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
+        inner()
+    }
 }
 
 /// Runs `kernel` as compiled for this processor.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    use std::arch::is_x86_feature_detected as has;
-
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run()
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run()
-    }
-
-    let avx2 = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
-    let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-    match (avx2, avx512 && has!("avx512vbmi")) {
-        // SAFETY: the processor was just asked for each feature that the function is compiled with.
-        (true, true) => unsafe { with_avx512(kernel) },
-        // SAFETY: as above.
-        (true, false) => unsafe { with_avx2(kernel) },
-        (false, _) => kernel.run(),
-    }
+    x86::run(kernel)
 }
 
 /// Runs `kernel` as compiled for every processor.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run()
+    kernel.run(Portable)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod x86 {
+    use std::arch::is_x86_feature_detected as has;
+    use std::arch::x86_64::*;
+
+    use super::super::fields::BLOCK;
+    use super::{Kernel, Portable, Vectors};
+
+    pub fn run<K: Kernel>(kernel: K) -> K::Output {
+        match (Avx2::detect(), Avx512::detect()) {
+            // SAFETY: the processor was asked for each feature that the function is compiled with.
+            (_, Some(avx512)) => unsafe { with_avx512(kernel, avx512) },
+            // SAFETY: as above.
+            (Some(avx2), None) => unsafe { with_avx2(kernel, avx2) },
+            (None, None) => kernel.run(Portable),
+        }
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn with_avx2<K: Kernel>(kernel: K, avx2: Avx2) -> K::Output {
+        kernel.run(avx2)
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    fn with_avx512<K: Kernel>(kernel: K, avx512: Avx512) -> K::Output {
+        kernel.run(avx512)
+    }
+
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    #[inline(never)]
+    fn apart_avx2<R>(inner: impl FnOnce() -> R) -> R {
+        inner()
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    #[inline(never)]
+    fn apart_avx512<R>(inner: impl FnOnce() -> R) -> R {
+        inner()
+    }
+
+    /// The processor has AVX2 and BMI2.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Avx2(());
+
+    impl Avx2 {
+        pub fn detect() -> Option<Self> {
+            let all = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
+            all.then_some(Self(()))
+        }
+    }
+
+    /// The processor has AVX2, BMI2, and AVX-512 for 16-bit fields.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Avx512(());
+
+    impl Avx512 {
+        pub fn detect() -> Option<Self> {
+            let all = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+            (all && Avx2::detect().is_some()).then_some(Self(()))
+        }
+    }
+
+    impl Vectors for Avx2 {
+        #[inline(always)]
+        fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
+            // SAFETY: there is an `Avx2`, so the processor has the features.
+            unsafe { interleave::<W>(|bit| bits_avx2(block, bit)) }
+        }
+
+        #[inline(always)]
+        fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
+            // SAFETY: as above.
+            unsafe { apart_avx2(inner) }
+        }
+    }
+
+    impl Vectors for Avx512 {
+        #[inline(always)]
+        fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
+            // SAFETY: there is an `Avx512`, so the processor has the features.
+            unsafe { interleave::<W>(|bit| bits_avx512(block, bit)) }
+        }
+
+        #[inline(always)]
+        fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
+            // SAFETY: as above.
+            unsafe { apart_avx512(inner) }
+        }
+    }
+
+    /// Puts bit after bit of all fields in its place among the others'.
+    ///
+    /// # Safety
+    /// The processor must have BMI2.
+    #[inline(always)]
+    unsafe fn interleave<const W: u32>(bits: impl Fn(u32) -> u32) -> [u64; 2] {
+        // SAFETY: by the caller's promise.
+        let spread = |bits: u32, places: u64| unsafe { _pdep_u64(u64::from(bits), places) };
+        match W {
+            1 => [u64::from(bits(0)), 0],
+            2 => [spread(bits(0), 0x5555_5555_5555_5555) | spread(bits(1), 0xaaaa_aaaa_aaaa_aaaa), 0],
+            _ => {
+                let mut packed = [0; 2];
+                for bit in 0..4 {
+                    let all = bits(bit);
+                    packed[0] |= spread(all & 0xffff, 0x1111_1111_1111_1111 << bit);
+                    packed[1] |= spread(all >> 16, 0x1111_1111_1111_1111 << bit);
+                }
+                packed
+            }
+        }
+    }
+
+    /// Bit `bit` of each field.
+    ///
+    /// # Safety
+    /// The processor must have AVX2.
+    #[inline(always)]
+    unsafe fn bits_avx2(block: &[u16; BLOCK], bit: u32) -> u32 {
+        // SAFETY: by the caller's promise; the block is 64 bytes, and loads need no alignment.
+        unsafe {
+            let at: *const __m256i = block.as_ptr().cast();
+            let up = _mm_cvtsi32_si128(15 - bit as i32);
+            // The wanted bit becomes the sign, which the saturating narrowing keeps.
+            let low = _mm256_sll_epi16(_mm256_loadu_si256(at), up);
+            let high = _mm256_sll_epi16(_mm256_loadu_si256(at.add(1)), up);
+            let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(low, high));
+            _mm256_movemask_epi8(bytes) as u32
+        }
+    }
+
+    /// Bit `bit` of each field.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F and AVX-512BW.
+    #[inline(always)]
+    unsafe fn bits_avx512(block: &[u16; BLOCK], bit: u32) -> u32 {
+        // SAFETY: by the caller's promise; the block is 64 bytes, and loads need no alignment.
+        unsafe {
+            let fields = _mm512_loadu_si512(block.as_ptr().cast());
+            _mm512_test_epi16_mask(fields, _mm512_set1_epi16(1 << bit))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Pack([u16; BLOCK]);
+
+    impl Kernel for Pack {
+        type Output = [[u64; 2]; 3];
+
+        #[inline(always)]
+        fn run<V: Vectors>(self, vectors: V) -> Self::Output {
+            [vectors.pack::<1>(&self.0), vectors.pack::<2>(&self.0), vectors.pack::<4>(&self.0)]
+        }
+    }
+
+    #[test]
+    fn all_processors_pack_alike() {
+        for seed in 0..200u32 {
+            let block =
+                std::array::from_fn(|i| (seed * 7919 + i as u32).wrapping_mul(2_654_435_761).to_le_bytes())
+                    .map(|b| u16::from_le_bytes([b[2], b[3]]));
+            let expected = Pack(block).run(Portable);
+            assert_eq!(run(Pack(block)), expected);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx2) = x86::Avx2::detect() {
+                assert_eq!(Pack(block).run(avx2), expected);
+            }
+            for (i, field) in block.into_iter().enumerate() {
+                assert_eq!((expected[1][0] >> (2 * i)) as u16 & 3, field & 3);
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Why a file or model folder could not be compressed, opened, checked or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The file is not readable as safetensors.
+    /// The file is readable neither as safetensors nor as GGUF.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The operating system refused.
@@ -85,7 +85,7 @@ pub enum ArchiveError {
         /// Its type.
         dtype: Dtype,
     },
-    /// A plain safetensors file where a compressed one is needed.
+    /// A plain file where a compressed one is needed.
     #[error("{file} is not compressed by bantam; `bantam compress` makes a compressed file of it")]
     NotCompressed {
         /// The file.
@@ -98,7 +98,11 @@ pub enum ArchiveError {
         file: PathBuf,
     },
     /// Written by a later version.
-    #[error("{file} has format version {version}, not the one this program reads ({newest}); a newer bantam may", newest = super::index::FORMAT_VERSION)]
+    #[error(
+        "{file} has format version {version}, not one that this program reads ({} and {}); a newer bantam may",
+        super::index::VERSION,
+        super::index::VERSION_OF_FORMS
+    )]
     UnknownVersion {
         /// The file.
         file: PathBuf,

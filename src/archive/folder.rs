@@ -1,7 +1,7 @@
 //! Whole model folders, and the choice between a file and a folder.
 //!
 //! A compressed model folder is a model folder: `a.safetensors` becomes `a.bantam.safetensors`,
-//! every other file is copied as it is. That includes `model.safetensors.index.json`, whose
+//! `a.gguf` becomes `a.gguf.bantam.safetensors`, every other file is copied as it is. That includes `model.safetensors.index.json`, whose
 //! `weight_map` goes on naming the original files, so that restoring gives the same folder back;
 //! [`names::find_shard`] finds a file it names in either form. Folders inside the folder are left
 //! out, and the report says so.
@@ -17,7 +17,7 @@ use super::progress::{check, reported};
 use super::restore::decompress_open;
 use super::writer::compress_open;
 use super::{Archive, ArchiveError, Options, Progress, Report, names};
-use crate::tensor::SafetensorsFile;
+use crate::tensor::SourceFile;
 
 /// Compresses a file or a model folder, to `dst` or to the default beside it (see [`names`]).
 pub fn compress(
@@ -33,11 +33,11 @@ pub fn compress(
         return Ok(Report { output: dst, files, ..Report::default() });
     }
     let folder = Folder::read(src)?;
-    if folder.safetensors.iter().any(|name| name.ends_with(names::COMPRESSED)) {
+    if folder.tensor_files.iter().any(|name| name.ends_with(names::COMPRESSED)) {
         return Err(ArchiveError::AlreadyCompressed { file: src.into() });
     }
     let rename = |name: &str| names::compressed_name(name);
-    let files = folder.open(rename, |path| Ok(SafetensorsFile::open(path)?))?;
+    let files = folder.open(rename, |path| Ok(SourceFile::open(path)?))?;
     let total = files.iter().map(|(_, file)| file.bytes().len() as u64).sum();
     reported(progress, total, "compressing", || {
         folder
@@ -52,10 +52,12 @@ pub fn decompress(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report, ArchiveError> {
+    let named = dst.is_some();
     let dst = dst.map(Path::to_path_buf).or_else(|| names::default_original(src));
     if !src.is_dir() {
         // A file that is not compressed is said to be so, before its name is found fault with.
         let archive = Archive::open(src)?;
+        let dst = dst.filter(|dst| named || names::suits(dst, archive.form()));
         let dst = dst.ok_or_else(|| no_default(src))?;
         let total = archive.original_len();
         let work = || decompress_open(&archive, &dst, options, progress);
@@ -65,14 +67,17 @@ pub fn decompress(
     let dst = dst.ok_or_else(|| no_default(src))?;
     let mut folder = Folder::read(src)?;
     let is_compressed = |name: &String| name.ends_with(names::COMPRESSED);
-    let (compressed, plain): (Vec<_>, Vec<_>) = folder.safetensors.into_iter().partition(is_compressed);
+    let (compressed, plain): (Vec<_>, Vec<_>) = folder.tensor_files.into_iter().partition(is_compressed);
     if compressed.is_empty() {
         return Err(ArchiveError::NotCompressed { file: src.into() });
     }
-    folder.safetensors = compressed;
+    folder.tensor_files = compressed;
     folder.others.extend(plain.into_iter().map(PathBuf::from));
     let files = folder.open(names::original_name, Archive::open)?;
-    for (restored, _) in &files {
+    for (restored, archive) in &files {
+        if !names::suits(Path::new(restored), archive.form()) {
+            return Err(no_default(archive.path()));
+        }
         if folder.others.iter().any(|other| other == Path::new(restored)) {
             return Err(ArchiveError::Exists { path: src.join(restored) });
         }
@@ -92,7 +97,7 @@ fn no_default(src: &Path) -> ArchiveError {
 /// What is in a folder, sorted by name.
 struct Folder {
     path: PathBuf,
-    safetensors: Vec<String>,
+    tensor_files: Vec<String>,
     others: Vec<PathBuf>,
     left_out: Vec<PathBuf>,
 }
@@ -100,32 +105,32 @@ struct Folder {
 impl Folder {
     fn read(path: &Path) -> Result<Self, ArchiveError> {
         let mut folder =
-            Self { path: path.into(), safetensors: Vec::new(), others: Vec::new(), left_out: Vec::new() };
+            Self { path: path.into(), tensor_files: Vec::new(), others: Vec::new(), left_out: Vec::new() };
         for entry in fs::read_dir(path).map_err(ArchiveError::io("read the folder", path))? {
             let name = entry.map_err(ArchiveError::io("read the folder", path))?.file_name();
             // Links are followed: the folders of a hub's cache are made of them.
             let is_file = fs::metadata(path.join(&name)).is_ok_and(|meta| meta.is_file());
             match name.into_string() {
-                Ok(name) if is_file && names::is_safetensors(&name) => folder.safetensors.push(name),
+                Ok(name) if is_file && names::is_tensor_file(&name) => folder.tensor_files.push(name),
                 Ok(name) if is_file => folder.others.push(name.into()),
                 Ok(name) => folder.left_out.push(name.into()),
                 Err(name) if is_file => folder.others.push(name.into()),
                 Err(name) => folder.left_out.push(name.into()),
             }
         }
-        folder.safetensors.sort();
+        folder.tensor_files.sort();
         folder.others.sort();
         folder.left_out.sort();
-        if folder.safetensors.is_empty() {
+        if folder.tensor_files.is_empty() {
             return Err(ArchiveError::Model {
                 path: path.into(),
-                what: "no safetensors file in this folder".into(),
+                what: "no safetensors or GGUF file in this folder".into(),
             });
         }
         Ok(folder)
     }
 
-    /// Opens every safetensors file, so that a bad one is noticed before anything is written, and
+    /// Opens every file of tensors, so that a bad one is noticed before anything is written, and
     /// pairs it with its new name.
     fn open<T>(
         &self,
@@ -136,7 +141,7 @@ impl Folder {
             let path = self.path.join(name);
             Ok((rename(name).ok_or_else(|| no_default(&path))?, open(&path)?))
         };
-        self.safetensors.iter().map(open).collect()
+        self.tensor_files.iter().map(open).collect()
     }
 
     /// Writes the folder's other form to `dst`: `files` by `write`, the others copied.
@@ -172,17 +177,17 @@ impl Folder {
     }
 }
 
-/// The safetensors files of `path` in either form: itself, or those in the folder by name.
-pub fn safetensors_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+/// The safetensors and GGUF files of `path`, compressed or not: itself, or those in the folder by name.
+pub fn tensor_files_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     if !path.is_dir() {
         return Ok(vec![path.into()]);
     }
-    Ok(Folder::read(path)?.safetensors.iter().map(|name| path.join(name)).collect())
+    Ok(Folder::read(path)?.tensor_files.iter().map(|name| path.join(name)).collect())
 }
 
 /// The compressed files of `path`: itself, or those in the folder by name.
 pub(super) fn compressed_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
-    let mut files = safetensors_in(path)?;
+    let mut files = tensor_files_in(path)?;
     if path.is_dir() {
         files.retain(|file| file.to_string_lossy().ends_with(names::COMPRESSED));
     }

@@ -2,7 +2,8 @@
 //!
 //! What writer and reader must agree on stands apart from either: [`mod@index`] (the container's JSON
 //! header) and [`original_header`] (the original file's header, kept as a tensor). `docs/format.md`
-//! describes the same for somebody without this source.
+//! describes the same for somebody without this source. Originals are safetensors or GGUF files;
+//! [`Form`] is what differs between these.
 //!
 //! * [`compress`] and [`decompress`] turn a file or a model folder into the other form.
 //! * [`Archive`] opens one compressed file; [`verify()`] checks a file or folder through and through.
@@ -13,6 +14,7 @@
 
 mod error;
 mod folder;
+mod form;
 pub mod index;
 mod model_files;
 pub mod names;
@@ -26,7 +28,8 @@ mod verify;
 mod writer;
 
 pub use error::{ArchiveError, BoxError};
-pub use folder::{compress, decompress, safetensors_in};
+pub use folder::{compress, decompress, tensor_files_in};
+pub use form::Form;
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
 pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, is_bantam};

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Archive, ArchiveError, folder, is_bantam, names};
 use crate::codec::Payload;
-use crate::tensor::{Dtype, SafetensorsFile};
+use crate::tensor::{Dtype, SourceFile};
 
 /// One file that tensors are read from.
 #[derive(Debug)]
 pub enum WeightSource {
-    /// A plain safetensors file.
-    Plain(SafetensorsFile),
+    /// A plain file.
+    Plain(SourceFile),
     /// A compressed one.
     Compressed(Archive),
 }
@@ -20,7 +20,7 @@ pub enum WeightSource {
 impl WeightSource {
     /// Opens a file of either form.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = SafetensorsFile::open(path)?;
+        let file = SourceFile::open(path)?;
         Ok(if is_bantam(&file) { Self::Compressed(Archive::from_file(file)?) } else { Self::Plain(file) })
     }
 
@@ -197,7 +197,15 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
             |name: &String| names::find_shard(path, name).ok_or_else(|| folder::missing_shard(path, name));
         return shards.iter().map(find).collect();
     }
-    let files = folder::safetensors_in(path)?;
+    let mut files = folder::tensor_files_in(path)?;
+    // A GGUF file beside is the same model for another program.
+    files.retain(|file| !names::is_gguf(&file.to_string_lossy()));
+    if files.is_empty() {
+        return Err(ArchiveError::Model {
+            path: path.into(),
+            what: "no safetensors file in this folder".into(),
+        });
+    }
     if files.len() > 1 {
         let what =
             format!("{} safetensors files and no {}; name one of them", files.len(), names::SHARD_INDEX);

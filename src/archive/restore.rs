@@ -33,13 +33,16 @@ pub(super) fn decompress_open(
     output.write(archive.original_header())?;
     progress.advance(archive.original_header().len() as u64);
     let mut buffer = Vec::new();
-    // In the original's order and without gaps, which `Archive::open` has seen to.
+    // In the original's order, and with nothing between them but the gaps, which `Archive::open`
+    // has seen to.
     for tensor in archive.tensors() {
         check(progress)?;
+        output.write(archive.gap_before(tensor))?;
         archive.decode_checked(tensor, &decode_on_cpu, &mut buffer)?;
         output.write(&buffer)?;
         progress.advance(tensor.original_len as u64);
     }
+    output.write(archive.trailing())?;
     output.publish()?;
     report.output = dst.into();
     Ok(report)

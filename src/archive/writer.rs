@@ -1,15 +1,18 @@
 //! From a plain file to a compressed one.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::index::{self, Contents, IndexEntry};
 use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
-use super::{ArchiveError, Coding, FileReport, Options, Progress, TensorReport, is_bantam, original_header};
+use super::{
+    ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam, original_header,
+};
 use crate::codec::{Payload, encode};
-use crate::tensor::{MAX_HEADER_LEN, SafetensorsFile, TensorEntry};
+use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
-/// Compresses the safetensors file `src` to `dst`.
+/// Compresses the safetensors or GGUF file `src` to `dst`.
 ///
 /// Tensors are handled one by one in file order, so that the memory needed is a small multiple of
 /// the largest. The output is the same whatever the number of threads.
@@ -19,7 +22,7 @@ pub fn compress_file(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
-    let file = SafetensorsFile::open(src)?;
+    let file = SourceFile::open(src)?;
     reported(progress, file.bytes().len() as u64, "compressing", || {
         compress_open(&file, dst, options, progress)
     })
@@ -27,7 +30,7 @@ pub fn compress_file(
 
 /// Compresses an open file; the caller has begun the progress.
 pub(super) fn compress_open(
-    file: &SafetensorsFile,
+    file: &SourceFile,
     dst: &Path,
     options: &Options,
     progress: &dyn Progress,
@@ -37,7 +40,7 @@ pub(super) fn compress_open(
     }
     refuse_same(file.path(), dst)?;
     let mut writer = Writer::begin(file, dst, options)?;
-    progress.advance(file.header_bytes().len() as u64);
+    progress.advance(writer.outside.len() as u64);
     for tensor in file.tensors() {
         check(progress)?;
         writer.put(tensor)?;
@@ -48,7 +51,9 @@ pub(super) fn compress_open(
 
 /// A container that is being written: payloads first, and the headers into the room left for them.
 struct Writer<'a> {
-    file: &'a SafetensorsFile,
+    file: &'a SourceFile,
+    /// The original's bytes that belong to no tensor.
+    outside: Cow<'a, [u8]>,
     output: OutputFile,
     dst: PathBuf,
     original_header_name: String,
@@ -59,9 +64,10 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn begin(file: &'a SafetensorsFile, dst: &Path, options: &Options) -> Result<Self, ArchiveError> {
+    fn begin(file: &'a SourceFile, dst: &Path, options: &Options) -> Result<Self, ArchiveError> {
         let mut writer = Self {
             file,
+            outside: file.outside(),
             output: OutputFile::create(dst, options)?,
             dst: dst.into(),
             original_header_name: index::original_header_name(file.tensors().iter().map(|t| &t.name[..])),
@@ -75,23 +81,21 @@ impl<'a> Writer<'a> {
         // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
         // started MiB, and padding: this much more is plenty.
         let len = file.bytes().len();
-        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + file.header_bytes().len();
+        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + writer.outside.len();
         writer.header_len = writer.contents(&expected).room(data_end);
         if writer.header_len - 8 > MAX_HEADER_LEN {
             return Err(ArchiveError::HeaderTooLong { file: file.path().into(), len: writer.header_len });
         }
-        writer.len = (writer.header_len + original_header::tensor_len(file.header_bytes().len())) as u64;
+        writer.len = (writer.header_len + original_header::tensor_len(writer.outside.len())) as u64;
         writer.output.seek(writer.len)?;
         Ok(writer)
     }
 
     fn contents<'b>(&'b self, tensors: &'b [(String, IndexEntry, usize)]) -> Contents<'b> {
         Contents {
-            framework: self.file.metadata().get("format").map(|f| &f[..]),
-            original_header: (
-                &self.original_header_name,
-                original_header::tensor_len(self.file.header_bytes().len()),
-            ),
+            form: Form::of(self.file),
+            framework: framework(self.file),
+            original_header: (&self.original_header_name, original_header::tensor_len(self.outside.len())),
             tensors,
         }
     }
@@ -110,6 +114,7 @@ impl<'a> Writer<'a> {
             name: tensor.name.clone(),
             dtype: tensor.dtype,
             shape: tensor.shape.clone(),
+            quantized: tensor.quantized.clone(),
             original_bytes: data.len(),
             stored_bytes: payload.len(),
             coding,
@@ -123,7 +128,7 @@ impl<'a> Writer<'a> {
         })?;
         self.output.seek(0)?;
         self.output.write(&header)?;
-        self.output.write(&original_header::write(self.file.header_bytes(), &header))?;
+        self.output.write(&original_header::write(&self.outside, &header))?;
         self.output.publish()?;
         Ok(FileReport {
             source: self.file.path().into(),
@@ -132,6 +137,14 @@ impl<'a> Writer<'a> {
             compressed_bytes: self.len,
             tensors: self.reports,
         })
+    }
+}
+
+/// The `format` that the file's metadata names.
+fn framework(file: &SourceFile) -> Option<&str> {
+    match file {
+        SourceFile::Safetensors(file) => file.metadata().get("format").map(|format| &format[..]),
+        SourceFile::Gguf(_) => None,
     }
 }
 

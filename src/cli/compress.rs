@@ -21,6 +21,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let compress = || archive::compress(&args.src, args.output.as_deref(), &options, &Bar::default());
     let report = args.jobs.run(compress)??;
     let time = began.elapsed();
+    if let (tensors @ 1.., bytes) = report.quantized() {
+        let size = sizes::megabytes(bytes);
+        print::remark(format_args!(
+            "{tensors} quantised tensors ({size}) are stored as they are: they do not compress"
+        ));
+    }
     if args.json {
         print::line(sizes::report_json(&report, time))?;
     } else {

@@ -35,7 +35,7 @@ struct Cli {
 enum Command {
     /// Show everything on the built-in model: sizes, speeds, and that nothing is lost
     Demo(demo::Args),
-    /// Compress a safetensors file or a model folder
+    /// Compress a safetensors file, a GGUF file or a model folder
     Compress(compress::Args),
     /// Restore the original of a compressed file or model folder, byte for byte
     Decompress(decompress::Args),
@@ -75,7 +75,7 @@ pub fn main() -> ExitCode {
 /// What `compress` and `decompress` have in common.
 #[derive(clap::Args)]
 struct Conversion {
-    /// A safetensors file, or the folder of a model
+    /// A safetensors or GGUF file, or the folder of a model
     src: PathBuf,
     /// Where to write; by default beside the source
     #[arg(short, long, value_name = "DST")]

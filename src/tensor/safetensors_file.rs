@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
-use super::{Dtype, MappedFile};
+use super::{Dtype, GgufError, MappedFile, Quantized};
 
 /// What the format itself sets as the longest header.
 pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
 
-/// Why a file could not be read as safetensors.
+/// Why a file of tensors could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The operating system refused.
@@ -33,6 +33,14 @@ pub enum ReadError {
         /// What is wrong with it.
         source: SafeTensorError,
     },
+    /// The same of a GGUF file.
+    #[error("{path}: not a usable GGUF file: {source}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: GgufError,
+    },
 }
 
 /// One tensor of a file.
@@ -40,10 +48,12 @@ pub enum ReadError {
 pub struct TensorEntry {
     /// Its name, unique in the file.
     pub name: String,
-    /// Element type.
+    /// Element type; U8 where `quantized` says more.
     pub dtype: Dtype,
-    /// Dimensions, outermost first.
+    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: Vec<usize>,
+    /// What the tensor is, where it is of no [`Dtype`]. Only in GGUF files.
+    pub quantized: Option<Quantized>,
     /// Where its bytes lie, counted from the start of the file. In bounds by construction.
     pub range: Range<usize>,
 }
@@ -63,6 +73,10 @@ impl SafetensorsFile {
     /// Maps and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
+        Self::from_map(path, map)
+    }
+
+    pub(super) fn from_map(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
         let bad = |source| ReadError::Header { path: path.into(), source };
         let (data_start, header) = parse_header(&map).map_err(bad)?;
         if data_start.checked_add(header.data_len()) != Some(map.len()) {
@@ -139,6 +153,7 @@ pub(crate) fn entries(header: &Metadata, data_start: usize) -> Vec<TensorEntry> 
             name,
             dtype: info.dtype,
             shape: info.shape.clone(),
+            quantized: None,
             range: at(info.data_offsets.0)..at(info.data_offsets.1),
         })
         .collect();

@@ -14,8 +14,8 @@ use serde::Deserialize;
 
 use super::output::{OutputFile, OutputFolder, refuse_same};
 use super::progress::{check, reported};
-use super::restore::decompress_open;
-use super::writer::compress_open;
+use super::restore::decompress_begun;
+use super::writer::compress_begun;
 use super::{Archive, ArchiveError, Options, Progress, Report, names};
 use crate::tensor::SafetensorsFile;
 
@@ -40,8 +40,9 @@ pub fn compress(
     let files = folder.open(rename, |path| Ok(SafetensorsFile::open(path)?))?;
     let total = files.iter().map(|(_, file)| file.bytes().len() as u64).sum();
     reported(progress, total, "compressing", || {
-        folder
-            .rewrite(&dst, options, progress, &files, |file, dst| compress_open(file, dst, options, progress))
+        folder.rewrite(&dst, options, progress, &files, |file, dst| {
+            compress_begun(file, dst, options, progress)
+        })
     })
 }
 
@@ -58,7 +59,7 @@ pub fn decompress(
         let archive = Archive::open(src)?;
         let dst = dst.ok_or_else(|| no_default(src))?;
         let total = archive.original_len();
-        let work = || decompress_open(&archive, &dst, options, progress);
+        let work = || decompress_begun(&archive, &dst, options, progress);
         let files = vec![reported(progress, total, "decompressing", work)?];
         return Ok(Report { output: dst, files, ..Report::default() });
     }
@@ -80,7 +81,7 @@ pub fn decompress(
     let total = files.iter().map(|(_, archive)| archive.original_len()).fold(0, u64::saturating_add);
     reported(progress, total, "decompressing", || {
         folder.rewrite(&dst, options, progress, &files, |archive, dst| {
-            decompress_open(archive, dst, options, progress)
+            decompress_begun(archive, dst, options, progress)
         })
     })
 }

@@ -14,6 +14,7 @@
 mod error;
 mod folder;
 pub mod index;
+mod memory;
 mod model_files;
 pub mod names;
 pub mod original_header;
@@ -22,18 +23,24 @@ mod progress;
 mod reader;
 mod report;
 mod restore;
+mod sink;
 mod verify;
+mod windows;
 mod writer;
 
 pub use error::{ArchiveError, BoxError};
 pub use folder::{compress, decompress, safetensors_in};
+pub use memory::{compress_bytes, decompress_bytes};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
 pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};
-pub use restore::decompress_file;
+pub use restore::{decompress_file, decompress_opened};
 pub use verify::{Decode, Failure, Verification, verify, verify_with};
-pub use writer::compress_file;
+pub use writer::{compress_file, compress_opened};
+
+/// What messages call bytes that are in no file.
+const IN_MEMORY: &str = "(in memory)";
 
 /// How outputs are treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! Outputs appear under their name when they are complete, or not at all.
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile, TempDir};
 
+use super::sink::Sink;
 use super::{ArchiveError, Options};
 
 /// A file that is written under a temporary name beside its final one. Dropped before
@@ -28,15 +28,9 @@ impl OutputFile {
         Ok(Self { temporary, path: path.into(), options: *options })
     }
 
-    /// Appends, or overwrites from where [`OutputFile::seek`] went.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.temporary.as_file_mut().write_all(bytes).map_err(ArchiveError::io("write", &self.path))
-    }
-
-    /// Continues at `offset`; a gap reads as zeros.
-    pub fn seek(&mut self, offset: u64) -> Result<(), ArchiveError> {
-        let moved = self.temporary.as_file_mut().seek(SeekFrom::Start(offset));
-        moved.map(|_| ()).map_err(ArchiveError::io("write", &self.path))
+    /// Where to write it.
+    pub fn sink(&self) -> Sink<'_> {
+        Sink::File(self.temporary.as_file(), &self.path)
     }
 
     /// Copies all of `source` to here.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::index::{FORMAT_VERSION, INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
-use super::{ArchiveError, Coding, FileReport, TensorReport, original_header};
+use super::{ArchiveError, Coding, FileReport, IN_MEMORY, TensorReport, original_header};
 use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::Kind;
@@ -36,7 +36,7 @@ pub struct ArchivedTensor {
     pub payload: Range<usize>,
 }
 
-/// A mapped compressed file whose header and index have been checked.
+/// A compressed file, mapped or in memory, whose header and index have been checked.
 #[derive(Debug)]
 pub struct Archive {
     file: SafetensorsFile,
@@ -50,6 +50,11 @@ impl Archive {
     /// original header tell the same story. Payloads are checked when they are asked for.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         Self::from_file(SafetensorsFile::open(path)?)
+    }
+
+    /// Checks a compressed file that is in memory.
+    pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
+        Self::from_file(SafetensorsFile::from_bytes(Path::new(IN_MEMORY), bytes)?)
     }
 
     /// Checks a file that is open already.

@@ -3,7 +3,8 @@
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::fmt;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensorError;
@@ -48,12 +49,35 @@ pub struct TensorEntry {
     pub range: Range<usize>,
 }
 
-/// A mapped safetensors file whose header has been checked: every entry's range lies in the file
+/// Where a file's bytes are.
+enum Bytes {
+    Mapped(MappedFile),
+    Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Memory(bytes) => (**bytes).as_ref(),
+        }
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}
+
+/// A safetensors file, mapped or in memory, whose header has been checked: every entry's range lies in the file
 /// and has the length its type and shape ask for, and together they cover the data without gaps.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     path: PathBuf,
-    map: MappedFile,
+    bytes: Bytes,
     data_start: usize,
     tensors: Vec<TensorEntry>,
     metadata: HashMap<String, String>,
@@ -63,29 +87,46 @@ impl SafetensorsFile {
     /// Maps and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
+        Self::from_mapped(path, map)
+    }
+
+    /// Checks a file that is mapped already. `path` is what messages call it.
+    pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Mapped(map))
+    }
+
+    /// Checks a file that is in memory. `path` is what messages call it.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Memory(Box::new(bytes)))
+    }
+
+    fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
         let bad = |source| ReadError::Header { path: path.into(), source };
-        let (data_start, header) = parse_header(&map).map_err(bad)?;
-        if data_start.checked_add(header.data_len()) != Some(map.len()) {
+        let (data_start, header) = parse_header(&bytes).map_err(bad)?;
+        if data_start.checked_add(header.data_len()) != Some(bytes.len()) {
             return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
         }
         let tensors = entries(&header, data_start);
         let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(Self { path: path.into(), map, data_start, tensors, metadata })
+        Ok(Self { path: path.into(), bytes, data_start, tensors, metadata })
     }
 
-    /// Where the file is.
+    /// Where the file is, or what it was said to be called.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The length prefix and the JSON header, exactly as they stand in the file.
     pub fn header_bytes(&self) -> &[u8] {
-        &self.map[..self.data_start]
+        &self.bytes[..self.data_start]
     }
 
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        &self.bytes
     }
 
     /// All tensors in file order.
@@ -103,7 +144,7 @@ impl SafetensorsFile {
     /// # Panics
     /// If `entry` is of another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
-        &self.map[entry.range.clone()]
+        &self.bytes[entry.range.clone()]
     }
 }
 

@@ -16,14 +16,17 @@ use super::sink::Sink;
 use super::{Archive, ArchiveError, Progress};
 use crate::codec::Payload;
 
-/// Original bytes of a window, about. Two windows are in memory at a time.
-const WINDOW_BYTES: usize = 32 << 20;
+/// Original bytes of a window, about. Two windows are in memory at a time: few enough that what is
+/// decoded is hashed and written before the processor's cache forgets it.
+fn window_bytes() -> usize {
+    rayon::current_num_threads().clamp(2, 16) * (4 << 20)
+}
 
 /// Tensors of a window, so that a million of empty ones make more than one.
 const WINDOW_PARTS: usize = 4096;
 
-/// Original bytes that are decoded at a time by a thread: about a checksum group.
-const PIECE_BYTES: usize = 2 << 20;
+/// Original bytes that are decoded at a time by a thread, about.
+const PIECE_BYTES: usize = 512 << 10;
 
 /// A row block that is larger than this is decoded in several pieces.
 const LARGEST_PIECE: usize = 8 << 20;
@@ -109,9 +112,10 @@ impl<'a> Ahead<'a> {
     /// The next window, to be decoded into `buffer`; `None` after the last.
     fn window(&mut self, buffer: Vec<u8>) -> Option<Window<'a>> {
         let mut window = Window { archive: self.archive, parts: Vec::new(), buffer };
+        let most = window_bytes();
         let mut len = 0;
-        while len < WINDOW_BYTES && window.parts.len() < WINDOW_PARTS {
-            let Some(part) = self.part(WINDOW_BYTES - len) else { break };
+        while len < most && window.parts.len() < WINDOW_PARTS {
+            let Some(part) = self.part(most - len) else { break };
             len += part.range.len();
             window.parts.push(part);
         }
@@ -222,15 +226,20 @@ impl Part<'_> {
             return;
         };
         let wrong = || ArchiveError::tensor(archive.path(), &self.tensor.name);
-        self.decoded = in_pieces(payload, &self.range, out, |range, out| {
-            check(progress)?;
-            // Each row block is checked with the piece that it begins in. Usually that is all of it.
-            let first = range.start.next_multiple_of(payload.band_bytes());
-            payload.check_bytes(first.min(range.end)..range.end).map_err(wrong())?;
-            payload.decode_bytes(range, out).map_err(wrong())?;
-            progress.advance(out.len() as u64);
-            Ok(())
-        });
+        // A row block is checked with the part that it begins in. Usually that is all of it.
+        let first = self.range.start.next_multiple_of(payload.band_bytes()).min(self.range.end);
+        let (checked, decoded) = rayon::join(
+            || payload.check_bytes(first..self.range.end).map_err(wrong()),
+            || {
+                in_pieces(payload, &self.range, out, |range, out| {
+                    check(progress)?;
+                    payload.decode_bytes(range, out).map_err(wrong())?;
+                    progress.advance(out.len() as u64);
+                    Ok(())
+                })
+            },
+        );
+        self.decoded = checked.and(decoded);
     }
 
     /// Goes on with the tensor's hash, and compares it if that was the last part. Without a hasher,

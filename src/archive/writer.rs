@@ -18,8 +18,11 @@ use super::{ArchiveError, Coding, FileReport, Options, Progress, TensorReport, i
 use crate::codec::{EncodeError, Payload, encode, encode_to};
 use crate::tensor::{MAX_HEADER_LEN, SafetensorsFile, TensorEntry};
 
-/// Original bytes of a batch. Two batches are in memory at a time.
-const BATCH_BYTES: usize = 64 << 20;
+/// Original bytes of a batch. Two batches are in memory at a time: few enough that payloads are
+/// written before the processor's cache forgets them, and that their memory is used again.
+fn batch_bytes() -> usize {
+    rayon::current_num_threads().clamp(2, 16) * (4 << 20)
+}
 
 /// What a tensor without bytes counts for in a batch: its payload's head and names.
 const TENSOR_BYTES: usize = 4 << 10;
@@ -99,13 +102,14 @@ pub(super) fn write_container(
 
 /// Cuts tensors into batches; one that is larger than a batch is alone.
 fn batches(tensors: &[TensorEntry]) -> Vec<&[TensorEntry]> {
+    let most = batch_bytes();
     let mut bytes = 0usize;
     let mut batches = Vec::new();
     let mut start = 0;
     for (i, tensor) in tensors.iter().enumerate() {
         let more = tensor.range.len().saturating_add(TENSOR_BYTES);
         bytes = bytes.saturating_add(more);
-        if bytes > BATCH_BYTES && i > start {
+        if bytes > most && i > start {
             batches.push(&tensors[start..i]);
             (start, bytes) = (i, more);
         }
@@ -184,7 +188,7 @@ impl<'a> Writer<'a> {
     /// Encodes the tensors of a batch at once, or writes the payload of a large one to `offset`.
     fn encode_batch(&self, batch: &'a [TensorEntry], offset: u64) -> Result<Vec<Encoded<'a>>, ArchiveError> {
         match batch {
-            [tensor] if tensor.range.len() > BATCH_BYTES => Ok(vec![self.encode_large(tensor, offset)?]),
+            [tensor] if tensor.range.len() > batch_bytes() => Ok(vec![self.encode_large(tensor, offset)?]),
             _ => batch.par_iter().map(|tensor| self.encode(tensor)).collect(),
         }
     }

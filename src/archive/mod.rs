@@ -9,7 +9,8 @@
 //! * [`ModelFiles`] reads the tensors of a model, whichever form and however many files it is in.
 //!
 //! All work is spread over the current rayon pool. Files are written under a temporary name in
-//! their destination's folder, synced and renamed, so that a name never stands for half a file.
+//! their destination's folder, synced and renamed, so that a name never stands for half a file. An
+//! interrupted folder keeps its finished files, and the next run goes on from there.
 
 mod error;
 mod folder;
@@ -19,6 +20,7 @@ mod model_files;
 pub mod names;
 pub mod original_header;
 mod output;
+mod output_folder;
 mod progress;
 mod reader;
 mod report;

@@ -91,6 +91,11 @@ impl Archive {
         &self.original_header
     }
 
+    /// This file's own length prefix and JSON header.
+    pub(super) fn container_header(&self) -> &[u8] {
+        self.file.header_bytes()
+    }
+
     /// Bytes of the original file.
     pub fn original_len(&self) -> u64 {
         let tensors = self.tensors.iter().map(|t| t.original_len as u64);

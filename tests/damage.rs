@@ -163,6 +163,9 @@ fn payloads_with_hostile_heads_do_no_harm() {
             let _ = payload.check();
             let _ = payload.decode();
             let _ = payload.decode_rows(0..1);
+            let (from, to) = (random.below(80_000), random.below(80_000));
+            let _ = payload.check_bytes(from..to);
+            let _ = payload.decode_bytes(from..to, &mut vec![0; to.saturating_sub(from)]);
         }
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use bantam::archive::{
-    Archive, ArchiveError, FileReport, Form, ModelFiles, Options, WeightSource, compress, compress_file,
-    decompress, decompress_file, original_header, verify,
+    Archive, ArchiveError, FileReport, Form, ModelFiles, Options, WeightSource, compress, compress_bytes,
+    compress_file, decompress, decompress_bytes, decompress_file, original_header, verify,
 };
 use bantam::tensor::{Dtype, GgmlType, SourceFile};
 
@@ -30,7 +30,9 @@ fn there_and_back(folder: &Path, bytes: &[u8]) -> Result<(FileReport, Vec<u8>), 
     assert_eq!((archive.original_len(), archive.form()), (bytes.len() as u64, Form::Gguf));
     assert_eq!(archive.report().unwrap().tensors, report.tensors);
     assert!(archive.verify(&()).unwrap().is_empty());
-    Ok((report, fs::read(&packed).unwrap()))
+    let packed = fs::read(&packed).unwrap();
+    assert!(compress_bytes(bytes.to_vec(), &()).unwrap() == packed);
+    Ok((report, packed))
 }
 
 fn restored(file: &Gguf) -> FileReport {
@@ -285,7 +287,9 @@ fn read(folder: &Path, packed: &[u8]) -> Option<Vec<u8>> {
     let restored = decompress_file(&path, &out, &REPLACE, &()).is_ok();
     let verified = Archive::open(&path).is_ok_and(|archive| archive.verify(&()).unwrap().is_empty());
     assert_eq!(restored, verified, "verify and decompress disagree");
-    restored.then(|| fs::read(&out).unwrap())
+    let in_memory = decompress_bytes(packed.to_vec(), &()).ok();
+    assert!(in_memory == restored.then(|| fs::read(&out).unwrap()), "file and memory disagree");
+    in_memory
 }
 
 #[test]

@@ -131,6 +131,12 @@ pub enum ArchiveError {
         /// The output.
         path: PathBuf,
     },
+    /// Somebody else is writing the same output.
+    #[error("{path} is in use: another process is writing the same output; wait until it has ended")]
+    Busy {
+        /// The unfinished folder.
+        path: PathBuf,
+    },
     /// Input and output are the same.
     #[error("{path} is both input and output; inputs are never changed, choose another output")]
     SameFile {
@@ -152,7 +158,7 @@ pub enum ArchiveError {
         what: String,
     },
     /// The caller asked to stop.
-    #[error("cancelled; nothing was written")]
+    #[error("cancelled; the output was not written")]
     Cancelled,
 }
 

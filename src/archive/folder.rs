@@ -1,10 +1,10 @@
 //! Whole model folders, and the choice between a file and a folder.
 //!
 //! A compressed model folder is a model folder: `a.safetensors` becomes `a.bantam.safetensors`,
-//! `a.gguf` becomes `a.gguf.bantam.safetensors`, every other file is copied as it is. That includes `model.safetensors.index.json`, whose
-//! `weight_map` goes on naming the original files, so that restoring gives the same folder back;
-//! [`names::find_shard`] finds a file it names in either form. Folders inside the folder are left
-//! out, and the report says so.
+//! `a.gguf` becomes `a.gguf.bantam.safetensors`, every other file is copied as it is. That includes
+//! `model.safetensors.index.json`, whose `weight_map` goes on naming the original files, so that
+//! restoring gives the same folder back; [`names::find_shard`] finds a file it names in either form.
+//! Folders inside the folder are left out, and the report says so. An interrupted run is gone on with; see `output_folder`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::output::{OutputFile, OutputFolder, refuse_same};
+use super::output::{OutputFile, refuse_same};
+use super::output_folder::{self, OutputFolder, Stamp};
 use super::progress::{check, reported};
-use super::restore::decompress_open;
-use super::writer::compress_open;
-use super::{Archive, ArchiveError, Options, Progress, Report, names};
+use super::restore::decompress_begun;
+use super::writer::compress_begun;
+use super::{Archive, ArchiveError, FileReport, Options, Progress, Report, names};
 use crate::tensor::SourceFile;
 
 /// Compresses a file or a model folder, to `dst` or to the default beside it (see [`names`]).
@@ -38,11 +39,17 @@ pub fn compress(
     }
     let rename = |name: &str| names::compressed_name(name);
     let files = folder.open(rename, |path| Ok(SourceFile::open(path)?))?;
-    let total = files.iter().map(|(_, file)| file.bytes().len() as u64).sum();
-    reported(progress, total, "compressing", || {
-        folder
-            .rewrite(&dst, options, progress, &files, |file, dst| compress_open(file, dst, options, progress))
-    })
+    let work = Work {
+        name: "compressing",
+        bytes: &|file: &SourceFile| file.bytes().len() as u64,
+        stamp: &|file| Stamp::of(file.path(), &file.outside()),
+        write: &|file, dst| compress_begun(file, dst, &REPLACE, progress),
+        read: &|file, dst| {
+            let archive = Archive::open(dst).ok().filter(|a| a.outside() == &*file.outside())?;
+            Some(FileReport { source: file.path().into(), ..archive.report().ok()? })
+        },
+    };
+    folder.rewrite(&dst, options, progress, &files, &work)
 }
 
 /// Restores a file or a model folder, to `dst` or to the default beside it (see [`names`]).
@@ -60,7 +67,7 @@ pub fn decompress(
         let dst = dst.filter(|dst| named || names::suits(dst, archive.form()));
         let dst = dst.ok_or_else(|| no_default(src))?;
         let total = archive.original_len();
-        let work = || decompress_open(&archive, &dst, options, progress);
+        let work = || decompress_begun(&archive, &dst, options, progress);
         let files = vec![reported(progress, total, "decompressing", work)?];
         return Ok(Report { output: dst, files, ..Report::default() });
     }
@@ -82,12 +89,33 @@ pub fn decompress(
             return Err(ArchiveError::Exists { path: src.join(restored) });
         }
     }
-    let total = files.iter().map(|(_, archive)| archive.original_len()).fold(0, u64::saturating_add);
-    reported(progress, total, "decompressing", || {
-        folder.rewrite(&dst, options, progress, &files, |archive, dst| {
-            decompress_open(archive, dst, options, progress)
-        })
-    })
+    let work = Work {
+        name: "decompressing",
+        bytes: &Archive::original_len,
+        stamp: &|archive| Stamp::of(archive.path(), archive.container_header()),
+        write: &|archive, dst| decompress_begun(archive, dst, &REPLACE, progress),
+        read: &|archive, dst| {
+            let file = SourceFile::open(dst).ok()?;
+            let same = &*file.outside() == archive.outside();
+            archive.report().ok().filter(|_| same)
+        },
+    };
+    folder.rewrite(&dst, options, progress, &files, &work)
+}
+
+/// Within an unfinished folder.
+const REPLACE: Options = Options { overwrite: true };
+
+/// What is done with each file of tensors in a folder.
+struct Work<'a, T> {
+    name: &'static str,
+    /// Bytes of the plain file.
+    bytes: &'a dyn Fn(&T) -> u64,
+    stamp: &'a dyn Fn(&T) -> Result<Stamp, ArchiveError>,
+    /// Writes the other form.
+    write: &'a dyn Fn(&T, &Path) -> Result<FileReport, ArchiveError>,
+    /// The report of the other form that is there already, if it is one.
+    read: &'a dyn Fn(&T, &Path) -> Option<FileReport>,
 }
 
 fn no_default(src: &Path) -> ArchiveError {
@@ -111,6 +139,8 @@ impl Folder {
             // Links are followed: the folders of a hub's cache are made of them.
             let is_file = fs::metadata(path.join(&name)).is_ok_and(|meta| meta.is_file());
             match name.into_string() {
+                // Of an interrupted run, if somebody has given its folder another name.
+                Ok(name) if output_folder::is_own(&name) => folder.left_out.push(name.into()),
                 Ok(name) if is_file && names::is_tensor_file(&name) => folder.tensor_files.push(name),
                 Ok(name) if is_file => folder.others.push(name.into()),
                 Ok(name) => folder.left_out.push(name.into()),
@@ -144,36 +174,72 @@ impl Folder {
         self.tensor_files.iter().map(open).collect()
     }
 
-    /// Writes the folder's other form to `dst`: `files` by `write`, the others copied.
+    /// Writes the folder's other form to `dst`: `files` by `work`, the others copied. What an earlier
+    /// run has finished is left as it is.
     fn rewrite<T>(
         &self,
         dst: &Path,
         options: &Options,
         progress: &dyn Progress,
         files: &[(String, T)],
-        write: impl Fn(&T, &Path) -> Result<super::FileReport, ArchiveError>,
+        work: &Work<T>,
     ) -> Result<Report, ArchiveError> {
         refuse_same(&self.path, dst)?;
-        let output = OutputFolder::create(dst, options)?;
-        let mut report = Report { output: dst.into(), left_out: self.left_out.clone(), ..Report::default() };
+        let stamps = files.iter().map(|(name, file)| Ok((name.clone(), (work.stamp)(file)?)));
+        let output =
+            OutputFolder::begin(dst, options, work.name, stamps.collect::<Result<_, ArchiveError>>()?)?;
+        let reports: Vec<Option<FileReport>> = files
+            .iter()
+            .map(|(name, file)| match output.is_finished(name) {
+                true => (work.read)(file, &output.file(name.as_ref())),
+                false => None,
+            })
+            .collect();
+        let finished = reports.iter().flatten().count();
+        if finished > 0 {
+            let dst = dst.display();
+            log::warn!(
+                "{dst}: going on after an interruption; {finished} of {} files are there",
+                files.len()
+            );
+        }
+        let left = files.iter().zip(&reports).filter(|(_, report)| report.is_none());
+        let total = left.map(|((_, file), _)| (work.bytes)(file)).fold(0, u64::saturating_add);
+        let mut report =
+            Report { output: dst.into(), left_out: self.left_out.clone(), finished, ..Report::default() };
+        reported(progress, total, work.name, || {
+            self.copy_others(&output, progress, &mut report)?;
+            for ((name, file), there) in files.iter().zip(reports) {
+                let mut written = match there {
+                    Some(there) => there,
+                    None => (work.write)(file, &output.file(Path::new(name)))?,
+                };
+                written.output = dst.join(name);
+                report.files.push(written);
+            }
+            check(progress)
+        })?;
+        output.publish()?;
+        Ok(report)
+    }
+
+    fn copy_others(
+        &self,
+        output: &OutputFolder,
+        progress: &dyn Progress,
+        report: &mut Report,
+    ) -> Result<(), ArchiveError> {
         for name in &self.left_out {
             log::warn!("{}: not copied, because it is not a file", self.path.join(name).display());
         }
         for name in &self.others {
             check(progress)?;
-            let mut copy = OutputFile::create(&output.file(name), options)?;
+            let mut copy = OutputFile::create(&output.file(name), &REPLACE)?;
             copy.copy_from(&self.path.join(name))?;
             copy.publish()?;
             report.copied.push(name.clone());
         }
-        for (name, file) in files {
-            let mut written = write(file, &output.file(Path::new(name)))?;
-            written.output = dst.join(name);
-            report.files.push(written);
-        }
-        check(progress)?;
-        output.publish()?;
-        Ok(report)
+        Ok(())
     }
 }
 

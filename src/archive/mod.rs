@@ -10,33 +10,42 @@
 //! * [`ModelFiles`] reads the tensors of a model, whichever form and however many files it is in.
 //!
 //! All work is spread over the current rayon pool. Files are written under a temporary name in
-//! their destination's folder, synced and renamed, so that a name never stands for half a file.
+//! their destination's folder, synced and renamed, so that a name never stands for half a file. An
+//! interrupted folder keeps its finished files, and the next run goes on from there.
 
 mod error;
 mod folder;
 mod form;
 pub mod index;
+mod memory;
 mod model_files;
 pub mod names;
 pub mod original_header;
 mod output;
+mod output_folder;
 mod progress;
 mod reader;
 mod report;
 mod restore;
+mod sink;
 mod verify;
+mod windows;
 mod writer;
 
 pub use error::{ArchiveError, BoxError};
 pub use folder::{compress, decompress, tensor_files_in};
 pub use form::Form;
+pub use memory::{compress_bytes, decompress_bytes};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
 pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};
-pub use restore::decompress_file;
+pub use restore::{decompress_file, decompress_opened};
 pub use verify::{Decode, Failure, Verification, verify, verify_with};
-pub use writer::compress_file;
+pub use writer::{compress_file, compress_opened};
+
+/// What messages call bytes that are in no file.
+const IN_MEMORY: &str = "(in memory)";
 
 /// How outputs are treated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::form::Layout;
 use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
-use super::{ArchiveError, Coding, FileReport, Form, TensorReport, original_header};
+use super::{ArchiveError, Coding, FileReport, Form, IN_MEMORY, TensorReport, original_header};
 use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::Kind;
@@ -38,11 +38,13 @@ pub struct ArchivedTensor {
     /// Where its payload lies, counted from the start of the file: in bounds, and at a multiple of
     /// 256 by construction.
     pub payload: Range<usize>,
+    /// Where the original's bytes begin in the original file.
+    pub start: usize,
     /// Where in the kept bytes those are that stand between the tensor before and this one.
     gap: Range<usize>,
 }
 
-/// A mapped compressed file whose header and index have been checked.
+/// A compressed file, mapped or in memory, whose header and index have been checked.
 #[derive(Debug)]
 pub struct Archive {
     file: SafetensorsFile,
@@ -60,6 +62,11 @@ impl Archive {
     /// original header tell the same story. Payloads are checked when they are asked for.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         Self::from_file(SourceFile::open(path)?)
+    }
+
+    /// Checks a compressed file that is in memory.
+    pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
+        Self::from_file(SourceFile::from_bytes(Path::new(IN_MEMORY), bytes)?)
     }
 
     /// Checks a file that is open already.
@@ -112,6 +119,16 @@ impl Archive {
     /// The original's bytes behind its last tensor.
     pub fn trailing(&self) -> &[u8] {
         &self.outside[self.trailing_start..]
+    }
+
+    /// The original's bytes that belong to no tensor, in file order.
+    pub(super) fn outside(&self) -> &[u8] {
+        &self.outside
+    }
+
+    /// This file's own length prefix and JSON header.
+    pub(super) fn container_header(&self) -> &[u8] {
+        self.file.header_bytes()
     }
 
     /// Bytes of the original file.
@@ -273,6 +290,7 @@ fn match_tensor(
         shape: original.shape,
         quantized: original.quantized,
         original_len: index.bytes,
+        start: original.range.start,
         blake3,
         gap,
         payload: payload.range.clone(),

@@ -116,6 +116,8 @@ pub struct Report {
     pub output: PathBuf,
     /// The model's safetensors and GGUF files.
     pub files: Vec<FileReport>,
+    /// How many of these an earlier run, which was interrupted, had finished.
+    pub finished: usize,
     /// Other files of a folder, which were copied.
     pub copied: Vec<PathBuf>,
     /// What is in the folder and was not copied: folders, sockets and the like.

@@ -16,6 +16,7 @@ pub fn report_json(report: &Report, time: Duration) -> Value {
         "compressed_bytes": compressed,
         "ratio": ratio(original, compressed),
         "seconds": time.as_secs_f64(),
+        "finished_before": report.finished,
         "quantized": { "tensors": quantized, "bytes": quantized_bytes },
         "left_out": report.left_out.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "tensors": report.files.iter().flat_map(|f| &f.tensors).map(tensor_json).collect::<Vec<_>>(),

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::error::CodecError;
 use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
-use super::head::{Head, Kind, TileEntry, Tiled};
+use super::head::{GROUP_ELEMENTS, Head, Kind, TileEntry, Tiled};
 use super::huffman::{self, TABLE_LEN};
 use super::split::Split;
 use super::spread::spread;
@@ -43,6 +43,102 @@ impl<'a> Payload<'a> {
     /// Compares every section with its checksums.
     pub fn check(&self) -> Result<(), CodecError> {
         self.head.check_sections(self.bytes)
+    }
+
+    /// Compares the checksums that guard the bytes `range` of the original tensor.
+    pub fn check_bytes(&self, range: Range<usize>) -> Result<(), CodecError> {
+        self.require_bytes(&range)?;
+        self.head.check_groups(self.bytes, self.head.groups_of(&range))
+    }
+
+    /// How many bytes of the original tensor are best decoded together: those of a row block of 64
+    /// rows, or a MiB of a tensor that is stored raw. Never 0.
+    pub fn band_bytes(&self) -> usize {
+        match &self.head.kind {
+            Kind::Raw => GROUP_ELEMENTS,
+            Kind::Tiled(tiled) => tiled.row_block_bytes(),
+        }
+    }
+
+    /// Writes the bytes `range` of the original tensor to `out`, which must be as long. Reads the
+    /// streams of the rows that the range touches, and of these the tiles; takes no memory that
+    /// grows with the tensor. Runs on the calling thread.
+    pub fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+        self.require_bytes(&range)?;
+        if out.len() != range.len() {
+            return Err(CodecError::WrongOutput { expected: range.len(), actual: out.len() });
+        }
+        match &self.head.kind {
+            Kind::Raw => {
+                out.copy_from_slice(&self.bytes[self.head.len + range.start..self.head.len + range.end])
+            }
+            Kind::Tiled(_) if range.is_empty() => {}
+            Kind::Tiled(tiled) => self.decode_range(tiled, range, out)?,
+        }
+        Ok(())
+    }
+
+    fn require_bytes(&self, range: &Range<usize>) -> Result<(), CodecError> {
+        let len = self.head.original_len;
+        match range.start <= range.end && range.end <= len {
+            true => Ok(()),
+            false => Err(CodecError::NoSuchBytes { start: range.start, end: range.end, len }),
+        }
+    }
+
+    /// Whole rows are decoded by row block, a row that the range begins or ends in by tile.
+    fn decode_range(&self, tiled: &Tiled, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+        let table = peek_table(tiled);
+        let row_bytes = 2 * tiled.grid.matrix.cols;
+        let (mut at, mut left) = (range.start, out);
+        while at < range.end {
+            let (row, in_row) = (at / row_bytes, at % row_bytes);
+            let whole_rows = if in_row == 0 { (range.end - at) / row_bytes } else { 0 };
+            let lane = row % LANES;
+            let lanes = lane..(lane + whole_rows).min(LANES);
+            let len = match lanes.len() {
+                0 => (row_bytes - in_row).min(range.end - at),
+                rows => rows * row_bytes,
+            };
+            let (here, rest) = left.split_at_mut(len);
+            match lanes.len() {
+                0 => self.decode_row_part(tiled, &table, row, in_row, here)?,
+                _ => self.decode_lanes(tiled, &table, row / LANES, lanes, here)?,
+            }
+            (at, left) = (at + len, rest);
+        }
+        Ok(())
+    }
+
+    /// Decodes bytes of one row, from byte `start` of the row on.
+    fn decode_row_part(
+        &self,
+        tiled: &Tiled,
+        table: &[u16; TABLE_LEN],
+        row: usize,
+        start: usize,
+        out: &mut [u8],
+    ) -> Result<(), CodecError> {
+        let tile_bytes = 2 * tiled.grid.tile_cols;
+        let mut buffer = [0; 2 * MAX_TILE_COLS];
+        let (mut at, mut left) = (start, out);
+        while !left.is_empty() {
+            let (col_tile, in_tile) = (at / tile_bytes, at % tile_bytes);
+            let decoded = &mut buffer[..2 * tiled.grid.cols_in(col_tile)];
+            self.decode_tile_lanes(
+                tiled,
+                table,
+                (row / LANES, col_tile),
+                row % LANES..row % LANES + 1,
+                decoded,
+                0,
+            )?;
+            let len = left.len().min(decoded.len() - in_tile);
+            let (here, rest) = left.split_at_mut(len);
+            here.copy_from_slice(&decoded[in_tile..in_tile + len]);
+            (at, left) = (at + len, rest);
+        }
+        Ok(())
     }
 
     /// The original bytes.
@@ -108,29 +204,44 @@ impl<'a> Payload<'a> {
         lanes: Range<usize>,
         out: &mut [u8],
     ) -> Result<(), CodecError> {
+        let row_bytes = 2 * tiled.grid.matrix.cols;
+        for col_tile in 0..tiled.grid.col_tiles {
+            let out = &mut out[2 * col_tile * tiled.grid.tile_cols..];
+            self.decode_tile_lanes(tiled, table, (row_block, col_tile), lanes.clone(), out, row_bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Decodes some lanes of one tile into `out`, each `stride` bytes after the one before.
+    fn decode_tile_lanes(
+        &self,
+        tiled: &Tiled,
+        table: &[u16; TABLE_LEN],
+        (row_block, col_tile): (usize, usize),
+        lanes: Range<usize>,
+        out: &mut [u8],
+        stride: usize,
+    ) -> Result<(), CodecError> {
         let grid = &tiled.grid;
         let mut symbols = [[0; MAX_TILE_COLS / 4]; INTERLEAVED];
         let join = [join_lane::<0>, join_lane::<1>, join_lane::<2>][usize::from(tiled.split.top_bits)];
-        for col_tile in 0..grid.col_tiles {
-            let tile = row_block * grid.col_tiles + col_tile;
-            let starts = self.lane_starts(tiled, tile, grid.rows_in(row_block))?;
-            let cols = grid.cols_in(col_tile);
-            for first in lanes.clone().step_by(INTERLEAVED) {
-                // Where fewer lanes are left, the last one is decoded more than once.
-                let lane = |i: usize| (first + i).min(lanes.end - 1);
-                let from = std::array::from_fn(|i| starts[lane(i)]);
-                let ends = decode_symbols(self.bytes, from, table, cols, &mut symbols);
-                for (i, &end) in ends.iter().enumerate() {
-                    if end != starts[lane(i) + 1] {
-                        return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
-                    }
+        let tile = row_block * grid.col_tiles + col_tile;
+        let starts = self.lane_starts(tiled, tile, grid.rows_in(row_block))?;
+        let cols = grid.cols_in(col_tile);
+        for first in lanes.clone().step_by(INTERLEAVED) {
+            // Where fewer lanes are left, the last one is decoded more than once.
+            let lane = |i: usize| (first + i).min(lanes.end - 1);
+            let from = std::array::from_fn(|i| starts[lane(i)]);
+            let ends = decode_symbols(self.bytes, from, table, cols, &mut symbols);
+            for (i, &end) in ends.iter().enumerate() {
+                if end != starts[lane(i) + 1] {
+                    return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
                 }
-                for (i, symbols) in symbols.iter().enumerate().take(lanes.end - first) {
-                    let at = 2 * ((first - lanes.start + i) * grid.matrix.cols + col_tile * grid.tile_cols);
-                    let out = &mut out[at..at + 2 * cols];
-                    let lane = self.plane_lane(tiled, row_block, first + i, col_tile);
-                    join(self.bytes, lane, symbols, out);
-                }
+            }
+            for (i, symbols) in symbols.iter().enumerate().take(lanes.end - first) {
+                let at = (first - lanes.start + i) * stride;
+                let lane = self.plane_lane(tiled, row_block, first + i, col_tile);
+                join(self.bytes, lane, symbols, &mut out[at..at + 2 * cols]);
             }
         }
         Ok(())

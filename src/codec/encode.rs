@@ -5,9 +5,9 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::checksum::checksum;
-use super::error::CodecError;
+use super::error::{CodecError, EncodeError};
 use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
-use super::head::{self, TileEntry, Tiled, Writer};
+use super::head::{self, Head, TileEntry, Tiled, Writer};
 use super::huffman::{self, MAX_CODE_BITS};
 use super::plan::{Histogram, Plan};
 use super::split::{ALPHABET, Split};
@@ -17,12 +17,40 @@ use crate::tensor::{Dtype, Matrix};
 /// Bytes that are counted by one thread at a time.
 const HISTOGRAM_BLOCK: usize = 4 << 20;
 
+/// Bytes that [`encode_to`] hands over at a time.
+const PIECE: usize = 4 << 20;
+
 /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
 ///
 /// The payload is tiled where that is smaller, and raw otherwise. It does not depend on the number
 /// of threads: the work is spread over the current rayon pool.
 pub fn encode(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
     encode_planned(dtype, shape, data, Plan::smallest)
+}
+
+/// What [`encode_to`] has handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedPayload {
+    /// Bytes of the payload.
+    pub len: usize,
+    /// Its head.
+    pub head: Head,
+}
+
+/// As [`encode`], but hands the payload over in pieces instead of returning it.
+///
+/// `put` gets each piece with its offset in the payload, from any thread and in any order; together
+/// they cover the payload once. Its first error ends the encoding and is returned.
+pub fn encode_to(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    put: &(dyn Fn(usize, &[u8]) -> std::io::Result<()> + Sync),
+) -> Result<EncodedPayload, EncodeError> {
+    let payload = encode(dtype, shape, data)?;
+    let head = Head::parse(&payload)?;
+    payload.par_chunks(PIECE).enumerate().try_for_each(|(i, piece)| put(i * PIECE, piece))?;
+    Ok(EncodedPayload { len: payload.len(), head })
 }
 
 /// As [`encode`], with so many mantissa bits coded whether or not that is the smallest split.

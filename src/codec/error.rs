@@ -59,6 +59,16 @@ pub enum CodecError {
         /// Bytes of the buffer.
         actual: usize,
     },
+    /// Bytes were asked for that the tensor does not have.
+    #[error("bytes {start}..{end} were asked for, but there are {len}")]
+    NoSuchBytes {
+        /// First byte asked for.
+        start: usize,
+        /// One past the last.
+        end: usize,
+        /// Bytes there are.
+        len: usize,
+    },
     /// Rows were asked for that the tensor does not have.
     #[error("rows {start}..{end} were asked for, but there are {rows}")]
     NoSuchRows {
@@ -69,4 +79,15 @@ pub enum CodecError {
         /// Rows there are.
         rows: usize,
     },
+}
+
+/// Why a payload could not be handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The tensor cannot be encoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Who was to take the payload did not.
+    #[error("the payload could not be handed over")]
+    Put(#[from] std::io::Error),
 }

@@ -25,7 +25,7 @@ pub(super) const FIXED_LEN: usize = 64;
 const CHECKSUM_AT: usize = 24;
 
 /// Elements (raw payloads: bytes) that share a checksum, about.
-const GROUP_ELEMENTS: usize = 1 << 20;
+pub(super) const GROUP_ELEMENTS: usize = 1 << 20;
 
 /// What a tile's table entry says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,11 @@ pub struct Tiled {
 }
 
 impl Tiled {
+    /// Original bytes of a full row block.
+    pub fn row_block_bytes(&self) -> usize {
+        LANES * 2 * self.grid.matrix.cols
+    }
+
     /// Number of checksum groups of each section.
     pub fn groups(&self) -> usize {
         self.grid.row_blocks.div_ceil(self.group_row_blocks)
@@ -342,6 +347,45 @@ impl Head {
         Ok(())
     }
 
+    /// Compares the checksums of some checksum groups in every section.
+    pub(super) fn check_groups(&self, payload: &[u8], groups: Range<usize>) -> Result<(), CodecError> {
+        let compare = |section: &dyn Fn() -> String, group: usize, range: Range<usize>, index: usize| {
+            let sums_agree = self.checksums.get(index) == Some(&checksum(&payload[range]));
+            let differs = || CodecError::Checksum { section: section(), group: Some(group) };
+            if sums_agree { Ok(()) } else { Err(differs()) }
+        };
+        for group in groups {
+            match &self.kind {
+                Kind::Raw => {
+                    let range = raw_range(self.len, self.original_len, group);
+                    compare(&|| "data".into(), group, range, group)?;
+                }
+                Kind::Tiled(tiled) => {
+                    compare(&|| "coded plane".into(), group, tiled.coded_of(tiled.group(group)), group)?;
+                    for plane in 0..tiled.planes.len() {
+                        let (range, index) =
+                            (tiled.plane_of(plane, tiled.group(group)), (1 + plane) * tiled.groups() + group);
+                        compare(&|| format!("raw plane {plane}"), group, range, index)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The checksum groups that guard the bytes `range` of the original tensor, which must lie in it.
+    pub(super) fn groups_of(&self, range: &Range<usize>) -> Range<usize> {
+        if range.is_empty() {
+            return 0..0;
+        }
+        let group_bytes = match &self.kind {
+            Kind::Raw => GROUP_ELEMENTS,
+            // A writer may say that all row blocks are one group, and more than there are.
+            Kind::Tiled(tiled) => tiled.group_row_blocks.saturating_mul(tiled.row_block_bytes()),
+        };
+        range.start / group_bytes..range.end.div_ceil(group_bytes)
+    }
+
     /// Section, group, bytes and expected checksum of everything after the head.
     fn checked_ranges(&self) -> impl Iterator<Item = (String, usize, Range<usize>, u64)> + '_ {
         let ranges: Vec<_> = match &self.kind {
@@ -357,12 +401,14 @@ impl Head {
 
 /// The byte ranges of a raw payload that have a checksum each; the last reaches to the end.
 pub(super) fn raw_ranges(head_len: usize, original_len: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = original_len.next_multiple_of(SECTION_ALIGN);
-    (0..raw_groups(original_len)).map(move |g| {
-        let start = g * GROUP_ELEMENTS;
-        let stop = if g + 1 == raw_groups(original_len) { end } else { start + GROUP_ELEMENTS };
-        head_len + start..head_len + stop
-    })
+    (0..raw_groups(original_len)).map(move |group| raw_range(head_len, original_len, group))
+}
+
+fn raw_range(head_len: usize, original_len: usize, group: usize) -> Range<usize> {
+    let start = group * GROUP_ELEMENTS;
+    let last = group + 1 == raw_groups(original_len);
+    let stop = if last { original_len.next_multiple_of(SECTION_ALIGN) } else { start + GROUP_ELEMENTS };
+    head_len + start..head_len + stop
 }
 
 /// The byte ranges of a tiled payload that have a checksum each, in the order of the checksums.

@@ -18,5 +18,5 @@ mod spread;
 
 pub use checksum::checksum;
 pub use decode::Payload;
-pub use encode::encode;
-pub use error::CodecError;
+pub use encode::{EncodedPayload, encode, encode_to};
+pub use error::{CodecError, EncodeError};

@@ -1,5 +1,6 @@
 //! Tensors as they come from a model file: type, shape and bytes, read without copying.
 
+mod bytes;
 mod ggml_type;
 mod gguf_file;
 mod gguf_header;

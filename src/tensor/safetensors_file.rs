@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
+use super::bytes::Bytes;
 use super::{Dtype, GgufError, MappedFile, Quantized};
 
 /// What the format itself sets as the longest header.
@@ -58,12 +59,12 @@ pub struct TensorEntry {
     pub range: Range<usize>,
 }
 
-/// A mapped safetensors file whose header has been checked: every entry's range lies in the file
-/// and has the length its type and shape ask for, and together they cover the data without gaps.
+/// A safetensors file, mapped or in memory, whose header has been checked: every entry's range lies
+/// in the file and has the length its type and shape ask for, and together they cover the data without gaps.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     path: PathBuf,
-    map: MappedFile,
+    bytes: Bytes,
     data_start: usize,
     tensors: Vec<TensorEntry>,
     metadata: HashMap<String, String>,
@@ -73,33 +74,46 @@ impl SafetensorsFile {
     /// Maps and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        Self::from_map(path, map)
+        Self::from_mapped(path, map)
     }
 
-    pub(super) fn from_map(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
+    /// Checks a file that is mapped already. `path` is what messages call it.
+    pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Mapped(map))
+    }
+
+    /// Checks a file that is in memory. `path` is what messages call it.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Memory(Box::new(bytes)))
+    }
+
+    pub(super) fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
         let bad = |source| ReadError::Header { path: path.into(), source };
-        let (data_start, header) = parse_header(&map).map_err(bad)?;
-        if data_start.checked_add(header.data_len()) != Some(map.len()) {
+        let (data_start, header) = parse_header(&bytes).map_err(bad)?;
+        if data_start.checked_add(header.data_len()) != Some(bytes.len()) {
             return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
         }
         let tensors = entries(&header, data_start);
         let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(Self { path: path.into(), map, data_start, tensors, metadata })
+        Ok(Self { path: path.into(), bytes, data_start, tensors, metadata })
     }
 
-    /// Where the file is.
+    /// Where the file is, or what it was said to be called.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The length prefix and the JSON header, exactly as they stand in the file.
     pub fn header_bytes(&self) -> &[u8] {
-        &self.map[..self.data_start]
+        &self.bytes[..self.data_start]
     }
 
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        &self.bytes
     }
 
     /// All tensors in file order.
@@ -117,7 +131,7 @@ impl SafetensorsFile {
     /// # Panics
     /// If `entry` is of another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
-        &self.map[entry.range.clone()]
+        &self.bytes[entry.range.clone()]
     }
 }
 

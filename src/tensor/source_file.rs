@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use super::bytes::Bytes;
 use super::gguf_header::GGUF_MAGIC;
 use super::{GgufFile, MappedFile, ReadError, SafetensorsFile, TensorEntry};
 
-/// A mapped and checked file that can be compressed.
+/// A checked file that can be compressed, mapped or in memory.
 #[derive(Debug)]
 pub enum SourceFile {
     /// A safetensors file. It may be a compressed file itself.
@@ -19,14 +20,31 @@ impl SourceFile {
     /// Maps and checks the file at `path`. Its first bytes tell its form, not its name.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        Ok(if map.starts_with(&GGUF_MAGIC) {
-            Self::Gguf(GgufFile::from_map(path, map)?)
+        Self::from_mapped(path, map)
+    }
+
+    /// Checks a file that is mapped already. `path` is what messages call it.
+    pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Mapped(map))
+    }
+
+    /// Checks a file that is in memory. `path` is what messages call it.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Memory(Box::new(bytes)))
+    }
+
+    fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
+        Ok(if bytes.starts_with(&GGUF_MAGIC) {
+            Self::Gguf(GgufFile::check(path, bytes)?)
         } else {
-            Self::Safetensors(SafetensorsFile::from_map(path, map)?)
+            Self::Safetensors(SafetensorsFile::check(path, bytes)?)
         })
     }
 
-    /// Where the file is.
+    /// Where the file is, or what it was said to be called.
     pub fn path(&self) -> &Path {
         match self {
             Self::Safetensors(file) => file.path(),

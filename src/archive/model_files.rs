@@ -20,8 +20,35 @@ pub enum WeightSource {
 impl WeightSource {
     /// Opens a file of either form.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = SafetensorsFile::open(path)?;
+        Self::from_file(SafetensorsFile::open(path)?)
+    }
+
+    /// Opens the file that has the tensor called `name`: `path`, or one in the model folder `path`. If
+    /// the folder has an index, no other file is touched.
+    pub fn holding(path: &Path, name: &str) -> Result<Self, ArchiveError> {
+        if path.is_dir() && names::find_shard(path, "model.safetensors").is_none() {
+            if let Some(index) = folder::shard_index(path)? {
+                let missing = || ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() };
+                let shard = index.get(name).ok_or_else(missing)?;
+                let file = names::find_shard(path, shard);
+                return Self::open(&file.ok_or_else(|| folder::missing_shard(path, shard))?);
+            }
+        }
+        match &model_files(path)?[..] {
+            [file] => Self::open(file),
+            _ => Err(ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() }),
+        }
+    }
+
+    /// Checks a file that is open already, of either form.
+    pub fn from_file(file: SafetensorsFile) -> Result<Self, ArchiveError> {
         Ok(if is_bantam(&file) { Self::Compressed(Archive::from_file(file)?) } else { Self::Plain(file) })
+    }
+
+    /// The tensor called `name`.
+    pub fn require(&self, name: &str) -> Result<Weight<'_>, ArchiveError> {
+        let missing = || ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() };
+        self.weights().find(|weight| weight.name == name).ok_or_else(missing)
     }
 
     /// Where it is.
@@ -113,6 +140,14 @@ impl<'a> Weight<'a> {
                 Cow::Owned(payload.decode().map_err(wrong())?)
             }
         })
+    }
+
+    /// The hash of its bytes, where the file tells one.
+    pub(super) fn blake3(&self) -> Option<blake3::Hash> {
+        match self.source {
+            WeightSource::Plain(_) => None,
+            WeightSource::Compressed(archive) => Some(archive.tensors()[self.index].blake3),
+        }
     }
 
     /// The file that the tensor is in.

@@ -383,6 +383,7 @@ fn tensors_read_the_same_in_either_form() {
     for (a, b) in plain.weights().zip(packed.weights()) {
         assert_eq!((a.name, a.dtype, a.shape, a.original_len), (b.name, b.dtype, b.shape, b.original_len));
         assert!(a.bytes().unwrap() == b.bytes().unwrap());
+        assert_eq!((a.quantized, a.bytes_of_rows(0..0).is_err()), (b.quantized, b.quantized.is_some()));
     }
     assert_eq!((plain.len(), packed.len()), (8, 8));
 }

@@ -6,7 +6,7 @@
 //! restoring gives the same folder back; [`names::find_shard`] finds a file it names in either form.
 //! Folders inside the folder are left out, and the report says so. An interrupted run is gone on with; see `output_folder`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -263,12 +263,12 @@ pub(super) fn compressed_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
 /// A model's own list of its files.
 #[derive(Deserialize)]
 struct ShardIndex {
-    weight_map: std::collections::HashMap<String, String>,
+    weight_map: HashMap<String, String>,
 }
 
-/// The files that the shard index of `folder` names, each once and sorted; `None` where there is
-/// no index. Names that would lead out of the folder are refused.
-pub(super) fn shards(folder: &Path) -> Result<Option<Vec<String>>, ArchiveError> {
+/// Which file each tensor is in, as the shard index of `folder` says; `None` where there is no index.
+/// Names that would lead out of the folder are refused.
+pub(super) fn shard_index(folder: &Path) -> Result<Option<HashMap<String, String>>, ArchiveError> {
     let path = folder.join(names::SHARD_INDEX);
     if !path.is_file() {
         return Ok(None);
@@ -277,13 +277,18 @@ pub(super) fn shards(folder: &Path) -> Result<Option<Vec<String>>, ArchiveError>
     let wrong = |what: String| ArchiveError::Model { path: path.clone(), what };
     let index: ShardIndex =
         serde_json::from_slice(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
-    let files: BTreeSet<String> = index.weight_map.into_values().collect();
     let leads_out =
         |name: &&String| Path::new(name).file_name() != Some(name.as_ref()) || name.contains('\\');
-    match files.iter().find(leads_out) {
+    match index.weight_map.values().find(leads_out) {
         Some(name) => Err(wrong(format!("{name:?} is not the name of a file in this folder"))),
-        None => Ok(Some(files.into_iter().collect())),
+        None => Ok(Some(index.weight_map)),
     }
+}
+
+/// The files that the shard index of `folder` names, each once and sorted.
+pub(super) fn shards(folder: &Path) -> Result<Option<Vec<String>>, ArchiveError> {
+    let files = |index: HashMap<String, String>| index.into_values().collect::<BTreeSet<_>>();
+    Ok(shard_index(folder)?.map(|index| files(index).into_iter().collect()))
 }
 
 /// Files that the shard index of `path` names and that are in neither form there.

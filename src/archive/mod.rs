@@ -7,6 +7,8 @@
 //!
 //! * [`compress`] and [`decompress`] turn a file or a model folder into the other form.
 //! * [`Archive`] opens one compressed file; [`verify()`] checks a file or folder through and through.
+//! * [`Archive::read_rows`] and [`Weight::extract`] read one tensor, or rows of one, alone.
+//! * [`compress_bytes`] and [`compress_to`] are for files in memory and for pipes.
 //! * [`ModelFiles`] reads the tensors of a model, whichever form and however many files it is in.
 //!
 //! All work is spread over the current rayon pool. Files are written under a temporary name in
@@ -14,6 +16,7 @@
 //! interrupted folder keeps its finished files, and the next run goes on from there.
 
 mod error;
+mod extract;
 mod folder;
 mod form;
 pub mod index;
@@ -23,6 +26,7 @@ pub mod names;
 pub mod original_header;
 mod output;
 mod output_folder;
+mod pipe;
 mod progress;
 mod reader;
 mod report;
@@ -37,6 +41,7 @@ pub use folder::{compress, decompress, tensor_files_in};
 pub use form::Form;
 pub use memory::{compress_bytes, decompress_bytes};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
+pub use pipe::{compress_to, decompress_to};
 pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};

@@ -140,10 +140,13 @@ impl Archive {
     /// The payload of the tensor called `name`, its head checked against itself and the index. The
     /// sections behind the head are checked by [`Payload::check`].
     pub fn payload(&self, name: &str) -> Result<Payload<'_>, ArchiveError> {
-        let tensor = self
-            .tensor(name)
-            .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() })?;
-        self.payload_of(tensor)
+        self.payload_of(self.require(name)?)
+    }
+
+    /// As [`Archive::tensor`], with an error that names the file where there is none.
+    pub(super) fn require(&self, name: &str) -> Result<&ArchivedTensor, ArchiveError> {
+        self.tensor(name)
+            .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() })
     }
 
     /// As [`Archive::payload`], for one of [`Archive::tensors`].

@@ -69,6 +69,17 @@ pub enum CodecError {
         /// Bytes there are.
         len: usize,
     },
+    /// Rows of elements smaller than a byte do not begin or end with one.
+    #[error("rows {start}..{end} do not begin and end with whole bytes")]
+    RowsAreNotBytes {
+        /// First row asked for.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// Rows were asked for of a quantised tensor.
+    #[error("rows of a quantised tensor cannot be told apart; take all of it")]
+    QuantizedRows,
     /// Rows were asked for that the tensor does not have.
     #[error("rows {start}..{end} were asked for, but there are {rows}")]
     NoSuchRows {

@@ -136,13 +136,81 @@ def decode(payload):
     return bytes(out)
 
 
+# Bytes of GGUF's metadata values that are neither texts (8) nor arrays (9).
+GGUF_VALUES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+
+
+class GgufHeader:
+    """Where the tensors of a GGUF file begin, from the bytes that it begins with."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 8
+        if data[:4] != b"GGUF" or number(data, 4, 4) not in (2, 3):
+            raise ValueError("not a GGUF file of version 2 or 3")
+        tensors, pairs = self.number(8), self.number(8)
+        alignment = 32
+        for _ in range(pairs):
+            key, kind = self.text(), self.number(4)
+            if key == b"general.alignment":
+                alignment = number(data, self.at, 4)
+            self.skip(kind)
+        starts = [self.tensor() for _ in range(tensors)]
+        self.end = -(-self.at // alignment) * alignment
+        self.starts = {name: self.end + start for name, start in starts}
+
+    def number(self, size):
+        self.at += size
+        if self.at > len(self.data):
+            raise ValueError("the original header is cut short")
+        return number(self.data, self.at - size, size)
+
+    def text(self):
+        length = self.number(8)
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def skip(self, kind):
+        if kind == 8:
+            self.text()
+        elif kind == 9:
+            kind, count = self.number(4), self.number(8)
+            if kind in GGUF_VALUES:
+                self.at += count * GGUF_VALUES[kind]
+            else:
+                for _ in range(count):
+                    self.skip(kind)
+        else:
+            self.at += GGUF_VALUES[kind]
+
+    def tensor(self):
+        name = self.text().decode()
+        rank = self.number(4)
+        self.at += 8 * rank + 4  # dimensions, type
+        return name, self.number(8)
+
+
+def original_layout(form, outside, sizes):
+    """The length of the original's header, and name and start of its tensors in file order."""
+    if form == "gguf":
+        header = GgufHeader(outside)
+        length, starts = min(header.end, len(outside)), header.starts
+    else:
+        tensors = json.loads(outside[8:])
+        tensors.pop("__metadata__", None)
+        length = len(outside)
+        starts = {name: length + info["data_offsets"][0] for name, info in tensors.items()}
+    return length, sorted(starts.items(), key=lambda item: (item[1], sizes[item[0]]))
+
+
 def read(file):
     """The original file's bytes."""
     header_len = 8 + number(file, 0, 8)
     header = json.loads(file[8:header_len])
     metadata = header.pop("__metadata__")
-    if metadata["bantam.format"] != "1":
-        raise ValueError("not a bantam file of version 1")
+    forms = {"1": "safetensors", "2": metadata.get("bantam.original_form")}
+    form = forms.get(metadata["bantam.format"])
+    if form not in ("safetensors", "gguf"):
+        raise ValueError("not a bantam file of version 1 or 2, or made from an unknown kind of file")
     index = json.loads(metadata["bantam.index"])
     data = {
         name: file[header_len + info["data_offsets"][0] : header_len + info["data_offsets"][1]]
@@ -151,19 +219,23 @@ def read(file):
     kept = data.pop(metadata["bantam.original_header"])
     check("the kept header", without_checksum(kept), number(kept, 24, 8))
     check("the container's header", file[:header_len], number(kept, 16, 8))
-    original_header = kept[64 : 64 + number(kept, 8, 8)]
-    original = json.loads(original_header[8:])
-    original.pop("__metadata__", None)
+    outside = kept[64 : 64 + number(kept, 8, 8)]
+    used, tensors = original_layout(form, outside, {name: entry["bytes"] for name, entry in index.items()})
 
-    out = bytearray(original_header)
-    for name in sorted(original, key=lambda name: original[name]["data_offsets"]):
+    out = bytearray(outside[:used])
+    for name, start in tensors:
+        gap = start - len(out)
+        if gap < 0 or used + gap > len(outside):
+            raise ValueError(f"{name} lies elsewhere than the original header says")
+        out += outside[used : used + gap]
+        used += gap
         tensor = decode(data[name])
         if len(tensor) != index[name]["bytes"]:
             raise ValueError(f"{name} has another length than the index says")
         if blake3 is not None and blake3(tensor).hexdigest() != index[name]["blake3"]:
             raise ValueError(f"{name} is not what was compressed")
         out += tensor
-    return bytes(out)
+    return bytes(out + outside[used:])
 
 
 if __name__ == "__main__":

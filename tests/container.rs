@@ -4,19 +4,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bantam::archive::{
-    Archive, ArchiveError, ModelFiles, Options, Progress, Stored, WeightSource, compress, compress_file,
-    decompress, decompress_file, verify,
+    Archive, ArchiveError, ModelFiles, Options, Preset, Progress, Stored, WeightSource, compress,
+    compress_bytes, compress_file, decompress, decompress_bytes, decompress_file, verify,
 };
 use tempfile::TempDir;
 
 mod data;
 use data::plain::{PlainFile, small_mixture};
 
-const REPLACE: Options = Options { overwrite: true };
-const KEEP: Options = Options { overwrite: false };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
+const KEEP: Options = Options { overwrite: false, preset: Preset::Small };
 
 /// Compresses `original`, checks the promises, restores it, and returns the compressed bytes.
 fn there_and_back(original: &PlainFile) -> Vec<u8> {
@@ -155,10 +156,10 @@ fn a_later_version_is_named_as_such() {
     let bytes = there_and_back(&small_mixture());
     let at = bytes.windows(19).position(|w| w == br#""bantam.format":"1""#).unwrap();
     let mut later = bytes.clone();
-    later[at + 17] = b'2';
+    later[at + 17] = b'3';
     fs::write(&path, later).unwrap();
     let error = Archive::open(&path).unwrap_err();
-    assert!(error.to_string().contains("version 2, not the one this program reads (1)"), "{error}");
+    assert!(error.to_string().contains("version 3, not one that this program reads (1 and 2)"), "{error}");
 }
 
 /// A sharded model of two files with what usually lies beside them.
@@ -243,28 +244,138 @@ fn a_shard_index_cannot_lead_out_of_the_folder() {
     }
 }
 
-/// Cancels when asked for the third time.
-struct Cancel(std::sync::atomic::AtomicUsize);
+/// Cancels when so many bytes have been handled.
+struct Cancel {
+    after: u64,
+    handled: std::sync::atomic::AtomicU64,
+}
+
+impl Cancel {
+    fn after(after: u64) -> Self {
+        Self { after, handled: 0.into() }
+    }
+}
 
 impl Progress for Cancel {
     fn begin(&self, _: u64, _: &str) {}
-    fn advance(&self, _: u64) {}
+    fn advance(&self, bytes: u64) {
+        self.handled.fetch_add(bytes, Ordering::Relaxed);
+    }
     fn finish(&self) {}
     fn cancelled(&self) -> bool {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 2
+        self.handled.load(Ordering::Relaxed) >= self.after
     }
 }
 
 #[test]
 fn a_cancelled_operation_leaves_nothing() {
     let (root, model) = sharded_model();
-    let cancelled = compress(&model, None, &KEEP, &Cancel(0.into()));
+    let cancelled = compress(&model, None, &KEEP, &Cancel::after(1));
     assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
     let packed = compress(&model, None, &KEEP, &()).unwrap().output;
     fs::remove_dir_all(&model).unwrap();
-    let cancelled = decompress(&packed, None, &KEEP, &Cancel(0.into()));
+    let cancelled = decompress(&packed, None, &KEEP, &Cancel::after(1));
     assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
     assert_eq!(names_in(root.path()), ["m-bantam"]);
+}
+
+#[test]
+fn an_interrupted_folder_is_gone_on_with_where_it_stopped() {
+    let (root, model) = sharded_model();
+    let [whole, packed, restored] = ["whole", "m-bantam", "restored"].map(|n| root.path().join(n));
+    compress(&model, Some(&whole), &KEEP, &()).unwrap();
+    let first = fs::metadata(model.join("model-00001-of-00002.safetensors")).unwrap().len();
+    assert!(matches!(compress(&model, None, &KEEP, &Cancel::after(first + 1)), Err(ArchiveError::Cancelled)));
+    assert_eq!(names_in(root.path()), [".m-bantam.bantam-partial", "m", "whole"]);
+    // A process that is killed leaves a temporary file too.
+    fs::write(root.path().join(".m-bantam.bantam-partial/.x.partial"), "half").unwrap();
+    let report = compress(&model, None, &KEEP, &()).unwrap();
+    assert_eq!((report.finished, report.files.len()), (1, 2));
+    same_files(&packed, &whole);
+
+    let cancelled = decompress(&packed, Some(&restored), &KEEP, &Cancel::after(first + 1));
+    assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
+    let report = decompress(&packed, Some(&restored), &KEEP, &()).unwrap();
+    assert_eq!((report.finished, report.files.len()), (1, 2));
+    for name in names_in(&restored) {
+        assert!(fs::read(restored.join(&name)).unwrap() == fs::read(model.join(&name)).unwrap(), "{name}");
+    }
+    assert_eq!(names_in(root.path()), ["m", "m-bantam", "restored", "whole"]);
+}
+
+/// Both folders have the same files.
+fn same_files(a: &Path, b: &Path) {
+    assert_eq!(names_in(a), names_in(b));
+    for name in names_in(a) {
+        assert!(fs::read(a.join(&name)).unwrap() == fs::read(b.join(&name)).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_source_that_has_changed_is_not_mixed_with_what_was_finished() {
+    let (root, model) = sharded_model();
+    let shard = model.join("model-00001-of-00002.safetensors");
+    let first = fs::metadata(&shard).unwrap().len();
+    let interrupt = |from: &Path| {
+        let cancelled = compress(from, Some(&root.path().join("out")), &KEEP, &Cancel::after(first + 1));
+        assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
+    };
+    interrupt(&model);
+    // The same header and length, other weights.
+    let mut bytes = fs::read(&shard).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&shard, &bytes).unwrap();
+    let touched = fs::metadata(&shard).unwrap().modified().unwrap() + Duration::from_secs(1);
+    fs::File::options().write(true).open(&shard).unwrap().set_modified(touched).unwrap();
+    interrupt(&model);
+    // Another folder with the same files, as far as lengths and headers go.
+    let other = root.path().join("other");
+    fs::create_dir(&other).unwrap();
+    for name in names_in(&model).iter().filter(|name| *name != "onnx") {
+        fs::copy(model.join(name), other.join(name)).unwrap();
+    }
+    let report = compress(&other, Some(&root.path().join("out")), &KEEP, &()).unwrap();
+    assert_eq!(report.finished, 0);
+    let restored = root.path().join("restored");
+    decompress(&root.path().join("out"), Some(&restored), &KEEP, &()).unwrap();
+    same_files(&restored, &other);
+    // What has a final name and is not what it should be is made again.
+    fs::remove_dir_all(root.path().join("out")).unwrap();
+    interrupt(&model);
+    let finished = root.path().join(".out.bantam-partial/model-00001-of-00002.bantam.safetensors");
+    let len = fs::metadata(&finished).unwrap().len();
+    fs::File::options().write(true).open(&finished).unwrap().set_len(len / 2).unwrap();
+    assert_eq!(compress(&model, Some(&root.path().join("out")), &KEEP, &()).unwrap().finished, 0);
+    assert!(verify(&root.path().join("out"), &()).unwrap().failures.is_empty());
+}
+
+#[test]
+fn two_processes_cannot_write_the_same_folder() {
+    let (root, model) = sharded_model();
+    let partial = root.path().join(".m-bantam.bantam-partial");
+    fs::create_dir(&partial).unwrap();
+    let lock = fs::File::create(partial.join(".bantam-lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(matches!(compress(&model, None, &KEEP, &()), Err(ArchiveError::Busy { .. })));
+    drop(lock);
+    compress(&model, None, &KEEP, &()).unwrap();
+    assert_eq!(names_in(root.path()), ["m", "m-bantam"]);
+}
+
+#[test]
+fn files_in_memory_are_compressed_as_those_on_disk() {
+    let bytes = small_mixture().weights("large", &[900, 1000], 9).bytes();
+    let packed = compress_bytes(bytes.clone(), Preset::Small, &()).unwrap();
+    assert!(packed == there_and_back(&small_mixture().weights("large", &[900, 1000], 9)));
+    assert!(decompress_bytes(packed.clone(), Preset::Small, &()).unwrap() == bytes);
+    let archive = Archive::from_bytes(packed.clone()).unwrap();
+    assert!(archive.verify(&()).unwrap().is_empty());
+    let error = decompress_bytes(bytes, Preset::Small, &()).unwrap_err().to_string();
+    assert!(error.contains("(in memory) is not compressed"), "{error}");
+    let mut damaged = packed;
+    let at = damaged.len() - 100_000;
+    damaged[at] ^= 1;
+    assert!(matches!(decompress_bytes(damaged, Preset::Small, &()), Err(ArchiveError::Tensor { .. })));
 }
 
 fn bantam() -> Command {

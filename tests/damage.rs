@@ -9,7 +9,9 @@
 use std::fs;
 use std::path::Path;
 
-use bantam::archive::{Archive, Options, WeightSource, compress_file, decompress_file, original_header};
+use bantam::archive::{
+    Archive, Options, Preset, WeightSource, compress_file, decompress_file, original_header,
+};
 use bantam::codec::{Payload, checksum, encode};
 use bantam::tensor::{Dtype, SafetensorsFile};
 
@@ -17,7 +19,7 @@ mod data;
 use data::plain::{PlainFile, small_mixture};
 use data::{Random, bf16_bytes};
 
-const REPLACE: Options = Options { overwrite: true };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
 
 /// A file of which every byte is tried: only tensors whose payloads are small.
 fn tiny() -> Vec<u8> {
@@ -163,6 +165,9 @@ fn payloads_with_hostile_heads_do_no_harm() {
             let _ = payload.check();
             let _ = payload.decode();
             let _ = payload.decode_rows(0..1);
+            let (from, to) = (random.below(80_000), random.below(80_000));
+            let _ = payload.check_bytes(from..to);
+            let _ = payload.decode_bytes(from..to, &mut vec![0; to.saturating_sub(from)]);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bantam::codec::encode::encode_with_top_bits;
 use bantam::codec::head::Kind;
-use bantam::codec::{Payload, encode};
+use bantam::codec::{EncodeError, Payload, encode, encode_to};
 use bantam::tensor::{Dtype, Matrix};
 use proptest::prelude::*;
 
@@ -211,6 +211,83 @@ fn rows_can_be_decoded_alone() {
         assert!(bytes == data[1400 * rows.start..1400 * rows.end], "{rows:?}");
     }
     assert!(payload.decode_rows(100..201).unwrap().is_err());
+}
+
+#[test]
+fn any_bytes_can_be_decoded_and_checked_alone() {
+    let mut random = Random::new(10);
+    for (dtype, shape) in [
+        (Dtype::BF16, &[200, 700][..]),
+        (Dtype::BF16, &[1, 70_000]),
+        (Dtype::BF16, &[130, 5000]),
+        (Dtype::BF16, &[90_000]),
+        (Dtype::F32, &[600, 1100]),
+        (Dtype::BF16, &[0, 3]),
+    ] {
+        let elements: usize = shape.iter().product();
+        let data = bf16_bytes(&random.gaussian_bf16(elements * dtype.bitsize() / 16));
+        let payload = encode(dtype, shape, &data).unwrap();
+        let payload = Payload::parse(&payload).unwrap();
+        assert!(payload.band_bytes() > 0);
+        let mut some: Vec<_> = (0..60).map(|_| random.below(data.len() + 1)).collect();
+        some.extend([0, data.len(), payload.band_bytes().min(data.len())]);
+        for pair in some.windows(2) {
+            let range = pair[0].min(pair[1])..pair[0].max(pair[1]);
+            let mut out = vec![0xaa; range.len()];
+            payload.check_bytes(range.clone()).unwrap();
+            payload.decode_bytes(range.clone(), &mut out).unwrap();
+            assert!(out == data[range.clone()], "{dtype} {shape:?} {range:?}");
+        }
+        assert!(payload.decode_bytes(0..data.len() + 1, &mut vec![0; data.len() + 1]).is_err());
+        assert!(payload.check_bytes(data.len() + 1..data.len() + 1).is_err());
+        assert!(payload.decode_bytes(0..0, &mut [0]).is_err());
+    }
+}
+
+#[test]
+fn only_the_bytes_that_are_wanted_are_checked() {
+    // Several checksum groups of 28 row blocks; damage in the third is seen only from there.
+    let (rows, cols) = (64 * 28 * 4, 576);
+    let data = bf16_bytes(&Random::new(11).gaussian_bf16(rows * cols));
+    let mut bytes = encode(Dtype::BF16, &[rows, cols], &data).unwrap();
+    let end = bytes.len();
+    let Kind::Tiled(tiled) = Payload::parse(&bytes).unwrap().head().kind.clone() else { panic!("not tiled") };
+    assert_eq!((tiled.groups(), tiled.row_block_bytes()), (4, 64 * 2 * cols));
+    let group = 28 * tiled.row_block_bytes();
+    for at in [tiled.coded_of(tiled.group(2)).start, tiled.plane_of(1, tiled.group(2)).end - 1] {
+        assert!(at < end);
+        bytes[at] ^= 4;
+        let payload = Payload::parse(&bytes).unwrap();
+        payload.check_bytes(0..2 * group).unwrap();
+        payload.check_bytes(3 * group..4 * group).unwrap();
+        payload.check_bytes(2 * group..2 * group).unwrap();
+        for range in [0..2 * group + 1, 2 * group..2 * group + 1, 3 * group - 1..3 * group, 0..4 * group] {
+            assert!(payload.check_bytes(range.clone()).is_err(), "{range:?}");
+        }
+        bytes[at] ^= 4;
+    }
+}
+
+#[test]
+fn a_payload_may_be_handed_over_in_pieces() {
+    for (dtype, shape) in [(Dtype::BF16, [3000, 1500]), (Dtype::F32, [1500, 1500])] {
+        let data = bf16_bytes(&Random::new(12).gaussian_bf16(shape[0] * shape[1] * dtype.bitsize() / 16));
+        let whole = encode(dtype, &shape, &data).unwrap();
+        let pieces = std::sync::Mutex::new(vec![None; whole.len()]);
+        let put = |offset: usize, piece: &[u8]| {
+            for (place, byte) in pieces.lock().unwrap()[offset..offset + piece.len()].iter_mut().zip(piece) {
+                assert!(place.replace(*byte).is_none(), "handed over twice");
+            }
+            Ok(())
+        };
+        let encoded = encode_to(dtype, &shape, &data, &put).unwrap();
+        let collected: Option<Vec<u8>> = pieces.into_inner().unwrap().into_iter().collect();
+        assert!(collected.is_some_and(|bytes| bytes == whole));
+        assert_eq!(encoded.len, whole.len());
+        assert_eq!(&encoded.head, Payload::parse(&whole).unwrap().head());
+        let full = |_: usize, _: &[u8]| Err(std::io::ErrorKind::StorageFull.into());
+        assert!(matches!(encode_to(dtype, &shape, &data, &full), Err(EncodeError::Put(_))));
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Why a file or model folder could not be compressed, opened, checked or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The file is not readable as safetensors.
+    /// The file is readable neither as safetensors nor as GGUF.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The operating system refused.
@@ -85,7 +85,7 @@ pub enum ArchiveError {
         /// Its type.
         dtype: Dtype,
     },
-    /// A plain safetensors file where a compressed one is needed.
+    /// A plain file where a compressed one is needed.
     #[error("{file} is not compressed by bantam; `bantam compress` makes a compressed file of it")]
     NotCompressed {
         /// The file.
@@ -98,7 +98,11 @@ pub enum ArchiveError {
         file: PathBuf,
     },
     /// Written by a later version.
-    #[error("{file} has format version {version}, not the one this program reads ({newest}); a newer bantam may", newest = super::index::FORMAT_VERSION)]
+    #[error(
+        "{file} has format version {version}, not one that this program reads ({} and {}); a newer bantam may",
+        super::index::VERSION,
+        super::index::VERSION_OF_FORMS
+    )]
     UnknownVersion {
         /// The file.
         file: PathBuf,
@@ -127,6 +131,12 @@ pub enum ArchiveError {
         /// The output.
         path: PathBuf,
     },
+    /// Somebody else is writing the same output.
+    #[error("{path} is in use: another process is writing the same output; wait until it has ended")]
+    Busy {
+        /// The unfinished folder.
+        path: PathBuf,
+    },
     /// Input and output are the same.
     #[error("{path} is both input and output; inputs are never changed, choose another output")]
     SameFile {
@@ -148,7 +158,7 @@ pub enum ArchiveError {
         what: String,
     },
     /// The caller asked to stop.
-    #[error("cancelled; nothing was written")]
+    #[error("cancelled; the output was not written")]
     Cancelled,
 }
 

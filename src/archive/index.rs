@@ -5,11 +5,14 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::Form;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::tensor::Dtype;
 
-/// The container version this program writes, and the newest it reads.
-pub const FORMAT_VERSION: &str = "1";
+/// The version of a container whose original is a safetensors file.
+pub const VERSION: &str = "1";
+/// The version of a container that names the form of its original.
+pub const VERSION_OF_FORMS: &str = "2";
 
 /// Metadata key of the container version.
 pub const VERSION_KEY: &str = "bantam.format";
@@ -17,7 +20,11 @@ pub const VERSION_KEY: &str = "bantam.format";
 pub const INDEX_KEY: &str = "bantam.index";
 /// Metadata key of the name of the tensor that keeps the original header.
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
-/// That tensor's name, unless the original file has a tensor of this name.
+/// Metadata key of the original's form, from [`VERSION_OF_FORMS`] on.
+pub const FORM_KEY: &str = "bantam.original_form";
+/// The form of an original that is a GGUF file.
+pub const GGUF_FORM: &str = "gguf";
+/// The name of the original header's tensor, unless the original file has a tensor of this name.
 pub const ORIGINAL_HEADER_NAME: &str = "bantam.original_header";
 
 /// What the index says about a tensor.
@@ -47,6 +54,8 @@ pub(super) fn original_header_name<'a>(names: impl Iterator<Item = &'a str> + Cl
 
 /// What the container's header is made of.
 pub(super) struct Contents<'a> {
+    /// What the original is.
+    pub form: Form,
     /// The `format` that the original's metadata names (`"pt"`), which viewers like to see.
     pub framework: Option<&'a str>,
     /// Name and length of the tensor that keeps the original header.
@@ -92,7 +101,7 @@ impl Contents<'_> {
         if let Some(framework) = self.framework {
             metadata.insert("format".into(), framework.into());
         }
-        metadata.insert(VERSION_KEY.into(), FORMAT_VERSION.into());
+        metadata.extend(self.form.metadata().into_iter().map(|(key, value)| (key.into(), value.into())));
         metadata.insert(ORIGINAL_HEADER_KEY.into(), self.original_header.0.into());
         metadata.insert(INDEX_KEY.into(), Value::Object(index).to_string().into());
         header.insert("__metadata__".into(), Value::Object(metadata));

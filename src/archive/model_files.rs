@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::{Archive, ArchiveError, folder, is_bantam, names};
 use crate::codec::Payload;
-use crate::tensor::{Dtype, SafetensorsFile};
+use crate::tensor::{Dtype, Quantized, SourceFile};
 
 /// One file that tensors are read from.
 #[derive(Debug)]
 pub enum WeightSource {
-    /// A plain safetensors file.
-    Plain(SafetensorsFile),
+    /// A plain file.
+    Plain(SourceFile),
     /// A compressed one.
     Compressed(Archive),
 }
@@ -20,8 +20,36 @@ pub enum WeightSource {
 impl WeightSource {
     /// Opens a file of either form.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        let file = SafetensorsFile::open(path)?;
+        Self::from_file(SourceFile::open(path)?)
+    }
+
+    /// Opens the file that has the tensor called `name`: `path`, or one in the model folder `path`. If
+    /// the folder has an index, no other file is touched.
+    pub fn holding(path: &Path, name: &str) -> Result<Self, ArchiveError> {
+        if path.is_dir()
+            && names::find_shard(path, "model.safetensors").is_none()
+            && let Some(index) = folder::shard_index(path)?
+        {
+            let missing = || ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() };
+            let shard = index.get(name).ok_or_else(missing)?;
+            let file = names::find_shard(path, shard);
+            return Self::open(&file.ok_or_else(|| folder::missing_shard(path, shard))?);
+        }
+        match &model_files(path)?[..] {
+            [file] => Self::open(file),
+            _ => Err(ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() }),
+        }
+    }
+
+    /// Checks a file that is open already, of either form.
+    pub fn from_file(file: SourceFile) -> Result<Self, ArchiveError> {
         Ok(if is_bantam(&file) { Self::Compressed(Archive::from_file(file)?) } else { Self::Plain(file) })
+    }
+
+    /// The tensor called `name`.
+    pub fn require(&self, name: &str) -> Result<Weight<'_>, ArchiveError> {
+        let missing = || ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() };
+        self.weights().find(|weight| weight.name == name).ok_or_else(missing)
     }
 
     /// Where it is.
@@ -55,12 +83,28 @@ impl WeightSource {
             Self::Plain(file) => {
                 let t = &file.tensors()[index];
                 let original_len = t.range.len();
-                Weight { name: &t.name, dtype: t.dtype, shape: &t.shape, original_len, source: self, index }
+                Weight {
+                    name: &t.name,
+                    dtype: t.dtype,
+                    shape: &t.shape,
+                    quantized: t.quantized.as_ref(),
+                    original_len,
+                    source: self,
+                    index,
+                }
             }
             Self::Compressed(archive) => {
                 let t = &archive.tensors()[index];
                 let original_len = t.original_len;
-                Weight { name: &t.name, dtype: t.dtype, shape: &t.shape, original_len, source: self, index }
+                Weight {
+                    name: &t.name,
+                    dtype: t.dtype,
+                    shape: &t.shape,
+                    quantized: t.quantized.as_ref(),
+                    original_len,
+                    source: self,
+                    index,
+                }
             }
         }
     }
@@ -71,10 +115,12 @@ impl WeightSource {
 pub struct Weight<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Element type.
+    /// Element type; U8 where `quantized` says more.
     pub dtype: Dtype,
-    /// Dimensions, outermost first.
+    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: &'a [usize],
+    /// What the tensor is, where it is of no [`Dtype`].
+    pub quantized: Option<&'a Quantized>,
     /// Bytes of the tensor, not compressed.
     pub original_len: usize,
     source: &'a WeightSource,
@@ -113,6 +159,14 @@ impl<'a> Weight<'a> {
                 Cow::Owned(payload.decode().map_err(wrong())?)
             }
         })
+    }
+
+    /// The hash of its bytes, where the file tells one.
+    pub(super) fn blake3(&self) -> Option<blake3::Hash> {
+        match self.source {
+            WeightSource::Plain(_) => None,
+            WeightSource::Compressed(archive) => Some(archive.tensors()[self.index].blake3),
+        }
     }
 
     /// The file that the tensor is in.
@@ -197,7 +251,15 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
             |name: &String| names::find_shard(path, name).ok_or_else(|| folder::missing_shard(path, name));
         return shards.iter().map(find).collect();
     }
-    let files = folder::safetensors_in(path)?;
+    let mut files = folder::tensor_files_in(path)?;
+    // A GGUF file beside is the same model for another program.
+    files.retain(|file| !names::is_gguf(&file.to_string_lossy()));
+    if files.is_empty() {
+        return Err(ArchiveError::Model {
+            path: path.into(),
+            what: "no safetensors file in this folder".into(),
+        });
+    }
     if files.len() > 1 {
         let what =
             format!("{} safetensors files and no {}; name one of them", files.len(), names::SHARD_INDEX);

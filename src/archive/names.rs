@@ -1,9 +1,17 @@
 //! What compressed files and folders are called.
+//!
+//! A name tells what the original was called: `a.safetensors` becomes `a.bantam.safetensors`, and
+//! `a.gguf`, keeping its end, `a.gguf.bantam.safetensors`. So both may lie in one folder. The one
+//! name that would make this ambiguous, `a.gguf.safetensors`, has no compressed form of its own.
 
 use std::path::{Path, PathBuf};
 
-/// The end of a plain file's name.
+use super::Form;
+
+/// The end of a plain safetensors file's name.
 pub const PLAIN: &str = ".safetensors";
+/// The end of a GGUF file's name.
+pub const GGUF: &str = ".gguf";
 /// The end of a compressed file's name. It is still a safetensors file, and says so.
 pub const COMPRESSED: &str = ".bantam.safetensors";
 /// What a compressed folder's name ends with.
@@ -11,20 +19,37 @@ const FOLDER: &str = "-bantam";
 /// The list of a sharded model's files. It is copied as it is, and so names the original files.
 pub const SHARD_INDEX: &str = "model.safetensors.index.json";
 
-/// Whether `name` is that of a safetensors file, compressed or not.
-pub fn is_safetensors(name: &str) -> bool {
-    name.ends_with(PLAIN)
+/// Whether `name` is that of a file of tensors: safetensors or GGUF, compressed or not.
+pub fn is_tensor_file(name: &str) -> bool {
+    name.ends_with(PLAIN) || name.ends_with(GGUF)
 }
 
-/// `a.safetensors` is compressed to `a.bantam.safetensors`; `None` for other names.
+/// Whether `name` is that of a GGUF file, compressed or not.
+pub fn is_gguf(name: &str) -> bool {
+    name.strip_suffix(COMPRESSED).unwrap_or(name).ends_with(GGUF)
+}
+
+/// `a.safetensors` is compressed to `a.bantam.safetensors`, `a.gguf` to `a.gguf.bantam.safetensors`;
+/// `None` for other names.
 pub fn compressed_name(name: &str) -> Option<String> {
+    if name.ends_with(GGUF) {
+        return Some(format!("{name}{COMPRESSED}"));
+    }
     let stem = name.strip_suffix(PLAIN)?;
-    (!name.ends_with(COMPRESSED)).then(|| format!("{stem}{COMPRESSED}"))
+    (!name.ends_with(COMPRESSED) && !stem.ends_with(GGUF)).then(|| format!("{stem}{COMPRESSED}"))
 }
 
-/// `a.bantam.safetensors` is restored to `a.safetensors`; `None` for other names.
+/// `a.bantam.safetensors` is restored to `a.safetensors`, `a.gguf.bantam.safetensors` to `a.gguf`;
+/// `None` for other names.
 pub fn original_name(name: &str) -> Option<String> {
-    Some(format!("{}{PLAIN}", name.strip_suffix(COMPRESSED)?))
+    let stem = name.strip_suffix(COMPRESSED)?;
+    Some(if stem.ends_with(GGUF) { stem.into() } else { format!("{stem}{PLAIN}") })
+}
+
+/// Whether `original`, a name made by [`original_name`], suits a file of this form. It does not
+/// where a compressed file was renamed.
+pub fn suits(original: &Path, form: Form) -> bool {
+    original.to_string_lossy().ends_with(GGUF) == (form == Form::Gguf)
 }
 
 /// Where the file called `name` in a model's own index or by its original name is in `folder`:
@@ -79,6 +104,11 @@ mod tests {
         assert_eq!(compressed_name("a.bin"), None);
         assert_eq!(original_name("a.b.bantam.safetensors").unwrap(), "a.b.safetensors");
         assert_eq!(original_name("a.safetensors"), None);
+        assert_eq!(compressed_name("a.gguf").unwrap(), "a.gguf.bantam.safetensors");
+        assert_eq!(original_name("a.gguf.bantam.safetensors").unwrap(), "a.gguf");
+        assert_eq!(compressed_name("a.gguf.safetensors"), None);
+        assert!(is_gguf("a.gguf.bantam.safetensors") && !is_gguf("a.bantam.safetensors"));
+        assert!(suits(Path::new("a.gguf"), Form::Gguf) && !suits(Path::new("a.gguf"), Form::Safetensors));
     }
 
     #[test]

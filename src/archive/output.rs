@@ -1,12 +1,15 @@
 //! Outputs appear under their name when they are complete, or not at all.
 
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::{Builder, NamedTempFile, TempDir};
+use tempfile::{Builder, NamedTempFile};
 
+use super::sink::Sink;
 use super::{ArchiveError, Options};
+
+/// What the temporary name of an unfinished file ends with.
+pub(super) const UNFINISHED: &str = ".partial";
 
 /// A file that is written under a temporary name beside its final one. Dropped before
 /// [`OutputFile::publish`], it is removed.
@@ -21,22 +24,16 @@ impl OutputFile {
     pub fn create(path: &Path, options: &Options) -> Result<Self, ArchiveError> {
         refuse_existing(path, options)?;
         let mut builder = Builder::new();
-        builder.prefix(".").suffix(".partial");
+        builder.prefix(".").suffix(UNFINISHED);
         set_mode(&mut builder, 0o666);
         let temporary =
             builder.tempfile_in(parent(path)).map_err(ArchiveError::io("create a file beside", path))?;
         Ok(Self { temporary, path: path.into(), options: *options })
     }
 
-    /// Appends, or overwrites from where [`OutputFile::seek`] went.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.temporary.as_file_mut().write_all(bytes).map_err(ArchiveError::io("write", &self.path))
-    }
-
-    /// Continues at `offset`; a gap reads as zeros.
-    pub fn seek(&mut self, offset: u64) -> Result<(), ArchiveError> {
-        let moved = self.temporary.as_file_mut().seek(SeekFrom::Start(offset));
-        moved.map(|_| ()).map_err(ArchiveError::io("write", &self.path))
+    /// Where to write it.
+    pub fn sink(&self) -> Sink<'_> {
+        Sink::File(self.temporary.as_file(), &self.path)
     }
 
     /// Copies all of `source` to here.
@@ -67,60 +64,8 @@ impl OutputFile {
     }
 }
 
-/// A folder that is filled under a temporary name beside its final one.
-pub(super) struct OutputFolder {
-    temporary: TempDir,
-    path: PathBuf,
-    options: Options,
-}
-
-impl OutputFolder {
-    /// Begins the folder that will be `path`.
-    pub fn create(path: &Path, options: &Options) -> Result<Self, ArchiveError> {
-        if !is_empty_folder(path) {
-            refuse_existing(path, options)?;
-        }
-        let mut builder = Builder::new();
-        builder.prefix(".").suffix(".partial");
-        set_mode(&mut builder, 0o777);
-        let temporary =
-            builder.tempdir_in(parent(path)).map_err(ArchiveError::io("create a folder beside", path))?;
-        Ok(Self { temporary, path: path.into(), options: *options })
-    }
-
-    /// Where to write a file of this name.
-    pub fn file(&self, name: &Path) -> PathBuf {
-        self.temporary.path().join(name)
-    }
-
-    /// Gives the folder its name. Into a folder that is there already, allowed by the options,
-    /// the files are moved one by one; others in it stay.
-    pub fn publish(self) -> Result<(), ArchiveError> {
-        let Self { temporary, path, options } = self;
-        sync_folder(temporary.path());
-        let refused =
-            |source| ArchiveError::Io { doing: "rename a finished folder to", path: path.clone(), source };
-        if is_empty_folder(&path) {
-            fs::remove_dir(&path).map_err(refused)?;
-        }
-        if !path.exists() {
-            fs::rename(temporary.path(), &path).map_err(refused)?;
-            let _ = temporary.keep();
-            sync_folder(parent(&path));
-            return Ok(());
-        }
-        // It may have come to be since `create` looked.
-        refuse_existing(&path, &options)?;
-        for entry in fs::read_dir(temporary.path()).map_err(refused)? {
-            let entry = entry.map_err(refused)?;
-            fs::rename(entry.path(), path.join(entry.file_name())).map_err(refused)?;
-        }
-        sync_folder(&path);
-        Ok(())
-    }
-}
-
-fn refuse_existing(path: &Path, options: &Options) -> Result<(), ArchiveError> {
+/// An error where there is something at `path` that the options do not allow to be replaced.
+pub(super) fn refuse_existing(path: &Path, options: &Options) -> Result<(), ArchiveError> {
     // Not `exists`, which is false for a link that leads nowhere.
     if !options.overwrite && fs::symlink_metadata(path).is_ok() {
         return Err(ArchiveError::Exists { path: path.into() });
@@ -128,12 +73,8 @@ fn refuse_existing(path: &Path, options: &Options) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-fn is_empty_folder(path: &Path) -> bool {
-    fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
-}
-
 /// The folder that `path` is in.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -152,7 +93,7 @@ fn set_mode(_: &mut Builder, _: u32) {}
 
 /// Makes renames in `folder` durable where the system can; the files' contents are synced already,
 /// so a failure here loses no data.
-fn sync_folder(folder: &Path) {
+pub(super) fn sync_folder(folder: &Path) {
     #[cfg(unix)]
     if let Err(error) = File::open(folder).and_then(|f| f.sync_all()) {
         log::debug!("cannot sync {}: {error}", folder.display());

@@ -2,8 +2,8 @@
 
 use super::ArchiveError;
 
-/// Receives the progress of one operation. All methods may be called from any thread, one at a
-/// time. `()` ignores everything.
+/// Receives the progress of one operation. [`Progress::advance`] and [`Progress::cancelled`] may be
+/// called from several threads at once. `()` ignores everything.
 pub trait Progress: Sync {
     /// The operation begins; `total_bytes` will be handled. `what` is a short word for people.
     fn begin(&self, total_bytes: u64, what: &str);
@@ -11,7 +11,7 @@ pub trait Progress: Sync {
     fn advance(&self, bytes: u64);
     /// The operation has ended, well or not.
     fn finish(&self);
-    /// Asked between tensors: whether to stop. Unfinished outputs are then removed and the
+    /// Asked every few megabytes: whether to stop. Unfinished outputs are then removed and the
     /// operation returns [`ArchiveError::Cancelled`].
     fn cancelled(&self) -> bool {
         false

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::index::{FORMAT_VERSION, INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
-use super::{ArchiveError, Coding, FileReport, TensorReport, original_header};
+use super::form::Layout;
+use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
+use super::{ArchiveError, Coding, FileReport, Form, IN_MEMORY, TensorReport, original_header};
 use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::Kind;
 use crate::codec::split::unit_matrix;
-use crate::tensor::{Dtype, SafetensorsFile, TensorEntry, entries, parse_header};
+use crate::tensor::{Dtype, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
 /// Whether `file` is a compressed one, perhaps damaged. Two signs are looked for in different
 /// places, so that damage to one does not make it pass for a plain file.
-pub fn is_bantam(file: &SafetensorsFile) -> bool {
+pub fn is_bantam(file: &SourceFile) -> bool {
+    let SourceFile::Safetensors(file) = file else { return false };
     let by_metadata = file.metadata().keys().any(|key| key == VERSION_KEY || key == INDEX_KEY);
     by_metadata || file.bytes()[file.header_bytes().len()..].starts_with(&original_header::MAGIC)
 }
@@ -24,10 +26,12 @@ pub fn is_bantam(file: &SafetensorsFile) -> bool {
 pub struct ArchivedTensor {
     /// Its name, unique in the file.
     pub name: String,
-    /// Element type of the original.
+    /// Element type of the original; U8 where `quantized` says more.
     pub dtype: Dtype,
-    /// Dimensions of the original, outermost first.
+    /// Dimensions of the original, outermost first; its bytes where `quantized` says more.
     pub shape: Vec<usize>,
+    /// What the original is, where it is of no [`Dtype`].
+    pub quantized: Option<Quantized>,
     /// Bytes of the original.
     pub original_len: usize,
     /// BLAKE3 of the original's bytes.
@@ -35,36 +39,51 @@ pub struct ArchivedTensor {
     /// Where its payload lies, counted from the start of the file: in bounds, and at a multiple of
     /// 256 by construction.
     pub payload: Range<usize>,
+    /// Where the original's bytes begin in the original file.
+    pub start: usize,
+    /// Where in the kept bytes those are that stand between the tensor before and this one.
+    gap: Range<usize>,
 }
 
-/// A mapped compressed file whose header and index have been checked.
+/// A compressed file, mapped or in memory, whose header and index have been checked.
 #[derive(Debug)]
 pub struct Archive {
     file: SafetensorsFile,
     tensors: Vec<ArchivedTensor>,
     by_name: HashMap<String, usize>,
-    original_header: Vec<u8>,
+    form: Form,
+    /// The original's bytes that belong to no tensor: its header, gaps, and what follows the last.
+    outside: Vec<u8>,
+    header_len: usize,
+    trailing_start: usize,
 }
 
 impl Archive {
     /// Maps and checks the file at `path`: the headers' checksums, and that header, index and
     /// original header tell the same story. Payloads are checked when they are asked for.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
-        Self::from_file(SafetensorsFile::open(path)?)
+        Self::from_file(SourceFile::open(path)?)
+    }
+
+    /// Checks a compressed file that is in memory.
+    pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
+        Self::from_file(SourceFile::from_bytes(Path::new(IN_MEMORY), bytes)?)
     }
 
     /// Checks a file that is open already.
-    pub fn from_file(file: SafetensorsFile) -> Result<Self, ArchiveError> {
-        if !is_bantam(&file) {
-            return Err(ArchiveError::NotCompressed { file: file.path().into() });
-        }
+    pub fn from_file(file: SourceFile) -> Result<Self, ArchiveError> {
+        let file = match file {
+            SourceFile::Safetensors(container) if is_bantam(&file) => container,
+            _ => return Err(ArchiveError::NotCompressed { file: file.path().into() }),
+        };
         let damaged = |what: String| ArchiveError::Damaged { file: file.path().into(), what };
-        check_version(&file)?;
+        let form = form(&file)?;
         let kept = kept_header(&file).map_err(damaged)?;
-        let original_header = original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?;
-        let tensors = match_tensors(&file, &kept.name, original_header).map_err(damaged)?;
+        let outside = original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?.to_vec();
+        let (header_len, tensors) = match_tensors(&file, &kept.name, form, &outside).map_err(damaged)?;
+        let trailing_start = tensors.last().map_or(header_len, |t| t.gap.end);
         let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
-        Ok(Self { original_header: original_header.to_vec(), tensors, by_name, file })
+        Ok(Self { form, outside, header_len, trailing_start, tensors, by_name, file })
     }
 
     /// Where the file is.
@@ -82,24 +101,53 @@ impl Archive {
         self.by_name.get(name).map(|&i| &self.tensors[i])
     }
 
-    /// The original file's length prefix and JSON header, byte for byte.
+    /// What kind of file the original is.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The original file's header, byte for byte, with its length prefix or padding: all that
+    /// stands in front of the first tensor's gap.
     pub fn original_header(&self) -> &[u8] {
-        &self.original_header
+        &self.outside[..self.header_len]
+    }
+
+    /// The original's bytes between the tensor before `tensor`, or the header, and `tensor`.
+    pub fn gap_before(&self, tensor: &ArchivedTensor) -> &[u8] {
+        self.outside.get(tensor.gap.clone()).unwrap_or_default()
+    }
+
+    /// The original's bytes behind its last tensor.
+    pub fn trailing(&self) -> &[u8] {
+        &self.outside[self.trailing_start..]
+    }
+
+    /// The original's bytes that belong to no tensor, in file order.
+    pub(super) fn outside(&self) -> &[u8] {
+        &self.outside
+    }
+
+    /// This file's own length prefix and JSON header.
+    pub(super) fn container_header(&self) -> &[u8] {
+        self.file.header_bytes()
     }
 
     /// Bytes of the original file.
     pub fn original_len(&self) -> u64 {
         let tensors = self.tensors.iter().map(|t| t.original_len as u64);
-        tensors.fold(self.original_header.len() as u64, u64::saturating_add)
+        tensors.fold(self.outside.len() as u64, u64::saturating_add)
     }
 
     /// The payload of the tensor called `name`, its head checked against itself and the index. The
     /// sections behind the head are checked by [`Payload::check`].
     pub fn payload(&self, name: &str) -> Result<Payload<'_>, ArchiveError> {
-        let tensor = self
-            .tensor(name)
-            .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() })?;
-        self.payload_of(tensor)
+        self.payload_of(self.require(name)?)
+    }
+
+    /// As [`Archive::tensor`], with an error that names the file where there is none.
+    pub(super) fn require(&self, name: &str) -> Result<&ArchivedTensor, ArchiveError> {
+        self.tensor(name)
+            .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() })
     }
 
     /// As [`Archive::payload`], for one of [`Archive::tensors`].
@@ -131,6 +179,7 @@ impl Archive {
                 name: tensor.name.clone(),
                 dtype: tensor.dtype,
                 shape: tensor.shape.clone(),
+                quantized: tensor.quantized.clone(),
                 original_bytes: tensor.original_len,
                 stored_bytes: tensor.payload.len(),
                 coding: Coding::of(self.payload_of(tensor)?.head()),
@@ -146,12 +195,10 @@ impl Archive {
     }
 }
 
-fn check_version(file: &SafetensorsFile) -> Result<(), ArchiveError> {
+fn form(file: &SafetensorsFile) -> Result<Form, ArchiveError> {
     match file.metadata().get(VERSION_KEY) {
-        Some(version) if version == FORMAT_VERSION => Ok(()),
-        Some(version) => {
-            Err(ArchiveError::UnknownVersion { file: file.path().into(), version: version.clone() })
-        }
+        Some(version) => Form::from_metadata(file.metadata(), version)
+            .map_err(|version| ArchiveError::UnknownVersion { file: file.path().into(), version }),
         None => Err(ArchiveError::Damaged {
             file: file.path().into(),
             what: format!("the header has no {VERSION_KEY}"),
@@ -168,17 +215,17 @@ fn kept_header(file: &SafetensorsFile) -> Result<&TensorEntry, String> {
         .ok_or_else(|| "the original header is not the first tensor".into())
 }
 
-/// Brings the three accounts together: the container's tensors, the index, the original header.
-fn match_tensors(file: &SafetensorsFile, kept: &str, original: &[u8]) -> Result<Vec<ArchivedTensor>, String> {
+/// Brings the three accounts together: the container's tensors, the index, and the original's bytes
+/// `outside` its tensors. Returns how many of these are its header.
+fn match_tensors(
+    file: &SafetensorsFile,
+    kept: &str,
+    form: Form,
+    outside: &[u8],
+) -> Result<(usize, Vec<ArchivedTensor>), String> {
     let index = file.metadata().get(INDEX_KEY).ok_or("there is no index")?;
     let index: Index = serde_json::from_str(index).map_err(|e| format!("the index is unreadable: {e}"))?;
-    let kept_len = original.len();
-    let (original_start, original) =
-        parse_header(original).map_err(|e| format!("the original header is unreadable: {e}"))?;
-    if original_start != kept_len {
-        return Err("the original header has another length than it says".into());
-    }
-    let original = entries(&original, original_start);
+    let Layout { prefix_len, tensors: original } = form.layout(outside, &index)?;
     if index.len() != original.len() || file.tensors().len() != original.len() + 1 {
         return Err(format!(
             "the original has {} tensors, the index {} and the file {}",
@@ -189,15 +236,43 @@ fn match_tensors(file: &SafetensorsFile, kept: &str, original: &[u8]) -> Result<
     }
     let payloads: HashMap<&str, &TensorEntry> =
         file.tensors().iter().filter(|t| t.name != kept).map(|t| (&t.name[..], t)).collect();
-    original
+    let mut gaps = Gaps { at: prefix_len, used: prefix_len, available: outside.len() };
+    let tensors = original
         .into_iter()
-        .map(|t| match_tensor(index.get(&t.name), payloads.get(&t.name[..]).copied(), t))
-        .collect()
+        .map(|t| match_tensor(index.get(&t.name), payloads.get(&t.name[..]).copied(), gaps.before(&t)?, t))
+        .collect::<Result<_, String>>()?;
+    match (form, outside.len().checked_sub(gaps.used)) {
+        (Form::Gguf, Some(_)) | (Form::Safetensors, Some(0)) => Ok((prefix_len, tensors)),
+        _ => Err("the original header has another length than it says".into()),
+    }
+}
+
+/// Hands out the kept bytes that stand between tensors, in file order.
+struct Gaps {
+    /// Where the original is, after the tensors so far.
+    at: usize,
+    /// How many kept bytes stand in front of this place.
+    used: usize,
+    available: usize,
+}
+
+impl Gaps {
+    /// Where in the kept bytes those in front of `tensor` are, which is the next.
+    fn before(&mut self, tensor: &TensorEntry) -> Result<Range<usize>, String> {
+        let end = tensor.range.start.checked_sub(self.at).and_then(|len| self.used.checked_add(len));
+        let end = end
+            .filter(|&end| end <= self.available)
+            .ok_or_else(|| format!("the bytes in front of tensor {} are not there", tensor.name))?;
+        let gap = self.used..end;
+        (self.at, self.used) = (tensor.range.end, end);
+        Ok(gap)
+    }
 }
 
 fn match_tensor(
     index: Option<&IndexEntry>,
     payload: Option<&TensorEntry>,
+    gap: Range<usize>,
     original: TensorEntry,
 ) -> Result<ArchivedTensor, String> {
     let name = &original.name;
@@ -217,8 +292,11 @@ fn match_tensor(
     Ok(ArchivedTensor {
         dtype: original.dtype,
         shape: original.shape,
+        quantized: original.quantized,
         original_len: index.bytes,
+        start: original.range.start,
         blake3,
+        gap,
         payload: payload.range.clone(),
         name: original.name,
     })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::codec::head::{Head, Kind};
-use crate::tensor::Dtype;
+use crate::tensor::{Dtype, Quantized};
 
 /// How a tensor is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +75,12 @@ impl Coding {
 pub struct TensorReport {
     /// Its name.
     pub name: String,
-    /// Element type.
+    /// Element type; U8 where `quantized` says more.
     pub dtype: Dtype,
-    /// Dimensions, outermost first.
+    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: Vec<usize>,
+    /// What the tensor is, where it is of no [`Dtype`]. Such a tensor is stored as it is.
+    pub quantized: Option<Quantized>,
     /// Bytes before compression.
     pub original_bytes: usize,
     /// Bytes it takes in the file.
@@ -88,9 +90,19 @@ pub struct TensorReport {
 }
 
 impl TensorReport {
+    /// The name of its element type, quantised or not.
+    pub fn type_name(&self) -> String {
+        self.quantized.as_ref().map_or_else(|| self.dtype.to_string(), |q| q.ggml_type.to_string())
+    }
+
+    /// Its dimensions in weights, outermost first.
+    pub fn weight_shape(&self) -> &[usize] {
+        self.quantized.as_ref().map_or(&self.shape, |q| &q.shape)
+    }
+
     /// Bits that an element takes in the file; `None` for a tensor without elements.
     pub fn bits_per_weight(&self) -> Option<f64> {
-        let elements: usize = self.shape.iter().product();
+        let elements: usize = self.weight_shape().iter().product();
         (elements > 0).then(|| self.stored_bytes as f64 * 8.0 / elements as f64)
     }
 
@@ -120,8 +132,10 @@ pub struct FileReport {
 pub struct Report {
     /// The file or folder that was written.
     pub output: PathBuf,
-    /// The model's safetensors files.
+    /// The model's safetensors and GGUF files.
     pub files: Vec<FileReport>,
+    /// How many of these an earlier run, which was interrupted, had finished.
+    pub finished: usize,
     /// Other files of a folder, which were copied.
     pub copied: Vec<PathBuf>,
     /// What is in the folder and was not copied: folders, sockets and the like.
@@ -132,6 +146,13 @@ impl Report {
     /// Bytes of the plain files.
     pub fn original_bytes(&self) -> u64 {
         self.files.iter().map(|f| f.original_bytes).sum()
+    }
+
+    /// How many tensors are quantised, and their bytes in the plain files. They are stored as they
+    /// are: what quantisation leaves does not compress.
+    pub fn quantized(&self) -> (usize, u64) {
+        let tensors = self.files.iter().flat_map(|f| &f.tensors).filter(|t| t.quantized.is_some());
+        tensors.fold((0, 0), |(count, bytes), t| (count + 1, bytes + t.original_bytes as u64))
     }
 
     /// Bytes of the compressed files.

@@ -3,44 +3,69 @@
 use std::path::Path;
 
 use super::output::{OutputFile, refuse_same};
-use super::progress::{check, reported};
-use super::verify::decode_on_cpu;
+use super::progress::reported;
+use super::sink::Sink;
+use super::windows::decode_all;
 use super::{Archive, ArchiveError, FileReport, Options, Progress};
 
 /// Restores the original of the compressed file `src` to `dst`, byte for byte. Every checksum and
-/// hash is compared on the way, and `dst` appears only when all of them agree.
+/// hash is compared on the way, and `dst` appears only when all of them agree. The memory needed does
+/// not grow with the file.
 pub fn decompress_file(
     src: &Path,
     dst: &Path,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
-    let archive = Archive::open(src)?;
-    let total = archive.original_len();
-    reported(progress, total, "decompressing", || decompress_open(&archive, dst, options, progress))
+    decompress_opened(&Archive::open(src)?, dst, options, progress)
+}
+
+/// As [`decompress_file`], for an archive that is open already.
+pub fn decompress_opened(
+    archive: &Archive,
+    dst: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<FileReport, ArchiveError> {
+    let work = || decompress_begun(archive, dst, options, progress);
+    reported(progress, archive.original_len(), "decompressing", work)
 }
 
 /// Restores an open file; the caller has begun the progress.
-pub(super) fn decompress_open(
+pub(super) fn decompress_begun(
     archive: &Archive,
     dst: &Path,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
     refuse_same(archive.path(), dst)?;
-    let mut report = archive.report()?;
-    let mut output = OutputFile::create(dst, options)?;
-    output.write(archive.original_header())?;
-    progress.advance(archive.original_header().len() as u64);
-    let mut buffer = Vec::new();
-    // In the original's order and without gaps, which `Archive::open` has seen to.
-    for tensor in archive.tensors() {
-        check(progress)?;
-        archive.decode_checked(tensor, &decode_on_cpu, &mut buffer)?;
-        output.write(&buffer)?;
-        progress.advance(tensor.original_len as u64);
-    }
+    let output = OutputFile::create(dst, options)?;
+    let mut report = write_original(archive, output.sink(), progress)?;
     output.publish()?;
     report.output = dst.into();
+    Ok(report)
+}
+
+/// Writes the original to `sink`. What was written is the original only if no error is returned. The
+/// report names no output.
+pub(super) fn write_original(
+    archive: &Archive,
+    sink: Sink,
+    progress: &dyn Progress,
+) -> Result<FileReport, ArchiveError> {
+    // Every head is checked before the first byte is written: then all places in the original are
+    // as near as the payloads are long, and no claim of an index makes a sink grow without bound.
+    let report = archive.report()?;
+    sink.put(0, archive.original_header())?;
+    for tensor in archive.tensors() {
+        let gap = archive.gap_before(tensor);
+        if !gap.is_empty() {
+            sink.put((tensor.start - gap.len()) as u64, gap)?;
+        }
+    }
+    let trailing = archive.trailing();
+    sink.put(archive.original_len() - trailing.len() as u64, trailing)?;
+    progress.advance(archive.outside().len() as u64);
+    decode_all(archive, Some(sink), progress, &mut |_, error| Err(error))?;
     Ok(report)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
+use super::windows::decode_all;
 use super::{Archive, ArchiveError, BoxError, Progress, folder};
 use crate::codec::Payload;
 
@@ -37,22 +38,23 @@ pub struct Verification {
 /// An error is returned only where nothing could be checked at all; damage is reported in the
 /// [`Verification`].
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, ArchiveError> {
-    verify_into(path, &decode_on_cpu, progress)
+    verify_each(path, progress, |archive| archive.verify(progress))
 }
 
-/// As [`verify()`], with `decode` in the place of the CPU decoder.
+/// As [`verify()`], with `decode` in the place of the CPU decoder. A tensor at a time is decoded, and
+/// in memory.
 pub fn verify_with(
     path: &Path,
     decode: &Decode,
     progress: &dyn Progress,
 ) -> Result<Verification, ArchiveError> {
-    verify_into(path, &into_buffer(decode), progress)
+    verify_each(path, progress, |archive| archive.verify_with(decode, progress))
 }
 
-fn verify_into(
+fn verify_each(
     path: &Path,
-    decode: &DecodeInto,
     progress: &dyn Progress,
+    verify: impl Fn(&Archive) -> Result<Vec<Failure>, ArchiveError>,
 ) -> Result<Verification, ArchiveError> {
     let mut result = Verification::default();
     let mut archives = Vec::new();
@@ -73,7 +75,7 @@ fn verify_into(
     reported(progress, total, "verifying", || {
         for archive in &archives {
             result.tensors += archive.tensors().len();
-            result.failures.extend(archive.verify_into(decode, progress)?);
+            result.failures.extend(verify(archive)?);
         }
         Ok::<_, ArchiveError>(())
     })?;
@@ -81,49 +83,43 @@ fn verify_into(
 }
 
 impl Archive {
-    /// Checks every tensor as [`verify()`] does.
+    /// Checks every tensor as [`verify()`] does. The only error is being cancelled. Only
+    /// [`Progress::advance`] and [`Progress::cancelled`] are called.
     pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Failure>, ArchiveError> {
-        self.verify_into(&decode_on_cpu, progress)
+        let mut failures = Vec::new();
+        decode_all(self, None, progress, &mut |tensor, error| {
+            failures.push(self.failure(tensor, error));
+            Ok(())
+        })?;
+        Ok(failures)
     }
 
-    /// Checks every tensor as [`verify_with`] does. The only error is being cancelled. Only
-    /// [`Progress::advance`] and [`Progress::cancelled`] are called.
+    /// Checks every tensor as [`verify_with`] does, and as [`Archive::verify`] otherwise.
     pub fn verify_with(
         &self,
         decode: &Decode,
         progress: &dyn Progress,
     ) -> Result<Vec<Failure>, ArchiveError> {
-        self.verify_into(&into_buffer(decode), progress)
-    }
-
-    fn verify_into(
-        &self,
-        decode: &DecodeInto,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Failure>, ArchiveError> {
         let mut failures = Vec::new();
-        let mut buffer = Vec::new();
         for tensor in self.tensors() {
             check(progress)?;
-            if let Err(error) = self.decode_checked(tensor, decode, &mut buffer) {
-                failures.push(Failure { file: self.path().into(), tensor: Some(tensor.name.clone()), error });
+            if let Err(error) = self.decode_with(tensor, decode) {
+                failures.push(self.failure(tensor, error));
             }
             progress.advance(tensor.original_len as u64);
         }
         Ok(failures)
     }
 
-    /// Puts the original bytes of `tensor` into `buffer`, all checksums and the hash compared.
-    pub(super) fn decode_checked(
-        &self,
-        tensor: &ArchivedTensor,
-        decode: &DecodeInto,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), ArchiveError> {
+    fn failure(&self, tensor: &ArchivedTensor, error: ArchiveError) -> Failure {
+        Failure { file: self.path().into(), tensor: Some(tensor.name.clone()), error }
+    }
+
+    fn decode_with(&self, tensor: &ArchivedTensor, decode: &Decode) -> Result<(), ArchiveError> {
         let payload = self.payload_of(tensor)?;
         payload.check().map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
-        decode(&tensor.name, &payload, buffer).map_err(|source| self.decoder_failed(tensor, source))?;
-        if buffer.len() != tensor.original_len || blake3::hash(buffer) != tensor.blake3 {
+        let bytes = decode(&tensor.name, &payload).map_err(|source| self.decoder_failed(tensor, source))?;
+        if bytes.len() != tensor.original_len || blake3::hash(&bytes) != tensor.blake3 {
             return Err(ArchiveError::Hash { file: self.path().into(), tensor: tensor.name.clone() });
         }
         Ok(())
@@ -135,23 +131,5 @@ impl Archive {
             Ok(source) => ArchiveError::Tensor { file, tensor, source: *source },
             Err(source) => ArchiveError::Decoder { file, tensor, source },
         }
-    }
-}
-
-/// A [`Decode`] that replaces what is in a buffer, which is used for tensor after tensor: fresh
-/// memory for each costs as much time as decoding does.
-pub(super) type DecodeInto<'a> = dyn Fn(&str, &Payload, &mut Vec<u8>) -> Result<(), BoxError> + 'a;
-
-/// The decoder of this crate.
-pub(super) fn decode_on_cpu(_: &str, payload: &Payload, buffer: &mut Vec<u8>) -> Result<(), BoxError> {
-    // The length is that of the index, and bounded by the payload's; see `Payload::decode`.
-    buffer.resize(payload.head().original_len, 0);
-    Ok(payload.decode_into(buffer)?)
-}
-
-fn into_buffer<'a>(decode: &'a Decode) -> impl Fn(&str, &Payload, &mut Vec<u8>) -> Result<(), BoxError> + 'a {
-    move |name, payload, buffer| {
-        *buffer = decode(name, payload)?;
-        Ok(())
     }
 }

@@ -1,56 +1,149 @@
-//! From a plain file to a compressed one.
+//! From a plain file to a container.
+//!
+//! Tensors are encoded many at once, in batches. While a batch is encoded, the payloads of the one
+//! before, whose places follow from their sizes, are written. A tensor larger than a batch
+//! is written as it is encoded. So the memory needed does not grow with the file, all threads are
+//! busy, and the output is the same however many there are.
 
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
 
 use super::index::{self, Contents, IndexEntry};
 use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
-use super::{ArchiveError, Coding, FileReport, Options, Progress, TensorReport, is_bantam, original_header};
-use crate::codec::{Payload, encode};
-use crate::tensor::{MAX_HEADER_LEN, SafetensorsFile, TensorEntry};
+use super::sink::Sink;
+use super::{
+    ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam, original_header,
+};
+use crate::codec::{EncodeError, Payload, Preset, encode_to, encode_with};
+use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
-/// Compresses the safetensors file `src` to `dst`.
+/// Original bytes of a batch. Two batches are in memory at a time: few enough that payloads are
+/// written before the processor's cache forgets them, and that their memory is used again.
+fn batch_bytes() -> usize {
+    rayon::current_num_threads().clamp(2, 16) * (4 << 20)
+}
+
+/// What a tensor without bytes counts for in a batch: its payload's head and names.
+const TENSOR_BYTES: usize = 4 << 10;
+
+/// Bytes that are hashed before the caller is told and asked again.
+const HASHED_BYTES: usize = 8 << 20;
+
+/// Compresses the safetensors or GGUF file `src` to `dst`.
 ///
-/// Tensors are handled one by one in file order, so that the memory needed is a small multiple of
-/// the largest. The output is the same whatever the number of threads.
+/// The memory needed does not grow with the file, and the output is the same whatever the number
+/// of threads.
 pub fn compress_file(
     src: &Path,
     dst: &Path,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
-    let file = SafetensorsFile::open(src)?;
-    reported(progress, file.bytes().len() as u64, "compressing", || {
-        compress_open(&file, dst, options, progress)
-    })
+    compress_opened(&SourceFile::open(src)?, dst, options, progress)
 }
 
-/// Compresses an open file; the caller has begun the progress.
-pub(super) fn compress_open(
-    file: &SafetensorsFile,
+/// As [`compress_file`], for a file that is open already.
+pub fn compress_opened(
+    file: &SourceFile,
     dst: &Path,
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
-    if is_bantam(file) {
-        return Err(ArchiveError::AlreadyCompressed { file: file.path().into() });
-    }
+    reported(progress, file.bytes().len() as u64, "compressing", || {
+        compress_begun(file, dst, options, progress)
+    })
+}
+
+/// Compresses an open file; the caller has begun the progress.
+pub(super) fn compress_begun(
+    file: &SourceFile,
+    dst: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<FileReport, ArchiveError> {
+    refuse_compressed(file)?;
     refuse_same(file.path(), dst)?;
-    let mut writer = Writer::begin(file, dst, options)?;
-    progress.advance(file.header_bytes().len() as u64);
-    for tensor in file.tensors() {
-        check(progress)?;
-        writer.put(tensor)?;
-        progress.advance(tensor.range.len() as u64);
+    let output = OutputFile::create(dst, options)?;
+    let mut report = write_container(file, output.sink(), options.preset, progress)?;
+    output.publish()?;
+    report.output = dst.into();
+    Ok(report)
+}
+
+fn refuse_compressed(file: &SourceFile) -> Result<(), ArchiveError> {
+    match is_bantam(file) {
+        true => Err(ArchiveError::AlreadyCompressed { file: file.path().into() }),
+        false => Ok(()),
     }
+}
+
+/// Writes the compressed form of `file` to `sink`. The report names no output.
+pub(super) fn write_container(
+    file: &SourceFile,
+    sink: Sink,
+    preset: Preset,
+    progress: &dyn Progress,
+) -> Result<FileReport, ArchiveError> {
+    refuse_compressed(file)?;
+    let mut writer = Writer::begin(file, sink, preset, progress)?;
+    progress.advance(writer.outside.len() as u64);
+    let mut encoded = Vec::new();
+    for batch in batches(file.tensors()) {
+        check(progress)?;
+        let (written, next) =
+            rayon::join(|| writer.write(&encoded), || writer.encode_batch(batch, writer.len));
+        written?;
+        encoded = next?;
+        writer.place(&mut encoded);
+    }
+    writer.write(&encoded)?;
     writer.finish()
+}
+
+/// Cuts tensors into batches; one that is larger than a batch is alone.
+fn batches(tensors: &[TensorEntry]) -> Vec<&[TensorEntry]> {
+    let most = batch_bytes();
+    let mut bytes = 0usize;
+    let mut batches = Vec::new();
+    let mut start = 0;
+    for (i, tensor) in tensors.iter().enumerate() {
+        let more = tensor.range.len().saturating_add(TENSOR_BYTES);
+        bytes = bytes.saturating_add(more);
+        if bytes > most && i > start {
+            batches.push(&tensors[start..i]);
+            (start, bytes) = (i, more);
+        }
+    }
+    if start < tensors.len() {
+        batches.push(&tensors[start..]);
+    }
+    batches
+}
+
+/// A tensor whose payload has been made.
+struct Encoded<'a> {
+    tensor: &'a TensorEntry,
+    hash: blake3::Hash,
+    coding: Coding,
+    payload_len: usize,
+    /// Empty where it has been written already.
+    payload: Vec<u8>,
+    /// Where the payload belongs in the file.
+    offset: u64,
 }
 
 /// A container that is being written: payloads first, and the headers into the room left for them.
 struct Writer<'a> {
-    file: &'a SafetensorsFile,
-    output: OutputFile,
-    dst: PathBuf,
+    file: &'a SourceFile,
+    /// The original's bytes that belong to no tensor.
+    outside: Cow<'a, [u8]>,
+    sink: Sink<'a>,
+    preset: Preset,
+    progress: &'a dyn Progress,
     original_header_name: String,
     header_len: usize,
     entries: Vec<(String, IndexEntry, usize)>,
@@ -59,75 +152,138 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn begin(file: &'a SafetensorsFile, dst: &Path, options: &Options) -> Result<Self, ArchiveError> {
+    fn begin(
+        file: &'a SourceFile,
+        sink: Sink<'a>,
+        preset: Preset,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, ArchiveError> {
         let mut writer = Self {
             file,
-            output: OutputFile::create(dst, options)?,
-            dst: dst.into(),
+            outside: file.outside(),
+            sink,
+            preset,
+            progress,
             original_header_name: index::original_header_name(file.tensors().iter().map(|t| &t.name[..])),
             header_len: 0,
             entries: Vec::new(),
             reports: Vec::new(),
             len: 0,
         };
-        let no_hash = "0".repeat(2 * blake3::OUT_LEN);
-        let expected: Vec<_> = file.tensors().iter().map(|t| entry(t, no_hash.clone(), 0)).collect();
+        let no_hash = blake3::Hash::from_bytes([0; blake3::OUT_LEN]);
+        let expected: Vec<_> = file.tensors().iter().map(|t| entry(t, no_hash, 0)).collect();
         // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
         // started MiB, and padding: this much more is plenty.
         let len = file.bytes().len();
-        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + file.header_bytes().len();
+        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + writer.outside.len();
         writer.header_len = writer.contents(&expected).room(data_end);
         if writer.header_len - 8 > MAX_HEADER_LEN {
             return Err(ArchiveError::HeaderTooLong { file: file.path().into(), len: writer.header_len });
         }
-        writer.len = (writer.header_len + original_header::tensor_len(file.header_bytes().len())) as u64;
-        writer.output.seek(writer.len)?;
+        writer.len = (writer.header_len + original_header::tensor_len(writer.outside.len())) as u64;
         Ok(writer)
     }
 
     fn contents<'b>(&'b self, tensors: &'b [(String, IndexEntry, usize)]) -> Contents<'b> {
         Contents {
-            framework: self.file.metadata().get("format").map(|f| &f[..]),
-            original_header: (
-                &self.original_header_name,
-                original_header::tensor_len(self.file.header_bytes().len()),
-            ),
+            form: Form::of(self.file),
+            framework: framework(self.file),
+            original_header: (&self.original_header_name, original_header::tensor_len(self.outside.len())),
             tensors,
         }
     }
 
-    fn put(&mut self, tensor: &TensorEntry) -> Result<(), ArchiveError> {
+    /// Encodes the tensors of a batch at once, or writes the payload of a large one to `offset`.
+    fn encode_batch(&self, batch: &'a [TensorEntry], offset: u64) -> Result<Vec<Encoded<'a>>, ArchiveError> {
+        match batch {
+            [tensor] if tensor.range.len() > batch_bytes() => Ok(vec![self.encode_large(tensor, offset)?]),
+            _ => batch.par_iter().map(|tensor| self.encode(tensor)).collect(),
+        }
+    }
+
+    fn encode(&self, tensor: &'a TensorEntry) -> Result<Encoded<'a>, ArchiveError> {
+        check(self.progress)?;
         let data = self.file.data(tensor);
-        let (hash, payload) =
-            rayon::join(|| blake3::hash(data), || encode(tensor.dtype, &tensor.shape, data));
+        let (hash, payload) = rayon::join(
+            || blake3::hash(data),
+            || encode_with(tensor.dtype, &tensor.shape, data, self.preset),
+        );
         let wrong = || ArchiveError::tensor(self.file.path(), &tensor.name);
         let payload = payload.map_err(wrong())?;
         let coding = Coding::of(Payload::parse(&payload).map_err(wrong())?.head());
-        self.output.write(&payload)?;
-        self.len += payload.len() as u64;
-        self.entries.push(entry(tensor, hash.to_hex().to_string(), payload.len()));
-        self.reports.push(TensorReport {
-            name: tensor.name.clone(),
-            dtype: tensor.dtype,
-            shape: tensor.shape.clone(),
-            original_bytes: data.len(),
-            stored_bytes: payload.len(),
-            coding,
-        });
-        Ok(())
+        self.progress.advance(data.len() as u64);
+        Ok(Encoded { tensor, hash, coding, payload_len: payload.len(), payload, offset: 0 })
     }
 
-    fn finish(mut self) -> Result<FileReport, ArchiveError> {
+    fn encode_large(&self, tensor: &'a TensorEntry, offset: u64) -> Result<Encoded<'a>, ArchiveError> {
+        let data = self.file.data(tensor);
+        let told = Told { progress: self.progress, len: data.len() as u64, told: 0.into() };
+        let put = |at: usize, piece: &[u8]| {
+            if self.progress.cancelled() {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            self.sink.try_put(offset + at as u64, piece)?;
+            told.advance(piece.len() as u64);
+            Ok(())
+        };
+        let (hash, encoded) = rayon::join(
+            || self.hash_large(data, &told),
+            || encode_to(tensor.dtype, &tensor.shape, data, self.preset, &put),
+        );
+        let encoded = encoded.map_err(|error| match error {
+            EncodeError::Codec(error) => ArchiveError::tensor(self.file.path(), &tensor.name)(error),
+            EncodeError::Put(_) if self.progress.cancelled() => ArchiveError::Cancelled,
+            EncodeError::Put(error) => self.sink.refused(error),
+        })?;
+        let hash = hash?;
+        told.advance(data.len() as u64);
+        let coding = Coding::of(&encoded.head);
+        Ok(Encoded { tensor, hash, coding, payload_len: encoded.len, payload: Vec::new(), offset: 0 })
+    }
+
+    fn hash_large(&self, data: &[u8], told: &Told) -> Result<blake3::Hash, ArchiveError> {
+        let mut hasher = blake3::Hasher::new();
+        for piece in data.chunks(HASHED_BYTES) {
+            check(self.progress)?;
+            hasher.update_rayon(piece);
+            // A payload is about two thirds of its tensor: hashing is told as the third that is
+            // left, so that the whole moves on evenly.
+            told.advance(piece.len() as u64 / 3);
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// Gives every payload its place: payloads follow each other in the order of the tensors.
+    fn place(&mut self, encoded: &mut [Encoded]) {
+        for Encoded { tensor, hash, coding, payload_len, offset, .. } in encoded {
+            *offset = self.len;
+            self.len += *payload_len as u64;
+            self.entries.push(entry(tensor, *hash, *payload_len));
+            self.reports.push(TensorReport {
+                name: tensor.name.clone(),
+                dtype: tensor.dtype,
+                shape: tensor.shape.clone(),
+                quantized: tensor.quantized.clone(),
+                original_bytes: tensor.range.len(),
+                stored_bytes: *payload_len,
+                coding: coding.clone(),
+            });
+        }
+    }
+
+    fn write(&self, encoded: &[Encoded]) -> Result<(), ArchiveError> {
+        encoded.par_iter().try_for_each(|e| self.sink.put(e.offset, &e.payload))
+    }
+
+    fn finish(self) -> Result<FileReport, ArchiveError> {
         let header = self.contents(&self.entries).header(self.header_len).ok_or_else(|| {
             ArchiveError::HeaderTooLong { file: self.file.path().into(), len: self.header_len }
         })?;
-        self.output.seek(0)?;
-        self.output.write(&header)?;
-        self.output.write(&original_header::write(self.file.header_bytes(), &header))?;
-        self.output.publish()?;
+        self.sink.put(0, &header)?;
+        self.sink.put(header.len() as u64, &original_header::write(&self.outside, &header))?;
         Ok(FileReport {
             source: self.file.path().into(),
-            output: self.dst,
+            output: Default::default(),
             original_bytes: self.file.bytes().len() as u64,
             compressed_bytes: self.len,
             tensors: self.reports,
@@ -135,7 +291,31 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn entry(tensor: &TensorEntry, blake3: String, payload_len: usize) -> (String, IndexEntry, usize) {
+/// Progress of one tensor, told by several who each know only their own part: together not more
+/// than the tensor has.
+struct Told<'a> {
+    progress: &'a dyn Progress,
+    len: u64,
+    told: AtomicU64,
+}
+
+impl Told<'_> {
+    fn advance(&self, bytes: u64) {
+        let before = self.told.fetch_add(bytes, Ordering::Relaxed).min(self.len);
+        self.progress.advance((before + bytes).min(self.len) - before);
+    }
+}
+
+/// The `format` that the file's metadata names.
+fn framework(file: &SourceFile) -> Option<&str> {
+    match file {
+        SourceFile::Safetensors(file) => file.metadata().get("format").map(|format| &format[..]),
+        SourceFile::Gguf(_) => None,
+    }
+}
+
+fn entry(tensor: &TensorEntry, hash: blake3::Hash, payload_len: usize) -> (String, IndexEntry, usize) {
+    let blake3 = hash.to_hex().to_string();
     let entry =
         IndexEntry { dtype: tensor.dtype, shape: tensor.shape.clone(), bytes: tensor.range.len(), blake3 };
     (tensor.name.clone(), entry, payload_len)

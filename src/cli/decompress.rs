@@ -1,12 +1,13 @@
 //! `bantam decompress`
 
+use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bantam::archive::{self, Options};
+use bantam::archive::{self, Archive, ArchiveError, Options, Report};
 
 use super::progress::Bar;
-use super::{Conversion, Result, print, sizes};
+use super::{Conversion, Result, pipe, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,17 +17,31 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let args = &args.conversion;
-    let options = Options { overwrite: args.force };
+    let options = Options { overwrite: args.force, ..Options::default() };
     let began = Instant::now();
-    let decompress = || archive::decompress(&args.src, args.output.as_deref(), &options, &Bar::default());
-    let report = args.jobs.run(decompress)??;
+    let report = args.jobs.run(|| decompress(args, &options))??;
     let time = began.elapsed();
     if args.json {
-        print::line(sizes::report_json(&report, time))?;
+        args.say(sizes::report_json(&report, time))?;
     } else {
         let original = report.original_bytes();
         let (size, speed) = (sizes::megabytes(original), sizes::speed(original, time));
-        print::line(format_args!("{}: {size}{speed}, all hashes agree", report.output.display()))?;
+        args.say(format_args!("{}: {size}{speed}, all hashes agree", report.output.display()))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn decompress(args: &Conversion, options: &Options) -> Result<Report> {
+    let (output, bar) = (args.output.as_deref(), Bar::default());
+    pipe::refuse_terminal(output)?;
+    if !args.has_pipe() {
+        return Ok(archive::decompress(&args.src, output, options, &bar)?);
+    }
+    let archive = Archive::from_file(pipe::open(&args.src, args.output.as_deref())?)?;
+    let report = match output {
+        Some(output) if pipe::is_pipe(output) => archive::decompress_to(&archive, &mut stdout(), &bar)?,
+        Some(output) => archive::decompress_opened(&archive, output, options, &bar)?,
+        None => return Err(ArchiveError::NoDefaultName { path: args.src.clone() }.into()),
+    };
+    Ok(Report { output: report.output.clone(), files: vec![report], ..Report::default() })
 }

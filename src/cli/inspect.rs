@@ -11,7 +11,7 @@ use super::{Result, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A safetensors file, or the folder of a model; compressed or not
+    /// A safetensors or GGUF file, or the folder of a model; compressed or not
     src: PathBuf,
     /// Print one JSON object
     #[arg(long)]
@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let began = Instant::now();
     let mut report = Report { output: args.src.clone(), ..Report::default() };
     let mut compressed = true;
-    for path in archive::safetensors_in(&args.src)? {
+    for path in archive::tensor_files_in(&args.src)? {
         let (file, is_compressed) = read(&path)?;
         compressed &= is_compressed;
         report.files.push(file);
@@ -47,6 +47,7 @@ fn read(path: &Path) -> Result<(FileReport, bool)> {
                 name: t.name.clone(),
                 dtype: t.dtype,
                 shape: t.shape.clone(),
+                quantized: t.quantized.clone(),
                 original_bytes: t.range.len(),
                 stored_bytes: t.range.len(),
                 coding: Coding::Plain,
@@ -84,7 +85,7 @@ fn print_table(file: &FileReport) -> Result<()> {
     let width = file.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0).min(WIDEST_NAME);
     for tensor in &file.tensors {
         let bits = tensor.bits_per_weight().map_or("-".into(), |bits| format!("{bits:.2} bits"));
-        let (name, dtype, shape) = (&tensor.name, tensor.dtype.to_string(), format!("{:?}", tensor.shape));
+        let (name, dtype, shape) = (&tensor.name, tensor.type_name(), format!("{:?}", tensor.weight_shape()));
         let coding = sizes::coding_words(&tensor.coding);
         print::line(format_args!("  {name:width$}  {dtype:8} {shape:16} {bits:>12}  {coding}"))?;
     }

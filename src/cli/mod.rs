@@ -9,10 +9,12 @@ mod compress;
 mod decompress;
 mod demo;
 mod devices;
+mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
 mod open;
+mod pipe;
 mod print;
 mod progress;
 mod run;
@@ -35,7 +37,7 @@ struct Cli {
 enum Command {
     /// Show everything on the built-in model: sizes, speeds, and that nothing is lost
     Demo(demo::Args),
-    /// Compress a safetensors file or a model folder
+    /// Compress a safetensors file, a GGUF file or a model folder
     Compress(compress::Args),
     /// Restore the original of a compressed file or model folder, byte for byte
     Decompress(decompress::Args),
@@ -43,6 +45,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Check that every tensor decodes to the bytes that were compressed
     Verify(verify::Args),
+    /// Write one tensor, or rows of one, as raw little-endian bytes
+    Extract(extract::Args),
     /// List the adapters that can be used
     Devices(devices::Args),
     /// Generate text from a model, compressed or not
@@ -61,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Decompress(args) => decompress::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Extract(args) => extract::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Run(args) => run::run(args),
@@ -75,9 +80,9 @@ pub fn main() -> ExitCode {
 /// What `compress` and `decompress` have in common.
 #[derive(clap::Args)]
 struct Conversion {
-    /// A safetensors file, or the folder of a model
+    /// A safetensors or GGUF file, or the folder of a model; - is standard input
     src: PathBuf,
-    /// Where to write; by default beside the source
+    /// Where to write; by default beside the source; - is standard output
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
     /// Replace the output if it is there already
@@ -88,6 +93,17 @@ struct Conversion {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+impl Conversion {
+    fn has_pipe(&self) -> bool {
+        pipe::is_pipe(&self.src) || self.output.as_deref().is_some_and(pipe::is_pipe)
+    }
+
+    /// Says how it went, on stderr if standard output is the file itself.
+    fn say(&self, text: impl std::fmt::Display) -> Result<()> {
+        print::line_beside(self.output.as_deref(), text)
+    }
 }
 
 #[derive(clap::Args)]

@@ -3,12 +3,24 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 
 /// Prints `text` as a line. A reader that has had enough (`bantam inspect m | head`) is no error.
 pub fn line(text: impl Display) -> super::Result<()> {
     match writeln!(std::io::stdout(), "{}", harmless(&text.to_string())) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+/// Prints `text` as a line: on stderr if `output` is standard output, which then has the data.
+pub fn line_beside(output: Option<&Path>, text: impl Display) -> super::Result<()> {
+    match output.is_some_and(super::pipe::is_pipe) {
+        true => {
+            remark(harmless(&text.to_string()));
+            Ok(())
+        }
+        false => line(text),
     }
 }
 

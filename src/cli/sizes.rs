@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 /// divided by the original one.
 pub fn report_json(report: &Report, time: Duration) -> Value {
     let (original, compressed) = (report.original_bytes(), report.compressed_bytes());
+    let (quantized, quantized_bytes) = report.quantized();
     json!({
         "output": report.output.display().to_string(),
         "original_bytes": original,
         "compressed_bytes": compressed,
         "ratio": ratio(original, compressed),
         "seconds": time.as_secs_f64(),
+        "finished_before": report.finished,
+        "quantized": { "tensors": quantized, "bytes": quantized_bytes },
         "left_out": report.left_out.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "tensors": report.files.iter().flat_map(|f| &f.tensors).map(tensor_json).collect::<Vec<_>>(),
     })
@@ -23,8 +26,8 @@ pub fn report_json(report: &Report, time: Duration) -> Value {
 fn tensor_json(tensor: &TensorReport) -> Value {
     json!({
         "name": tensor.name,
-        "dtype": tensor.dtype.to_string(),
-        "shape": tensor.shape,
+        "dtype": tensor.type_name(),
+        "shape": tensor.weight_shape(),
         "original_bytes": tensor.original_bytes,
         "compressed_bytes": tensor.stored_bytes,
         "bits_per_weight": tensor.bits_per_weight(),

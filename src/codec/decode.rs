@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::decode_rows::DecodeRows;
 use super::error::CodecError;
-use super::grid::LANES;
+use super::grid::{LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, Tiled};
 use super::stream::PeekTables;
 use super::vector;
@@ -153,32 +153,51 @@ impl<'a> Payload<'a> {
             .try_for_each(|(i, out)| self.decode_whole_rows(tiled, first_block + LANES * i, out))
     }
 
-    /// `range` lies within one row.
+    /// `range` lies within one row, of which the tiles that it touches are decoded.
     fn decode_part_of_row(
         &self,
         tiled: &Tiled,
         range: Range<usize>,
-        out: &mut [u8],
+        mut out: &mut [u8],
     ) -> Result<(), CodecError> {
-        if range.is_empty() {
-            return Ok(());
+        let tile_bytes = tiled.split.unit_bytes() * tiled.grid.tile_cols;
+        let row = range.start / tiled.row_bytes();
+        let mut at = range.start % tiled.row_bytes();
+        let mut buffer = [0; 4 * MAX_TILE_COLS];
+        while !out.is_empty() {
+            let (col_tile, in_tile) = (at / tile_bytes, at % tile_bytes);
+            let decoded = &mut buffer[..tiled.split.unit_bytes() * tiled.grid.cols_in(col_tile)];
+            self.run(tiled, row..row + 1, col_tile..col_tile + 1, decoded.len(), decoded)?;
+            let (here, rest) = out.split_at_mut(out.len().min(decoded.len() - in_tile));
+            here.copy_from_slice(&decoded[in_tile..in_tile + here.len()]);
+            at += here.len();
+            out = rest;
         }
-        let row_bytes = tiled.row_bytes();
-        let mut row = vec![0; row_bytes];
-        self.decode_whole_rows(tiled, range.start / row_bytes, &mut row)?;
-        let start = range.start % row_bytes;
-        out.copy_from_slice(&row[start..start + range.len()]);
         Ok(())
     }
 
     /// Fills `out` with rows of one row block, from row `first` on.
     fn decode_whole_rows(&self, tiled: &Tiled, first: usize, out: &mut [u8]) -> Result<(), CodecError> {
-        let count = out.len() / tiled.row_bytes();
-        if count == 0 {
+        let rows = first..first + out.len() / tiled.row_bytes();
+        self.run(tiled, rows, 0..tiled.grid.col_tiles, tiled.row_bytes(), out)
+    }
+
+    /// Decodes `rows` of one row block.
+    fn run(
+        &self,
+        tiled: &Tiled,
+        rows: Range<usize>,
+        col_tiles: Range<usize>,
+        stride: usize,
+        out: &mut [u8],
+    ) -> Result<(), CodecError> {
+        if rows.is_empty() {
             return Ok(());
         }
-        let lanes = first % LANES..first % LANES + count;
         let tables = self.tables.get_or_init(|| PeekTables::new(&tiled.code, tiled.split.symbol_bits()));
-        vector::run(DecodeRows { bytes: self.bytes, tiled, tables, row_block: first / LANES, lanes, out })
+        let lanes = rows.start % LANES..rows.start % LANES + rows.len();
+        let row_block = rows.start / LANES;
+        let bytes = self.bytes;
+        vector::run(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
     }
 }

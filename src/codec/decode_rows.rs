@@ -14,7 +14,7 @@ use super::vector::{Kernel, Vectors};
 /// Lanes that are read through without a stop.
 const LANES_AT_ONCE: usize = 1;
 
-/// Decodes some lanes of all tiles of a row block into `out`, row after row.
+/// Decodes some lanes of some tiles of a row block into `out`.
 pub(super) struct DecodeRows<'a> {
     /// The whole payload.
     pub bytes: &'a [u8],
@@ -22,6 +22,10 @@ pub(super) struct DecodeRows<'a> {
     pub tables: &'a PeekTables,
     pub row_block: usize,
     pub lanes: Range<usize>,
+    /// Tiles, counted along the row block.
+    pub col_tiles: Range<usize>,
+    /// From one lane's first byte in `out` to the next lane's.
+    pub stride: usize,
     pub out: &'a mut [u8],
 }
 
@@ -43,7 +47,7 @@ impl Kernel for DecodeRows<'_> {
         let mut symbols = [NO_SYMBOLS; INTERLEAVED];
         let empty = [0; MAX_TILE_COLS];
         let mut parts = Lane { raw: empty, lower: empty, clean: empty };
-        for col_tile in 0..grid.col_tiles {
+        for col_tile in self.col_tiles.clone() {
             let starts = self.lane_starts(row_block * grid.col_tiles + col_tile)?;
             let cols = grid.cols_in(col_tile);
             // Lanes follow each other without padding, so that a stream can be read through several of
@@ -65,7 +69,8 @@ impl Kernel for DecodeRows<'_> {
                 for (i, symbols) in symbols.iter_mut().enumerate() {
                     for (lane, symbols) in (lane(i)..).zip(symbols[..each * cols].chunks_exact_mut(cols)) {
                         let row = lane - self.lanes.start;
-                        let at = unit * (row * grid.matrix.cols + col_tile * grid.tile_cols);
+                        let tiles_before = col_tile - self.col_tiles.start;
+                        let at = row * self.stride + unit * tiles_before * grid.tile_cols;
                         let out = &mut self.out[at..at + unit * cols];
                         vectors.apart(|| {
                             join_lane(self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out)

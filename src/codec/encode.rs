@@ -8,9 +8,9 @@ use rayon::prelude::*;
 
 use super::checksum::checksum;
 use super::encode_group::{Coder, EncodeGroup, Group, Sections};
-use super::error::CodecError;
+use super::error::{CodecError, EncodeError};
 use super::grid::{Grid, LANES, SECTION_ALIGN};
-use super::head::{self, RowMask, Shifts, TileEntry};
+use super::head::{self, Head, RowMask, Shifts, TileEntry};
 use super::head_writer::HeadWriter;
 use super::plan::{Choice, Plan};
 use super::split::unit_matrix;
@@ -29,15 +29,13 @@ const AT_ONCE: usize = 64 << 20;
 /// no meaning.
 pub type Put<'a> = dyn Fn(usize, &[u8]) -> io::Result<()> + Sync + 'a;
 
-/// Why a payload could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// The tensor cannot be encoded.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The payload could not be written.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+/// What [`encode_to`] has handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedPayload {
+    /// Bytes of the payload.
+    pub len: usize,
+    /// Its head.
+    pub head: Head,
 }
 
 /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
@@ -69,14 +67,14 @@ pub fn encode_with_top_bits(
 }
 
 /// As [`encode_with`], in pieces: whatever the size of the tensor, the memory needed is that of a few
-/// million elements for each thread. Returns the payload's length.
+/// million elements for each thread. The first error of `put` ends the encoding and is returned.
 pub fn encode_to(
     dtype: Dtype,
     shape: &[usize],
     data: &[u8],
     preset: Preset,
     put: &Put<'_>,
-) -> Result<usize, EncodeError> {
+) -> Result<EncodedPayload, EncodeError> {
     encode_chosen(dtype, shape, data, Choice { preset, top_bits: None }, put)
 }
 
@@ -93,9 +91,9 @@ fn in_memory(dtype: Dtype, shape: &[usize], data: &[u8], choice: Choice) -> Resu
         Ok(())
     };
     let len = match encode_chosen(dtype, shape, data, choice, &put) {
-        Ok(len) => len,
+        Ok(encoded) => encoded.len,
         Err(EncodeError::Codec(error)) => return Err(error),
-        Err(EncodeError::Io(_)) => unreachable!("memory does not fail"),
+        Err(EncodeError::Put(_)) => unreachable!("memory does not fail"),
     };
     let mut payload = payload.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     payload.truncate(len);
@@ -108,7 +106,7 @@ fn encode_chosen(
     data: &[u8],
     choice: Choice,
     put: &Put<'_>,
-) -> Result<usize, EncodeError> {
+) -> Result<EncodedPayload, EncodeError> {
     let matrix = check_length(dtype, shape, data)?;
     let code =
         head::dtype_code(dtype).ok_or(CodecError::BadHead("an element type this version does not know"))?;
@@ -116,19 +114,30 @@ fn encode_chosen(
         let mut writer = HeadWriter::new(code, data.len());
         writer.constant(element);
         let len = writer.padded_len(0);
-        put(0, &writer.finish(&[], len))?;
-        return Ok(len);
+        return put_head(writer, &[], len, put);
     }
     let too_large = |n: usize| u32::try_from(n).is_err();
     if !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols) {
         if let Some(plan) = Plan::smallest(dtype, matrix, data, choice) {
             let limit = raw_payload_len(code, data.len());
-            if let Some(len) = encode_tiled(code, matrix, plan, data, limit, put)? {
-                return Ok(len);
+            if let Some(encoded) = encode_tiled(code, matrix, plan, data, limit, put)? {
+                return Ok(encoded);
             }
         }
     }
-    Ok(encode_raw(code, data, put)?)
+    encode_raw(code, data, put)
+}
+
+/// Finishes a payload of `len` bytes, all but its head put.
+fn put_head(
+    writer: HeadWriter,
+    sums: &[u64],
+    len: usize,
+    put: &Put<'_>,
+) -> Result<EncodedPayload, EncodeError> {
+    let head = writer.finish(sums, len);
+    put(0, &head)?;
+    Ok(EncodedPayload { len, head: Head::parse_front(&head, len)? })
 }
 
 /// Checks the length, and returns the matrix of units.
@@ -156,7 +165,7 @@ fn raw_payload_len(code: u8, len: usize) -> usize {
     HeadWriter::new(code, len).padded_len(head::raw_groups(len)) + len.next_multiple_of(SECTION_ALIGN)
 }
 
-fn encode_raw(code: u8, data: &[u8], put: &Put<'_>) -> io::Result<usize> {
+fn encode_raw(code: u8, data: &[u8], put: &Put<'_>) -> Result<EncodedPayload, EncodeError> {
     let writer = HeadWriter::new(code, data.len());
     let groups = head::raw_groups(data.len());
     let head_len = writer.padded_len(groups);
@@ -172,9 +181,7 @@ fn encode_raw(code: u8, data: &[u8], put: &Put<'_>) -> io::Result<usize> {
         Ok(checksum(&padded))
     });
     let sums: Vec<u64> = sums.collect::<io::Result<_>>()?;
-    let len = head_len + data.len().next_multiple_of(SECTION_ALIGN);
-    put(0, &writer.finish(&sums, len))?;
-    Ok(len)
+    put_head(writer, &sums, head_len + data.len().next_multiple_of(SECTION_ALIGN), put)
 }
 
 /// `None` where the payload would not be shorter than `limit`, or the coded plane is too long for
@@ -186,7 +193,7 @@ fn encode_tiled(
     data: &[u8],
     limit: usize,
     put: &Put<'_>,
-) -> io::Result<Option<usize>> {
+) -> Result<Option<EncodedPayload>, EncodeError> {
     let tensor = Tensor { code, data, coder: coder(matrix, &plan, data) };
     let head_len = tensor.head_len(&plan);
     let at_once = data.len() <= AT_ONCE;
@@ -203,8 +210,7 @@ fn encode_tiled(
     let mut writer = tensor.head(&plan);
     writer.masks(&tensor.coder.masks);
     writer.tiles(&coded.tiles);
-    put(0, &writer.finish(&sums, payload_len))?;
-    Ok(Some(payload_len))
+    put_head(writer, &sums, payload_len, put).map(Some)
 }
 
 fn coder(matrix: Matrix, plan: &Plan, data: &[u8]) -> Coder {
@@ -393,7 +399,7 @@ impl Tensor<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{Head, Kind};
+    use super::super::head::Kind;
     use super::*;
 
     #[test]

@@ -75,6 +75,17 @@ pub enum CodecError {
         /// Bytes there are.
         len: usize,
     },
+    /// Rows of elements smaller than a byte do not begin or end with one.
+    #[error("rows {start}..{end} do not begin and end with whole bytes")]
+    RowsAreNotBytes {
+        /// First row asked for.
+        start: usize,
+        /// One past the last.
+        end: usize,
+    },
+    /// Rows were asked for of a quantised tensor.
+    #[error("rows of a quantised tensor cannot be told apart; take all of it")]
+    QuantizedRows,
     /// Rows were asked for that the tensor does not have.
     #[error("rows {start}..{end} were asked for, but there are {rows}")]
     NoSuchRows {
@@ -85,4 +96,15 @@ pub enum CodecError {
         /// Rows there are.
         rows: usize,
     },
+}
+
+/// Why a payload could not be handed over.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The tensor cannot be encoded.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// Who was to take the payload did not.
+    #[error("the payload could not be handed over")]
+    Put(#[from] std::io::Error),
 }

@@ -35,7 +35,12 @@ impl Fixed<'_> {
 impl Head {
     /// Reads and checks the head of `payload`, which must be the whole payload.
     pub fn parse(payload: &[u8]) -> Result<Self, CodecError> {
-        let short = |needed| CodecError::Truncated { needed, actual: payload.len() };
+        Self::parse_front(payload, payload.len())
+    }
+
+    /// As [`Head::parse`], for a payload of `actual` bytes of which `payload` is at least the head.
+    pub(super) fn parse_front(payload: &[u8], actual: usize) -> Result<Self, CodecError> {
+        let short = |needed| CodecError::Truncated { needed, actual };
         let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
         if fixed.0[..4] != MAGIC {
             return Err(CodecError::BadMagic);
@@ -45,10 +50,11 @@ impl Head {
             return Err(CodecError::UnknownVersion { version });
         }
         let (payload_len, len) = (fixed.len(8), fixed.len(16));
-        if payload_len > payload.len() {
+        if payload_len > actual {
             return Err(short(payload_len));
         }
-        if payload_len < payload.len()
+        if payload_len < actual
+            || len > payload.len()
             || len < FIXED_LEN
             || len > payload_len
             || len % SECTION_ALIGN != 0

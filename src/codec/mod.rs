@@ -26,5 +26,5 @@ mod vector;
 
 pub use checksum::checksum;
 pub use decode::Payload;
-pub use encode::{EncodeError, Preset, encode, encode_to, encode_with};
-pub use error::CodecError;
+pub use encode::{EncodedPayload, Preset, encode, encode_to, encode_with};
+pub use error::{CodecError, EncodeError};

@@ -10,9 +10,6 @@ pub(super) const INTERLEAVED: usize = 4;
 /// Symbols that one look-up yields at the most.
 const AT_ONCE: usize = 3;
 
-/// Bits of a window that are always there: eight bytes from any bit on.
-const WINDOW_BITS: u32 = 57;
-
 /// What is read from one stream, with room for what a look-up writes past the last. So much room
 /// that a remainder by the length shows the compiler that an index is inside.
 pub(super) type Symbols = [u16; SYMBOLS_LEN + 4];
@@ -282,7 +279,7 @@ fn several_at(one: &[u32; TABLE_LEN], window: usize, bits: u32) -> u64 {
     symbols << 16 | (count as u64) << 8 | u64::from(used)
 }
 
-/// At least [`WINDOW_BITS`] bits from bit `at` on.
+/// At least 57 bits from bit `at` on: eight bytes, less the bits before.
 #[inline(always)]
 fn window(bytes: &[u8], at: usize) -> u64 {
     let word = match bytes.get(at / 8..).and_then(|rest| rest.first_chunk()) {

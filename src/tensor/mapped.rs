@@ -22,7 +22,18 @@ pub struct MappedFile {
 impl MappedFile {
     /// Maps the file at `path`.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        Self::of(&File::open(path)?)
+    }
+
+    /// Copies what `reader` gives to a file without a name in `folder`, and maps that: for a pipe,
+    /// which cannot be mapped itself. Takes little memory, and the file is gone with the mapping.
+    pub fn spool(mut reader: impl io::Read, folder: &Path) -> io::Result<Self> {
+        let mut file = tempfile::tempfile_in(folder)?;
+        io::copy(&mut reader, &mut file)?;
+        Self::of(&file)
+    }
+
+    fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         if meta.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -32,7 +43,7 @@ impl MappedFile {
         }
         // SAFETY: the mapping is private to this value and read-only; see the module's first lines
         // for what is asked of other programs.
-        let map = unsafe { memmap2::Mmap::map(&file)? };
+        let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Self { map: Some(map) })
     }
 }
@@ -58,5 +69,8 @@ mod tests {
         std::fs::write(&path, []).unwrap();
         assert!(MappedFile::open(&path).unwrap().is_empty());
         assert!(MappedFile::open(folder.path()).is_err());
+        assert_eq!(&*MappedFile::spool(&[4, 5][..], folder.path()).unwrap(), [4, 5]);
+        assert!(MappedFile::spool(&[][..], folder.path()).unwrap().is_empty());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a spooled file has a name");
     }
 }

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
-use super::{Dtype, MappedFile};
+use super::bytes::Bytes;
+use super::{Dtype, GgufError, MappedFile, Quantized};
 
 /// What the format itself sets as the longest header.
 pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
 
-/// Why a file could not be read as safetensors.
+/// Why a file of tensors could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The operating system refused.
@@ -33,6 +34,14 @@ pub enum ReadError {
         /// What is wrong with it.
         source: SafeTensorError,
     },
+    /// The same of a GGUF file.
+    #[error("{path}: not a usable GGUF file: {source}")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: GgufError,
+    },
 }
 
 /// One tensor of a file.
@@ -40,20 +49,22 @@ pub enum ReadError {
 pub struct TensorEntry {
     /// Its name, unique in the file.
     pub name: String,
-    /// Element type.
+    /// Element type; U8 where `quantized` says more.
     pub dtype: Dtype,
-    /// Dimensions, outermost first.
+    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: Vec<usize>,
+    /// What the tensor is, where it is of no [`Dtype`]. Only in GGUF files.
+    pub quantized: Option<Quantized>,
     /// Where its bytes lie, counted from the start of the file. In bounds by construction.
     pub range: Range<usize>,
 }
 
-/// A mapped safetensors file whose header has been checked: every entry's range lies in the file
-/// and has the length its type and shape ask for, and together they cover the data without gaps.
+/// A safetensors file, mapped or in memory, whose header has been checked: every entry's range lies
+/// in the file and has the length its type and shape ask for, and together they cover the data without gaps.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     path: PathBuf,
-    map: MappedFile,
+    bytes: Bytes,
     data_start: usize,
     tensors: Vec<TensorEntry>,
     metadata: HashMap<String, String>,
@@ -63,29 +74,46 @@ impl SafetensorsFile {
     /// Maps and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
+        Self::from_mapped(path, map)
+    }
+
+    /// Checks a file that is mapped already. `path` is what messages call it.
+    pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Mapped(map))
+    }
+
+    /// Checks a file that is in memory. `path` is what messages call it.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Memory(Box::new(bytes)))
+    }
+
+    pub(super) fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
         let bad = |source| ReadError::Header { path: path.into(), source };
-        let (data_start, header) = parse_header(&map).map_err(bad)?;
-        if data_start.checked_add(header.data_len()) != Some(map.len()) {
+        let (data_start, header) = parse_header(&bytes).map_err(bad)?;
+        if data_start.checked_add(header.data_len()) != Some(bytes.len()) {
             return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
         }
         let tensors = entries(&header, data_start);
         let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(Self { path: path.into(), map, data_start, tensors, metadata })
+        Ok(Self { path: path.into(), bytes, data_start, tensors, metadata })
     }
 
-    /// Where the file is.
+    /// Where the file is, or what it was said to be called.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The length prefix and the JSON header, exactly as they stand in the file.
     pub fn header_bytes(&self) -> &[u8] {
-        &self.map[..self.data_start]
+        &self.bytes[..self.data_start]
     }
 
     /// The whole file.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        &self.bytes
     }
 
     /// All tensors in file order.
@@ -103,7 +131,7 @@ impl SafetensorsFile {
     /// # Panics
     /// If `entry` is of another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
-        &self.map[entry.range.clone()]
+        &self.bytes[entry.range.clone()]
     }
 }
 
@@ -139,6 +167,7 @@ pub(crate) fn entries(header: &Metadata, data_start: usize) -> Vec<TensorEntry> 
             name,
             dtype: info.dtype,
             shape: info.shape.clone(),
+            quantized: None,
             range: at(info.data_offsets.0)..at(info.data_offsets.1),
         })
         .collect();

@@ -1,6 +1,7 @@
 //! Test data from integer generators, the same on every platform.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod gguf;
 pub mod plain;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).

@@ -1,0 +1,191 @@
+//! Reading one tensor, or rows of one, and only its bytes.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+
+use super::output::{OutputFile, refuse_same};
+use super::pipe::through_temporary;
+use super::progress::{check, reported};
+use super::reader::ArchivedTensor;
+use super::sink::Sink;
+use super::windows::in_pieces;
+use super::{Archive, ArchiveError, Options, Progress, Stored, Weight};
+use crate::codec::{CodecError, Payload};
+use crate::tensor::Dtype;
+
+/// Bytes that are in memory at a time.
+const STRETCH_BYTES: usize = 32 << 20;
+
+impl Archive {
+    /// The original bytes of the tensor called `name`; its checksums and its hash are compared.
+    pub fn read_tensor(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
+        let tensor = self.require(name)?;
+        let bytes = self.read(tensor, 0..tensor.original_len)?;
+        match blake3::hash(&bytes) == tensor.blake3 {
+            true => Ok(bytes),
+            false => Err(ArchiveError::Hash { file: self.path().into(), tensor: name.into() }),
+        }
+    }
+
+    /// The original bytes of some rows of the tensor called `name`, where a row is all that has the
+    /// same index in the first dimension. Only the checksum groups and row blocks that these rows are
+    /// in are read.
+    pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
+        let tensor = self.require(name)?;
+        let wrong = ArchiveError::tensor(self.path(), name);
+        if tensor.quantized.is_some() {
+            return Err(wrong(CodecError::QuantizedRows));
+        }
+        let range = bytes_of_rows(tensor.dtype, &tensor.shape, rows).map_err(wrong)?;
+        self.read(tensor, range)
+    }
+
+    fn read(&self, tensor: &ArchivedTensor, range: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
+        let payload = self.payload_of(tensor)?;
+        let wrong = || ArchiveError::tensor(self.path(), &tensor.name);
+        payload.check_bytes(range.clone()).map_err(wrong())?;
+        // Bounded by the payload, as all of the tensor is.
+        let mut out = vec![0; range.len()];
+        decode(&payload, &range, &mut out).map_err(wrong())?;
+        Ok(out)
+    }
+}
+
+impl Weight<'_> {
+    /// Where the bytes of `rows` are in the tensor, rows being counted along its first dimension.
+    pub fn bytes_of_rows(&self, rows: Range<usize>) -> Result<Range<usize>, ArchiveError> {
+        let wrong = ArchiveError::tensor(self.source().path(), self.name);
+        match self.quantized {
+            Some(_) => Err(wrong(CodecError::QuantizedRows)),
+            None => bytes_of_rows(self.dtype, self.shape, rows).map_err(wrong),
+        }
+    }
+
+    /// Writes the bytes `range` of the tensor to the file `dst`. Of a compressed tensor, the checksum
+    /// groups that the range touches are checked; the hash too if the range is all of it. The memory
+    /// needed does not grow with the tensor.
+    pub fn extract(
+        &self,
+        range: Range<usize>,
+        dst: &Path,
+        options: &Options,
+        progress: &dyn Progress,
+    ) -> Result<(), ArchiveError> {
+        refuse_same(self.source().path(), dst)?;
+        let output = OutputFile::create(dst, options)?;
+        self.extract_into(range, output.sink(), progress)?;
+        output.publish()
+    }
+
+    /// As [`Weight::extract`], to a pipe; nothing is written before all is checked.
+    pub fn extract_to(
+        &self,
+        range: Range<usize>,
+        to: &mut dyn Write,
+        progress: &dyn Progress,
+    ) -> Result<(), ArchiveError> {
+        through_temporary(to, |sink| self.extract_into(range, sink, progress))
+    }
+
+    fn extract_into(
+        &self,
+        range: Range<usize>,
+        sink: Sink,
+        progress: &dyn Progress,
+    ) -> Result<(), ArchiveError> {
+        reported(progress, range.len() as u64, "extracting", || match self.stored()? {
+            Stored::Plain(bytes) => {
+                let wrong = ArchiveError::tensor(self.source().path(), self.name);
+                let bytes =
+                    bytes.get(range.clone()).ok_or_else(|| wrong(no_such_bytes(&range, bytes.len())))?;
+                for (i, stretch) in bytes.chunks(STRETCH_BYTES).enumerate() {
+                    check(progress)?;
+                    sink.put((i * STRETCH_BYTES) as u64, stretch)?;
+                    progress.advance(stretch.len() as u64);
+                }
+                Ok(())
+            }
+            Stored::Compressed(payload) => self.decode_into(&payload, range, sink, progress),
+        })
+    }
+
+    fn decode_into(
+        &self,
+        payload: &Payload,
+        range: Range<usize>,
+        sink: Sink,
+        progress: &dyn Progress,
+    ) -> Result<(), ArchiveError> {
+        let wrong = || ArchiveError::tensor(self.source().path(), self.name);
+        payload.check_bytes(range.clone()).map_err(wrong())?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = Vec::new();
+        // Stretches of whole row blocks, but for the ends, so that none is decoded twice.
+        let stretch = (STRETCH_BYTES / payload.band_bytes() * payload.band_bytes()).max(STRETCH_BYTES / 2);
+        let mut at = range.start;
+        while at < range.end {
+            check(progress)?;
+            let here = at..((at / stretch + 1) * stretch).min(range.end);
+            buffer.resize(here.len(), 0);
+            decode(payload, &here, &mut buffer).map_err(wrong())?;
+            hasher.update_rayon(&buffer);
+            sink.put((at - range.start) as u64, &buffer)?;
+            progress.advance(here.len() as u64);
+            at = here.end;
+        }
+        let differs =
+            range.len() == self.original_len && self.blake3().is_some_and(|h| h != hasher.finalize());
+        match differs {
+            true => Err(ArchiveError::Hash { file: self.source().path().into(), tensor: self.name.into() }),
+            false => Ok(()),
+        }
+    }
+}
+
+fn decode(payload: &Payload, range: &Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+    in_pieces(payload, range, out, |piece, out| payload.decode_bytes(piece, out))
+}
+
+fn no_such_bytes(range: &Range<usize>, len: usize) -> CodecError {
+    CodecError::NoSuchBytes { start: range.start, end: range.end, len }
+}
+
+/// Where the bytes of `rows` are in a tensor that has passed the door: its length is known not to
+/// overflow.
+fn bytes_of_rows(dtype: Dtype, shape: &[usize], rows: Range<usize>) -> Result<Range<usize>, CodecError> {
+    let count = shape.first().copied().unwrap_or(0);
+    if rows.start > rows.end || rows.end > count {
+        return Err(CodecError::NoSuchRows { start: rows.start, end: rows.end, rows: count });
+    }
+    // Of an empty tensor, the other dimensions may be any numbers.
+    let elements = shape.iter().skip(1).try_fold(1usize, |n, &d| n.checked_mul(d));
+    let row_bits = elements.and_then(|n| n.checked_mul(dtype.bitsize()));
+    let at = |row: usize| row_bits.and_then(|bits| bits.checked_mul(row)).filter(|bits| bits % 8 == 0);
+    match (at(rows.start), at(rows.end)) {
+        (Some(start), Some(end)) => Ok(start / 8..end / 8),
+        _ => Err(CodecError::RowsAreNotBytes { start: rows.start, end: rows.end }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_counted_along_the_first_dimension() {
+        let of = |dtype, shape: &[usize], rows| bytes_of_rows(dtype, shape, rows);
+        assert_eq!(of(Dtype::BF16, &[10, 3], 2..4), Ok(12..24));
+        assert_eq!(of(Dtype::F32, &[10], 9..10), Ok(36..40));
+        assert_eq!(of(Dtype::U8, &[4, 3, 5], 1..4), Ok(15..60));
+        assert_eq!(of(Dtype::BF16, &[4, 0], 0..4), Ok(0..0));
+        assert_eq!(of(Dtype::F4, &[4, 5], 2..4), Ok(5..10));
+        assert!(matches!(of(Dtype::F4, &[4, 5], 1..2), Err(CodecError::RowsAreNotBytes { .. })));
+        for (shape, rows) in
+            [(&[4, 3][..], 3..5), (&[], 0..1), (&[0, 3], 0..1), (&[4], Range { start: 2, end: 1 })]
+        {
+            assert!(matches!(of(Dtype::U8, shape, rows), Err(CodecError::NoSuchRows { .. })));
+        }
+        assert!(of(Dtype::F64, &[0, usize::MAX, 2], 0..0).is_err());
+    }
+}

@@ -1,0 +1,42 @@
+//! Files that are in memory, for hosts that have no files.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::progress::reported;
+use super::restore::write_original;
+use super::sink::Sink;
+use super::writer::write_container;
+use super::{Archive, ArchiveError, IN_MEMORY, Progress};
+use crate::codec::Preset;
+use crate::tensor::SourceFile;
+
+/// The compressed form of a plain safetensors or GGUF file whose bytes are `plain`: what
+/// [`compress_file`](super::compress_file) would write.
+pub fn compress_bytes(
+    plain: impl AsRef<[u8]> + Send + Sync + 'static,
+    preset: Preset,
+    progress: &dyn Progress,
+) -> Result<Vec<u8>, ArchiveError> {
+    let file = SourceFile::from_bytes(Path::new(IN_MEMORY), plain)?;
+    reported(progress, file.bytes().len() as u64, "compressing", || {
+        in_memory(|sink| write_container(&file, sink, preset, progress).map(drop))
+    })
+}
+
+/// The original of a compressed file whose bytes are `compressed`, every checksum and hash compared.
+pub fn decompress_bytes(
+    compressed: impl AsRef<[u8]> + Send + Sync + 'static,
+    progress: &dyn Progress,
+) -> Result<Vec<u8>, ArchiveError> {
+    let archive = Archive::from_bytes(compressed)?;
+    reported(progress, archive.original_len(), "decompressing", || {
+        in_memory(|sink| write_original(&archive, sink, progress).map(drop))
+    })
+}
+
+fn in_memory(write: impl FnOnce(Sink) -> Result<(), ArchiveError>) -> Result<Vec<u8>, ArchiveError> {
+    let memory = Mutex::new(Vec::new());
+    write(Sink::Memory(&memory))?;
+    Ok(memory.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}

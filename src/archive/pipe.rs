@@ -1,0 +1,60 @@
+//! Results that go to a pipe. A container begins with what is known last, and an original is not to be
+//! handed on before its hashes are compared: so both are made in a file without a name first.
+
+use std::io::{Seek, Write};
+use std::path::Path;
+
+use super::restore::write_original;
+use super::sink::Sink;
+use super::writer::write_container;
+use super::{Archive, ArchiveError, FileReport, Progress, reported};
+use crate::codec::Preset;
+use crate::tensor::SourceFile;
+
+/// What messages call the other end.
+const PIPE: &str = "(output pipe)";
+
+/// Writes the compressed form of `file` to `to`. The system's folder for temporary files needs room
+/// for it.
+pub fn compress_to(
+    file: &SourceFile,
+    to: &mut dyn Write,
+    preset: Preset,
+    progress: &dyn Progress,
+) -> Result<FileReport, ArchiveError> {
+    through_temporary(to, |sink| {
+        let total = file.bytes().len() as u64;
+        let mut report =
+            reported(progress, total, "compressing", || write_container(file, sink, preset, progress))?;
+        report.output = PIPE.into();
+        Ok(report)
+    })
+}
+
+/// Writes the original of `archive` to `to`, after all checksums and hashes have been compared. The
+/// system's folder for temporary files needs room for it.
+pub fn decompress_to(
+    archive: &Archive,
+    to: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<FileReport, ArchiveError> {
+    through_temporary(to, |sink| {
+        let work = || write_original(archive, sink, progress);
+        let report = reported(progress, archive.original_len(), "decompressing", work)?;
+        Ok(FileReport { output: PIPE.into(), ..report })
+    })
+}
+
+/// Lets `build` fill a file without a name, and copies it to `to`.
+pub(super) fn through_temporary<T>(
+    to: &mut dyn Write,
+    build: impl FnOnce(Sink) -> Result<T, ArchiveError>,
+) -> Result<T, ArchiveError> {
+    let temporary = || std::env::temp_dir();
+    let mut file = tempfile::tempfile().map_err(ArchiveError::io("create a file in", &temporary()))?;
+    let result = build(Sink::File(&file, &temporary()))?;
+    file.rewind().map_err(ArchiveError::io("read", &temporary()))?;
+    let copied = std::io::copy(&mut file, to).and_then(|_| to.flush());
+    copied.map_err(ArchiveError::io("write to", Path::new(PIPE)))?;
+    Ok(result)
+}

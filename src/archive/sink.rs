@@ -1,0 +1,91 @@
+//! Where a result goes, piece by piece in any order: a file or memory.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::ArchiveError;
+
+/// Takes pieces from any thread. What is left out between pieces reads as zeros.
+#[derive(Clone, Copy)]
+pub(super) enum Sink<'a> {
+    /// A file, and what messages call it.
+    File(&'a File, &'a Path),
+    /// Bytes in memory, which grow as they are written.
+    Memory(&'a Mutex<Vec<u8>>),
+}
+
+impl Sink<'_> {
+    /// Writes `bytes` from `offset` on.
+    pub fn put(&self, offset: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.try_put(offset, bytes).map_err(|source| self.refused(source))
+    }
+
+    /// As [`Sink::put`], for callers that have their own error.
+    pub fn try_put(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::File(file, _) => write_all_at(file, bytes, offset),
+            Self::Memory(memory) => {
+                let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
+                let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+                let mut memory = memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                if memory.len() < end {
+                    memory.resize(end, 0);
+                }
+                memory[start..end].copy_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// The error that writing was refused.
+    pub fn refused(&self, source: io::Error) -> ArchiveError {
+        let path = match self {
+            Self::File(_, path) => path,
+            Self::Memory(_) => Path::new(super::IN_MEMORY),
+        };
+        ArchiveError::io("write", path)(source)
+    }
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !bytes.is_empty() {
+        match file.seek_write(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_in_any_order_make_the_same_file_and_memory() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let memory = Mutex::new(Vec::new());
+        for sink in [Sink::File(file.as_file(), file.path()), Sink::Memory(&memory)] {
+            sink.put(6, b"later").unwrap();
+            sink.put(0, b"first").unwrap();
+            sink.put(6, b"L").unwrap();
+        }
+        assert_eq!(memory.lock().unwrap().as_slice(), b"first\0Later");
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"first\0Later");
+        assert!(Sink::Memory(&memory).put(u64::MAX, b"x").is_err());
+    }
+}

@@ -1,0 +1,280 @@
+//! All tensors of an archive, decoded window by window.
+//!
+//! A window is a stretch of the original's tensors, some tens of megabytes. While one is decoded, piece
+//! by piece on all threads, the one before is hashed and handed on. So the memory needed
+//! does not grow with the file or its tensors, and hashes see their bytes in order.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use blake3::Hasher;
+use rayon::prelude::*;
+
+use super::progress::check;
+use super::reader::ArchivedTensor;
+use super::sink::Sink;
+use super::{Archive, ArchiveError, Progress};
+use crate::codec::Payload;
+
+/// Original bytes of a window, about. Two windows are in memory at a time: few enough that what is
+/// decoded is hashed and written before the processor's cache forgets it.
+fn window_bytes() -> usize {
+    rayon::current_num_threads().clamp(2, 16) * (4 << 20)
+}
+
+/// Tensors of a window, so that a million of empty ones make more than one.
+const WINDOW_PARTS: usize = 4096;
+
+/// Original bytes that are decoded at a time by a thread, about.
+const PIECE_BYTES: usize = 512 << 10;
+
+/// A row block that is larger than this is decoded in several pieces.
+const LARGEST_PIECE: usize = 8 << 20;
+
+/// Fewer bytes than this are hashed by one thread.
+const SPREAD_HASH: usize = 512 << 10;
+
+/// What to do about a tensor that is not as it should be: an error ends the work.
+pub(super) type OnFailure<'a> = dyn FnMut(&ArchivedTensor, ArchiveError) -> Result<(), ArchiveError> + 'a;
+
+/// Decodes every tensor of `archive`, compares all checksums and hashes, and writes the tensors to
+/// `sink` at the places they have in the original. What is wrong is told in the order of the file, once
+/// for each tensor.
+pub(super) fn decode_all(
+    archive: &Archive,
+    sink: Option<Sink>,
+    progress: &dyn Progress,
+    on_failure: &mut OnFailure,
+) -> Result<(), ArchiveError> {
+    let mut ahead = Ahead { archive, tensor: 0, at: 0, payload: None };
+    let mut hasher = None;
+    let mut decoded: Option<Window> = None;
+    let mut spare = Vec::new();
+    loop {
+        check(progress)?;
+        let mut next = ahead.window(std::mem::take(&mut spare));
+        let (_, handed_on) = rayon::join(
+            || next.iter_mut().for_each(|window| window.decode(progress)),
+            || decoded.as_mut().map(|window| window.hand_on(sink, hasher.take())),
+        );
+        if let (Some(window), Some(handed_on)) = (decoded.take(), handed_on) {
+            let failures;
+            (failures, hasher) = handed_on?;
+            for (tensor, error) in failures {
+                on_failure(tensor, error)?;
+            }
+            spare = window.buffer;
+        }
+        decoded = next;
+        if decoded.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs `work` on pieces of `out`, which is to hold the bytes `range` of a tensor: pieces of whole
+/// row blocks if `range` begins with one, as far as these are not too large.
+pub(super) fn in_pieces<E: Send>(
+    payload: &Payload,
+    range: &Range<usize>,
+    out: &mut [u8],
+    work: impl Fn(Range<usize>, &mut [u8]) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let piece = piece_bytes(payload);
+    let work = |(i, out): (usize, &mut [u8])| {
+        let start = range.start + i * piece;
+        work(start..start + out.len(), out)
+    };
+    // All are done, so that what is complained about is the first that is wrong, and not that
+    // which a thread came across first.
+    let results: Vec<_> = out.par_chunks_mut(piece).enumerate().map(work).collect();
+    results.into_iter().collect()
+}
+
+fn piece_bytes(payload: &Payload) -> usize {
+    let band = payload.band_bytes();
+    (PIECE_BYTES / band * band).max(band).min(LARGEST_PIECE)
+}
+
+/// What comes next.
+struct Ahead<'a> {
+    archive: &'a Archive,
+    tensor: usize,
+    /// Bytes of the tensor that earlier windows have.
+    at: usize,
+    /// Of the tensor, if earlier windows have some of it.
+    payload: Option<Arc<Payload<'a>>>,
+}
+
+impl<'a> Ahead<'a> {
+    /// The next window, to be decoded into `buffer`; `None` after the last.
+    fn window(&mut self, buffer: Vec<u8>) -> Option<Window<'a>> {
+        let mut window = Window { archive: self.archive, parts: Vec::new(), buffer };
+        let most = window_bytes();
+        let mut len = 0;
+        while len < most && window.parts.len() < WINDOW_PARTS {
+            let Some(part) = self.part(most - len) else { break };
+            len += part.range.len();
+            window.parts.push(part);
+        }
+        window.buffer.resize(len, 0);
+        (!window.parts.is_empty()).then_some(window)
+    }
+
+    /// The next part, of `room` bytes and up to a piece more.
+    fn part(&mut self, room: usize) -> Option<Part<'a>> {
+        let tensor = self.archive.tensors().get(self.tensor)?;
+        let payload = match self.payload.take() {
+            Some(payload) => payload,
+            None => match self.archive.payload_of(tensor) {
+                Ok(payload) => Arc::new(payload),
+                Err(error) => {
+                    self.tensor += 1;
+                    return Some(Part { tensor, payload: None, range: 0..0, decoded: Err(error) });
+                }
+            },
+        };
+        let most = room.next_multiple_of(piece_bytes(&payload));
+        let range = self.at..tensor.original_len.min(self.at.saturating_add(most));
+        if range.end < tensor.original_len {
+            self.at = range.end;
+            self.payload = Some(payload.clone());
+        } else {
+            self.at = 0;
+            self.tensor += 1;
+        }
+        Some(Part { tensor, payload: Some(payload), range, decoded: Ok(()) })
+    }
+}
+
+/// Parts that follow each other in the original file, and their bytes end to end.
+struct Window<'a> {
+    archive: &'a Archive,
+    parts: Vec<Part<'a>>,
+    buffer: Vec<u8>,
+}
+
+/// What is wrong in a window, and the hash of a tensor that goes on in the next, if all is well with
+/// it so far.
+type HandedOn<'a> = (Vec<(&'a ArchivedTensor, ArchiveError)>, Option<Hasher>);
+
+impl<'a> Window<'a> {
+    /// Stretches of the buffer that are one piece in the original too, and where they begin there.
+    fn runs(&self) -> Vec<(usize, Range<usize>)> {
+        let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
+        let mut at = 0;
+        for part in &self.parts {
+            let (start, end) = (part.tensor.start + part.range.start, at + part.range.len());
+            match runs.last_mut() {
+                Some((first, run)) if *first + run.len() == start => run.end = end,
+                _ => runs.push((start, at..end)),
+            }
+            at = end;
+        }
+        runs
+    }
+
+    fn decode(&mut self, progress: &dyn Progress) {
+        let mut left = &mut self.buffer[..];
+        let mut parts = Vec::new();
+        for part in &mut self.parts {
+            let (here, rest) = left.split_at_mut(part.range.len());
+            parts.push((part, here));
+            left = rest;
+        }
+        parts.into_par_iter().for_each(|(part, out)| part.decode(self.archive, out, progress));
+    }
+
+    /// Hashes the window's bytes, beginning with `hasher` if its first part goes on from the window
+    /// before, and writes them to `sink`.
+    fn hand_on(&mut self, sink: Option<Sink>, hasher: Option<Hasher>) -> Result<HandedOn<'a>, ArchiveError> {
+        let runs = self.runs();
+        let mut left = &self.buffer[..];
+        let mut parts = Vec::new();
+        for part in &mut self.parts {
+            let (here, rest) = left.split_at(part.range.len());
+            let hasher = if part.range.start == 0 { Some(Hasher::new()) } else { hasher.clone() };
+            parts.push((part, here, hasher));
+            left = rest;
+        }
+        let hash = |(part, bytes, hasher): (&mut Part<'a>, _, _)| part.hash(self.archive, bytes, hasher);
+        let write = |sink: Sink| {
+            runs.par_iter().try_for_each(|(start, range)| {
+                let pieces = self.buffer[range.clone()].par_chunks(LARGEST_PIECE).enumerate();
+                pieces.try_for_each(|(i, piece)| sink.put((start + i * LARGEST_PIECE) as u64, piece))
+            })
+        };
+        let (written, hashed) = rayon::join(
+            || sink.map_or(Ok(()), write),
+            || parts.into_par_iter().map(hash).collect::<Vec<Result<Option<Hasher>, ArchiveError>>>(),
+        );
+        written?;
+        let mut handed_on = (Vec::new(), None);
+        for (part, hashed) in self.parts.iter().zip(hashed) {
+            match hashed {
+                Ok(hasher) => handed_on.1 = hasher,
+                Err(ArchiveError::Cancelled) => return Err(ArchiveError::Cancelled),
+                Err(error) => handed_on.0.push((part.tensor, error)),
+            }
+        }
+        Ok(handed_on)
+    }
+}
+
+/// Some or all bytes of a tensor.
+struct Part<'a> {
+    tensor: &'a ArchivedTensor,
+    /// `None` where the head is damaged.
+    payload: Option<Arc<Payload<'a>>>,
+    range: Range<usize>,
+    decoded: Result<(), ArchiveError>,
+}
+
+impl Part<'_> {
+    fn decode(&mut self, archive: &Archive, out: &mut [u8], progress: &dyn Progress) {
+        let Some(payload) = &self.payload else {
+            progress.advance(self.tensor.original_len as u64);
+            return;
+        };
+        let wrong = || ArchiveError::tensor(archive.path(), &self.tensor.name);
+        // A row block is checked with the part that it begins in. Usually that is all of it.
+        let first = self.range.start.next_multiple_of(payload.band_bytes()).min(self.range.end);
+        let (checked, decoded) = rayon::join(
+            || payload.check_bytes(first..self.range.end).map_err(wrong()),
+            || {
+                in_pieces(payload, &self.range, out, |range, out| {
+                    check(progress)?;
+                    payload.decode_bytes(range, out).map_err(wrong())?;
+                    progress.advance(out.len() as u64);
+                    Ok(())
+                })
+            },
+        );
+        self.decoded = checked.and(decoded);
+    }
+
+    /// Goes on with the tensor's hash, and compares it if that was the last part. Without a hasher,
+    /// an earlier part was wrong, which has been told.
+    fn hash(
+        &mut self,
+        archive: &Archive,
+        bytes: &[u8],
+        hasher: Option<Hasher>,
+    ) -> Result<Option<Hasher>, ArchiveError> {
+        let Some(mut hasher) = hasher else { return Ok(None) };
+        std::mem::replace(&mut self.decoded, Ok(()))?;
+        match bytes.len() {
+            0..SPREAD_HASH => hasher.update(bytes),
+            _ => hasher.update_rayon(bytes),
+        };
+        if self.range.end < self.tensor.original_len {
+            return Ok(Some(hasher));
+        }
+        match hasher.finalize() == self.tensor.blake3 {
+            true => Ok(None),
+            false => {
+                Err(ArchiveError::Hash { file: archive.path().into(), tensor: self.tensor.name.clone() })
+            }
+        }
+    }
+}

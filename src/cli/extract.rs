@@ -1,0 +1,116 @@
+//! `bantam extract`
+
+use std::io::stdout;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bantam::archive::{Options, Weight, WeightSource};
+use serde_json::json;
+
+use super::progress::Bar;
+use super::{Jobs, Result, pipe, print, sizes};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A safetensors or GGUF file, compressed or not, or the folder of a model; - is standard input
+    src: PathBuf,
+    /// The tensor's name
+    tensor: String,
+    /// Where to write; by default TENSOR.bin in the current folder; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Only rows A to B - 1, counted from 0 along the first dimension
+    #[arg(long, value_name = "A..B", value_parser = parse_rows)]
+    rows: Option<Range<usize>>,
+    /// Replace the output if it is there already
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// `3..7`; without a number before or behind the dots, from the beginning or to the end.
+fn parse_rows(text: &str) -> std::result::Result<Range<usize>, String> {
+    let number = |text: &str, otherwise| match text {
+        "" => Ok(otherwise),
+        _ => text.parse().map_err(|_| format!("{text:?} is not a number of a row")),
+    };
+    let (start, end) =
+        text.split_once("..").ok_or("rows are given as A..B, the first and one past the last")?;
+    Ok(number(start, 0)?..number(end, usize::MAX)?)
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let began = Instant::now();
+    let output = match &args.output {
+        Some(output) => output.clone(),
+        None => default_output(&args.tensor)?,
+    };
+    pipe::refuse_terminal(Some(&output))?;
+    let source = match pipe::is_pipe(&args.src) {
+        true => WeightSource::from_file(pipe::open(&args.src, Some(&output))?)?,
+        false => WeightSource::holding(&args.src, &args.tensor)?,
+    };
+    let weight = source.require(&args.tensor)?;
+    let first = weight.shape.first().copied().unwrap_or(0);
+    let rows = args.rows.clone().map(|rows| match rows.end {
+        usize::MAX => rows.start..first,
+        _ => rows,
+    });
+    let range = match &rows {
+        Some(rows) => weight.bytes_of_rows(rows.clone())?,
+        None => 0..weight.original_len,
+    };
+    let options = Options { overwrite: args.force, ..Options::default() };
+    let (bytes, bar) = (range.len(), Bar::default());
+    args.jobs.run(|| match pipe::is_pipe(&output) {
+        true => weight.extract_to(range, &mut stdout(), &bar),
+        false => weight.extract(range, &output, &options, &bar),
+    })??;
+    report(args, &weight, rows, &output, bytes, began)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The tensor's name is a stranger's, and may not choose a folder.
+fn default_output(tensor: &str) -> Result<PathBuf> {
+    let name = format!("{tensor}.bin");
+    match Path::new(&name).file_name() == Some(name.as_ref()) && !name.contains(['\\', ':', '\0']) {
+        true => Ok(name.into()),
+        false => Err(format!("{tensor:?} cannot be part of a file name; name an output (-o)").into()),
+    }
+}
+
+fn report(
+    args: &Args,
+    weight: &Weight,
+    rows: Option<Range<usize>>,
+    output: &Path,
+    bytes: usize,
+    began: Instant,
+) -> Result<()> {
+    let mut shape = weight.shape.to_vec();
+    if let (Some(first), Some(rows)) = (shape.first_mut(), &rows) {
+        *first = rows.len();
+    }
+    let dtype = weight.dtype.to_string();
+    if args.json {
+        let object = json!({
+            "output": output.display().to_string(),
+            "tensor": weight.name,
+            "dtype": dtype,
+            "shape": shape,
+            "rows": rows.map(|rows| [rows.start, rows.end]),
+            "bytes": bytes,
+            "seconds": began.elapsed().as_secs_f64(),
+        });
+        return print::line_beside(Some(output), object);
+    }
+    let size = sizes::megabytes(bytes as u64);
+    let text = format!("{}: {dtype} {shape:?}, {size}", output.display());
+    print::line_beside(Some(output), text)
+}

@@ -1,0 +1,29 @@
+//! The bytes of a file, wherever they are.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::MappedFile;
+
+/// Where a file's bytes are.
+pub(super) enum Bytes {
+    Mapped(MappedFile),
+    Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Memory(bytes) => (**bytes).as_ref(),
+        }
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}

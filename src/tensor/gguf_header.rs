@@ -1,0 +1,381 @@
+//! The header of a GGUF file: all that stands in front of the tensors' data.
+//!
+//! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Metadata is walked over,
+//! not read: of all its keys only `general.alignment` decides where bytes lie. Lengths and counts
+//! are compared with what is left of the file before anything is done with them.
+
+use std::collections::HashSet;
+
+use super::{GgmlType, MAX_HEADER_LEN, Quantized, TensorEntry};
+use crate::tensor::Dtype;
+
+/// First bytes of every GGUF file. A safetensors file cannot begin so: its header would be longer
+/// than safetensors allows.
+pub(crate) const GGUF_MAGIC: [u8; 4] = *b"GGUF";
+const DEFAULT_ALIGNMENT: u32 = 32;
+const ALIGNMENT_KEY: &[u8] = b"general.alignment";
+/// Bytes of the shortest key with its value, and of the shortest description of a tensor.
+const MIN_PAIR: usize = 8 + 4 + 1;
+const MIN_TENSOR: usize = 8 + 4 + 4 + 8;
+/// Arrays of arrays of arrays; nothing is known to go further than one.
+const MAX_NESTING: usize = 8;
+/// The most bytes of a file that may belong to no tensor: they are kept in one piece.
+const MAX_OUTSIDE: usize = MAX_HEADER_LEN;
+/// No tensor of a safetensors file, which the compressed form is, can have this name.
+const RESERVED: &str = "__metadata__";
+
+/// Why a file could not be read as GGUF.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GgufError {
+    /// It does not begin as one.
+    #[error("it does not begin with \"GGUF\"")]
+    NoMagic,
+    /// A version that is not read.
+    #[error("version {version} of GGUF is not read, only 2 and 3 are; convert it with a current tool")]
+    Version {
+        /// The version it names.
+        version: u32,
+    },
+    /// Numbers have their most significant byte first.
+    #[error("it is big-endian, and only little-endian files are read; convert it first")]
+    BigEndian,
+    /// The file ends too early.
+    #[error("the file ends inside {part}; it was cut short or is damaged")]
+    Truncated {
+        /// What it ends in.
+        part: &'static str,
+    },
+    /// The header goes on for too long.
+    #[error("its header is longer than {MAX_HEADER_LEN} bytes")]
+    HeaderTooLong,
+    /// A metadata value of a type that the format does not have.
+    #[error("a metadata value has the unknown type {0}")]
+    ValueType(u32),
+    /// Arrays in arrays in arrays.
+    #[error("metadata arrays are nested more than {MAX_NESTING} deep")]
+    Nesting,
+    /// `general.alignment` is of no use.
+    #[error("general.alignment must be one number of 32 bits and a power of two")]
+    Alignment,
+    /// A tensor's name cannot be kept.
+    #[error("{name:?} cannot be a tensor's name: {why}")]
+    Name {
+        /// The name, as far as it is text.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A tensor's dimensions make no length.
+    #[error("tensor {tensor}: {ggml_type} of shape {shape:?} has no length in bytes")]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        ggml_type: GgmlType,
+        /// Its dimensions, outermost first.
+        shape: Vec<usize>,
+    },
+    /// A tensor's data is not in the file.
+    #[error("tensor {tensor} reaches beyond the end of the file, which was cut short or is damaged")]
+    Bounds {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Two tensors share bytes.
+    #[error("tensor {tensor} begins inside another")]
+    Overlap {
+        /// The tensor.
+        tensor: String,
+    },
+    /// Much of the file is not tensors.
+    #[error("{len} bytes belong to no tensor, more than {MAX_OUTSIDE}")]
+    Outside {
+        /// Bytes of header, gaps and what follows the last tensor.
+        len: usize,
+    },
+}
+
+/// One tensor as the header describes it.
+#[derive(Debug)]
+struct Description {
+    name: String,
+    ggml_type: GgmlType,
+    /// Outermost first, other than in the file.
+    shape: Vec<usize>,
+    /// Where its data begins, counted from the start of the file.
+    start: usize,
+    /// Bytes of its data; `None` where its type is not known, and before it was asked for.
+    len: Option<usize>,
+}
+
+/// A GGUF file's header.
+#[derive(Debug)]
+pub(crate) struct GgufHeader {
+    /// Where the first tensor may begin, counted from the start of the file.
+    data_start: usize,
+    /// Sorted by where their data begins.
+    tensors: Vec<Description>,
+}
+
+impl GgufHeader {
+    /// Reads the header that the file `bytes` begins with. Whether the tensors it describes are
+    /// there is [`GgufHeader::entries`]' question.
+    pub fn of_file(bytes: &[u8]) -> Result<Self, GgufError> {
+        Self::parse(bytes)?.measured(|tensor| tensor.expected_len())
+    }
+
+    /// Reads a header that was kept when its file was compressed. `quantized_len` tells how long
+    /// quantised tensors were taken to be by their names, so that what is known of types may grow.
+    pub fn of_kept(bytes: &[u8], quantized_len: impl Fn(&str) -> Option<usize>) -> Result<Self, GgufError> {
+        Self::parse(bytes)?.measured(|tensor| match tensor.ggml_type.dtype() {
+            Some(_) => tensor.expected_len(),
+            None => Ok(quantized_len(&tensor.name)),
+        })
+    }
+
+    /// The header with lengths for its tensors, in file order.
+    fn measured(
+        mut self,
+        len: impl Fn(&Description) -> Result<Option<usize>, GgufError>,
+    ) -> Result<Self, GgufError> {
+        for tensor in &mut self.tensors {
+            tensor.len = len(tensor)?;
+        }
+        // Tensors without bytes come before one that begins at the same place.
+        let key = |t: &Description| (t.start, t.len.unwrap_or(usize::MAX));
+        self.tensors.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name)));
+        Ok(self)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, GgufError> {
+        let mut cursor = Cursor::new(bytes);
+        if cursor.take(4, "the magic number")? != GGUF_MAGIC {
+            return Err(GgufError::NoMagic);
+        }
+        match cursor.u32("the version")? {
+            2 | 3 => {}
+            version if version != 0 && version & 0xffff == 0 => return Err(GgufError::BigEndian),
+            version => return Err(GgufError::Version { version }),
+        }
+        let tensor_count = cursor.u64("the number of tensors")?;
+        let pairs = cursor.count(MIN_PAIR, "the metadata")?;
+        let mut alignment = None;
+        for _ in 0..pairs {
+            cursor.pair(&mut alignment)?;
+        }
+        let tensor_count = cursor.fitting(tensor_count, MIN_TENSOR, "the descriptions of tensors")?;
+        let mut tensors = Vec::new();
+        for _ in 0..tensor_count {
+            tensors.push(cursor.description()?);
+        }
+        let data_start = cursor.at.next_multiple_of(alignment.unwrap_or(DEFAULT_ALIGNMENT) as usize);
+        for tensor in &mut tensors {
+            let start = data_start.checked_add(tensor.start);
+            tensor.start = start.ok_or_else(|| GgufError::Bounds { tensor: tensor.name.clone() })?;
+        }
+        refuse_equal_names(&tensors)?;
+        Ok(Self { data_start, tensors })
+    }
+
+    /// Bytes in front of the data, of a file of `file_len` bytes. Without tensors, a file may end
+    /// before its header is padded.
+    pub fn prefix_len(&self, file_len: usize) -> usize {
+        self.data_start.min(file_len)
+    }
+
+    /// The tensors in file order, of a file of `file_len` bytes: in its bounds, and no two share
+    /// bytes. Between them, and after the last, bytes may belong to none.
+    ///
+    /// A tensor of a type that is not known ends where the next begins, or the file ends.
+    pub fn entries(&self, file_len: usize) -> Result<Vec<TensorEntry>, GgufError> {
+        let mut entries: Vec<TensorEntry> = Vec::new();
+        let mut covered = 0;
+        for (i, tensor) in self.tensors.iter().enumerate() {
+            let next = self.tensors.get(i + 1).map_or(file_len, |next| next.start);
+            let end = tensor.len.map_or(Some(next), |len| tensor.start.checked_add(len));
+            let end = end
+                .filter(|&end| tensor.start <= end && end <= file_len)
+                .ok_or_else(|| GgufError::Bounds { tensor: tensor.name.clone() })?;
+            if entries.last().is_some_and(|last| last.range.end > tensor.start) {
+                return Err(GgufError::Overlap { tensor: tensor.name.clone() });
+            }
+            covered += end - tensor.start;
+            entries.push(tensor.entry(end));
+        }
+        match file_len - covered {
+            0..=MAX_OUTSIDE => Ok(entries),
+            len => Err(GgufError::Outside { len }),
+        }
+    }
+}
+
+impl Description {
+    /// Bytes that its type and shape ask for; `None` where the type is not known.
+    fn expected_len(&self) -> Result<Option<usize>, GgufError> {
+        len_of(self.ggml_type, &self.shape).ok_or_else(|| GgufError::Shape {
+            tensor: self.name.clone(),
+            ggml_type: self.ggml_type,
+            shape: self.shape.clone(),
+        })
+    }
+
+    fn entry(&self, end: usize) -> TensorEntry {
+        let range = self.start..end;
+        let name = self.name.clone();
+        match self.ggml_type.dtype() {
+            Some(dtype) => TensorEntry { name, dtype, shape: self.shape.clone(), quantized: None, range },
+            None => {
+                let quantized = Some(Quantized { ggml_type: self.ggml_type, shape: self.shape.clone() });
+                TensorEntry { name, dtype: Dtype::U8, shape: vec![range.len()], quantized, range }
+            }
+        }
+    }
+}
+
+fn refuse_equal_names(tensors: &[Description]) -> Result<(), GgufError> {
+    let mut names = HashSet::new();
+    match tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
+        Some(t) => Err(GgufError::Name { name: t.name.clone(), why: "two tensors have it" }),
+        None => Ok(()),
+    }
+}
+
+/// Bytes of a tensor, `Some(None)` where its type is not known; `None` where there is no such length.
+fn len_of(ggml_type: GgmlType, shape: &[usize]) -> Option<Option<usize>> {
+    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+    if elements == 0 {
+        return Some(Some(0));
+    }
+    let Some((weights, bytes)) = ggml_type.block() else { return Some(None) };
+    // Blocks do not go on from one row to the next.
+    let row = shape.last().copied().unwrap_or(1);
+    if row % weights != 0 {
+        return None;
+    }
+    Some(Some((elements / weights).checked_mul(bytes)?))
+}
+
+/// A place in the header.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// What it means to run out of bytes: that the file ends, or that the header is too long.
+    is_whole_file: bool,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(file: &'a [u8]) -> Self {
+        let len = file.len().min(MAX_HEADER_LEN);
+        Self { bytes: &file[..len], at: 0, is_whole_file: len == file.len() }
+    }
+
+    fn ended(&self, part: &'static str) -> GgufError {
+        if self.is_whole_file { GgufError::Truncated { part } } else { GgufError::HeaderTooLong }
+    }
+
+    fn take(&mut self, len: usize, part: &'static str) -> Result<&'a [u8], GgufError> {
+        let end = self.at.checked_add(len).filter(|&end| end <= self.bytes.len());
+        let end = end.ok_or_else(|| self.ended(part))?;
+        let taken = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn u32(&mut self, part: &'static str) -> Result<u32, GgufError> {
+        Ok(u32::from_le_bytes(self.take(4, part)?.try_into().expect("four bytes")))
+    }
+
+    fn u64(&mut self, part: &'static str) -> Result<u64, GgufError> {
+        Ok(u64::from_le_bytes(self.take(8, part)?.try_into().expect("eight bytes")))
+    }
+
+    /// A number of things that take at least `min` bytes each.
+    fn count(&mut self, min: usize, part: &'static str) -> Result<usize, GgufError> {
+        let count = self.u64(part)?;
+        self.fitting(count, min, part)
+    }
+
+    /// `count` where as many things of at least `min` bytes may be left.
+    fn fitting(&self, count: u64, min: usize, part: &'static str) -> Result<usize, GgufError> {
+        let most = (self.bytes.len() - self.at) / min;
+        usize::try_from(count).ok().filter(|&count| count <= most).ok_or_else(|| self.ended(part))
+    }
+
+    fn text(&mut self, part: &'static str) -> Result<&'a [u8], GgufError> {
+        let len = self.count(1, part)?;
+        self.take(len, part)
+    }
+
+    /// Walks over a key with its value.
+    fn pair(&mut self, alignment: &mut Option<u32>) -> Result<(), GgufError> {
+        const PART: &str = "the metadata";
+        let key = self.text(PART)?;
+        let value_type = self.u32(PART)?;
+        if key != ALIGNMENT_KEY {
+            return self.skip(value_type, 0);
+        }
+        if value_type != 4 || alignment.is_some() {
+            return Err(GgufError::Alignment);
+        }
+        let value = self.u32(PART)?;
+        *alignment = Some(value).filter(|a| a.is_power_of_two());
+        if alignment.is_some() { Ok(()) } else { Err(GgufError::Alignment) }
+    }
+
+    /// Walks over a value that is in `depth` arrays.
+    fn skip(&mut self, value_type: u32, depth: usize) -> Result<(), GgufError> {
+        const PART: &str = "the metadata";
+        if let Some(len) = fixed_len(value_type) {
+            return self.take(len, PART).map(|_| ());
+        }
+        match value_type {
+            8 => self.text(PART).map(|_| ()),
+            9 if depth == MAX_NESTING => Err(GgufError::Nesting),
+            9 => {
+                let item_type = self.u32(PART)?;
+                match fixed_len(item_type) {
+                    Some(len) => {
+                        let count = self.count(len, PART)?;
+                        self.take(count * len, PART).map(|_| ())
+                    }
+                    None => {
+                        let count = self.count(8, PART)?;
+                        (0..count).try_for_each(|_| self.skip(item_type, depth + 1))
+                    }
+                }
+            }
+            unknown => Err(GgufError::ValueType(unknown)),
+        }
+    }
+
+    /// A tensor, with its start as the file gives it: counted from the start of the data.
+    fn description(&mut self) -> Result<Description, GgufError> {
+        const PART: &str = "the descriptions of tensors";
+        let name = self.text(PART)?;
+        let wrong = |why| GgufError::Name { name: String::from_utf8_lossy(name).into(), why };
+        let text = std::str::from_utf8(name).map_err(|_| wrong("it is not UTF-8"))?;
+        if text == RESERVED {
+            return Err(wrong("safetensors keeps it for itself"));
+        }
+        let rank = self.u32(PART)? as u64;
+        let mut shape = Vec::new();
+        for _ in 0..self.fitting(rank, 8, PART)? {
+            shape.push(self.u64(PART)? as usize);
+        }
+        shape.reverse();
+        let ggml_type = GgmlType(self.u32(PART)?);
+        let start = self.u64(PART)? as usize;
+        Ok(Description { name: text.into(), ggml_type, shape, start, len: None })
+    }
+}
+
+/// Bytes of a metadata value; `None` for texts, arrays and what is not known.
+fn fixed_len(value_type: u32) -> Option<usize> {
+    match value_type {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}

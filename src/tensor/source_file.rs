@@ -1,0 +1,86 @@
+//! A file of tensors in either of the forms that are read.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use super::bytes::Bytes;
+use super::gguf_header::GGUF_MAGIC;
+use super::{GgufFile, MappedFile, ReadError, SafetensorsFile, TensorEntry};
+
+/// A checked file that can be compressed, mapped or in memory.
+#[derive(Debug)]
+pub enum SourceFile {
+    /// A safetensors file. It may be a compressed file itself.
+    Safetensors(SafetensorsFile),
+    /// A GGUF file.
+    Gguf(GgufFile),
+}
+
+impl SourceFile {
+    /// Maps and checks the file at `path`. Its first bytes tell its form, not its name.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
+        Self::from_mapped(path, map)
+    }
+
+    /// Checks a file that is mapped already. `path` is what messages call it.
+    pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Mapped(map))
+    }
+
+    /// Checks a file that is in memory. `path` is what messages call it.
+    pub fn from_bytes(
+        path: &Path,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self, ReadError> {
+        Self::check(path, Bytes::Memory(Box::new(bytes)))
+    }
+
+    fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
+        Ok(if bytes.starts_with(&GGUF_MAGIC) {
+            Self::Gguf(GgufFile::check(path, bytes)?)
+        } else {
+            Self::Safetensors(SafetensorsFile::check(path, bytes)?)
+        })
+    }
+
+    /// Where the file is, or what it was said to be called.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Safetensors(file) => file.path(),
+            Self::Gguf(file) => file.path(),
+        }
+    }
+
+    /// The whole file.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Safetensors(file) => file.bytes(),
+            Self::Gguf(file) => file.bytes(),
+        }
+    }
+
+    /// All tensors in file order.
+    pub fn tensors(&self) -> &[TensorEntry] {
+        match self {
+            Self::Safetensors(file) => file.tensors(),
+            Self::Gguf(file) => file.tensors(),
+        }
+    }
+
+    /// The bytes of one of this file's tensors.
+    ///
+    /// # Panics
+    /// If `entry` is of another, longer file.
+    pub fn data(&self, entry: &TensorEntry) -> &[u8] {
+        &self.bytes()[entry.range.clone()]
+    }
+
+    /// All bytes that belong to no tensor, in file order. A safetensors file has only its header.
+    pub fn outside(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Safetensors(file) => file.header_bytes().into(),
+            Self::Gguf(file) => file.outside().into(),
+        }
+    }
+}

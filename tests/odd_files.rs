@@ -1,0 +1,205 @@
+//! Files at the edge of what is a safetensors file, and beyond: each is handled right, or refused with
+//! a message that names it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bantam::archive::{
+    Archive, Options, Preset, WeightSource, compress_bytes, compress_file, decompress_bytes, decompress_file,
+    verify,
+};
+use tempfile::TempDir;
+
+mod data;
+use data::plain::PlainFile;
+
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
+
+/// A plain file with this header and so many bytes of data.
+fn file_of(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    bytes.resize(bytes.len() + data, 7);
+    bytes
+}
+
+fn tensor(name: &str, dtype: &str, shape: &[usize], offsets: [usize; 2]) -> String {
+    format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":{offsets:?}}}"#)
+}
+
+struct Odd {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Odd {
+    fn new(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("odd.safetensors");
+        fs::write(&path, bytes).unwrap();
+        Self { folder, path }
+    }
+
+    fn other(&self) -> PathBuf {
+        self.folder.path().join("other")
+    }
+
+    /// Every operation refuses it, names the file and says `why`, and leaves nothing.
+    fn is_refused(&self, why: &str) {
+        let error_of = |result: Result<(), bantam::archive::ArchiveError>| {
+            let error = result.expect_err(why).to_string();
+            assert!(error.contains("odd.safetensors") && error.contains(why), "{error}");
+        };
+        error_of(compress_file(&self.path, &self.other(), &REPLACE, &()).map(drop));
+        error_of(decompress_file(&self.path, &self.other(), &REPLACE, &()).map(drop));
+        error_of(WeightSource::open(&self.path).map(drop));
+        let failures = verify(&self.path, &()).unwrap().failures;
+        error_of(Err(failures.into_iter().next().unwrap().error));
+        for command in ["compress", "decompress", "inspect", "verify"] {
+            let output = bantam(command, &self.path);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{command}");
+            assert!(stderr.starts_with("error: ") && stderr.contains("odd.safetensors"), "{stderr}");
+        }
+        assert_eq!(fs::read_dir(self.folder.path()).unwrap().count(), 1, "something was left");
+    }
+
+    /// Every operation handles it.
+    fn is_handled(&self, tensors: usize) {
+        let bytes = fs::read(&self.path).unwrap();
+        assert_eq!(WeightSource::open(&self.path).unwrap().len(), tensors);
+        let report = compress_file(&self.path, &self.other(), &REPLACE, &()).unwrap();
+        assert_eq!(report.tensors.len(), tensors);
+        let packed = fs::read(self.other()).unwrap();
+        assert!(compress_bytes(bytes.clone(), Preset::Small, &()).unwrap() == packed);
+        assert!(verify(&self.other(), &()).unwrap().failures.is_empty());
+        let archive = Archive::open(&self.other()).unwrap();
+        assert_eq!(archive.report().unwrap().tensors, report.tensors);
+        for tensor in archive.tensors() {
+            assert_eq!(archive.read_tensor(&tensor.name).unwrap().len(), tensor.original_len);
+        }
+        assert!(decompress_bytes(packed, &()).unwrap() == bytes);
+        let restored = self.folder.path().join("restored");
+        decompress_file(&self.other(), &restored, &REPLACE, &()).unwrap();
+        assert!(fs::read(restored).unwrap() == bytes);
+        for (command, path) in
+            [("inspect", &self.path), ("inspect", &self.other()), ("verify", &self.other())]
+        {
+            let output = bantam(command, path);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+fn bantam(command: &str, path: &Path) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_bantam")).arg(command).arg(path).output().unwrap()
+}
+
+#[test]
+fn files_that_are_too_short_are_refused() {
+    Odd::new(b"").is_refused("not a usable safetensors file");
+    Odd::new(&[2, 0, 0]).is_refused("not a usable safetensors file");
+    Odd::new(&[2, 0, 0, 0, 0, 0, 0, 0, b'{']).is_refused("not a usable safetensors file");
+    let one = tensor("a", "U8", &[4], [0, 4]);
+    Odd::new(&file_of(&format!("{{{one}}}"), 3)).is_refused("not a usable safetensors file");
+    Odd::new(&file_of(&format!("{{{one}}}"), 5)).is_refused("not a usable safetensors file");
+}
+
+#[test]
+fn files_without_tensors_or_elements_are_handled() {
+    Odd::new(&file_of("{}", 0)).is_handled(0);
+    Odd::new(&file_of(r#"{"__metadata__":{"a":"b"}}"#, 0)).is_handled(0);
+    let empty = [tensor("a", "BF16", &[0], [0, 0]), tensor("b", "F32", &[3, 0, 5], [0, 0])].join(",");
+    Odd::new(&file_of(&format!("{{{empty}}}"), 0)).is_handled(2);
+    let between =
+        [tensor("a", "U8", &[1], [0, 1]), tensor("b", "BF16", &[0], [1, 1]), tensor("c", "U8", &[1], [1, 2])];
+    Odd::new(&file_of(&format!("{{{}}}", between.join(",")), 2)).is_handled(3);
+}
+
+#[test]
+fn tensors_at_odd_addresses_are_handled() {
+    for spaces in 0..9 {
+        let two = [tensor("a", "U8", &[3], [0, 3]), tensor("b", "BF16", &[64, 64], [3, 8195])].join(",");
+        let odd = Odd::new(&file_of(&format!("{{{two}}}{}", " ".repeat(spaces)), 8195));
+        if spaces == 8 {
+            odd.is_handled(2);
+        }
+        assert!(compress_file(&odd.path, &odd.other(), &REPLACE, &()).is_ok());
+        assert!(
+            decompress_bytes(fs::read(odd.other()).unwrap(), &()).unwrap() == fs::read(&odd.path).unwrap()
+        );
+    }
+}
+
+#[test]
+fn overlaps_gaps_and_wrong_lengths_are_refused() {
+    let of = |tensors: &[String], data| Odd::new(&file_of(&format!("{{{}}}", tensors.join(",")), data));
+    let bytes =
+        |name, offsets: [usize; 2]| tensor(name, "U8", &[offsets[1].wrapping_sub(offsets[0])], offsets);
+    let why = "not a usable safetensors file";
+    of(&[bytes("a", [0, 4]), bytes("b", [0, 4])], 4).is_refused(why);
+    of(&[bytes("a", [0, 4]), bytes("b", [2, 6])], 6).is_refused(why);
+    of(&[bytes("a", [0, 4]), bytes("b", [5, 8])], 8).is_refused(why);
+    of(&[bytes("a", [4, 8])], 8).is_refused(why);
+    of(&[tensor("a", "U8", &[4], [4, 0])], 4).is_refused(why);
+    of(&[tensor("a", "F32", &[4], [0, 4])], 4).is_refused(why);
+    of(&[tensor("a", "F4", &[3], [0, 2])], 2).is_refused(why);
+    of(&[tensor("a", "U8", &[usize::MAX, 2], [0, 4])], 4).is_refused(why);
+    of(&[tensor("a", "U8", &[4], [0, usize::MAX])], 4).is_refused(why);
+    // The same name twice, for different bytes: whichever counts, the other's are a gap.
+    of(&[bytes("a", [0, 4]), bytes("a", [4, 8])], 8).is_refused(why);
+}
+
+#[test]
+fn a_tensor_named_twice_for_the_same_bytes_is_handled() {
+    let one = tensor("a", "U8", &[4], [0, 4]);
+    Odd::new(&file_of(&format!("{{{one},{one}}}"), 4)).is_handled(1);
+}
+
+#[test]
+fn types_that_are_not_known_are_refused_by_name() {
+    for dtype in ["F128", "Q4_0", "bf16", ""] {
+        let one = tensor("a", dtype, &[4], [0, 4]);
+        Odd::new(&file_of(&format!("{{{one}}}"), 4)).is_refused(&format!("unknown variant `{dtype}`"));
+    }
+}
+
+/// A header of exactly `len` bytes.
+fn long_header(len: usize) -> Vec<u8> {
+    let tensors = tensor("a", "U8", &[4], [0, 4]);
+    let fixed = format!(r#"{{{tensors},"__metadata__":{{"long":""}}}}"#);
+    let text = "x".repeat(len - fixed.len());
+    file_of(&format!(r#"{{{tensors},"__metadata__":{{"long":"{text}"}}}}"#), 4)
+}
+
+#[test]
+fn the_longest_header_is_handled_and_a_longer_one_refused() {
+    let limit = 100_000_000;
+    let odd = Odd::new(&long_header(limit));
+    compress_file(&odd.path, &odd.other(), &REPLACE, &()).unwrap();
+    assert!(verify(&odd.other(), &()).unwrap().failures.is_empty());
+    let restored = odd.folder.path().join("restored");
+    decompress_file(&odd.other(), &restored, &REPLACE, &()).unwrap();
+    assert!(fs::read(restored).unwrap() == fs::read(&odd.path).unwrap());
+    assert!(bantam("inspect", &odd.other()).status.success());
+    Odd::new(&long_header(limit + 1)).is_refused("header too large");
+    let mut claims = PlainFile::default().tensor("a", "U8", &[1], &[1]).bytes();
+    claims[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    Odd::new(&claims).is_refused("header too large");
+}
+
+#[test]
+fn a_header_that_would_grow_too_long_is_refused() {
+    // The compressed form's header has the names twice, once with all that is escaped escaped again.
+    let name = r#"\""#.repeat(1000);
+    let tensors: Vec<String> =
+        (0..20_000).map(|i| tensor(&format!("{name}{i}"), "U8", &[0], [0, 0])).collect();
+    let bytes = file_of(&format!("{{{}}}", tensors.join(",")), 0);
+    assert!(bytes.len() < 100_000_000);
+    let odd = Odd::new(&bytes);
+    assert_eq!(WeightSource::open(&odd.path).unwrap().len(), 20_000);
+    let error = compress_file(&odd.path, &odd.other(), &REPLACE, &()).map(drop).unwrap_err().to_string();
+    assert!(error.contains("odd.safetensors") && error.contains("more than safetensors allows"), "{error}");
+    assert!(!odd.other().exists());
+}

@@ -85,12 +85,12 @@ fn nothing_but_the_bytes_of_the_rows_is_touched() {
     let archive = Archive::open(&files.packed()).unwrap();
     for tensor in archive.tensors() {
         let payload = archive.payload(&tensor.name).unwrap();
-        let damaged = match &payload.head().kind {
+        let damaged: Vec<_> = match &payload.head().kind {
             Kind::Tiled(tiled) if tensor.name == "tall" => {
                 let planes = (0..tiled.planes.len()).map(|p| tiled.plane_of(p, 28..3 * 28));
                 planes.chain([tiled.coded_of(28..3 * 28)]).collect()
             }
-            _ => vec![0..tensor.payload.len()],
+            _ => std::iter::once(0..tensor.payload.len()).collect(),
         };
         for range in damaged {
             bytes[tensor.payload.start + range.start..tensor.payload.start + range.end].fill(0x5a);

@@ -26,13 +26,12 @@ impl WeightSource {
     /// Opens the file that has the tensor called `name`: `path`, or one in the model folder `path`. If
     /// the folder has an index, no other file is touched.
     pub fn holding(path: &Path, name: &str) -> Result<Self, ArchiveError> {
-        if path.is_dir() && names::find_shard(path, "model.safetensors").is_none() {
-            if let Some(index) = folder::shard_index(path)? {
-                let missing = || ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() };
-                let shard = index.get(name).ok_or_else(missing)?;
-                let file = names::find_shard(path, shard);
-                return Self::open(&file.ok_or_else(|| folder::missing_shard(path, shard))?);
-            }
+        let has_shards = path.is_dir() && names::find_shard(path, "model.safetensors").is_none();
+        if let Some(index) = if has_shards { folder::shard_index(path)? } else { None } {
+            let missing = || ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() };
+            let shard = index.get(name).ok_or_else(missing)?;
+            let file = names::find_shard(path, shard);
+            return Self::open(&file.ok_or_else(|| folder::missing_shard(path, shard))?);
         }
         match &model_files(path)?[..] {
             [file] => Self::open(file),

@@ -367,15 +367,15 @@ fn files_in_memory_are_compressed_as_those_on_disk() {
     let bytes = small_mixture().weights("large", &[900, 1000], 9).bytes();
     let packed = compress_bytes(bytes.clone(), Preset::Small, &()).unwrap();
     assert!(packed == there_and_back(&small_mixture().weights("large", &[900, 1000], 9)));
-    assert!(decompress_bytes(packed.clone(), Preset::Small, &()).unwrap() == bytes);
+    assert!(decompress_bytes(packed.clone(), &()).unwrap() == bytes);
     let archive = Archive::from_bytes(packed.clone()).unwrap();
     assert!(archive.verify(&()).unwrap().is_empty());
-    let error = decompress_bytes(bytes, Preset::Small, &()).unwrap_err().to_string();
+    let error = decompress_bytes(bytes, &()).unwrap_err().to_string();
     assert!(error.contains("(in memory) is not compressed"), "{error}");
     let mut damaged = packed;
     let at = damaged.len() - 100_000;
     damaged[at] ^= 1;
-    assert!(matches!(decompress_bytes(damaged, Preset::Small, &()), Err(ArchiveError::Tensor { .. })));
+    assert!(matches!(decompress_bytes(damaged, &()), Err(ArchiveError::Tensor { .. })));
 }
 
 fn bantam() -> Command {

@@ -2,7 +2,7 @@
 
 use bantam::codec::encode::encode_with_top_bits;
 use bantam::codec::head::Kind;
-use bantam::codec::{EncodeError, Payload, encode, encode_to};
+use bantam::codec::{EncodeError, Payload, Preset, encode, encode_to};
 use bantam::tensor::{Dtype, Matrix};
 use proptest::prelude::*;
 
@@ -280,13 +280,13 @@ fn a_payload_may_be_handed_over_in_pieces() {
             }
             Ok(())
         };
-        let encoded = encode_to(dtype, &shape, &data, &put).unwrap();
+        let encoded = encode_to(dtype, &shape, &data, Preset::Small, &put).unwrap();
         let collected: Option<Vec<u8>> = pieces.into_inner().unwrap().into_iter().collect();
         assert!(collected.is_some_and(|bytes| bytes == whole));
         assert_eq!(encoded.len, whole.len());
         assert_eq!(&encoded.head, Payload::parse(&whole).unwrap().head());
         let full = |_: usize, _: &[u8]| Err(std::io::ErrorKind::StorageFull.into());
-        assert!(matches!(encode_to(dtype, &shape, &data, &full), Err(EncodeError::Put(_))));
+        assert!(matches!(encode_to(dtype, &shape, &data, Preset::Small, &full), Err(EncodeError::Put(_))));
     }
 }
 

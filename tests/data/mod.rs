@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod plain;
+pub mod weights;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub struct Random(u64);

@@ -94,6 +94,9 @@ fn smollm2_gives_the_same_logits_compressed_and_raw() {
     if let Some(folder) = models::optional("smollm2") {
         check_forms(&folder, &TEXTS[..1], &[17, 65], 3, 0.69);
     }
+    if let Some(folder) = models::optional("smollm2/f16") {
+        check_forms(&folder, &TEXTS[..1], &[17], 2, 0.85);
+    }
 }
 
 #[test]

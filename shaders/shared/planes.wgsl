@@ -1,10 +1,10 @@
 // The raw planes: bits of every unit that are not coded. A plane has 1, 2, 4, 8 or 16 bits of each
 // unit, in words that are interleaved by lane.
 //
-// PLANE$p_BITS_1 … PLANE$p_BITS_16 tell plane p's width, and PLANE$p_AT where its bits belong in a
-// unit that fills 32 bits from the top. PLANE$p_SIGN: bit SIGN_BIT of each of its fields is the sign,
+// PLANEp_BITS_1 … PLANEp_BITS_16 tell the width of plane p, and PLANEp_AT where its bits belong in a
+// unit that fills 32 bits from the top. PLANEp_SIGN: bit SIGN_BIT of each of its fields is the sign,
 // which belongs in bit 31. SPARSE: there are planes that only some rows have a part in, and
-// PLANE$p_SPARSE is one.
+// PLANEp_SPARSE is one.
 
 var<private> plane_lane: u32;
 var<private> plane_block: u32;

@@ -131,7 +131,7 @@ fn escapes_of_every_length_and_their_absence_are_decoded() {
         }
     }
     // Few values, all of them known to the encoder.
-    let values: Vec<u16> = (0..64 * 300u16).map(|i| 0x3c00 | i % 7 << 5 | i << 15).collect();
+    let values: Vec<u16> = (0..64 * 300u16).map(|i| 0x3c00 | (i % 7) << 5 | i << 15).collect();
     let payload = encode_with_top_bits(Dtype::BF16, &[64, 300], &bf16_bytes(&values), 2).unwrap();
     assert_eq!(tiled(&Payload::parse(&payload).unwrap()).code.escape, 0);
     assert!(check_payload(&gpu, &payload, &bf16_bytes(&values)));
@@ -194,7 +194,7 @@ fn any_type(dtype: Dtype, elements: usize) -> Vec<u8> {
         let float = random.gaussian();
         let any = random.next().to_le_bytes();
         let bits = match dtype {
-            _ if i % 97 == 0 => any,
+            _ if i.is_multiple_of(97) => any,
             Dtype::F64 => f64::from(float).to_bits().to_le_bytes(),
             Dtype::F32 => u64::from(float.to_bits()).to_le_bytes(),
             Dtype::F16 => u64::from(half::f16::from_f32(float).to_bits()).to_le_bytes(),

@@ -27,20 +27,41 @@ fn run(rows: usize, cols: usize) {
     let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), ..GpuOptions::default() };
     let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
     println!("{rows} x {cols} on {}", gpu.name());
-    let bytes = data::bf16_bytes(&data::Random::new(1).gaussian_bf16(rows * cols));
-    let mut uploader = Uploader::new(&gpu).unwrap();
-    let matrix = Matrix { rows, cols };
-    let raw =
-        pollster::block_on(DeviceMatrix::upload_raw(&gpu, &mut uploader, "raw", Dtype::BF16, matrix, &bytes));
-    let mut stored = vec![("raw".to_string(), raw.unwrap().unwrap())];
-    for t in 0..=2 {
-        let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], &bytes, t).unwrap();
-        let payload = Payload::parse(&payload).unwrap();
-        let dense = pollster::block_on(DeviceMatrix::upload_tiled(&gpu, &mut uploader, "dense", &payload));
-        stored.push((format!("dense t={t}"), dense.unwrap().unwrap()));
+    let values = data::Random::new(1).gaussian_f32(rows * cols);
+    let bf16: Vec<u8> = values.iter().flat_map(|&v| half::bf16::from_f32(v).to_le_bytes()).collect();
+    let f16: Vec<u8> = values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect();
+    let encode_bf16 = |t| encode_with_top_bits(Dtype::BF16, &[rows, cols], &bf16, t).unwrap();
+    measure(
+        &gpu,
+        Dtype::BF16,
+        [rows, cols],
+        &bf16,
+        (0..=2).map(|t| (format!("t={t}"), encode_bf16(t))).collect(),
+    );
+    for (dtype, bytes) in [(Dtype::F16, &f16[..]), (Dtype::F32, bytemuck::cast_slice(&values))] {
+        let payload = encode(dtype, &[rows, cols], bytes).unwrap();
+        measure(&gpu, dtype, [rows, cols], bytes, vec![("smallest".into(), payload)]);
     }
-    let smallest = encode(Dtype::BF16, &[rows, cols], &bytes).unwrap().len();
-    println!("smallest: {:.3} bits a weight", smallest as f64 * 8.0 / (rows * cols) as f64);
+}
+
+/// Times products of weights of `dtype`, raw and as in each of `payloads`.
+fn measure(
+    gpu: &Gpu,
+    dtype: Dtype,
+    [rows, cols]: [usize; 2],
+    bytes: &[u8],
+    payloads: Vec<(String, Vec<u8>)>,
+) {
+    let mut uploader = Uploader::new(gpu).unwrap();
+    let matrix = Matrix { rows, cols };
+    let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", dtype, matrix, bytes);
+    let mut stored = vec![(format!("{dtype} raw"), pollster::block_on(raw).unwrap().unwrap())];
+    for (name, payload) in payloads {
+        let bits = payload.len() as f64 * 8.0 / (rows * cols) as f64;
+        let payload = Payload::parse(&payload).unwrap();
+        let dense = pollster::block_on(DeviceMatrix::upload_tiled(gpu, &mut uploader, "dense", &payload));
+        stored.push((format!("{dtype} {name}, {bits:.2} bits"), dense.unwrap().unwrap()));
+    }
 
     let stride = cols.next_multiple_of(16);
     let x: Vec<f32> = data::Random::new(2).gaussian_f32(stride * TOKENS as usize);
@@ -60,16 +81,16 @@ fn run(rows: usize, cols: usize) {
             bias: None,
             accumulate: false,
         };
-        let kernels = [matvec::dispatches(&gpu, &product), matmul::dispatches(&gpu, &step, &product)];
+        let kernels = [matvec::dispatches(gpu, &product), matmul::dispatches(gpu, &step, &product)];
         for (i, dispatches) in kernels.into_iter().enumerate() {
-            let seconds = median(&gpu, &dispatches.unwrap());
+            let seconds = median(gpu, &dispatches.unwrap());
             let tokens = if i == 0 { 1 } else { TOKENS as usize };
-            let out = pollster::block_on(download(&gpu, &y, (rows * tokens * 4) as u64)).unwrap();
+            let out = pollster::block_on(download(gpu, &y, (rows * tokens * 4) as u64)).unwrap();
             let (raw_seconds, raw_out) = first[i].get_or_insert((seconds, out.clone()));
             assert!(*raw_out == out, "{name} gives other bits than raw weights");
             let weights = (rows * cols) as f64;
             println!(
-                "{:<10} {:<6} {:8.3} ms  {:7.3} Gweights/s  {:.3} x raw",
+                "{:<26} {:<6} {:8.3} ms  {:7.3} Gweights/s  {:.3} x raw",
                 name,
                 ["matvec", "matmul"][i],
                 seconds * 1e3,

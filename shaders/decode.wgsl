@@ -1,5 +1,5 @@
-// Decodes dense tiles to BF16, integers only. A workgroup decodes one tile. The result has the
-// layout of raw weights: two elements a word, words interleaved by lane.
+// Decodes dense tiles to units of UNIT_BITS bits, integers only. A workgroup decodes one tile. The
+// result has the layout of raw weights: units in words from the low end, words interleaved by lane.
 
 #import matrix
 
@@ -14,14 +14,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     open_tile(lane, row_block, col_tile);
     let cols = cols_in(col_tile);
-    var at = (row_block * lane_words(16u) + ((col_tile * matrix.tile_cols) >> 1u)) * 64u + lane;
+    let first = (col_tile * matrix.tile_cols) / (32u / UNIT_BITS);
+    var at = (row_block * lane_words(UNIT_BITS) + first) * 64u + lane;
     for (var col = 0u; col < cols; col += 16u) {
         next_chunk();
         for (var i = 0u; i < 4u; i++) {
-            let weights = keep(four_bits(i), cols - min(cols, col + 4u * i));
-            decoded[at] = (weights.x >> 16u) | weights.y;
-            decoded[at + 64u] = (weights.z >> 16u) | weights.w;
+            let units = keep(four_units(i), cols - min(cols, col + 4u * i));
+#ifdef UNIT_8
+            decoded[at] = (units.x >> 24u) | (units.y >> 16u) | (units.z >> 8u) | units.w;
+            at += 64u;
+#endif
+#ifdef UNIT_16
+            decoded[at] = (units.x >> 16u) | units.y;
+            decoded[at + 64u] = (units.z >> 16u) | units.w;
             at += 128u;
+#endif
+#ifdef UNIT_32
+            decoded[at] = units.x;
+            decoded[at + 64u] = units.y;
+            decoded[at + 128u] = units.z;
+            decoded[at + 192u] = units.w;
+            at += 256u;
+#endif
         }
     }
 }

@@ -4,9 +4,13 @@ use std::path::Path;
 
 use bantam::gpu::Gpu;
 use bantam::model::{Outputs, Session};
+use bantam::tensor::Dtype;
+use serde_json::{Value, json};
 
+mod data;
 mod device;
 mod models;
+mod random_model;
 use models::{TEXTS, all_logits, assert_same_bits, compressed, load, prompt, stepwise_logits};
 
 /// Around the sixteen tokens that a workgroup multiplies and the sixty-four of a batch.
@@ -42,14 +46,56 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
 
 #[test]
 fn the_demo_model_gives_the_same_logits_compressed_and_raw() {
-    // Each of its small matrices comes with a table of 16 KiB.
+    // Each of its small matrices comes with a table of 8 KiB.
     check_forms(&models::demo(), &TEXTS, &LENGTHS, 20, 0.97);
+}
+
+#[test]
+fn models_of_every_type_give_the_same_logits_compressed_and_raw() {
+    let sizes = json!({
+        "hidden_size": 192,
+        "intermediate_size": 400,
+        "vocab_size": 600,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 3,
+    });
+    let config = random_model::config("Qwen2ForCausalLM", sizes);
+    // An F32 and an F16 may hold what a BF16 held once.
+    for (dtype, clean_bits, most) in
+        [(Dtype::F32, 0, 0.95), (Dtype::F32, 16, 0.5), (Dtype::F16, 0, 0.95), (Dtype::F16, 3, 0.9)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        random_model::write_clean(folder.path(), &config, dtype, clean_bits);
+        check_random(folder.path(), &config, most, &format!("{dtype}, {clean_bits} clean bits"));
+    }
+}
+
+/// As [`check_forms`], for a model that has no tokenizer.
+fn check_random(folder: &Path, config: &Value, most: f64, what: &str) {
+    let gpu = device::gpu();
+    let (_temporary, small) = compressed(folder);
+    let [plain, tiled, restored] =
+        [(folder, false), (&small, false), (&small, true)].map(|(folder, raw)| load(&gpu, folder, raw));
+    let share = tiled.weight_bytes() as f64 / plain.weight_bytes() as f64;
+    assert!(share < most, "{what}: {share}");
+    let vocab = random_model::size(config, "vocab_size") as u32;
+    let tokens: Vec<u32> = (0..70).map(|i| i * i * 31 % vocab).collect();
+    let wanted = all_logits(&plain, &tokens);
+    assert!(wanted.iter().all(|logit| logit.is_finite()), "{what}");
+    assert_same_bits(&wanted, &all_logits(&tiled, &tokens), what);
+    assert_same_bits(&wanted, &all_logits(&restored, &tokens), what);
+    let few = &tokens[..3];
+    assert_same_bits(&stepwise_logits(&plain, few), &stepwise_logits(&tiled, few), what);
 }
 
 #[test]
 fn smollm2_gives_the_same_logits_compressed_and_raw() {
     if let Some(folder) = models::optional("smollm2") {
         check_forms(&folder, &TEXTS[..1], &[17, 65], 3, 0.69);
+    }
+    if let Some(folder) = models::optional("smollm2/f16") {
+        check_forms(&folder, &TEXTS[..1], &[17], 2, 0.85);
     }
 }
 

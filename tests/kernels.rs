@@ -1,18 +1,21 @@
 //! Every kernel computes what its twin on the CPU says, in every variant, for awkward sizes.
 
 use bantam::codec::Payload;
-use bantam::codec::encode::encode_with_top_bits;
+use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
+use bantam::codec::head::Kind;
+use bantam::codec::split::Split;
 use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::norm::NormParams;
 use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use bantam::gpu::kernels::swiglu::SwigluParams;
 use bantam::gpu::kernels::{Step, attention, decode, embed, matmul, matvec, norm, rope, swiglu};
-use bantam::gpu::weights::{DeviceMatrix, Format};
+use bantam::gpu::weights::DeviceMatrix;
 use bantam::gpu::{Batch, Buffer, Dispatch, Gpu, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
 
 mod data;
 mod device;
+use data::weights::{Likeness, rows_for};
 use data::{Random, bf16_bytes};
 
 /// Rounding to F32, relative.
@@ -78,44 +81,128 @@ struct Weights {
     device: DeviceMatrix,
     values: Vec<f32>,
     cols: usize,
+    /// The same weights uncompressed, where `device` has them compressed.
+    raw: Option<DeviceMatrix>,
 }
 
-/// Random weights in `format`; `None` where they would not be smaller than raw.
-fn weights(gpu: &Gpu, format: Format, rows: usize, cols: usize) -> Option<Weights> {
-    let mut random = Random::new((rows * 10_000 + cols) as u64);
-    let matrix = Matrix { rows, cols };
+/// How a test's weights are stored.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Raw(Dtype),
+    /// BF16 with a code that need not have an escape.
+    Bf16 {
+        top_bits: u8,
+    },
+    /// With an escape.
+    Tiled {
+        dtype: Dtype,
+        /// Top, low and clean bits.
+        split: (u8, u8, u8),
+        octaves: usize,
+    },
+}
+
+impl Form {
+    const ALL: [Self; 13] = [
+        Self::Raw(Dtype::BF16),
+        Self::Raw(Dtype::F16),
+        Self::Raw(Dtype::F32),
+        Self::Bf16 { top_bits: 0 },
+        Self::Bf16 { top_bits: 1 },
+        Self::Bf16 { top_bits: 2 },
+        Self::Tiled { dtype: Dtype::BF16, split: (2, 0, 0), octaves: 6 },
+        Self::Tiled { dtype: Dtype::F16, split: (2, 0, 0), octaves: 6 },
+        Self::Tiled { dtype: Dtype::F16, split: (1, 1, 3), octaves: 0 },
+        Self::Tiled { dtype: Dtype::F16, split: (3, 4, 0), octaves: 0 },
+        Self::Tiled { dtype: Dtype::F32, split: (1, 0, 0), octaves: 0 },
+        Self::Tiled { dtype: Dtype::F32, split: (2, 0, 8), octaves: 6 },
+        Self::Tiled { dtype: Dtype::F32, split: (0, 0, 16), octaves: 0 },
+    ];
+
+    fn is_raw(self) -> bool {
+        matches!(self, Self::Raw(_))
+    }
+
+    /// One of each type, raw and tiled.
+    fn some() -> impl Iterator<Item = Self> {
+        [0, 1, 2, 5, 6, 8, 11].into_iter().map(|i| Self::ALL[i])
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::Raw(dtype) | Self::Tiled { dtype, .. } => dtype,
+            Self::Bf16 { .. } => Dtype::BF16,
+        }
+    }
+
+    /// The bytes of random weights that this form suits.
+    fn bytes(self, rows: usize, cols: usize) -> Vec<u8> {
+        let mut random = Random::new((rows * 10_000 + cols) as u64);
+        match self {
+            Self::Raw(dtype) => {
+                let split = Split::new(dtype, 0, 0, 0).unwrap();
+                let like = Likeness { any_bits: 0, dirty_rows: 0, octaves: 0 };
+                rows_for(&split, rows, cols, like, &mut random)
+            }
+            Self::Bf16 { .. } => bf16_bytes(&compressible_bf16(&mut random, rows * cols)),
+            Self::Tiled { dtype, split: (t, b, clean), octaves } => {
+                let split = Split::new(dtype, t, b, clean).unwrap();
+                rows_for(&split, rows, cols, Likeness { any_bits: 0, dirty_rows: 5, octaves }, &mut random)
+            }
+        }
+    }
+
+    fn payload(self, rows: usize, cols: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+        let payload = match self {
+            Self::Raw(_) => return None,
+            Self::Bf16 { top_bits } => encode_with_top_bits(Dtype::BF16, &[rows, cols], bytes, top_bits),
+            Self::Tiled { dtype, split: (t, b, clean), .. } => {
+                encode_with_split(&[rows, cols], bytes, Split::new(dtype, t, b, clean).unwrap())
+            }
+        };
+        let payload = payload.unwrap();
+        let tiled = matches!(Payload::parse(&payload).unwrap().head().kind, Kind::Tiled(_));
+        tiled.then_some(payload)
+    }
+}
+
+/// Random weights in `form`; `None` where they would not be smaller than raw.
+fn weights(gpu: &Gpu, form: Form, rows: usize, cols: usize) -> Option<Weights> {
+    let bytes = form.bytes(rows, cols);
+    let payload = form.payload(rows, cols, &bytes);
+    if payload.is_none() && !form.is_raw() {
+        return None;
+    }
+    Some(uploaded(gpu, form.dtype(), rows, cols, &bytes, payload.as_deref()))
+}
+
+fn uploaded(
+    gpu: &Gpu,
+    dtype: Dtype,
+    rows: usize,
+    cols: usize,
+    bytes: &[u8],
+    payload: Option<&[u8]>,
+) -> Weights {
     let mut uploader = Uploader::new(gpu).unwrap();
-    let (values, device): (Vec<f32>, _) = match format {
-        Format::RawF32 => {
-            let values = random.gaussian_f32(rows * cols);
-            let bytes: &[u8] = bytemuck::cast_slice(&values);
-            let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", Dtype::F32, matrix, bytes);
-            (values.clone(), pollster::block_on(raw))
-        }
-        Format::RawF16 => {
-            let halves: Vec<half::f16> =
-                random.gaussian_f32(rows * cols).into_iter().map(half::f16::from_f32).collect();
-            let bytes: Vec<u8> = halves.iter().flat_map(|h| h.to_le_bytes()).collect();
-            let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", Dtype::F16, matrix, &bytes);
-            (halves.iter().map(|h| h.to_f32()).collect(), pollster::block_on(raw))
-        }
-        Format::RawBf16 | Format::Dense { .. } => {
-            let bits = compressible_bf16(&mut random, rows * cols);
-            let values = bits.iter().map(|&b| half::bf16::from_bits(b).to_f32()).collect();
-            let bytes = bf16_bytes(&bits);
-            let Format::Dense { top_bits } = format else {
-                let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", Dtype::BF16, matrix, &bytes);
-                let device = pollster::block_on(raw).unwrap().unwrap();
-                return Some(Weights { device, values, cols });
-            };
-            let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], &bytes, top_bits).unwrap();
-            let payload = Payload::parse(&payload).unwrap();
-            (values, pollster::block_on(DeviceMatrix::upload_tiled(gpu, &mut uploader, "tiled", &payload)))
-        }
-    };
-    let device = device.unwrap()?;
-    assert_eq!(device.format, format);
-    Some(Weights { device, values, cols })
+    let matrix = Matrix { rows, cols };
+    let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", dtype, matrix, bytes);
+    let raw = pollster::block_on(raw).unwrap().unwrap();
+    let values = widened(dtype, bytes);
+    let Some(payload) = payload else { return Weights { device: raw, values, cols, raw: None } };
+    let payload = Payload::parse(payload).unwrap();
+    let tiled = DeviceMatrix::upload_tiled(gpu, &mut uploader, "tiled", &payload);
+    let device = pollster::block_on(tiled).unwrap().unwrap();
+    Weights { device, values, cols, raw: Some(raw) }
+}
+
+fn widened(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let halves = bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b));
+    match dtype {
+        Dtype::BF16 => halves.map(|h| half::bf16::from_bits(h).to_f32()).collect(),
+        Dtype::F16 => halves.map(|h| half::f16::from_bits(h).to_f32()).collect(),
+        _ => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+    }
 }
 
 /// Numbers around 0.03 with few exponents, so that even small matrices are worth tiling, and some
@@ -156,10 +243,10 @@ fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, 
     let device_x = storage(gpu, &padded_x);
     let device_bias = storage(gpu, &bias);
     let step = uniform(gpu, step(tokens, 0));
-    let multiply = |dispatches: &dyn Fn(&Product<'_>) -> Vec<Dispatch>| {
+    let multiply = |matrix: &DeviceMatrix, dispatches: &dyn Fn(&Product<'_>) -> Vec<Dispatch>| {
         let y = storage(gpu, &before);
         let product = Product {
-            weights: &weights.device,
+            weights: matrix,
             x: &device_x,
             x_stride,
             y: &y,
@@ -172,8 +259,14 @@ fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, 
     };
 
     let wanted = matmul::cpu(&weights.values, cols, &x, with_bias.then_some(&bias[..]));
-    let by_matmul = multiply(&|product| matmul::dispatches(gpu, &step, product).unwrap());
-    let by_matvec = multiply(&|product| matvec::dispatches(gpu, product).unwrap());
+    let with_matmul = |product: &Product<'_>| matmul::dispatches(gpu, &step, product).unwrap();
+    let with_matvec = |product: &Product<'_>| matvec::dispatches(gpu, product).unwrap();
+    let by_matmul = multiply(&weights.device, &with_matmul);
+    let by_matvec = multiply(&weights.device, &with_matvec);
+    if let Some(raw) = &weights.raw {
+        assert!(same_bits(&by_matmul, &multiply(raw, &with_matmul)), "matmul of {what} and of raw weights");
+        assert!(same_bits(&by_matvec, &multiply(raw, &with_matvec)), "matvec of {what} and of raw weights");
+    }
     for token in 0..tokens {
         let at = token * y_stride;
         let old = |row: usize| if accumulate { before[at + row] } else { 0.0 };
@@ -203,27 +296,31 @@ fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, 
     }
 }
 
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
 #[test]
-fn products_are_those_of_the_twins_for_every_format_and_shape() {
+fn products_are_those_of_the_twins_for_every_form_and_shape() {
     let gpu = device::gpu();
     let mut tiled = 0;
     for (rows, cols) in SHAPES {
-        for format in Format::ALL {
-            let Some(weights) = weights(&gpu, format, rows, cols) else { continue };
-            tiled += usize::from(matches!(format, Format::Dense { .. }));
+        for form in Form::ALL {
+            let Some(weights) = weights(&gpu, form, rows, cols) else { continue };
+            tiled += usize::from(!form.is_raw());
             check_products(&gpu, &weights, 1, false, false);
             check_products(&gpu, &weights, 19, false, false);
         }
     }
     // Only the tiniest do not pay.
-    assert!(tiled >= 3 * 4, "{tiled} tiled matrices");
+    assert!(tiled >= 9 * 3, "{tiled} tiled matrices");
 }
 
 #[test]
 fn products_add_biases_and_accumulate() {
     let gpu = device::gpu();
-    for format in Format::ALL {
-        let weights = weights(&gpu, format, 130, 300).unwrap();
+    for form in Form::some() {
+        let weights = weights(&gpu, form, 130, 300).unwrap();
         for (bias, accumulate) in [(true, false), (false, true), (true, true)] {
             check_products(&gpu, &weights, 1, bias, accumulate);
             check_products(&gpu, &weights, 37, bias, accumulate);
@@ -234,10 +331,10 @@ fn products_add_biases_and_accumulate() {
 #[test]
 fn products_and_rows_of_a_matrix_in_parts_are_those_of_the_whole() {
     let gpu = device::gpu_with_bindings_of(80_000);
-    for format in Format::ALL {
-        let weights = weights(&gpu, format, 700, 300).unwrap();
+    for form in Form::some() {
+        let weights = weights(&gpu, form, 700, 300).unwrap();
         let parts = weights.device.parts.len();
-        assert!(parts >= 3, "{format:?}: {parts} parts");
+        assert!(parts >= 3, "{form:?}: {parts} parts");
         assert!(weights.device.parts.iter().all(|p| p.payload.size() <= 80_000));
         check_products(&gpu, &weights, 5, true, true);
         check_rows(&gpu, &weights);
@@ -281,14 +378,44 @@ fn check_rows(gpu: &Gpu, weights: &Weights) {
 }
 
 #[test]
-fn embedding_rows_are_exact_for_every_format_and_shape() {
+fn embedding_rows_are_exact_for_every_form_and_shape() {
     let gpu = device::gpu();
     for (rows, cols) in SHAPES {
-        for format in Format::ALL {
-            if let Some(weights) = weights(&gpu, format, rows, cols) {
+        for form in Form::ALL {
+            if let Some(weights) = weights(&gpu, form, rows, cols) {
                 check_rows(&gpu, &weights);
             }
         }
+    }
+}
+
+#[test]
+fn any_bits_are_looked_up_as_from_raw_weights() {
+    let gpu = device::gpu();
+    let (rows, cols) = (1536, 272);
+    for (dtype, t, b, clean) in
+        [(Dtype::BF16, 2, 0, 0), (Dtype::F16, 1, 0, 0), (Dtype::F16, 2, 1, 3), (Dtype::F32, 1, 0, 13)]
+    {
+        let split = Split::new(dtype, t, b, clean).unwrap();
+        let like = Likeness { any_bits: 0, dirty_rows: 2, octaves: 0 };
+        let mut bytes = rows_for(&split, rows, cols, like, &mut Random::new(6));
+        let width = split.unit_bytes();
+        // Every upper half there is: zeros, subnormals, infinities, NaNs.
+        for pattern in 0..=u16::MAX {
+            let end = width * (3 * usize::from(pattern) + 1);
+            bytes[end - 2..end].copy_from_slice(&pattern.to_le_bytes());
+        }
+        let payload = encode_with_split(&[rows, cols], &bytes, split).unwrap();
+        let weights = uploaded(&gpu, dtype, rows, cols, &bytes, Some(&payload));
+        let ids: Vec<u32> = (0..rows as u32).collect();
+        let (token_ids, step) = (storage(&gpu, &ids), uniform(&gpu, step(rows, 0)));
+        let look_up = |matrix: &DeviceMatrix| {
+            let y = storage(&gpu, &vec![7f32; rows * cols]);
+            run(&gpu, &embed::dispatches(&gpu, &step, matrix, &token_ids, &y, cols).unwrap(), rows);
+            read(&gpu, &y, rows * cols)
+        };
+        let raw = look_up(weights.raw.as_ref().unwrap());
+        assert!(same_bits(&look_up(&weights.device), &raw), "{split:?}");
     }
 }
 

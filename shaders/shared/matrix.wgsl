@@ -21,16 +21,21 @@ struct Matrix {
     // Elements from one row of the activations to the next.
     x_stride: u32,
     y_stride: u32,
-    // Word offsets in the payload of the tile table and of what tile offsets count from.
+    // Word offsets in the payload of the tile table, of what tile offsets count from, of the raw
+    // planes, and of the tables of row shifts and of row masks.
     tiles_at: u32,
     coded_at: u32,
-    plane0_at: u32,
-    plane1_at: u32,
-    plane2_at: u32,
-    plane3_at: u32,
+#unroll p 9
+    plane$p_at: u32,
+#end
+    shifts_at: u32,
+    masks_at: u32,
+    // How far row shifts are moved up.
+    shift_unit: u32,
+    // Bits of a window that are looked up.
+    window_mask: u32,
     unused0: u32,
     unused1: u32,
-    unused2: u32,
 }
 
 @group(0) @binding(1) var<uniform> matrix: Matrix;

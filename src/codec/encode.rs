@@ -12,8 +12,8 @@ use super::error::{CodecError, EncodeError};
 use super::grid::{Grid, LANES, SECTION_ALIGN};
 use super::head::{self, Head, RowMask, Shifts, TileEntry};
 use super::head_writer::HeadWriter;
-use super::plan::{Choice, Plan};
-use super::split::unit_matrix;
+use super::plan::{Choice, Chosen, Plan};
+use super::split::{Split, unit_matrix};
 use super::stream::Codebook;
 use super::vector;
 use crate::tensor::{Dtype, Matrix};
@@ -53,7 +53,7 @@ pub fn encode_with(
     data: &[u8],
     preset: Preset,
 ) -> Result<Vec<u8>, CodecError> {
-    in_memory(dtype, shape, data, Choice { preset, top_bits: None })
+    in_memory(dtype, shape, data, Choice { preset, split: None })
 }
 
 /// As [`encode`], with so many mantissa bits coded whether or not that is the smallest split.
@@ -63,7 +63,13 @@ pub fn encode_with_top_bits(
     data: &[u8],
     top_bits: u8,
 ) -> Result<Vec<u8>, CodecError> {
-    in_memory(dtype, shape, data, Choice { preset: Preset::Small, top_bits: Some(top_bits) })
+    in_memory(dtype, shape, data, Choice { preset: Preset::Small, split: Some(Chosen::TopBits(top_bits)) })
+}
+
+/// As [`encode`], with this split whether or not it is the smallest.
+pub fn encode_with_split(shape: &[usize], data: &[u8], split: Split) -> Result<Vec<u8>, CodecError> {
+    let choice = Choice { preset: Preset::Small, split: Some(Chosen::Split(split)) };
+    in_memory(split.dtype, shape, data, choice)
 }
 
 /// As [`encode_with`], in pieces: whatever the size of the tensor, the memory needed is that of a few
@@ -75,7 +81,7 @@ pub fn encode_to(
     preset: Preset,
     put: &Put<'_>,
 ) -> Result<EncodedPayload, EncodeError> {
-    encode_chosen(dtype, shape, data, Choice { preset, top_bits: None }, put)
+    encode_chosen(dtype, shape, data, Choice { preset, split: None }, put)
 }
 
 fn in_memory(dtype: Dtype, shape: &[usize], data: &[u8], choice: Choice) -> Result<Vec<u8>, CodecError> {

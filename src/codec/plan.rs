@@ -35,8 +35,17 @@ pub(super) struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
     pub preset: Preset,
-    /// Only this many coded top bits, where given.
-    pub top_bits: Option<u8>,
+    /// Only these, where given.
+    pub split: Option<Chosen>,
+}
+
+/// What is asked of a split.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Chosen {
+    /// So many coded top bits.
+    TopBits(u8),
+    /// This very split.
+    Split(Split),
 }
 
 impl Plan {
@@ -66,7 +75,9 @@ impl Plan {
             _ => &sample.counts,
         };
         let counts = folded(&sample, counts, &split);
-        let code = Code::for_counts(&counts, split.symbol_bits(), CODE_LIMIT, !sample.complete)?;
+        // Of a split that was asked for, the sample need not know every low bit.
+        let open = !sample.complete || matches!(choice.split, Some(Chosen::Split(_)));
+        let code = Code::for_counts(&counts, split.symbol_bits(), CODE_LIMIT, open)?;
         Some(Self { split, code, levels })
     }
 
@@ -76,17 +87,21 @@ impl Plan {
     }
 }
 
-fn splits(sample: &Sample, clean: u8, choice: Choice) -> impl Iterator<Item = Split> {
+fn splits(sample: &Sample, clean: u8, choice: Choice) -> Vec<Split> {
     let finest = sample.finest;
     let (top, low) = match choice.preset {
         Preset::Small => (finest.top_bits, finest.low_bits),
         // Types of a byte have so few bits that the rest would not be worth a plane.
         Preset::Fast => (if finest.unit_bytes() == 1 { finest.top_bits } else { 0 }, 0),
     };
+    let tops = match choice.split {
+        Some(Chosen::Split(split)) => return vec![split],
+        Some(Chosen::TopBits(top)) => top..=top,
+        None => 0..=top,
+    };
     // Clean bits are the lowest of those that were counted.
-    let low = if low == 0 { 0 } else { low - clean.min(low) };
-    let tops = (0..=choice.top_bits.unwrap_or(top)).filter(move |t| choice.top_bits.is_none_or(|c| c == *t));
-    tops.flat_map(move |t| (0..=low).filter_map(move |b| Split::new(finest.dtype, t, b, clean)))
+    let low = low - clean.min(low);
+    tops.flat_map(|t| (0..=low).filter_map(move |b| Split::new(finest.dtype, t, b, clean))).collect()
 }
 
 /// The number of clean bits that leaves out most.

@@ -3,8 +3,10 @@
 mod adapter;
 mod device;
 mod error;
+pub mod format;
 mod kernel;
 pub mod kernels;
+mod matrix_params;
 mod memory;
 mod poller;
 mod shader;

@@ -1,10 +1,10 @@
 //! Assembles a kernel's WGSL from `shaders/`, at run time, for one variant.
 //!
-//! The importer knows four directives, each alone on a line:
+//! The importer knows these directives, each alone on a line:
 //! - `#import name` puts `shaders/shared/name.wgsl` here;
 //! - `#ifdef FLAG`, `#else`, `#endif` keep the lines of a variant;
-//! - `#unroll m 16` … `#end` repeats the lines with `$m` replaced by 0 … 15, because the loops that
-//!   naga writes for Metal are not unrolled by its compiler.
+//! - `#unroll m 16` … `#end` repeats the lines, directives included, with `$m` replaced by 0 … 15,
+//!   because the loops that naga writes for Metal are not unrolled by its compiler.
 
 use std::fmt::Write;
 
@@ -14,9 +14,9 @@ pub struct Variant {
     /// The kernel: `shaders/<kernel>.wgsl`.
     pub kernel: &'static str,
     /// Flags that `#ifdef` sees.
-    pub flags: Vec<&'static str>,
+    pub flags: Vec<String>,
     /// Constants, in the order they are declared.
-    pub constants: Vec<(&'static str, u32)>,
+    pub constants: Vec<(String, u32)>,
 }
 
 /// Why a shader could not be assembled: always a mistake in `shaders/`.
@@ -51,8 +51,10 @@ sources! {
     "shared/dense" => "shared/dense.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",
+    "shared/planes" => "shared/planes.wgsl",
     "shared/raw" => "shared/raw.wgsl",
     "shared/step" => "shared/step.wgsl",
+    "shared/stream" => "shared/stream.wgsl",
 }
 
 impl Variant {
@@ -62,26 +64,26 @@ impl Variant {
     }
 
     /// Sets a flag.
-    pub fn flag(mut self, flag: &'static str) -> Self {
-        self.flags.push(flag);
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
         self
     }
 
     /// Sets a flag where `condition` holds.
-    pub fn flag_if(self, condition: bool, flag: &'static str) -> Self {
+    pub fn flag_if(self, condition: bool, flag: impl Into<String>) -> Self {
         if condition { self.flag(flag) } else { self }
     }
 
     /// Declares a constant.
-    pub fn constant(mut self, name: &'static str, value: u32) -> Self {
-        self.constants.push((name, value));
+    pub fn constant(mut self, name: impl Into<String>, value: u32) -> Self {
+        self.constants.push((name.into(), value));
         self
     }
 
-    /// A name for logs and labels, such as `matvec[DENSE TOP_BITS=2]`.
+    /// A name for logs and labels, such as `matvec[BIAS WEIGHT_BITS=16]`.
     pub fn label(&self) -> String {
         let constants = self.constants.iter().map(|(name, value)| format!("{name}={value}"));
-        let parts: Vec<String> = self.flags.iter().map(|f| f.to_string()).chain(constants).collect();
+        let parts: Vec<String> = self.flags.iter().cloned().chain(constants).collect();
         if parts.is_empty() { self.kernel.into() } else { format!("{}[{}]", self.kernel, parts.join(" ")) }
     }
 
@@ -96,15 +98,22 @@ impl Variant {
     }
 
     fn import(&self, file: &str, out: &mut String) -> Result<(), ShaderError> {
-        let error = |line, what| ShaderError { file: file.into(), line, what };
-        let text = SOURCES.iter().find(|(name, _)| *name == file).ok_or(error(0, "there is no such file"))?.1;
+        let source = SOURCES.iter().find(|(name, _)| *name == file);
+        let (_, text) = source.ok_or(ShaderError::new(file, 0, "there is no such file"))?;
+        let lines: Vec<Line> = text.lines().enumerate().map(|(i, line)| (i + 1, line)).collect();
+        self.expand(file, &lines, out)
+    }
+
+    /// Writes what a file or the body of an `#unroll` stands for.
+    fn expand(&self, file: &str, lines: &[Line], out: &mut String) -> Result<(), ShaderError> {
+        let error = |line, what| ShaderError::new(file, line, what);
         // One entry for each open #ifdef: whether its lines are kept.
         let mut open: Vec<bool> = Vec::new();
-        let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
-        while let Some((number, line)) = lines.next() {
+        let mut rest = lines.iter();
+        while let Some(&(number, line)) = rest.next() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
-                ["#ifdef", flag] => open.push(self.flags.contains(&flag)),
+                ["#ifdef", flag] => open.push(self.flags.iter().any(|f| f == flag)),
                 ["#else"] => {
                     let kept = open.last_mut().ok_or(error(number, "#else without #ifdef"))?;
                     *kept = !*kept;
@@ -116,12 +125,10 @@ impl Variant {
                 ["#import", name] => self.import(&format!("shared/{name}"), out)?,
                 ["#unroll", name, count] => {
                     let count: u32 = count.parse().map_err(|_| error(number, "#unroll needs a number"))?;
-                    let body: Vec<&str> =
-                        lines.by_ref().map(|(_, l)| l).take_while(|l| l.trim() != "#end").collect();
+                    let body: Vec<Line> =
+                        rest.by_ref().take_while(|(_, l)| l.trim() != "#end").copied().collect();
                     for i in 0..count {
-                        for line in &body {
-                            let _ = writeln!(out, "{}", line.replace(&format!("${name}"), &i.to_string()));
-                        }
+                        self.expand_with(file, &body, &format!("${name}"), &i.to_string(), out)?;
                     }
                 }
                 [word, ..] if word.starts_with('#') => return Err(error(number, "unknown directive")),
@@ -130,7 +137,32 @@ impl Variant {
                 }
             }
         }
-        if open.is_empty() { Ok(()) } else { Err(error(text.lines().count(), "#ifdef without #endif")) }
+        let last = lines.last().map_or(0, |&(number, _)| number);
+        if open.is_empty() { Ok(()) } else { Err(error(last, "#ifdef without #endif")) }
+    }
+
+    /// [`Variant::expand`] with `name` replaced by `value`.
+    fn expand_with(
+        &self,
+        file: &str,
+        body: &[Line],
+        name: &str,
+        value: &str,
+        out: &mut String,
+    ) -> Result<(), ShaderError> {
+        let replaced: Vec<(usize, String)> =
+            body.iter().map(|&(number, line)| (number, line.replace(name, value))).collect();
+        let lines: Vec<Line> = replaced.iter().map(|(number, line)| (*number, line.as_str())).collect();
+        self.expand(file, &lines, out)
+    }
+}
+
+/// A line of a file, with its number from 1.
+type Line<'a> = (usize, &'a str);
+
+impl ShaderError {
+    fn new(file: &str, line: usize, what: &'static str) -> Self {
+        Self { file: file.into(), line, what }
     }
 }
 
@@ -143,9 +175,10 @@ mod tests {
         let raw = Variant::new("matvec").constant("WEIGHT_BITS", 16).source().unwrap();
         assert!(raw.starts_with("const WEIGHT_BITS: u32 = 16u;\n"));
         assert!(raw.contains("fn four_bits") && !raw.contains("codes") && !raw.contains('#'));
-        let dense =
-            Variant::new("matmul").flag("DENSE").flag("TOP_BITS_2").constant("TOP_BITS", 2).source().unwrap();
+        let planes = Variant::new("matmul").flag("DENSE").flag("PLANE0").flag("PLANE0_BITS_2");
+        let dense = planes.source().unwrap();
         assert!(dense.contains("codes") && dense.contains("sum15 = add_chunk(sum15, at + 15u * stride);"));
+        assert!(dense.contains("fn word_of_plane0") && !dense.contains("fn word_of_plane1"));
         assert!(!dense.contains("bias") && !dense.contains('$'));
     }
 

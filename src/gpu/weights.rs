@@ -2,88 +2,19 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
-
 use super::device::Gpu;
 use super::error::GpuError;
+use super::format::{DenseFormat, Format};
+use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
-use super::shader::Variant;
 use super::transfer::Uploader;
 use crate::codec::Payload;
 use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::codec::head::{Kind, Tiled};
-use crate::codec::split::Split;
 use crate::tensor::{Dtype, Matrix};
 
 /// No part is larger, so that a bit's place in it fits 32 bits.
 const MAX_PART: u64 = 256 << 20;
-
-/// How the weights are stored, as the shaders tell it apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Uncompressed BF16, two a word.
-    RawBf16,
-    /// Uncompressed F16, two a word.
-    RawF16,
-    /// Uncompressed F32.
-    RawF32,
-    /// Dense tiles of BF16 with so many mantissa bits coded.
-    Dense {
-        /// Mantissa bits in a symbol.
-        top_bits: u8,
-    },
-}
-
-impl Format {
-    /// Adds what a kernel that imports `shared/matrix.wgsl` needs to read this format.
-    pub fn apply(self, variant: Variant) -> Variant {
-        match self {
-            Self::RawBf16 => variant.constant("WEIGHT_BITS", 16),
-            Self::RawF16 => variant.flag("WEIGHT_F16").constant("WEIGHT_BITS", 16),
-            Self::RawF32 => variant.flag("WEIGHT_F32").constant("WEIGHT_BITS", 32),
-            Self::Dense { top_bits } => {
-                let flag = ["TOP_BITS_0", "TOP_BITS_1", "TOP_BITS_2"][usize::from(top_bits)];
-                variant.flag("DENSE").flag(flag).constant("TOP_BITS", u32::from(top_bits))
-            }
-        }
-    }
-
-    /// Every format there is.
-    pub const ALL: [Self; 6] = [
-        Self::RawBf16,
-        Self::RawF16,
-        Self::RawF32,
-        Self::Dense { top_bits: 0 },
-        Self::Dense { top_bits: 1 },
-        Self::Dense { top_bits: 2 },
-    ];
-
-    fn raw(dtype: Dtype) -> Option<Self> {
-        match dtype {
-            Dtype::BF16 => Some(Self::RawBf16),
-            Dtype::F16 => Some(Self::RawF16),
-            Dtype::F32 => Some(Self::RawF32),
-            _ => None,
-        }
-    }
-}
-
-/// `Matrix` of `shaders/shared/matrix.wgsl`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct MatrixParams {
-    pub(super) rows: u32,
-    pub(super) cols: u32,
-    pub(super) tile_cols: u32,
-    pub(super) col_tiles: u32,
-    pub(super) first_row: u32,
-    pub(super) x_stride: u32,
-    pub(super) y_stride: u32,
-    pub(super) tiles_at: u32,
-    pub(super) coded_at: u32,
-    pub(super) planes_at: [u32; 4],
-    unused: [u32; 3],
-}
 
 /// The rows of a matrix that one buffer holds.
 #[derive(Debug)]
@@ -102,7 +33,7 @@ pub struct DeviceMatrix {
     pub matrix: Matrix,
     /// Its rows, in order.
     pub parts: Vec<Part>,
-    /// The peek table, for dense tiles.
+    /// The table that windows of the streams are looked up in, for dense tiles.
     pub codes: Option<Buffer>,
     pub(super) grid: Grid,
 }
@@ -137,46 +68,53 @@ impl DeviceMatrix {
         Ok(Some(Self { format, matrix, parts, codes: None, grid }))
     }
 
-    /// Uploads a tiled payload as it is; `None` where it is not tiled.
+    /// Uploads a tiled payload as it is; `None` where it is not tiled, or of a type that no product
+    /// reads.
     pub async fn upload_tiled(
         gpu: &Gpu,
         uploader: &mut Uploader,
         label: &str,
         payload: &Payload<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
-        if tiled.split.dtype != Dtype::BF16 || tiled.code.escape != 0 || !tiled.shifts.rows.is_empty() {
-            return Ok(None);
+        match &payload.head().kind {
+            Kind::Tiled(tiled) if Format::raw(payload.head().dtype).is_some() => {
+                Self::upload_units(gpu, uploader, label, payload.bytes(), tiled).await.map(Some)
+            }
+            _ => Ok(None),
         }
+    }
+
+    /// Uploads the tiles of a payload of any type, as they are.
+    pub(super) async fn upload_units(
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        label: &str,
+        bytes: &[u8],
+        tiled: &Tiled,
+    ) -> Result<Self, GpuError> {
         let grid = tiled.grid;
+        let dense = DenseFormat::of(tiled);
+        let table = dense.window_table(tiled);
+        let size = |r| sections(tiled, r).iter().map(|(_, s)| s.len() as u64).sum();
         let mut parts = Vec::new();
-        let size = |r| sections(tiled, r).map(|s| s.len() as u64).sum();
         for row_blocks in split_row_blocks(gpu, label, &grid, size)? {
             let mut params = MatrixParams::new(&grid, row_blocks.clone());
-            let sections: Vec<_> = sections(tiled, row_blocks.clone()).collect();
-            let len = sections.iter().map(|s| s.len() as u64).sum();
+            params.shift_unit = u32::from(tiled.shifts.unit);
+            params.window_mask = table.len() as u32 - 1;
+            let sections = sections(tiled, row_blocks.clone());
+            let len = sections.iter().map(|(_, s)| s.len() as u64).sum();
             let buffer = gpu.buffer(label, len, WEIGHTS)?;
             let mut at = 0u64;
-            for (i, section) in sections.into_iter().enumerate() {
-                let word = (at / 4) as u32;
-                match i {
-                    0 => params.tiles_at = word,
-                    // Tile offsets count from the start of the whole plane.
-                    1 => {
-                        params.coded_at =
-                            word.wrapping_sub(tiled.tiles[row_blocks.start * grid.col_tiles].word)
-                    }
-                    _ => params.planes_at[i - 2] = word,
-                }
-                uploader.write(&buffer, at, &payload.bytes()[section.clone()]).await?;
-                at += section.len() as u64;
+            for (section, range) in sections {
+                section.place(&mut params, (at / 4) as u32, tiled, row_blocks.start);
+                uploader.write(&buffer, at, &bytes[range.clone()]).await?;
+                at += range.len() as u64;
             }
             parts.push(Part { payload: buffer, params });
         }
-        let table = peek_table(tiled);
         let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), wgpu::BufferUsages::STORAGE)?;
-        let format = Format::Dense { top_bits: tiled.split.top_bits };
-        Ok(Some(Self { format, matrix: grid.matrix, parts, codes: Some(codes), grid }))
+        let format = Format::Dense(dense);
+        Ok(Self { format, matrix: grid.matrix, parts, codes: Some(codes), grid })
     }
 
     /// Bytes in device memory.
@@ -198,48 +136,53 @@ impl DeviceMatrix {
 const WEIGHTS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 
-impl MatrixParams {
-    fn new(grid: &Grid, row_blocks: Range<usize>) -> Self {
-        let first_row = row_blocks.start * LANES;
-        let rows = (row_blocks.end * LANES).min(grid.matrix.rows) - first_row;
-        Self {
-            rows: rows as u32,
-            cols: grid.matrix.cols as u32,
-            tile_cols: grid.tile_cols as u32,
-            col_tiles: grid.col_tiles as u32,
-            first_row: first_row as u32,
-            ..Self::zeroed()
-        }
-    }
+/// A piece of a payload that every part has its share of.
+#[derive(Debug, Clone, Copy)]
+enum Section {
+    Tiles,
+    Shifts,
+    Masks,
+    Coded,
+    Plane(usize),
+}
 
-    /// The same part without its first row blocks. Tiles and planes are found by row block, so the
-    /// offsets move along.
-    pub(super) fn skip_row_blocks(mut self, count: u32, format: Format) -> Self {
-        let Format::Dense { top_bits } = format else { return self };
-        let split = Split::new(Dtype::BF16, top_bits, 0, 0).expect("a format's split exists");
-        let padded_cols = self.cols.next_multiple_of(CHUNK as u32);
-        self.rows -= count * LANES as u32;
-        self.first_row += count * LANES as u32;
-        self.tiles_at += 2 * count * self.col_tiles;
-        for (at, plane) in self.planes_at.iter_mut().zip(split.planes()) {
-            *at += count * LANES as u32 * (padded_cols * u32::from(plane.width)).div_ceil(32);
+impl Section {
+    /// Notes that the section of the part that begins with `row_block` is at `word`.
+    fn place(self, params: &mut MatrixParams, word: u32, tiled: &Tiled, row_block: usize) {
+        match self {
+            Self::Tiles => params.tiles_at = word,
+            Self::Shifts => params.shifts_at = word,
+            Self::Masks => params.masks_at = word,
+            // Tile offsets count from the start of the whole plane. Differences are modulo 2³²: what
+            // the shaders add to them brings them back into the part.
+            Self::Coded => {
+                params.coded_at = word.wrapping_sub(tiled.tiles[row_block * tiled.grid.col_tiles].word);
+            }
+            // So do the places of lanes in sparse planes.
+            Self::Plane(plane) if tiled.split.planes()[plane].is_sparse() => {
+                params.planes_at[plane] = word.wrapping_sub(tiled.plane_word(plane, row_block) as u32);
+            }
+            Self::Plane(plane) => params.planes_at[plane] = word,
         }
-        self
-    }
-
-    /// Row blocks of the part.
-    pub(super) fn row_blocks(&self) -> u32 {
-        self.rows.div_ceil(LANES as u32)
     }
 }
 
-/// Tile table, coded plane and raw planes of some row blocks, as byte ranges of the payload.
-fn sections(tiled: &Tiled, row_blocks: Range<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
-    let tiles = tiled.tables.tiles.start + 8 * row_blocks.start * tiled.grid.col_tiles
-        ..tiled.tables.tiles.start + 8 * row_blocks.end * tiled.grid.col_tiles;
-    let planes = 0..tiled.planes.len();
-    let coded = tiled.coded_of(row_blocks.clone());
-    [tiles, coded].into_iter().chain(planes.map(move |plane| tiled.plane_of(plane, row_blocks.clone())))
+/// The sections of some row blocks, as byte ranges of the payload.
+fn sections(tiled: &Tiled, row_blocks: Range<usize>) -> Vec<(Section, Range<usize>)> {
+    // A table that is not there is empty, and so is its share.
+    let share = |table: &Range<usize>| {
+        let each = table.len() / tiled.grid.row_blocks;
+        table.start + each * row_blocks.start..table.start + each * row_blocks.end
+    };
+    let mut all = vec![
+        (Section::Tiles, share(&tiled.tables.tiles)),
+        (Section::Shifts, share(&tiled.tables.shifts)),
+        (Section::Masks, share(&tiled.tables.masks)),
+        (Section::Coded, tiled.coded_of(row_blocks.clone())),
+    ];
+    let plane = |plane| (Section::Plane(plane), tiled.plane_of(plane, row_blocks.clone()));
+    all.extend((0..tiled.planes.len()).map(plane));
+    all
 }
 
 /// As few parts as possible whose `size` fits a binding each. An error where a single row block is
@@ -274,15 +217,8 @@ fn split_row_blocks(
     Ok(parts)
 }
 
-/// The peek table as the shaders read it: the symbol's place in an f32, and the code's length.
-fn peek_table(tiled: &Tiled) -> Vec<u32> {
-    let shift = 23 - u32::from(tiled.split.top_bits);
-    let entry = |(symbol, len): (Option<u16>, u8)| u32::from(symbol.unwrap_or(0)) << shift | u32::from(len);
-    tiled.code.peek_table().into_iter().map(entry).collect()
-}
-
 /// Lays the rows of one row block out as the raw reader wants them: word `w` of lane `l` at
-/// `64 w + l`, elements of `width` (16 or 32) bits from the low end.
+/// `64 w + l`, elements of `width` (8, 16 or 32) bits from the low end.
 pub fn interleave(rows: &[u8], grid: &Grid, width: usize) -> Vec<u32> {
     debug_assert_eq!(grid.padded_cols % CHUNK, 0);
     let mut words = vec![0u32; grid.row_block_bytes(width) / 4];

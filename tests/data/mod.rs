@@ -3,6 +3,7 @@
 
 pub mod gguf;
 pub mod plain;
+pub mod weights;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 pub struct Random(u64);

@@ -46,13 +46,19 @@ pub fn head_dim(config: &Value) -> usize {
 /// Writes `config.json` and `model.safetensors` with random weights. They are larger than trained
 /// ones, so that attention picks and a mistake in it shows.
 pub fn write(folder: &Path, config: &Value, dtype: Dtype) {
+    write_clean(folder, config, dtype, 0);
+}
+
+/// As [`write`], with the lowest bits of every element zero.
+pub fn write_clean(folder: &Path, config: &Value, dtype: Dtype, clean_bits: u32) {
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let mut random = Random::new(42);
     let tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = shapes(config)
         .into_iter()
         .map(|(name, shape)| {
             let values = values(&mut random, &name, &shape);
-            let bytes = values.into_iter().flat_map(|v| element(dtype, v)).collect();
+            let mut bytes: Vec<u8> = values.into_iter().flat_map(|v| element(dtype, v)).collect();
+            clear_low_bits(&mut bytes, dtype, clean_bits);
             (name, (shape, bytes))
         })
         .collect();
@@ -80,6 +86,14 @@ fn element(dtype: Dtype, value: f32) -> Vec<u8> {
         Dtype::F16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
         Dtype::F32 => value.to_le_bytes().to_vec(),
         _ => unreachable!("no test model has {dtype}"),
+    }
+}
+
+fn clear_low_bits(bytes: &mut [u8], dtype: Dtype, count: u32) {
+    for element in bytes.chunks_exact_mut(dtype.bitsize() / 8) {
+        for (i, byte) in element.iter_mut().enumerate() {
+            *byte &= 0xffu8.checked_shl(count.saturating_sub(8 * i as u32)).unwrap_or(0);
+        }
     }
 }
 

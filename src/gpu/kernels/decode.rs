@@ -1,27 +1,49 @@
-//! Dense tiles to BF16 on the device. The twin is [`crate::codec::decode`].
+//! Dense tiles to the original type on the device. The twin is [`crate::codec::decode`].
 
 use super::super::transfer::{Uploader, download};
-use super::super::weights::{DeviceMatrix, Format, deinterleave};
+use super::super::weights::{DeviceMatrix, deinterleave};
 use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
+use crate::codec::head::Kind;
+use crate::gpu::format::{DenseFormat, Format};
 use crate::gpu::{Batch, Gpu, GpuError, Variant, Workgroups};
 
+/// Workgroups that every device allows along a dimension.
+const MAX_WORKGROUPS: u32 = 65_535;
+
 /// The kernel for dense weights in `format`.
-pub fn variant(format: Format) -> Variant {
-    format.apply(Variant::new("decode"))
+pub fn variant(format: DenseFormat) -> Variant {
+    let bits = unit_bits(format) as u32;
+    let variant = Format::Dense(format).apply(Variant::new("decode"));
+    variant.flag(format!("UNIT_{bits}")).constant("UNIT_BITS", bits)
 }
 
-/// Uploads a payload, decodes it on the device and gives back the original bytes; `None` where the
-/// payload is not tiled. Device memory is bounded by the payload and one part's decoded words.
+fn unit_bits(format: DenseFormat) -> usize {
+    8 * format.split.unit_bytes()
+}
+
+/// Uploads a payload, decodes it on the device and gives back the original bytes. Device memory is
+/// bounded by the payload and one part's decoded words.
+///
+/// `None` where there is nothing for a device to do, because the payload is not tiled, and where 64 of
+/// its rows are more than the device can bind.
 pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>, GpuError> {
-    let mut uploader = Uploader::new(gpu)?;
-    let Some(weights) = DeviceMatrix::upload_tiled(gpu, &mut uploader, "decode", payload).await? else {
+    let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
+    let format = DenseFormat::of(tiled);
+    let block = tiled.grid.row_block_bytes(unit_bits(format)) as u64;
+    if block > gpu.max_binding() || tiled.grid.col_tiles as u64 > u64::from(MAX_WORKGROUPS) {
         return Ok(None);
+    }
+    let mut uploader = Uploader::new(gpu)?;
+    let bytes = payload.bytes();
+    let weights = match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", bytes, tiled).await {
+        Err(GpuError::BindingTooLarge { .. }) => return Ok(None),
+        weights => weights?,
     };
     drop(uploader);
     let mut out = Vec::with_capacity(payload.head().original_len);
     for part in 0..weights.parts.len() {
-        decode_part(gpu, &weights, part, &weights.grid, &mut out).await?;
+        decode_part(gpu, &weights, format, part, &weights.grid, &mut out).await?;
     }
     Ok(Some(out))
 }
@@ -31,14 +53,16 @@ pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>,
 async fn decode_part(
     gpu: &Gpu,
     weights: &DeviceMatrix,
+    format: DenseFormat,
     part: usize,
     grid: &Grid,
     out: &mut Vec<u8>,
 ) -> Result<(), GpuError> {
     let part = &weights.parts[part];
-    let kernel = gpu.kernel(variant(weights.format))?;
-    let block = grid.row_block_bytes(16);
-    let at_once = (gpu.max_binding() / block as u64).clamp(1, 65_535) as u32;
+    let kernel = gpu.kernel(variant(format))?;
+    let width = unit_bits(format);
+    let block = grid.row_block_bytes(width);
+    let at_once = (gpu.max_binding() / block as u64).clamp(1, u64::from(MAX_WORKGROUPS)) as u32;
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let mut first = 0;
     while first < part.params.row_blocks() {
@@ -57,10 +81,10 @@ async fn decode_part(
         let words: &[u32] = bytemuck::cast_slice(&bytes);
         let rows = (params.rows as usize).min(count as usize * LANES);
         let start = out.len();
-        out.resize(start + rows * 2 * grid.matrix.cols, 0);
-        let row_bytes = 2 * grid.matrix.cols;
+        let row_bytes = width / 8 * grid.matrix.cols;
+        out.resize(start + rows * row_bytes, 0);
         for (words, rows) in words.chunks(block / 4).zip(out[start..].chunks_mut(LANES * row_bytes)) {
-            deinterleave(words, grid, 16, rows);
+            deinterleave(words, grid, width, rows);
         }
         first += count;
     }

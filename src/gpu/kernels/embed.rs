@@ -1,6 +1,7 @@
 //! Embedding rows of a batch of tokens, from raw or compressed weights.
 
-use crate::gpu::weights::{DeviceMatrix, Format};
+use crate::gpu::format::Format;
+use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel for weights in `format`.

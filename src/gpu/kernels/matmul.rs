@@ -1,7 +1,7 @@
 //! `y = W x` for a batch of tokens.
 
 use super::matvec::{self, Product};
-use crate::gpu::weights::Format;
+use crate::gpu::format::Format;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Tokens that a workgroup handles: sums that an invocation keeps.

@@ -1,6 +1,7 @@
 //! `y = W x` for one token.
 
-use crate::gpu::weights::{DeviceMatrix, Format};
+use crate::gpu::format::Format;
+use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// A product of a weight matrix with activations.

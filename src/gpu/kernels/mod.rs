@@ -16,7 +16,9 @@ pub mod swiglu;
 use bytemuck::{Pod, Zeroable};
 
 use super::Variant;
-use super::weights::Format;
+use super::format::{DenseFormat, Escape, Format};
+use crate::codec::split::Split;
+use crate::tensor::Dtype;
 
 /// `Step` of `shaders/shared/step.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -32,16 +34,21 @@ pub struct Step {
     pub unused: u32,
 }
 
-/// Every variant of every kernel.
+/// Variants of every kernel that between them have every line of every shader, in every way that
+/// weights can be taken apart.
 pub fn variants() -> Vec<Variant> {
     let mut all = vec![Variant::new("attention"), Variant::new("swiglu")];
     all.extend([false, true].map(norm::variant));
     all.extend([false, true].map(rope::variant));
-    for format in Format::ALL {
-        all.push(embed::variant(format));
-        if matches!(format, Format::Dense { .. }) {
-            all.push(decode::variant(format));
+    for split in splits() {
+        for escape in [Escape::None, Escape::Short, Escape::Long] {
+            // Shifts and escapes change a few lines of their own each.
+            let row_shifts = escape == Escape::Long;
+            all.push(decode::variant(DenseFormat { split, escape, row_shifts }));
         }
+    }
+    for format in Format::RAW.into_iter().chain(product_formats()) {
+        all.push(embed::variant(format));
         for bias in [false, true] {
             for accumulate in [false, true] {
                 all.push(matvec::variant(format, bias, accumulate));
@@ -50,4 +57,25 @@ pub fn variants() -> Vec<Variant> {
         }
     }
     all
+}
+
+/// Every split there is, one type standing for those that are alike.
+fn splits() -> impl Iterator<Item = Split> {
+    let types = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8];
+    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|clean| (t, b, clean))));
+    bits.flat_map(move |(t, b, clean)| types.map(|dtype| Split::new(dtype, t, b, clean))).flatten()
+}
+
+/// Some of what products read from dense tiles: every type, with and without low bits, sparse planes,
+/// escapes and shifts. How the reader takes units apart is the same in all kernels.
+fn product_formats() -> impl Iterator<Item = Format> {
+    use Escape::*;
+    let bf16 = [(0, None, false), (1, None, false), (2, None, false), (2, Short, true)];
+    let bf16 = bf16.map(|(t, escape, shifts)| (Dtype::BF16, (t, 0, 0), escape, shifts));
+    let f16 = [((2, 0, 0), None, true), ((1, 2, 3), Long, false)].map(|(s, e, r)| (Dtype::F16, s, e, r));
+    let f32 = [((1, 0, 0), None, false), ((2, 0, 13), Short, true)].map(|(s, e, r)| (Dtype::F32, s, e, r));
+    bf16.into_iter().chain(f16).chain(f32).filter_map(|(dtype, (t, b, clean), escape, row_shifts)| {
+        let split = Split::new(dtype, t, b, clean)?;
+        Some(Format::Dense(DenseFormat { split, escape, row_shifts }))
+    })
 }

@@ -1,0 +1,136 @@
+// A lane's stream of symbols: a canonical Huffman code, in which an escape may stand for a symbol
+// that has no code of its own.
+//
+// A symbol is handed out where it belongs in a unit that fills 32 bits from the top: exponent and top
+// mantissa bits from bit SYMBOL_AT up, and below them LOW_BITS low mantissa bits from bit LOW_AT up.
+//
+// ESCAPE: the code has an escape. ESCAPE_LONG: the code before it, it and its symbol may be more than
+// 32 bits. SHIFTS: something is added to the symbols of each row; for that,
+// CARRY is set in every symbol, the bits between its two parts.
+
+// For every window of as many bits as the longest code has: the symbol in its place, ESCAPED where
+// it is to be read from the stream, and the code's length in the low four bits.
+@group(0) @binding(3) var<storage, read> codes: array<u32>;
+
+const INDEX_BYTE: u32 = 0x01010101u;
+const LENGTH: u32 = 15u;
+const ESCAPED: u32 = 16u;
+
+// The stream: `here` holds the bits from `bit` on, `ahead` the word after it.
+var<private> here: u32;
+var<private> ahead: u32;
+var<private> bit: u32;
+// Word that follows `ahead`.
+var<private> word: u32;
+#ifdef SHIFTS
+// What is added to this row's symbols, in their place.
+var<private> row_shift: u32;
+#endif
+
+// Bits of the streams before `lane`'s, from the tile's lane index of 8 bits a lane.
+fn narrow_offset(index: u32, base: u32, lane: u32) -> u32 {
+    var sum = lane * base;
+    for (var i = 0u; i < 16u; i++) {
+        let counted = clamp(lane, 4u * i, 4u * i + 4u) - 4u * i;
+        let mask = select(0xffffffffu, (1u << (8u * (counted & 3u))) - 1u, counted < 4u);
+        sum += dot4U8Packed(payload[index + i] & mask, INDEX_BYTE);
+    }
+    return sum;
+}
+
+// The same for an index of 16 bits a lane.
+fn wide_offset(index: u32, base: u32, lane: u32) -> u32 {
+    var sum = lane * base;
+    for (var i = 0u; i < 32u; i++) {
+        let pair = payload[index + i];
+        sum += select(0u, pair & 0xffffu, 2u * i < lane);
+        sum += select(0u, pair >> 16u, 2u * i + 1u < lane);
+    }
+    return sum;
+}
+
+fn open_stream(lane: u32, row_block: u32, col_tile: u32) {
+    let entry = matrix.tiles_at + 2u * (row_block * matrix.col_tiles + col_tile);
+    let index = matrix.coded_at + payload[entry];
+    let shape = payload[entry + 1u];
+    let base = shape & 0xffffu;
+    var start: u32;
+    if (shape >> 16u) == 0u {
+        start = ((index + 16u) << 5u) + narrow_offset(index, base, lane);
+    } else {
+        start = ((index + 32u) << 5u) + wide_offset(index, base, lane);
+    }
+    bit = start & 31u;
+    word = start >> 5u;
+    here = payload[word];
+    ahead = payload[word + 1u];
+    word += 2u;
+#ifdef SHIFTS
+    let eight = payload[matrix.shifts_at + 8u * row_block + (lane >> 3u)];
+    row_shift = placed(((eight >> (4u * (lane & 7u))) & 15u) << matrix.shift_unit);
+#endif
+}
+
+// The next 32 bits.
+fn window() -> u32 {
+    return (here >> bit) | ((ahead << 1u) << (31u - bit));
+}
+
+// Goes on by up to 32 bits.
+fn advance(bits: u32) {
+    bit += bits;
+    if bit >= 32u {
+        here = ahead;
+        ahead = payload[word];
+        word += 1u;
+        bit -= 32u;
+    }
+}
+
+// A symbol in its place; bits above the symbol's are ignored.
+fn placed(symbol: u32) -> u32 {
+    let high = (symbol >> LOW_BITS) << SYMBOL_AT;
+    let low = (symbol & ((1u << LOW_BITS) - 1u)) << LOW_AT;
+    return (high | low) & SYMBOL;
+}
+
+// The next two symbols, with something else in the other bits.
+fn two_symbols() -> vec2<u32> {
+    // Two codes are 24 bits at the most, and so is an escape with its symbol.
+    var bits = window();
+    var a = codes[bits & matrix.window_mask];
+    var a_len = a & LENGTH;
+#ifdef ESCAPE
+    if (a & ESCAPED) != 0u {
+        a = placed(bits >> a_len) | CARRY;
+        advance(a_len + SYMBOL_BITS);
+        bits = window();
+        a_len = 0u;
+    }
+#endif
+    var b = codes[(bits >> a_len) & matrix.window_mask];
+    var used = a_len + (b & LENGTH);
+#ifdef ESCAPE
+    if (b & ESCAPED) != 0u {
+#ifdef ESCAPE_LONG
+        advance(used);
+        bits = window();
+        used = 0u;
+#endif
+        b = placed(bits >> used) | CARRY;
+        used += SYMBOL_BITS;
+    }
+#endif
+    advance(used);
+    return vec2<u32>(a, b);
+}
+
+fn four_symbols() -> vec4<u32> {
+    let first = two_symbols();
+    let four = vec4<u32>(first, two_symbols());
+#ifdef SHIFTS
+    return (four + vec4<u32>(row_shift)) & vec4<u32>(SYMBOL);
+#else
+    return four & vec4<u32>(SYMBOL);
+#endif
+}

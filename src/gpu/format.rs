@@ -1,0 +1,236 @@
+//! How weights are stored on a device, as the shaders tell it apart.
+
+use super::shader::Variant;
+use crate::codec::head::Tiled;
+use crate::codec::split::{Plane, Source, Split};
+use crate::tensor::Dtype;
+
+/// Bits of a table entry that hold the code's length.
+const LENGTH_BITS: u32 = 4;
+
+/// `ESCAPED` of `shaders/shared/stream.wgsl`.
+const ESCAPED: u32 = 1 << LENGTH_BITS;
+
+/// How the weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Uncompressed BF16, two a word.
+    RawBf16,
+    /// Uncompressed F16, two a word.
+    RawF16,
+    /// Uncompressed F32.
+    RawF32,
+    /// Dense tiles.
+    Dense(DenseFormat),
+}
+
+/// What is different from one matrix in dense tiles to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DenseFormat {
+    /// Which bits are where.
+    pub split: Split,
+    /// Whether the code has an escape.
+    pub escape: Escape,
+    /// Whether something is added to the symbols of each row.
+    pub row_shifts: bool,
+}
+
+/// Whether a code has an escape, and how much of a stream it may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escape {
+    /// There is none.
+    None,
+    /// Another code, the escape's and its symbol are 32 bits at the most, which are looked at
+    /// together.
+    Short,
+    /// They may be more.
+    Long,
+}
+
+impl Format {
+    /// The formats of uncompressed weights.
+    pub const RAW: [Self; 3] = [Self::RawBf16, Self::RawF16, Self::RawF32];
+
+    /// Adds what a kernel that imports `shared/matrix.wgsl` needs to read this format.
+    pub fn apply(self, variant: Variant) -> Variant {
+        match self {
+            Self::RawBf16 => variant.constant("WEIGHT_BITS", 16),
+            Self::RawF16 => variant.flag("WEIGHT_F16").constant("WEIGHT_BITS", 16),
+            Self::RawF32 => variant.flag("WEIGHT_F32").constant("WEIGHT_BITS", 32),
+            Self::Dense(dense) => dense.apply(variant),
+        }
+    }
+
+    /// How uncompressed weights of `dtype` are kept; `None` for a type that no product reads.
+    pub(super) fn raw(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::BF16 => Some(Self::RawBf16),
+            Dtype::F16 => Some(Self::RawF16),
+            Dtype::F32 => Some(Self::RawF32),
+            _ => None,
+        }
+    }
+}
+
+impl DenseFormat {
+    /// The format of a tiled tensor.
+    pub fn of(tiled: &Tiled) -> Self {
+        let code = &tiled.code;
+        let escape = match 2 * code.longest() + tiled.split.symbol_bits() {
+            _ if code.escape == 0 => Escape::None,
+            ..=32 => Escape::Short,
+            _ => Escape::Long,
+        };
+        Self { split: tiled.split, escape, row_shifts: !tiled.shifts.rows.is_empty() }
+    }
+
+    fn apply(self, variant: Variant) -> Variant {
+        let split = &self.split;
+        let places = Places::of(split);
+        let mut variant = variant
+            .flag("DENSE")
+            .flag_if(split.dtype == Dtype::F16, "WEIGHT_F16")
+            .flag_if(self.escape != Escape::None, "ESCAPE")
+            .flag_if(self.escape == Escape::Long, "ESCAPE_LONG")
+            .flag_if(self.row_shifts, "SHIFTS")
+            .flag_if(split.clean_bits > 0, "SPARSE")
+            .constant("SYMBOL_BITS", split.symbol_bits())
+            .constant("SYMBOL_AT", places.symbol_at)
+            .constant("LOW_BITS", u32::from(split.low_bits))
+            .constant("LOW_AT", places.low_at)
+            .constant("SYMBOL", places.symbol_mask())
+            .constant("CARRY", self.carry());
+        for (i, plane) in split.planes().iter().enumerate() {
+            variant = variant
+                .flag(format!("PLANE{i}"))
+                .flag(format!("PLANE{i}_BITS_{}", plane.width))
+                .flag_if(plane.width <= 4, format!("PLANE{i}_WORDS"))
+                .flag_if(plane.is_sparse(), format!("PLANE{i}_SPARSE"))
+                .constant(format!("PLANE{i}_AT"), places.of_plane(plane));
+        }
+        match split.planes() {
+            // The raw field's highest bit is the sign.
+            [first, ..] if split.raw_bits() > 0 => {
+                variant.flag("PLANE0_SIGN").constant("SIGN_BIT", u32::from(first.width) - 1)
+            }
+            _ => variant,
+        }
+    }
+
+    /// Bits that are set in every symbol, so that adding a row's shift carries from its low part to
+    /// its high part.
+    fn carry(&self) -> u32 {
+        let places = Places::of(&self.split);
+        if !self.row_shifts || self.split.low_bits == 0 {
+            return 0;
+        }
+        let below = |bits: u32| (1u32 << bits) - 1;
+        below(places.symbol_at) & !below(places.low_at + u32::from(self.split.low_bits))
+    }
+
+    /// The table that windows are looked up in: a symbol in its place, or the mark of an escape,
+    /// above the code's length.
+    pub(super) fn window_table(&self, tiled: &Tiled) -> Vec<u32> {
+        let places = Places::of(&self.split);
+        let entry = |(symbol, len): (Option<u16>, u8)| {
+            let symbol = symbol.map_or(ESCAPED, |s| places.place(u32::from(s)) | self.carry());
+            symbol | u32::from(len)
+        };
+        tiled.code.peek_table().into_iter().take(1 << tiled.code.longest()).map(entry).collect()
+    }
+}
+
+/// Where the bits of a unit are, in 32 bits that it fills from the top.
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    /// Lowest bit of exponent and top mantissa bits.
+    symbol_at: u32,
+    /// Lowest of the coded low mantissa bits.
+    low_at: u32,
+    /// Lowest mantissa bit of the raw field.
+    raw_at: u32,
+    /// Lowest of the bits that clean rows do not have.
+    clean_at: u32,
+    symbol_bits: u32,
+    low_bits: u32,
+}
+
+impl Places {
+    fn of(split: &Split) -> Self {
+        // The upper half of an F32 is what is taken apart.
+        let upper_bits = 8 * (split.unit_bytes() as u32).min(2);
+        let symbol_bits = split.symbol_bits();
+        let low_bits = u32::from(split.low_bits);
+        let sign_bits = u32::from(split.raw_bits() > 0);
+        let clean_at = if split.unit_bytes() == 4 { 0 } else { 32 - upper_bits };
+        let low_at =
+            32 - upper_bits + if split.dtype == Dtype::F16 { u32::from(split.clean_bits) } else { 0 };
+        let symbol_at = 32 - sign_bits - (symbol_bits - low_bits);
+        Self { symbol_at, low_at, raw_at: low_at + low_bits, clean_at, symbol_bits, low_bits }
+    }
+
+    /// A symbol in its place.
+    fn place(&self, symbol: u32) -> u32 {
+        let low = symbol & ((1 << self.low_bits) - 1);
+        (symbol >> self.low_bits) << self.symbol_at | low << self.low_at
+    }
+
+    fn symbol_mask(&self) -> u32 {
+        self.place((1 << self.symbol_bits) - 1)
+    }
+
+    /// Where the lowest bit of a plane's fields belongs.
+    fn of_plane(&self, plane: &Plane) -> u32 {
+        let source = match plane.source {
+            Source::Raw => self.raw_at,
+            // Only an F32 has a lower half.
+            Source::Lower => 0,
+            Source::Clean => self.clean_at,
+        };
+        source + u32::from(plane.shift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbol_and_planes_fill_the_unit() {
+        let all = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|c| (t, b, c))));
+        let mut count = 0;
+        for (t, b, c) in all {
+            for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8] {
+                let Some(split) = Split::new(dtype, t, b, c) else { continue };
+                let places = Places::of(&split);
+                let mut bits = places.symbol_mask();
+                assert_eq!(bits.count_ones(), split.symbol_bits());
+                for (i, plane) in split.planes().iter().enumerate() {
+                    let sign = u32::from(i == 0);
+                    let width = u32::from(plane.width) - sign;
+                    let field = ((1u64 << width) - 1) << places.of_plane(plane) | u64::from(sign) << 31;
+                    assert_eq!(u64::from(bits) & field, 0, "{split:?}");
+                    bits |= field as u32;
+                }
+                assert_eq!(bits.trailing_zeros(), 32 - 8 * split.unit_bytes() as u32, "{split:?}");
+                assert_eq!(bits.count_ones(), 8 * split.unit_bytes() as u32, "{split:?}");
+                count += 1;
+            }
+        }
+        assert_eq!(count, 12 + 3 + 40 + 4 + 3 + 1);
+    }
+
+    #[test]
+    fn shifts_carry_across_the_gap_between_the_parts_of_a_symbol() {
+        let split = Split::new(Dtype::F16, 1, 2, 3).unwrap();
+        let dense = DenseFormat { split, escape: Escape::None, row_shifts: true };
+        let places = Places::of(&split);
+        let mask = (1 << split.symbol_bits()) - 1;
+        for symbol in 0..=mask {
+            for shift in [0, 1, 3, 5, 15, 200, mask] {
+                let sum = (places.place(symbol) | dense.carry()).wrapping_add(places.place(shift));
+                assert_eq!(sum & places.symbol_mask(), places.place((symbol + shift) & mask));
+            }
+        }
+    }
+}

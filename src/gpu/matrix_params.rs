@@ -1,0 +1,74 @@
+//! What a kernel is told about the part of a matrix that it reads.
+
+use std::ops::Range;
+
+use bytemuck::{Pod, Zeroable};
+
+use super::format::Format;
+use crate::codec::grid::{CHUNK, Grid, LANES};
+use crate::codec::split::MAX_PLANES;
+
+/// Words of a row block in the table of row shifts.
+const SHIFT_WORDS: u32 = LANES as u32 / 8;
+
+/// Words of a row block in the table of row masks.
+const MASK_WORDS: u32 = 4;
+
+/// `Matrix` of `shaders/shared/matrix.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct MatrixParams {
+    pub(super) rows: u32,
+    pub(super) cols: u32,
+    pub(super) tile_cols: u32,
+    pub(super) col_tiles: u32,
+    pub(super) first_row: u32,
+    pub(super) x_stride: u32,
+    pub(super) y_stride: u32,
+    pub(super) tiles_at: u32,
+    pub(super) coded_at: u32,
+    pub(super) planes_at: [u32; MAX_PLANES],
+    pub(super) shifts_at: u32,
+    pub(super) masks_at: u32,
+    pub(super) shift_unit: u32,
+    pub(super) window_mask: u32,
+    unused: [u32; 2],
+}
+
+impl MatrixParams {
+    /// The part that has these row blocks; what is particular to dense tiles is zero.
+    pub(super) fn new(grid: &Grid, row_blocks: Range<usize>) -> Self {
+        let first_row = row_blocks.start * LANES;
+        let rows = (row_blocks.end * LANES).min(grid.matrix.rows) - first_row;
+        Self {
+            rows: rows as u32,
+            cols: grid.matrix.cols as u32,
+            tile_cols: grid.tile_cols as u32,
+            col_tiles: grid.col_tiles as u32,
+            first_row: first_row as u32,
+            ..Self::zeroed()
+        }
+    }
+
+    /// The same part without its first row blocks. Tables and planes are found by row block, so the
+    /// offsets move along; but what a row block has in a sparse plane is found through its mask.
+    pub(super) fn skip_row_blocks(mut self, count: u32, format: Format) -> Self {
+        let Format::Dense(dense) = format else { return self };
+        let padded_cols = self.cols.next_multiple_of(CHUNK as u32);
+        self.rows -= count * LANES as u32;
+        self.first_row += count * LANES as u32;
+        self.tiles_at += 2 * count * self.col_tiles;
+        self.shifts_at += count * SHIFT_WORDS;
+        self.masks_at += count * MASK_WORDS;
+        for (at, plane) in self.planes_at.iter_mut().zip(dense.split.planes()).filter(|(_, p)| !p.is_sparse())
+        {
+            *at += count * LANES as u32 * (padded_cols * u32::from(plane.width)).div_ceil(32);
+        }
+        self
+    }
+
+    /// Row blocks of the part.
+    pub(super) fn row_blocks(&self) -> u32 {
+        self.rows.div_ceil(LANES as u32)
+    }
+}

@@ -37,37 +37,42 @@ def without_checksum(block):
     return block[:24] + bytes(8) + block[32:]
 
 
-def decode_table(first, lengths):
-    """For every window of 12 bits, (symbol, length)."""
-    if lengths == [0]:
+def decode_table(first, lengths, escape):
+    """For every window of 12 bits, (symbol, length); the escape's symbol is None."""
+    if lengths == [0] and not escape:
         return [(first, 0)] * (1 << MAX_BITS)
     table = [None] * (1 << MAX_BITS)
     code, previous = 0, 0
-    for length, index in sorted((n, i) for i, n in enumerate(lengths) if n):
+    for length, index in sorted((n, i) for i, n in enumerate(lengths + [escape]) if n):
         code <<= length - previous
         previous = length
         reversed_code = int(format(code, f"0{length}b")[::-1], 2)
         for window in range(reversed_code, 1 << MAX_BITS, 1 << length):
-            table[window] = (first + index, length)
+            table[window] = (first + index if index < len(lengths) else None, length)
         code += 1
     if None in table:
         raise ValueError("the code is not complete")
     return table
 
 
-def matrix_rows_of_plane(payload, start, width, rows, cols):
-    """Yields for each row the row's fields of one raw plane."""
+def plane_rows(payload, start, width, rows, cols, masks):
+    """Yields for each row its fields in one raw plane; zeros for rows that have no part in it."""
     lane_words = (-(-cols // 16) * 16 * width + 31) // 32
     mask = (1 << width) - 1
     for row in range(rows):
         block, lane = divmod(row, 64)
-        base = start + 4 * block * 64 * lane_words
-        at = [base + 4 * (64 * i + lane) for i in range(lane_words)]
-        words = [number(payload, a, 4) for a in at]
+        lanes, before = masks[block] if masks else (~0, 64 * block)
+        stride = bin(lanes).count("1") if masks else 64
+        if not lanes >> lane & 1:
+            yield [0] * cols
+            continue
+        place = bin(lanes & ((1 << lane) - 1)).count("1") if masks else lane
+        base = start + 4 * (before * lane_words + place)
+        words = [number(payload, base + 4 * stride * i, 4) for i in range(lane_words)]
         yield [words[c * width // 32] >> (c * width % 32) & mask for c in range(cols)]
 
 
-def symbols(payload, head_len, tile_table, tile_cols, table, rows, cols):
+def symbols(payload, head_len, tile_table, tile_cols, table, symbol_bits, rows, cols):
     """Yields for each row its symbols."""
     col_tiles = -(-cols // tile_cols)
     for first_row in range(0, rows, 64):
@@ -88,18 +93,32 @@ def symbols(payload, head_len, tile_table, tile_cols, table, rows, cols):
                 used = 0
                 for _ in range(min(tile_cols, cols - col_tile * tile_cols)):
                     symbol, length = table[mine & 0xFFF]
-                    out[lane].append(symbol)
                     mine >>= length
                     used += length
+                    if symbol is None:
+                        symbol = mine & ((1 << symbol_bits) - 1)
+                        mine >>= symbol_bits
+                        used += symbol_bits
+                    out[lane].append(symbol)
                 if used != bits[lane]:
                     raise ValueError(f"row {first_row + lane} does not end where it should")
         yield from out
 
 
+# Element type: bytes, exponent bits, mantissa bits in the upper half. Others are single bytes.
+FLOATS = {12: (4, 8, 7), 9: (2, 8, 7), 8: (2, 5, 10), 5: (1, 4, 3), 20: (1, 4, 3), 4: (1, 5, 2), 21: (1, 5, 2)}
+
+
+def widths(bits):
+    """A number of bits as different powers of two, ascending."""
+    return [1 << i for i in range(5) if bits >> i & 1]
+
+
 def decode(payload):
     """A tensor's bytes from its payload."""
-    if payload[:4] != b"BTM\0" or number(payload, 4, 2) != 1:
-        raise ValueError("not a payload of version 1")
+    version = number(payload, 4, 2)
+    if payload[:4] != b"BTM\0" or version not in (1, 2):
+        raise ValueError("not a payload of version 1 or 2")
     kind, length, head_len = payload[7], number(payload, 8, 8), number(payload, 16, 8)
     if length != len(payload):
         raise ValueError("the payload is cut short")
@@ -107,32 +126,70 @@ def decode(payload):
     original_len = number(payload, 32, 8)
     if kind == 0:
         return payload[head_len : head_len + original_len]
-    if kind != 1 or payload[6] != 9:
+    if kind == 2 and version == 2:
+        size = number(payload, 40, 2)
+        return payload[64 : 64 + size] * (original_len // size)
+    if kind != 1:
         raise ValueError("unknown kind of payload")
-    rows, cols, tile_cols, t = struct.unpack_from("<IIHB", payload, 40)
-    first, count = struct.unpack_from("<HH", payload, 52)
-    packed = payload[64 : 64 + (count + 1) // 2]
-    lengths = [n for byte in packed for n in (byte & 15, byte >> 4)][:count]
-    tile_table = 64 + -(-((count + 1) // 2) // 8) * 8
+    return decode_tiled(payload, version, length, head_len)
 
+
+def decode_tiled(payload, version, length, head_len):
+    rows, cols, tile_cols, t, b, first, count = struct.unpack_from("<IIHBBHH", payload, 40)
+    clean, escape, shifted, shift_unit = payload[60:64]
+    if version == 1:
+        b = clean = escape = shifted = 0
+    size, exponent, mantissa = FLOATS.get(payload[6], (1, 8, 0))
+    sign = 1 if payload[6] in FLOATS else 0
     row_blocks = -(-rows // 64)
-    end, planes = length, []
-    for width in reversed(PLANES[t]):
-        lane_words = (-(-cols // 16) * 16 * width + 31) // 32
-        end -= row_blocks * 64 * lane_words * 4
-        planes.insert(0, matrix_rows_of_plane(payload, end, width, rows, cols))
 
-    low = 7 - t
-    mask = (1 << low) - 1
+    at = 64
+    packed = payload[at : at + (count + 1) // 2]
+    lengths = [n for byte in packed for n in (byte & 15, byte >> 4)][:count]
+    at += -(-((count + 1) // 2) // 8) * 8
+    shifts = [0] * rows
+    if shifted:
+        packed = payload[at : at + 32 * row_blocks]
+        shifts = [n << shift_unit for byte in packed for n in (byte & 15, byte >> 4)]
+        at += 32 * row_blocks
+    masks = []
+    if clean:
+        masks = [struct.unpack_from("<QQ", payload, at + 16 * block) for block in range(row_blocks)]
+        at += 16 * row_blocks
+    tile_table = at
+
+    clean_in_upper = clean if size == 2 else 0
+    middle = mantissa - t - b - clean_in_upper
+    upper = PLANES[t] if exponent == 8 and sign else widths(sign + middle)
+    lower = widths(16 - clean) if size == 4 else []
+    kinds = [("raw", w) for w in upper] + [("lower", w) for w in lower] + [("clean", w) for w in widths(clean)]
+    sparse_lanes = sum(bin(lanes).count("1") for lanes, _ in masks)
+    end, planes = length, []
+    for source, width in reversed(kinds):
+        lane_words = (-(-cols // 16) * 16 * width + 31) // 32
+        lanes = sparse_lanes if source == "clean" else 64 * row_blocks
+        end -= -(-4 * lanes * lane_words // 256) * 256
+        planes.insert(0, plane_rows(payload, end, width, rows, cols, masks if source == "clean" else None))
+
+    symbol_bits = exponent + t + b
+    table = decode_table(first, lengths, escape)
+    coded = symbols(payload, head_len, tile_table, tile_cols, table, symbol_bits, rows, cols)
     out = bytearray()
-    table = decode_table(first, lengths)
-    coded = symbols(payload, head_len, tile_table, tile_cols, table, rows, cols)
-    for row_symbols, *fields in zip(coded, *planes):
-        raws = [0] * cols
-        for width, field in zip(PLANES[t], fields):
-            raws = [raw << width | f for raw, f in zip(raws, field)]
-        elements = [(r >> low) << 15 | s << low | r & mask for r, s in zip(raws, row_symbols)]
-        out += struct.pack(f"<{cols}H", *elements)
+    for row, row_symbols in enumerate(coded):
+        parts = {"raw": [0] * cols, "lower": [0] * cols, "clean": [0] * cols}
+        for (source, width), plane in zip(kinds, planes):
+            parts[source] = [part << width | field for part, field in zip(parts[source], next(plane))]
+        for symbol, raw, low, rest in zip(row_symbols, parts["raw"], parts["lower"], parts["clean"]):
+            symbol = (symbol + shifts[row]) & ((1 << symbol_bits) - 1)
+            element = symbol >> b << (mantissa - t)
+            element |= (symbol & ((1 << b) - 1)) << clean_in_upper
+            element |= (raw & ((1 << middle) - 1)) << (b + clean_in_upper)
+            element |= raw >> middle << (exponent + mantissa)
+            if size == 4:
+                element = element << 16 | low << clean | rest
+            elif size == 2:
+                element |= rest
+            out += element.to_bytes(size, "little")
     return bytes(out)
 
 

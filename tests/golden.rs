@@ -53,14 +53,54 @@ fn original() -> PlainFile {
         .trailing("\n")
 }
 
+/// The same, and what came with version 2 of the payload: other types, escapes, row shifts, coded low
+/// bits, clean rows, constants.
+fn original_2() -> PlainFile {
+    let mut random = Random::new(13);
+    let mut floats = random.gaussian_f32(130 * 80);
+    // Rows of very different scale, so that shifting them pays.
+    floats.iter_mut().enumerate().for_each(|(i, f)| *f *= [1.0, 8.0, 0.1, 60.0][i / 80 % 4]);
+    let f32s = |clean: fn(usize) -> u32| -> Vec<u8> {
+        let bits = floats.iter().enumerate().map(|(i, f)| f.to_bits() & !((1 << clean(i / 80)) - 1));
+        bits.flat_map(u32::to_le_bytes).collect()
+    };
+    let f16s = |mask: u16| -> Vec<u8> {
+        floats.iter().flat_map(|&f| (half::f16::from_f32(f * 8.0).to_bits() & mask).to_le_bytes()).collect()
+    };
+    let bytes = |mut byte: Box<dyn FnMut(usize) -> u8>| (0..70 * 64).map(|i| byte(i)).collect::<Vec<u8>>();
+    let mut more = Random::new(14);
+    let skewed = move |i: usize| match i % 499 {
+        0 => more.next() as u8,
+        _ => (more.next().trailing_zeros() as u8) << 2 | (more.next() & 0x80) as u8,
+    };
+    let bf16: Vec<u16> = floats.iter().map(|&f| half::bf16::from_f32(f).to_bits()).collect();
+    original()
+        .tensor("f32", "F32", &[130, 80], &f32s(|_| 0))
+        .tensor("f32 some from f16", "F32", &[130, 80], &f32s(|row| if row % 3 == 0 { 0 } else { 13 }))
+        .tensor("f32 from bf16", "F32", &[130, 80], &f32s(|_| 16))
+        .tensor("f16", "F16", &[130, 80], &f16s(!0))
+        .tensor("f16 with low bits", "F16", &[130, 80], &f16s(!5))
+        .tensor("shifted", "BF16", &[130, 80], &bf16_bytes(&bf16))
+        .tensor("e4m3", "F8_E4M3", &[70, 64], &bytes(Box::new(skewed.clone())))
+        .tensor("e5m2", "F8_E5M2", &[70, 64], &bytes(Box::new(skewed.clone())))
+        .tensor("i8", "I8", &[70, 64], &bytes(Box::new(skewed)))
+        .tensor("i64", "I64", &[512], &(0..512u64).flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
+        .tensor("ones", "F32", &[1000], &1f32.to_le_bytes().repeat(1000))
+}
+
 #[test]
 fn the_encoder_still_writes_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));
-    original().write(&plain);
+    original_2().write(&plain);
     let report = compress_file(&plain, &packed, &REPLACE, &()).unwrap();
     let tops: Vec<Option<u8>> = report.tensors.iter().map(|t| top_bits(&t.coding)).collect();
-    assert_eq!(tops, [Some(0), Some(1), Some(2), Some(2), Some(2), None, None]);
+    assert_eq!(tops[..7], [Some(0), Some(1), Some(2), Some(2), None, None, None]);
+    let has = |wanted: fn(&Coding) -> bool| report.tensors.iter().any(|t| wanted(&t.coding));
+    assert!(has(|c| matches!(c, Coding::Tiled { row_shifts: true, .. })), "{report:?}");
+    assert!(has(|c| matches!(c, Coding::Tiled { clean_bits: 13, .. })), "{report:?}");
+    assert!(has(|c| matches!(c, Coding::Tiled { low_bits: 1.., .. })), "{report:?}");
+    assert!(has(|c| *c == Coding::Constant), "{report:?}");
     let path = golden("encoder.bantam.safetensors");
     if std::env::var_os("BANTAM_WRITE_GOLDEN").is_some() {
         fs::copy(&packed, &path).unwrap();
@@ -80,9 +120,9 @@ fn top_bits(coding: &Coding) -> Option<u8> {
 fn old_files_are_still_read() {
     let folder = tempfile::tempdir().unwrap();
     let restored = folder.path().join("restored");
-    for name in ["v1.bantam.safetensors", "encoder.bantam.safetensors"] {
-        decompress_file(&golden(name), &restored, &REPLACE, &()).unwrap();
-        assert!(fs::read(&restored).unwrap() == original().bytes(), "{name}");
+    for (name, original) in [("v1", original()), ("encoder", original_2())] {
+        decompress_file(&golden(&format!("{name}.bantam.safetensors")), &restored, &REPLACE, &()).unwrap();
+        assert!(fs::read(&restored).unwrap() == original.bytes(), "{name}");
     }
 }
 
@@ -123,6 +163,7 @@ fn a_second_decoder_reads_the_same() {
         fs::read(dst).unwrap()
     };
     assert!(second(&golden("v1.bantam.safetensors"), "golden") == original().bytes());
+    assert!(second(&golden("encoder.bantam.safetensors"), "encoder") == original_2().bytes());
     assert!(second(&golden("v2.gguf.bantam.safetensors"), "golden gguf") == original_gguf().bytes());
 
     // Partly filled tiles side by side and below each other.

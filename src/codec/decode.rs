@@ -65,8 +65,8 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The original bytes. A small payload can stand for a large tensor, if all its elements are
-    /// alike; callers who do not know the tensor's size look at the head first.
+    /// The original bytes. Of elements that are alike a payload can hold many: these are at most a
+    /// thousand times the payload's bytes, or 16 MiB.
     pub fn decode(&self) -> Result<Vec<u8>, CodecError> {
         let len = self.head.original_len;
         let mut out = Vec::new();
@@ -99,8 +99,11 @@ impl<'a> Payload<'a> {
                 Ok(())
             }
             Kind::Constant(element) => {
-                for (byte, at) in out.iter_mut().zip(range) {
-                    *byte = element[at % element.len()];
+                let mut element = element.clone();
+                let turn = range.start % element.len();
+                element.rotate_left(turn);
+                for out in out.chunks_mut(element.len()) {
+                    out.copy_from_slice(&element[..out.len()]);
                 }
                 Ok(())
             }

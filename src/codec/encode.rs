@@ -123,12 +123,11 @@ fn encode_chosen(
         return put_head(writer, &[], len, put);
     }
     let too_large = |n: usize| u32::try_from(n).is_err();
-    if !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols) {
-        if let Some(plan) = Plan::smallest(dtype, matrix, data, choice) {
-            let limit = raw_payload_len(code, data.len());
-            if let Some(encoded) = encode_tiled(code, matrix, plan, data, limit, put)? {
-                return Ok(encoded);
-            }
+    let fits = !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols);
+    if fits && let Some(plan) = Plan::smallest(dtype, matrix, data, choice) {
+        let limit = raw_payload_len(code, data.len());
+        if let Some(encoded) = encode_tiled(code, matrix, plan, data, limit, put)? {
+            return Ok(encoded);
         }
     }
     encode_raw(code, data, put)
@@ -161,7 +160,7 @@ fn check_length(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Matrix, Co
 /// The one element that all are equal to, of whole bytes.
 fn constant_element(dtype: Dtype, data: &[u8]) -> Option<&[u8]> {
     let len = dtype.bitsize() / 8;
-    if len == 0 || len * 8 != dtype.bitsize() || data.len() < len {
+    if len == 0 || len * 8 != dtype.bitsize() || data.len() < len || data.len() > head::MAX_CONSTANT {
         return None;
     }
     (data[len..] == data[..data.len() - len]).then_some(&data[..len])

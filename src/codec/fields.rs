@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn fields_come_back_from_where_the_format_puts_them() {
-        let fields: Vec<u16> = (0..48u32).map(|i| (i * 40_503 >> 3) as u16).collect();
+        let fields: Vec<u16> = (0..48u32).map(|i| ((i * 40_503) >> 3) as u16).collect();
         for width in [1u8, 2, 4, 8, 16] {
             for (shift, first_bit, stride) in [(0, 0, 1), (0, 16, 3), (3, 64, 64)] {
                 if width + shift > 16 || (width > 1 && first_bit == 16) {

@@ -54,6 +54,10 @@ impl TileEntry {
     }
 }
 
+/// No larger tensor is stored as one element, so that a few bytes of a stranger's cannot ask for any
+/// amount of memory.
+pub(super) const MAX_CONSTANT: usize = 16 << 20;
+
 /// How the elements are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {

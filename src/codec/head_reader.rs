@@ -6,8 +6,8 @@ use super::checksum::checksum;
 use super::error::CodecError;
 use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
 use super::head::{
-    CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, RowMask, Shifts, Tables, TileEntry, Tiled, VERSION,
-    raw_groups,
+    CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, MAX_CONSTANT, RowMask, Shifts, Tables, TileEntry,
+    Tiled, VERSION, raw_groups,
 };
 use super::huffman::Code;
 use super::split::Split;
@@ -89,7 +89,10 @@ impl Head {
     }
 
     fn parse_constant(&mut self, len: usize, mut rest: Cursor, payload_len: usize) -> Result<(), CodecError> {
-        let fits = len > 0 && len * 8 == self.dtype.bitsize() && self.original_len.is_multiple_of(len);
+        let fits = len > 0
+            && len * 8 == self.dtype.bitsize()
+            && self.original_len.is_multiple_of(len)
+            && self.original_len <= MAX_CONSTANT;
         if !fits || payload_len != self.len {
             return Err(CodecError::BadHead("the element does not fit the tensor"));
         }

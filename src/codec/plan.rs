@@ -9,6 +9,9 @@ use crate::tensor::{Dtype, Matrix};
 /// and a table of 2¹¹ entries is quick to make and to look up in.
 const CODE_LIMIT: u32 = 11;
 
+/// A finer split must be smaller by at least this factor: it takes longer to read.
+const WORTH: f64 = 0.9998;
+
 /// Bits that a row's shift takes in the file.
 const SHIFT_BITS: f64 = 4.0;
 
@@ -57,16 +60,15 @@ impl Plan {
         for split in splits(&sample, clean, choice) {
             let plain = cost(&split, &folded(&sample, &sample.counts, &split));
             let mut consider = |bits: f64, levels| {
-                if best.as_ref().is_none_or(|(least, ..)| bits < *least) {
+                if best.as_ref().is_none_or(|(least, ..)| bits < *least * WORTH) {
                     best = Some((bits, split, levels));
                 }
             };
             consider(plain, None);
-            if let Some((levels, counts)) = sample.shifted.as_ref().filter(|_| split.top_bits > 0) {
-                if split.low_bits == 0 {
-                    let bits = cost(&split, &folded(&sample, counts, &split));
-                    consider(bits + SHIFT_BITS * sample.rows as f64, Some(*levels));
-                }
+            let shifted = sample.shifted.as_ref().filter(|_| split.top_bits > 0 && split.low_bits == 0);
+            if let Some((levels, counts)) = shifted {
+                let bits = cost(&split, &folded(&sample, counts, &split));
+                consider(bits + SHIFT_BITS * sample.rows as f64, Some(*levels));
             }
         }
         let (_, split, levels) = best?;

@@ -61,7 +61,7 @@ pub fn unit_matrix(dtype: Dtype, shape: &[usize]) -> Option<Matrix> {
     let element_bits = dtype.bitsize();
     matrix.len().checked_mul(element_bits)?;
     let unit_bits = 8 * usize::from(Layout::of(dtype).unit_bytes);
-    if element_bits % unit_bits == 0 {
+    if element_bits.is_multiple_of(unit_bits) {
         let cols = matrix.cols.checked_mul(element_bits / unit_bits)?;
         return Some(Matrix { rows: matrix.rows, cols });
     }

@@ -313,7 +313,7 @@ mod tests {
         ) {
             let symbol_bits = 8;
             let code = Code::for_counts(&weights, symbol_bits, 11, open).unwrap();
-            let escaped = |pick: u16| code.escape > 0 && pick % 7 == 0;
+            let escaped = |pick: u16| code.escape > 0 && pick.is_multiple_of(7);
             let symbols: Vec<u16> = picks
                 .iter()
                 .map(|&p| if escaped(p) { p >> 8 } else { code.first + p % code.lengths.len() as u16 })

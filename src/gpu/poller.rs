@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 
-/// Longest time of one poll. While it lasts, wgpu keeps others from destroying buffers.
-const PATIENCE: Duration = Duration::from_millis(5);
+/// Shortest and longest pause between two polls. In between, a pause is a small part of the time that
+/// has been waited, so that it adds little to short work and costs little during long work.
+const PAUSE: [Duration; 2] = [Duration::from_micros(10), Duration::from_micros(500)];
+const PAUSE_SHARE: u32 = 32;
 
 /// How waiting ended.
 pub(super) type Outcome = Result<(), String>;
@@ -114,26 +116,26 @@ impl Drop for Ticket {
 }
 
 fn poll(device: &wgpu::Device, shared: &Shared) {
+    let mut since = Instant::now();
     loop {
         let mut state = shared.lock();
         while state.waiting.is_empty() && !state.stopped {
             state = shared.changed.wait(state).unwrap_or_else(|e| e.into_inner());
+            since = Instant::now();
         }
         if state.stopped {
             return;
         }
         drop(state);
-        // Returns when the work submitted so far is done and its callbacks have run. wgpu panics
-        // here when the driver loses the device, and callbacks are not ours alone: the host's run
-        // on this thread too.
-        let wait = wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) };
-        match catch_unwind(AssertUnwindSafe(|| device.poll(wait))) {
+        // Not a poll that waits: wgpu 30 ends such a one in a panic when its time is up just as
+        // another thread submits. It panics here too when the driver loses the device, and
+        // callbacks are not ours alone: the host's run on this thread as well.
+        match catch_unwind(AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll))) {
             Ok(Ok(_) | Err(wgpu::PollError::Timeout)) => {}
             Ok(Err(error)) => log::warn!("polling the device: {error}"),
             Err(_) => return shared.fail("polling it ended in a panic"),
         }
-        // The waiter may wait for work that is not submitted yet.
-        std::thread::yield_now();
+        std::thread::sleep((since.elapsed() / PAUSE_SHARE).clamp(PAUSE[0], PAUSE[1]));
     }
 }
 

@@ -6,6 +6,7 @@ pub mod plain;
 pub mod weights;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
+#[derive(Clone)]
 pub struct Random(u64);
 
 impl Random {

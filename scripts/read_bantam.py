@@ -10,6 +10,7 @@ import json
 import os
 import struct
 import sys
+import zlib
 
 try:
     from blake3 import blake3
@@ -277,6 +278,8 @@ def read(file):
     check("the kept header", without_checksum(kept), number(kept, 24, 8))
     check("the container's header", file[:header_len], number(kept, 16, 8))
     outside = kept[64 : 64 + number(kept, 8, 8)]
+    if number(kept, 4, 2) == 2:
+        outside = zlib.decompress(outside)
     used, tensors = original_layout(form, outside, {name: entry["bytes"] for name, entry in index.items()})
 
     out = bytearray(outside[:used])

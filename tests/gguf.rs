@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use bantam::archive::original_header::Kept;
 use bantam::archive::{
     Archive, ArchiveError, FileReport, Form, ModelFiles, Options, Preset, WeightSource, compress,
     compress_bytes, compress_file, decompress, decompress_bytes, decompress_file, original_header, verify,
@@ -313,10 +314,12 @@ fn a_container_with_other_kept_bytes_does_no_harm() {
     let original = tiny().bytes();
     let (_, packed) = there_and_back(folder.path(), &original).unwrap();
     let header_len = 8 + u64::from_le_bytes(packed[..8].try_into().unwrap()) as usize;
-    let kept_len = u64::from_le_bytes(packed[header_len + 8..][..8].try_into().unwrap()) as usize;
-    let kept = &packed[header_len + 64..][..kept_len];
+    let stored = u64::from_le_bytes(packed[header_len + 8..][..8].try_into().unwrap()) as usize;
+    let slot = (64 + stored).next_multiple_of(256);
+    let kept = original_header::read(&packed[header_len..][..slot], &packed[..header_len]).unwrap();
+    let kept_len = kept.len();
     let mut random = Random::new(7);
-    let mut restored = 0;
+    let (mut restored, mut tried) = (0, 0);
     for round in 0..kept_len + 2000 {
         let mut kept = kept.to_vec();
         let mut damaged = packed.clone();
@@ -332,13 +335,19 @@ fn a_container_with_other_kept_bytes_does_no_harm() {
             *digit.unwrap() = b'0' + random.below(10) as u8;
         }
         // Signed again, as somebody with bad intentions would.
-        let tensor = original_header::write(&kept, &damaged[..header_len]);
-        damaged[header_len..][..tensor.len()].copy_from_slice(&tensor);
+        let kept = Kept::new(kept.into());
+        if kept.tensor_len() != slot {
+            continue;
+        }
+        tried += 1;
+        let header = damaged[..header_len].to_vec();
+        damaged[header_len..][..slot].copy_from_slice(&kept.write(&header));
         if let Some(bytes) = read(folder.path(), &damaged) {
             restored += 1;
             assert_eq!(bytes.len(), original.len());
         }
     }
+    assert!(tried > 2000, "{tried}");
     assert!(restored > 0, "padding and keys may say anything");
 }
 

@@ -67,7 +67,7 @@ fn original_2() -> PlainFile {
     let f16s = |mask: u16| -> Vec<u8> {
         floats.iter().flat_map(|&f| (half::f16::from_f32(f * 8.0).to_bits() & mask).to_le_bytes()).collect()
     };
-    let bytes = |mut byte: Box<dyn FnMut(usize) -> u8>| (0..70 * 64).map(|i| byte(i)).collect::<Vec<u8>>();
+    let bytes = |byte: Box<dyn FnMut(usize) -> u8>| (0..70 * 64).map(byte).collect::<Vec<u8>>();
     let mut more = Random::new(14);
     let skewed = move |i: usize| match i % 499 {
         0 => more.next() as u8,

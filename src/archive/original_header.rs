@@ -2,46 +2,92 @@
 //!
 //! ```text
 //!  0  4  magic "BTH\0"
-//!  4  2  version, 1
+//!  4  2  version: 1 as it is, 2 as a zlib stream (RFC 1950)
 //!  6  2  zero
-//!  8  8  length of the original header with its length prefix
+//!  8  8  length of what is kept, as it stands here
 //! 16  8  checksum of the container's header with its length prefix
 //! 24  8  checksum of this whole tensor, padding included, with these 8 bytes taken as zero
-//! 32 32  zero
-//! 64     the original header, then zeros to a multiple of 256 bytes
+//! 32  8  version 2: length of what is kept, as it was
+//! 40 24  zero
+//! 64     what is kept, then zeros to a multiple of 256 bytes
 //! ```
+
+use std::borrow::Cow;
+use std::io::{Read, Write};
+
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 
 use crate::codec::checksum;
 use crate::codec::grid::SECTION_ALIGN;
 
 /// First bytes of the tensor.
 pub const MAGIC: [u8; 4] = *b"BTH\0";
-const VERSION: u16 = 1;
+const AS_IT_IS: u16 = 1;
+const ZLIB: u16 = 2;
 const CHECKSUM_AT: usize = 24;
 const FIXED_LEN: usize = 64;
 
-/// Bytes of the tensor that keeps a header of `original_len` bytes.
-pub fn tensor_len(original_len: usize) -> usize {
-    (FIXED_LEN + original_len).next_multiple_of(SECTION_ALIGN)
+/// No more is kept: what a header may have, and a little for what follows the last tensor.
+const MOST_KEPT: u64 = 256 << 20;
+
+/// What is kept, in the form that is shorter.
+#[derive(Debug)]
+pub struct Kept<'a> {
+    stored: Cow<'a, [u8]>,
+    /// Length before it was packed, if it was.
+    packed_from: Option<usize>,
 }
 
-/// The tensor that keeps `original`, in a container with the header `container_header`. Both are
-/// with their length prefixes.
-pub fn write(original: &[u8], container_header: &[u8]) -> Vec<u8> {
-    let mut tensor = vec![0; FIXED_LEN];
-    tensor[..4].copy_from_slice(&MAGIC);
-    tensor[4..6].copy_from_slice(&VERSION.to_le_bytes());
-    tensor[8..16].copy_from_slice(&(original.len() as u64).to_le_bytes());
-    tensor[16..24].copy_from_slice(&checksum(container_header).to_le_bytes());
-    tensor.extend_from_slice(original);
-    tensor.resize(tensor_len(original.len()), 0);
-    let sum = checksum(&tensor);
-    tensor[CHECKSUM_AT..CHECKSUM_AT + 8].copy_from_slice(&sum.to_le_bytes());
-    tensor
+impl<'a> Kept<'a> {
+    /// Prepares `original`, the original's bytes outside of tensors.
+    pub fn new(original: Cow<'a, [u8]>) -> Self {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        match encoder.write_all(&original).and_then(|()| encoder.finish()) {
+            Ok(packed) if tensor_len(packed.len()) < tensor_len(original.len()) => {
+                Self { stored: packed.into(), packed_from: Some(original.len()) }
+            }
+            _ => Self::as_it_is(original),
+        }
+    }
+
+    /// Keeps `original` without packing it.
+    pub fn as_it_is(original: Cow<'a, [u8]>) -> Self {
+        Self { stored: original, packed_from: None }
+    }
+
+    /// Bytes of the tensor.
+    pub fn tensor_len(&self) -> usize {
+        tensor_len(self.stored.len())
+    }
+
+    /// The tensor, in a container with the header `container_header`, length prefix included.
+    pub fn write(&self, container_header: &[u8]) -> Vec<u8> {
+        let mut tensor = vec![0; FIXED_LEN];
+        tensor[..4].copy_from_slice(&MAGIC);
+        let version = if self.packed_from.is_some() { ZLIB } else { AS_IT_IS };
+        tensor[4..6].copy_from_slice(&version.to_le_bytes());
+        tensor[8..16].copy_from_slice(&(self.stored.len() as u64).to_le_bytes());
+        tensor[16..24].copy_from_slice(&checksum(container_header).to_le_bytes());
+        if let Some(len) = self.packed_from {
+            tensor[32..40].copy_from_slice(&(len as u64).to_le_bytes());
+        }
+        tensor.extend_from_slice(&self.stored);
+        tensor.resize(self.tensor_len(), 0);
+        let sum = checksum(&tensor);
+        tensor[CHECKSUM_AT..CHECKSUM_AT + 8].copy_from_slice(&sum.to_le_bytes());
+        tensor
+    }
 }
 
-/// The original header in `tensor`, or what is wrong.
-pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<&'a [u8], String> {
+/// Bytes of the tensor that has `stored_len` bytes behind its fixed part.
+fn tensor_len(stored_len: usize) -> usize {
+    (FIXED_LEN + stored_len).next_multiple_of(SECTION_ALIGN)
+}
+
+/// What is kept in `tensor`, or what is wrong.
+pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<Cow<'a, [u8]>, String> {
     let u64_at = |at: usize| {
         let bytes = tensor.get(at..at + 8).ok_or("the original header is cut short")?;
         Ok::<_, String>(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
@@ -56,7 +102,7 @@ pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<&'a [u8], S
         return Err("checksum mismatch in the original header".into());
     }
     let version = u16::from_le_bytes([tensor[4], tensor[5]]);
-    if version != VERSION {
+    if version != AS_IT_IS && version != ZLIB {
         return Err(format!("original header of version {version}, which this program does not read"));
     }
     if checksum(container_header) != u64_at(16)? {
@@ -66,7 +112,20 @@ pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<&'a [u8], S
     let end = FIXED_LEN
         .checked_add(len)
         .filter(|&end| tensor_len(len.min(tensor.len())) == tensor.len() && end <= tensor.len());
-    Ok(&tensor[FIXED_LEN..end.ok_or("the original header has another length than it says")?])
+    let wrong_len = "the original header has another length than it says";
+    let stored = &tensor[FIXED_LEN..end.ok_or(wrong_len)?];
+    if version == AS_IT_IS {
+        return Ok(stored.into());
+    }
+    let expected = u64_at(32)?;
+    if expected > MOST_KEPT {
+        return Err(format!("an original header of {expected} bytes is not a header"));
+    }
+    // Grows as it is read, so a length alone asks for no memory; one byte more would be too many.
+    let mut original = Vec::new();
+    let read = ZlibDecoder::new(stored).take(expected + 1).read_to_end(&mut original);
+    read.map_err(|e| format!("the original header cannot be unpacked: {e}"))?;
+    if original.len() as u64 == expected { Ok(original.into()) } else { Err(wrong_len.into()) }
 }
 
 #[cfg(test)]
@@ -75,17 +134,33 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_any_flipped_bit_is_noticed() {
-        let tensor = write(b"original", b"container");
-        assert_eq!(tensor.len(), 256);
-        assert_eq!(read(&tensor, b"container"), Ok(&b"original"[..]));
-        assert!(read(&tensor, b"containes").is_err());
-        for bit in 0..8 * tensor.len() {
-            let mut damaged = tensor.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&damaged, b"container").is_err(), "bit {bit}");
+        let long = b"original ".repeat(200);
+        for original in [&b"original"[..], &long] {
+            let tensor = Kept::new(original.into()).write(b"container");
+            assert_eq!(tensor.len(), 256);
+            assert_eq!(read(&tensor, b"container").unwrap(), original);
+            assert!(read(&tensor, b"containes").is_err());
+            for bit in 0..8 * tensor.len() {
+                let mut damaged = tensor.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert!(read(&damaged, b"container").is_err(), "bit {bit}");
+            }
+            for len in 0..tensor.len() {
+                assert!(read(&tensor[..len], b"container").is_err());
+            }
         }
-        for len in 0..tensor.len() {
-            assert!(read(&tensor[..len], b"container").is_err());
+    }
+
+    #[test]
+    fn a_stream_that_unpacks_to_more_than_it_says_is_refused() {
+        let zeros = vec![0; 1 << 20];
+        for said in [0, 1000, (1 << 20) - 1, (1 << 20) + 1, u64::MAX] {
+            let mut tensor = Kept::new((&zeros).into()).write(b"container");
+            tensor[32..40].copy_from_slice(&said.to_le_bytes());
+            tensor[CHECKSUM_AT..CHECKSUM_AT + 8].fill(0);
+            let sum = checksum(&tensor);
+            tensor[CHECKSUM_AT..CHECKSUM_AT + 8].copy_from_slice(&sum.to_le_bytes());
+            assert!(read(&tensor, b"container").is_err(), "{said}");
         }
     }
 }

@@ -79,7 +79,8 @@ impl Archive {
         let damaged = |what: String| ArchiveError::Damaged { file: file.path().into(), what };
         let form = form(&file)?;
         let kept = kept_header(&file).map_err(damaged)?;
-        let outside = original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?.to_vec();
+        let outside =
+            original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?.into_owned();
         let (header_len, tensors) = match_tensors(&file, &kept.name, form, &outside).map_err(damaged)?;
         let trailing_start = tensors.last().map_or(header_len, |t| t.gap.end);
         let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();

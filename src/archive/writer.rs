@@ -5,19 +5,17 @@
 //! is written as it is encoded. So the memory needed does not grow with the file, all threads are
 //! busy, and the output is the same however many there are.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use super::index::{self, Contents, IndexEntry};
+use super::original_header::Kept;
 use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
 use super::sink::Sink;
-use super::{
-    ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam, original_header,
-};
+use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
 use crate::codec::{EncodeError, Payload, Preset, encode_to, encode_with};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
@@ -90,7 +88,7 @@ pub(super) fn write_container(
 ) -> Result<FileReport, ArchiveError> {
     refuse_compressed(file)?;
     let mut writer = Writer::begin(file, sink, preset, progress)?;
-    progress.advance(writer.outside.len() as u64);
+    progress.advance(writer.kept_len as u64);
     let mut encoded = Vec::new();
     for batch in batches(file.tensors()) {
         check(progress)?;
@@ -140,7 +138,8 @@ struct Encoded<'a> {
 struct Writer<'a> {
     file: &'a SourceFile,
     /// The original's bytes that belong to no tensor.
-    outside: Cow<'a, [u8]>,
+    kept: Kept<'a>,
+    kept_len: usize,
     sink: Sink<'a>,
     preset: Preset,
     progress: &'a dyn Progress,
@@ -158,9 +157,12 @@ impl<'a> Writer<'a> {
         preset: Preset,
         progress: &'a dyn Progress,
     ) -> Result<Self, ArchiveError> {
+        let outside = file.outside();
+        let kept_len = outside.len();
         let mut writer = Self {
             file,
-            outside: file.outside(),
+            kept: Kept::new(outside),
+            kept_len,
             sink,
             preset,
             progress,
@@ -175,12 +177,12 @@ impl<'a> Writer<'a> {
         // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
         // started MiB, and padding: this much more is plenty.
         let len = file.bytes().len();
-        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + writer.outside.len();
+        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + kept_len;
         writer.header_len = writer.contents(&expected).room(data_end);
         if writer.header_len - 8 > MAX_HEADER_LEN {
             return Err(ArchiveError::HeaderTooLong { file: file.path().into(), len: writer.header_len });
         }
-        writer.len = (writer.header_len + original_header::tensor_len(writer.outside.len())) as u64;
+        writer.len = (writer.header_len + writer.kept.tensor_len()) as u64;
         Ok(writer)
     }
 
@@ -188,7 +190,7 @@ impl<'a> Writer<'a> {
         Contents {
             form: Form::of(self.file),
             framework: framework(self.file),
-            original_header: (&self.original_header_name, original_header::tensor_len(self.outside.len())),
+            original_header: (&self.original_header_name, self.kept.tensor_len()),
             tensors,
         }
     }
@@ -280,7 +282,7 @@ impl<'a> Writer<'a> {
             ArchiveError::HeaderTooLong { file: self.file.path().into(), len: self.header_len }
         })?;
         self.sink.put(0, &header)?;
-        self.sink.put(header.len() as u64, &original_header::write(&self.outside, &header))?;
+        self.sink.put(header.len() as u64, &self.kept.write(&header))?;
         Ok(FileReport {
             source: self.file.path().into(),
             output: Default::default(),

@@ -10,7 +10,7 @@ const SAMPLE_UNITS: usize = 1 << 16;
 const SAMPLE_SHARE: usize = 16;
 
 /// A row's level is the mean over at most so many chunks of columns.
-const LEVEL_CHUNKS: usize = 8;
+const LEVEL_CHUNKS: usize = 32;
 
 const LEVEL_CHUNK: usize = 16;
 

@@ -133,8 +133,9 @@ impl End {
 
 /// What a reader looks up.
 pub(super) struct PeekTables {
-    /// For every window of 12 bits: 8 bits with the bits they take, 8 with their number, and then up
-    /// to [`AT_ONCE`] symbols of 16 bits each. 0 if the first is an escape.
+    /// For every window of as many bits as `mask` has: 8 bits with the bits they take, 8 with their
+    /// number, and then up to [`AT_ONCE`] symbols of 16 bits each. 0 if the first is an escape.
+    /// Entries after these are not looked at.
     several: Box<[u64; TABLE_LEN]>,
     /// For every window of 12 bits: `symbol << 8 | escape << 7 | length`.
     one: Box<[u32; TABLE_LEN]>,

@@ -14,10 +14,28 @@ use bantam::archive::{
 use tempfile::TempDir;
 
 mod data;
+use data::Random;
 use data::plain::{PlainFile, small_mixture};
 
 const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
 const KEEP: Options = Options { overwrite: false, preset: Preset::Small };
+
+/// So large that they are written as they are encoded: one in two passes, and one for which tiles were
+/// tried and are then given up.
+#[test]
+fn large_tensors_are_restored() {
+    let mut random = Random::new(21);
+    let mut noise = |len: usize| (0..len / 8).flat_map(|_| random.next().to_le_bytes()).collect::<Vec<u8>>();
+    let skewed: Vec<u8> = noise(66 << 20).into_iter().map(|byte| byte.trailing_zeros() as u8).collect();
+    let original = PlainFile::default()
+        .tensor("skewed", "I8", &[66 << 10, 1 << 10], &skewed)
+        .tensor("noise", "U8", &[10 << 20], &noise(10 << 20))
+        .tensor("small", "F32", &[2], &[0; 8])
+        .tensor("more noise", "U8", &[10 << 20], &noise(10 << 20));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let packed = pool.install(|| there_and_back(&original));
+    assert!(packed.len() < (66 << 20) / 3 + (21 << 20));
+}
 
 /// Compresses `original`, checks the promises, restores it, and returns the compressed bytes.
 fn there_and_back(original: &PlainFile) -> Vec<u8> {

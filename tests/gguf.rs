@@ -408,7 +408,7 @@ fn the_command_says_what_does_not_compress() {
         [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
     };
     let [json, remark] = bantam(&["compress", "--json"], &plain);
-    assert!(remark.contains("3 quantised tensors (786 bytes) are stored as they are"), "{remark}");
+    assert!(remark.contains("3 quantised tensors (786 bytes) are coded byte by byte"), "{remark}");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["quantized"], serde_json::json!({ "tensors": 3, "bytes": 786 }));
     assert_eq!(json["tensors"][5]["dtype"], "Q4_K");

@@ -79,7 +79,7 @@ pub struct TensorReport {
     pub dtype: Dtype,
     /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: Vec<usize>,
-    /// What the tensor is, where it is of no [`Dtype`]. Such a tensor is stored as it is.
+    /// What the tensor is, where it is of no [`Dtype`]. Such a tensor is coded as bytes.
     pub quantized: Option<Quantized>,
     /// Bytes before compression.
     pub original_bytes: usize,
@@ -148,8 +148,8 @@ impl Report {
         self.files.iter().map(|f| f.original_bytes).sum()
     }
 
-    /// How many tensors are quantised, and their bytes in the plain files. They are stored as they
-    /// are: what quantisation leaves does not compress.
+    /// How many tensors are quantised, and their bytes in the plain files. They are coded as
+    /// bytes: of what quantisation leaves, little is to be saved.
     pub fn quantized(&self) -> (usize, u64) {
         let tensors = self.files.iter().flat_map(|f| &f.tensors).filter(|t| t.quantized.is_some());
         tensors.fold((0, 0), |(count, bytes), t| (count + 1, bytes + t.original_bytes as u64))

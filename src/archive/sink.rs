@@ -39,6 +39,18 @@ impl Sink<'_> {
         }
     }
 
+    /// Drops what was written behind `len` bytes: a payload may turn out shorter than was tried.
+    pub fn cut(&self, len: u64) -> Result<(), ArchiveError> {
+        match self {
+            Self::File(file, _) => file.set_len(len).map_err(|source| self.refused(source)),
+            Self::Memory(memory) => {
+                let mut memory = memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                memory.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+                Ok(())
+            }
+        }
+    }
+
     /// The error that writing was refused.
     pub fn refused(&self, source: io::Error) -> ArchiveError {
         let path = match self {

@@ -283,6 +283,7 @@ impl<'a> Writer<'a> {
         })?;
         self.sink.put(0, &header)?;
         self.sink.put(header.len() as u64, &self.kept.write(&header))?;
+        self.sink.cut(self.len)?;
         Ok(FileReport {
             source: self.file.path().into(),
             output: Default::default(),

@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if let (tensors @ 1.., bytes) = report.quantized() {
         let size = sizes::megabytes(bytes);
         print::remark(format_args!(
-            "{tensors} quantised tensors ({size}) are stored as they are: they do not compress"
+            "{tensors} quantised tensors ({size}) are coded byte by byte: they hardly compress"
         ));
     }
     if args.json {

@@ -40,8 +40,9 @@ pub struct EncodedPayload {
 
 /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
 ///
-/// The payload is tiled where that is smaller, and raw otherwise. It does not depend on the number
-/// of threads: the work is spread over the current rayon pool.
+/// The payload is constant where all elements are equal and are 16 MiB at the most, else tiled where
+/// that is smaller, else raw. It does not depend on the number of threads: the work is spread over the
+/// current rayon pool.
 pub fn encode(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
     encode_with(dtype, shape, data, Preset::default())
 }
@@ -72,8 +73,9 @@ pub fn encode_with_split(shape: &[usize], data: &[u8], split: Split) -> Result<V
     in_memory(split.dtype, shape, data, choice)
 }
 
-/// As [`encode_with`], in pieces: whatever the size of the tensor, the memory needed is that of a few
-/// million elements for each thread. The first error of `put` ends the encoding and is returned.
+/// As [`encode_with`], in pieces: whatever the size of the tensor, the memory needed is that of 64 MiB
+/// of it, or of a few million elements for each thread if that is more. The first error of `put` ends
+/// the encoding and is returned.
 pub fn encode_to(
     dtype: Dtype,
     shape: &[usize],

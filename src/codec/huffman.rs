@@ -5,8 +5,9 @@
 //! as in RFC 1951 §3.2.2, and written bit-reversed, so that a reader takes the low bits of its
 //! window first.
 
-/// Longest code. A table of 2¹² entries stays in a first-level cache, and could be copied to the
-/// 16 KiB of workgroup memory that every adapter has.
+/// Longest code that a file may have; those that are written now are shorter. A table of 2¹² entries
+/// stays in a first-level cache, and could be copied to the 16 KiB of workgroup memory that every
+/// adapter has.
 pub const MAX_CODE_BITS: u32 = 12;
 
 /// Entries of a peek table.

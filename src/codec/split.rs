@@ -1,15 +1,16 @@
 //! Which bits of an element are coded and which are raw.
 //!
 //! A float is `sign | exponent | mantissa`. Its **symbol** is the exponent with the top `t` mantissa
-//! bits below it, and in F16 the lowest `b` mantissa bits below those. What remains, the sign above
-//! the middle of the mantissa, is the **raw field**. It is stored in planes, most significant bits
-//! first, so that leaving out the last planes leaves out the least important bits.
+//! bits below it, and in F16 the lowest `b` mantissa bits that are not clean below those. What remains,
+//! the sign above the middle of the mantissa, is the **raw field**. It is stored in planes, most
+//! significant bits first, so that leaving out the last planes leaves out the least important bits.
 //!
 //! All of this happens in 16 bits, the **upper half**. The upper half of an F32 is a BF16; its
 //! **lower half** is stored raw. The lowest `clean` bits of an element are stored only for rows in
 //! which they are not all zero, in **sparse planes**: models that were BF16 or F16 once have none.
 //!
-//! Types that are not floats are taken apart into bytes, and each whole byte is a symbol.
+//! Types that have no layout here, F64 and integers among them, are taken apart into bytes, and each
+//! whole byte is a symbol.
 
 use crate::tensor::{Dtype, Matrix};
 

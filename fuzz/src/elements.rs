@@ -15,7 +15,7 @@ pub struct Recipe {
     dirty: u8,
     /// How many octaves rows lie apart.
     scale: u8,
-    /// One element in four times as many is any pattern.
+    /// One element in eight times as many is any pattern.
     rare: u8,
     seed: u64,
 }
@@ -52,42 +52,51 @@ impl Recipe {
         let width = (dtype.bitsize() / 8).max(1);
         let len = (matrix.len() * dtype.bitsize()).div_ceil(8);
         let mut random = Random(self.seed);
-        let mut bytes = Vec::with_capacity(len);
+        let mut bytes = Vec::with_capacity(len + 8);
         for row in 0..matrix.rows {
             let level = random.next() % (1 + u64::from(self.scale % 16));
-            let clean = match self.dirty > 0 && random.next().is_multiple_of(u64::from(self.dirty)) {
-                true => 0,
-                false => u32::from(self.clean % 24),
-            };
-            let end = len.min((row + 1) * matrix.cols * width);
-            while bytes.len() < end {
-                let element = self.element(dtype, level, &mut random) >> clean << clean;
-                bytes.extend_from_slice(&element.to_le_bytes()[..width]);
-            }
+            let is_dirty = self.dirty > 0 && random.next().is_multiple_of(u64::from(self.dirty));
+            let clean = if is_dirty { 0 } else { u32::from(self.clean % 24) };
+            let start = bytes.len();
+            let elements = (len.min((row + 1) * matrix.cols * width) - start).div_ceil(width);
+            self.fill(dtype, level, elements, &mut random, |element| {
+                bytes.extend_from_slice(&(element >> clean << clean).to_le_bytes()[..width])
+            });
+            self.sprinkle(width, &mut random, &mut bytes[start..]);
         }
         bytes
     }
 
-    fn element(&self, dtype: Dtype, level: u64, random: &mut Random) -> u64 {
-        let drawn = random.next();
-        if self.rare > 0 && (drawn >> 40).is_multiple_of(4 * u64::from(self.rare)) {
-            return random.next();
-        }
+    /// Draws the elements of a row.
+    fn fill(&self, dtype: Dtype, level: u64, count: usize, random: &mut Random, mut put: impl FnMut(u64)) {
         let spread = 1 + u64::from(self.spread);
+        let mut draw = |f: &dyn Fn(u64) -> u64| (0..count).for_each(|_| put(f(random.next())));
         match (self.kind % 8, float_bits(dtype)) {
             // All equal.
-            (0, _) => self.seed,
+            (0, _) => draw(&|_| self.seed),
             // A few patterns, the first the likelier.
-            (1, _) => Random(drawn % spread & (drawn >> 32)).next(),
-            (2, _) => drawn,
-            (3.., Some((exponent_bits, mantissa_bits))) => {
+            (1, _) => draw(&|drawn| Random(drawn % spread & (drawn >> 32)).next()),
+            (2, _) => draw(&|drawn| drawn),
+            (3.., Some((exponent_bits, mantissa_bits))) => draw(&|drawn| {
                 let below = u64::from((drawn >> 32).trailing_zeros()) * spread / 64;
                 let exponent = (1u64 << (exponent_bits - 1)).saturating_sub(1 + level + below);
                 let mantissa = drawn & ((1 << mantissa_bits) - 1);
                 (drawn >> 63) << (exponent_bits + mantissa_bits) | exponent << mantissa_bits | mantissa
-            }
+            }),
             // Small integers, and their negatives.
-            (3.., None) => (drawn % spread).wrapping_sub(spread / 2),
+            (3.., None) => draw(&|drawn| (drawn % spread).wrapping_sub(spread / 2)),
+        }
+    }
+
+    /// Makes some elements any pattern.
+    fn sprinkle(&self, width: usize, random: &mut Random, row: &mut [u8]) {
+        if self.rare == 0 {
+            return;
+        }
+        let apart = 8 * usize::from(self.rare);
+        let first = random.next() as usize % apart;
+        for element in row.chunks_exact_mut(width).skip(first).step_by(apart) {
+            element.copy_from_slice(&random.next().to_le_bytes()[..width]);
         }
     }
 }

@@ -9,7 +9,7 @@ use bantam::codec::head::Kind;
 use bantam::codec::{Payload, checksum};
 
 /// Larger tensors are read in part only, for speed. All that decoding asks for is known before.
-pub const MOST_DECODED: usize = 1 << 20;
+pub const MOST_DECODED: usize = 2 << 20;
 
 /// No more is read of a part.
 const MOST_IN_PART: usize = 1 << 16;
@@ -47,21 +47,21 @@ pub fn sign_payload(bytes: &mut [u8]) {
 }
 
 /// Reads a payload in every way there is. Where all of it decodes, every part decodes to the same.
-/// `place` chooses one of the parts.
-pub fn read_payload(payload: &Payload, place: u64) {
+/// `place` chooses one of the parts. Returns what all of it is.
+pub fn read_payload(payload: &Payload, place: u64) -> Option<Vec<u8>> {
     let len = payload.head().original_len;
     let bound = MOST_CONSTANT.max(MOST_TIMES * payload.bytes().len());
     assert!(len <= bound, "{len} bytes of {}", payload.bytes().len());
     let _ = payload.check();
     let whole = if len <= MOST_DECODED { payload.decode().ok() } else { None };
-    let whole = whole.as_deref();
-    assert!(whole.is_none_or(|whole| whole.len() == len));
+    assert!(whole.as_ref().is_none_or(|whole| whole.len() == len));
     for range in ranges(payload, place) {
-        read_range(payload, range, whole);
+        read_range(payload, range, whole.as_deref());
     }
     assert!(payload.check_bytes(len..len + 1).is_err());
     assert!(payload.decode_bytes(len..len + 1, &mut [0]).is_err());
-    read_rows(payload, whole);
+    read_rows(payload, whole.as_deref());
+    whole
 }
 
 /// Both ends, the middle of two bands, and one that `place` chooses.

@@ -1,39 +1,67 @@
-//! Any bytes as an archive: opened, reported and every payload decoded, without a panic or a memory
-//! need that the file's length does not explain.
+//! Any bytes as a file: opened as a compressed one, reported and every payload decoded, and compressed
+//! as a plain one, without a panic or a memory need that the file's length does not explain.
 //!
-//! The first byte of the input tells whether the checksums of headers and payloads are made to fit
-//! before the file is opened, as somebody with bad intentions would. The rest is the file.
+//! The first byte of the input tells what is done to the file that follows it; see [`Mode`].
 #![no_main]
 
-use std::cell::RefCell;
-use std::io::{Seek, Write};
-
-use bantam::archive::{Archive, ArchivedTensor, original_header};
+use bantam::archive::original_header::{self, Kept};
+use bantam::archive::{Archive, Preset, compress_bytes, decompress_bytes};
+use bantam::codec::checksum;
 use bantam::codec::grid::SECTION_ALIGN;
-use bantam_fuzz::{one_thread, read_payload, sign_payload};
+use bantam_fuzz::{MOST_DECODED, one_thread, read_payload, sign_payload};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use tempfile::NamedTempFile;
 
-thread_local! {
-    /// One file for all inputs: making one costs more than reading it.
-    static FILE: RefCell<NamedTempFile> = RefCell::new(temporary_file());
-}
-
-fn temporary_file() -> NamedTempFile {
-    let memory = std::path::Path::new("/dev/shm");
-    let folder = if memory.is_dir() { memory.into() } else { std::env::temp_dir() };
-    NamedTempFile::new_in(folder).expect("a temporary file")
+/// What is done to the file before it is read.
+enum Mode {
+    AsItIs,
+    /// The checksums of headers and payloads are made to fit, as somebody with bad intentions would.
+    Signed,
+    /// The original header, which is mostly packed, is unpacked, edited and written again.
+    HeaderEdited,
+    /// The original is edited and compressed again.
+    OriginalEdited,
 }
 
 fuzz_target!(|input: &[u8]| -> Corpus {
-    let Some((&first, bytes)) = input.split_first() else { return Corpus::Reject };
-    let mut bytes = bytes.to_vec();
-    if first & 1 == 1 {
-        sign(&mut bytes);
-    }
-    one_thread(|| read(&bytes));
-    Corpus::Keep
+    let Some((&first, rest)) = input.split_first() else { return Corpus::Reject };
+    let mode = [Mode::AsItIs, Mode::Signed, Mode::HeaderEdited, Mode::OriginalEdited];
+    let preset = if first & 4 == 0 { Preset::Small } else { Preset::Fast };
+    let done = one_thread(|| match mode[usize::from(first % 4)] {
+        Mode::AsItIs => {
+            read(rest);
+            compress(rest, preset);
+            Some(())
+        }
+        Mode::Signed => {
+            let mut bytes = rest.to_vec();
+            sign(&mut bytes);
+            read(&bytes);
+            Some(())
+        }
+        Mode::HeaderEdited => read_with_other_header(rest),
+        Mode::OriginalEdited => compress_other_original(rest, preset),
+    });
+    if done.is_some() { Corpus::Keep } else { Corpus::Reject }
 });
+
+/// A list of edits in front of a file: their number, then for each a place and a byte.
+struct Edits<'a>(&'a [[u8; 3]]);
+
+impl<'a> Edits<'a> {
+    fn split_off(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&count, rest) = input.split_first()?;
+        let (edits, file) = rest.split_at_checked(3 * usize::from(count % 16))?;
+        Some((Self(edits.as_chunks().0), file))
+    }
+
+    fn apply(&self, bytes: &mut [u8]) {
+        for &[low, high, to] in self.0 {
+            if let Some(byte) = bytes.get_mut(usize::from(u16::from_le_bytes([low, high]))) {
+                *byte = to;
+            }
+        }
+    }
+}
 
 /// Makes the checksums of an archive's headers and of its payloads' heads fit, as far as it has any.
 fn sign(bytes: &mut [u8]) {
@@ -43,34 +71,76 @@ fn sign(bytes: &mut [u8]) {
     sign_headers(bytes);
 }
 
+fn u64_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let number = bytes.get(at..at.checked_add(8)?)?.try_into().ok()?;
+    usize::try_from(u64::from_le_bytes(number)).ok()
+}
+
+/// The container's header, and the tensor that keeps the original's.
+fn headers(bytes: &mut [u8]) -> Option<(&[u8], &mut [u8])> {
+    let start = u64_at(bytes, 0)?.checked_add(8)?;
+    let kept = u64_at(bytes, start.checked_add(8)?)?;
+    let len = kept.checked_add(64)?.checked_next_multiple_of(SECTION_ALIGN)?;
+    let (container, rest) = bytes.split_at_mut_checked(start)?;
+    Some((container, rest.get_mut(..len)?))
+}
+
 fn sign_headers(bytes: &mut [u8]) -> Option<()> {
-    let u64_at = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?));
-    let start = usize::try_from(u64_at(0)?).ok()?.checked_add(8)?;
-    let kept_len = usize::try_from(u64_at(start.checked_add(8)?)?).ok()?;
-    let kept_start = start.checked_add(64)?;
-    let kept = bytes.get(kept_start..kept_start.checked_add(kept_len)?)?;
-    let tensor = original_header::write(kept, &bytes[..start]);
-    bytes.get_mut(start..start + tensor.len())?.copy_from_slice(&tensor);
+    let (container, kept) = headers(bytes)?;
+    kept[16..24].copy_from_slice(&checksum(container).to_le_bytes());
+    kept[24..32].fill(0);
+    let sum = checksum(kept).to_le_bytes();
+    kept[24..32].copy_from_slice(&sum);
     Some(())
 }
 
-fn read(bytes: &[u8]) {
-    FILE.with_borrow_mut(|file| {
-        // No mapping of what it had before is left.
-        file.as_file().set_len(0).expect("the temporary file can be cut");
-        file.rewind().expect("the temporary file can be written from its start");
-        file.write_all(bytes).expect("the temporary file can be written");
-        let Ok(archive) = Archive::open(file.path()) else { return };
-        let _ = archive.report();
-        for tensor in archive.tensors() {
-            read_tensor(&archive, tensor);
-        }
-        let _ = archive.verify(&());
-    });
+fn read_with_other_header(input: &[u8]) -> Option<()> {
+    let (edits, file) = Edits::split_off(input)?;
+    let mut bytes = file.to_vec();
+    sign(&mut bytes);
+    let (container, kept) = headers(&mut bytes)?;
+    let mut original = original_header::read(kept, container).ok()?.into_owned();
+    edits.apply(&mut original);
+    let len = kept.len();
+    let forms = [Kept::new((&original).into()), Kept::as_it_is((&original).into())];
+    let fits = forms.into_iter().find(|form| form.tensor_len() == len)?;
+    kept.copy_from_slice(&fits.write(container));
+    read(&bytes);
+    Some(())
 }
 
-fn read_tensor(archive: &Archive, tensor: &ArchivedTensor) {
-    if let Ok(payload) = archive.payload_of(tensor) {
-        read_payload(&payload);
+fn compress_other_original(input: &[u8], preset: Preset) -> Option<()> {
+    let (edits, file) = Edits::split_off(input)?;
+    let archive = Archive::from_bytes(file.to_vec()).ok()?;
+    if archive.original_len() > MOST_DECODED as u64 {
+        return None;
+    }
+    let mut original = decompress_bytes(file.to_vec(), &()).ok()?;
+    edits.apply(&mut original);
+    compress(&original, preset);
+    Some(())
+}
+
+/// What can be compressed comes back.
+fn compress(plain: &[u8], preset: Preset) {
+    if let Ok(packed) = compress_bytes(plain.to_vec(), preset, &()) {
+        let restored = decompress_bytes(packed, &()).expect("it was just compressed");
+        assert!(restored == plain, "another file comes back");
+    }
+}
+
+fn read(bytes: &[u8]) {
+    let Ok(archive) = Archive::from_bytes(bytes.to_vec()) else { return };
+    let _ = archive.report();
+    let place = checksum(bytes);
+    for tensor in archive.tensors() {
+        if let Ok(payload) = archive.payload_of(tensor) {
+            read_payload(&payload, place);
+        }
+    }
+    if archive.original_len() <= MOST_DECODED as u64 {
+        let verified = archive.verify(&()).is_ok_and(|failures| failures.is_empty());
+        let restored = decompress_bytes(bytes.to_vec(), &()).is_ok();
+        assert_eq!(verified, restored, "verify and decompress disagree");
     }
 }

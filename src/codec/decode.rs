@@ -8,7 +8,7 @@ use super::decode_rows::DecodeRows;
 use super::error::CodecError;
 use super::grid::{LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, Tiled};
-use super::stream::PeekTables;
+use super::stream::PeekTable;
 use super::vector;
 
 /// Bytes of a raw or constant payload that are handled at a time.
@@ -19,7 +19,7 @@ pub struct Payload<'a> {
     bytes: &'a [u8],
     head: Head,
     /// What the streams are read with; made when first needed.
-    tables: std::sync::OnceLock<PeekTables>,
+    table: std::sync::OnceLock<PeekTable>,
 }
 
 impl std::fmt::Debug for Payload<'_> {
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Payload<'_> {
 impl<'a> Payload<'a> {
     /// Reads and checks the head. `bytes` must be the whole payload.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
-        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Default::default() })
+        Ok(Self { head: Head::parse(bytes)?, bytes, table: Default::default() })
     }
 
     /// The head.
@@ -197,10 +197,10 @@ impl<'a> Payload<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let tables = self.tables.get_or_init(|| PeekTables::new(&tiled.code, tiled.split.symbol_bits()));
+        let table = self.table.get_or_init(|| PeekTable::new(&tiled.code, tiled.split.symbol_bits()));
         let lanes = rows.start % LANES..rows.start % LANES + rows.len();
         let row_block = rows.start / LANES;
         let bytes = self.bytes;
-        vector::run(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
+        vector::run(DecodeRows { bytes, tiled, table, row_block, lanes, col_tiles, stride, out })
     }
 }

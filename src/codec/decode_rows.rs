@@ -7,7 +7,7 @@ use super::fields::{LaneWords, unpack};
 use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
 use super::head::Tiled;
 use super::split::Source;
-use super::stream::{INTERLEAVED, MOST_SYMBOLS, NO_SYMBOLS, PeekTables};
+use super::stream::{INTERLEAVED, MOST_SYMBOLS, NO_SYMBOLS, PeekTable};
 use super::unit_halves::{Halves, put_together};
 use super::vector::{Kernel, Vectors};
 
@@ -19,7 +19,7 @@ pub(super) struct DecodeRows<'a> {
     /// The whole payload.
     pub bytes: &'a [u8],
     pub tiled: &'a Tiled,
-    pub tables: &'a PeekTables,
+    pub table: &'a PeekTable,
     pub row_block: usize,
     pub lanes: Range<usize>,
     /// Tiles, counted along the row block.
@@ -50,6 +50,7 @@ impl Kernel for DecodeRows<'_> {
         for col_tile in self.col_tiles.clone() {
             let starts = self.lane_starts(row_block * grid.col_tiles + col_tile)?;
             let cols = grid.cols_in(col_tile);
+            self.expect_planes(vectors, col_tile);
             // Lanes follow each other without padding, so that a stream can be read through several of
             // them; where it ends is compared at the last.
             let most = (MOST_SYMBOLS / cols).min(LANES_AT_ONCE);
@@ -60,7 +61,7 @@ impl Kernel for DecodeRows<'_> {
                 // Where fewer lanes are left, the last ones are read more than once.
                 let lane = |i: usize| (first + i * each).min(self.lanes.end - each);
                 let mut at = std::array::from_fn(|i| starts[lane(i)]);
-                vectors.apart(|| self.tables.read(self.bytes, &mut at, each * cols, &mut symbols));
+                vectors.apart(|| self.table.read(self.bytes, &mut at, each * cols, &mut symbols));
                 for (i, &end) in at.iter().enumerate() {
                     if end != starts[lane(i) + each] {
                         return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
@@ -73,7 +74,10 @@ impl Kernel for DecodeRows<'_> {
                         let at = row * self.stride + unit * tiles_before * grid.tile_cols;
                         let out = &mut self.out[at..at + unit * cols];
                         vectors.apart(|| {
-                            join_lane(self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out)
+                            join_lane(
+                                vectors, self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts,
+                                out,
+                            )
                         });
                     }
                 }
@@ -85,6 +89,22 @@ impl Kernel for DecodeRows<'_> {
 }
 
 impl DecodeRows<'_> {
+    /// The first lanes of a tile touch every line of its raw planes, each far from the one before.
+    #[inline(always)]
+    fn expect_planes(&self, vectors: impl Vectors, col_tile: usize) {
+        let tiled = self.tiled;
+        let words = |bits: usize, width: u8| bits * usize::from(width) / 32;
+        for (i, plane) in tiled.split.planes().iter().enumerate() {
+            let lanes = tiled.plane_lanes(i, self.row_block);
+            let first = col_tile * tiled.grid.tile_cols;
+            let start = tiled.plane_word(i, self.row_block) + lanes * words(first, plane.width);
+            let len = lanes * words(tiled.grid.cols_in(col_tile), plane.width);
+            if let Some(bytes) = self.bytes[tiled.planes[i].clone()].get(4 * start..4 * (start + len)) {
+                vectors.expect(bytes);
+            }
+        }
+    }
+
     /// Where each lane's stream starts, in bits from the start of the payload, and where the last
     /// one ends. All lie inside the tile.
     #[inline(always)]
@@ -117,6 +137,7 @@ impl DecodeRows<'_> {
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
 fn join_lane(
+    vectors: impl Vectors,
     bytes: &[u8],
     tiled: &Tiled,
     row_block: usize,
@@ -130,13 +151,17 @@ fn join_lane(
     let unit = split.unit_bytes();
     let cols = out.len() / unit;
     let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
-    parts.raw[..padded].fill(0);
-    if unit == 4 {
+    // Where clean rows have nothing, and where all bits are clean, nothing else is written.
+    if split.raw_bits() == 0 {
+        parts.raw[..padded].fill(0);
+    }
+    if unit == 4 && split.clean_bits > 0 {
         parts.lower[..padded].fill(0);
     }
     if split.clean_bits > 0 {
         parts.clean[..padded].fill(0);
     }
+    let mut written = [false; 3];
     for (i, plane) in split.planes().iter().enumerate() {
         let (place, stride) = match plane.is_sparse() {
             false => (Some(lane), LANES),
@@ -152,7 +177,10 @@ fn join_lane(
             Source::Clean if unit == 4 => &mut parts.lower[..padded],
             Source::Clean => &mut parts.clean[..padded],
         };
-        unpack(words, at, plane.shift, plane.width, fields);
+        let first = !std::mem::replace(&mut written[plane.source as usize], true);
+        // Clean bits of an F32 are added to its lower half.
+        let first = first && (plane.source != Source::Clean || unit == 2);
+        unpack(vectors, words, at, plane.shift, plane.width, first, fields);
     }
     let masks = split.masks();
     let shift = tiled.shifts.of(row_block * LANES + lane);

@@ -127,66 +127,97 @@ fn gather<const W: u32>(fields: u64) -> u64 {
 }
 
 /// Adds the lane's part of a plane to `fields`, which are whole chunks: `width` bits each, `shift`
-/// bits up. `words` are the row block's little-endian words.
+/// bits up. `words` are the row block's little-endian words. `first` says that there is nothing yet to
+/// add to, whatever `fields` holds.
 #[inline(always)]
-pub(super) fn unpack(words: &[[u8; 4]], at: LaneWords, shift: u8, width: u8, fields: &mut [u16]) {
+pub(super) fn unpack(
+    vectors: impl Vectors,
+    words: &[[u8; 4]],
+    at: LaneWords,
+    shift: u8,
+    width: u8,
+    first: bool,
+    fields: &mut [u16],
+) {
+    if first && width != 16 {
+        // Written by whole blocks below, so that this costs next to nothing.
+        fields.fill(0);
+    }
     match width {
-        1 => unpack_halves(words, at, shift, fields),
-        2 => unpack_words::<2>(words, at, shift, fields),
-        4 => unpack_words::<4>(words, at, shift, fields),
-        8 => unpack_words::<8>(words, at, shift, fields),
-        _ => unpack_words::<16>(words, at, shift, fields),
+        1 => unpack_narrow::<1>(vectors, words, at, shift, fields),
+        2 => unpack_narrow::<2>(vectors, words, at, shift, fields),
+        4 => unpack_narrow::<4>(vectors, words, at, shift, fields),
+        8 => unpack_bytes(words, at, shift, fields),
+        _ => unpack_halves(words, at, fields),
     }
 }
 
+/// Fields of 1, 2 or 4 bits.
 #[inline(always)]
-fn unpack_words<const W: usize>(words: &[[u8; 4]], at: LaneWords, shift: u8, fields: &mut [u16]) {
-    let mut index = at.start + at.first_bit / 32 * at.stride;
+fn unpack_narrow<const W: u32>(
+    vectors: impl Vectors,
+    words: &[[u8; 4]],
+    at: LaneWords,
+    shift: u8,
+    fields: &mut [u16],
+) {
+    let mut bit = at.first_bit;
+    let word = |bit: usize| u64::from(u32::from_le_bytes(words[at.start + bit / 32 * at.stride]));
     let (blocks, rest) = fields.as_chunks_mut::<BLOCK>();
-    let mut halves = [0; BLOCK];
     for block in blocks {
-        for pair in halves[..2 * W].as_chunks_mut().0 {
-            *pair = halves_of(words[index]);
-            index += at.stride;
-        }
-        unpack_block::<W>(&halves, shift, block);
+        let packed = match W {
+            // A plane of one bit may begin in the middle of a word.
+            1 if bit % 32 == 16 => [word(bit) >> 16 | (word(bit + 16) & 0xffff) << 16, 0],
+            1 => [word(bit), 0],
+            2 => [word(bit) | word(bit + 32) << 32, 0],
+            _ => [word(bit) | word(bit + 32) << 32, word(bit + 64) | word(bit + 96) << 32],
+        };
+        vectors.unpack::<W>(packed, shift, block);
+        bit += BLOCK * W as usize;
     }
     if !rest.is_empty() {
-        for pair in halves[..W].as_chunks_mut().0 {
-            *pair = halves_of(words[index]);
-            index += at.stride;
-        }
+        let packed = match W {
+            1 => word(bit) >> (bit % 32),
+            2 => word(bit),
+            _ => word(bit) | word(bit + 32) << 32,
+        };
         let mut block = [0; BLOCK];
-        unpack_block::<W>(&halves, shift, &mut block);
+        vectors.unpack::<W>([packed, 0], shift, &mut block);
         rest.iter_mut().zip(block).for_each(|(field, more)| *field |= more);
     }
 }
 
 #[inline(always)]
-fn halves_of(word: [u8; 4]) -> [u16; 2] {
-    [u16::from_le_bytes([word[0], word[1]]), u16::from_le_bytes([word[2], word[3]])]
-}
-
-/// Adds the fields of `W` bits that `halves` hold. A field is brought to the top of its 16 bits by
-/// a multiplication, because vectors of 16 bits cannot be shifted by different amounts everywhere.
-#[inline(always)]
-fn unpack_block<const W: usize>(halves: &[u16; BLOCK], shift: u8, block: &mut [u16; BLOCK]) {
-    let each = 16 / W;
-    for (i, field) in block.iter_mut().enumerate() {
-        let top = halves[i / each].wrapping_mul(1 << (16 - W - W * (i % each)));
-        *field |= (top >> (16 - W)) << shift;
+fn unpack_bytes(words: &[[u8; 4]], at: LaneWords, shift: u8, fields: &mut [u16]) {
+    let mut index = at.start + at.first_bit / 32 * at.stride;
+    for four in fields.as_chunks_mut::<4>().0 {
+        for (field, byte) in four.iter_mut().zip(words[index]) {
+            *field |= u16::from(byte) << shift;
+        }
+        index += at.stride;
     }
 }
 
 #[inline(always)]
-fn unpack_halves(words: &[[u8; 4]], at: LaneWords, shift: u8, fields: &mut [u16]) {
-    let mut bit = at.first_bit;
-    for chunk in fields.as_chunks_mut::<CHUNK>().0 {
-        let half = halves_of(words[at.start + bit / 32 * at.stride])[bit / 16 % 2];
-        for (i, field) in chunk.iter_mut().enumerate() {
-            *field |= (half.wrapping_mul(1 << (15 - i)) >> 15) << shift;
-        }
-        bit += CHUNK;
+fn unpack_halves(words: &[[u8; 4]], at: LaneWords, fields: &mut [u16]) {
+    let mut index = at.start + at.first_bit / 32 * at.stride;
+    for pair in fields.as_chunks_mut::<2>().0 {
+        let word = words[index];
+        *pair = [u16::from_le_bytes([word[0], word[1]]), u16::from_le_bytes([word[2], word[3]])];
+        index += at.stride;
+    }
+}
+
+/// The inverse of [`pack_bits`]: adds the fields, `shift` bits up, to those of `block`. A field is
+/// brought to the top of its 16 bits by a multiplication, because many processors cannot shift 16-bit
+/// numbers by different amounts at once.
+#[inline(always)]
+pub(super) fn unpack_bits<const W: u32>(packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
+    let halves: [u16; 8] = std::array::from_fn(|i| (packed[i / 4] >> (16 * (i % 4))) as u16);
+    let (each, width) = (16 / W as usize, W as usize);
+    for (i, field) in block.iter_mut().enumerate() {
+        let top = halves[i / each].wrapping_mul(1 << (16 - width - width * (i % each)));
+        *field |= (top >> (16 - width)) << shift;
     }
 }
 
@@ -214,7 +245,7 @@ mod tests {
                 }
                 let bytes: Vec<[u8; 4]> = words.iter().map(|w| w.to_ne_bytes()).collect();
                 let mut back = vec![0; 48];
-                unpack(&bytes, at, shift, width, &mut back);
+                unpack(Portable, &bytes, at, shift, width, true, &mut back);
                 assert!(back.iter().zip(&fields).all(|(b, f)| *b == f & mask << shift));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::grid::MAX_TILE_COLS;
 use super::huffman::{Code, MAX_CODE_BITS, TABLE_LEN};
-use super::split::ALPHABET;
+use super::split::{ALPHABET, MAX_SYMBOL_BITS};
 
 /// Streams that are read side by side: their look-ups do not wait for each other.
 pub(super) const INTERLEAVED: usize = 4;
@@ -132,42 +132,38 @@ impl End {
 }
 
 /// What a reader looks up.
-pub(super) struct PeekTables {
-    /// For every window of 12 bits: 8 bits with the bits they take, 8 with their number, and then up
-    /// to [`AT_ONCE`] symbols of 16 bits each. 0 if the first is an escape.
-    several: Box<[u64; TABLE_LEN]>,
-    /// For every window of 12 bits: `symbol << 8 | escape << 7 | length`.
-    one: Box<[u32; TABLE_LEN]>,
+pub(super) struct PeekTable {
+    /// For every window of the longest code's bits: 8 bits with the bits taken, 8 with the number of
+    /// symbols, and then up to [`AT_ONCE`] symbols, 12 bits each and 4 with the length of its code.
+    /// 0 if the first is an escape.
+    entries: Box<[u64; TABLE_LEN]>,
     /// Low bits of a window that are looked at: those of the longest code.
     mask: u64,
+    /// Length of the escape's code.
+    escape: u32,
     symbol_bits: u32,
     /// Whether the alphabet is a single symbol, which takes no bits.
     single: Option<u16>,
 }
 
-impl PeekTables {
+impl PeekTable {
     pub fn new(code: &Code, symbol_bits: u32) -> Self {
         let known = code.peek_table();
         let bits = code.longest();
-        let mut one = Box::new([0; TABLE_LEN]);
-        for (entry, &(symbol, len)) in one.iter_mut().zip(&known) {
-            *entry = match symbol {
-                Some(symbol) => u32::from(symbol) << 8 | u32::from(len),
-                None => 1 << 7 | u32::from(len),
-            };
-        }
-        let mut several = Box::new([0; TABLE_LEN]);
+        let mut entries = Box::new([0; TABLE_LEN]);
         if !code.is_single() {
-            for window in 0..1usize << bits {
-                several[window] = several_at(&one, window, bits);
+            for (window, entry) in entries.iter_mut().enumerate().take(1 << bits) {
+                *entry = entry_of(&known, window, bits);
             }
         }
         let single = code.is_single().then_some(code.first);
-        Self { several, one, mask: (1 << bits) - 1, symbol_bits, single }
+        Self { entries, mask: (1 << bits) - 1, escape: u32::from(code.escape), symbol_bits, single }
     }
 
     /// Reads `count` symbols of each of four streams that start at the bits `at`, and moves `at` to
     /// where they end. Reads zeros past the end of `bytes`, so any `at` is safe.
+    ///
+    /// Above the 12 bits of a symbol, what was read has the length of its code.
     #[inline(always)]
     pub fn read(
         &self,
@@ -218,7 +214,7 @@ impl PeekTables {
             let mut stuck = false;
             for step in 0..STEPS {
                 for i in 0..LANES {
-                    let entry = self.several[(windows[i] & self.mask) as usize % TABLE_LEN];
+                    let entry = self.entries[(windows[i] & self.mask) as usize % TABLE_LEN];
                     // First what the next look-up waits for.
                     windows[i] >>= entry & 63;
                     let four: [u16; 4] = std::array::from_fn(|k| ((entry >> 16) >> (16 * k)) as u16);
@@ -234,7 +230,7 @@ impl PeekTables {
             // After an escape look-ups stand still.
             if stuck {
                 for i in 0..LANES {
-                    let next = self.several[(window(bytes, at[i]) & self.mask) as usize % TABLE_LEN];
+                    let next = self.entries[(window(bytes, at[i]) & self.mask) as usize % TABLE_LEN];
                     // What follows a stream that came to its end is not its own.
                     if next == 0 && done[i] < count {
                         self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
@@ -251,12 +247,12 @@ impl PeekTables {
         for some in symbols.chunks_mut(2) {
             let mut window = window(bytes, *at);
             for symbol in some {
-                let entry = self.one[window as usize % TABLE_LEN];
-                let mut len = entry & 127;
-                *symbol = (entry >> 8) as u16;
-                if entry & 128 != 0 {
-                    *symbol = (window >> len) as u16 & ((1 << self.symbol_bits) - 1);
-                    len += self.symbol_bits;
+                let entry = self.entries[(window & self.mask) as usize % TABLE_LEN];
+                *symbol = (entry >> 16) as u16;
+                let mut len = u32::from(*symbol >> MAX_SYMBOL_BITS);
+                if entry == 0 {
+                    *symbol = (window >> self.escape) as u16 & ((1 << self.symbol_bits) - 1);
+                    len = self.escape + self.symbol_bits;
                 }
                 window >>= len;
                 *at += len as usize;
@@ -266,16 +262,13 @@ impl PeekTables {
 }
 
 /// The symbols that the lowest `bits` bits of `window` hold whole.
-fn several_at(one: &[u32; TABLE_LEN], window: usize, bits: u32) -> u64 {
+fn entry_of(known: &[(Option<u16>, u8)], window: usize, bits: u32) -> u64 {
     let (mut symbols, mut count, mut used) = (0, 0, 0);
     while count < AT_ONCE {
-        let entry = one[(window >> used) % TABLE_LEN];
-        let len = entry & 127;
-        if entry & 128 != 0 || used + len > bits {
-            break;
-        }
-        symbols |= u64::from(entry >> 8) << (16 * count);
-        used += len;
+        let (symbol, len) = known[(window >> used) % TABLE_LEN];
+        let Some(symbol) = symbol.filter(|_| used + u32::from(len) <= bits) else { break };
+        symbols |= u64::from(symbol | u16::from(len) << MAX_SYMBOL_BITS) << (16 * count);
+        used += u32::from(len);
         count += 1;
     }
     symbols << 16 | (count as u64) << 8 | u64::from(used)
@@ -330,13 +323,14 @@ mod tests {
                 *end = writer.len();
             }
             let bytes = writer.finish().to_vec();
-            let tables = PeekTables::new(&code, symbol_bits);
+            let table = PeekTable::new(&code, symbol_bits);
             let mut at = [0, ends[0], ends[1], ends[2]];
             let mut read = [NO_SYMBOLS; 4];
-            tables.read(&bytes, &mut at, cols, &mut read);
+            table.read(&bytes, &mut at, cols, &mut read);
             prop_assert_eq!(at, ends);
             for (read, lane) in read.iter().zip(symbols.chunks(90)) {
-                prop_assert_eq!(&read[..cols], &lane[..cols]);
+                let read: Vec<u16> = read[..cols].iter().map(|symbol| symbol & ((1 << MAX_SYMBOL_BITS) - 1)).collect();
+                prop_assert_eq!(&read[..], &lane[..cols]);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! they are compiled once for every processor, and again for newer ones; which of these runs is
 //! found out at run time. All of them compute the same integers.
 
-use super::fields::{BLOCK, pack_bits};
+use super::fields::{BLOCK, pack_bits, unpack_bits};
 
 /// A loop that is compiled for several kinds of processor.
 pub(super) trait Kernel {
@@ -22,6 +22,18 @@ pub(super) trait Vectors: Copy {
     /// The low `W` (1, 2 or 4) bits of each field, side by side, 64 bits in each number; numbers
     /// after the first `W / 2`, rounded up, are 0.
     fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2];
+
+    /// The inverse of [`Vectors::pack`]: adds the fields, `shift` bits up, to those of `block`.
+    #[inline(always)]
+    fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
+        unpack_bits::<W>(packed, shift, block);
+    }
+
+    /// Tells the processor that `bytes` will be read soon.
+    #[inline(always)]
+    fn expect(self, bytes: &[u8]) {
+        let _ = bytes;
+    }
 
     /// Runs `inner` as a function of its own, so that an inner loop has all registers to itself.
     fn apart<R>(self, inner: impl FnOnce() -> R) -> R;
@@ -126,6 +138,11 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn expect(self, bytes: &[u8]) {
+            prefetch(bytes);
+        }
+
+        #[inline(always)]
         fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
             // SAFETY: as above.
             unsafe { apart_avx2(inner) }
@@ -137,6 +154,17 @@ mod x86 {
         fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
             // SAFETY: there is an `Avx512`, so the processor has the features.
             unsafe { interleave::<W>(|bit| bits_avx512(block, bit)) }
+        }
+
+        #[inline(always)]
+        fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
+            // SAFETY: as above.
+            unsafe { unpack_avx512::<W>(packed, shift, block) }
+        }
+
+        #[inline(always)]
+        fn expect(self, bytes: &[u8]) {
+            prefetch(bytes);
         }
 
         #[inline(always)]
@@ -187,6 +215,53 @@ mod x86 {
         }
     }
 
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+
+    #[inline(always)]
+    fn prefetch(bytes: &[u8]) {
+        for line in bytes.chunks(LINE) {
+            // SAFETY: every x86-64 processor has it, and it reads nothing that a program could see.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+
+    /// For each field, which 16 bits of the packed ones it lies in, and how far up.
+    const fn places(width: u16) -> [[u16; BLOCK]; 2] {
+        let mut places = [[0; BLOCK]; 2];
+        let mut i = 0;
+        while i < BLOCK {
+            places[0][i] = i as u16 * width / 16;
+            places[1][i] = i as u16 * width % 16;
+            i += 1;
+        }
+        places
+    }
+
+    /// Adds the packed fields of `W` (1, 2 or 4) bits, `shift` bits up, to those of `block`.
+    ///
+    /// # Safety
+    /// The processor must have AVX-512F and AVX-512BW.
+    #[inline(always)]
+    unsafe fn unpack_avx512<const W: u32>(packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
+        // SAFETY: by the caller's promise; blocks are 64 bytes, and loads and stores need no alignment.
+        unsafe {
+            let load = |at: &[u16; BLOCK]| _mm512_loadu_si512(at.as_ptr().cast());
+            let fields = if W == 1 {
+                _mm512_maskz_set1_epi16(packed[0] as u32, 1)
+            } else {
+                let [half, up] = const { places(W as u16) };
+                let both = _mm_set_epi64x(packed[1] as i64, packed[0] as i64);
+                let halves = _mm512_permutexvar_epi16(load(&half), _mm512_broadcast_i32x4(both));
+                let mask = _mm512_set1_epi16((1 << W) - 1);
+                _mm512_and_si512(_mm512_srlv_epi16(halves, load(&up)), mask)
+            };
+            let moved = _mm512_sll_epi16(fields, _mm_cvtsi32_si128(i32::from(shift)));
+            let sum = _mm512_or_si512(load(block), moved);
+            _mm512_storeu_si512(block.as_mut_ptr().cast(), sum);
+        }
+    }
+
     /// Bit `bit` of each field.
     ///
     /// # Safety
@@ -205,31 +280,38 @@ mod x86 {
 mod tests {
     use super::*;
 
-    struct Pack([u16; BLOCK]);
+    struct PackAndUnpack([u16; BLOCK]);
 
-    impl Kernel for Pack {
-        type Output = [[u64; 2]; 3];
+    impl Kernel for PackAndUnpack {
+        type Output = ([[u64; 2]; 3], [[u16; BLOCK]; 3]);
 
         #[inline(always)]
         fn run<V: Vectors>(self, vectors: V) -> Self::Output {
-            [vectors.pack::<1>(&self.0), vectors.pack::<2>(&self.0), vectors.pack::<4>(&self.0)]
+            let packed = [vectors.pack::<1>(&self.0), vectors.pack::<2>(&self.0), vectors.pack::<4>(&self.0)];
+            let mut blocks = [[0x8000; BLOCK]; 3];
+            vectors.unpack::<1>(packed[0], 2, &mut blocks[0]);
+            vectors.unpack::<2>(packed[1], 0, &mut blocks[1]);
+            vectors.unpack::<4>(packed[2], 9, &mut blocks[2]);
+            (packed, blocks)
         }
     }
 
     #[test]
-    fn all_processors_pack_alike() {
+    fn all_processors_do_alike() {
         for seed in 0..200u32 {
             let block =
                 std::array::from_fn(|i| (seed * 7919 + i as u32).wrapping_mul(2_654_435_761).to_le_bytes())
                     .map(|b| u16::from_le_bytes([b[2], b[3]]));
-            let expected = Pack(block).run(Portable);
-            assert_eq!(run(Pack(block)), expected);
+            let expected = PackAndUnpack(block).run(Portable);
+            assert_eq!(run(PackAndUnpack(block)), expected);
             #[cfg(target_arch = "x86_64")]
             if let Some(avx2) = x86::Avx2::detect() {
-                assert_eq!(Pack(block).run(avx2), expected);
+                assert_eq!(PackAndUnpack(block).run(avx2), expected);
             }
             for (i, field) in block.into_iter().enumerate() {
-                assert_eq!((expected[1][0] >> (2 * i)) as u16 & 3, field & 3);
+                assert_eq!((expected.0[1][0] >> (2 * i)) as u16 & 3, field & 3);
+                let unpacked = [(field & 1) << 2, field & 3, (field & 15) << 9].map(|f| f | 0x8000);
+                assert_eq!(expected.1.map(|block| block[i]), unpacked);
             }
         }
     }

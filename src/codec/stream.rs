@@ -230,7 +230,9 @@ impl PeekTable {
             // After an escape look-ups stand still.
             if stuck {
                 for i in 0..LANES {
-                    if self.entries[(window(bytes, at[i]) & self.mask) as usize % TABLE_LEN] == 0 {
+                    let next = self.entries[(window(bytes, at[i]) & self.mask) as usize % TABLE_LEN];
+                    // What follows a stream that came to its end is not its own.
+                    if next == 0 && done[i] < count {
                         self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
                         done[i] += 1;
                     }

@@ -156,8 +156,8 @@ fn rows_of_very_different_scale_are_decoded() {
 
 #[test]
 fn any_f32_is_decoded() {
-    // A row block takes 180 000 bytes at the most.
-    let gpus = [device::gpu_with_bindings_of(180_000), device::gpu()];
+    // A decoded row block takes 64 · 704 · 4 bytes at the most.
+    let gpus = [device::gpu_with_bindings_of(180_224), device::gpu()];
     let all = splits(Dtype::F32);
     assert_eq!(all.len(), 12);
     let sizes = (0..all.len(), 64usize..400, 40usize..700, 0..gpus.len());

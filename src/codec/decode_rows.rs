@@ -5,14 +5,11 @@ use std::ops::Range;
 use super::error::CodecError;
 use super::fields::{LaneWords, unpack};
 use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
-use super::head::Tiled;
+use super::head::{Tiled, plane_place};
 use super::split::Source;
-use super::stream::{INTERLEAVED, MOST_SYMBOLS, NO_SYMBOLS, PeekTable};
+use super::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable};
 use super::unit_halves::{Halves, put_together};
-use super::vector::{Kernel, Vectors};
-
-/// Lanes that are read through without a stop.
-const LANES_AT_ONCE: usize = 1;
+use super::vector::{self, Kernel, Vectors};
 
 /// Decodes some lanes of some tiles of a row block into `out`.
 pub(super) struct DecodeRows<'a> {
@@ -50,38 +47,28 @@ impl Kernel for DecodeRows<'_> {
         for col_tile in self.col_tiles.clone() {
             let starts = self.lane_starts(row_block * grid.col_tiles + col_tile)?;
             let cols = grid.cols_in(col_tile);
-            self.expect_planes(vectors, col_tile);
-            // Lanes follow each other without padding, so that a stream can be read through several of
-            // them; where it ends is compared at the last.
-            let most = (MOST_SYMBOLS / cols).min(LANES_AT_ONCE);
-            let mut first = self.lanes.start;
-            while first < self.lanes.end {
-                let left = self.lanes.end - first;
-                let each = left.div_ceil(INTERLEAVED).min(most);
-                // Where fewer lanes are left, the last ones are read more than once.
-                let lane = |i: usize| (first + i * each).min(self.lanes.end - each);
+            self.expect_planes(col_tile);
+            for first in self.lanes.clone().step_by(INTERLEAVED) {
+                // Where fewer lanes are left, the last one is read more than once.
+                let lane = |i: usize| (first + i).min(self.lanes.end - 1);
                 let mut at = std::array::from_fn(|i| starts[lane(i)]);
-                vectors.apart(|| self.table.read(self.bytes, &mut at, each * cols, &mut symbols));
+                vectors.apart(|| self.table.read(self.bytes, &mut at, cols, &mut symbols));
                 for (i, &end) in at.iter().enumerate() {
-                    if end != starts[lane(i) + each] {
+                    if end != starts[lane(i) + 1] {
                         return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
                     }
                 }
-                for (i, symbols) in symbols.iter_mut().enumerate() {
-                    for (lane, symbols) in (lane(i)..).zip(symbols[..each * cols].chunks_exact_mut(cols)) {
-                        let row = lane - self.lanes.start;
-                        let tiles_before = col_tile - self.col_tiles.start;
-                        let at = row * self.stride + unit * tiles_before * grid.tile_cols;
-                        let out = &mut self.out[at..at + unit * cols];
-                        vectors.apart(|| {
-                            join_lane(
-                                vectors, self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts,
-                                out,
-                            )
-                        });
-                    }
+                for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
+                    let lane = first + i;
+                    let tiles_before = col_tile - self.col_tiles.start;
+                    let at = (lane - self.lanes.start) * self.stride + unit * tiles_before * grid.tile_cols;
+                    let out = &mut self.out[at..at + unit * cols];
+                    vectors.apart(|| {
+                        join_lane(
+                            vectors, self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out,
+                        )
+                    });
                 }
-                first += INTERLEAVED * each;
             }
         }
         Ok(())
@@ -91,7 +78,7 @@ impl Kernel for DecodeRows<'_> {
 impl DecodeRows<'_> {
     /// The first lanes of a tile touch every line of its raw planes, each far from the one before.
     #[inline(always)]
-    fn expect_planes(&self, vectors: impl Vectors, col_tile: usize) {
+    fn expect_planes(&self, col_tile: usize) {
         let tiled = self.tiled;
         let words = |bits: usize, width: u8| bits * usize::from(width) / 32;
         for (i, plane) in tiled.split.planes().iter().enumerate() {
@@ -100,7 +87,7 @@ impl DecodeRows<'_> {
             let start = tiled.plane_word(i, self.row_block) + lanes * words(first, plane.width);
             let len = lanes * words(tiled.grid.cols_in(col_tile), plane.width);
             if let Some(bytes) = self.bytes[tiled.planes[i].clone()].get(4 * start..4 * (start + len)) {
-                vectors.expect(bytes);
+                vector::expect(bytes);
             }
         }
     }
@@ -163,11 +150,7 @@ fn join_lane(
     }
     let mut written = [false; 3];
     for (i, plane) in split.planes().iter().enumerate() {
-        let (place, stride) = match plane.is_sparse() {
-            false => (Some(lane), LANES),
-            true => (tiled.masks[row_block].place(lane), tiled.masks[row_block].count()),
-        };
-        let Some(place) = place else { continue };
+        let Some((place, stride)) = plane_place(plane, &tiled.masks, row_block, lane) else { continue };
         let words = bytes[tiled.planes[i].clone()].as_chunks().0;
         let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);
         let at = LaneWords { start: tiled.plane_word(i, row_block) + place, stride, first_bit };

@@ -203,8 +203,7 @@ fn encode_tiled(
 ) -> Result<Option<EncodedPayload>, EncodeError> {
     let tensor = Tensor { code, data, coder: coder(matrix, &plan, data) };
     let head_len = tensor.head_len(&plan);
-    let at_once = data.len() <= AT_ONCE;
-    let sections = if at_once { Sections::Both } else { Sections::Coded };
+    let sections = if tensor.at_once() { Sections::Both } else { Sections::Coded };
     let mut planes = Vec::new();
     let Some(coded) = tensor.put_coded(head_len, sections, &mut planes, put)? else { return Ok(None) };
     let plane_ends = tensor.plane_ends(coded.end);
@@ -289,6 +288,11 @@ impl Tensor<'_> {
         self.head(plan).padded_len(grid.row_blocks * grid.col_tiles + 2 * self.coder.masks.len() + sums)
     }
 
+    /// Whether all groups are in memory together.
+    fn at_once(&self) -> bool {
+        self.data.len() <= AT_ONCE
+    }
+
     fn groups(&self) -> usize {
         self.coder.grid.row_blocks.div_ceil(head::group_row_blocks(&self.coder.grid))
     }
@@ -300,7 +304,7 @@ impl Tensor<'_> {
 
     /// Groups that are in memory together.
     fn windows(&self) -> impl Iterator<Item = Range<usize>> {
-        let many = if self.data.len() <= AT_ONCE { self.groups() } else { 2 * rayon::current_num_threads() };
+        let many = if self.at_once() { self.groups() } else { 2 * rayon::current_num_threads() };
         let groups = self.groups();
         (0..groups).step_by(many).map(move |start| start..(start + many).min(groups))
     }
@@ -352,12 +356,10 @@ impl Tensor<'_> {
 
     /// Where each raw plane ends, if the first begins at `start`.
     fn plane_ends(&self, start: usize) -> Vec<usize> {
-        let grid = &self.coder.grid;
-        let sparse_lanes = self.coder.masks.last().map_or(0, |mask| mask.before as usize + mask.count());
         let mut end = start;
         let ends = self.coder.split.planes().iter().map(|plane| {
-            let lanes = if plane.is_sparse() { sparse_lanes } else { LANES * grid.row_blocks };
-            end += (4 * lanes * grid.lane_words(usize::from(plane.width))).next_multiple_of(SECTION_ALIGN);
+            let bytes = head::plane_bytes(plane, &self.coder.grid, &self.coder.masks);
+            end += bytes.expect("planes are no larger than the tensor");
             end
         });
         ends.collect()
@@ -376,7 +378,7 @@ impl Tensor<'_> {
             std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
         let mut sums = vec![Vec::new(); ends.len()];
         for window in self.windows() {
-            if self.data.len() > AT_ONCE {
+            if !self.at_once() {
                 let encode = |group| self.encode(group, Sections::Planes).planes;
                 made = window.clone().into_par_iter().map(encode).collect();
             }

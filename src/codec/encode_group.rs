@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::fields::{LaneWords, pack};
 use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS};
-use super::head::{RowMask, Shifts, TileEntry};
+use super::head::{RowMask, Shifts, TileEntry, plane_place};
 use super::split::{Source, Split};
 use super::stream::{BitWriter, Codebook};
 use super::unit_halves::{Halves, take_apart};
@@ -143,11 +143,7 @@ impl EncodeGroup<'_> {
                 *raw = bit_masks.raw_of(upper);
             }
             for (i, plane) in split.planes().iter().enumerate() {
-                let (place, stride) = match plane.is_sparse() {
-                    false => (Some(index), LANES),
-                    true => (masks[row_block].place(index), masks[row_block].count()),
-                };
-                let Some(place) = place else { continue };
+                let Some((place, stride)) = plane_place(plane, masks, row_block, index) else { continue };
                 let first_bit = first * usize::from(plane.width);
                 let at = LaneWords { start: starts[i] + place, stride, first_bit };
                 let fields = match plane.source {

@@ -14,7 +14,7 @@ use super::checksum::checksum;
 use super::error::CodecError;
 use super::grid::{Grid, LANES, SECTION_ALIGN};
 use super::huffman::Code;
-use super::split::Split;
+use super::split::{Plane, Split};
 use crate::tensor::Dtype;
 
 /// The newest version of a payload. Raw payloads are still written as version 1.
@@ -143,6 +143,31 @@ impl RowMask {
         let bit = 1u64 << lane;
         (self.lanes & bit != 0).then(|| (self.lanes & (bit - 1)).count_ones() as usize)
     }
+}
+
+/// Where a lane of a row block stands in a raw plane, and how many lanes there are: the distance from
+/// one word of a lane to its next. `None` where it is clean and the plane sparse.
+#[inline(always)]
+pub(super) fn plane_place(
+    plane: &Plane,
+    masks: &[RowMask],
+    row_block: usize,
+    lane: usize,
+) -> Option<(usize, usize)> {
+    match plane.is_sparse() {
+        true => masks[row_block].place(lane).map(|place| (place, masks[row_block].count())),
+        false => Some((lane, LANES)),
+    }
+}
+
+/// Bytes of a raw plane's section, padding included; `None` where the number overflows.
+pub(super) fn plane_bytes(plane: &Plane, grid: &Grid, masks: &[RowMask]) -> Option<usize> {
+    let lanes = match plane.is_sparse() {
+        true => masks.last().map_or(0, |mask| mask.before as usize + mask.count()),
+        false => LANES * grid.row_blocks,
+    };
+    let len = lanes.checked_mul(4 * grid.lane_words(usize::from(plane.width)))?;
+    len.checked_next_multiple_of(SECTION_ALIGN)
 }
 
 impl Tiled {

@@ -7,7 +7,7 @@ use super::error::CodecError;
 use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
 use super::head::{
     CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, MAX_CONSTANT, RowMask, Shifts, Tables, TileEntry,
-    Tiled, VERSION, raw_groups,
+    Tiled, VERSION, plane_bytes, raw_groups,
 };
 use super::huffman::Code;
 use super::split::Split;
@@ -255,12 +255,9 @@ fn parse_tiles(rest: &mut Cursor, grid: &Grid) -> Result<(Vec<TileEntry>, Range<
 /// what is left between them and the head.
 fn place_sections(tiled: &mut Tiled, head_len: usize, payload_len: usize) -> Result<(), CodecError> {
     let bad = CodecError::BadHead("the planes do not fit the payload");
-    let sparse_lanes = tiled.masks.last().map_or(0, |mask| mask.before as usize + mask.count());
     let mut end = payload_len;
     for plane in tiled.split.planes().iter().rev() {
-        let lanes = if plane.is_sparse() { sparse_lanes } else { LANES * tiled.grid.row_blocks };
-        let len = lanes.checked_mul(4 * tiled.grid.lane_words(usize::from(plane.width)));
-        let len = len.and_then(|len| len.checked_next_multiple_of(SECTION_ALIGN));
+        let len = plane_bytes(plane, &tiled.grid, &tiled.masks);
         let start = len.and_then(|len| end.checked_sub(len)).filter(|&s| s >= head_len).ok_or(bad.clone())?;
         tiled.planes.insert(0, start..end);
         end = start;

@@ -58,19 +58,10 @@ impl Code {
             let code = Self { first: first as u16, lengths, escape };
             Some((bits + escaped * u64::from(symbol_bits), code))
         };
-        // Below a tenth of a code's least share of the room, below a half, or none at all.
-        let rare = [0, total >> (limit + 3), total >> (limit + 1)];
-        let mut best: Option<(u64, Self)> = None;
-        for (i, &rare_below) in rare.iter().enumerate() {
-            if i > 0 && rare[..i].contains(&rare_below) {
-                continue;
-            }
-            match candidate(rare_below) {
-                Some(found) if best.as_ref().is_none_or(|(bits, _)| found.0 < *bits) => best = Some(found),
-                _ => {}
-            }
-        }
-        best.map(|(_, code)| code)
+        // None at all, those below an eighth of a code's least share of the room, or below a half.
+        let mut rare = vec![0, total >> (limit + 3), total >> (limit + 1)];
+        rare.dedup();
+        rare.into_iter().filter_map(candidate).min_by_key(|(bits, _)| *bits).map(|(_, code)| code)
     }
 
     /// Whether there is one symbol only, which takes no bits.

@@ -10,14 +10,11 @@ pub(super) const INTERLEAVED: usize = 4;
 /// Symbols that one look-up yields at the most.
 const AT_ONCE: usize = 3;
 
-/// What is read from one stream, with room for what a look-up writes past the last. So much room
+/// Symbols of one lane of a tile, with room for what a look-up writes past the last. So much room
 /// that a remainder by the length shows the compiler that an index is inside.
 pub(super) type Symbols = [u16; SYMBOLS_LEN + 4];
 
 const SYMBOLS_LEN: usize = 2 * MAX_TILE_COLS;
-
-/// No more symbols are read from one stream at a time.
-pub(super) const MOST_SYMBOLS: usize = SYMBOLS_LEN - 16;
 
 /// No symbols yet.
 pub(super) const NO_SYMBOLS: Symbols = [0; SYMBOLS_LEN + 4];

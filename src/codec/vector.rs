@@ -29,12 +29,6 @@ pub(super) trait Vectors: Copy {
         unpack_bits::<W>(packed, shift, block);
     }
 
-    /// Tells the processor that `bytes` will be read soon.
-    #[inline(always)]
-    fn expect(self, bytes: &[u8]) {
-        let _ = bytes;
-    }
-
     /// Runs `inner` as a function of its own, so that an inner loop has all registers to itself.
     fn apart<R>(self, inner: impl FnOnce() -> R) -> R;
 }
@@ -65,6 +59,15 @@ pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Portable)
+}
+
+/// Tells the processor that `bytes` will be read soon.
+#[inline(always)]
+pub(super) fn expect(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(bytes);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -138,11 +141,6 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn expect(self, bytes: &[u8]) {
-            prefetch(bytes);
-        }
-
-        #[inline(always)]
         fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
             // SAFETY: as above.
             unsafe { apart_avx2(inner) }
@@ -160,11 +158,6 @@ mod x86 {
         fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
             // SAFETY: as above.
             unsafe { unpack_avx512::<W>(packed, shift, block) }
-        }
-
-        #[inline(always)]
-        fn expect(self, bytes: &[u8]) {
-            prefetch(bytes);
         }
 
         #[inline(always)]
@@ -219,7 +212,7 @@ mod x86 {
     const LINE: usize = 64;
 
     #[inline(always)]
-    fn prefetch(bytes: &[u8]) {
+    pub fn prefetch(bytes: &[u8]) {
         for line in bytes.chunks(LINE) {
             // SAFETY: every x86-64 processor has it, and it reads nothing that a program could see.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };

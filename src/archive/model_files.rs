@@ -79,34 +79,17 @@ impl WeightSource {
     }
 
     fn weight(&self, index: usize) -> Weight<'_> {
-        match self {
+        let (name, dtype, shape, quantized, original_len) = match self {
             Self::Plain(file) => {
                 let t = &file.tensors()[index];
-                let original_len = t.range.len();
-                Weight {
-                    name: &t.name,
-                    dtype: t.dtype,
-                    shape: &t.shape,
-                    quantized: t.quantized.as_ref(),
-                    original_len,
-                    source: self,
-                    index,
-                }
+                (&t.name, t.dtype, &t.shape, &t.quantized, t.range.len())
             }
             Self::Compressed(archive) => {
                 let t = &archive.tensors()[index];
-                let original_len = t.original_len;
-                Weight {
-                    name: &t.name,
-                    dtype: t.dtype,
-                    shape: &t.shape,
-                    quantized: t.quantized.as_ref(),
-                    original_len,
-                    source: self,
-                    index,
-                }
+                (&t.name, t.dtype, &t.shape, &t.quantized, t.original_len)
             }
-        }
+        };
+        Weight { name, dtype, shape, quantized: quantized.as_ref(), original_len, source: self, index }
     }
 }
 

@@ -2,13 +2,22 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::path::Path;
 
-use super::MappedFile;
+use super::{MappedFile, ReadError};
 
 /// Where a file's bytes are.
 pub(super) enum Bytes {
     Mapped(MappedFile),
     Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+impl Bytes {
+    /// Maps the file at `path`.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
+        Ok(Self::Mapped(map))
+    }
 }
 
 impl Deref for Bytes {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
 use super::gguf_header::GgufHeader;
-use super::{MappedFile, ReadError, TensorEntry};
+use super::{ReadError, TensorEntry};
 
 /// A GGUF file, mapped or in memory, whose header has been checked: every entry's range lies in the file, has the
 /// length its type and shape ask for where the type is known, and shares no byte with another.
@@ -19,8 +19,7 @@ pub struct GgufFile {
 impl GgufFile {
     /// Maps and checks the file at `path`. Versions 2 and 3 are read, little-endian.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        Self::check(path, Bytes::Mapped(map))
+        Self::check(path, Bytes::open(path)?)
     }
 
     pub(super) fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {

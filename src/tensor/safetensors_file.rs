@@ -10,7 +10,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
 use super::bytes::Bytes;
-use super::{Dtype, GgufError, MappedFile, Quantized};
+use super::{Dtype, GgufError, Quantized};
 
 /// What the format itself sets as the longest header.
 pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
@@ -73,21 +73,7 @@ pub struct SafetensorsFile {
 impl SafetensorsFile {
     /// Maps and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        Self::from_mapped(path, map)
-    }
-
-    /// Checks a file that is mapped already. `path` is what messages call it.
-    pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
-        Self::check(path, Bytes::Mapped(map))
-    }
-
-    /// Checks a file that is in memory. `path` is what messages call it.
-    pub fn from_bytes(
-        path: &Path,
-        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
-    ) -> Result<Self, ReadError> {
-        Self::check(path, Bytes::Memory(Box::new(bytes)))
+        Self::check(path, Bytes::open(path)?)
     }
 
     pub(super) fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {

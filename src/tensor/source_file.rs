@@ -19,8 +19,7 @@ pub enum SourceFile {
 impl SourceFile {
     /// Maps and checks the file at `path`. Its first bytes tell its form, not its name.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        Self::from_mapped(path, map)
+        Self::check(path, Bytes::open(path)?)
     }
 
     /// Checks a file that is mapped already. `path` is what messages call it.

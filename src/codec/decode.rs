@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::decode_rows::DecodeRows;
+use super::decode_rows::{DecodeRows, Tables};
 use super::error::CodecError;
 use super::grid::{LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, Tiled};
-use super::stream::PeekTable;
 use super::vector;
 
 /// Bytes of a raw or constant payload that are handled at a time.
@@ -18,8 +17,7 @@ const BAND: usize = 1 << 20;
 pub struct Payload<'a> {
     bytes: &'a [u8],
     head: Head,
-    /// What the streams are read with; made when first needed.
-    table: std::sync::OnceLock<PeekTable>,
+    tables: Tables,
 }
 
 impl std::fmt::Debug for Payload<'_> {
@@ -31,7 +29,7 @@ impl std::fmt::Debug for Payload<'_> {
 impl<'a> Payload<'a> {
     /// Reads and checks the head. `bytes` must be the whole payload.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
-        Ok(Self { head: Head::parse(bytes)?, bytes, table: Default::default() })
+        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Tables::default() })
     }
 
     /// The head.
@@ -197,10 +195,9 @@ impl<'a> Payload<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        let table = self.table.get_or_init(|| PeekTable::new(&tiled.code, tiled.split.symbol_bits()));
         let lanes = rows.start % LANES..rows.start % LANES + rows.len();
         let row_block = rows.start / LANES;
-        let bytes = self.bytes;
-        vector::run(DecodeRows { bytes, tiled, table, row_block, lanes, col_tiles, stride, out })
+        let (bytes, tables) = (self.bytes, &self.tables);
+        vector::run(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
     }
 }

@@ -1,11 +1,15 @@
 //! Decoding rows of a row block: the part of the work that is done on every element.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
+use super::decode_columns::{Buffers, LEAST_LANES};
 use super::error::CodecError;
 use super::fields::{LaneWords, unpack};
 use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
 use super::head::{Tiled, plane_place};
+use super::huffman::Code;
+use super::levels::Levels;
 use super::split::Source;
 use super::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable};
 use super::unit_halves::{Halves, put_together};
@@ -16,7 +20,7 @@ pub(super) struct DecodeRows<'a> {
     /// The whole payload.
     pub bytes: &'a [u8],
     pub tiled: &'a Tiled,
-    pub table: &'a PeekTable,
+    pub tables: &'a Tables,
     pub row_block: usize,
     pub lanes: Range<usize>,
     /// Tiles, counted along the row block.
@@ -24,6 +28,23 @@ pub(super) struct DecodeRows<'a> {
     /// From one lane's first byte in `out` to the next lane's.
     pub stride: usize,
     pub out: &'a mut [u8],
+}
+
+/// What streams are read with, each made when it is first needed.
+#[derive(Default)]
+pub(super) struct Tables {
+    peek: OnceLock<PeekTable>,
+    levels: OnceLock<Option<Levels>>,
+}
+
+impl Tables {
+    fn peek(&self, code: &Code, symbol_bits: u32) -> &PeekTable {
+        self.peek.get_or_init(|| PeekTable::new(code, symbol_bits))
+    }
+
+    fn levels(&self, code: &Code, symbol_bits: u32) -> Option<&Levels> {
+        self.levels.get_or_init(|| Levels::new(code, symbol_bits)).as_ref()
+    }
 }
 
 /// The raw bits of one lane of a tile.
@@ -37,59 +58,66 @@ impl Kernel for DecodeRows<'_> {
     type Output = Result<(), CodecError>;
 
     #[inline(always)]
-    fn run<V: Vectors>(self, vectors: V) -> Result<(), CodecError> {
-        let Self { tiled, row_block, .. } = self;
-        let grid = &tiled.grid;
-        let unit = tiled.split.unit_bytes();
-        let mut symbols = [NO_SYMBOLS; INTERLEAVED];
-        let empty = [0; MAX_TILE_COLS];
-        let mut parts = Lane { raw: empty, lower: empty, clean: empty };
+    fn run<V: Vectors>(mut self, vectors: V) -> Result<(), CodecError> {
+        let Self { tiled, tables, row_block, .. } = self;
+        let by_columns = V::BY_COLUMNS && self.lanes.len() >= LEAST_LANES;
+        let levels = by_columns.then(|| tables.levels(&tiled.code, tiled.split.symbol_bits())).flatten();
+        let mut buffers = levels.map(|_| Buffers::new(&self));
         for col_tile in self.col_tiles.clone() {
-            let starts = self.lane_starts(row_block * grid.col_tiles + col_tile)?;
-            let cols = grid.cols_in(col_tile);
-            self.expect_planes(col_tile);
-            for first in self.lanes.clone().step_by(INTERLEAVED) {
-                // Where fewer lanes are left, the last one is read more than once.
-                let lane = |i: usize| (first + i).min(self.lanes.end - 1);
-                let mut at = std::array::from_fn(|i| starts[lane(i)]);
-                vectors.apart(|| self.table.read(self.bytes, &mut at, cols, &mut symbols));
-                for (i, &end) in at.iter().enumerate() {
-                    if end != starts[lane(i) + 1] {
-                        return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
-                    }
-                }
-                for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
-                    let lane = first + i;
-                    let tiles_before = col_tile - self.col_tiles.start;
-                    let at = (lane - self.lanes.start) * self.stride + unit * tiles_before * grid.tile_cols;
-                    let out = &mut self.out[at..at + unit * cols];
-                    vectors.apart(|| {
-                        join_lane(
-                            vectors, self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out,
-                        )
-                    });
-                }
+            let starts = self.lane_starts(row_block * tiled.grid.col_tiles + col_tile)?;
+            if let Some((levels, buffers)) = levels.zip(buffers.as_mut())
+                && self.decode_columns(vectors, levels, col_tile, &starts, buffers)?
+            {
+                continue;
             }
+            self.decode_lanes(vectors, col_tile, &starts)?;
         }
         Ok(())
     }
 }
 
 impl DecodeRows<'_> {
-    /// The first lanes of a tile touch every line of its raw planes, each far from the one before.
+    /// Decodes a tile whose lanes' streams begin and end at the bits `starts`, some lanes at a time.
     #[inline(always)]
-    fn expect_planes(&self, col_tile: usize) {
-        let tiled = self.tiled;
-        let words = |bits: usize, width: u8| bits * usize::from(width) / 32;
-        for (i, plane) in tiled.split.planes().iter().enumerate() {
-            let lanes = tiled.plane_lanes(i, self.row_block);
-            let first = col_tile * tiled.grid.tile_cols;
-            let start = tiled.plane_word(i, self.row_block) + lanes * words(first, plane.width);
-            let len = lanes * words(tiled.grid.cols_in(col_tile), plane.width);
-            if let Some(bytes) = self.bytes[tiled.planes[i].clone()].get(4 * start..4 * (start + len)) {
-                vector::expect(bytes);
+    fn decode_lanes<V: Vectors>(
+        &mut self,
+        vectors: V,
+        col_tile: usize,
+        starts: &[usize; LANES + 1],
+    ) -> Result<(), CodecError> {
+        let Self { tiled, row_block, .. } = *self;
+        let grid = &tiled.grid;
+        let unit = tiled.split.unit_bytes();
+        let cols = grid.cols_in(col_tile);
+        // The first lanes of a tile touch every line of its raw planes, each far from the one before.
+        for part in tiled.tile_parts(row_block * grid.col_tiles + col_tile) {
+            vector::expect(&self.bytes[part]);
+        }
+        let table = self.tables.peek(&tiled.code, tiled.split.symbol_bits());
+        let mut symbols = [NO_SYMBOLS; INTERLEAVED];
+        let empty = [0; MAX_TILE_COLS];
+        let mut parts = Lane { raw: empty, lower: empty, clean: empty };
+        for first in self.lanes.clone().step_by(INTERLEAVED) {
+            // Where fewer lanes are left, the last one is read more than once.
+            let lane = |i: usize| (first + i).min(self.lanes.end - 1);
+            let mut at = std::array::from_fn(|i| starts[lane(i)]);
+            vectors.apart(|| table.read(self.bytes, &mut at, cols, &mut symbols));
+            for (i, &end) in at.iter().enumerate() {
+                if end != starts[lane(i) + 1] {
+                    return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
+                }
+            }
+            for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
+                let lane = first + i;
+                let tiles_before = col_tile - self.col_tiles.start;
+                let at = (lane - self.lanes.start) * self.stride + unit * tiles_before * grid.tile_cols;
+                let out = &mut self.out[at..at + unit * cols];
+                vectors.apart(|| {
+                    join_lane(vectors, self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out)
+                });
             }
         }
+        Ok(())
     }
 
     /// Where each lane's stream starts, in bits from the start of the payload, and where the last

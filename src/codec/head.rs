@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::checksum::checksum;
 use super::error::CodecError;
-use super::grid::{Grid, LANES, SECTION_ALIGN};
+use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
 use super::huffman::Code;
 use super::split::{Plane, Split};
 use crate::tensor::Dtype;
@@ -219,6 +219,26 @@ impl Tiled {
             false => section.end,
         };
         at(row_blocks.start)..at(row_blocks.end)
+    }
+
+    /// Bytes of the payload that hold tile `tile`: in the coded plane, and then in each raw plane. None
+    /// where there is no such tile.
+    pub(super) fn tile_parts(&self, tile: usize) -> Vec<Range<usize>> {
+        let word = |tile: usize| self.tiles.get(tile).map(|tile| self.coded.start + 4 * tile.word as usize);
+        let Some(start) = word(tile) else { return Vec::new() };
+        let mut parts = Vec::with_capacity(1 + self.planes.len());
+        parts.push(start..word(tile + 1).unwrap_or(self.coded.end));
+        let (row_block, col_tile) = (tile / self.grid.col_tiles, tile % self.grid.col_tiles);
+        for (i, plane) in self.split.planes().iter().enumerate() {
+            // A word that two tiles share is in both.
+            let bits = |cols: usize| cols * usize::from(plane.width);
+            let first = col_tile * self.grid.tile_cols;
+            let end = (first + self.grid.cols_in(col_tile)).next_multiple_of(CHUNK);
+            let lanes = 4 * self.plane_lanes(i, row_block);
+            let start = self.planes[i].start + 4 * self.plane_word(i, row_block);
+            parts.push(start + lanes * (bits(first) / 32)..start + lanes * bits(end).div_ceil(32));
+        }
+        parts
     }
 
     /// The word of raw plane `plane` that row block `row_block` begins with.

@@ -6,7 +6,9 @@
 //! two sides. `docs/format.md` describes the same for somebody without this source.
 
 mod checksum;
+mod columns;
 pub mod decode;
+mod decode_columns;
 mod decode_rows;
 pub mod encode;
 mod encode_group;
@@ -17,6 +19,7 @@ pub mod head;
 mod head_reader;
 mod head_writer;
 pub mod huffman;
+mod levels;
 mod plan;
 mod sample;
 pub mod split;

@@ -213,6 +213,44 @@ impl Split {
     }
 }
 
+/// Where some bits of a raw plane's field are in one half of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// The plane's index.
+    pub plane: usize,
+    /// How far the field is rotated up.
+    pub up: u8,
+    /// Its bits after that.
+    pub mask: u16,
+}
+
+impl Split {
+    /// Of what the raw planes hold, all that is in the upper halves of units, and all that is in the
+    /// lower.
+    pub(super) fn pieces(&self) -> [Vec<Piece>; 2] {
+        let masks = self.masks();
+        let [mut upper, mut lower] = [Vec::new(), Vec::new()];
+        for (index, plane) in self.planes().iter().enumerate() {
+            let bits = (((1u32 << plane.width) - 1) << plane.shift) as u16;
+            // Bits of the source, and how far above they are in the half.
+            let add = |to: &mut Vec<Piece>, bits: u16, up: u8| {
+                if bits != 0 {
+                    to.push(Piece { plane: index, up: plane.shift + up, mask: bits << up });
+                }
+            };
+            match plane.source {
+                Source::Raw => {
+                    add(&mut upper, bits & !masks.middle, masks.sign_to_raw);
+                    add(&mut upper, bits & masks.middle, masks.middle_shift);
+                }
+                Source::Clean if self.unit_bytes() == 2 => add(&mut upper, bits, 0),
+                Source::Lower | Source::Clean => add(&mut lower, bits, 0),
+            }
+        }
+        [upper, lower]
+    }
+}
+
 /// A number of bits as different powers of two, ascending.
 fn powers_of_two(bits: u8) -> &'static [u8] {
     match bits {
@@ -263,6 +301,13 @@ impl Masks {
         (upper & self.sign) >> self.sign_to_raw | ((upper >> self.middle_shift) & self.middle)
     }
 
+    /// Where the bits of a symbol are in the upper half: how far those above the low ones are rotated up
+    /// and their mask, and the same for the low ones.
+    pub fn of_symbol(&self) -> [(u8, u16); 2] {
+        let high = ((self.symbol >> self.low_bits) << self.high, (16 + self.high - self.low_bits) % 16);
+        [(high.1, high.0), (self.clean_shift, self.low << self.clean_shift)]
+    }
+
     /// Puts an upper half together again, clean bits left out. Bits above the symbol's are ignored.
     #[inline(always)]
     pub fn join(&self, symbol: u16, raw: u16) -> u16 {
@@ -298,6 +343,14 @@ mod tests {
                 assert!(u32::from(raw) < 1 << split.raw_bits());
                 assert_eq!(masks.join(symbol, raw) | upper & clean_in_upper, upper, "{split:?}");
             }
+            let [upper, lower] = split.pieces();
+            let symbol = masks.of_symbol().map(|(_, mask)| mask);
+            let covered = upper.iter().map(|piece| piece.mask).chain(symbol).fold(0, |all, mask| all ^ mask);
+            assert_eq!(covered, u16::MAX >> (16 - bits), "{split:?}");
+            assert_eq!(
+                lower.iter().fold(0, |all, piece| all ^ piece.mask) == u16::MAX,
+                split.dtype == Dtype::F32
+            );
             let planes: u32 = split.planes().iter().map(|p| u32::from(p.width)).sum();
             assert_eq!(planes + split.symbol_bits(), 8 * split.unit_bytes() as u32, "{split:?}");
             assert!(split.planes().is_sorted_by_key(Plane::is_sparse));

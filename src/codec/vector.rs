@@ -4,7 +4,15 @@
 //! they are compiled once for every processor, and again for newer ones; which of these runs is
 //! found out at run time. All of them compute the same integers.
 
+use super::columns::{self, Column, Columns, Join, Rows};
 use super::fields::{BLOCK, pack_bits, unpack_bits};
+use super::grid::LANES;
+use super::levels::Levels;
+
+#[cfg(target_arch = "x86_64")]
+#[path = "vector/columns.rs"]
+#[allow(unsafe_code)]
+mod columns_avx512;
 
 /// A loop that is compiled for several kinds of processor.
 pub(super) trait Kernel {
@@ -27,6 +35,27 @@ pub(super) trait Vectors: Copy {
     #[inline(always)]
     fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
         unpack_bits::<W>(packed, shift, block);
+    }
+
+    /// Whether tiles are decoded faster by columns than by rows.
+    const BY_COLUMNS: bool = false;
+
+    /// As [`columns::read`].
+    #[inline(always)]
+    fn read_columns(self, levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
+        columns::read(levels, bytes, at, columns);
+    }
+
+    /// As [`columns::join`].
+    #[inline(always)]
+    fn join_columns(self, join: &Join, pieces: &[Column], columns: &mut Columns) {
+        columns::join(join, pieces, columns);
+    }
+
+    /// As [`columns::transpose`].
+    #[inline(always)]
+    fn transpose(self, columns: &Columns, rows: &mut Rows) {
+        columns::transpose(columns, rows);
     }
 
     /// Runs `inner` as a function of its own, so that an inner loop has all registers to itself.
@@ -76,7 +105,11 @@ mod x86 {
     use std::arch::is_x86_feature_detected as has;
     use std::arch::x86_64::*;
 
+    use super::super::columns::{Column, Columns, Join, Rows};
     use super::super::fields::BLOCK;
+    use super::super::grid::LANES;
+    use super::super::levels::Levels;
+    use super::columns_avx512;
     use super::{Kernel, Portable, Vectors};
 
     pub fn run<K: Kernel>(kernel: K) -> K::Output {
@@ -94,7 +127,9 @@ mod x86 {
         kernel.run(avx2)
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,gfni,avx2,bmi1,bmi2,lzcnt,popcnt"
+    )]
     fn with_avx512<K: Kernel>(kernel: K, avx512: Avx512) -> K::Output {
         kernel.run(avx512)
     }
@@ -105,7 +140,9 @@ mod x86 {
         inner()
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi1,bmi2,lzcnt,popcnt")]
+    #[target_feature(
+        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,gfni,avx2,bmi1,bmi2,lzcnt,popcnt"
+    )]
     #[inline(never)]
     fn apart_avx512<R>(inner: impl FnOnce() -> R) -> R {
         inner()
@@ -122,13 +159,15 @@ mod x86 {
         }
     }
 
-    /// The processor has AVX2, BMI2, and AVX-512 for 16-bit fields.
+    /// The processor has AVX2, BMI2, and AVX-512 for 8-bit and 16-bit fields, as Intel's have it from Ice
+    /// Lake on and AMD's from Zen 4 on.
     #[derive(Debug, Clone, Copy)]
     pub struct Avx512(());
 
     impl Avx512 {
         pub fn detect() -> Option<Self> {
             let all = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+            let all = all && has!("avx512vbmi") && has!("avx512vbmi2") && has!("gfni");
             (all && Avx2::detect().is_some()).then_some(Self(()))
         }
     }
@@ -148,6 +187,26 @@ mod x86 {
     }
 
     impl Vectors for Avx512 {
+        const BY_COLUMNS: bool = true;
+
+        #[inline(always)]
+        fn read_columns(self, levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
+            // SAFETY: there is an `Avx512`, so the processor has the features.
+            unsafe { columns_avx512::read(levels, bytes, at, columns) }
+        }
+
+        #[inline(always)]
+        fn join_columns(self, join: &Join, pieces: &[Column], columns: &mut Columns) {
+            // SAFETY: as above.
+            unsafe { columns_avx512::join(join, pieces, columns) }
+        }
+
+        #[inline(always)]
+        fn transpose(self, columns: &Columns, rows: &mut Rows) {
+            // SAFETY: as above.
+            unsafe { columns_avx512::transpose(columns, rows) }
+        }
+
         #[inline(always)]
         fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
             // SAFETY: there is an `Avx512`, so the processor has the features.
@@ -215,7 +274,7 @@ mod x86 {
     pub fn prefetch(bytes: &[u8]) {
         for line in bytes.chunks(LINE) {
             // SAFETY: every x86-64 processor has it, and it reads nothing that a program could see.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
         }
     }
 

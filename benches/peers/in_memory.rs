@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use bantam::codec::{Payload, encode};
-use bantam::tensor::SafetensorsFile;
+use bantam::tensor::{SafetensorsFile, Zeroed};
 use rayon::prelude::*;
 
 fn main() {
@@ -36,7 +36,7 @@ fn repeat(file: &SafetensorsFile) -> serde_json::Value {
         "compress": compress.as_secs_f64(),
         "decompress": decompress.as_secs_f64(),
         "bytes": payloads.iter().map(Vec::len).sum::<usize>(),
-        "exact": restored == file.bytes()[file.header_bytes().len()..],
+        "exact": restored[..] == file.bytes()[file.header_bytes().len()..],
         "setting": "in memory",
     })
 }
@@ -51,8 +51,9 @@ fn encode_tensor(file: &SafetensorsFile, tensor: &bantam::tensor::TensorEntry) -
 }
 
 /// All tensors, one after the other, in one new buffer.
-fn decompress(file: &SafetensorsFile, payloads: &[Vec<u8>]) -> Vec<u8> {
-    let mut restored = vec![0; file.bytes().len() - file.header_bytes().len()];
+fn decompress(file: &SafetensorsFile, payloads: &[Vec<u8>]) -> Zeroed {
+    let len = file.bytes().len() - file.header_bytes().len();
+    let mut restored = Zeroed::new(len).expect("memory for the original");
     let mut rest = &mut restored[..];
     let mut outputs = Vec::new();
     for tensor in file.tensors() {

@@ -8,6 +8,7 @@ mod mapped;
 mod safetensors_file;
 mod shape;
 mod source_file;
+mod zeroed;
 
 pub use ggml_type::{GgmlType, Quantized};
 pub use gguf_file::GgufFile;
@@ -19,3 +20,4 @@ pub(crate) use safetensors_file::{MAX_HEADER_LEN, entries, parse_header};
 pub use safetensors_file::{ReadError, SafetensorsFile, TensorEntry};
 pub use shape::Matrix;
 pub use source_file::SourceFile;
+pub use zeroed::Zeroed;

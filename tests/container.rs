@@ -321,6 +321,26 @@ fn an_interrupted_folder_is_gone_on_with_where_it_stopped() {
     assert_eq!(names_in(root.path()), ["m", "m-bantam", "restored", "whole"]);
 }
 
+#[test]
+fn a_folder_is_compressed_as_its_options_say() {
+    let (root, model) = sharded_model();
+    let fast = Options { preset: Preset::Fast, ..KEEP };
+    let [small_out, fast_out, out] = ["small", "fast", "out"].map(|name| root.path().join(name));
+    compress(&model, Some(&small_out), &KEEP, &()).unwrap();
+    compress(&model, Some(&fast_out), &fast, &()).unwrap();
+    let first = "model-00001-of-00002";
+    let name = format!("{first}.bantam.safetensors");
+    let alone = root.path().join("alone.bantam.safetensors");
+    compress(&model.join(format!("{first}.safetensors")), Some(&alone), &fast, &()).unwrap();
+    let [small_file, fast_file] = [&small_out, &fast_out].map(|folder| fs::read(folder.join(&name)).unwrap());
+    assert!(fast_file != small_file && fast_file == fs::read(alone).unwrap());
+    // What was begun with one preset is not gone on with in another.
+    let first = fs::metadata(model.join(format!("{first}.safetensors"))).unwrap().len();
+    assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(first + 1)).is_err());
+    assert_eq!(compress(&model, Some(&out), &fast, &()).unwrap().finished, 0);
+    same_files(&out, &fast_out);
+}
+
 /// Both folders have the same files.
 fn same_files(a: &Path, b: &Path) {
     assert_eq!(names_in(a), names_in(b));

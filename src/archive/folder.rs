@@ -17,7 +17,7 @@ use super::output_folder::{self, OutputFolder, Stamp};
 use super::progress::{check, reported};
 use super::restore::decompress_begun;
 use super::writer::compress_begun;
-use super::{Archive, ArchiveError, FileReport, Options, Preset, Progress, Report, names};
+use super::{Archive, ArchiveError, FileReport, Options, Progress, Report, names};
 use crate::tensor::SourceFile;
 
 /// Compresses a file or a model folder, to `dst` or to the default beside it (see [`names`]).
@@ -39,11 +39,14 @@ pub fn compress(
     }
     let rename = |name: &str| names::compressed_name(name);
     let files = folder.open(rename, |path| Ok(SourceFile::open(path)?))?;
+    // Within an unfinished folder.
+    let replace = Options { overwrite: true, ..*options };
     let work = Work {
         name: "compressing",
+        how: format!("{:?}", options.preset),
         bytes: &|file: &SourceFile| file.bytes().len() as u64,
         stamp: &|file| Stamp::of(file.path(), &file.outside()),
-        write: &|file, dst| compress_begun(file, dst, &REPLACE, progress),
+        write: &|file, dst| compress_begun(file, dst, &replace, progress),
         read: &|file, dst| {
             let archive = Archive::open(dst).ok().filter(|a| a.outside() == &*file.outside())?;
             Some(FileReport { source: file.path().into(), ..archive.report().ok()? })
@@ -89,11 +92,13 @@ pub fn decompress(
             return Err(ArchiveError::Exists { path: src.join(restored) });
         }
     }
+    let replace = Options { overwrite: true, ..*options };
     let work = Work {
         name: "decompressing",
+        how: String::new(),
         bytes: &Archive::original_len,
         stamp: &|archive| Stamp::of(archive.path(), archive.container_header()),
-        write: &|archive, dst| decompress_begun(archive, dst, &REPLACE, progress),
+        write: &|archive, dst| decompress_begun(archive, dst, &replace, progress),
         read: &|archive, dst| {
             let file = SourceFile::open(dst).ok()?;
             let same = &*file.outside() == archive.outside();
@@ -103,12 +108,11 @@ pub fn decompress(
     folder.rewrite(&dst, options, progress, &files, &work)
 }
 
-/// Within an unfinished folder.
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
-
 /// What is done with each file of tensors in a folder.
 struct Work<'a, T> {
     name: &'static str,
+    /// What else the files that are written depend on.
+    how: String,
     /// Bytes of the plain file.
     bytes: &'a dyn Fn(&T) -> u64,
     stamp: &'a dyn Fn(&T) -> Result<Stamp, ArchiveError>,
@@ -186,8 +190,8 @@ impl Folder {
     ) -> Result<Report, ArchiveError> {
         refuse_same(&self.path, dst)?;
         let stamps = files.iter().map(|(name, file)| Ok((name.clone(), (work.stamp)(file)?)));
-        let output =
-            OutputFolder::begin(dst, options, work.name, stamps.collect::<Result<_, ArchiveError>>()?)?;
+        let stamps = stamps.collect::<Result<_, ArchiveError>>()?;
+        let output = OutputFolder::begin(dst, options, &format!("{} {}", work.name, work.how), stamps)?;
         let reports: Vec<Option<FileReport>> = files
             .iter()
             .map(|(name, file)| match output.is_finished(name) {
@@ -234,7 +238,8 @@ impl Folder {
         }
         for name in &self.others {
             check(progress)?;
-            let mut copy = OutputFile::create(&output.file(name), &REPLACE)?;
+            let mut copy =
+                OutputFile::create(&output.file(name), &Options { overwrite: true, ..Options::default() })?;
             copy.copy_from(&self.path.join(name))?;
             copy.publish()?;
             report.copied.push(name.clone());

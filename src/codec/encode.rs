@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::bit_writer::Codebook;
 use super::checksum::checksum;
 use super::encode_group::{Coder, EncodeGroup, Group, Sections};
 use super::error::{CodecError, EncodeError};
@@ -14,7 +15,6 @@ use super::head::{self, Head, RowMask, Shifts, TileEntry};
 use super::head_writer::HeadWriter;
 use super::plan::{Choice, Chosen, Plan};
 use super::split::{Split, unit_matrix};
-use super::stream::Codebook;
 use super::vector;
 use crate::tensor::{Dtype, Matrix};
 
@@ -226,8 +226,10 @@ fn coder(matrix: Matrix, plan: &Plan, data: &[u8]) -> Coder {
     let mut shifts = Shifts::default();
     if let Some(levels) = plan.levels {
         shifts.unit = plan.shift_unit();
-        let shift = |row: &[u8]| levels.shift_of(split.dtype, row) as u8;
-        shifts.rows = data.par_chunks_exact(row_bytes).with_min_len(64).map(shift).collect();
+        let of_block = |rows: &'_ [u8]| -> Vec<u8> {
+            levels.shifts(split.dtype, rows.chunks_exact(row_bytes)).collect()
+        };
+        shifts.rows = data.par_chunks(LANES * row_bytes).flat_map_iter(of_block).collect();
         shifts.rows.resize(grid.row_blocks * LANES, 0);
     }
     let mut masks = Vec::new();

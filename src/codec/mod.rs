@@ -5,6 +5,7 @@
 //! canonical code), [`head`] (what is written about a tensor). [`mod@encode`] and [`decode`] are the
 //! two sides. `docs/format.md` describes the same for somebody without this source.
 
+mod bit_writer;
 mod checksum;
 pub mod decode;
 mod decode_rows;
@@ -17,6 +18,7 @@ pub mod head;
 mod head_reader;
 mod head_writer;
 pub mod huffman;
+mod levels;
 mod plan;
 mod sample;
 pub mod split;

@@ -8,7 +8,10 @@ use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS};
 use super::head::{RowMask, Shifts, TileEntry, plane_place};
 use super::split::{Masks, Source, Split};
 use super::unit_halves::{Halves, take_apart};
-use super::vector::{Kernel, Vectors};
+use super::vector::{self, Kernel, Vectors};
+
+/// Rows that are asked for ahead of the one at hand.
+const AHEAD: usize = 2;
 
 /// What all groups of a tensor share.
 pub(super) struct Coder {
@@ -122,7 +125,11 @@ impl EncodeGroup<'_> {
         let mut lens = [0u16; LANES];
         let mut present = 0;
         for (index, row) in rows.chunks_exact(unit * grid.matrix.cols).enumerate().take(LANES) {
-            let row = &row[unit * first..unit * (first + cols)];
+            let tile = unit * first..unit * (first + cols);
+            if let Some(later) = rows.get(unit * grid.matrix.cols * (index + AHEAD)..) {
+                vector::expect(later.get(tile.clone()).unwrap_or_default());
+            }
+            let row = &row[tile];
             take_apart(row, unit, &mut lane.upper[..cols], &mut lane.lower[..cols]);
             if self.sections != Sections::Planes {
                 let shift = shifts.of(row_block * LANES + index);

@@ -3,7 +3,7 @@
 //! Sixteen columns at a time, in four `u64` of four 16-bit fields each: the compiler makes vector
 //! instructions of them.
 
-use super::grid::CHUNK;
+use super::grid::{CHUNK, MAX_TILE_COLS};
 use super::vector::Vectors;
 
 /// Where the words of one lane lie in a row block of a plane.
@@ -35,8 +35,8 @@ pub(super) fn pack(
         1 => pack_narrow::<1>(vectors, fields, shift, words, at),
         2 => pack_narrow::<2>(vectors, fields, shift, words, at),
         4 => pack_narrow::<4>(vectors, fields, shift, words, at),
-        8 => pack_wide(fields, words, at, |field| [(field >> shift) as u8]),
-        _ => pack_wide(fields, words, at, u16::to_le_bytes),
+        8 => pack_bytes(fields, shift, words, at),
+        _ => pack_halves(fields, words, at),
     }
 }
 
@@ -88,21 +88,29 @@ fn put_halves(packed: [u64; 2], count: usize, bit: usize, words: &mut [u32], at:
     }
 }
 
-/// Fields of 8 or 16 bits, which `narrow` brings to their bytes.
+/// Fields of 8 bits.
 #[inline(always)]
-fn pack_wide<const BYTES: usize>(
-    fields: &[u16],
-    words: &mut [u32],
-    at: LaneWords,
-    narrow: impl Fn(u16) -> [u8; BYTES],
-) {
+fn pack_bytes(fields: &[u16], shift: u8, words: &mut [u32], at: LaneWords) {
+    // First all of them, in a loop of its own: so it is one for vectors.
+    let mut bytes = [0; MAX_TILE_COLS];
+    let bytes = &mut bytes[..fields.len()];
+    for (byte, field) in bytes.iter_mut().zip(fields) {
+        *byte = (field >> shift) as u8;
+    }
     let mut index = at.start + at.first_bit / 32 * at.stride;
-    for chunk in fields.as_chunks::<CHUNK>().0 {
-        let bytes = chunk.map(&narrow);
-        for word in bytes.as_flattened().as_chunks().0 {
-            words[index] = u32::from_ne_bytes(*word);
-            index += at.stride;
-        }
+    for word in bytes.as_chunks().0 {
+        words[index] = u32::from_ne_bytes(*word);
+        index += at.stride;
+    }
+}
+
+/// Fields of 16 bits.
+#[inline(always)]
+fn pack_halves(fields: &[u16], words: &mut [u32], at: LaneWords) {
+    let mut index = at.start + at.first_bit / 32 * at.stride;
+    for &[low, high] in fields.as_chunks().0 {
+        words[index] = (u32::from(low) | u32::from(high) << 16).to_le();
+        index += at.stride;
     }
 }
 

@@ -366,7 +366,7 @@ mod tests {
                     .collect();
                 let symbol = |i: usize| match i % every {
                     0 if i > 0 && code.escape > 0 => [0, 99, 1023, 600][i / every % 4],
-                    _ => coded[i.wrapping_mul(2_654_435_761) % (1 << 20) * coded.len() >> 20],
+                    _ => coded[(i.wrapping_mul(2_654_435_761) % (1 << 20)) * coded.len() / (1 << 20)],
                 };
                 let symbols: Vec<u16> = (0..3000).map(symbol).collect();
                 let expected = Put(&book, &symbols).run(Portable);

@@ -6,7 +6,7 @@
 
 use super::fields::LaneWords;
 use super::grid::{CHUNK, LANES};
-use super::levels::Levels;
+use super::peek_levels::PeekLevels;
 
 /// One 16-bit number for each lane.
 pub(super) type Column = [u16; LANES];
@@ -30,7 +30,7 @@ pub(super) fn stay_inside(bytes: &[u8], at: &[u32; LANES], count: usize) -> bool
 /// Reads a symbol for each column from each lane's stream, which begin at the bits `at` of `bytes`, and
 /// moves `at` to where they end. Above a symbol's 12 bits may stand anything.
 #[inline(always)]
-pub(super) fn read(levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
+pub(super) fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
     for column in columns {
         for (symbol, at) in column.iter_mut().zip(&mut *at) {
             *symbol = levels.look_up((window(bytes, *at) as u16).reverse_bits());
@@ -45,7 +45,7 @@ pub(super) fn read(levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns
 
 /// Reads the symbol whose escape begins at bit `at`, and moves `at` behind it.
 #[inline(always)]
-pub(super) fn read_escaped(levels: &Levels, bytes: &[u8], at: &mut u32) -> u16 {
+pub(super) fn read_escaped(levels: &PeekLevels, bytes: &[u8], at: &mut u32) -> u16 {
     let symbol = window(bytes, *at) >> levels.escape;
     *at += levels.escape + levels.symbol_bits;
     symbol as u16 & ((1 << levels.symbol_bits) - 1)
@@ -136,8 +136,8 @@ pub(super) fn transpose(columns: &Columns, rows: &mut Rows) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bit_writer::{BitWriter, Codebook};
     use super::super::huffman::Code;
-    use super::super::stream::{BitWriter, Codebook};
     use super::super::vector::{self, Kernel, Portable, Vectors};
     use super::*;
     use proptest::prelude::*;
@@ -145,7 +145,7 @@ mod tests {
     /// Everything here, one after the other.
     #[derive(Clone, Copy)]
     struct All<'a> {
-        levels: &'a Levels,
+        levels: &'a PeekLevels,
         bytes: &'a [u8],
         at: [u32; LANES],
         join: &'a Join,
@@ -182,7 +182,7 @@ mod tests {
             let weight = |(i, &weight): (usize, &u64)| if steep { weight << (i % 16) } else { weight };
             let weights: Vec<u64> = weights.iter().enumerate().map(weight).collect();
             let code = Code::for_counts(&weights, 8, 11, open).unwrap();
-            let Some(levels) = Levels::new(&code, 8) else { return Ok(()) };
+            let Some(levels) = PeekLevels::new(&code, 8) else { return Ok(()) };
             let coded = |i: u16| code.lengths[usize::from(i)] > 0;
             let known: Vec<u16> = (0..code.lengths.len() as u16).filter(|&i| coded(i)).map(|i| code.first + i).collect();
             let symbols: Vec<u16> = picks
@@ -197,7 +197,7 @@ mod tests {
             let (mut starts, mut ends) = ([0; LANES], [0; LANES]);
             for (lane, symbols) in symbols.chunks(40).enumerate() {
                 starts[lane] = writer.len() as u32;
-                writer.put(&book, &symbols[..count]);
+                writer.put(Portable, &book, &symbols[..count]);
                 ends[lane] = writer.len() as u32;
             }
             let mut bytes = writer.finish().to_vec();

@@ -6,7 +6,7 @@ use super::error::CodecError;
 use super::fields::LaneWords;
 use super::grid::{CHUNK, LANES};
 use super::head::RowMask;
-use super::levels::Levels;
+use super::peek_levels::PeekLevels;
 use super::split::Piece;
 use super::unit_halves::put_together;
 use super::vector::{self, Vectors};
@@ -50,7 +50,7 @@ impl DecodeRows<'_> {
     pub(super) fn decode_columns<V: Vectors>(
         &mut self,
         vectors: V,
-        levels: &Levels,
+        levels: &PeekLevels,
         col_tile: usize,
         starts: &[usize; LANES + 1],
         buffers: &mut Buffers,
@@ -211,6 +211,7 @@ fn all_lanes(words: &[[u8; 4]], at: LaneWords, width: u8, mask: &RowMask) -> [[u
 #[cfg(test)]
 mod tests {
     use super::super::encode::encode_with_split;
+    use super::super::fields::BLOCK;
     use super::super::head::{Head, Kind};
     use super::super::split::Split;
     use super::super::vector::{Kernel, Portable};
@@ -224,8 +225,12 @@ mod tests {
     impl Vectors for ByColumns {
         const BY_COLUMNS: bool = true;
 
-        fn pack<const W: u32>(self, block: &[u16; 32]) -> [u64; 2] {
-            Portable.pack::<W>(block)
+        fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
+            Portable.pack::<W>(block, shift)
+        }
+
+        fn call<K: Kernel>(self, kernel: K) -> K::Output {
+            kernel.run(self)
         }
 
         fn apart<R>(self, inner: impl FnOnce() -> R) -> R {

@@ -9,7 +9,7 @@ use super::fields::{LaneWords, unpack};
 use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
 use super::head::{Tiled, plane_place};
 use super::huffman::Code;
-use super::levels::Levels;
+use super::peek_levels::PeekLevels;
 use super::split::Source;
 use super::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable};
 use super::unit_halves::{Halves, put_together};
@@ -34,7 +34,7 @@ pub(super) struct DecodeRows<'a> {
 #[derive(Default)]
 pub(super) struct Tables {
     peek: OnceLock<PeekTable>,
-    levels: OnceLock<Option<Levels>>,
+    levels: OnceLock<Option<PeekLevels>>,
 }
 
 impl Tables {
@@ -42,8 +42,8 @@ impl Tables {
         self.peek.get_or_init(|| PeekTable::new(code, symbol_bits))
     }
 
-    fn levels(&self, code: &Code, symbol_bits: u32) -> Option<&Levels> {
-        self.levels.get_or_init(|| Levels::new(code, symbol_bits)).as_ref()
+    fn levels(&self, code: &Code, symbol_bits: u32) -> Option<&PeekLevels> {
+        self.levels.get_or_init(|| PeekLevels::new(code, symbol_bits)).as_ref()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::bit_writer::Codebook;
 use super::checksum::checksum;
 use super::encode_group::{Coder, EncodeGroup, Group, Sections};
 use super::error::{CodecError, EncodeError};
@@ -14,14 +15,13 @@ use super::head::{self, Head, RowMask, Shifts, TileEntry};
 use super::head_writer::HeadWriter;
 use super::plan::{Choice, Chosen, Plan};
 use super::split::{Split, unit_matrix};
-use super::stream::Codebook;
 use super::vector;
 use crate::tensor::{Dtype, Matrix};
 
 pub use super::plan::Preset;
 
-/// Tensors up to this many bytes are encoded in one go; of larger ones only a few groups at a time
-/// are in memory, and the raw planes are made in a second pass.
+/// Of tensors up to this many bytes the raw planes are made together with the coded plane, and kept until
+/// its length is known; of larger ones they are made in a second pass.
 const AT_ONCE: usize = 64 << 20;
 
 /// Receives pieces of a payload: their offset, and their bytes. Pieces may come from any thread and
@@ -226,8 +226,10 @@ fn coder(matrix: Matrix, plan: &Plan, data: &[u8]) -> Coder {
     let mut shifts = Shifts::default();
     if let Some(levels) = plan.levels {
         shifts.unit = plan.shift_unit();
-        let shift = |row: &[u8]| levels.shift_of(split.dtype, row) as u8;
-        shifts.rows = data.par_chunks_exact(row_bytes).with_min_len(64).map(shift).collect();
+        let of_block = |rows: &'_ [u8]| -> Vec<u8> {
+            levels.shifts(split.dtype, rows.chunks_exact(row_bytes)).collect()
+        };
+        shifts.rows = data.par_chunks(LANES * row_bytes).flat_map_iter(of_block).collect();
         shifts.rows.resize(grid.row_blocks * LANES, 0);
     }
     let mut masks = Vec::new();
@@ -288,7 +290,7 @@ impl Tensor<'_> {
         self.head(plan).padded_len(grid.row_blocks * grid.col_tiles + 2 * self.coder.masks.len() + sums)
     }
 
-    /// Whether all groups are in memory together.
+    /// Whether the planes of all groups are in memory together.
     fn at_once(&self) -> bool {
         self.data.len() <= AT_ONCE
     }
@@ -302,9 +304,10 @@ impl Tensor<'_> {
         group * many..((group + 1) * many).min(self.coder.grid.row_blocks)
     }
 
-    /// Groups that are in memory together.
+    /// Groups that are encoded together: few, so that they are put while they are in the cache, and the
+    /// next ones are made in the same memory.
     fn windows(&self) -> impl Iterator<Item = Range<usize>> {
-        let many = if self.at_once() { self.groups() } else { 2 * rayon::current_num_threads() };
+        let many = 2 * rayon::current_num_threads();
         let groups = self.groups();
         (0..groups).step_by(many).map(move |start| start..(start + many).min(groups))
     }
@@ -371,17 +374,20 @@ impl Tensor<'_> {
         &self,
         start: usize,
         ends: &[usize],
-        mut made: Vec<Vec<Vec<u32>>>,
+        made: Vec<Vec<Vec<u32>>>,
         put: &Put<'_>,
     ) -> io::Result<Vec<u64>> {
         let mut next: Vec<usize> =
             std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
         let mut sums = vec![Vec::new(); ends.len()];
+        let mut made = made.into_iter();
         for window in self.windows() {
-            if !self.at_once() {
+            let mut made: Vec<_> = if self.at_once() {
+                made.by_ref().take(window.len()).collect()
+            } else {
                 let encode = |group| self.encode(group, Sections::Planes).planes;
-                made = window.clone().into_par_iter().map(encode).collect();
-            }
+                window.clone().into_par_iter().map(encode).collect()
+            };
             let mut places = Vec::new();
             for (index, planes) in window.zip(&mut made) {
                 for ((words, next), &end) in planes.iter_mut().zip(&mut next).zip(ends) {

@@ -2,13 +2,16 @@
 
 use std::ops::Range;
 
+use super::bit_writer::{BitWriter, Codebook};
 use super::fields::{LaneWords, pack};
 use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS};
 use super::head::{RowMask, Shifts, TileEntry, plane_place};
-use super::split::{Source, Split};
-use super::stream::{BitWriter, Codebook};
+use super::split::{Masks, Source, Split};
 use super::unit_halves::{Halves, take_apart};
-use super::vector::{Kernel, Vectors};
+use super::vector::{self, Kernel, Vectors};
+
+/// Rows that are asked for ahead of the one at hand.
+const AHEAD: usize = 2;
 
 /// What all groups of a tensor share.
 pub(super) struct Coder {
@@ -122,15 +125,17 @@ impl EncodeGroup<'_> {
         let mut lens = [0u16; LANES];
         let mut present = 0;
         for (index, row) in rows.chunks_exact(unit * grid.matrix.cols).enumerate().take(LANES) {
-            let row = &row[unit * first..unit * (first + cols)];
+            let tile = unit * first..unit * (first + cols);
+            if let Some(later) = rows.get(unit * grid.matrix.cols * (index + AHEAD)..) {
+                vector::expect(later.get(tile.clone()).unwrap_or_default());
+            }
+            let row = &row[tile];
             take_apart(row, unit, &mut lane.upper[..cols], &mut lane.lower[..cols]);
             if self.sections != Sections::Planes {
                 let shift = shifts.of(row_block * LANES + index);
-                for (symbol, &upper) in lane.symbols[..cols].iter_mut().zip(&lane.upper[..cols]) {
-                    *symbol = bit_masks.symbol_of(upper).wrapping_sub(shift) & bit_masks.symbol;
-                }
                 let start = bits.len();
-                vectors.apart(|| bits.put(book, &lane.symbols[..cols]));
+                let (upper, symbols) = (&lane.upper[..cols], &mut lane.symbols[..cols]);
+                vectors.call(PutLane { upper, shift, masks: bit_masks, symbols, book, bits });
                 lens[index] = (bits.len() - start) as u16;
             }
             present = index + 1;
@@ -152,13 +157,54 @@ impl EncodeGroup<'_> {
                     Source::Lower | Source::Clean => &lane.lower[..padded],
                 };
                 let words = &mut group.planes[i][..];
-                vectors.apart(|| pack(vectors, fields, plane.shift, plane.width, words, at));
+                vectors.call(PackLane { fields, shift: plane.shift, width: plane.width, words, at });
             }
         }
         if self.sections != Sections::Planes {
             let entry = put_tile(&mut group.coded, &lens[..present], bits.finish());
             group.tiles.push(entry);
         }
+    }
+}
+
+/// Writes the stream of a lane.
+struct PutLane<'a> {
+    upper: &'a [u16],
+    shift: u16,
+    masks: Masks,
+    /// Room for the symbols.
+    symbols: &'a mut [u16],
+    book: &'a Codebook,
+    bits: &'a mut BitWriter,
+}
+
+impl Kernel for PutLane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, vectors: V) {
+        for (symbol, &upper) in self.symbols.iter_mut().zip(self.upper) {
+            *symbol = self.masks.symbol_of(upper).wrapping_sub(self.shift) & self.masks.symbol;
+        }
+        self.bits.put(vectors, self.book, self.symbols);
+    }
+}
+
+/// Packs a lane's fields into one plane.
+struct PackLane<'a> {
+    fields: &'a [u16],
+    shift: u8,
+    width: u8,
+    words: &'a mut [u32],
+    at: LaneWords,
+}
+
+impl Kernel for PackLane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, vectors: V) {
+        pack(vectors, self.fields, self.shift, self.width, self.words, self.at);
     }
 }
 

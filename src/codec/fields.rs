@@ -3,7 +3,7 @@
 //! Sixteen columns at a time, in four `u64` of four 16-bit fields each: the compiler makes vector
 //! instructions of them.
 
-use super::grid::CHUNK;
+use super::grid::{CHUNK, MAX_TILE_COLS};
 use super::vector::Vectors;
 
 /// Where the words of one lane lie in a row block of a plane.
@@ -35,8 +35,8 @@ pub(super) fn pack(
         1 => pack_narrow::<1>(vectors, fields, shift, words, at),
         2 => pack_narrow::<2>(vectors, fields, shift, words, at),
         4 => pack_narrow::<4>(vectors, fields, shift, words, at),
-        8 => pack_wide::<2>(fields, words, at, |pair| (pair >> shift) & 0xff | (pair >> shift >> 8) & 0xff00),
-        _ => pack_wide::<1>(fields, words, at, |pair| pair),
+        8 => pack_bytes(fields, shift, words, at),
+        _ => pack_halves(fields, words, at),
     }
 }
 
@@ -50,30 +50,37 @@ fn pack_narrow<const W: u32>(
     at: LaneWords,
 ) {
     let mut bit = at.first_bit;
-    for chunks in fields.chunks(BLOCK) {
-        let mut block = [0; BLOCK];
-        for (field, from) in block.iter_mut().zip(chunks) {
-            *field = from >> shift;
-        }
-        let packed = vectors.pack::<W>(&block);
-        let mut index = at.start + bit / 32 * at.stride;
-        if W > 1 && chunks.len() == BLOCK {
-            // The common case: whole words.
-            for word in 0..W as usize {
-                words[index] = ((packed[word / 2] >> (32 * (word % 2))) as u32).to_le();
-                index += at.stride;
-            }
+    let (blocks, rest) = fields.as_chunks::<BLOCK>();
+    for block in blocks {
+        let packed = vectors.pack::<W>(block, shift);
+        if W > 1 {
+            put_words::<W>(packed, bit, words, at);
         } else {
-            put_halves(&packed, chunks.len() / 16 * W as usize, bit, words, at);
+            put_halves(packed, 2, bit, words, at);
         }
-        bit += chunks.len() * W as usize;
+        bit += BLOCK * W as usize;
+    }
+    if !rest.is_empty() {
+        let mut block = [0; BLOCK];
+        block[..rest.len()].copy_from_slice(rest);
+        put_halves(vectors.pack::<W>(&block, shift), rest.len() / 16 * W as usize, bit, words, at);
+    }
+}
+
+/// Writes a block of fields of more than one bit: whole words.
+#[inline(always)]
+fn put_words<const W: u32>(packed: [u64; 2], bit: usize, words: &mut [u32], at: LaneWords) {
+    let mut index = at.start + bit / 32 * at.stride;
+    for word in 0..W as usize {
+        words[index] = ((packed[word / 2] >> (32 * (word % 2))) as u32).to_le();
+        index += at.stride;
     }
 }
 
 /// Writes `count` pieces of 16 bits from bit `bit` of the lane on: a plane of one bit may begin, and
 /// a chunk of it end, in the middle of a word.
 #[inline(always)]
-fn put_halves(packed: &[u64; 2], count: usize, bit: usize, words: &mut [u32], at: LaneWords) {
+fn put_halves(packed: [u64; 2], count: usize, bit: usize, words: &mut [u32], at: LaneWords) {
     for half in 0..count {
         let value = (packed[half / 4] >> (16 * (half % 4))) as u32 & 0xffff;
         let bit = bit + 16 * half;
@@ -81,30 +88,36 @@ fn put_halves(packed: &[u64; 2], count: usize, bit: usize, words: &mut [u32], at
     }
 }
 
-/// Fields of 8 or 16 bits: `PAIRS` pairs of them make a word, each of which `narrow` brings down.
+/// Fields of 8 bits.
 #[inline(always)]
-fn pack_wide<const PAIRS: usize>(
-    fields: &[u16],
-    words: &mut [u32],
-    at: LaneWords,
-    narrow: impl Fn(u32) -> u32,
-) {
+fn pack_bytes(fields: &[u16], shift: u8, words: &mut [u32], at: LaneWords) {
+    // First all of them, in a loop of its own: so it is one for vectors.
+    let mut bytes = [0; MAX_TILE_COLS];
+    let bytes = &mut bytes[..fields.len()];
+    for (byte, field) in bytes.iter_mut().zip(fields) {
+        *byte = (field >> shift) as u8;
+    }
     let mut index = at.start + at.first_bit / 32 * at.stride;
-    for chunk in fields.as_chunks::<CHUNK>().0 {
-        let pairs: [u32; CHUNK / 2] = bytemuck::cast(chunk.map(u16::to_le));
-        for pairs in pairs.as_chunks::<PAIRS>().0 {
-            let narrowed = pairs.iter().map(|&pair| narrow(u32::from_le(pair))).enumerate();
-            let word = narrowed.fold(0, |word, (i, pair)| word | pair << (16 * i % 32));
-            words[index] = word.to_le();
-            index += at.stride;
-        }
+    for word in bytes.as_chunks().0 {
+        words[index] = u32::from_ne_bytes(*word);
+        index += at.stride;
     }
 }
 
-/// The low `W` (1, 2 or 4) bits of each field, side by side, 64 bits in each number.
+/// Fields of 16 bits.
 #[inline(always)]
-pub(super) fn pack_bits<const W: u32>(block: &[u16; BLOCK]) -> [u64; 2] {
-    let fours: [u64; BLOCK / 4] = bytemuck::cast(block.map(u16::to_le));
+fn pack_halves(fields: &[u16], words: &mut [u32], at: LaneWords) {
+    let mut index = at.start + at.first_bit / 32 * at.stride;
+    for &[low, high] in fields.as_chunks().0 {
+        words[index] = (u32::from(low) | u32::from(high) << 16).to_le();
+        index += at.stride;
+    }
+}
+
+/// `W` (1, 2 or 4) bits of each field, `shift` bits up, side by side, 64 bits in each number.
+#[inline(always)]
+pub(super) fn pack_bits<const W: u32>(block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
+    let fours: [u64; BLOCK / 4] = bytemuck::cast(block.map(|field| (field >> shift).to_le()));
     let fours = fours.map(|four| gather::<W>(u64::from_le(four)));
     // Each has 4 W bits, so that this many make 64.
     let together = 16 / W as usize;

@@ -1,126 +1,103 @@
-//! Tables small enough for vector registers, through which many streams take one symbol each at a time.
-//!
-//! In canonical order, left-justified codes are ascending numbers, and longer codes are the greater
-//! ones. So a table that resolves six bits knows all codes up to that length, and what is above them
-//! is a short range, which a second table of as many entries resolves more finely, and so on.
+//! The level of a tensor's rows, and how far each is shifted.
 
-use super::huffman::Code;
-use super::split::MAX_SYMBOL_BITS;
+use super::split::Layout;
+use super::vector::{self, Kernel, Vectors};
+use crate::tensor::Dtype;
 
-/// Entries of a level: as many 16-bit numbers as two of the widest registers hold.
-pub(super) const LEVEL_LEN: usize = 64;
+/// A row's level is the mean over at most so many chunks of columns.
+const LEVEL_CHUNKS: usize = 32;
 
-/// Most levels that are worth going through.
-const MOST_LEVELS: usize = 4;
+const LEVEL_CHUNK: usize = 16;
 
-/// Codes that begin at or above `start`, up to a length.
-#[derive(Debug, Clone)]
-pub(super) struct Level {
-    /// The first window, of 16 bits, first bit highest, that it is for.
-    pub start: u16,
-    /// How far what a window is above `start` is shifted down to an index.
-    pub shift: u8,
-    /// As [`Levels::look_up`] returns.
-    pub entries: [u16; LEVEL_LEN],
-}
+/// Quarter octaves that one step of a row's shift stands for: half an octave.
+const SHIFT_STEP: u32 = 2;
 
-/// What columns of symbols are read with.
-#[derive(Debug, Clone)]
+/// Largest shift of a row, in steps.
+pub(super) const MAX_SHIFT: u8 = 15;
+
+/// How far the rows of a tensor lie above its quietest ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Levels {
-    /// Each is for all windows from its `start` on that no later one is for.
-    pub levels: Vec<Level>,
-    /// Length of the escape's code.
-    pub escape: u32,
-    pub symbol_bits: u32,
-    /// Length of the longest code.
-    pub longest: u32,
+    /// Level of rows with shift 0, in 1/64 of a quarter octave.
+    base: u32,
 }
 
 impl Levels {
-    /// `None` where the code's lengths do not lie so that a few levels hold them, or there is but one
-    /// symbol.
-    pub fn new(code: &Code, symbol_bits: u32) -> Option<Self> {
-        let symbols = (0..code.lengths.len()).map(|i| code.first + i as u16);
-        let entries =
-            symbols.zip(&code.lengths).map(|(symbol, &len)| symbol | u16::from(len) << MAX_SYMBOL_BITS);
-        let lengths = code.lengths.iter().chain([&code.escape]);
-        let starts = code.codes().into_iter().map(u16::reverse_bits);
-        let mut codes: Vec<(u16, u8, u16)> = starts
-            .zip(lengths)
-            .zip(entries.chain([0]))
-            .map(|((start, &len), entry)| (start, len, entry))
-            .collect();
-        codes.retain(|&(_, len, _)| len > 0);
-        codes.sort_unstable();
-        let mut levels = Vec::new();
-        let mut rest = &codes[..];
-        while !rest.is_empty() {
-            let (level, held) = Level::of(rest);
-            if held == 0 || levels.len() == MOST_LEVELS {
-                return None;
-            }
-            levels.push(level);
-            rest = &rest[held..];
+    /// The levels, and the shift of each of `rows`. `None` where there is one row, or the type has no
+    /// mantissa bits to spare.
+    pub fn of_rows(dtype: Dtype, rows: &[&[u8]]) -> Option<(Self, Vec<u8>)> {
+        if Layout::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
+            return None;
         }
-        let longest = code.longest();
-        (!levels.is_empty()).then_some(Self { levels, escape: u32::from(code.escape), symbol_bits, longest })
+        let all = vector::run(RowLevels { dtype, rows: rows.iter().copied() });
+        let mut levels: Vec<u32> = all.iter().copied().filter(|&l| l > 0).collect();
+        // The lowest but for a few outliers, whose symbols will be escaped.
+        let low = levels.len() / 100;
+        if levels.is_empty() {
+            return None;
+        }
+        let levels = Self { base: *levels.select_nth_unstable(low).1 };
+        Some((levels, all.into_iter().map(|level| levels.shift(level)).collect()))
     }
 
-    /// The symbol whose code `window` begins with, first bit highest, and above it the code's length.
-    /// 0 for the escape.
-    pub fn look_up(&self, window: u16) -> u16 {
-        let level =
-            self.levels.iter().rev().find(|level| level.start <= window).expect("the first starts at 0");
-        level.entries[usize::from((window - level.start) >> level.shift)]
+    /// The shift of each row, in steps.
+    pub fn shifts<'a>(self, dtype: Dtype, rows: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = u8> {
+        vector::run(RowLevels { dtype, rows }).into_iter().map(move |level| self.shift(level))
+    }
+
+    fn shift(self, level: u32) -> u8 {
+        let above = level.saturating_sub(self.base);
+        ((above + 32 * SHIFT_STEP) / (64 * SHIFT_STEP)).min(u32::from(MAX_SHIFT)) as u8
     }
 }
 
-impl Level {
-    /// The level that resolves what the ascending `codes` (start, length, entry) reach over, and how many
-    /// of them it holds.
-    fn of(codes: &[(u16, u8, u16)]) -> (Self, usize) {
-        let start = codes[0].0;
-        let span = (1 << 16) - u32::from(start);
-        let shift =
-            (0..16).find(|shift| span.div_ceil(1 << shift) <= LEVEL_LEN as u32).expect("64 KiB >> 10");
-        let held = codes.iter().take_while(|&&(_, len, _)| u32::from(len) + shift <= 16).count();
-        let mut entries = [0; LEVEL_LEN];
-        for &(first, len, entry) in &codes[..held] {
-            let at = usize::from((first - start) >> shift);
-            entries[at..at + (1 << (16 - shift - u32::from(len)))].fill(entry);
+/// The level of each of `rows`.
+struct RowLevels<I> {
+    dtype: Dtype,
+    rows: I,
+}
+
+impl<'a, I: Iterator<Item = &'a [u8]>> Kernel for RowLevels<I> {
+    type Output = Vec<u32>;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) -> Vec<u32> {
+        let layout = Layout::of(self.dtype);
+        let mut levels = Vec::with_capacity(self.rows.size_hint().0);
+        for row in self.rows {
+            levels.push(level(layout, row));
         }
-        (Self { start, shift: shift as u8, entries }, held)
+        levels
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
+/// The mean magnitude of a row on a logarithmic scale: exponent and two mantissa bits read as one
+/// number, in 1/64.
+#[inline(always)]
+fn level(layout: Layout, row: &[u8]) -> u32 {
+    let shift = layout.mantissa_bits - 2;
+    let mask = (1u32 << (layout.exponent_bits + layout.mantissa_bits)) - 1;
+    let quarters = |upper: u32| (upper & mask) >> shift;
+    let (sum, count) = match layout.unit_bytes {
+        1 => sum(row, |[byte]| quarters(u32::from(byte))),
+        2 => sum(row, |unit| quarters(u32::from(u16::from_le_bytes(unit)))),
+        _ => sum(row, |unit| quarters(u32::from_le_bytes(unit) >> 16)),
+    };
+    64 * sum / count.max(1)
+}
 
-    #[test]
-    fn codes_without_short_ones_are_left_alone() {
-        let levels = |lengths: Vec<u8>| Levels::new(&Code { first: 0, lengths, escape: 0 }, 8);
-        assert!(levels(vec![8; 256]).is_none());
-        assert!(levels(vec![0]).is_none());
-        assert_eq!(levels(vec![6; 64]).map(|l| l.levels.len()), Some(1));
-    }
-
-    proptest! {
-        #[test]
-        fn every_window_is_what_the_code_says(
-            weights in prop::collection::vec(1u64..50_000, 2..80),
-            steep: bool,
-            open: bool,
-        ) {
-            let weight = |(i, &weight): (usize, &u64)| if steep { weight << (i % 24) } else { weight };
-            let weights: Vec<u64> = weights.iter().enumerate().map(weight).collect();
-            let code = Code::for_counts(&weights, 8, 11, open).unwrap();
-            let Some(levels) = Levels::new(&code, 8) else { return Ok(()) };
-            for (window, (symbol, len)) in code.peek_table().into_iter().enumerate() {
-                let expected = symbol.map_or(0, |symbol| symbol | u16::from(len) << MAX_SYMBOL_BITS);
-                prop_assert_eq!(levels.look_up((window as u16).reverse_bits()), expected);
-            }
+/// Adds up what `of` says of some of the row's units, and how many these are.
+#[inline(always)]
+fn sum<const UNIT: usize>(row: &[u8], of: impl Fn([u8; UNIT]) -> u32) -> (u32, u32) {
+    let (chunks, rest) = row.as_chunks().0.as_chunks::<LEVEL_CHUNK>();
+    let every = chunks.len().div_ceil(LEVEL_CHUNKS).max(1);
+    let mut sums = [0u32; LEVEL_CHUNK];
+    for chunk in chunks.iter().step_by(every) {
+        for (sum, &unit) in sums.iter_mut().zip(chunk) {
+            *sum += of(unit);
         }
     }
+    let rest = if chunks.len().is_multiple_of(every) { rest } else { &[] };
+    let sum = sums.iter().sum::<u32>() + rest.iter().map(|&unit| of(unit)).sum::<u32>();
+    (sum, (chunks.len().div_ceil(every) * LEVEL_CHUNK + rest.len()) as u32)
 }

@@ -5,6 +5,7 @@
 //! canonical code), [`head`] (what is written about a tensor). [`mod@encode`] and [`decode`] are the
 //! two sides. `docs/format.md` describes the same for somebody without this source.
 
+mod bit_writer;
 mod checksum;
 mod columns;
 pub mod decode;
@@ -20,6 +21,7 @@ mod head_reader;
 mod head_writer;
 pub mod huffman;
 mod levels;
+mod peek_levels;
 mod plan;
 mod sample;
 pub mod split;

@@ -1,7 +1,8 @@
 //! Choosing how a tensor is coded, by size.
 
 use super::huffman::Code;
-use super::sample::{Levels, Sample, shift_unit};
+use super::levels::Levels;
+use super::sample::{Sample, shift_unit};
 use super::split::Split;
 use crate::tensor::{Dtype, Matrix};
 

@@ -1,6 +1,10 @@
 //! Statistics of some of a tensor's rows, from which its coding is planned.
 
+use super::grid::MAX_TILE_COLS;
+use super::levels::{Levels, MAX_SHIFT};
 use super::split::{ALPHABET, Layout, Split};
+use super::unit_halves::take_apart;
+use super::vector::{self, Kernel, Vectors};
 use crate::tensor::{Dtype, Matrix};
 
 /// At least so many units are looked at; of smaller tensors all are.
@@ -8,24 +12,6 @@ const SAMPLE_UNITS: usize = 1 << 16;
 
 /// Of large tensors one row in so many is looked at.
 const SAMPLE_SHARE: usize = 16;
-
-/// A row's level is the mean over at most so many chunks of columns.
-const LEVEL_CHUNKS: usize = 32;
-
-const LEVEL_CHUNK: usize = 16;
-
-/// Quarter octaves that one step of a row's shift stands for: half an octave.
-pub(super) const SHIFT_STEP: u32 = 2;
-
-/// Largest shift of a row, in steps.
-pub(super) const MAX_SHIFT: u8 = 15;
-
-/// How far the rows of a tensor lie above its quietest ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Levels {
-    /// Level of rows with shift 0, in 1/64 of a quarter octave.
-    base: u32,
-}
 
 /// What was counted.
 #[derive(Debug)]
@@ -51,47 +37,78 @@ impl Sample {
         let row_bytes = matrix.cols * finest.unit_bytes();
         let every = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE);
         let rows: Vec<&[u8]> = data.chunks_exact(row_bytes).step_by(every).collect();
-        let levels = Levels::of_rows(dtype, &rows);
+        let shifted = Levels::of_rows(dtype, &rows);
+        let (levels, shifts) = shifted.map_or((None, vec![0; rows.len()]), |(l, shifts)| (Some(l), shifts));
         let mut sample = Self {
             finest,
             counts: vec![0; 1 << finest.symbol_bits()],
             shifted: levels.map(|levels| (levels, vec![0; 1 << finest.symbol_bits()])),
             rows: rows.len(),
-            clean_rows: clean_choices(dtype).iter().map(|&bits| (bits, 0)).collect(),
+            clean_rows: Vec::new(),
             complete: every == 1,
         };
-        sample.count(dtype, &rows);
+        for shift in 0..=MAX_SHIFT {
+            let alike = rows.iter().zip(&shifts).filter(|&(_, &s)| s == shift).map(|(row, _)| *row).collect();
+            sample.count(alike, shift);
+        }
+        let clean = |bits| rows.iter().filter(|row| clean_bits(dtype, row) >= u32::from(bits)).count();
+        sample.clean_rows = clean_choices(dtype).iter().map(|&bits| (bits, clean(bits))).collect();
         Some(sample)
     }
 
-    fn count(&mut self, dtype: Dtype, rows: &[&[u8]]) {
-        // Two tables in turn: with one, equal neighbours wait for each other's store.
-        let mut tables = vec![[0u32; ALPHABET]; 4];
-        let (plain, moved) = tables.split_at_mut(2);
-        let masks = self.finest.masks();
-        for row in rows {
-            let shift = match &self.shifted {
-                Some((levels, _)) => levels.shift_of(dtype, row) << shift_unit(&self.finest),
-                None => 0,
-            };
-            let mut all = 0;
-            each_unit(dtype, row, |i, unit| {
-                let upper = if dtype == Dtype::F32 { (unit >> 16) as u16 } else { unit as u16 };
-                let symbol = masks.symbol_of(upper);
-                plain[i % 2][usize::from(symbol) % ALPHABET] += 1;
-                let rest = symbol.wrapping_sub(shift) & masks.symbol;
-                moved[i % 2][usize::from(rest) % ALPHABET] += 1;
-                all |= unit;
-            });
-            for (bits, count) in &mut self.clean_rows {
-                *count += usize::from(all.trailing_zeros() >= u32::from(*bits));
+    /// Counts `rows`, all of which have this shift: so each symbol need be counted only once.
+    fn count(&mut self, rows: Vec<&[u8]>, shift: u8) {
+        if rows.is_empty() {
+            return;
+        }
+        let tables = vector::run(Count { split: &self.finest, rows });
+        let mask = self.counts.len() - 1;
+        for (symbol, n) in self.counts.iter_mut().enumerate() {
+            let times = u64::from(tables[0][symbol]) + u64::from(tables[1][symbol]);
+            *n += times;
+            if let Some((_, shifted)) = &mut self.shifted {
+                let shift = usize::from(shift) << shift_unit(&self.finest);
+                shifted[symbol.wrapping_sub(shift) & mask] += times;
             }
         }
-        let sum = |tables: &[[u32; ALPHABET]], i: usize| tables.iter().map(|t| u64::from(t[i])).sum();
-        self.counts.iter_mut().enumerate().for_each(|(i, n)| *n = sum(plain, i));
-        if let Some((_, counts)) = &mut self.shifted {
-            counts.iter_mut().enumerate().for_each(|(i, n)| *n = sum(moved, i));
+    }
+}
+
+/// Counts the symbols of `rows`.
+struct Count<'a> {
+    split: &'a Split,
+    rows: Vec<&'a [u8]>,
+}
+
+impl Kernel for Count<'_> {
+    /// Two tables in turn: with one, equal neighbours would wait for each other's store.
+    type Output = Vec<[u32; ALPHABET]>;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) -> Self::Output {
+        let mut tables = vec![[0u32; ALPHABET]; 2];
+        let [even, odd] = &mut tables[..] else { unreachable!("there are two") };
+        let (masks, unit) = (self.split.masks(), self.split.unit_bytes());
+        let mut symbols = [0; MAX_TILE_COLS];
+        let mut lower = [0; MAX_TILE_COLS];
+        for row in self.rows {
+            for part in row.chunks(unit * MAX_TILE_COLS) {
+                let symbols = &mut symbols[..part.len() / unit];
+                take_apart(part, unit, symbols, &mut lower);
+                for symbol in symbols.iter_mut() {
+                    *symbol = masks.symbol_of(*symbol);
+                }
+                let (pairs, rest) = symbols.as_chunks::<2>();
+                for [a, b] in pairs {
+                    even[usize::from(*a) % ALPHABET] += 1;
+                    odd[usize::from(*b) % ALPHABET] += 1;
+                }
+                for a in rest {
+                    even[usize::from(*a) % ALPHABET] += 1;
+                }
+            }
         }
+        tables
     }
 }
 
@@ -121,54 +138,10 @@ pub(super) fn shift_unit(split: &Split) -> u8 {
     split.top_bits - 1 + split.low_bits
 }
 
-fn each_unit(dtype: Dtype, row: &[u8], mut f: impl FnMut(usize, u32)) {
+/// Bits at the bottom of all units of a row that are zero.
+fn clean_bits(dtype: Dtype, row: &[u8]) -> u32 {
     match Layout::of(dtype).unit_bytes {
-        1 => row.iter().enumerate().for_each(|(i, &b)| f(i, u32::from(b))),
-        2 => row.as_chunks().0.iter().enumerate().for_each(|(i, &b)| f(i, u32::from(u16::from_le_bytes(b)))),
-        _ => row.as_chunks().0.iter().enumerate().for_each(|(i, &b)| f(i, u32::from_le_bytes(b))),
+        2 => row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)).trailing_zeros(),
+        _ => row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)).trailing_zeros(),
     }
-}
-
-impl Levels {
-    /// `None` where there is one row, or the type has no mantissa bits to spare.
-    fn of_rows(dtype: Dtype, rows: &[&[u8]]) -> Option<Self> {
-        if Layout::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
-            return None;
-        }
-        let mut levels: Vec<u32> = rows.iter().map(|row| level(dtype, row)).filter(|&l| l > 0).collect();
-        // The lowest but for a few outliers, whose symbols will be escaped.
-        let low = levels.len() / 100;
-        if levels.is_empty() {
-            return None;
-        }
-        Some(Self { base: *levels.select_nth_unstable(low).1 })
-    }
-
-    /// The shift of a row, in steps.
-    pub fn shift_of(self, dtype: Dtype, row: &[u8]) -> u16 {
-        let above = level(dtype, row).saturating_sub(self.base);
-        ((above + 32 * SHIFT_STEP) / (64 * SHIFT_STEP)).min(u32::from(MAX_SHIFT)) as u16
-    }
-}
-
-/// The mean magnitude of a row on a logarithmic scale: exponent and two mantissa bits read as one
-/// number, in 1/64.
-fn level(dtype: Dtype, row: &[u8]) -> u32 {
-    let layout = Layout::of(dtype);
-    let unit = usize::from(layout.unit_bytes);
-    let shift = layout.mantissa_bits - 2;
-    let mask = (1u32 << (layout.exponent_bits + layout.mantissa_bits)) - 1;
-    let quarters = |upper: u32| (upper & mask) >> shift;
-    let chunks = row.len() / unit / LEVEL_CHUNK;
-    let every = chunks.div_ceil(LEVEL_CHUNKS).max(1);
-    let (mut sum, mut count) = (0u32, 0);
-    for chunk in row.chunks(LEVEL_CHUNK * unit).step_by(every) {
-        sum += match unit {
-            1 => chunk.iter().map(|&b| quarters(u32::from(b))).sum::<u32>(),
-            2 => chunk.as_chunks().0.iter().map(|&b| quarters(u32::from(u16::from_le_bytes(b)))).sum(),
-            _ => chunk.as_chunks().0.iter().map(|&b| quarters(u32::from_le_bytes(b) >> 16)).sum(),
-        };
-        count += (chunk.len() / unit) as u32;
-    }
-    64 * sum / count.max(1)
 }

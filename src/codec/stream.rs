@@ -1,8 +1,8 @@
-//! The bit streams of symbols: writing them, and reading them several symbols at a time.
+//! Reading the bit streams of symbols, several symbols at a time.
 
 use super::grid::MAX_TILE_COLS;
-use super::huffman::{Code, MAX_CODE_BITS, TABLE_LEN};
-use super::split::{ALPHABET, MAX_SYMBOL_BITS};
+use super::huffman::{Code, TABLE_LEN};
+use super::split::MAX_SYMBOL_BITS;
 
 /// Streams that are read side by side: their look-ups do not wait for each other.
 pub(super) const INTERLEAVED: usize = 4;
@@ -18,115 +18,6 @@ const SYMBOLS_LEN: usize = 2 * MAX_TILE_COLS;
 
 /// No symbols yet.
 pub(super) const NO_SYMBOLS: Symbols = [0; SYMBOLS_LEN + 4];
-
-/// Most bits that are appended at once: fewer than eight may wait for a byte to be full.
-const APPEND_BITS: u64 = 56;
-
-/// Most bits that one symbol can take: an escape, and the symbol itself.
-const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
-
-/// What a writer looks up: `bits << 8 | length` by symbol.
-pub(super) struct Codebook(Box<[u32; ALPHABET]>);
-
-impl Codebook {
-    pub fn new(code: &Code, symbol_bits: u32) -> Self {
-        let codes = code.codes();
-        let escape = u32::from(codes[code.lengths.len()]);
-        let escape_len = u32::from(code.escape);
-        let mut book = Box::new([0; ALPHABET]);
-        for (symbol, entry) in book.iter_mut().enumerate().take(1 << symbol_bits) {
-            *entry = (escape | (symbol as u32) << escape_len) << 8 | (escape_len + symbol_bits);
-        }
-        for ((entry, &bits), &len) in
-            book[usize::from(code.first)..].iter_mut().zip(&codes).zip(&code.lengths)
-        {
-            if len > 0 || code.is_single() {
-                *entry = u32::from(bits) << 8 | u32::from(len);
-            }
-        }
-        Self(book)
-    }
-}
-
-/// Writes codes into a buffer, low bits first.
-pub(super) struct BitWriter {
-    buffer: Vec<u8>,
-    /// Whole bytes written.
-    at: usize,
-    pending: u64,
-    /// Bits in `pending`; below 8 after a flush.
-    pending_bits: u32,
-}
-
-impl BitWriter {
-    /// A writer for at most so many symbols at a time.
-    pub fn new(symbols: usize) -> Self {
-        Self { buffer: vec![0; symbols * MAX_SYMBOL_LEN / 8 + 16], at: 0, pending: 0, pending_bits: 0 }
-    }
-
-    /// Bits written so far.
-    pub fn len(&self) -> usize {
-        8 * self.at + self.pending_bits as usize
-    }
-
-    /// Appends the codes of `symbols`.
-    #[inline(always)]
-    pub fn put(&mut self, book: &Codebook, symbols: &[u16]) {
-        let book = &*book.0;
-        let entry = |symbol: u64| u64::from(book[symbol as usize % ALPHABET]);
-        // In pairs, so that not every shift waits for the one before. The low byte of a sum of
-        // entries is the sum of their lengths, and shifts look at its low six bits only.
-        let pair = |a: u64, b: u64| (a >> 8 | (b >> 8) << (a & 63), (a & 255) + (b & 255));
-        let mut end = End { at: self.at, pending: self.pending, pending_bits: self.pending_bits };
-        let buffer = &mut self.buffer[..];
-        let (fours, rest) = symbols.as_chunks::<4>();
-        for four in fours {
-            let four = u64::from_le(bytemuck::cast(four.map(u16::to_le)));
-            let (low, low_len) = pair(entry(four), entry(four >> 16));
-            let (high, high_len) = pair(entry(four >> 32), entry(four >> 48));
-            if low_len + high_len <= APPEND_BITS {
-                end.append(buffer, low | high << low_len, (low_len + high_len) as u32);
-            } else {
-                end.append(buffer, low, low_len as u32);
-                end.append(buffer, high, high_len as u32);
-            }
-        }
-        for &symbol in rest {
-            let entry = entry(u64::from(symbol));
-            end.append(buffer, entry >> 8, (entry & 255) as u32);
-        }
-        (self.at, self.pending, self.pending_bits) = (end.at, end.pending, end.pending_bits);
-    }
-
-    /// The bytes written, the last one padded with zeros; the writer starts over.
-    pub fn finish(&mut self) -> &[u8] {
-        self.buffer[self.at] = self.pending as u8;
-        let len = self.len().div_ceil(8);
-        (self.at, self.pending, self.pending_bits) = (0, 0, 0);
-        &self.buffer[..len]
-    }
-}
-
-/// A writer's end, apart from its buffer: in an inner loop it is in registers.
-struct End {
-    at: usize,
-    pending: u64,
-    pending_bits: u32,
-}
-
-impl End {
-    /// Adds up to 56 bits, and moves whole bytes to the buffer.
-    #[inline(always)]
-    fn append(&mut self, buffer: &mut [u8], bits: u64, len: u32) {
-        self.pending |= bits << self.pending_bits;
-        self.pending_bits += len;
-        let room = buffer[self.at..].first_chunk_mut().expect("the buffer has room for all symbols");
-        *room = self.pending.to_le_bytes();
-        self.at += (self.pending_bits / 8) as usize;
-        self.pending >>= self.pending_bits & 56;
-        self.pending_bits &= 7;
-    }
-}
 
 /// What a reader looks up.
 pub(super) struct PeekTable {
@@ -292,6 +183,8 @@ fn last_word(bytes: &[u8], at: usize) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bit_writer::{BitWriter, Codebook};
+    use super::super::vector::Portable;
     use super::*;
     use proptest::prelude::*;
 
@@ -316,7 +209,7 @@ mod tests {
             let mut writer = BitWriter::new(symbols.len());
             let mut ends = [0; 4];
             for (end, lane) in ends.iter_mut().zip(symbols.chunks(90)) {
-                writer.put(&book, &lane[..cols]);
+                writer.put(Portable, &book, &lane[..cols]);
                 *end = writer.len();
             }
             let bytes = writer.finish().to_vec();

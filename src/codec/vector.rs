@@ -4,13 +4,16 @@
 //! they are compiled once for every processor, and again for newer ones; which of these runs is
 //! found out at run time. All of them compute the same integers.
 
+use super::bit_writer::{JOINED, Joined, SmallBook};
 use super::columns::{self, Column, Columns, Join, Rows};
 use super::fields::{BLOCK, pack_bits, unpack_bits};
 use super::grid::LANES;
-use super::levels::Levels;
+use super::peek_levels::PeekLevels;
 
 #[cfg(target_arch = "x86_64")]
-#[path = "vector/columns.rs"]
+#[allow(unsafe_code)]
+mod codes_avx512;
+#[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod columns_avx512;
 
@@ -27,9 +30,9 @@ pub(super) trait Kernel {
 /// What the compiler does not find by itself. A value of a type that implements it shows that the
 /// processor has the instructions.
 pub(super) trait Vectors: Copy {
-    /// The low `W` (1, 2 or 4) bits of each field, side by side, 64 bits in each number; numbers
-    /// after the first `W / 2`, rounded up, are 0.
-    fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2];
+    /// `W` (1, 2 or 4) bits of each field, `shift` bits up, side by side, 64 bits in each number;
+    /// numbers after the first `W / 2`, rounded up, are 0.
+    fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2];
 
     /// The inverse of [`Vectors::pack`]: adds the fields, `shift` bits up, to those of `block`.
     #[inline(always)]
@@ -42,7 +45,7 @@ pub(super) trait Vectors: Copy {
 
     /// As [`columns::read`].
     #[inline(always)]
-    fn read_columns(self, levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
+    fn read_columns(self, levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
         columns::read(levels, bytes, at, columns);
     }
 
@@ -58,6 +61,16 @@ pub(super) trait Vectors: Copy {
         columns::transpose(columns, rows);
     }
 
+    /// The codes of `symbols`, joined; `None` where the processor is no faster at it than one by one.
+    #[inline(always)]
+    fn join_codes(self, book: &SmallBook, symbols: &[u16; JOINED]) -> Option<Joined> {
+        let _ = (book, symbols);
+        None
+    }
+
+    /// Runs `kernel` as a function of its own, so that its loop has all registers to itself.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
+
     /// Runs `inner` as a function of its own, so that an inner loop has all registers to itself.
     fn apart<R>(self, inner: impl FnOnce() -> R) -> R;
 }
@@ -68,8 +81,13 @@ pub(super) struct Portable;
 
 impl Vectors for Portable {
     #[inline(always)]
-    fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
-        pack_bits::<W>(block)
+    fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
+        pack_bits::<W>(block, shift)
+    }
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
     }
 
     #[inline(never)]
@@ -105,12 +123,12 @@ mod x86 {
     use std::arch::is_x86_feature_detected as has;
     use std::arch::x86_64::*;
 
+    use super::super::bit_writer::{JOINED, Joined, SmallBook};
     use super::super::columns::{Column, Columns, Join, Rows};
     use super::super::fields::BLOCK;
     use super::super::grid::LANES;
-    use super::super::levels::Levels;
-    use super::columns_avx512;
-    use super::{Kernel, Portable, Vectors};
+    use super::super::peek_levels::PeekLevels;
+    use super::{Kernel, Portable, Vectors, codes_avx512, columns_avx512};
 
     pub fn run<K: Kernel>(kernel: K) -> K::Output {
         match (Avx2::detect(), Avx512::detect()) {
@@ -123,6 +141,7 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    #[inline(never)]
     fn with_avx2<K: Kernel>(kernel: K, avx2: Avx2) -> K::Output {
         kernel.run(avx2)
     }
@@ -130,6 +149,7 @@ mod x86 {
     #[target_feature(
         enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,gfni,avx2,bmi1,bmi2,lzcnt,popcnt"
     )]
+    #[inline(never)]
     fn with_avx512<K: Kernel>(kernel: K, avx512: Avx512) -> K::Output {
         kernel.run(avx512)
     }
@@ -174,9 +194,15 @@ mod x86 {
 
     impl Vectors for Avx2 {
         #[inline(always)]
-        fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
+        fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
             // SAFETY: there is an `Avx2`, so the processor has the features.
-            unsafe { interleave::<W>(|bit| bits_avx2(block, bit)) }
+            unsafe { interleave::<W>(|bit| bits_avx2(block, bit + u32::from(shift))) }
+        }
+
+        #[inline(always)]
+        fn call<K: Kernel>(self, kernel: K) -> K::Output {
+            // SAFETY: as above.
+            unsafe { with_avx2(kernel, self) }
         }
 
         #[inline(always)]
@@ -190,7 +216,13 @@ mod x86 {
         const BY_COLUMNS: bool = true;
 
         #[inline(always)]
-        fn read_columns(self, levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
+        fn read_columns(
+            self,
+            levels: &PeekLevels,
+            bytes: &[u8],
+            at: &mut [u32; LANES],
+            columns: &mut [Column],
+        ) {
             // SAFETY: there is an `Avx512`, so the processor has the features.
             unsafe { columns_avx512::read(levels, bytes, at, columns) }
         }
@@ -208,15 +240,27 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn pack<const W: u32>(self, block: &[u16; BLOCK]) -> [u64; 2] {
+        fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
             // SAFETY: there is an `Avx512`, so the processor has the features.
-            unsafe { interleave::<W>(|bit| bits_avx512(block, bit)) }
+            unsafe { interleave::<W>(|bit| bits_avx512(block, bit + u32::from(shift))) }
         }
 
         #[inline(always)]
         fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
             // SAFETY: as above.
             unsafe { unpack_avx512::<W>(packed, shift, block) }
+        }
+
+        #[inline(always)]
+        fn join_codes(self, book: &SmallBook, symbols: &[u16; JOINED]) -> Option<Joined> {
+            // SAFETY: as above.
+            Some(unsafe { codes_avx512::join(book, symbols) })
+        }
+
+        #[inline(always)]
+        fn call<K: Kernel>(self, kernel: K) -> K::Output {
+            // SAFETY: as above.
+            unsafe { with_avx512(kernel, self) }
         }
 
         #[inline(always)]
@@ -330,6 +374,8 @@ mod x86 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bit_writer::{BitWriter, Codebook};
+    use super::super::huffman::Code;
     use super::*;
 
     struct PackAndUnpack([u16; BLOCK]);
@@ -339,12 +385,59 @@ mod tests {
 
         #[inline(always)]
         fn run<V: Vectors>(self, vectors: V) -> Self::Output {
-            let packed = [vectors.pack::<1>(&self.0), vectors.pack::<2>(&self.0), vectors.pack::<4>(&self.0)];
+            let packed =
+                [vectors.pack::<1>(&self.0, 0), vectors.pack::<2>(&self.0, 0), vectors.pack::<4>(&self.0, 0)];
             let mut blocks = [[0x8000; BLOCK]; 3];
             vectors.unpack::<1>(packed[0], 2, &mut blocks[0]);
             vectors.unpack::<2>(packed[1], 0, &mut blocks[1]);
             vectors.unpack::<4>(packed[2], 9, &mut blocks[2]);
             (packed, blocks)
+        }
+    }
+
+    struct Put<'a>(&'a Codebook, &'a [u16]);
+
+    impl Kernel for Put<'_> {
+        type Output = Vec<u8>;
+
+        #[inline(always)]
+        fn run<V: Vectors>(self, vectors: V) -> Vec<u8> {
+            let mut writer = BitWriter::new(self.1.len());
+            // In two, so that the second begins inside a byte.
+            let (some, rest) = self.1.split_at(37);
+            writer.put(vectors, self.0, some);
+            writer.put(vectors, self.0, rest);
+            writer.finish().to_vec()
+        }
+    }
+
+    #[test]
+    fn all_processors_write_the_same_codes() {
+        // Alphabets around the size that vectors hold; steep weights give codes from one bit to many.
+        for (size, steepness) in [(1, 0), (9, 1), (64, 3), (127, 0), (127, 9), (128, 0), (300, 12)] {
+            let weights: Vec<u64> = (0..size).map(|i| 1 + (1 << 40 >> (i * steepness / 4))).collect();
+            for (open, every) in
+                [(false, usize::MAX), (true, usize::MAX), (true, 3), (true, 41), (true, 1000)]
+            {
+                let mut code = Code::for_counts(&weights, 10, 12, open).unwrap();
+                code.first += 100;
+                let book = Codebook::new(&code, 10);
+                let coded: Vec<u16> = (0..code.lengths.len() as u16)
+                    .filter(|&i| code.is_single() || code.lengths[usize::from(i)] > 0)
+                    .map(|i| code.first + i)
+                    .collect();
+                let symbol = |i: usize| match i % every {
+                    0 if i > 0 && code.escape > 0 => [0, 99, 1023, 600][i / every % 4],
+                    _ => coded[(i.wrapping_mul(2_654_435_761) % (1 << 20)) * coded.len() / (1 << 20)],
+                };
+                let symbols: Vec<u16> = (0..3000).map(symbol).collect();
+                let expected = Put(&book, &symbols).run(Portable);
+                assert_eq!(run(Put(&book, &symbols)), expected);
+                #[cfg(target_arch = "x86_64")]
+                if let Some(avx2) = x86::Avx2::detect() {
+                    assert_eq!(Put(&book, &symbols).run(avx2), expected);
+                }
+            }
         }
     }
 

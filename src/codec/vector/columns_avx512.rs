@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use super::super::columns::{Column, Columns, Join, Rows, read_escaped, stay_inside};
 use super::super::grid::LANES;
-use super::super::levels::{Level, Levels};
+use super::super::peek_levels::{PeekLevel, PeekLevels};
 
 /// Streams whose symbols fill a register.
 const HALF: usize = LANES / 2;
@@ -24,7 +24,7 @@ struct Table {
 
 impl Table {
     #[target_feature(enable = "avx512f,avx512bw")]
-    fn new(level: &Level) -> Self {
+    fn new(level: &PeekLevel) -> Self {
         let [low, high] = level.entries.as_chunks::<HALF>().0 else { unreachable!("64 entries") };
         let (start, shift) =
             (_mm512_set1_epi16(level.start as i16), _mm_cvtsi32_si128(i32::from(level.shift)));
@@ -44,7 +44,7 @@ struct Windows {
 
 /// [`columns::read`](crate::codec::columns::read).
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni")]
-pub fn read(levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
+pub fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
     match &levels.levels[..] {
         [a] => read_through(levels, [a].map(|level| Table::new(level)), bytes, at, columns),
         [a, b] => read_through(levels, [a, b].map(|level| Table::new(level)), bytes, at, columns),
@@ -56,7 +56,7 @@ pub fn read(levels: &Levels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut 
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni")]
 fn read_through<const N: usize>(
-    levels: &Levels,
+    levels: &PeekLevels,
     tables: [Table; N],
     bytes: &[u8],
     at: &mut [u32; LANES],

@@ -1,0 +1,199 @@
+//! Writing the bit streams of symbols.
+
+use super::huffman::{Code, MAX_CODE_BITS};
+use super::split::ALPHABET;
+use super::vector::Vectors;
+
+/// Most bits that are appended at once: fewer than eight may wait for a byte to be full.
+pub(super) const APPEND_BITS: u64 = 56;
+
+/// Most bits that one symbol can take: an escape, and the symbol itself.
+const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
+
+/// Symbols whose codes are joined before they are appended.
+pub(super) const JOINED: usize = 32;
+
+/// Symbols that a [`SmallBook`] has room for, and the entry for all others.
+pub(super) const SMALL: usize = 128;
+
+/// What a writer looks up: `bits << 8 | length` by symbol.
+pub(super) struct Codebook {
+    entries: Box<[u32; ALPHABET]>,
+    /// Where the alphabet is small, as most are.
+    small: Option<Box<SmallBook>>,
+}
+
+/// The codes of a small alphabet, which vectors can hold.
+pub(super) struct SmallBook {
+    /// The symbol that the first entry belongs to.
+    pub first: u16,
+    /// `length << 12 | bits` for a code, [`SmallBook::ESCAPED`] for what has none. The last entry
+    /// stands for all symbols beyond.
+    pub entries: [u16; SMALL],
+}
+
+impl SmallBook {
+    /// What is no code: lengths are 12 at the most.
+    pub const ESCAPED: u16 = 0xf000;
+
+    fn new(code: &Code, codes: &[u16]) -> Option<Self> {
+        let mut entries = [Self::ESCAPED; SMALL];
+        for ((entry, &bits), &len) in entries[..SMALL - 1].iter_mut().zip(codes).zip(&code.lengths) {
+            if len > 0 || code.is_single() {
+                *entry = u16::from(len) << MAX_CODE_BITS | bits;
+            }
+        }
+        (code.lengths.len() < SMALL).then_some(Self { first: code.first, entries })
+    }
+}
+
+impl Codebook {
+    pub fn new(code: &Code, symbol_bits: u32) -> Self {
+        let codes = code.codes();
+        let escape = u32::from(codes[code.lengths.len()]);
+        let escape_len = u32::from(code.escape);
+        let mut entries = Box::new([0; ALPHABET]);
+        for (symbol, entry) in entries.iter_mut().enumerate().take(1 << symbol_bits) {
+            *entry = (escape | (symbol as u32) << escape_len) << 8 | (escape_len + symbol_bits);
+        }
+        for ((entry, &bits), &len) in
+            entries[usize::from(code.first)..].iter_mut().zip(&codes).zip(&code.lengths)
+        {
+            if len > 0 || code.is_single() {
+                *entry = u32::from(bits) << 8 | u32::from(len);
+            }
+        }
+        Self { entries, small: SmallBook::new(code, &codes).map(Box::new) }
+    }
+}
+
+/// The codes of [`JOINED`] symbols, those of neighbours joined to one number.
+#[repr(align(64))]
+pub(super) struct Joined {
+    /// Of each piece its bits.
+    pub bits: [u64; JOINED / 4],
+    /// And how many they are.
+    pub lens: [u64; JOINED / 4],
+    /// Whether there is a piece for every eight symbols, at the even places, or else one for every four.
+    pub eights: bool,
+    /// Bit `i` for each symbol that has no code. A piece with such a symbol is of no meaning.
+    pub escaped: u32,
+}
+
+/// Writes codes into a buffer, low bits first.
+pub(super) struct BitWriter {
+    buffer: Vec<u8>,
+    end: End,
+}
+
+impl BitWriter {
+    /// A writer for at most so many symbols at a time.
+    pub fn new(symbols: usize) -> Self {
+        Self { buffer: vec![0; symbols * MAX_SYMBOL_LEN / 8 + 16], end: End::default() }
+    }
+
+    /// Bits written so far.
+    pub fn len(&self) -> usize {
+        8 * self.end.at + self.end.pending_bits as usize
+    }
+
+    /// Appends the codes of `symbols`.
+    #[inline(always)]
+    pub fn put(&mut self, vectors: impl Vectors, book: &Codebook, symbols: &[u16]) {
+        let mut end = self.end;
+        let buffer = &mut self.buffer[..];
+        let mut rest = symbols;
+        if let Some(small) = &book.small {
+            let (blocks, few) = symbols.as_chunks();
+            for block in blocks {
+                match vectors.join_codes(small, block) {
+                    Some(joined) => put_joined(&mut end, buffer, book, block, &joined),
+                    None => put_each(&mut end, buffer, book, block),
+                }
+            }
+            rest = few;
+        }
+        put_each(&mut end, buffer, book, rest);
+        self.end = end;
+    }
+
+    /// The bytes written, the last one padded with zeros; the writer starts over.
+    pub fn finish(&mut self) -> &[u8] {
+        self.buffer[self.end.at] = self.end.pending as u8;
+        let len = self.len().div_ceil(8);
+        self.end = End::default();
+        &self.buffer[..len]
+    }
+}
+
+/// Appends `symbols`, whose codes were joined.
+#[inline(always)]
+fn put_joined(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16; JOINED], joined: &Joined) {
+    let piece =
+        |end: &mut End, buffer: &mut [u8], i| end.append(buffer, joined.bits[i], joined.lens[i] as u32);
+    if joined.escaped != 0 {
+        for (i, four) in symbols.as_chunks::<4>().0.iter().enumerate() {
+            match joined.escaped >> (4 * i) & 15 {
+                0 => piece(end, buffer, i),
+                _ => put_each(end, buffer, book, four),
+            }
+        }
+    } else if joined.eights {
+        for i in 0..JOINED / 8 {
+            piece(end, buffer, 2 * i);
+        }
+    } else {
+        for i in 0..JOINED / 4 {
+            piece(end, buffer, i);
+        }
+    }
+}
+
+/// Appends the codes of `symbols`, looked up one by one.
+#[inline(always)]
+fn put_each(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16]) {
+    let entry = |symbol: u64| u64::from(book.entries[symbol as usize % ALPHABET]);
+    // In pairs, so that not every shift waits for the one before. The low byte of a sum of
+    // entries is the sum of their lengths, and shifts look at its low six bits only.
+    let pair = |a: u64, b: u64| (a >> 8 | (b >> 8) << (a & 63), (a & 255) + (b & 255));
+    let (fours, rest) = symbols.as_chunks::<4>();
+    for four in fours {
+        let four = u64::from_le(bytemuck::cast(four.map(u16::to_le)));
+        let (low, low_len) = pair(entry(four), entry(four >> 16));
+        let (high, high_len) = pair(entry(four >> 32), entry(four >> 48));
+        if low_len + high_len <= APPEND_BITS {
+            end.append(buffer, low | high << low_len, (low_len + high_len) as u32);
+        } else {
+            end.append(buffer, low, low_len as u32);
+            end.append(buffer, high, high_len as u32);
+        }
+    }
+    for &symbol in rest {
+        let entry = entry(u64::from(symbol));
+        end.append(buffer, entry >> 8, (entry & 255) as u32);
+    }
+}
+
+/// A writer's end, apart from its buffer: in an inner loop it is in registers.
+#[derive(Clone, Copy, Default)]
+struct End {
+    /// Whole bytes written.
+    at: usize,
+    pending: u64,
+    /// Bits in `pending`; below 8 after a flush.
+    pending_bits: u32,
+}
+
+impl End {
+    /// Adds up to 56 bits, and moves whole bytes to the buffer.
+    #[inline(always)]
+    fn append(&mut self, buffer: &mut [u8], bits: u64, len: u32) {
+        self.pending |= bits << self.pending_bits;
+        self.pending_bits += len;
+        let room = buffer[self.at..].first_chunk_mut().expect("the buffer has room for all symbols");
+        *room = self.pending.to_le_bytes();
+        self.at += (self.pending_bits / 8) as usize;
+        self.pending >>= self.pending_bits & 56;
+        self.pending_bits &= 7;
+    }
+}

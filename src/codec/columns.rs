@@ -173,7 +173,7 @@ mod tests {
     proptest! {
         #[test]
         fn columns_are_read_and_joined_alike_everywhere(
-            weights in prop::collection::vec(1u64..50_000, 2..60),
+            weights in prop::collection::vec(1u64..50_000, 2..200),
             picks in prop::collection::vec(any::<u16>(), LANES * 40),
             steep: bool,
             open: bool,
@@ -182,7 +182,7 @@ mod tests {
             let weight = |(i, &weight): (usize, &u64)| if steep { weight << (i % 16) } else { weight };
             let weights: Vec<u64> = weights.iter().enumerate().map(weight).collect();
             let code = Code::for_counts(&weights, 8, 11, open).unwrap();
-            let Some(levels) = PeekLevels::new(&code, 8) else { return Ok(()) };
+            let levels = PeekLevels::new(&code, 8).unwrap();
             let coded = |i: u16| code.lengths[usize::from(i)] > 0;
             let known: Vec<u16> = (0..code.lengths.len() as u16).filter(|&i| coded(i)).map(|i| code.first + i).collect();
             let symbols: Vec<u16> = picks

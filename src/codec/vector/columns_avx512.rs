@@ -46,6 +46,7 @@ struct Windows {
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni")]
 pub fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
     match &levels.levels[..] {
+        [] => read_through(levels, [], bytes, at, columns),
         [a] => read_through(levels, [a].map(|level| Table::new(level)), bytes, at, columns),
         [a, b] => read_through(levels, [a, b].map(|level| Table::new(level)), bytes, at, columns),
         [a, b, c] => read_through(levels, [a, b, c].map(|level| Table::new(level)), bytes, at, columns),
@@ -63,6 +64,7 @@ fn read_through<const N: usize>(
     columns: &mut [Column],
 ) {
     assert!(stay_inside(bytes, at, columns.len()), "streams leave the payload");
+    assert!(N > 0 || levels.windows.len() > 1 << levels.longest, "a window without an entry");
     let sure_steps = (WINDOW_BITS / levels.longest) as usize;
     let last_start = WINDOW_BITS - levels.longest;
     let mut done = 0;
@@ -81,7 +83,8 @@ fn read_through<const N: usize>(
                     break;
                 }
             }
-            let entries = [low.take(&tables), high.take(&tables)];
+            // SAFETY: without levels all windows of so many bits have an entry, as was checked.
+            let entries = unsafe { [low.take(&tables, levels), high.take(&tables, levels)] };
             let [low, high] = column.as_chunks_mut::<HALF>().0 else { unreachable!("64 lanes") };
             store(low, entries[0]);
             store(high, entries[1]);
@@ -106,20 +109,17 @@ fn read_through<const N: usize>(
 
 impl Windows {
     /// Takes a symbol from each stream; of those at an escape nothing.
+    ///
+    /// # Safety
+    /// Where `N` is 0, `levels.windows` must have an entry for every window and one more.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni")]
     #[inline]
-    fn take<const N: usize>(&mut self, tables: &[Table; N]) -> __m512i {
-        let windows = _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(self.upper[0]), ODD, self.upper[1]);
-        let mut entries = _mm512_setzero_si512();
-        for (i, table) in tables.iter().enumerate() {
-            let above = if i == 0 { windows } else { _mm512_sub_epi16(windows, table.start) };
-            let index = _mm512_srl_epi16(above, table.shift);
-            let found = _mm512_permutex2var_epi16(table.entries[0], index, table.entries[1]);
-            entries = match i {
-                0 => found,
-                _ => _mm512_mask_mov_epi16(entries, _mm512_cmpge_epu16_mask(windows, table.start), found),
-            };
-        }
+    unsafe fn take<const N: usize>(&mut self, tables: &[Table; N], levels: &PeekLevels) -> __m512i {
+        let entries = match N {
+            // SAFETY: by the caller's promise.
+            0 => unsafe { gather_entries(self.upper, levels) },
+            _ => step_through(self.upper, tables),
+        };
         let lens = _mm512_srli_epi16::<12>(entries);
         self.taken = _mm512_add_epi16(self.taken, lens);
         // Of a count, no more than the five bits at the bottom count.
@@ -142,6 +142,40 @@ impl Windows {
         let moved = _mm512_add_epi32(load(high), _mm512_cvtepu16_epi32(taken.1));
         store(high, moved);
     }
+}
+
+/// What the levels say of the streams whose next bits are in `upper`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn step_through<const N: usize>(upper: [__m512i; 2], tables: &[Table; N]) -> __m512i {
+    let windows = _mm512_mask_mov_epi16(_mm512_srli_epi32::<16>(upper[0]), ODD, upper[1]);
+    let mut entries = _mm512_setzero_si512();
+    for (i, table) in tables.iter().enumerate() {
+        let above = if i == 0 { windows } else { _mm512_sub_epi16(windows, table.start) };
+        let index = _mm512_srl_epi16(above, table.shift);
+        let found = _mm512_permutex2var_epi16(table.entries[0], index, table.entries[1]);
+        entries = match i {
+            0 => found,
+            _ => _mm512_mask_mov_epi16(entries, _mm512_cmpge_epu16_mask(windows, table.start), found),
+        };
+    }
+    entries
+}
+
+/// What the table of windows says of the streams whose next bits are in `upper`.
+///
+/// # Safety
+/// It must have an entry for every window of the longest code's bits, and one more.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn gather_entries(upper: [__m512i; 2], levels: &PeekLevels) -> __m512i {
+    let down = _mm_cvtsi32_si128(32 - levels.longest as i32);
+    let entries = levels.windows.as_ptr().cast();
+    // SAFETY: by the caller's promise; an entry is two bytes, and four are read.
+    let even = unsafe { _mm512_i32gather_epi32::<2>(_mm512_srl_epi32(upper[0], down), entries) };
+    // SAFETY: as above.
+    let odd = unsafe { _mm512_i32gather_epi32::<2>(_mm512_srl_epi32(upper[1], down), entries) };
+    _mm512_mask_mov_epi16(even, ODD, _mm512_slli_epi32::<16>(odd))
 }
 
 /// The odd lanes of 32.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,8 @@ const UNFINISHED: &str = ".bantam-partial";
 const RECORD: &str = ".bantam-record.json";
 /// Locked while somebody works in it. The system unlocks it however the process ends.
 const LOCK: &str = ".bantam-lock";
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
 
@@ -199,7 +201,16 @@ fn lock(partial: &Path) -> Result<File, ArchiveError> {
     let path = partial.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(ArchiveError::io("create", &path))?;
-    match file.try_lock() {
+    // A program that this process is starting holds what was locked before for a moment longer.
+    let mut tries = LOCK_TRIES;
+    let locked = loop {
+        tries -= 1;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if tries > 0 => std::thread::sleep(LOCK_PAUSE),
+            tried => break tried,
+        }
+    };
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(ArchiveError::Busy { path: partial.into() }),
         // Some network file systems have no locks. What is at stake then is only wasted work.

@@ -59,6 +59,9 @@ impl PeekLevels {
     /// The symbol whose code `window` begins with, first bit highest, and above it the code's length.
     /// 0 for the escape.
     pub fn look_up(&self, window: u16) -> u16 {
+        if self.levels.is_empty() {
+            return self.windows[usize::from(window) >> (16 - self.longest)];
+        }
         let level =
             self.levels.iter().rev().find(|level| level.start <= window).expect("the first starts at 0");
         level.entries[usize::from((window - level.start) >> level.shift)]

@@ -57,6 +57,41 @@ fn the_demo_model_tells_the_same_story_compressed_and_raw() {
 }
 
 #[test]
+fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &demo(), false);
+    let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
+    // Two norms, seven products, rotations, attention, and what is between the products of the MLP; before
+    // the layers the look-up of the token, behind them a norm, a product, and finding the likeliest.
+    assert_eq!(session.dispatches_a_token(), 12 * model.config().layers + 4);
+    let prompt = prompt();
+    let mut next = pollster::block_on(session.likeliest(&prompt)).unwrap().unwrap();
+    let counts = || (gpu.submissions(), gpu.memory().allocations());
+    let before = counts();
+    for _ in 0..10 {
+        next = pollster::block_on(session.likeliest(&[next])).unwrap().unwrap();
+    }
+    assert_eq!(counts(), (before.0 + 10, before.1));
+}
+
+#[test]
+fn the_likeliest_token_is_that_of_the_logits() {
+    let gpu = device::gpu();
+    let mut session = Session::new(&load(&gpu, &demo(), true), 160, Outputs::Last).unwrap();
+    // More than one batch.
+    let prompt: Vec<u32> = prompt().into_iter().cycle().take(100).collect();
+    let mut sampler = greedy();
+    for tokens in [&prompt[..], &prompt[..1], &prompt[..7]] {
+        let before = session.position();
+        let logits = pollster::block_on(session.forward(tokens, Outputs::Last)).unwrap();
+        session.rewind(before);
+        let likeliest = pollster::block_on(session.likeliest(tokens)).unwrap();
+        assert_eq!(likeliest, Some(sampler.sample(&logits).unwrap()));
+        assert_eq!(session.position(), before + tokens.len());
+    }
+}
+
+#[test]
 fn a_stream_can_be_dropped_and_the_session_goes_on() {
     let gpu = device::gpu();
     let tokenizer = Tokenizer::open(&demo()).unwrap();

@@ -8,7 +8,7 @@ use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::norm::NormParams;
 use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use bantam::gpu::kernels::swiglu::SwigluParams;
-use bantam::gpu::kernels::{Step, attention, decode, embed, matmul, matvec, norm, rope, swiglu};
+use bantam::gpu::kernels::{Step, argmax, attention, decode, embed, matmul, matvec, norm, rope, swiglu};
 use bantam::gpu::weights::DeviceMatrix;
 use bantam::gpu::{Batch, Buffer, Dispatch, Gpu, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
@@ -454,6 +454,37 @@ fn norms_are_those_of_the_twin() {
                 );
                 assert!(padding.iter().all(|&p| p == 7.0));
             }
+        }
+    }
+}
+
+#[test]
+fn the_largest_number_is_found_where_it_is_first() {
+    let gpu = device::gpu();
+    let special =
+        [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MIN, f32::MIN_POSITIVE, -f32::NAN];
+    let mut random = Random::new(5);
+    for len in [1, 63, 64, 1023, 1024, 1025, 5000] {
+        for kind in 0..4 {
+            let number = |_| match kind {
+                0 => f32::from_bits(random.next() as u32),
+                1 => special[random.below(special.len())],
+                // Below zero all of them, and many alike.
+                2 => -(random.below(40) as f32),
+                _ => [f32::NAN, f32::NEG_INFINITY][random.below(2)],
+            };
+            let numbers: Vec<f32> = (0..len).map(number).collect();
+            let found = storage(&gpu, &vec![7u32; argmax::found_bytes(len) as usize / 4]);
+            let on_device = storage(&gpu, &numbers);
+            let dispatch = argmax::dispatch(&gpu, len, [&on_device, &found]).unwrap();
+            run(&gpu, &[dispatch], 1);
+            let bytes = pollster::block_on(download(&gpu, &found, argmax::found_bytes(len))).unwrap();
+            let got: &[argmax::Largest] = bytemuck::cast_slice(&bytes);
+            assert_eq!(got, argmax::cpu(&numbers), "{len} {kind}");
+            let usable = |&i: &usize| numbers[i] > f32::NEG_INFINITY;
+            let first = |a: usize, b: usize| if numbers[b] > numbers[a] { b } else { a };
+            let expected = (0..len).filter(usable).reduce(first);
+            assert_eq!(argmax::likeliest(got), expected.map(|i| i as u32), "{len} {kind}");
         }
     }
 }

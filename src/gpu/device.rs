@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::adapter;
@@ -37,6 +38,7 @@ struct Inner {
     max_binding: u64,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
     poller: Poller,
+    submissions: AtomicU64,
     /// Why the device was lost, once it is known to be. On the host's device no callback says so,
     /// but mappings fail.
     lost: Arc<Mutex<Option<String>>>,
@@ -91,6 +93,7 @@ impl Gpu {
             queue,
             memory: Memory::with_budget(budget),
             kernels: Mutex::default(),
+            submissions: AtomicU64::new(0),
             lost,
         };
         Self { inner: Arc::new(inner) }
@@ -222,7 +225,13 @@ impl Gpu {
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(label) });
             encode(&mut encoder);
             self.inner.queue.submit([encoder.finish()]);
+            self.inner.submissions.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// How often commands have been submitted.
+    pub fn submissions(&self) -> u64 {
+        self.inner.submissions.load(Ordering::Relaxed)
     }
 
     /// Asks for a mapping now, to be awaited later.

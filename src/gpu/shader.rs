@@ -39,6 +39,7 @@ macro_rules! sources {
 }
 
 sources! {
+    "argmax" => "argmax.wgsl",
     "attention" => "attention.wgsl",
     "decode" => "decode.wgsl",
     "embed" => "embed.wgsl",

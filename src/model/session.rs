@@ -6,6 +6,7 @@ use super::error::ModelError;
 use super::layer::{Activations, LayerContext, Products};
 use super::load::Model;
 use super::rope;
+use crate::gpu::kernels::argmax::{self, Largest};
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::{Step, embed, norm};
@@ -26,6 +27,18 @@ pub enum Outputs {
     All,
 }
 
+/// What is to come back of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    /// The last token's logits.
+    Last,
+    /// The token that is likeliest after the last.
+    Likeliest,
+    /// All logits.
+    All,
+}
+
 /// A sequence: its KV cache, activations and recorded dispatches. All device memory is taken when
 /// it is made, none while it runs.
 #[derive(Debug)]
@@ -38,6 +51,8 @@ pub struct Session {
     single: Vec<Dispatch>,
     batch: Vec<Dispatch>,
     last_output: Vec<Dispatch>,
+    /// Finds the likeliest token in the last token's logits.
+    argmax: Dispatch,
     all_outputs: Vec<Dispatch>,
     // The dispatches' bind groups name these; they live as long.
     _activations: Activations,
@@ -52,6 +67,8 @@ struct SessionBuffers {
     /// The last norm's result, for the tokens whose logits are wanted.
     output: Buffer,
     logits: Buffer,
+    /// The largest logit of each span.
+    largest: Buffer,
     readback: Readback,
 }
 
@@ -95,6 +112,7 @@ impl Session {
         let single = record(Products::Single)?;
         let batch = record(Products::Batch)?;
         let last_output = record_output(model, &activations, &buffers, Products::Single)?;
+        let argmax = argmax::dispatch(gpu, config.vocab, [&buffers.logits, &buffers.largest])?;
         let all_outputs = match outputs {
             Outputs::Last => Vec::new(),
             Outputs::All => record_output(model, &activations, &buffers, Products::Batch)?,
@@ -107,6 +125,7 @@ impl Session {
             single,
             batch,
             last_output,
+            argmax,
             all_outputs,
             _activations: activations,
             _caches: caches,
@@ -129,9 +148,9 @@ impl Session {
         self.context
     }
 
-    /// Dispatches that computing one token takes.
+    /// Dispatches that computing one token takes, and finding the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
-        self.single.len() + self.last_output.len()
+        self.single.len() + self.last_output.len() + 1
     }
 
     /// Forgets all but the first `position` positions.
@@ -147,30 +166,46 @@ impl Session {
         if outputs == Outputs::All && self.all_outputs.is_empty() {
             return Err(ModelError::LastOutputsOnly);
         }
-        self.check(tokens)?;
-        let vocab = self.model.config.vocab;
         let mut logits = Vec::new();
+        let wanted = match outputs {
+            Outputs::All => Wanted::All,
+            Outputs::Last => Wanted::Last,
+        };
+        self.append(tokens, wanted, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes))).await?;
+        Ok(logits)
+    }
+
+    /// Appends `tokens` and gives the token that is likeliest to follow, the lowest of several. `None`
+    /// where no logit is above minus infinity.
+    ///
+    /// Where this fails, or is dropped before it is done, the session is as it was before.
+    pub async fn likeliest(&mut self, tokens: &[u32]) -> Result<Option<u32>, ModelError> {
+        let mut likeliest = None;
+        let take = |bytes: &[u8]| likeliest = argmax::likeliest(bytemuck::cast_slice::<_, Largest>(bytes));
+        self.append(tokens, Wanted::Likeliest, take).await?;
+        Ok(likeliest)
+    }
+
+    /// Appends `tokens`, batch by batch, and gives what is wanted of each batch to `take`.
+    async fn append(
+        &mut self,
+        tokens: &[u32],
+        wanted: Wanted,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), ModelError> {
+        self.check(tokens)?;
         let mut position = self.position;
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();
-            let wanted = match outputs {
-                Outputs::All => chunk.len(),
-                Outputs::Last => usize::from(is_last),
-            };
-            self.submit(chunk, position, wanted)?;
-            if wanted > 0 {
-                let gpu = &self.model.gpu;
-                let len = (wanted * vocab * 4) as u64;
-                let read = self
-                    .buffers
-                    .readback
-                    .read(gpu, len, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes)));
-                read.await?;
+            let wanted = if is_last || wanted == Wanted::All { wanted } else { Wanted::Nothing };
+            let len = self.submit(chunk, position, wanted)?;
+            if len > 0 {
+                self.buffers.readback.read(&self.model.gpu, len, &mut take).await?;
             }
             position += chunk.len();
         }
         self.position = position;
-        Ok(logits)
+        Ok(())
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), ModelError> {
@@ -188,9 +223,14 @@ impl Session {
         Ok(())
     }
 
-    /// Computes one batch, with the logits of its last `outputs` tokens.
-    fn submit(&self, tokens: &[u32], position: usize, outputs: usize) -> Result<(), GpuError> {
+    /// Computes one batch, and gives the number of bytes that are to be read back.
+    fn submit(&self, tokens: &[u32], position: usize, wanted: Wanted) -> Result<u64, GpuError> {
         let gpu = &self.model.gpu;
+        let outputs = match wanted {
+            Wanted::Nothing => 0,
+            Wanted::Last | Wanted::Likeliest => 1,
+            Wanted::All => tokens.len(),
+        };
         let step = Step {
             tokens: tokens.len() as u32,
             position: position as u32,
@@ -206,15 +246,21 @@ impl Session {
             1 => &self.last_output,
             _ => &self.all_outputs,
         };
+        let argmax = (wanted == Wanted::Likeliest).then_some(&self.argmax);
+        let logits_len = (outputs * self.model.config.vocab * 4) as u64;
+        let (read, len) = match wanted {
+            Wanted::Likeliest => (&self.buffers.largest, self.buffers.largest.size()),
+            _ => (&self.buffers.logits, logits_len),
+        };
         gpu.submit("forward", |encoder| {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            layers.iter().chain(output).for_each(|d| d.record(&mut pass, batch));
+            layers.iter().chain(output).chain(argmax).for_each(|d| d.record(&mut pass, batch));
             drop(pass);
-            if outputs > 0 {
-                let len = (outputs * self.model.config.vocab * 4) as u64;
-                self.buffers.readback.record(encoder, &self.buffers.logits, len);
+            if len > 0 {
+                self.buffers.readback.record(encoder, read, len);
             }
-        })
+        })?;
+        Ok(len)
     }
 }
 
@@ -234,6 +280,11 @@ impl SessionBuffers {
                 storage,
             )?,
             logits: gpu.buffer("logits", logits_len, storage | wgpu::BufferUsages::COPY_SRC)?,
+            largest: gpu.buffer(
+                "largest logits",
+                argmax::found_bytes(config.vocab),
+                storage | wgpu::BufferUsages::COPY_SRC,
+            )?,
             readback: Readback::new(gpu, logits_len)?,
         })
     }

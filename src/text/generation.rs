@@ -68,8 +68,7 @@ impl State<'_> {
             return self.rest();
         }
         self.left -= 1;
-        let logits = self.session.forward(&self.pending, Outputs::Last).await?;
-        let id = self.sampler.sample(&logits)?;
+        let id = self.choose().await?;
         if self.tokenizer.is_eos(id) {
             self.left = 0;
             return self.rest();
@@ -77,6 +76,16 @@ impl State<'_> {
         self.pending = vec![id];
         self.generated = true;
         Ok(Some(Piece { token: Some(id), text: self.decoder.push(id)? }))
+    }
+
+    async fn choose(&mut self) -> Result<u32, GenerationError> {
+        if self.sampler.is_greedy() {
+            let id = self.session.likeliest(&self.pending).await?;
+            let count = self.session.model().config().vocab;
+            return Ok(id.ok_or(TextError::NoCandidate { count })?);
+        }
+        let logits = self.session.forward(&self.pending, Outputs::Last).await?;
+        Ok(self.sampler.sample(&logits)?)
     }
 
     /// What the decoder still held back, and then the end.

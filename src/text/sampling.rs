@@ -83,10 +83,15 @@ impl Sampler {
         &self.options
     }
 
+    /// Whether the likeliest token is always taken, so that no more of the logits is needed.
+    pub fn is_greedy(&self) -> bool {
+        self.options.temperature == 0.0
+    }
+
     /// Chooses a token: an index into `logits`.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, TextError> {
         let (best, max) = likeliest(logits).ok_or(TextError::NoCandidate { count: logits.len() })?;
-        if self.options.temperature == 0.0 {
+        if self.is_greedy() {
             return Ok(best);
         }
         self.weigh(logits, max);

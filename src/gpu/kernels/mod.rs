@@ -4,6 +4,7 @@
 //! Twins of kernels that compute with floats agree with them to rounding: whether a device fuses a
 //! multiplication with an addition is its own affair.
 
+pub mod argmax;
 pub mod attention;
 pub mod decode;
 pub mod embed;
@@ -37,7 +38,7 @@ pub struct Step {
 /// Variants of every kernel that between them have every line of every shader, in every way that
 /// weights can be taken apart.
 pub fn variants() -> Vec<Variant> {
-    let mut all = vec![Variant::new("attention"), Variant::new("swiglu")];
+    let mut all = vec![argmax::variant(), Variant::new("attention"), Variant::new("swiglu")];
     all.extend([false, true].map(norm::variant));
     all.extend([false, true].map(rope::variant));
     for split in splits() {

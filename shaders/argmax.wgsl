@@ -1,0 +1,56 @@
+// The largest of each span of 1024 numbers, and where it is: the lowest place of several. A NaN is
+// below all numbers, and both zeros are the same.
+//
+// Numbers are compared as integers that have the same order, so that every device agrees.
+
+struct Argmax {
+    len: u32,
+    unused0: u32,
+    unused1: u32,
+    unused2: u32,
+}
+
+@group(0) @binding(1) var<uniform> argmax: Argmax;
+// Bits of f32.
+@group(0) @binding(2) var<storage, read> numbers: array<u32>;
+// For each span, the order of its largest number, and its place.
+@group(0) @binding(3) var<storage, read_write> largest: array<vec2<u32>>;
+
+const SPAN: u32 = 1024u;
+
+var<workgroup> parts: array<vec2<u32>, 64>;
+
+// An integer with the order of the number that has these bits.
+fn order_of(bits: u32) -> u32 {
+    let magnitude = bits & 0x7fffffffu;
+    if magnitude > 0x7f800000u {
+        return 0u;
+    }
+    if bits != magnitude && magnitude > 0u {
+        return ~bits;
+    }
+    return magnitude | 0x80000000u;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let end = min((group.x + 1u) * SPAN, argmax.len);
+    var best = vec2<u32>(0u);
+    for (var at = group.x * SPAN + lane; at < end; at += 64u) {
+        let order = order_of(numbers[at]);
+        if order > best.x {
+            best = vec2<u32>(order, at);
+        }
+    }
+    parts[lane] = best;
+    workgroupBarrier();
+    if lane == 0u {
+        for (var i = 1u; i < 64u; i++) {
+            let other = parts[i];
+            if other.x > best.x || (other.x == best.x && other.y < best.y) {
+                best = other;
+            }
+        }
+        largest[group.x] = best;
+    }
+}

@@ -1,0 +1,73 @@
+//! The likeliest token, so that a few bytes come back from the device instead of all logits.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+
+/// Numbers of which one is found.
+const SPAN: usize = 1024;
+
+/// The order of minus infinity; below it are only NaNs.
+const LEAST: u32 = 0x007f_ffff;
+
+/// `Argmax` of `shaders/argmax.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+struct ArgmaxParams {
+    len: u32,
+    unused: [u32; 3],
+}
+
+/// What is found in one span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Largest {
+    /// An integer with the order of the number.
+    order: u32,
+    /// The number's index.
+    place: u32,
+}
+
+/// Bytes of what is found in `len` numbers.
+pub fn found_bytes(len: usize) -> u64 {
+    (len.div_ceil(SPAN) * size_of::<Largest>()) as u64
+}
+
+/// The kernel.
+pub fn variant() -> Variant {
+    Variant::new("argmax")
+}
+
+/// Finds the largest of each span of the first `len` of `numbers`.
+pub fn dispatch(gpu: &Gpu, len: usize, [numbers, found]: [&Buffer; 2]) -> Result<Dispatch, GpuError> {
+    let params = ArgmaxParams { len: len as u32, unused: [0; 3] };
+    let workgroups = [Workgroups::Fixed(len.div_ceil(SPAN) as u32), Workgroups::Fixed(1)];
+    gpu.kernel(variant())?.bind(gpu, &params, &[(2, numbers), (3, found)], workgroups)
+}
+
+/// The place of the largest number of all spans: the lowest, where it is there several times. `None`
+/// where no number is above minus infinity.
+pub fn likeliest(found: &[Largest]) -> Option<u32> {
+    let above = found.iter().filter(|largest| largest.order > LEAST);
+    let best = above.max_by_key(|largest| (largest.order, std::cmp::Reverse(largest.place)));
+    best.map(|largest| largest.place)
+}
+
+/// The twin.
+pub fn cpu(numbers: &[f32]) -> Vec<Largest> {
+    let order_of = |number: f32| match (number + 0.0).to_bits() {
+        _ if number.is_nan() => 0,
+        bits if bits >> 31 == 1 => !bits,
+        bits => bits | 1 << 31,
+    };
+    let largest = |(span, numbers): (usize, &[f32])| {
+        let mut best = Largest { order: 0, place: 0 };
+        for (place, &number) in (span * SPAN..).zip(numbers) {
+            if order_of(number) > best.order {
+                best = Largest { order: order_of(number), place: place as u32 };
+            }
+        }
+        best
+    };
+    numbers.chunks(SPAN).enumerate().map(largest).collect()
+}

@@ -8,6 +8,7 @@
 compile_error!("bantam needs a 64-bit target");
 
 pub mod archive;
+pub mod bench;
 pub mod codec;
 pub mod gpu;
 pub mod model;

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use bantam::archive::ArchiveError;
+use bantam::bench::BenchError;
 use bantam::model::ModelError;
 
 use super::print;
@@ -26,7 +27,11 @@ pub fn chain(error: &dyn Error) -> String {
 /// Prints `error` and gives the exit code: 130 where the user interrupted, as shells have it.
 pub fn print(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     print::error_line(&chain(error));
-    let cancelled = match error.downcast_ref() {
+    let model = match error.downcast_ref() {
+        Some(BenchError::Model(error)) => Some(error),
+        _ => error.downcast_ref(),
+    };
+    let cancelled = match model {
         Some(ModelError::Archive(error)) => matches!(error, ArchiveError::Cancelled),
         _ => matches!(error.downcast_ref(), Some(ArchiveError::Cancelled)),
     };

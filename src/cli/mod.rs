@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod compress;
 mod decompress;
 mod demo;
@@ -53,6 +54,8 @@ enum Command {
     Run(run::Args),
     /// Measure how likely a model finds a text
     Score(score::Args),
+    /// Measure how fast a device is: memory, kernels, and a model from weights in every form
+    Bench(bench::Args),
 }
 
 /// Parses the arguments and runs the subcommand.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Run(args) => run::run(args),
         Command::Score(args) => score::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(code) => code,

@@ -22,6 +22,8 @@ pub struct GpuOptions {
     /// The most bytes that one storage binding may have, where that is to be less than the device
     /// allows: larger matrices are then kept in parts, as on a device with a lower limit.
     pub max_binding: Option<u64>,
+    /// Whether passes are to be timed by the device, where it can do that.
+    pub timestamps: bool,
 }
 
 /// An open device. Clones share it.
@@ -48,9 +50,13 @@ impl Gpu {
     /// Opens a device of our own.
     pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
         let adapter = adapter::choose(options.device.as_deref()).await?;
+        let timestamps = match options.timestamps {
+            true => wgpu::Features::TIMESTAMP_QUERY,
+            false => wgpu::Features::empty(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bantam"),
-            required_features: wgpu::Features::empty(),
+            required_features: adapter.features() & timestamps,
             required_limits: adapter.limits(),
             ..Default::default()
         };

@@ -1,6 +1,7 @@
 //! The device: adapters, kernels, buffers that are counted, and moving bytes to and from it.
 
 mod adapter;
+mod clock;
 mod device;
 mod error;
 pub mod format;
@@ -14,6 +15,7 @@ mod transfer;
 pub mod weights;
 
 pub use adapter::{adapters, name_of};
+pub use clock::Clock;
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use kernel::{Batch, Dispatch, Kernel, Workgroups};

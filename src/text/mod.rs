@@ -11,7 +11,7 @@ mod generation;
 mod json_style;
 mod sampling;
 mod special_tokens;
-mod strftime;
+pub(crate) mod strftime;
 mod tokenizer;
 
 pub use chat::{ChatTemplate, Message};

@@ -19,7 +19,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// The time now, in UTC: the local offset cannot be had from the standard library.
-pub(super) fn now(format: &str) -> String {
+pub(crate) fn now(format: &str) -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     strftime(format, since.as_secs())
 }

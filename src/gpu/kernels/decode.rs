@@ -3,10 +3,10 @@
 use super::super::transfer::{Uploader, download};
 use super::super::weights::{DeviceMatrix, deinterleave};
 use crate::codec::Payload;
-use crate::codec::grid::{Grid, LANES};
+use crate::codec::grid::LANES;
 use crate::codec::head::Kind;
 use crate::gpu::format::{DenseFormat, Format};
-use crate::gpu::{Batch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Workgroups that every device allows along a dimension.
 const MAX_WORKGROUPS: u32 = 65_535;
@@ -28,65 +28,97 @@ fn unit_bits(format: DenseFormat) -> usize {
 /// `None` where there is nothing for a device to do, because the payload is not tiled, and where 64 of
 /// its rows are more than the device can bind.
 pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>, GpuError> {
-    let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
-    let format = DenseFormat::of(tiled);
-    let block = tiled.grid.row_block_bytes(unit_bits(format)) as u64;
-    if block > gpu.max_binding() || tiled.grid.col_tiles as u64 > u64::from(MAX_WORKGROUPS) {
-        return Ok(None);
-    }
-    let mut uploader = Uploader::new(gpu)?;
-    let bytes = payload.bytes();
-    let weights = match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", bytes, tiled).await {
-        Err(GpuError::BindingTooLarge { .. }) => return Ok(None),
-        weights => weights?,
-    };
-    drop(uploader);
+    let Some(resident) = Resident::upload(gpu, payload).await? else { return Ok(None) };
     let mut out = Vec::with_capacity(payload.head().original_len);
-    for part in 0..weights.parts.len() {
-        decode_part(gpu, &weights, format, part, &weights.grid, &mut out).await?;
-    }
-    Ok(Some(out))
-}
-
-/// Row blocks are decoded as many at a time as fit a binding, which halves at the most what is in
-/// the payload's own.
-async fn decode_part(
-    gpu: &Gpu,
-    weights: &DeviceMatrix,
-    format: DenseFormat,
-    part: usize,
-    grid: &Grid,
-    out: &mut Vec<u8>,
-) -> Result<(), GpuError> {
-    let part = &weights.parts[part];
-    let kernel = gpu.kernel(variant(format))?;
-    let width = unit_bits(format);
-    let block = grid.row_block_bytes(width);
-    let at_once = (gpu.max_binding() / block as u64).clamp(1, u64::from(MAX_WORKGROUPS)) as u32;
-    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-    let mut first = 0;
-    while first < part.params.row_blocks() {
-        let count = at_once.min(part.params.row_blocks() - first);
-        let decoded = gpu.buffer("decoded", count as u64 * block as u64, usage)?;
-        let params = part.params.skip_row_blocks(first, weights.format);
-        let mut buffers = vec![(2, &part.payload), (4, &decoded)];
-        buffers.extend(weights.codes.as_ref().map(|b| (3, b)));
-        let groups = [Workgroups::Fixed(weights.col_tiles()), Workgroups::Fixed(count)];
-        let dispatch = kernel.bind(gpu, &params, &buffers, groups)?;
+    for stretch in resident.stretches(gpu) {
+        let (dispatch, decoded) = resident.bind(gpu, &stretch)?;
         gpu.submit("decode", |encoder| {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 });
         })?;
-        let bytes = download(gpu, &decoded, count as u64 * block as u64).await?;
-        let words: &[u32] = bytemuck::cast_slice(&bytes);
-        let rows = (params.rows as usize).min(count as usize * LANES);
-        let start = out.len();
-        let row_bytes = width / 8 * grid.matrix.cols;
+        let bytes = download(gpu, &decoded, resident.decoded_len(&stretch)).await?;
+        resident.append(&stretch, bytemuck::cast_slice(&bytes), &mut out);
+    }
+    Ok(Some(out))
+}
+
+/// A payload on a device, ready to be decoded there.
+#[derive(Debug)]
+pub struct Resident {
+    weights: DeviceMatrix,
+    format: DenseFormat,
+}
+
+/// Row blocks of one part that are decoded by one dispatch.
+struct Stretch {
+    part: usize,
+    first: u32,
+    count: u32,
+}
+
+impl Resident {
+    /// Uploads a payload; `None` as for [`decode`].
+    pub async fn upload(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Self>, GpuError> {
+        let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
+        let format = DenseFormat::of(tiled);
+        let block = tiled.grid.row_block_bytes(unit_bits(format)) as u64;
+        if block > gpu.max_binding() || tiled.grid.col_tiles as u64 > u64::from(MAX_WORKGROUPS) {
+            return Ok(None);
+        }
+        let mut uploader = Uploader::new(gpu)?;
+        match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", payload.bytes(), tiled).await {
+            Err(GpuError::BindingTooLarge { .. }) => Ok(None),
+            weights => Ok(Some(Self { weights: weights?, format })),
+        }
+    }
+
+    /// The dispatches that decode everything, each with the buffer that it fills.
+    pub fn dispatches(&self, gpu: &Gpu) -> Result<Vec<(Dispatch, Buffer)>, GpuError> {
+        self.stretches(gpu).map(|stretch| self.bind(gpu, &stretch)).collect()
+    }
+
+    /// Row blocks are decoded as many at a time as fit a binding, which halves at the most what is in
+    /// the payload's own.
+    fn stretches(&self, gpu: &Gpu) -> impl Iterator<Item = Stretch> {
+        let at_once = (gpu.max_binding() / self.block() as u64).clamp(1, u64::from(MAX_WORKGROUPS)) as u32;
+        self.weights.parts.iter().enumerate().flat_map(move |(part, of)| {
+            let all = of.params.row_blocks();
+            let stretch = move |first| Stretch { part, first, count: at_once.min(all - first) };
+            (0..all).step_by(at_once as usize).map(stretch)
+        })
+    }
+
+    fn bind(&self, gpu: &Gpu, stretch: &Stretch) -> Result<(Dispatch, Buffer), GpuError> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let decoded = gpu.buffer("decoded", self.decoded_len(stretch), usage)?;
+        let part = &self.weights.parts[stretch.part];
+        let params = part.params.skip_row_blocks(stretch.first, self.weights.format);
+        let mut buffers = vec![(2, &part.payload), (4, &decoded)];
+        buffers.extend(self.weights.codes.as_ref().map(|b| (3, b)));
+        let groups = [Workgroups::Fixed(self.weights.col_tiles()), Workgroups::Fixed(stretch.count)];
+        let dispatch = gpu.kernel(variant(self.format))?.bind(gpu, &params, &buffers, groups)?;
+        Ok((dispatch, decoded))
+    }
+
+    /// Appends what a stretch was decoded to, in the order of the original.
+    fn append(&self, stretch: &Stretch, words: &[u32], out: &mut Vec<u8>) {
+        let (grid, width) = (&self.weights.grid, unit_bits(self.format));
+        let of = self.weights.parts[stretch.part].params.skip_row_blocks(stretch.first, self.weights.format);
+        let rows = (of.rows as usize).min(stretch.count as usize * LANES);
+        let (start, row_bytes) = (out.len(), width / 8 * grid.matrix.cols);
         out.resize(start + rows * row_bytes, 0);
-        for (words, rows) in words.chunks(block / 4).zip(out[start..].chunks_mut(LANES * row_bytes)) {
+        let blocks = words.chunks(self.block() / 4);
+        for (words, rows) in blocks.zip(out[start..].chunks_mut(LANES * row_bytes)) {
             deinterleave(words, grid, width, rows);
         }
-        first += count;
     }
-    Ok(())
+
+    /// Bytes that a row block is decoded to, padding included.
+    fn block(&self) -> usize {
+        self.weights.grid.row_block_bytes(unit_bits(self.format))
+    }
+
+    fn decoded_len(&self, stretch: &Stretch) -> u64 {
+        u64::from(stretch.count) * self.block() as u64
+    }
 }

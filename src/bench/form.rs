@@ -1,0 +1,72 @@
+//! The forms in which weights are kept on a device. A new one is one more entry here.
+
+use super::error::BenchError;
+use crate::archive::{ModelFiles, WeightSource};
+use crate::codec::Payload;
+use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::{Gpu, Uploader};
+use crate::model::LoadOptions;
+use crate::tensor::{Dtype, Matrix};
+
+/// How weights are kept on a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As they were.
+    Raw,
+    /// In the tiles of their file.
+    Compressed,
+}
+
+/// A matrix as the forms are made from it: original bytes, and payload.
+pub(super) struct Original<'a> {
+    pub dtype: Dtype,
+    pub matrix: Matrix,
+    pub bytes: &'a [u8],
+    pub payload: &'a Payload<'a>,
+}
+
+impl Form {
+    /// All of them. The others are compared with the first.
+    pub const ALL: [Self; 2] = [Self::Raw, Self::Compressed];
+
+    /// What tables and records call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Compressed => "compressed",
+        }
+    }
+
+    /// How a compressed model is loaded to be kept so.
+    pub fn load_options(self) -> LoadOptions {
+        LoadOptions { raw: self == Self::Raw }
+    }
+
+    /// About the bytes that the weights of a compressed model take on a device.
+    pub(super) fn bytes_of(self, files: &ModelFiles) -> u64 {
+        let stored = |source: &WeightSource| match source {
+            WeightSource::Compressed(archive) => archive.tensors().iter().map(|t| t.payload.len()).sum(),
+            WeightSource::Plain(file) => file.tensors().iter().map(|t| t.range.len()).sum::<usize>(),
+        };
+        match self {
+            Self::Raw => files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add),
+            Self::Compressed => files.sources().iter().map(|source| stored(source) as u64).sum(),
+        }
+    }
+
+    /// Puts a matrix on the device; `None` where this form has no place for it.
+    pub(super) async fn upload(
+        self,
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        of: &Original<'_>,
+    ) -> Result<Option<DeviceMatrix>, BenchError> {
+        let label = self.name();
+        Ok(match self {
+            Self::Raw => {
+                DeviceMatrix::upload_raw(gpu, uploader, label, of.dtype, of.matrix, of.bytes).await?
+            }
+            Self::Compressed => DeviceMatrix::upload_tiled(gpu, uploader, label, of.payload).await?,
+        })
+    }
+}

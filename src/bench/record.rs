@@ -1,0 +1,74 @@
+//! Everything that was measured, to be kept.
+
+use serde::Serialize;
+
+use super::copy::CopyFigure;
+use super::decode::DecodeFigure;
+use super::first_calls::FirstCall;
+use super::generation::ModelFigures;
+use super::machine::Machine;
+use super::products::ProductCase;
+use crate::gpu::Gpu;
+use crate::text::strftime;
+
+/// A figure, or why there is none.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome<T> {
+    /// What was measured.
+    Measured(T),
+    /// Why nothing was.
+    Skipped(String),
+}
+
+impl<T> Outcome<T> {
+    pub(super) fn skipped(why: &impl ToString) -> Self {
+        Self::Skipped(why.to_string())
+    }
+}
+
+/// A run of the bench, section by section; those that were left out are `None`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Record {
+    /// Version of this library.
+    pub bantam: &'static str,
+    /// The day, in UTC: 2026-11-21.
+    pub date: String,
+    /// Whether it was a short run, whose figures say little.
+    pub quick: bool,
+    /// What it ran on.
+    pub machine: Machine,
+    /// How passes were timed: `timestamps` of the device, or `wall`.
+    pub clock: &'static str,
+    /// Compiling kernels.
+    pub first_calls: Option<Vec<FirstCall>>,
+    /// Copying from buffer to buffer.
+    pub copy: Option<CopyFigure>,
+    /// Decoding.
+    pub decode: Option<Vec<DecodeFigure>>,
+    /// Products with a vector.
+    pub matvec: Option<Vec<ProductCase>>,
+    /// Products with a batch.
+    pub matmul: Option<Vec<ProductCase>>,
+    /// A whole model.
+    pub model: Option<ModelFigures>,
+}
+
+impl Record {
+    /// A record with nothing in it yet.
+    pub fn new(gpu: &Gpu, quick: bool) -> Self {
+        Self {
+            bantam: env!("CARGO_PKG_VERSION"),
+            date: strftime::now("%F"),
+            quick,
+            machine: Machine::of(gpu),
+            clock: "wall",
+            first_calls: None,
+            copy: None,
+            decode: None,
+            matvec: None,
+            matmul: None,
+            model: None,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The bench: that it measures everything, and that its record has the shape that it is kept in.
+
+mod models;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use bantam::bench::{Bench, Effort, Outcome};
+use bantam::gpu::{Gpu, GpuOptions};
+use serde_json::Value;
+
+fn bantam(args: &[&str], model: Option<&Path>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_bantam")).arg("bench").args(args).args(model).output().unwrap()
+}
+
+/// A number above zero.
+#[track_caller]
+fn assert_positive(value: &Value) {
+    assert!(value.as_f64().is_some_and(|v| v.is_finite() && v > 0.0), "{value}");
+}
+
+#[track_caller]
+fn assert_timing(value: &Value) {
+    ["seconds", "fastest", "slowest", "runs"].iter().for_each(|key| assert_positive(&value[key]));
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|f| f["form"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_record_has_the_machine_and_every_section() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    let output = bantam(&["--quick", "--json", path.to_str().unwrap()], Some(&models::demo()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+
+    assert_eq!((&record["bantam"], &record["quick"]), (&env!("CARGO_PKG_VERSION").into(), &true.into()));
+    assert_eq!(record["date"].as_str().unwrap().len(), "2026-11-21".len());
+    assert!(["timestamps", "wall"].contains(&record["clock"].as_str().unwrap()));
+    for key in ["adapter", "device_type", "backend", "driver", "driver_info", "os", "arch"] {
+        assert!(record["machine"][key].is_string(), "{key}");
+    }
+    assert_positive(&record["machine"]["cpus"]);
+
+    for call in record["first_calls"].as_array().unwrap() {
+        assert_positive(&call["seconds"]);
+    }
+    assert_timing(&record["copy"]);
+    assert_positive(&record["copy"]["gb_per_s"]);
+    let types: Vec<&str> =
+        record["decode"].as_array().unwrap().iter().map(|f| f["dtype"].as_str().unwrap()).collect();
+    assert_eq!(types, ["BF16", "F16", "F32", "F8_E4M3", "F8_E5M2"]);
+    for figure in record["decode"].as_array().unwrap() {
+        assert_timing(figure);
+        assert_positive(&figure["gb_per_s"]);
+    }
+    for section in ["matvec", "matmul"] {
+        let cases = record[section].as_array().unwrap();
+        assert!(!cases.is_empty());
+        for case in cases {
+            assert_product(case);
+        }
+    }
+    assert_model(&record["model"]);
+    // What people see has every section too.
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.matches("\n**").count(), 6, "{text}");
+}
+
+#[track_caller]
+fn assert_product(case: &Value) {
+    ["rows", "cols", "tokens"].iter().for_each(|key| assert_positive(&case[key]));
+    assert_eq!(names(&case["measured"]), ["raw", "compressed"]);
+    for figure in case["measured"].as_array().unwrap() {
+        assert_timing(figure);
+        ["gb_per_s", "original_gb_per_s", "gflop_per_s", "ratio"]
+            .iter()
+            .for_each(|k| assert_positive(&figure[k]));
+    }
+    let [raw, compressed] = [0, 1].map(|i| case["measured"][i]["weight_bytes"].as_u64().unwrap());
+    assert!(compressed < raw);
+    assert_eq!(case["measured"][0]["ratio"], 1.0);
+}
+
+#[track_caller]
+fn assert_model(model: &Value) {
+    assert_eq!((&model["name"], &model["synthetic"]), (&"demo".into(), &false.into()));
+    assert_eq!(names(&model["forms"]), ["raw", "compressed"]);
+    for form in model["forms"].as_array().unwrap() {
+        let figure = &form["measured"];
+        assert_timing(&figure["prefill"]);
+        assert_timing(&figure["token"]);
+        for key in ["weight_bytes", "dispatches_a_token", "tokens_per_s", "prefill_tokens_per_s", "ratio"] {
+            assert_positive(&figure[key]);
+        }
+    }
+}
+
+#[test]
+fn sections_are_measured_alone_and_a_compressed_model_is_as_good() {
+    let (_folder, compressed) = models::compressed(&models::demo());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    let args = ["--quick", "--only", "copy,model", "--json", path.to_str().unwrap()];
+    let output = bantam(&args, Some(&compressed));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(record["matvec"].is_null() && record["decode"].is_null() && record["copy"].is_object());
+    assert_eq!(record["model"]["forms"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_cannot_be_measured_is_an_error_or_left_out_with_a_reason() {
+    let missing = bantam(&["--quick", "--only", "model"], Some(Path::new("no-such-model")));
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("no-such-model"));
+    let size = bantam(&["--size", "2B"], None);
+    assert_eq!(size.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&size.stderr).contains("135M, 1B, 8B"));
+
+    // A budget in which the smallest matrix fits, and the next does not.
+    let device = std::env::var("BANTAM_DEVICE").ok();
+    let options = GpuOptions { device, budget: Some(20 << 20), ..GpuOptions::default() };
+    let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
+    let effort = Effort { matvec: &[[64, 256], [4096, 4096]], ..Effort::QUICK };
+    let cases = pollster::block_on(Bench::new(&gpu, effort, &()).unwrap().matvec()).unwrap();
+    assert!(matches!(&cases[0].outcome, Outcome::Measured(figures) if figures.len() == 2));
+    assert!(matches!(&cases[1].outcome, Outcome::Skipped(why) if why.contains("out of device memory")));
+    // Nor what would take too long.
+    let effort = Effort { longest_run: std::time::Duration::ZERO, ..Effort::QUICK };
+    let cases = pollster::block_on(Bench::new(&gpu, effort, &()).unwrap().matvec()).unwrap();
+    assert!(matches!(&cases[1].outcome, Outcome::Skipped(why) if why.contains("would take")));
+}

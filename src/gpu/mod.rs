@@ -3,6 +3,7 @@
 mod adapter;
 mod device;
 mod error;
+pub mod fast;
 pub mod format;
 mod kernel;
 pub mod kernels;

@@ -5,7 +5,7 @@ use super::super::weights::{DeviceMatrix, deinterleave};
 use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::Kind;
-use crate::gpu::format::{DenseFormat, Format};
+use crate::gpu::format::{DenseFormat, Format, Rows};
 use crate::gpu::{Batch, Gpu, GpuError, Variant, Workgroups};
 
 /// Workgroups that every device allows along a dimension.
@@ -14,7 +14,7 @@ const MAX_WORKGROUPS: u32 = 65_535;
 /// The kernel for dense weights in `format`.
 pub fn variant(format: DenseFormat) -> Variant {
     let bits = unit_bits(format) as u32;
-    let variant = Format::Dense(format).apply(Variant::new("decode"));
+    let variant = Format::Dense(format).apply(Variant::new("decode"), Rows::ONE);
     variant.flag(format!("UNIT_{bits}")).constant("UNIT_BITS", bits)
 }
 
@@ -36,7 +36,7 @@ pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>,
     }
     let mut uploader = Uploader::new(gpu)?;
     let bytes = payload.bytes();
-    let weights = match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", bytes, tiled).await {
+    let weights = match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", bytes, tiled, 0).await {
         Err(GpuError::BindingTooLarge { .. }) => return Ok(None),
         weights => weights?,
     };
@@ -70,7 +70,7 @@ async fn decode_part(
         let decoded = gpu.buffer("decoded", count as u64 * block as u64, usage)?;
         let params = part.params.skip_row_blocks(first, weights.format);
         let mut buffers = vec![(2, &part.payload), (4, &decoded)];
-        buffers.extend(weights.codes.as_ref().map(|b| (3, b)));
+        buffers.extend(weights.table(part).map(|b| (3, b)));
         let groups = [Workgroups::Fixed(weights.col_tiles()), Workgroups::Fixed(count)];
         let dispatch = kernel.bind(gpu, &params, &buffers, groups)?;
         gpu.submit("decode", |encoder| {

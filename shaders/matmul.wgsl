@@ -69,9 +69,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var col = 0u; col < cols; col += COLS) {
             begin_chunk(cols - col);
             next_chunk();
-#unroll i EIGHTS
-            multiply_eight($iu, at + 2u * $iu, stride);
-#end
+            // Not unrolled: there is much in it already.
+            for (var i = 0u; i < EIGHTS; i++) {
+                multiply_eight(i, at + 2u * i, stride);
+            }
             at += COLS / 4u;
         }
     }

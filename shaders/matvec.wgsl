@@ -26,9 +26,16 @@ fn multiply_eight(i: u32, at: u32, exceptional: bool) {
 
 fn multiply_chunk(at: u32, exceptional: bool) {
     next_chunk();
+#ifdef FAST
+    // Where the bits of a weight are depends on i.
 #unroll i EIGHTS
     multiply_eight($iu, at + 2u * $iu, exceptional);
 #end
+#else
+    for (var i = 0u; i < EIGHTS; i++) {
+        multiply_eight(i, at + 2u * i, exceptional);
+    }
+#endif
 }
 
 fn store(row: u32, sum: vec4<f32>) {

@@ -10,7 +10,20 @@
 
 // For every window of as many bits as the longest code has: the symbol in its place, ESCAPED where
 // it is to be read from the stream, and the code's length in the low four bits.
+#ifdef UNIFORM_CODES
+@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, CODE_VECTORS>;
+
+fn code_of(bits: u32) -> u32 {
+    let i = bits & matrix.window_mask;
+    return codes[i >> 2u][i & 3u];
+}
+#else
 @group(0) @binding(3) var<storage, read> codes: array<u32>;
+
+fn code_of(bits: u32) -> u32 {
+    return codes[bits & matrix.window_mask];
+}
+#endif
 
 const INDEX_BYTE: u32 = 0x01010101u;
 const LENGTH: u32 = 15u;
@@ -94,11 +107,40 @@ fn placed(symbol: u32) -> u32 {
     return (high | low) & SYMBOL;
 }
 
+#ifdef UNIFORM_CODES
+// The next symbol, with something else in the other bits. Software drivers run both sides of a branch, lane
+// by lane where it loads: here the word ahead is loaded whether it is needed or not.
+fn one_symbol(r: u32) -> u32 {
+    // A code is 12 bits at the most, and so is an escape's symbol.
+    let bits = window(r);
+    var symbol = code_of(bits);
+    var used = symbol & LENGTH;
+#ifdef ESCAPE
+    let escaped = (symbol & ESCAPED) != 0u;
+    symbol = select(symbol, placed(bits >> used) | CARRY, escaped);
+    used += select(0u, SYMBOL_BITS, escaped);
+#endif
+    let next = payload[word[r]];
+    let sum = bit[r] + used;
+    let over = sum >= 32u;
+    here[r] = select(here[r], ahead[r], over);
+    ahead[r] = select(ahead[r], next, over);
+    word[r] += sum >> 5u;
+    bit[r] = sum & 31u;
+    return symbol;
+}
+
+fn two_symbols(r: u32) -> vec2<u32> {
+    let a = one_symbol(r);
+    return vec2<u32>(a, one_symbol(r));
+}
+
+#else
 // The next two symbols, with something else in the other bits.
 fn two_symbols(r: u32) -> vec2<u32> {
     // Two codes are 24 bits at the most, and so is an escape with its symbol.
     var bits = window(r);
-    var a = codes[bits & matrix.window_mask];
+    var a = code_of(bits);
     var a_len = a & LENGTH;
 #ifdef ESCAPE
     if (a & ESCAPED) != 0u {
@@ -108,7 +150,7 @@ fn two_symbols(r: u32) -> vec2<u32> {
         a_len = 0u;
     }
 #endif
-    var b = codes[(bits >> a_len) & matrix.window_mask];
+    var b = code_of(bits >> a_len);
     var used = a_len + (b & LENGTH);
 #ifdef ESCAPE
     if (b & ESCAPED) != 0u {
@@ -124,6 +166,7 @@ fn two_symbols(r: u32) -> vec2<u32> {
     advance(r, used);
     return vec2<u32>(a, b);
 }
+#endif
 
 fn four_symbols(r: u32) -> vec4<u32> {
     let first = two_symbols(r);

@@ -62,6 +62,30 @@ pub struct DenseFormat {
     pub row_shifts: bool,
     /// Whether the last chunk of a row is not whole.
     pub ragged: bool,
+    /// Where the table of windows is bound.
+    pub table: Table,
+}
+
+/// How the table of windows is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// As a storage buffer, of any length.
+    Storage,
+    /// As a uniform buffer, for windows of so many bits: for software drivers, which check every lane's
+    /// look-up in a storage buffer by a branch, and none in a uniform one. Symbols are then read one at a
+    /// time, without branches.
+    Uniform(u8),
+}
+
+impl Table {
+    fn apply(self, variant: Variant) -> Variant {
+        match self {
+            Self::Storage => variant,
+            Self::Uniform(bits) => {
+                variant.flag("UNIFORM_CODES").constant("CODE_VECTORS", (1u32 << bits).div_ceil(4))
+            }
+        }
+    }
 }
 
 /// Whether a code has an escape, and how much of a stream it may take.
@@ -125,13 +149,16 @@ impl DenseFormat {
             escape,
             row_shifts: !tiled.shifts.rows.is_empty(),
             ragged: !tiled.grid.matrix.cols.is_multiple_of(CHUNK),
+            table: Table::Storage,
         }
     }
 
     fn apply(self, variant: Variant) -> Variant {
         let split = &self.split;
         let places = Places::of(split);
-        let mut variant = variant
+        let mut variant = self
+            .table
+            .apply(variant)
             .flag("DENSE")
             .flag_if(split.dtype == Dtype::F16, "WEIGHT_F16")
             .flag_if(self.escape != Escape::None, "ESCAPE")
@@ -268,7 +295,13 @@ mod tests {
     #[test]
     fn shifts_carry_across_the_gap_between_the_parts_of_a_symbol() {
         let split = Split::new(Dtype::F16, 1, 2, 3).unwrap();
-        let dense = DenseFormat { split, escape: Escape::None, row_shifts: true, ragged: false };
+        let dense = DenseFormat {
+            split,
+            escape: Escape::None,
+            row_shifts: true,
+            ragged: false,
+            table: Table::Storage,
+        };
         let places = Places::of(&split);
         let mask = (1 << split.symbol_bits()) - 1;
         for symbol in 0..=mask {

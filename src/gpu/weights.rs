@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::device::Gpu;
 use super::error::GpuError;
 use super::fast;
-use super::format::{DenseFormat, Format, WIDE_CHUNK};
+use super::format::{DenseFormat, Format, Table, WIDE_CHUNK};
 use super::kernels::transcode;
 use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
@@ -117,8 +117,11 @@ impl DeviceMatrix {
         least_block: u64,
     ) -> Result<Self, GpuError> {
         let grid = tiled.grid;
-        let dense = DenseFormat::of(tiled);
+        let mut dense = DenseFormat::of(tiled);
         let table = dense.window_table(tiled);
+        if gpu.is_cpu() {
+            dense.table = Table::Uniform(table.len().ilog2() as u8);
+        }
         let size = |r: Range<usize>| {
             let dense: u64 = sections(tiled, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
             dense.max(least_block * r.len() as u64)
@@ -139,7 +142,8 @@ impl DeviceMatrix {
             }
             parts.push(Part { payload: buffer, exceptions: None, params });
         }
-        let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), wgpu::BufferUsages::STORAGE)?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
+        let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?;
         let format = Format::Dense(dense);
         Ok(Self { format, matrix: grid.matrix, parts, codes: Some(codes), grid })
     }

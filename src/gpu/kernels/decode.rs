@@ -43,7 +43,7 @@ pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>,
     drop(uploader);
     let mut out = Vec::with_capacity(payload.head().original_len);
     for part in 0..weights.parts.len() {
-        decode_part(gpu, &weights, format, part, &weights.grid, &mut out).await?;
+        decode_part(gpu, &weights, part, &weights.grid, &mut out).await?;
     }
     Ok(Some(out))
 }
@@ -53,11 +53,11 @@ pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>,
 async fn decode_part(
     gpu: &Gpu,
     weights: &DeviceMatrix,
-    format: DenseFormat,
     part: usize,
     grid: &Grid,
     out: &mut Vec<u8>,
 ) -> Result<(), GpuError> {
+    let Format::Dense(format) = weights.format else { return Ok(()) };
     let part = &weights.parts[part];
     let kernel = gpu.kernel(variant(format))?;
     let width = unit_bits(format);

@@ -17,7 +17,7 @@ pub mod transcode;
 use bytemuck::{Pod, Zeroable};
 
 use super::Variant;
-use super::format::{DenseFormat, Escape, FastFormat, Format, Rows};
+use super::format::{DenseFormat, Escape, FastFormat, Format, Rows, Table};
 use crate::codec::split::Split;
 use crate::tensor::Dtype;
 
@@ -45,12 +45,19 @@ pub fn variants() -> Vec<Variant> {
         for escape in [Escape::None, Escape::Short, Escape::Long] {
             // Shifts and escapes change a few lines of their own each.
             let row_shifts = escape == Escape::Long;
-            all.push(decode::variant(DenseFormat { split, escape, row_shifts, ragged: false }));
+            all.push(decode::variant(DenseFormat {
+                split,
+                escape,
+                row_shifts,
+                ragged: false,
+                table: Table::Storage,
+            }));
         }
     }
     let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
     for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
-        let dense = DenseFormat { split, escape, row_shifts: split.top_bits > 0, ragged: split.top_bits > 1 };
+        let (row_shifts, ragged) = (split.top_bits > 0, split.top_bits > 1);
+        let dense = DenseFormat { split, escape, row_shifts, ragged, table: Table::Uniform(11) };
         all.push(transcode::measure_variant(dense));
         all.extend([false, true].map(|zeros| transcode::variant(dense, FastFormat { zeros })));
     }
@@ -59,7 +66,11 @@ pub fn variants() -> Vec<Variant> {
         all.push(embed::variant(format));
         for (bias, accumulate) in [(false, false), (false, true), (true, false), (true, true)] {
             // Both ways to add to the result, with both kinds of device.
-            let rows = if bias == accumulate { Rows::ONE } else { matvec::ROWS_ON_CPU };
+            let several = match format {
+                Format::Dense(_) => matvec::DENSE_ROWS_ON_CPU,
+                _ => matvec::ROWS_ON_CPU,
+            };
+            let rows = if bias == accumulate { Rows::ONE } else { several };
             all.push(matvec::variant(format, rows, bias, accumulate));
             let rows = if bias == accumulate { Rows::ONE } else { matmul::ROWS_ON_CPU };
             all.push(matmul::variant(format, rows, bias, accumulate));
@@ -86,6 +97,7 @@ fn product_formats() -> impl Iterator<Item = Format> {
     bf16.into_iter().chain(f16).chain(f32).filter_map(|(dtype, (t, b, clean), escape, row_shifts)| {
         let split = Split::new(dtype, t, b, clean)?;
         let ragged = row_shifts;
-        Some(Format::Dense(DenseFormat { split, escape, row_shifts, ragged }))
+        let table = if row_shifts { Table::Uniform(11) } else { Table::Storage };
+        Some(Format::Dense(DenseFormat { split, escape, row_shifts, ragged, table }))
     })
 }

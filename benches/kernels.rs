@@ -5,6 +5,7 @@
 use std::time::Instant;
 
 use bantam::codec::{Payload, encode, encode::encode_with_top_bits};
+use bantam::gpu::format::Format;
 use bantam::gpu::kernels::matvec::{self, Product};
 use bantam::gpu::kernels::{Step, matmul};
 use bantam::gpu::weights::DeviceMatrix;
@@ -61,9 +62,15 @@ fn measure(
         let payload = Payload::parse(&payload).unwrap();
         let dense = pollster::block_on(DeviceMatrix::upload_tiled(gpu, &mut uploader, "dense", &payload));
         stored.push((format!("{dtype} {name}, {bits:.2} bits"), dense.unwrap().unwrap()));
+        let fast = pollster::block_on(DeviceMatrix::upload_fast(gpu, &mut uploader, "fast", &payload));
+        let fast = fast.unwrap().unwrap();
+        if matches!(fast.format, Format::Fast(_)) && stored.len() == 2 {
+            let bits = fast.bytes() as f64 * 8.0 / (rows * cols) as f64;
+            stored.push((format!("{dtype} fast, {bits:.2} bits"), fast));
+        }
     }
 
-    let stride = cols.next_multiple_of(16);
+    let stride = cols.next_multiple_of(32);
     let x: Vec<f32> = data::Random::new(2).gaussian_f32(stride * TOKENS as usize);
     let x = gpu.buffer_with("x", bytemuck::cast_slice(&x), wgpu::BufferUsages::STORAGE).unwrap();
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;

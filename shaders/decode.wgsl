@@ -1,5 +1,5 @@
 // Decodes dense tiles to units of UNIT_BITS bits, integers only. A workgroup decodes one tile. The
-// result has the layout of raw weights: units in words from the low end, words interleaved by lane.
+// result is units in words from the low end, words interleaved by lane.
 
 #import matrix
 
@@ -12,14 +12,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if row_block * 64u + lane >= matrix.rows {
         return;
     }
-    open_tile(lane, row_block, col_tile);
+    open_tile(0u, lane, row_block, col_tile);
     let cols = cols_in(col_tile);
-    let first = (col_tile * matrix.tile_cols) / (32u / UNIT_BITS);
-    var at = (row_block * lane_words(UNIT_BITS) + first) * 64u + lane;
+    let first_word = (col_tile * matrix.tile_cols) / (32u / UNIT_BITS);
+    var at = (row_block * lane_words(UNIT_BITS) + first_word) * 64u + lane;
     for (var col = 0u; col < cols; col += 16u) {
         next_chunk();
         for (var i = 0u; i < 4u; i++) {
-            let units = keep(four_units(i), cols - min(cols, col + 4u * i));
+            let units = keep(four_units(0u, i), cols - min(cols, col + 4u * i));
 #ifdef UNIT_8
             decoded[at] = (units.x >> 24u) | (units.y >> 16u) | (units.z >> 8u) | units.w;
             at += 64u;

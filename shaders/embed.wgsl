@@ -7,6 +7,17 @@
 @group(0) @binding(4) var<storage, read> token_ids: array<u32>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
+// Writes a chunk's columns 8 i .. 8 i + 7, of which `valid` are the tile's.
+fn store_eight(i: u32, at: u32, valid: u32) {
+    load_eight(i, true);
+    if valid > 0u {
+        y[at] = first[0];
+    }
+    if valid > 4u {
+        y[at + 1u] = second[0];
+    }
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let token = group.x;
@@ -17,17 +28,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let row = id - matrix.first_row;
     for (var col_tile = invocation; col_tile < matrix.col_tiles; col_tile += 64u) {
-        open_tile(row & 63u, row >> 6u, col_tile);
+        open_tile(0u, row & 63u, row >> 6u, col_tile);
         let cols = cols_in(col_tile);
         var at = (token * matrix.y_stride + col_tile * matrix.tile_cols) >> 2u;
-        for (var col = 0u; col < cols; col += 16u) {
+        for (var col = 0u; col < cols; col += COLS) {
+            begin_chunk(cols - col);
             next_chunk();
-            for (var i = 0u; i < 4u; i++) {
-                if col + 4u * i < cols {
-                    y[at] = bitcast<vec4<f32>>(keep(four_bits(i), cols - (col + 4u * i)));
-                }
-                at += 1u;
-            }
+#unroll i EIGHTS
+            store_eight($iu, at + 2u * $iu, max(cols - col, 8u * $iu) - 8u * $iu);
+#end
+            at += COLS / 4u;
         }
     }
 }

@@ -1,16 +1,38 @@
-// y = W x for a batch of tokens. A workgroup multiplies one row block (64 rows) by sixteen tokens;
-// each invocation owns a row, reads each of its weights once and keeps sixteen sums. A token's sum
-// is made in the same order as matvec makes it, so both give the same bits.
+// y = W x for a batch of tokens. A workgroup multiplies one row block (64 rows) by sixteen tokens. Each
+// invocation owns ROWS rows, reads each of their weights once and keeps sixteen sums for each row. A
+// token's sum is made in the same order as matvec makes it, so both give the same bits.
 
 #import step
 #import matrix
-#import chunk
 
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 #ifdef BIAS
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
+
+// One for each row of each token.
+#unroll m 16
+var<private> sums$m: array<vec4<f32>, ROWS>;
+#end
+
+#unroll m 16
+fn add_token$m(at: u32) {
+    let a = x[at];
+    let b = x[at + 1u];
+#unroll r ROWS
+    sums$m[$r] = fma(second[$r], b, fma(first[$r], a, sums$m[$r]));
+#end
+}
+
+#end
+// Adds the products of a chunk's columns 8 i .. 8 i + 7 with x, of which the first token's is at `at`.
+fn multiply_eight(i: u32, at: u32, stride: u32) {
+    load_eight(i, true);
+#unroll m 16
+    add_token$m(at + $mu * stride);
+#end
+}
 
 fn store(token: u32, row: u32, sum: vec4<f32>) {
     if token >= step.tokens || row >= matrix.rows {
@@ -28,28 +50,38 @@ fn store(token: u32, row: u32, sum: vec4<f32>) {
     y[at] = total;
 }
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let row_block = group.x;
     let token = group.y * 16u;
     let stride = matrix.x_stride >> 2u;
 #unroll m 16
-    var sum$m = vec4<f32>(0.0);
+#unroll r ROWS
+    sums$m[$r] = vec4<f32>(0.0);
+#end
 #end
     for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-        open_tile(lane, row_block, col_tile);
+#unroll r ROWS
+        open_tile($ru, invocation + $ru * LANES, row_block, col_tile);
+#end
         let cols = cols_in(col_tile);
         var at = token * stride + ((col_tile * matrix.tile_cols) >> 2u);
-        for (var col = 0u; col < cols; col += 16u) {
-            load_chunk(cols - col);
-#unroll m 16
-            sum$m = add_chunk(sum$m, at + $mu * stride);
-#end
-            at += 4u;
+        for (var col = 0u; col < cols; col += COLS) {
+            begin_chunk(cols - col);
+            next_chunk();
+            // Not unrolled: there is much in it already.
+            for (var i = 0u; i < EIGHTS; i++) {
+                multiply_eight(i, at + 2u * i, stride);
+            }
+            at += COLS / 4u;
         }
     }
-    let row = row_block * 64u + lane;
+#unroll r ROWS
+    let row$r = row_block * 64u + invocation + $ru * LANES;
+#end
 #unroll m 16
-    store(token + $mu, row, sum$m);
+#unroll r ROWS
+    store(token + $mu, row$r, sums$m[$r]);
+#end
 #end
 }

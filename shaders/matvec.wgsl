@@ -1,10 +1,10 @@
-// y = W x for one token. A workgroup multiplies one row block (64 rows) by the whole of x; each
-// invocation keeps one row's sum, in four parts by column modulo four.
+// y = W x for one token. A workgroup multiplies one row block (64 rows) by the whole of x. Each
+// invocation owns ROWS rows, so that what it reads of x serves all of them, and keeps a sum for each, in
+// four parts by column modulo four.
 //
 // BIAS adds a bias; ACCUMULATE adds to what y holds.
 
 #import matrix
-#import chunk
 
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
@@ -12,30 +12,83 @@
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
 
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row_block = group.x;
-    var sum = vec4<f32>(0.0);
-    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-        open_tile(lane, row_block, col_tile);
-        let cols = cols_in(col_tile);
-        var at = (col_tile * matrix.tile_cols) >> 2u;
-        for (var col = 0u; col < cols; col += 16u) {
-            load_chunk(cols - col);
-            sum = add_chunk(sum, at);
-            at += 4u;
-        }
+var<private> sums: array<vec4<f32>, ROWS>;
+
+// Adds the products of a chunk's columns 8 i .. 8 i + 7 with x from `at` on.
+fn multiply_eight(i: u32, at: u32, exceptional: bool) {
+    load_eight(i, exceptional);
+    let a = x[at];
+    let b = x[at + 1u];
+#unroll r ROWS
+    sums[$r] = fma(second[$r], b, fma(first[$r], a, sums[$r]));
+#end
+}
+
+fn multiply_chunk(at: u32, exceptional: bool) {
+    next_chunk();
+#ifdef FAST
+    // Where the bits of a weight are depends on i.
+#unroll i EIGHTS
+    multiply_eight($iu, at + 2u * $iu, exceptional);
+#end
+#else
+    for (var i = 0u; i < EIGHTS; i++) {
+        multiply_eight(i, at + 2u * i, exceptional);
     }
-    let row = row_block * 64u + lane;
-    if row < matrix.rows {
-        var total = (sum.x + sum.y) + (sum.z + sum.w);
-        let out = matrix.first_row + row;
+#endif
+}
+
+fn store(row: u32, sum: vec4<f32>) {
+    if row >= matrix.rows {
+        return;
+    }
+    var total = (sum.x + sum.y) + (sum.z + sum.w);
+    let out = matrix.first_row + row;
 #ifdef BIAS
-        total += bias[out];
+    total += bias[out];
 #endif
 #ifdef ACCUMULATE
-        total += y[out];
+    total += y[out];
 #endif
-        y[out] = total;
+    y[out] = total;
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let row_block = group.x;
+#unroll r ROWS
+    sums[$r] = vec4<f32>(0.0);
+#end
+    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
+#unroll r ROWS
+        open_tile($ru, invocation + $ru * LANES, row_block, col_tile);
+#end
+        let cols = cols_in(col_tile);
+        var at = (col_tile * matrix.tile_cols) >> 2u;
+        var col = 0u;
+#ifdef FAST
+        // Chunks with exceptions are rare: the loop for all others knows nothing of them.
+        var stop = min(exceptional_col(), cols);
+        while col < cols {
+#else
+        let stop = cols;
+#endif
+            for (; col < stop; col += COLS) {
+                begin_chunk(cols - col);
+                multiply_chunk(at, false);
+                at += COLS / 4u;
+            }
+#ifdef FAST
+            if col < cols {
+                multiply_chunk(at, true);
+                at += COLS / 4u;
+                col += COLS;
+                stop = min(exceptional_col(), cols);
+            }
+        }
+#endif
     }
+#unroll r ROWS
+    store(row_block * 64u + invocation + $ru * LANES, sums[$r]);
+#end
 }

@@ -72,22 +72,22 @@ fn a_record_has_the_machine_and_every_section() {
 #[track_caller]
 fn assert_product(case: &Value) {
     ["rows", "cols", "tokens"].iter().for_each(|key| assert_positive(&case[key]));
-    assert_eq!(names(&case["measured"]), ["raw", "compressed"]);
+    assert_eq!(names(&case["measured"]), ["raw", "dense", "fast"]);
     for figure in case["measured"].as_array().unwrap() {
         assert_timing(figure);
         ["gb_per_s", "original_gb_per_s", "gflop_per_s", "ratio"]
             .iter()
             .for_each(|k| assert_positive(&figure[k]));
     }
-    let [raw, compressed] = [0, 1].map(|i| case["measured"][i]["weight_bytes"].as_u64().unwrap());
-    assert!(compressed < raw);
+    let [raw, dense, fast] = [0, 1, 2].map(|i| case["measured"][i]["weight_bytes"].as_u64().unwrap());
+    assert!(dense < fast && fast < raw);
     assert_eq!(case["measured"][0]["ratio"], 1.0);
 }
 
 #[track_caller]
 fn assert_model(model: &Value) {
     assert_eq!((&model["name"], &model["synthetic"]), (&"demo".into(), &false.into()));
-    assert_eq!(names(&model["forms"]), ["raw", "compressed"]);
+    assert_eq!(names(&model["forms"]), ["raw", "dense", "fast"]);
     for form in model["forms"].as_array().unwrap() {
         let figure = &form["measured"];
         assert_timing(&figure["prefill"]);
@@ -108,7 +108,7 @@ fn sections_are_measured_alone_and_a_compressed_model_is_as_good() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert!(record["matvec"].is_null() && record["decode"].is_null() && record["copy"].is_object());
-    assert_eq!(record["model"]["forms"].as_array().unwrap().len(), 2);
+    assert_eq!(record["model"]["forms"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn what_cannot_be_measured_is_an_error_or_left_out_with_a_reason() {
     let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
     let effort = Effort { matvec: &[[64, 256], [4096, 4096]], ..Effort::QUICK };
     let cases = pollster::block_on(Bench::new(&gpu, effort, &()).unwrap().matvec()).unwrap();
-    assert!(matches!(&cases[0].outcome, Outcome::Measured(figures) if figures.len() == 2));
+    assert!(matches!(&cases[0].outcome, Outcome::Measured(figures) if figures.len() == 3));
     assert!(matches!(&cases[1].outcome, Outcome::Skipped(why) if why.contains("out of device memory")));
     // Nor what would take too long.
     let effort = Effort { longest_run: std::time::Duration::ZERO, ..Effort::QUICK };

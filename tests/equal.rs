@@ -11,7 +11,7 @@ mod data;
 mod device;
 mod models;
 mod random_model;
-use models::{TEXTS, all_logits, assert_same_bits, compressed, load, prompt, stepwise_logits};
+use models::{TEXTS, all_logits, assert_same_bits, compressed, load, load_fast, prompt, stepwise_logits};
 
 /// Around the sixteen tokens that a workgroup multiplies and the sixty-four of a batch.
 const LENGTHS: [usize; 9] = [1, 2, 15, 16, 17, 63, 64, 65, 130];
@@ -23,8 +23,10 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
     let (_temporary, small) = compressed(folder);
     let [plain, tiled, restored] =
         [(folder, false), (&small, false), (&small, true)].map(|(folder, raw)| load(&gpu, folder, raw));
+    let fast = load_fast(&gpu, &small);
     let share = tiled.weight_bytes() as f64 / plain.weight_bytes() as f64;
     assert!(share < most, "{share}");
+    assert!(fast.weight_bytes() < plain.weight_bytes());
     assert_eq!(restored.weight_bytes(), plain.weight_bytes());
     for text in texts {
         for &length in lengths {
@@ -32,12 +34,13 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
             let wanted = all_logits(&plain, &tokens);
             assert_eq!(wanted.len(), length * plain.config().vocab);
             let what = format!("{text:?}, {length} tokens at once");
-            assert_same_bits(&wanted, &all_logits(&tiled, &tokens), &what);
-            assert_same_bits(&wanted, &all_logits(&restored, &tokens), &what);
+            for model in [&tiled, &fast, &restored] {
+                assert_same_bits(&wanted, &all_logits(model, &tokens), &what);
+            }
         }
         let tokens = prompt(folder, text, steps);
         let wanted = all_logits(&plain, &tokens);
-        for model in [&plain, &tiled, &restored] {
+        for model in [&plain, &tiled, &fast, &restored] {
             let what = format!("{text:?}, {steps} tokens one by one");
             assert_same_bits(&wanted, &stepwise_logits(model, &tokens), &what);
         }
@@ -62,9 +65,14 @@ fn models_of_every_type_give_the_same_logits_compressed_and_raw() {
     });
     let config = random_model::config("Qwen2ForCausalLM", sizes);
     // An F32 and an F16 may hold what a BF16 held once.
-    for (dtype, clean_bits, most) in
-        [(Dtype::F32, 0, 0.95), (Dtype::F32, 16, 0.5), (Dtype::F16, 0, 0.95), (Dtype::F16, 3, 0.9)]
-    {
+    let types = [
+        (Dtype::BF16, 0, 0.9),
+        (Dtype::F32, 0, 0.95),
+        (Dtype::F32, 16, 0.5),
+        (Dtype::F16, 0, 0.95),
+        (Dtype::F16, 3, 0.9),
+    ];
+    for (dtype, clean_bits, most) in types {
         let folder = tempfile::tempdir().unwrap();
         random_model::write_clean(folder.path(), &config, dtype, clean_bits);
         check_random(folder.path(), &config, most, &format!("{dtype}, {clean_bits} clean bits"));
@@ -85,8 +93,14 @@ fn check_random(folder: &Path, config: &Value, most: f64, what: &str) {
     assert!(wanted.iter().all(|logit| logit.is_finite()), "{what}");
     assert_same_bits(&wanted, &all_logits(&tiled, &tokens), what);
     assert_same_bits(&wanted, &all_logits(&restored, &tokens), what);
+    let fast = load_fast(&gpu, &small);
+    // Only BF16 has a fast layout.
+    assert_eq!(fast.weight_bytes() != tiled.weight_bytes(), what.starts_with("BF16"), "{what}");
+    assert_same_bits(&wanted, &all_logits(&fast, &tokens), what);
     let few = &tokens[..3];
-    assert_same_bits(&stepwise_logits(&plain, few), &stepwise_logits(&tiled, few), what);
+    for model in [&tiled, &fast] {
+        assert_same_bits(&stepwise_logits(&plain, few), &stepwise_logits(model, few), what);
+    }
 }
 
 #[test]
@@ -132,6 +146,9 @@ fn logits_do_not_depend_on_how_many_parts_a_matrix_is_kept_in() {
     for raw in [false, true] {
         assert_same_bits(&wanted, &last_logits(&gpu, raw), &format!("in parts, raw: {raw}"));
     }
+    let mut session = Session::new(&load_fast(&gpu, &small), tokens.len(), Outputs::Last).unwrap();
+    let fast = pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap();
+    assert_same_bits(&wanted, &fast, "in parts, fast");
 }
 
 #[test]

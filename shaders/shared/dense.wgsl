@@ -4,28 +4,60 @@
 #import stream
 #import planes
 
-fn open_tile(lane: u32, row_block: u32, col_tile: u32) {
-    open_stream(lane, row_block, col_tile);
-    open_planes(lane, row_block, col_tile);
+const COLS: u32 = 16u;
+
+// Columns of the chunk that are the tile's, and perhaps more.
+var<private> chunk_valid: u32;
+
+fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
+    open_stream(r, lane, row_block, col_tile);
+    open_planes(r, lane, row_block, col_tile);
+}
+
+fn begin_chunk(valid: u32) {
+    chunk_valid = valid;
 }
 
 fn next_chunk() {
-    next_raw_chunk();
+#unroll r ROWS
+    load_words($ru);
+#end
+    next_col += 16u;
 }
 
 // The units of columns 4 i .. 4 i + 3 of the chunk, each from bit 31 down.
-fn four_units(i: u32) -> vec4<u32> {
-    return four_symbols() | four_raw(i);
+fn four_units(r: u32, i: u32) -> vec4<u32> {
+    return four_symbols(r) | four_raw(r, i);
 }
 
-fn four_bits(i: u32) -> vec4<u32> {
-    let units = four_units(i);
+fn four_weights(r: u32, i: u32) -> vec4<f32> {
+    var units = four_units(r, i);
+#ifdef RAGGED
+    units = keep(units, max(chunk_valid, 4u * i) - 4u * i);
+#endif
 #ifdef WEIGHT_F16
     // As the reader of uncompressed weights widens them.
     let a = unpack2x16float((units.x >> 16u) | units.y);
     let b = unpack2x16float((units.z >> 16u) | units.w);
-    return bitcast<vec4<u32>>(vec4<f32>(a, b));
+    return vec4<f32>(a, b);
 #else
-    return units;
+    return bitcast<vec4<f32>>(units);
 #endif
+}
+
+fn load_row(r: u32, i: u32) {
+    first[r] = four_weights(r, 2u * i);
+    second[r] = four_weights(r, 2u * i + 1u);
+}
+
+fn load_eight(i: u32, exceptional: bool) {
+#unroll r ROWS
+    load_row($ru, i);
+#end
+}
+
+// `units`, with zero for all but the first `valid` columns. What a lane reads past its last column is
+// some other lane's.
+fn keep(units: vec4<u32>, valid: u32) -> vec4<u32> {
+    return select(vec4<u32>(0u), units, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid));
 }

@@ -1,13 +1,18 @@
 // A weight matrix (or the part of one that fits a binding) and how to read it.
 //
-// Lane = row: invocation `lane` of row block `b` owns row 64 b + lane. A reader is opened on one
-// lane of one tile and hands out its weights sixteen columns (a chunk) at a time, in column order.
-// Every reader gives the same weights in the same order, so that a kernel written against this
-// interface computes the same bits from raw and from compressed weights.
+// Lane = row: row block `b` has rows 64 b to 64 b + 63. An invocation reads ROWS of them side by side, a
+// chunk of COLS columns at a time, in column order. Every reader gives the same weights in the same
+// order, so that a kernel written against this interface computes the same bits from raw and from
+// compressed weights.
 //
-//   open_tile(lane, row_block, col_tile)    go to the start of a tile
-//   next_chunk()                            go to the next sixteen columns
-//   four_bits(i)                            columns 4 i .. 4 i + 3 of the chunk, as bits of an f32
+//   open_tile(r, lane, row_block, col_tile)   row r goes to the start of a tile
+//   begin_chunk(valid)                        the next chunk has so many columns, or more
+//   next_chunk()                              all rows go to the next chunk
+//   load_eight(i, exceptional)                columns 8 i .. 8 i + 7 of the chunk, for all rows, to
+//                                             `first` and `second`; to be called for all i in order
+//
+// A chunk has EIGHTS times eight columns. What is not in the matrix is zero, whatever the columns. Only
+// the fast layout has exceptional chunks; its reader may be told that a chunk is none.
 
 struct Matrix {
     // Rows of this part, and columns.
@@ -39,26 +44,27 @@ struct Matrix {
 }
 
 @group(0) @binding(1) var<uniform> matrix: Matrix;
+#ifdef DENSE
 @group(0) @binding(2) var<storage, read> payload: array<u32>;
+#else
+@group(0) @binding(2) var<storage, read> payload: array<vec4<u32>>;
+#endif
+
+// The weights that were loaded last, by row: four columns each.
+var<private> first: array<vec4<f32>, ROWS>;
+var<private> second: array<vec4<f32>, ROWS>;
 
 // Columns of tile `col_tile`.
 fn cols_in(col_tile: u32) -> u32 {
     return min(matrix.tile_cols, matrix.cols - col_tile * matrix.tile_cols);
 }
 
-// Words that a lane has in one row block of a plane of `width` bits.
-fn lane_words(width: u32) -> u32 {
-    return (((matrix.cols + 15u) & ~15u) * width + 31u) >> 5u;
-}
-
 #ifdef DENSE
 #import dense
 #else
+#ifdef FAST
+#import fast
+#else
 #import raw
 #endif
-
-// `bits`, with zero for all but the first `valid` columns. What a lane reads past its last column is
-// some other lane's.
-fn keep(bits: vec4<u32>, valid: u32) -> vec4<u32> {
-    return select(vec4<u32>(0u), bits, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid));
-}
+#endif

@@ -6,27 +6,27 @@
 // which belongs in bit 31. SPARSE: there are planes that only some rows have a part in, and
 // PLANEp_SPARSE is one.
 
-var<private> plane_lane: u32;
+var<private> plane_lane: array<u32, ROWS>;
 var<private> plane_block: u32;
-// First column of the chunk after the one being read.
+// First column of the chunk after the one being read, in all rows.
 var<private> next_col: u32;
 #ifdef SPARSE
 // Where this row block begins in a sparse plane, in lanes; how many lanes it has there; whether this
 // lane is one of them, and its place among them.
 var<private> sparse_before: u32;
 var<private> sparse_lanes: u32;
-var<private> sparse_has: bool;
-var<private> sparse_place: u32;
+var<private> sparse_has: array<bool, ROWS>;
+var<private> sparse_place: array<u32, ROWS>;
 #endif
 // The chunk's words of narrow planes.
 #unroll p 9
 #ifdef PLANE$p_WORDS
-var<private> words$p: vec2<u32>;
+var<private> words$p: array<vec2<u32>, ROWS>;
 #endif
 #end
 
-fn open_planes(lane: u32, row_block: u32, col_tile: u32) {
-    plane_lane = lane;
+fn open_planes(r: u32, lane: u32, row_block: u32, col_tile: u32) {
+    plane_lane[r] = lane;
     plane_block = row_block;
     next_col = col_tile * matrix.tile_cols;
 #ifdef SPARSE
@@ -37,56 +37,61 @@ fn open_planes(lane: u32, row_block: u32, col_tile: u32) {
     sparse_before = payload[mask + 2u];
     sparse_lanes = counts.x + counts.y;
     if lane < 32u {
-        sparse_has = ((lanes.x >> lane) & 1u) != 0u;
-        sparse_place = countOneBits(lanes.x & below);
+        sparse_has[r] = ((lanes.x >> lane) & 1u) != 0u;
+        sparse_place[r] = countOneBits(lanes.x & below);
     } else {
-        sparse_has = ((lanes.y >> (lane & 31u)) & 1u) != 0u;
-        sparse_place = counts.x + countOneBits(lanes.y & below);
+        sparse_has[r] = ((lanes.y >> (lane & 31u)) & 1u) != 0u;
+        sparse_place[r] = counts.x + countOneBits(lanes.y & below);
     }
 #endif
 }
 
+// Words that a lane has in one row block of a plane of `width` bits.
+fn lane_words(width: u32) -> u32 {
+    return (((matrix.cols + 15u) & ~15u) * width + 31u) >> 5u;
+}
+
 // Word `i` of this lane in a plane of `width` bits that begins at word `at`.
-fn plane_word(at: u32, width: u32, i: u32) -> u32 {
-    return payload[at + ((plane_block * lane_words(width) + i) << 6u) + plane_lane];
+fn plane_word(r: u32, at: u32, width: u32, i: u32) -> u32 {
+    return payload[at + ((plane_block * lane_words(width) + i) << 6u) + plane_lane[r]];
 }
 
 #ifdef SPARSE
 // The same in a sparse plane: zero for lanes that have no part in it.
-fn sparse_word(at: u32, width: u32, i: u32) -> u32 {
-    if !sparse_has {
+fn sparse_word(r: u32, at: u32, width: u32, i: u32) -> u32 {
+    if !sparse_has[r] {
         return 0u;
     }
-    return payload[at + sparse_before * lane_words(width) + i * sparse_lanes + sparse_place];
+    return payload[at + sparse_before * lane_words(width) + i * sparse_lanes + sparse_place[r]];
 }
 #endif
 
 #unroll p 9
 #ifdef PLANE$p
-fn word_of_plane$p(width: u32, i: u32) -> u32 {
+fn word_of_plane$p(r: u32, width: u32, i: u32) -> u32 {
 #ifdef PLANE$p_SPARSE
-    return sparse_word(matrix.plane$p_at, width, i);
+    return sparse_word(r, matrix.plane$p_at, width, i);
 #else
-    return plane_word(matrix.plane$p_at, width, i);
+    return plane_word(r, matrix.plane$p_at, width, i);
 #endif
 }
 
 #endif
 #end
-fn next_raw_chunk() {
+// Goes to the chunk from `next_col` on.
+fn load_words(r: u32) {
     let chunk = next_col >> 4u;
 #unroll p 9
 #ifdef PLANE$p_BITS_1
-    words$p.x = word_of_plane$p(1u, chunk >> 1u) >> ((chunk & 1u) << 4u);
+    words$p[r].x = word_of_plane$p(r, 1u, chunk >> 1u) >> ((chunk & 1u) << 4u);
 #endif
 #ifdef PLANE$p_BITS_2
-    words$p.x = word_of_plane$p(2u, chunk);
+    words$p[r].x = word_of_plane$p(r, 2u, chunk);
 #endif
 #ifdef PLANE$p_BITS_4
-    words$p = vec2<u32>(word_of_plane$p(4u, 2u * chunk), word_of_plane$p(4u, 2u * chunk + 1u));
+    words$p[r] = vec2<u32>(word_of_plane$p(r, 4u, 2u * chunk), word_of_plane$p(r, 4u, 2u * chunk + 1u));
 #endif
 #end
-    next_col += 16u;
 }
 
 // Four fields of 1, 2, 4, 8 and 16 bits, for columns 4 i .. 4 i + 3 of a chunk.
@@ -112,25 +117,25 @@ fn fields_16(a: u32, b: u32) -> vec4<u32> {
 }
 
 // The raw bits of columns 4 i .. 4 i + 3, in their places.
-fn four_raw(i: u32) -> vec4<u32> {
+fn four_raw(r: u32, i: u32) -> vec4<u32> {
     var bits = vec4<u32>(0u);
     let chunk = (next_col >> 4u) - 1u;
 #unroll p 9
 #ifdef PLANE$p_BITS_1
-    let fields$p = fields_1(words$p, i);
+    let fields$p = fields_1(words$p[r], i);
 #endif
 #ifdef PLANE$p_BITS_2
-    let fields$p = fields_2(words$p, i);
+    let fields$p = fields_2(words$p[r], i);
 #endif
 #ifdef PLANE$p_BITS_4
-    let fields$p = fields_4(words$p, i);
+    let fields$p = fields_4(words$p[r], i);
 #endif
 #ifdef PLANE$p_BITS_8
-    let fields$p = fields_8(word_of_plane$p(8u, 4u * chunk + i));
+    let fields$p = fields_8(word_of_plane$p(r, 8u, 4u * chunk + i));
 #endif
 #ifdef PLANE$p_BITS_16
     let at$p = 8u * chunk + 2u * i;
-    let fields$p = fields_16(word_of_plane$p(16u, at$p), word_of_plane$p(16u, at$p + 1u));
+    let fields$p = fields_16(word_of_plane$p(r, 16u, at$p), word_of_plane$p(r, 16u, at$p + 1u));
 #endif
 #ifdef PLANE$p_SIGN
     // Its highest bit does not belong beside the others.

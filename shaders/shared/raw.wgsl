@@ -1,31 +1,51 @@
-// Reader of uncompressed weights. Words are interleaved by lane: 64 lanes read 64 consecutive ones.
-// WEIGHT_BITS is 16 (two weights a word, the first in the low half) or 32.
+// Reader of uncompressed weights. A lane has 32 columns (a chunk) at a time, in vectors of four words;
+// vectors are interleaved by lane, so that 64 lanes read 64 consecutive ones. WEIGHT_BITS is 16 (two
+// weights a word, the first in the low half) or 32. Columns past the last are stored as zeros.
 
-var<private> cursor: u32;
-var<private> chunk_at: u32;
+const COLS: u32 = 32u;
+// Vectors that a lane has of a chunk.
+const CHUNK_VECTORS: u32 = WEIGHT_BITS / 4u;
 
-fn open_tile(lane: u32, row_block: u32, col_tile: u32) {
-    let first = (col_tile * matrix.tile_cols * WEIGHT_BITS) >> 5u;
-    cursor = (row_block * lane_words(WEIGHT_BITS) + first) * 64u + lane;
+// Where a row's next chunk is, and the one being read.
+var<private> cursors: array<u32, ROWS>;
+var<private> chunk_at: array<u32, ROWS>;
+
+fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
+    let chunks = (matrix.cols + 31u) >> 5u;
+    let chunk = row_block * chunks + ((col_tile * matrix.tile_cols) >> 5u);
+    cursors[r] = chunk * CHUNK_VECTORS * 64u + lane;
 }
+
+fn begin_chunk(valid: u32) {}
 
 fn next_chunk() {
-    chunk_at = cursor;
-    cursor += WEIGHT_BITS * 32u;
+#unroll r ROWS
+    chunk_at[$r] = cursors[$r];
+    cursors[$r] += CHUNK_VECTORS * 64u;
+#end
 }
 
-fn four_bits(i: u32) -> vec4<u32> {
+fn load_row(r: u32, i: u32) {
 #ifdef WEIGHT_F32
-    let at = chunk_at + i * 256u;
-    return vec4<u32>(payload[at], payload[at + 64u], payload[at + 128u], payload[at + 192u]);
+    let at = chunk_at[r] + i * 128u;
+    first[r] = bitcast<vec4<f32>>(payload[at]);
+    second[r] = bitcast<vec4<f32>>(payload[at + 64u]);
 #else
-    let at = chunk_at + i * 128u;
-    let a = payload[at];
-    let b = payload[at + 64u];
+    let words = payload[chunk_at[r] + i * 64u];
 #ifdef WEIGHT_F16
-    return bitcast<vec4<u32>>(vec4<f32>(unpack2x16float(a), unpack2x16float(b)));
+    first[r] = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+    second[r] = vec4<f32>(unpack2x16float(words.z), unpack2x16float(words.w));
 #else
-    return vec4<u32>(a << 16u, a & 0xffff0000u, b << 16u, b & 0xffff0000u);
+    first[r] = widen_bf16(words.x, words.y);
+    second[r] = widen_bf16(words.z, words.w);
 #endif
 #endif
 }
+
+fn load_eight(i: u32, exceptional: bool) {
+#unroll r ROWS
+    load_row($ru, i);
+#end
+}
+
+#import bf16

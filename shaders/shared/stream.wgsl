@@ -10,21 +10,34 @@
 
 // For every window of as many bits as the longest code has: the symbol in its place, ESCAPED where
 // it is to be read from the stream, and the code's length in the low four bits.
+#ifdef UNIFORM_CODES
+@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, CODE_VECTORS>;
+
+fn code_of(bits: u32) -> u32 {
+    let i = bits & matrix.window_mask;
+    return codes[i >> 2u][i & 3u];
+}
+#else
 @group(0) @binding(3) var<storage, read> codes: array<u32>;
+
+fn code_of(bits: u32) -> u32 {
+    return codes[bits & matrix.window_mask];
+}
+#endif
 
 const INDEX_BYTE: u32 = 0x01010101u;
 const LENGTH: u32 = 15u;
 const ESCAPED: u32 = 16u;
 
-// The stream: `here` holds the bits from `bit` on, `ahead` the word after it.
-var<private> here: u32;
-var<private> ahead: u32;
-var<private> bit: u32;
+// Each row's stream: `here` holds the bits from `bit` on, `ahead` the word after it.
+var<private> here: array<u32, ROWS>;
+var<private> ahead: array<u32, ROWS>;
+var<private> bit: array<u32, ROWS>;
 // Word that follows `ahead`.
-var<private> word: u32;
+var<private> word: array<u32, ROWS>;
 #ifdef SHIFTS
 // What is added to this row's symbols, in their place.
-var<private> row_shift: u32;
+var<private> row_shift: array<u32, ROWS>;
 #endif
 
 // Bits of the streams before `lane`'s, from the tile's lane index of 8 bits a lane.
@@ -49,7 +62,7 @@ fn wide_offset(index: u32, base: u32, lane: u32) -> u32 {
     return sum;
 }
 
-fn open_stream(lane: u32, row_block: u32, col_tile: u32) {
+fn open_stream(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let entry = matrix.tiles_at + 2u * (row_block * matrix.col_tiles + col_tile);
     let index = matrix.coded_at + payload[entry];
     let shape = payload[entry + 1u];
@@ -60,30 +73,30 @@ fn open_stream(lane: u32, row_block: u32, col_tile: u32) {
     } else {
         start = ((index + 32u) << 5u) + wide_offset(index, base, lane);
     }
-    bit = start & 31u;
-    word = start >> 5u;
-    here = payload[word];
-    ahead = payload[word + 1u];
-    word += 2u;
+    bit[r] = start & 31u;
+    let first_word = start >> 5u;
+    here[r] = payload[first_word];
+    ahead[r] = payload[first_word + 1u];
+    word[r] = first_word + 2u;
 #ifdef SHIFTS
     let eight = payload[matrix.shifts_at + 8u * row_block + (lane >> 3u)];
-    row_shift = placed(((eight >> (4u * (lane & 7u))) & 15u) << matrix.shift_unit);
+    row_shift[r] = placed(((eight >> (4u * (lane & 7u))) & 15u) << matrix.shift_unit);
 #endif
 }
 
 // The next 32 bits.
-fn window() -> u32 {
-    return (here >> bit) | ((ahead << 1u) << (31u - bit));
+fn window(r: u32) -> u32 {
+    return (here[r] >> bit[r]) | ((ahead[r] << 1u) << (31u - bit[r]));
 }
 
 // Goes on by up to 32 bits.
-fn advance(bits: u32) {
-    bit += bits;
-    if bit >= 32u {
-        here = ahead;
-        ahead = payload[word];
-        word += 1u;
-        bit -= 32u;
+fn advance(r: u32, bits: u32) {
+    bit[r] += bits;
+    if bit[r] >= 32u {
+        here[r] = ahead[r];
+        ahead[r] = payload[word[r]];
+        word[r] += 1u;
+        bit[r] -= 32u;
     }
 }
 
@@ -94,42 +107,72 @@ fn placed(symbol: u32) -> u32 {
     return (high | low) & SYMBOL;
 }
 
+#ifdef UNIFORM_CODES
+// The next symbol, with something else in the other bits. Software drivers run both sides of a branch, lane
+// by lane where it loads: here the word ahead is loaded whether it is needed or not.
+fn one_symbol(r: u32) -> u32 {
+    // A code is 12 bits at the most, and so is an escape's symbol.
+    let bits = window(r);
+    var symbol = code_of(bits);
+    var used = symbol & LENGTH;
+#ifdef ESCAPE
+    let escaped = (symbol & ESCAPED) != 0u;
+    symbol = select(symbol, placed(bits >> used) | CARRY, escaped);
+    used += select(0u, SYMBOL_BITS, escaped);
+#endif
+    let next = payload[word[r]];
+    let sum = bit[r] + used;
+    let over = sum >= 32u;
+    here[r] = select(here[r], ahead[r], over);
+    ahead[r] = select(ahead[r], next, over);
+    word[r] += sum >> 5u;
+    bit[r] = sum & 31u;
+    return symbol;
+}
+
+fn two_symbols(r: u32) -> vec2<u32> {
+    let a = one_symbol(r);
+    return vec2<u32>(a, one_symbol(r));
+}
+
+#else
 // The next two symbols, with something else in the other bits.
-fn two_symbols() -> vec2<u32> {
+fn two_symbols(r: u32) -> vec2<u32> {
     // Two codes are 24 bits at the most, and so is an escape with its symbol.
-    var bits = window();
-    var a = codes[bits & matrix.window_mask];
+    var bits = window(r);
+    var a = code_of(bits);
     var a_len = a & LENGTH;
 #ifdef ESCAPE
     if (a & ESCAPED) != 0u {
         a = placed(bits >> a_len) | CARRY;
-        advance(a_len + SYMBOL_BITS);
-        bits = window();
+        advance(r, a_len + SYMBOL_BITS);
+        bits = window(r);
         a_len = 0u;
     }
 #endif
-    var b = codes[(bits >> a_len) & matrix.window_mask];
+    var b = code_of(bits >> a_len);
     var used = a_len + (b & LENGTH);
 #ifdef ESCAPE
     if (b & ESCAPED) != 0u {
 #ifdef ESCAPE_LONG
-        advance(used);
-        bits = window();
+        advance(r, used);
+        bits = window(r);
         used = 0u;
 #endif
         b = placed(bits >> used) | CARRY;
         used += SYMBOL_BITS;
     }
 #endif
-    advance(used);
+    advance(r, used);
     return vec2<u32>(a, b);
 }
+#endif
 
-fn four_symbols() -> vec4<u32> {
-    let first = two_symbols();
-    let four = vec4<u32>(first, two_symbols());
+fn four_symbols(r: u32) -> vec4<u32> {
+    let first = two_symbols(r);
+    let four = vec4<u32>(first, two_symbols(r));
 #ifdef SHIFTS
-    return (four + vec4<u32>(row_shift)) & vec4<u32>(SYMBOL);
+    return (four + vec4<u32>(row_shift[r])) & vec4<u32>(SYMBOL);
 #else
     return four & vec4<u32>(SYMBOL);
 #endif

@@ -5,7 +5,7 @@ use crate::archive::{ModelFiles, WeightSource};
 use crate::codec::Payload;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Gpu, Uploader};
-use crate::model::LoadOptions;
+use crate::model::{Layout, LoadOptions};
 use crate::tensor::{Dtype, Matrix};
 
 /// How weights are kept on a device.
@@ -14,7 +14,9 @@ pub enum Form {
     /// As they were.
     Raw,
     /// In the tiles of their file.
-    Compressed,
+    Dense,
+    /// Transcoded to the fast layout, where they are BF16.
+    Fast,
 }
 
 /// A matrix as the forms are made from it: original bytes, and payload.
@@ -27,19 +29,21 @@ pub(super) struct Original<'a> {
 
 impl Form {
     /// All of them. The others are compared with the first.
-    pub const ALL: [Self; 2] = [Self::Raw, Self::Compressed];
+    pub const ALL: [Self; 3] = [Self::Raw, Self::Dense, Self::Fast];
 
     /// What tables and records call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
-            Self::Compressed => "compressed",
+            Self::Dense => "dense",
+            Self::Fast => "fast",
         }
     }
 
     /// How a compressed model is loaded to be kept so.
     pub fn load_options(self) -> LoadOptions {
-        LoadOptions { raw: self == Self::Raw }
+        let layout = if self == Self::Fast { Layout::Fast } else { Layout::Dense };
+        LoadOptions { raw: self == Self::Raw, layout }
     }
 
     /// About the bytes that the weights of a compressed model take on a device.
@@ -50,7 +54,9 @@ impl Form {
         };
         match self {
             Self::Raw => files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add),
-            Self::Compressed => files.sources().iter().map(|source| stored(source) as u64).sum(),
+            Self::Dense => files.sources().iter().map(|source| stored(source) as u64).sum(),
+            // An eighth more than dense, about.
+            Self::Fast => Self::Dense.bytes_of(files) / 8 * 9,
         }
     }
 
@@ -66,7 +72,8 @@ impl Form {
             Self::Raw => {
                 DeviceMatrix::upload_raw(gpu, uploader, label, of.dtype, of.matrix, of.bytes).await?
             }
-            Self::Compressed => DeviceMatrix::upload_tiled(gpu, uploader, label, of.payload).await?,
+            Self::Dense => DeviceMatrix::upload_tiled(gpu, uploader, label, of.payload).await?,
+            Self::Fast => DeviceMatrix::upload_fast(gpu, uploader, label, of.payload).await?,
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bantam::archive::{self, Options, Report};
 use bantam::gpu::Gpu;
-use bantam::model::{Model, Outputs, Session};
+use bantam::model::{LoadOptions, Model, Outputs, Session};
 use bantam::text::{Sampler, SamplingOptions, Tokenizer};
 use serde_json::{Value, json};
 
@@ -110,7 +110,7 @@ fn check(compressed: &Path, gpu: Option<&Gpu>) -> Result<bool> {
 
 fn one_run(gpu: &Gpu, folder: &Path, args: &Args) -> Result<Run> {
     let (files, tokenizer) = open::open(folder)?;
-    let model = open::load(gpu, &files, false)?;
+    let model = open::load(gpu, &files, &LoadOptions::default())?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     let sampler = Sampler::new(SamplingOptions::default())?;
     let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, |_| Ok(()))?;

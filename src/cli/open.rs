@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::{Gpu, GpuOptions};
-use bantam::model::{LoadOptions, Model};
+use bantam::model::{Layout, LoadOptions, Model};
 use bantam::text::Tokenizer;
 
 use super::Result;
@@ -30,10 +30,35 @@ pub struct ModelArgs {
     /// Model folder or safetensors file, compressed or not
     pub model: PathBuf,
     /// Run from uncompressed weights
-    #[arg(long)]
+    #[arg(long, conflicts_with = "layout")]
     pub raw: bool,
+    /// How compressed weights are kept in device memory
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: LayoutArg,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// `--layout`
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum LayoutArg {
+    /// As in the file, the smallest
+    Dense,
+    /// Slightly larger, and faster to compute from
+    Fast,
+    /// Fast where it fits, else dense
+    #[default]
+    Auto,
+}
+
+impl From<LayoutArg> for Layout {
+    fn from(arg: LayoutArg) -> Self {
+        match arg {
+            LayoutArg::Dense => Self::Dense,
+            LayoutArg::Fast => Self::Fast,
+            LayoutArg::Auto => Self::Auto,
+        }
+    }
 }
 
 impl ModelArgs {
@@ -44,7 +69,8 @@ impl ModelArgs {
 
     /// Loads the weights onto the device.
     pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
-        load(&self.device.open()?, files, self.raw)
+        let options = LoadOptions { raw: self.raw, layout: self.layout.into() };
+        load(&self.device.open()?, files, &options)
     }
 }
 
@@ -56,7 +82,7 @@ pub fn open(path: &Path) -> Result<(ModelFiles, Tokenizer)> {
 }
 
 /// Loads the weights of `files` onto `gpu`.
-pub fn load(gpu: &Gpu, files: &ModelFiles, raw: bool) -> Result<Arc<Model>> {
-    let model = pollster::block_on(Model::load(gpu, files, &LoadOptions { raw }, &Bar::default()))?;
+pub fn load(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Arc<Model>> {
+    let model = pollster::block_on(Model::load(gpu, files, options, &Bar::default()))?;
     Ok(Arc::new(model))
 }

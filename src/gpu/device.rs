@@ -38,6 +38,7 @@ struct Inner {
     queue: wgpu::Queue,
     memory: Arc<Memory>,
     max_binding: u64,
+    is_cpu: bool,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
     poller: Poller,
     submissions: AtomicU64,
@@ -95,6 +96,7 @@ impl Gpu {
         let inner = Inner {
             max_binding: max_binding.map_or(allowed, |wanted| wanted.min(allowed)),
             poller: Poller::new(device.clone()),
+            is_cpu: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
             device,
             queue,
             memory: Memory::with_budget(budget),
@@ -118,6 +120,11 @@ impl Gpu {
     /// What a person calls this device.
     pub fn name(&self) -> String {
         adapter::name_of(&self.inner.device.adapter_info())
+    }
+
+    /// Whether a processor stands in for a device.
+    pub fn is_cpu(&self) -> bool {
+        self.inner.is_cpu
     }
 
     /// The count of this device's buffers.

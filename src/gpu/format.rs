@@ -1,12 +1,16 @@
 //! How weights are stored on a device, as the shaders tell it apart.
 
 use super::shader::Variant;
+use crate::codec::grid::{CHUNK, LANES};
 use crate::codec::head::Tiled;
 use crate::codec::split::{Plane, Source, Split};
 use crate::tensor::Dtype;
 
 /// Bits of a table entry that hold the code's length.
 const LENGTH_BITS: u32 = 4;
+
+/// Columns of a chunk where the layout is the device's own. Activations are padded to whole ones.
+pub const WIDE_CHUNK: usize = 32;
 
 /// `ESCAPED` of `shaders/shared/stream.wgsl`.
 const ESCAPED: u32 = 1 << LENGTH_BITS;
@@ -22,6 +26,29 @@ pub enum Format {
     RawF32,
     /// Dense tiles.
     Dense(DenseFormat),
+    /// BF16 at 12 bits a weight, each at a place of its own.
+    Fast(FastFormat),
+}
+
+/// What is different from one matrix in the fast layout to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FastFormat {
+    /// Whether code 0 stands for the exponent 0.
+    pub zeros: bool,
+}
+
+/// How many rows an invocation has: the more, the fewer times activations are read, and the fewer
+/// invocations there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows(pub u32);
+
+impl Rows {
+    /// One row for each of a row block's 64 invocations.
+    pub const ONE: Self = Self(1);
+
+    fn apply(self, variant: Variant) -> Variant {
+        variant.constant("ROWS", self.0).constant("LANES", LANES as u32 / self.0)
+    }
 }
 
 /// What is different from one matrix in dense tiles to another.
@@ -33,6 +60,32 @@ pub struct DenseFormat {
     pub escape: Escape,
     /// Whether something is added to the symbols of each row.
     pub row_shifts: bool,
+    /// Whether the last chunk of a row is not whole.
+    pub ragged: bool,
+    /// Where the table of windows is bound.
+    pub table: Table,
+}
+
+/// How the table of windows is bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// As a storage buffer, of any length.
+    Storage,
+    /// As a uniform buffer, for windows of so many bits: for software drivers, which check every lane's
+    /// look-up in a storage buffer by a branch, and none in a uniform one. Symbols are then read one at a
+    /// time, without branches.
+    Uniform(u8),
+}
+
+impl Table {
+    fn apply(self, variant: Variant) -> Variant {
+        match self {
+            Self::Storage => variant,
+            Self::Uniform(bits) => {
+                variant.flag("UNIFORM_CODES").constant("CODE_VECTORS", (1u32 << bits).div_ceil(4))
+            }
+        }
+    }
 }
 
 /// Whether a code has an escape, and how much of a stream it may take.
@@ -52,12 +105,22 @@ impl Format {
     pub const RAW: [Self; 3] = [Self::RawBf16, Self::RawF16, Self::RawF32];
 
     /// Adds what a kernel that imports `shared/matrix.wgsl` needs to read this format.
-    pub fn apply(self, variant: Variant) -> Variant {
+    pub fn apply(self, variant: Variant, rows: Rows) -> Variant {
+        let variant = rows.apply(variant).constant("EIGHTS", self.chunk_cols() as u32 / 8);
         match self {
             Self::RawBf16 => variant.constant("WEIGHT_BITS", 16),
             Self::RawF16 => variant.flag("WEIGHT_F16").constant("WEIGHT_BITS", 16),
             Self::RawF32 => variant.flag("WEIGHT_F32").constant("WEIGHT_BITS", 32),
             Self::Dense(dense) => dense.apply(variant),
+            Self::Fast(fast) => variant.flag("FAST").flag_if(fast.zeros, "ZEROS"),
+        }
+    }
+
+    /// Columns that a kernel reads at a time.
+    pub(super) fn chunk_cols(self) -> usize {
+        match self {
+            Self::Dense(_) => CHUNK,
+            _ => WIDE_CHUNK,
         }
     }
 
@@ -81,18 +144,27 @@ impl DenseFormat {
             ..=32 => Escape::Short,
             _ => Escape::Long,
         };
-        Self { split: tiled.split, escape, row_shifts: !tiled.shifts.rows.is_empty() }
+        Self {
+            split: tiled.split,
+            escape,
+            row_shifts: !tiled.shifts.rows.is_empty(),
+            ragged: !tiled.grid.matrix.cols.is_multiple_of(CHUNK),
+            table: Table::Storage,
+        }
     }
 
     fn apply(self, variant: Variant) -> Variant {
         let split = &self.split;
         let places = Places::of(split);
-        let mut variant = variant
+        let mut variant = self
+            .table
+            .apply(variant)
             .flag("DENSE")
             .flag_if(split.dtype == Dtype::F16, "WEIGHT_F16")
             .flag_if(self.escape != Escape::None, "ESCAPE")
             .flag_if(self.escape == Escape::Long, "ESCAPE_LONG")
             .flag_if(self.row_shifts, "SHIFTS")
+            .flag_if(self.ragged, "RAGGED")
             .flag_if(split.clean_bits > 0, "SPARSE")
             .constant("SYMBOL_BITS", split.symbol_bits())
             .constant("SYMBOL_AT", places.symbol_at)
@@ -223,7 +295,13 @@ mod tests {
     #[test]
     fn shifts_carry_across_the_gap_between_the_parts_of_a_symbol() {
         let split = Split::new(Dtype::F16, 1, 2, 3).unwrap();
-        let dense = DenseFormat { split, escape: Escape::None, row_shifts: true };
+        let dense = DenseFormat {
+            split,
+            escape: Escape::None,
+            row_shifts: true,
+            ragged: false,
+            table: Table::Storage,
+        };
         let places = Places::of(&split);
         let mask = (1 << split.symbol_bits()) - 1;
         for symbol in 0..=mask {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::format::Format;
+use super::format::{Format, WIDE_CHUNK};
 use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::codec::split::MAX_PLANES;
 
@@ -48,6 +48,22 @@ impl MatrixParams {
             first_row: first_row as u32,
             ..Self::zeroed()
         }
+    }
+
+    /// The part that has these row blocks, in a layout that has no tiles.
+    pub(super) fn untiled(grid: &Grid, row_blocks: Range<usize>) -> Self {
+        let cols = grid.matrix.cols.next_multiple_of(WIDE_CHUNK) as u32;
+        Self { tile_cols: cols, col_tiles: 1, ..Self::new(grid, row_blocks) }
+    }
+
+    /// The same part with a tile for every chunk, where the layout has no tiles of its own: several may
+    /// be read at once.
+    pub(super) fn in_chunks(mut self, format: Format) -> Self {
+        if !matches!(format, Format::Dense(_)) {
+            self.tile_cols = WIDE_CHUNK as u32;
+            self.col_tiles = self.cols.div_ceil(WIDE_CHUNK as u32);
+        }
+        self
     }
 
     /// The same part without its first row blocks. Tables and planes are found by row block, so the

@@ -19,6 +19,11 @@ impl Memory {
         Arc::new(Self { budget, ..Self::default() })
     }
 
+    /// The most bytes that may be in use, if that is limited.
+    pub fn budget(&self) -> Option<u64> {
+        self.budget
+    }
+
     /// Bytes in use now.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

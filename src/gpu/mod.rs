@@ -4,6 +4,7 @@ mod adapter;
 mod clock;
 mod device;
 mod error;
+pub mod fast;
 pub mod format;
 mod kernel;
 pub mod kernels;

@@ -4,7 +4,8 @@
 //! - `#import name` puts `shaders/shared/name.wgsl` here;
 //! - `#ifdef FLAG`, `#else`, `#endif` keep the lines of a variant;
 //! - `#unroll m 16` … `#end` repeats the lines, directives included, with `$m` replaced by 0 … 15,
-//!   because the loops that naga writes for Metal are not unrolled by its compiler.
+//!   because the loops that naga writes for Metal are not unrolled by its compiler. Instead of a number
+//!   there may be the name of one of the variant's constants.
 
 use std::fmt::Write;
 
@@ -45,11 +46,14 @@ sources! {
     "embed" => "embed.wgsl",
     "matmul" => "matmul.wgsl",
     "matvec" => "matvec.wgsl",
+    "measure" => "measure.wgsl",
     "norm" => "norm.wgsl",
     "rope" => "rope.wgsl",
     "swiglu" => "swiglu.wgsl",
-    "shared/chunk" => "shared/chunk.wgsl",
+    "transcode" => "transcode.wgsl",
+    "shared/bf16" => "shared/bf16.wgsl",
     "shared/dense" => "shared/dense.wgsl",
+    "shared/fast" => "shared/fast.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",
     "shared/planes" => "shared/planes.wgsl",
@@ -125,9 +129,8 @@ impl Variant {
                 _ if open.contains(&false) => {}
                 ["#import", name] => self.import(&format!("shared/{name}"), out)?,
                 ["#unroll", name, count] => {
-                    let count: u32 = count.parse().map_err(|_| error(number, "#unroll needs a number"))?;
-                    let body: Vec<Line> =
-                        rest.by_ref().take_while(|(_, l)| l.trim() != "#end").copied().collect();
+                    let count = self.count(count).ok_or(error(number, "#unroll needs a number"))?;
+                    let body = body_of(&mut rest);
                     for i in 0..count {
                         self.expand_with(file, &body, &format!("${name}"), &i.to_string(), out)?;
                     }
@@ -140,6 +143,12 @@ impl Variant {
         }
         let last = lines.last().map_or(0, |&(number, _)| number);
         if open.is_empty() { Ok(()) } else { Err(error(last, "#ifdef without #endif")) }
+    }
+
+    /// A number, or what the constant of that name is.
+    fn count(&self, count: &str) -> Option<u32> {
+        let named = || self.constants.iter().find(|(name, _)| name == count).map(|&(_, value)| value);
+        count.parse().ok().or_else(named)
     }
 
     /// [`Variant::expand`] with `name` replaced by `value`.
@@ -161,6 +170,20 @@ impl Variant {
 /// A line of a file, with its number from 1.
 type Line<'a> = (usize, &'a str);
 
+/// The lines up to the `#end` of an `#unroll`, which is left out.
+fn body_of<'a>(rest: &mut std::slice::Iter<'_, Line<'a>>) -> Vec<Line<'a>> {
+    let mut depth = 0;
+    let inside = |&&(_, line): &&Line<'a>| {
+        match line.split_whitespace().next() {
+            Some("#unroll") => depth += 1,
+            Some("#end") => depth -= 1,
+            _ => {}
+        }
+        depth >= 0
+    };
+    rest.by_ref().take_while(inside).copied().collect()
+}
+
 impl ShaderError {
     fn new(file: &str, line: usize, what: &'static str) -> Self {
         Self { file: file.into(), line, what }
@@ -173,12 +196,13 @@ mod tests {
 
     #[test]
     fn flags_choose_lines_and_unroll_repeats_them() {
-        let raw = Variant::new("matvec").constant("WEIGHT_BITS", 16).source().unwrap();
-        assert!(raw.starts_with("const WEIGHT_BITS: u32 = 16u;\n"));
-        assert!(raw.contains("fn four_bits") && !raw.contains("codes") && !raw.contains('#'));
-        let planes = Variant::new("matmul").flag("DENSE").flag("PLANE0").flag("PLANE0_BITS_2");
+        let variant = |kernel| Variant::new(kernel).constant("ROWS", 2).constant("EIGHTS", 4);
+        let raw = variant("matvec").source().unwrap();
+        assert!(raw.starts_with("const ROWS: u32 = 2u;\nconst EIGHTS: u32 = 4u;\n"));
+        assert!(raw.contains("fn load_eight") && !raw.contains("codes") && !raw.contains('#'));
+        let planes = variant("matmul").flag("DENSE").flag("PLANE0").flag("PLANE0_BITS_2");
         let dense = planes.source().unwrap();
-        assert!(dense.contains("codes") && dense.contains("sum15 = add_chunk(sum15, at + 15u * stride);"));
+        assert!(dense.contains("codes") && dense.contains("store(token + 15u, row1, sums15[1]);"));
         assert!(dense.contains("fn word_of_plane0") && !dense.contains("fn word_of_plane1"));
         assert!(!dense.contains("bias") && !dense.contains('$'));
     }

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use super::device::Gpu;
 use super::error::GpuError;
-use super::format::{DenseFormat, Format};
+use super::fast;
+use super::format::{DenseFormat, Format, Table, WIDE_CHUNK};
+use super::kernels::transcode;
 use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
 use super::transfer::Uploader;
 use crate::codec::Payload;
-use crate::codec::grid::{CHUNK, Grid, LANES};
+use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::{Kind, Tiled};
 use crate::tensor::{Dtype, Matrix};
 
@@ -21,6 +23,8 @@ const MAX_PART: u64 = 256 << 20;
 pub struct Part {
     /// The words that the shaders read.
     pub payload: Buffer,
+    /// The exceptions of the fast layout.
+    pub exceptions: Option<Buffer>,
     pub(super) params: MatrixParams,
 }
 
@@ -51,19 +55,19 @@ impl DeviceMatrix {
         let Some(format) = Format::raw(dtype) else { return Ok(None) };
         let width = dtype.bitsize();
         let grid = Grid::for_matrix(matrix);
-        let block = grid.row_block_bytes(width);
+        let block = wide_row_block_bytes(&grid, width);
         let mut parts = Vec::new();
         for row_blocks in split_row_blocks(gpu, label, &grid, |r| (r.len() * block) as u64)? {
-            let params = MatrixParams::new(&grid, row_blocks.clone());
+            let params = MatrixParams::untiled(&grid, row_blocks.clone());
             let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
             for (i, row_block) in row_blocks.enumerate() {
                 let row_bytes = matrix.cols * width / 8;
                 let rows =
                     row_block * LANES * row_bytes..((row_block + 1) * LANES * row_bytes).min(data.len());
-                let words = interleave(&data[rows], &grid, width);
+                let words = interleave_wide(&data[rows], &grid, width);
                 uploader.write(&payload, (i * block) as u64, bytemuck::cast_slice(&words)).await?;
             }
-            parts.push(Part { payload, params });
+            parts.push(Part { payload, exceptions: None, params });
         }
         Ok(Some(Self { format, matrix, parts, codes: None, grid }))
     }
@@ -78,24 +82,50 @@ impl DeviceMatrix {
     ) -> Result<Option<Self>, GpuError> {
         match &payload.head().kind {
             Kind::Tiled(tiled) if Format::raw(payload.head().dtype).is_some() => {
-                Self::upload_units(gpu, uploader, label, payload.bytes(), tiled).await.map(Some)
+                Self::upload_units(gpu, uploader, label, payload.bytes(), tiled, 0).await.map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    /// Uploads the tiles of a payload of any type, as they are.
+    /// Uploads a tiled payload and transcodes it to the fast layout; one of another type than BF16, or
+    /// with too many exceptions, stays dense. `None` where [`Self::upload_tiled`] gives none.
+    pub async fn upload_fast(
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        label: &str,
+        payload: &Payload<'_>,
+    ) -> Result<Option<Self>, GpuError> {
+        let tiled = match &payload.head().kind {
+            Kind::Tiled(tiled) if fast::suits(payload.head().dtype, &tiled.grid) => tiled,
+            _ => return Self::upload_tiled(gpu, uploader, label, payload).await,
+        };
+        // What is to be transcoded is in the same parts as what it becomes.
+        let block = fast::row_block_bytes(&tiled.grid) as u64;
+        let dense = Self::upload_units(gpu, uploader, label, payload.bytes(), tiled, block).await?;
+        transcode::transcode(gpu, uploader, label, dense).await.map(Some)
+    }
+
+    /// Uploads the tiles of a payload of any type, as they are, in parts in which a row block could also
+    /// have `least_block` bytes.
     pub(super) async fn upload_units(
         gpu: &Gpu,
         uploader: &mut Uploader,
         label: &str,
         bytes: &[u8],
         tiled: &Tiled,
+        least_block: u64,
     ) -> Result<Self, GpuError> {
         let grid = tiled.grid;
-        let dense = DenseFormat::of(tiled);
+        let mut dense = DenseFormat::of(tiled);
         let table = dense.window_table(tiled);
-        let size = |r| sections(tiled, r).iter().map(|(_, s)| s.len() as u64).sum();
+        if gpu.is_cpu() {
+            dense.table = Table::Uniform(table.len().ilog2() as u8);
+        }
+        let size = |r: Range<usize>| {
+            let dense: u64 = sections(tiled, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
+            dense.max(least_block * r.len() as u64)
+        };
         let mut parts = Vec::new();
         for row_blocks in split_row_blocks(gpu, label, &grid, size)? {
             let mut params = MatrixParams::new(&grid, row_blocks.clone());
@@ -110,21 +140,28 @@ impl DeviceMatrix {
                 uploader.write(&buffer, at, &bytes[range.clone()]).await?;
                 at += range.len() as u64;
             }
-            parts.push(Part { payload: buffer, params });
+            parts.push(Part { payload: buffer, exceptions: None, params });
         }
-        let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), wgpu::BufferUsages::STORAGE)?;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
+        let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?;
         let format = Format::Dense(dense);
         Ok(Self { format, matrix: grid.matrix, parts, codes: Some(codes), grid })
     }
 
     /// Bytes in device memory.
     pub fn bytes(&self) -> u64 {
-        self.parts.iter().map(|p| p.payload.size()).sum::<u64>() + self.codes.as_ref().map_or(0, Buffer::size)
+        let part = |part: &Part| part.payload.size() + part.exceptions.as_ref().map_or(0, Buffer::size);
+        self.parts.iter().map(part).sum::<u64>() + self.codes.as_ref().map_or(0, Buffer::size)
     }
 
-    /// Columns, rounded up to whole chunks: what a row of activations must be padded to.
+    /// Columns, rounded up to whole chunks of any layout: what a row of activations must be padded to.
     pub fn padded_cols(&self) -> usize {
-        self.grid.padded_cols
+        self.grid.matrix.cols.next_multiple_of(WIDE_CHUNK)
+    }
+
+    /// What is bound beside a part's words.
+    pub(super) fn table<'a>(&'a self, part: &'a Part) -> Option<&'a Buffer> {
+        part.exceptions.as_ref().or(self.codes.as_ref())
     }
 
     /// Tiles side by side.
@@ -133,7 +170,7 @@ impl DeviceMatrix {
     }
 }
 
-const WEIGHTS: wgpu::BufferUsages =
+pub(super) const WEIGHTS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 
 /// A piece of a payload that every part has its share of.
@@ -217,22 +254,27 @@ fn split_row_blocks(
     Ok(parts)
 }
 
-/// Lays the rows of one row block out as the raw reader wants them: word `w` of lane `l` at
-/// `64 w + l`, elements of `width` (8, 16 or 32) bits from the low end.
-pub fn interleave(rows: &[u8], grid: &Grid, width: usize) -> Vec<u32> {
-    debug_assert_eq!(grid.padded_cols % CHUNK, 0);
-    let mut words = vec![0u32; grid.row_block_bytes(width) / 4];
-    for (lane, row) in rows.chunks_exact(grid.matrix.cols * width / 8).enumerate() {
-        for (i, bytes) in row.chunks(4).enumerate() {
-            let mut word = [0; 4];
-            word[..bytes.len()].copy_from_slice(bytes);
-            words[i * LANES + lane] = u32::from_le_bytes(word);
-        }
-    }
-    words
+/// Bytes that a row block of uncompressed weights has on the device.
+fn wide_row_block_bytes(grid: &Grid, width: usize) -> usize {
+    grid.matrix.cols.next_multiple_of(WIDE_CHUNK) * width / 8 * LANES
 }
 
-/// The inverse of [`interleave`]: `rows` receives as many rows as it has room for.
+/// Lays the rows of one row block out as the raw reader wants them: four words of a lane side by side,
+/// the `v`th such vector of lane `l` at `64 v + l`; elements of `width` (16 or 32) bits from the low end.
+fn interleave_wide(rows: &[u8], grid: &Grid, width: usize) -> Vec<[u32; 4]> {
+    let mut vectors = vec![[0; 4]; wide_row_block_bytes(grid, width) / 16];
+    for (lane, row) in rows.chunks_exact(grid.matrix.cols * width / 8).enumerate() {
+        for (i, bytes) in row.chunks(16).enumerate() {
+            let vector: &mut [u8] = bytemuck::bytes_of_mut(&mut vectors[i * LANES + lane]);
+            vector[..bytes.len()].copy_from_slice(bytes);
+        }
+    }
+    vectors.iter_mut().flatten().for_each(|word| *word = u32::from_le(*word));
+    vectors
+}
+
+/// Rows of one row block from what `decode` writes: word `w` of lane `l` at `64 w + l`, units of `width`
+/// (8, 16 or 32) bits from the low end. `rows` receives as many rows as it has room for.
 pub fn deinterleave(words: &[u32], grid: &Grid, width: usize, rows: &mut [u8]) {
     for (lane, row) in rows.chunks_exact_mut(grid.matrix.cols * width / 8).enumerate() {
         for (i, bytes) in row.chunks_mut(4).enumerate() {

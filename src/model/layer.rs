@@ -3,6 +3,7 @@
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::load::{Linear, Loader};
+use crate::gpu::format::WIDE_CHUNK;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
@@ -61,7 +62,7 @@ impl LayerWeights {
     }
 }
 
-/// Elements from one token to the next of each kind of activation: multiples of 16, so that the
+/// Elements from one token to the next of each kind of activation: multiples of 32, so that the
 /// products read whole chunks. The padding stays zero.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strides {
@@ -74,10 +75,10 @@ pub(super) struct Strides {
 impl Strides {
     pub fn new(config: &ModelConfig) -> Self {
         Self {
-            hidden: config.hidden.next_multiple_of(16),
-            q: (config.heads * config.head_dim).next_multiple_of(16),
-            kv: (config.kv_heads * config.head_dim).next_multiple_of(16),
-            intermediate: config.intermediate.next_multiple_of(16),
+            hidden: config.hidden.next_multiple_of(WIDE_CHUNK),
+            q: (config.heads * config.head_dim).next_multiple_of(WIDE_CHUNK),
+            kv: (config.kv_heads * config.head_dim).next_multiple_of(WIDE_CHUNK),
+            intermediate: config.intermediate.next_multiple_of(WIDE_CHUNK),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::error::ModelError;
 use super::layer::LayerWeights;
 use crate::archive::{ArchiveError, ModelFiles, Progress, Stored, Weight};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::gpu::{Buffer, Gpu, Uploader, fast};
 use crate::tensor::{Dtype, Matrix};
 
 /// How a model is loaded.
@@ -15,6 +15,39 @@ use crate::tensor::{Dtype, Matrix};
 pub struct LoadOptions {
     /// Uncompress weights and compute from them as they were: what compressed runs are compared with.
     pub raw: bool,
+    /// How compressed weights are kept in device memory.
+    pub layout: Layout,
+}
+
+/// How compressed weights are kept in device memory. Results are the same bits from each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// As in files, the smallest: about 10.6 bits a BF16.
+    Dense,
+    /// BF16 in about 12 bits that are read faster than dense tiles; other types as [`Layout::Dense`].
+    Fast,
+    /// Fast where that leaves a quarter of the device's budget to sessions, or where there is no
+    /// budget; else dense.
+    #[default]
+    Auto,
+}
+
+impl Layout {
+    /// Whether weights are to be in the fast layout.
+    fn is_fast(self, gpu: &Gpu, files: &ModelFiles) -> bool {
+        let wanted = |weight: Weight<'_>| match weight.shape {
+            &[rows, cols] if weight.dtype == Dtype::BF16 => fast::usual_bytes(rows, cols),
+            _ => weight.original_len as u64,
+        };
+        match self {
+            Self::Dense => false,
+            Self::Fast => true,
+            Self::Auto => gpu.memory().budget().is_none_or(|budget| {
+                let wanted = files.weights().map(wanted).fold(0, u64::saturating_add);
+                wanted <= budget - budget / 4
+            }),
+        }
+    }
 }
 
 /// A model's weights on a device.
@@ -48,7 +81,9 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        let mut loader = Loader { gpu, files, raw: options.raw, uploader: Uploader::new(gpu)?, progress };
+        let fast = options.layout.is_fast(gpu, files);
+        let mut loader =
+            Loader { gpu, files, raw: options.raw, fast, uploader: Uploader::new(gpu)?, progress };
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
         progress.begin(total, "loading");
         let model = loader.model(config).await;
@@ -87,6 +122,7 @@ pub(super) struct Loader<'a> {
     gpu: &'a Gpu,
     files: &'a ModelFiles,
     raw: bool,
+    fast: bool,
     uploader: Uploader,
     progress: &'a dyn Progress,
 }
@@ -143,7 +179,11 @@ impl<'a> Loader<'a> {
         }
         let Stored::Compressed(payload) = weight.stored()? else { return Ok(None) };
         payload.check().map_err(|e| ArchiveError::tensor(weight.source().path(), weight.name)(e))?;
-        Ok(DeviceMatrix::upload_tiled(self.gpu, &mut self.uploader, weight.name, &payload).await?)
+        let uploader = &mut self.uploader;
+        Ok(match self.fast {
+            true => DeviceMatrix::upload_fast(self.gpu, uploader, weight.name, &payload).await?,
+            false => DeviceMatrix::upload_tiled(self.gpu, uploader, weight.name, &payload).await?,
+        })
     }
 
     /// A vector (a norm's weight, a bias), widened to F32.

@@ -12,5 +12,5 @@ mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};
 pub use error::ModelError;
-pub use load::{LoadOptions, Model};
+pub use load::{Layout, LoadOptions, Model};
 pub use session::{Outputs, Session};

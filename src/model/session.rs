@@ -82,7 +82,7 @@ impl Session {
             return Err(ModelError::ContextTooLong { context, most: MAX_CONTEXT });
         }
         let activations = Activations::new(gpu, config, BATCH)?;
-        let buffers = SessionBuffers::new(model, outputs)?;
+        let buffers = SessionBuffers::new(model, &activations, outputs)?;
         // The buffer first: a budget that is too small should not cost host memory.
         let rotations_len = (context * config.head_dim / 2 * 8) as u64;
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
@@ -265,7 +265,7 @@ impl Session {
 }
 
 impl SessionBuffers {
-    fn new(model: &Model, outputs: Outputs) -> Result<Self, GpuError> {
+    fn new(model: &Model, activations: &Activations, outputs: Outputs) -> Result<Self, GpuError> {
         let (gpu, config) = (&model.gpu, &model.config);
         let tokens = if outputs == Outputs::All { BATCH } else { 1 };
         let logits_len = (tokens * config.vocab * 4) as u64;
@@ -274,11 +274,7 @@ impl SessionBuffers {
         Ok(Self {
             step: gpu.buffer("step", size_of::<Step>() as u64, upload | wgpu::BufferUsages::UNIFORM)?,
             token_ids: gpu.buffer("token ids", (BATCH * 4) as u64, upload | storage)?,
-            output: gpu.buffer(
-                "output",
-                (tokens * config.hidden.next_multiple_of(16) * 4) as u64,
-                storage,
-            )?,
+            output: gpu.buffer("output", (tokens * activations.strides.hidden * 4) as u64, storage)?,
             logits: gpu.buffer("logits", logits_len, storage | wgpu::BufferUsages::COPY_SRC)?,
             largest: gpu.buffer(
                 "largest logits",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bantam::archive::{ModelFiles, Options, compress};
 use bantam::gpu::Gpu;
-use bantam::model::{LoadOptions, Model, Outputs, Session};
+use bantam::model::{Layout, LoadOptions, Model, Outputs, Session};
 use bantam::text::Tokenizer;
 
 /// The model that comes with the program.
@@ -32,9 +32,19 @@ pub fn compressed(folder: &Path) -> (tempfile::TempDir, PathBuf) {
     (temporary, output)
 }
 
+/// With dense tiles, or from uncompressed weights.
 pub fn load(gpu: &Gpu, folder: &Path, raw: bool) -> Arc<Model> {
+    load_with(gpu, folder, &LoadOptions { raw, layout: Layout::Dense })
+}
+
+/// In the fast layout.
+pub fn load_fast(gpu: &Gpu, folder: &Path) -> Arc<Model> {
+    load_with(gpu, folder, &LoadOptions { raw: false, layout: Layout::Fast })
+}
+
+fn load_with(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Arc<Model> {
     let files = ModelFiles::open(folder).unwrap();
-    Arc::new(pollster::block_on(Model::load(gpu, &files, &LoadOptions { raw }, &())).unwrap())
+    Arc::new(pollster::block_on(Model::load(gpu, &files, options, &())).unwrap())
 }
 
 /// Logits of each of `tokens`, computed at once.

@@ -5,7 +5,7 @@ use super::super::weights::{DeviceMatrix, deinterleave};
 use crate::codec::Payload;
 use crate::codec::grid::LANES;
 use crate::codec::head::Kind;
-use crate::gpu::format::{DenseFormat, Format};
+use crate::gpu::format::{DenseFormat, Format, Rows};
 use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Workgroups that every device allows along a dimension.
@@ -14,7 +14,7 @@ const MAX_WORKGROUPS: u32 = 65_535;
 /// The kernel for dense weights in `format`.
 pub fn variant(format: DenseFormat) -> Variant {
     let bits = unit_bits(format) as u32;
-    let variant = Format::Dense(format).apply(Variant::new("decode"));
+    let variant = Format::Dense(format).apply(Variant::new("decode"), Rows::ONE);
     variant.flag(format!("UNIT_{bits}")).constant("UNIT_BITS", bits)
 }
 
@@ -66,7 +66,7 @@ impl Resident {
             return Ok(None);
         }
         let mut uploader = Uploader::new(gpu)?;
-        match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", payload.bytes(), tiled).await {
+        match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", payload.bytes(), tiled, 0).await {
             Err(GpuError::BindingTooLarge { .. }) => Ok(None),
             weights => Ok(Some(Self { weights: weights?, format })),
         }
@@ -94,7 +94,7 @@ impl Resident {
         let part = &self.weights.parts[stretch.part];
         let params = part.params.skip_row_blocks(stretch.first, self.weights.format);
         let mut buffers = vec![(2, &part.payload), (4, &decoded)];
-        buffers.extend(self.weights.codes.as_ref().map(|b| (3, b)));
+        buffers.extend(self.weights.table(part).map(|b| (3, b)));
         let groups = [Workgroups::Fixed(self.weights.col_tiles()), Workgroups::Fixed(stretch.count)];
         let dispatch = gpu.kernel(variant(self.format))?.bind(gpu, &params, &buffers, groups)?;
         Ok((dispatch, decoded))

@@ -1,12 +1,12 @@
 //! Embedding rows of a batch of tokens, from raw or compressed weights.
 
-use crate::gpu::format::Format;
+use crate::gpu::format::{Format, Rows};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel for weights in `format`.
 pub fn variant(format: Format) -> Variant {
-    format.apply(Variant::new("embed"))
+    format.apply(Variant::new("embed"), Rows::ONE)
 }
 
 /// One dispatch for each part of the weights: row `token_ids[t]` goes to token `t` of `y`.
@@ -20,10 +20,10 @@ pub fn dispatches(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let kernel = gpu.kernel(variant(weights.format))?;
     let bind = |part: &crate::gpu::weights::Part| {
-        let mut params = part.params;
+        let mut params = part.params.in_chunks(weights.format);
         params.y_stride = y_stride as u32;
         let mut buffers = vec![(0, step), (2, &part.payload), (4, token_ids), (5, y)];
-        buffers.extend(weights.codes.as_ref().map(|b| (3, b)));
+        buffers.extend(weights.table(part).map(|b| (3, b)));
         kernel.bind(gpu, &params, &buffers, [Workgroups::PerTokens(1), Workgroups::Fixed(1)])
     };
     weights.parts.iter().map(bind).collect()

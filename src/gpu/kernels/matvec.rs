@@ -1,6 +1,6 @@
 //! `y = W x` for one token.
 
-use crate::gpu::format::Format;
+use crate::gpu::format::{Format, Rows};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
@@ -23,14 +23,26 @@ pub struct Product<'a> {
     pub accumulate: bool,
 }
 
-/// The kernel for weights in `format`.
-pub fn variant(format: Format, bias: bool, accumulate: bool) -> Variant {
-    format.apply(Variant::new("matvec")).flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
+/// Rows of an invocation where a processor stands in for a device: there, reading the same activation
+/// in every lane takes as long as reading a weight, and eight lanes are all that run side by side.
+pub const ROWS_ON_CPU: Rows = Rows(8);
+/// The same for dense tiles.
+pub const DENSE_ROWS_ON_CPU: Rows = Rows(2);
+
+/// The kernel for weights in `format`, with so many `rows` an invocation.
+pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Variant {
+    format.apply(Variant::new("matvec"), rows).flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
 }
 
 /// One dispatch for each part of the weights.
 pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
-    let variant = variant(product.weights.format, product.bias.is_some(), product.accumulate);
+    let rows = match product.weights.format {
+        _ if !gpu.is_cpu() => Rows::ONE,
+        // A stream for each row is more than a processor's registers hold.
+        Format::Dense(_) => DENSE_ROWS_ON_CPU,
+        _ => ROWS_ON_CPU,
+    };
+    let variant = variant(product.weights.format, rows, product.bias.is_some(), product.accumulate);
     product.dispatch_parts(gpu, variant, None, Workgroups::Fixed(1))
 }
 
@@ -51,7 +63,7 @@ impl Product<'_> {
             params.y_stride = self.y_stride as u32;
             let mut buffers = vec![(2, &part.payload), (4, self.x), (5, self.y)];
             buffers.extend(step.map(|b| (0, b)));
-            buffers.extend(self.weights.codes.as_ref().map(|b| (3, b)));
+            buffers.extend(self.weights.table(part).map(|b| (3, b)));
             buffers.extend(self.bias.map(|b| (6, b)));
             kernel.bind(gpu, &params, &buffers, [Workgroups::Fixed(params.row_blocks()), y_workgroups])
         };

@@ -13,11 +13,12 @@ pub mod matvec;
 pub mod norm;
 pub mod rope;
 pub mod swiglu;
+pub mod transcode;
 
 use bytemuck::{Pod, Zeroable};
 
 use super::Variant;
-use super::format::{DenseFormat, Escape, Format};
+use super::format::{DenseFormat, Escape, FastFormat, Format, Rows, Table};
 use crate::codec::split::Split;
 use crate::tensor::Dtype;
 
@@ -45,16 +46,35 @@ pub fn variants() -> Vec<Variant> {
         for escape in [Escape::None, Escape::Short, Escape::Long] {
             // Shifts and escapes change a few lines of their own each.
             let row_shifts = escape == Escape::Long;
-            all.push(decode::variant(DenseFormat { split, escape, row_shifts }));
+            all.push(decode::variant(DenseFormat {
+                split,
+                escape,
+                row_shifts,
+                ragged: false,
+                table: Table::Storage,
+            }));
         }
     }
-    for format in Format::RAW.into_iter().chain(product_formats()) {
+    let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
+    for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
+        let (row_shifts, ragged) = (split.top_bits > 0, split.top_bits > 1);
+        let dense = DenseFormat { split, escape, row_shifts, ragged, table: Table::Uniform(11) };
+        all.push(transcode::measure_variant(dense));
+        all.extend([false, true].map(|zeros| transcode::variant(dense, FastFormat { zeros })));
+    }
+    let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
+    for format in Format::RAW.into_iter().chain(fast).chain(product_formats()) {
         all.push(embed::variant(format));
-        for bias in [false, true] {
-            for accumulate in [false, true] {
-                all.push(matvec::variant(format, bias, accumulate));
-                all.push(matmul::variant(format, bias, accumulate));
-            }
+        for (bias, accumulate) in [(false, false), (false, true), (true, false), (true, true)] {
+            // Both ways to add to the result, with both kinds of device.
+            let several = match format {
+                Format::Dense(_) => matvec::DENSE_ROWS_ON_CPU,
+                _ => matvec::ROWS_ON_CPU,
+            };
+            let rows = if bias == accumulate { Rows::ONE } else { several };
+            all.push(matvec::variant(format, rows, bias, accumulate));
+            let rows = if bias == accumulate { Rows::ONE } else { matmul::ROWS_ON_CPU };
+            all.push(matmul::variant(format, rows, bias, accumulate));
         }
     }
     all
@@ -77,6 +97,8 @@ fn product_formats() -> impl Iterator<Item = Format> {
     let f32 = [((1, 0, 0), None, false), ((2, 0, 13), Short, true)].map(|(s, e, r)| (Dtype::F32, s, e, r));
     bf16.into_iter().chain(f16).chain(f32).filter_map(|(dtype, (t, b, clean), escape, row_shifts)| {
         let split = Split::new(dtype, t, b, clean)?;
-        Some(Format::Dense(DenseFormat { split, escape, row_shifts }))
+        let ragged = row_shifts;
+        let table = if row_shifts { Table::Uniform(11) } else { Table::Storage };
+        Some(Format::Dense(DenseFormat { split, escape, row_shifts, ragged, table }))
     })
 }

@@ -1,0 +1,70 @@
+// What the fast layout needs to know about BF16 in dense tiles before they are transcoded: each row's
+// lowest exponent that has a code, and how many of its weights have none. A workgroup measures a row
+// block, reading it twice.
+
+#import matrix
+
+// For each row: the lowest exponent, and how many have no code, where code 0 is that exponent and where
+// it is the exponent 0.
+@group(0) @binding(4) var<storage, read_write> measured: array<u32>;
+
+// The exponents of columns 4 i .. 4 i + 3 of the chunk; 0 where there is no column.
+fn four_exponents(i: u32) -> vec4<u32> {
+    let units = keep(four_units(0u, i), max(chunk_valid, 4u * i) - 4u * i);
+    return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
+}
+
+// The largest of a row, but for that of infinities and NaNs.
+var<private> largest: u32;
+
+fn look_at(i: u32) {
+    let all = four_exponents(i);
+    let finite = select(all, vec4<u32>(0u), all == vec4<u32>(255u));
+    largest = max(largest, max(max(finite.x, finite.y), max(finite.z, finite.w)));
+}
+
+var<private> lowest: u32;
+var<private> without: vec2<u32>;
+
+fn how_many(flags: vec4<bool>) -> u32 {
+    let ones = select(vec4<u32>(0u), vec4<u32>(1u), flags);
+    return (ones.x + ones.y) + (ones.z + ones.w);
+}
+
+fn count(i: u32) {
+    let all = four_exponents(i);
+    let is_col = vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(4u * i) < vec4<u32>(chunk_valid);
+    // Differences are modulo 2³²: what is too low is too high as well.
+    let plain = is_col & (all - vec4<u32>(lowest) > vec4<u32>(15u));
+    let zeros = (all != vec4<u32>(0u)) & (all - vec4<u32>(lowest + 1u) > vec4<u32>(14u));
+    without += vec2<u32>(how_many(plain), how_many(zeros));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = group.x * 64u + lane;
+    if row >= matrix.rows {
+        return;
+    }
+    for (var pass_number = 0u; pass_number < 2u; pass_number++) {
+        lowest = max(largest, 15u) - 15u;
+        for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
+            open_tile(0u, lane, group.x, col_tile);
+            let cols = cols_in(col_tile);
+            for (var col = 0u; col < cols; col += COLS) {
+                begin_chunk(cols - col);
+                next_chunk();
+                for (var i = 0u; i < 4u; i++) {
+                    if pass_number == 0u {
+                        look_at(i);
+                    } else {
+                        count(i);
+                    }
+                }
+            }
+        }
+    }
+    measured[3u * row] = lowest;
+    measured[3u * row + 1u] = without.x;
+    measured[3u * row + 2u] = without.y;
+}

@@ -1,0 +1,142 @@
+// Reader of BF16 weights in the fast layout: 12 bits a weight, every one of them where the column says.
+//
+// A weight has its sign, its mantissa and a code of four bits: its exponent less its row's lowest one
+// that has a code. ZEROS: code 0 is instead the exponent 0, which zeros have. Weights whose exponent has no
+// code are the row block's exceptions; they are stored with code 0 and listed, in order.
+//
+// A lane has 32 columns (a chunk) in three vectors of four words, interleaved by lane. Two weights share
+// the 24 bits of a word in HALVES. They are columns 0 to 23; those of 24 to 31 lie in the bits that
+// the others leave.
+
+// Of each lane its lowest exponent, a byte each; for each row block its first exception; and the
+// exceptions: chunk << 19 | row << 13 | column << 8 | exponent, in ascending order.
+@group(0) @binding(3) var<storage, read> exceptions: array<u32>;
+
+const COLS: u32 = 32u;
+// Sign, code and mantissa of two weights, where a BF16 has sign, low exponent bits and mantissa.
+const HALVES: u32 = 0x87ff87ffu;
+// Lowest bit of the exponent in both halves.
+const ONES: u32 = 0x00800080u;
+// The codes in both halves.
+const CODES: u32 = 0x07800780u;
+
+var<private> cursors: array<u32, ROWS>;
+var<private> chunk_at: array<u32, ROWS>;
+// Each row's lowest exponent, in both halves.
+var<private> lowest: array<u32, ROWS>;
+// What was found of columns 24 to 31.
+var<private> rest: array<vec4<u32>, ROWS>;
+// The chunk's words, two weights each, as uncompressed weights have them.
+var<private> pairs: array<vec4<u32>, ROWS>;
+var<private> lanes: array<u32, ROWS>;
+
+// The chunk being read. The next exception, and the end of the row block's.
+var<private> chunk: u32;
+var<private> next_exception: u32;
+var<private> end_exception: u32;
+
+fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
+    let chunks = (matrix.cols + 31u) >> 5u;
+    chunk = (col_tile * matrix.tile_cols) >> 5u;
+    cursors[r] = (row_block * chunks + chunk) * 192u + lane;
+    lanes[r] = lane;
+    let four = exceptions[16u * row_block + (lane >> 2u)];
+    lowest[r] = ((four >> (8u * (lane & 3u))) & 255u) * ONES;
+    let starts = matrix.tiles_at + row_block;
+    next_exception = exceptions[starts];
+    end_exception = exceptions[starts + 1u];
+    // Before the next chunk is gone to.
+    chunk -= 1u;
+}
+
+// First column of the next chunk that has exceptions.
+fn exceptional_col() -> u32 {
+    if next_exception >= end_exception {
+        return 0xffffffffu;
+    }
+    return (exceptions[matrix.coded_at + next_exception] >> 19u) << 5u;
+}
+
+fn begin_chunk(valid: u32) {}
+
+fn next_chunk() {
+    chunk += 1u;
+#unroll r ROWS
+    chunk_at[$r] = cursors[$r];
+    cursors[$r] += 192u;
+#end
+}
+
+// Loads columns 8 i .. 8 i + 7 of row `r`.
+fn load_pairs(r: u32, i: u32) {
+    var words: vec4<u32>;
+    if i < 3u {
+        words = payload[chunk_at[r] + 64u * i];
+    } else {
+        words = rest[r];
+    }
+    if i == 0u {
+        rest[r] = (words >> vec4<u32>(11u)) & vec4<u32>(0x000f000fu);
+    } else if i == 1u {
+        rest[r] |= (words >> vec4<u32>(7u)) & vec4<u32>(0x00f000f0u);
+    } else if i == 2u {
+        rest[r] |= ((words >> vec4<u32>(3u)) & vec4<u32>(0x07000700u)) |
+            ((words << vec4<u32>(1u)) & vec4<u32>(0x80008000u));
+    }
+    words &= vec4<u32>(HALVES);
+#ifdef ZEROS
+    // Bit 11 of a half is set where its code is not zero.
+    let coded = (((words & vec4<u32>(CODES)) + vec4<u32>(CODES)) >> vec4<u32>(11u)) & vec4<u32>(0x00010001u);
+    pairs[r] = words + coded * vec4<u32>(lowest[r] & 0xffffu);
+#else
+    pairs[r] = words + vec4<u32>(lowest[r]);
+#endif
+}
+
+// Puts the exponent of exception `entry` into row `r`, if it is one of its columns 8 i .. 8 i + 7.
+fn mend(r: u32, i: u32, entry: u32) {
+    let col = (entry >> 8u) & 31u;
+    let mine = ((entry >> 13u) & 63u) == lanes[r] && (col >> 3u) == i;
+#ifdef ZEROS
+    let exponent = entry & 255u;
+#else
+    let exponent = (entry ^ (lowest[r] >> 7u)) & 255u;
+#endif
+    let change = select(0u, exponent << (7u + 16u * (col & 1u)), mine);
+    pairs[r] ^= select(vec4<u32>(0u), vec4<u32>(change), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>((col >> 1u) & 3u));
+}
+
+// Mends what is exceptional in columns 8 i .. 8 i + 7, and goes on to the next chunk's exceptions after
+// the last of these.
+fn mend_eight(i: u32) {
+    var at = next_exception;
+    for (; at < end_exception; at++) {
+        let entry = exceptions[matrix.coded_at + at];
+        if (entry >> 19u) > chunk {
+            break;
+        }
+        if (entry >> 19u) == chunk {
+#unroll r ROWS
+            mend($ru, i, entry);
+#end
+        }
+    }
+    if i == 3u {
+        next_exception = at;
+    }
+}
+
+fn load_eight(i: u32, exceptional: bool) {
+#unroll r ROWS
+    load_pairs($ru, i);
+#end
+    if exceptional {
+        mend_eight(i);
+    }
+#unroll r ROWS
+    first[$r] = widen_bf16(pairs[$r].x, pairs[$r].y);
+    second[$r] = widen_bf16(pairs[$r].z, pairs[$r].w);
+#end
+}
+
+#import bf16

@@ -9,7 +9,7 @@
 
 // Writes a chunk's columns 8 i .. 8 i + 7, of which `valid` are the tile's.
 fn store_eight(i: u32, at: u32, valid: u32) {
-    load_eight(i, true);
+    load_eight(i);
     if valid > 0u {
         y[at] = first[0];
     }

@@ -28,7 +28,7 @@ fn add_token$m(at: u32) {
 #end
 // Adds the products of a chunk's columns 8 i .. 8 i + 7 with x, of which the first token's is at `at`.
 fn multiply_eight(i: u32, at: u32, stride: u32) {
-    load_eight(i, true);
+    load_eight(i);
 #unroll m 16
     add_token$m(at + $mu * stride);
 #end

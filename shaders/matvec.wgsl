@@ -15,8 +15,8 @@
 var<private> sums: array<vec4<f32>, ROWS>;
 
 // Adds the products of a chunk's columns 8 i .. 8 i + 7 with x from `at` on.
-fn multiply_eight(i: u32, at: u32, exceptional: bool) {
-    load_eight(i, exceptional);
+fn multiply_eight(i: u32, at: u32) {
+    load_eight(i);
     let a = x[at];
     let b = x[at + 1u];
 #unroll r ROWS
@@ -24,16 +24,16 @@ fn multiply_eight(i: u32, at: u32, exceptional: bool) {
 #end
 }
 
-fn multiply_chunk(at: u32, exceptional: bool) {
+fn multiply_chunk(at: u32) {
     next_chunk();
 #ifdef FAST
     // Where the bits of a weight are depends on i.
 #unroll i EIGHTS
-    multiply_eight($iu, at + 2u * $iu, exceptional);
+    multiply_eight($iu, at + 2u * $iu);
 #end
 #else
     for (var i = 0u; i < EIGHTS; i++) {
-        multiply_eight(i, at + 2u * i, exceptional);
+        multiply_eight(i, at + 2u * i);
     }
 #endif
 }
@@ -66,27 +66,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let cols = cols_in(col_tile);
         var at = (col_tile * matrix.tile_cols) >> 2u;
         var col = 0u;
-#ifdef FAST
-        // Chunks with exceptions are rare: the loop for all others knows nothing of them.
-        var stop = min(exceptional_col(), cols);
-        while col < cols {
-#else
-        let stop = cols;
-#endif
-            for (; col < stop; col += COLS) {
-                begin_chunk(cols - col);
-                multiply_chunk(at, false);
-                at += COLS / 4u;
-            }
-#ifdef FAST
-            if col < cols {
-                multiply_chunk(at, true);
-                at += COLS / 4u;
-                col += COLS;
-                stop = min(exceptional_col(), cols);
+        loop {
+            begin_chunk(cols - col);
+            multiply_chunk(at);
+            at += COLS / 4u;
+            col += COLS;
+            // Here, and not in front: software drivers run what follows the end of a loop once more, with
+            // all lanes off.
+            continuing {
+                break if col >= cols;
             }
         }
-#endif
     }
 #unroll r ROWS
     store(row_block * 64u + invocation + $ru * LANES, sums[$r]);

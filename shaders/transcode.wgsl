@@ -46,6 +46,29 @@ fn take_four(i: u32, second_half: u32) {
     exponents[quad] = all.x | (all.y << 8u) | (all.z << 16u) | (all.w << 24u);
 }
 
+// Writes the exceptions of eight columns from `start` on, in order of rows. Gives where the next belong.
+fn put_exceptions(lane: u32, eight: u32, start: u32) -> u32 {
+    let first_col = 8u * (eight & 3u);
+    var mine = (exceptional >> first_col) & 255u;
+    counts[lane] = countOneBits(mine);
+    workgroupBarrier();
+    var end = start;
+    var to = start;
+    for (var i = 0u; i < 64u; i++) {
+        to += select(0u, counts[i], i < lane);
+        end += counts[i];
+    }
+    workgroupBarrier();
+    while mine != 0u {
+        let col = countTrailingZeros(mine);
+        mine &= mine - 1u;
+        let exponent = (exponents[(first_col + col) >> 2u] >> (8u * (col & 3u))) & 255u;
+        exceptions[to] = (eight << 17u) | (lane << 11u) | (col << 8u) | exponent;
+        to += 1u;
+    }
+    return end;
+}
+
 // Writes the chunk, and its exceptions from `start` on in order of rows. Gives how many there are.
 fn put_chunk(lane: u32, row_block: u32, chunk: u32, start: u32) -> u32 {
     let chunks = (matrix.cols + 31u) >> 5u;
@@ -59,23 +82,12 @@ fn put_chunk(lane: u32, row_block: u32, chunk: u32, start: u32) -> u32 {
     } else {
         exceptional = 0u;
     }
-    counts[lane] = countOneBits(exceptional);
-    workgroupBarrier();
-    var total = 0u;
     var to = start;
-    for (var i = 0u; i < 64u; i++) {
-        to += select(0u, counts[i], i < lane);
-        total += counts[i];
+    for (var i = 0u; i < 4u; i++) {
+        to = put_exceptions(lane, 4u * chunk + i, to);
     }
-    workgroupBarrier();
-    while exceptional != 0u {
-        let col = countTrailingZeros(exceptional);
-        exceptional &= exceptional - 1u;
-        let exponent = (exponents[col >> 2u] >> (8u * (col & 3u))) & 255u;
-        exceptions[to] = (chunk << 19u) | (lane << 13u) | (col << 8u) | exponent;
-        to += 1u;
-    }
-    return total;
+    exceptional = 0u;
+    return to - start;
 }
 
 @compute @workgroup_size(64)

@@ -50,7 +50,7 @@ fn load_row(r: u32, i: u32) {
     second[r] = four_weights(r, 2u * i + 1u);
 }
 
-fn load_eight(i: u32, exceptional: bool) {
+fn load_eight(i: u32) {
 #unroll r ROWS
     load_row($ru, i);
 #end

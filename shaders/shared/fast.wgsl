@@ -9,7 +9,7 @@
 // the others leave.
 
 // Of each lane its lowest exponent, a byte each; for each row block its first exception; and the
-// exceptions: chunk << 19 | row << 13 | column << 8 | exponent, in ascending order.
+// exceptions, in ascending order: column / 8 << 17 | row << 11 | column % 8 << 8 | exponent.
 @group(0) @binding(3) var<storage, read> exceptions: array<u32>;
 
 const COLS: u32 = 32u;
@@ -30,8 +30,12 @@ var<private> rest: array<vec4<u32>, ROWS>;
 var<private> pairs: array<vec4<u32>, ROWS>;
 var<private> lanes: array<u32, ROWS>;
 
-// The chunk being read. The next exception, and the end of the row block's.
+// What follows the last exception: columns that no matrix has.
+const NO_ENTRY: u32 = 0xffffffffu;
+
+// The chunk being read. The next exception, what it says, and the end of the row block's.
 var<private> chunk: u32;
+var<private> entry: u32;
 var<private> next_exception: u32;
 var<private> end_exception: u32;
 
@@ -43,18 +47,10 @@ fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let four = exceptions[16u * row_block + (lane >> 2u)];
     lowest[r] = ((four >> (8u * (lane & 3u))) & 255u) * ONES;
     let starts = matrix.tiles_at + row_block;
-    next_exception = exceptions[starts];
     end_exception = exceptions[starts + 1u];
+    go_to_exception(exceptions[starts]);
     // Before the next chunk is gone to.
     chunk -= 1u;
-}
-
-// First column of the next chunk that has exceptions.
-fn exceptional_col() -> u32 {
-    if next_exception >= end_exception {
-        return 0xffffffffu;
-    }
-    return (exceptions[matrix.coded_at + next_exception] >> 19u) << 5u;
 }
 
 fn begin_chunk(valid: u32) {}
@@ -93,46 +89,50 @@ fn load_pairs(r: u32, i: u32) {
 #endif
 }
 
-// Puts the exponent of exception `entry` into row `r`, if it is one of its columns 8 i .. 8 i + 7.
-fn mend(r: u32, i: u32, entry: u32) {
-    let col = (entry >> 8u) & 31u;
-    let mine = ((entry >> 13u) & 63u) == lanes[r] && (col >> 3u) == i;
+// Puts the exponent of exception `entry`, of the eight columns that were loaded last, into row `r` if it
+// is this row's.
+fn mend(r: u32, entry: u32) {
 #ifdef ZEROS
     let exponent = entry & 255u;
 #else
     let exponent = (entry ^ (lowest[r] >> 7u)) & 255u;
 #endif
-    let change = select(0u, exponent << (7u + 16u * (col & 1u)), mine);
-    pairs[r] ^= select(vec4<u32>(0u), vec4<u32>(change), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>((col >> 1u) & 3u));
+    let col = (entry >> 8u) & 7u;
+    let change = select(0u, exponent << (7u + 16u * (col & 1u)), ((entry >> 11u) & 63u) == lanes[r]);
+    pairs[r] ^= select(vec4<u32>(0u), vec4<u32>(change), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(col >> 1u));
 }
 
-// Mends what is exceptional in columns 8 i .. 8 i + 7, and goes on to the next chunk's exceptions after
-// the last of these.
+// Goes to exception `at` of the part.
+fn go_to_exception(at: u32) {
+    next_exception = at;
+    entry = NO_ENTRY;
+    if at < end_exception {
+        entry = exceptions[matrix.coded_at + at];
+    }
+}
+
+// Mends columns 8 i .. 8 i + 7 of all rows.
 fn mend_eight(i: u32) {
-    var at = next_exception;
-    for (; at < end_exception; at++) {
-        let entry = exceptions[matrix.coded_at + at];
-        if (entry >> 19u) > chunk {
-            break;
-        }
-        if (entry >> 19u) == chunk {
-#unroll r ROWS
-            mend($ru, i, entry);
-#end
-        }
+    let eight = 4u * chunk + i;
+#ifdef SKIP
+    // Exceptions of columns that are not read.
+    while (entry >> 17u) < eight {
+        go_to_exception(next_exception + 1u);
     }
-    if i == 3u {
-        next_exception = at;
+#endif
+    while (entry >> 17u) == eight {
+#unroll r ROWS
+        mend($ru, entry);
+#end
+        go_to_exception(next_exception + 1u);
     }
 }
 
-fn load_eight(i: u32, exceptional: bool) {
+fn load_eight(i: u32) {
 #unroll r ROWS
     load_pairs($ru, i);
 #end
-    if exceptional {
-        mend_eight(i);
-    }
+    mend_eight(i);
 #unroll r ROWS
     first[$r] = widen_bf16(pairs[$r].x, pairs[$r].y);
     second[$r] = widen_bf16(pairs[$r].z, pairs[$r].w);

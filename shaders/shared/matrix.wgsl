@@ -8,11 +8,10 @@
 //   open_tile(r, lane, row_block, col_tile)   row r goes to the start of a tile
 //   begin_chunk(valid)                        the next chunk has so many columns, or more
 //   next_chunk()                              all rows go to the next chunk
-//   load_eight(i, exceptional)                columns 8 i .. 8 i + 7 of the chunk, for all rows, to
+//   load_eight(i)                             columns 8 i .. 8 i + 7 of the chunk, for all rows, to
 //                                             `first` and `second`; to be called for all i in order
 //
-// A chunk has EIGHTS times eight columns. What is not in the matrix is zero, whatever the columns. Only
-// the fast layout has exceptional chunks; its reader may be told that a chunk is none.
+// A chunk has EIGHTS times eight columns. Columns that the matrix does not have are zeros.
 
 struct Matrix {
     // Rows of this part, and columns.

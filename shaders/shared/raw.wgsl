@@ -42,7 +42,7 @@ fn load_row(r: u32, i: u32) {
 #endif
 }
 
-fn load_eight(i: u32, exceptional: bool) {
+fn load_eight(i: u32) {
 #unroll r ROWS
     load_row($ru, i);
 #end

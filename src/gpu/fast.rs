@@ -126,6 +126,7 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
     let mut weights = vec![[0; 4]; row_block_bytes(grid) / 16 * grid.row_blocks];
     let mut to = entries_at(grid.row_blocks);
     for row_block in 0..grid.row_blocks {
+        let mut found = Vec::new();
         for chunk in 0..chunks(grid) {
             for lane in 0..grid.rows_in(row_block) {
                 let row = row_block * LANES + lane;
@@ -136,9 +137,8 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
                     let exponent = u32::from(bits >> 7 & 255);
                     let code = code(exponent, rows[row].lowest, format.zeros);
                     if code.is_none() {
-                        let place = (chunk << 19 | lane << 13 | col << 8) as u32;
-                        table[to] = place | exponent;
-                        to += 1;
+                        let eight = 4 * chunk + col / 8;
+                        found.push((eight << 17 | lane << 11 | col % 8 << 8) as u32 | exponent);
                     }
                     let half = u32::from(bits & 0x807f) | code.unwrap_or(0) << 7;
                     pairs[col / 2] |= half << (16 * (col % 2));
@@ -149,6 +149,9 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
                 }
             }
         }
+        found.sort_unstable();
+        table[to..to + found.len()].copy_from_slice(&found);
+        to += found.len();
     }
     Some(FastWords { zeros: format.zeros, weights, table })
 }

@@ -6,7 +6,7 @@ use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel for weights in `format`.
 pub fn variant(format: Format) -> Variant {
-    format.apply(Variant::new("embed"), Rows::ONE)
+    format.apply(Variant::new("embed"), Rows::ONE).flag_if(matches!(format, Format::Fast(_)), "SKIP")
 }
 
 /// One dispatch for each part of the weights: row `token_ids[t]` goes to token `t` of `y`.

@@ -138,7 +138,7 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
                     let code = code(exponent, rows[row].lowest, format.zeros);
                     if code.is_none() {
                         let eight = 4 * chunk + col / 8;
-                        found.push((eight << 17 | lane << 11 | col % 8 << 8) as u32 | exponent);
+                        found.push((eight << 17 | lane << 11 | (col % 8) << 8) as u32 | exponent);
                     }
                     let half = u32::from(bits & 0x807f) | code.unwrap_or(0) << 7;
                     pairs[col / 2] |= half << (16 * (col % 2));

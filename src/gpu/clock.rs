@@ -46,6 +46,7 @@ impl Clock {
     /// Runs one pass, and tells how long it took. Timestamps that cannot be (a driver's mistake) are not
     /// used again.
     pub async fn pass(&mut self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Duration, GpuError> {
+        self.readback.ready(&self.gpu).await?;
         let began = Instant::now();
         self.gpu.submit("timed pass", |encoder| {
             let writes = self.queries.as_ref().map(|query_set| wgpu::ComputePassTimestampWrites {
@@ -82,6 +83,7 @@ impl Clock {
         &mut self,
         encode: impl FnOnce(&mut wgpu::CommandEncoder),
     ) -> Result<Duration, GpuError> {
+        self.readback.ready(&self.gpu).await?;
         let began = Instant::now();
         self.gpu.submit("timed commands", |encoder| {
             encode(encoder);

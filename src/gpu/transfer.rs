@@ -62,52 +62,65 @@ impl Uploader {
 }
 
 /// A buffer that the device copies results into and the host reads them from.
-#[derive(Debug)]
 pub struct Readback {
     buffer: Buffer,
+    /// The mapping that was asked for last, until it is done with.
+    mapping: Option<Mapping>,
+}
+
+impl std::fmt::Debug for Readback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readback").field("buffer", &self.buffer).finish_non_exhaustive()
+    }
 }
 
 impl Readback {
     /// Room for `size` bytes.
     pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Ok(Self { buffer: gpu.buffer("readback", size, usage)? })
+        Ok(Self { buffer: gpu.buffer("readback", size, usage)?, mapping: None })
     }
 
-    /// Records a copy of the first `len` bytes of `source`.
+    /// Waits until the buffer can be copied into. It can at once, unless a [`Readback::read`] was
+    /// dropped.
+    ///
+    /// A mapping that is called off instead, and asked for again, may be granted by wgpu as soon as the
+    /// earlier work is done, before the later copy.
+    pub async fn ready(&mut self, gpu: &Gpu) -> Result<(), GpuError> {
+        let Some(mapping) = &mut self.mapping else { return Ok(()) };
+        let mapped = mapping.await;
+        self.mapping = None;
+        mapped?;
+        self.unmap(gpu);
+        Ok(())
+    }
+
+    /// Records a copy of the first `len` bytes of `source`. The buffer must be [ready](Self::ready).
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder, source: &Buffer, len: u64) {
         encoder.copy_buffer_to_buffer(source.raw(), 0, self.buffer.raw(), 0, Some(len));
     }
 
-    /// Waits for the work submitted so far and gives the first `len` bytes to `take`. Dropping the
-    /// future is no harm: the buffer can be used again.
+    /// Waits for the work submitted so far and gives the first `len` bytes to `take`. Where the future
+    /// is dropped, the buffer can be used again once it is [ready](Self::ready).
     pub async fn read<T>(
         &mut self,
         gpu: &Gpu,
         len: u64,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, GpuError> {
-        let unmap = Unmap { gpu, buffer: &self.buffer };
-        gpu.start_map(&self.buffer, wgpu::MapMode::Read, len).await?;
-        let view =
-            self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()))?;
-        let result = take(&view);
-        drop(view);
-        drop(unmap);
-        Ok(result)
+        let mapping = Box::pin(gpu.start_map(&self.buffer, wgpu::MapMode::Read, len));
+        let mapped = self.mapping.insert(mapping).await;
+        self.mapping = None;
+        mapped?;
+        let view = self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()));
+        let result = view.map(|view| take(&view));
+        self.unmap(gpu);
+        result
     }
-}
 
-/// Unmaps a buffer when dropped, or calls off its mapping.
-struct Unmap<'a> {
-    gpu: &'a Gpu,
-    buffer: &'a Buffer,
-}
-
-impl Drop for Unmap<'_> {
-    fn drop(&mut self) {
-        // An error means that there was nothing to unmap: the mapping failed, and that is told.
-        let _ = self.gpu.checked("unmap", 0, || self.buffer.raw().unmap());
+    fn unmap(&self, gpu: &Gpu) {
+        // An error means that there was nothing to unmap: the device is lost, and that is told.
+        let _ = gpu.checked("unmap", 0, || self.buffer.raw().unmap());
     }
 }
 

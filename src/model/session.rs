@@ -194,6 +194,7 @@ impl Session {
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), ModelError> {
         self.check(tokens)?;
+        self.buffers.readback.ready(&self.model.gpu).await?;
         let mut position = self.position;
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();

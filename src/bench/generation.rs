@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::error::BenchError;
@@ -11,7 +13,6 @@ use super::form::Form;
 use super::machine::available_memory;
 use super::record::Outcome;
 use super::timing::{Patience, Timing};
-use super::weights::Random;
 use super::{Bench, Effort, Size};
 use crate::archive::{self, ModelFiles, Options, WeightSource};
 use crate::model::{Model, Outputs, Session};
@@ -218,9 +219,9 @@ impl Sequence {
         let most = model.config().max_positions.max(2);
         let prompt = effort.prompt.min(most - 1);
         let generated = effort.generated.min(most - prompt);
-        let mut random = Random::new(3);
+        let mut random = ChaCha8Rng::seed_from_u64(3);
         let mut tokens = |count: usize| -> Vec<u32> {
-            (0..count).map(|_| (random.next() % model.config().vocab as u64) as u32).collect()
+            (0..count).map(|_| (random.next_u64() % model.config().vocab as u64) as u32).collect()
         };
         let (prompt, next) = (tokens(prompt), tokens(generated));
         let session = Session::new(model, prompt.len() + next.len(), Outputs::Last)?;

@@ -1,5 +1,7 @@
 //! Weights like those of models, the same on every platform: only integers until one rounding.
 
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::tensor::Dtype;
@@ -10,28 +12,10 @@ const BLOCK: usize = 1 << 16;
 /// The standard deviation of what is made.
 const SIGMA: f32 = 0.02;
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Debug, Clone)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// About N(0, 1), in units of 2⁻¹⁶: the sum of twelve uniform numbers of 16 bits.
-    fn gaussian(&mut self) -> i32 {
-        let quarters = |word: u64| (0..4).map(move |i| (word >> (16 * i) & 0xffff) as i32);
-        (0..3).flat_map(|_| quarters(self.next())).sum::<i32>() - 6 * (1 << 16)
-    }
+/// About N(0, 1), in units of 2⁻¹⁶: the sum of twelve uniform numbers of 16 bits.
+fn standard(random: &mut ChaCha8Rng) -> i32 {
+    let quarters = |word: u64| (0..4).map(move |i| (word >> (16 * i) & 0xffff) as i32);
+    (0..3).flat_map(|_| quarters(random.next_u64())).sum::<i32>() - 6 * (1 << 16)
 }
 
 /// Little-endian bytes of `count` Gaussian numbers of `dtype`, which is one of [`types`].
@@ -39,10 +23,10 @@ pub(super) fn gaussian(dtype: Dtype, count: usize, seed: u64) -> Vec<u8> {
     let width = dtype.bitsize() / 8;
     let mut bytes = vec![0; count * width];
     bytes.par_chunks_mut(BLOCK * width).enumerate().for_each(|(block, bytes)| {
-        // Mixed once, so that neighbouring blocks do not walk through the same states.
-        let mut random = Random::new(Random::new(seed ^ (block as u64) << 32).next());
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        random.set_stream(block as u64);
         for element in bytes.chunks_exact_mut(width) {
-            let value = random.gaussian() as f32 * (SIGMA / (1 << 16) as f32);
+            let value = standard(&mut random) as f32 * (SIGMA / (1 << 16) as f32);
             element.copy_from_slice(&bits_of(dtype, value).to_le_bytes()[..width]);
         }
     });

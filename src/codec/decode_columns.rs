@@ -8,14 +8,11 @@ use super::grid::{CHUNK, LANES};
 use super::head::RowMask;
 use super::peek_levels::PeekLevels;
 use super::split::Piece;
-use super::unit_halves::put_together;
+use super::unit_halves::{put_chunk, put_together};
 use super::vector::{self, Vectors};
 
-/// Chunks whose symbols are read together, before what is raw is added: reading sets out anew for each.
+/// Chunks that are read, joined and written together: cache lines of 16-bit units.
 const CHUNKS: usize = 2;
-
-/// Chunks that are written together: cache lines of 16-bit units.
-const WRITTEN: usize = 2;
 
 /// With fewer lanes, a row at a time is faster.
 pub(super) const LEAST_LANES: usize = 16;
@@ -29,15 +26,15 @@ pub(super) struct Buffers {
     symbols: [Columns; CHUNKS],
     pieces: [Column; MAX_PIECES],
     lower: Columns,
-    rows: [Rows; WRITTEN],
-    lower_rows: [Rows; WRITTEN],
+    rows: [Rows; CHUNKS],
+    lower_rows: [Rows; CHUNKS],
 }
 
 impl Buffers {
     pub fn new(rows: &DecodeRows) -> Self {
         let columns = [[0; LANES]; CHUNK];
         let joins = rows.joins();
-        let rows = [[[0; CHUNK]; LANES]; WRITTEN];
+        let rows = [[[0; CHUNK]; LANES]; CHUNKS];
         let pieces = [[0; LANES]; MAX_PIECES];
         Self { joins, symbols: [columns; CHUNKS], pieces, lower: columns, rows, lower_rows: rows }
     }
@@ -74,9 +71,7 @@ impl DecodeRows<'_> {
             }
             let symbols = buffers.symbols.as_flattened_mut();
             vectors.read_columns(levels, bytes, &mut at, &mut symbols[..count]);
-            for chunk in (0..count.div_ceil(CHUNK)).step_by(WRITTEN) {
-                self.write_chunks(vectors, col_tile, first + chunk * CHUNK, chunk, buffers);
-            }
+            self.write_columns(vectors, col_tile, first, count, buffers);
         }
         for lane in self.lanes.clone() {
             if at[lane] as usize + 8 * base != starts[lane + 1] {
@@ -86,31 +81,23 @@ impl DecodeRows<'_> {
         Ok(true)
     }
 
-    /// Where column `first` of a tile is in each row's part of the output.
+    /// Writes `count` columns of a tile from `first` on, whose symbols were read.
     #[inline(always)]
-    fn place(&self, col_tile: usize, first: usize) -> usize {
-        let tile = (col_tile - self.col_tiles.start) * self.tiled.grid.tile_cols;
-        self.tiled.split.unit_bytes() * (tile + first)
-    }
-
-    /// Writes the columns of a tile from `first` on: of [`WRITTEN`] chunks, or as many as are left.
-    #[inline(always)]
-    fn write_chunks<V: Vectors>(
+    fn write_columns<V: Vectors>(
         &mut self,
         vectors: V,
         col_tile: usize,
         first: usize,
-        chunk: usize,
+        count: usize,
         buffers: &mut Buffers,
     ) {
         let unit = self.tiled.split.unit_bytes();
-        let count = (self.tiled.grid.cols_in(col_tile) - first).min(WRITTEN * CHUNK);
         for i in 0..count.div_ceil(CHUNK) {
             let col = col_tile * self.tiled.grid.tile_cols + first + i * CHUNK;
             self.take_planes(col, &mut buffers.pieces);
             let [upper, lower] = &buffers.joins;
-            vectors.join_columns(upper, &buffers.pieces, &mut buffers.symbols[chunk + i]);
-            vectors.transpose(&buffers.symbols[chunk + i], &mut buffers.rows[i]);
+            vectors.join_columns(upper, &buffers.pieces, &mut buffers.symbols[i]);
+            vectors.transpose(&buffers.symbols[i], &mut buffers.rows[i]);
             if unit == 4 {
                 vectors.join_columns(lower, &buffers.pieces, &mut buffers.lower);
                 vectors.transpose(&buffers.lower, &mut buffers.lower_rows[i]);
@@ -179,20 +166,6 @@ impl DecodeRows<'_> {
     }
 }
 
-/// [`put_together`] for a chunk, in which the compiler sees a vector.
-#[inline(always)]
-fn put_chunk<const UNIT: usize>(upper: &[u16; CHUNK], lower: &[u16; CHUNK], out: &mut [u8]) {
-    match UNIT {
-        1 => out.copy_from_slice(&upper.map(|upper| upper as u8)),
-        2 => out.copy_from_slice(bytemuck::bytes_of(&upper.map(u16::to_le))),
-        _ => {
-            let unit = |i: usize| (u32::from(upper[i]) << 16 | u32::from(lower[i])).to_le();
-            let units: [u32; CHUNK] = std::array::from_fn(unit);
-            out.copy_from_slice(bytemuck::bytes_of(&units));
-        }
-    }
-}
-
 /// A chunk's words of a sparse plane, with zeros for lanes that are clean.
 #[cold]
 fn all_lanes(words: &[[u8; 4]], at: LaneWords, width: u8, mask: &RowMask) -> [[u8; 4]; 8 * LANES] {
@@ -232,10 +205,6 @@ mod tests {
         fn call<K: Kernel>(self, kernel: K) -> K::Output {
             kernel.run(self)
         }
-
-        fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
-            inner()
-        }
     }
 
     /// Units of few exponents, every third row of them clean.
@@ -265,23 +234,11 @@ mod tests {
     #[test]
     fn every_split_comes_back_by_columns() {
         use Dtype::*;
-        let splits = [
-            (F32, 1, 0, 0),
-            (F32, 0, 0, 13),
-            (F32, 2, 0, 16),
-            (BF16, 0, 0, 0),
-            (BF16, 1, 0, 0),
-            (BF16, 2, 0, 0),
-        ];
-        let halves = [
-            (F16, 0, 0, 0),
-            (F16, 3, 0, 3),
-            (F16, 2, 4, 0),
-            (F8_E4M3, 1, 0, 0),
-            (F8_E5M2, 2, 0, 0),
-            (I8, 0, 0, 0),
-        ];
-        for (dtype, top, low, clean) in splits.into_iter().chain(halves) {
+        let bf16 = [0, 1, 2].map(|top| (BF16, top, 0, 0));
+        let f32 = [(1, 0), (0, 13), (2, 16)].map(|(top, clean)| (F32, top, 0, clean));
+        let f16 = [(0, 0, 0), (3, 0, 3), (2, 4, 0)].map(|(top, low, clean)| (F16, top, low, clean));
+        let bytes = [(F8_E4M3, 1), (F8_E5M2, 2), (I8, 0)].map(|(dtype, top)| (dtype, top, 0, 0));
+        for (dtype, top, low, clean) in [bf16, f32, f16, bytes].into_iter().flatten() {
             for (rows, cols) in [(64, 96), (190, 79), (127, 601)] {
                 let split = Split::new(dtype, top, low, clean).unwrap();
                 let data = units(&split, rows, cols);

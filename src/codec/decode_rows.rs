@@ -11,7 +11,7 @@ use super::head::{Tiled, plane_place};
 use super::huffman::Code;
 use super::peek_levels::PeekLevels;
 use super::split::Source;
-use super::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable};
+use super::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable, Symbols};
 use super::unit_halves::{Halves, put_together};
 use super::vector::{self, Kernel, Vectors};
 
@@ -101,7 +101,8 @@ impl DecodeRows<'_> {
             // Where fewer lanes are left, the last one is read more than once.
             let lane = |i: usize| (first + i).min(self.lanes.end - 1);
             let mut at = std::array::from_fn(|i| starts[lane(i)]);
-            vectors.apart(|| table.read(self.bytes, &mut at, cols, &mut symbols));
+            let symbols = &mut symbols;
+            vectors.call(ReadLanes { table, bytes: self.bytes, at: &mut at, cols, symbols });
             for (i, &end) in at.iter().enumerate() {
                 if end != starts[lane(i) + 1] {
                     return Err(CodecError::BadStream { row: row_block * LANES + lane(i) });
@@ -109,15 +110,29 @@ impl DecodeRows<'_> {
             }
             for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
                 let lane = first + i;
-                let tiles_before = col_tile - self.col_tiles.start;
-                let at = (lane - self.lanes.start) * self.stride + unit * tiles_before * grid.tile_cols;
+                let at = (lane - self.lanes.start) * self.stride + self.place(col_tile, 0);
+                let (symbols, parts) = (&mut symbols[..cols], &mut parts);
                 let out = &mut self.out[at..at + unit * cols];
-                vectors.apart(|| {
-                    join_lane(vectors, self.bytes, tiled, row_block, lane, col_tile, symbols, &mut parts, out)
+                vectors.call(JoinLane {
+                    bytes: self.bytes,
+                    tiled,
+                    row_block,
+                    lane,
+                    col_tile,
+                    symbols,
+                    parts,
+                    out,
                 });
             }
         }
         Ok(())
+    }
+
+    /// Where column `first` of a tile is in each row's part of the output.
+    #[inline(always)]
+    pub(super) fn place(&self, col_tile: usize, first: usize) -> usize {
+        let tile = (col_tile - self.col_tiles.start) * self.tiled.grid.tile_cols;
+        self.tiled.split.unit_bytes() * (tile + first)
     }
 
     /// Where each lane's stream starts, in bits from the start of the payload, and where the last
@@ -148,58 +163,81 @@ impl DecodeRows<'_> {
     }
 }
 
+/// Reads `cols` symbols of some lanes, whose streams are at the bits `at`.
+struct ReadLanes<'a> {
+    table: &'a PeekTable,
+    bytes: &'a [u8],
+    at: &'a mut [usize; INTERLEAVED],
+    cols: usize,
+    symbols: &'a mut [Symbols; INTERLEAVED],
+}
+
+impl Kernel for ReadLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) {
+        self.table.read(self.bytes, self.at, self.cols, self.symbols);
+    }
+}
+
 /// Puts the symbols and the raw planes of one lane of a tile together.
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one call, inlined")]
-fn join_lane(
-    vectors: impl Vectors,
-    bytes: &[u8],
-    tiled: &Tiled,
+struct JoinLane<'a> {
+    bytes: &'a [u8],
+    tiled: &'a Tiled,
     row_block: usize,
     lane: usize,
     col_tile: usize,
-    symbols: &mut [u16],
-    parts: &mut Lane,
-    out: &mut [u8],
-) {
-    let split = &tiled.split;
-    let unit = split.unit_bytes();
-    let cols = out.len() / unit;
-    let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
-    // Where clean rows have nothing, and where all bits are clean, nothing else is written.
-    if split.raw_bits() == 0 {
-        parts.raw[..padded].fill(0);
+    symbols: &'a mut [u16],
+    parts: &'a mut Lane,
+    out: &'a mut [u8],
+}
+
+impl Kernel for JoinLane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, vectors: V) {
+        let Self { bytes, tiled, row_block, lane, col_tile, symbols, parts, out } = self;
+        let split = &tiled.split;
+        let unit = split.unit_bytes();
+        let cols = out.len() / unit;
+        let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
+        // Where clean rows have nothing, and where all bits are clean, nothing else is written.
+        if split.raw_bits() == 0 {
+            parts.raw[..padded].fill(0);
+        }
+        if unit == 4 && split.clean_bits > 0 {
+            parts.lower[..padded].fill(0);
+        }
+        if split.clean_bits > 0 {
+            parts.clean[..padded].fill(0);
+        }
+        let mut written = [false; 3];
+        for (i, plane) in split.planes().iter().enumerate() {
+            let Some((place, stride)) = plane_place(plane, &tiled.masks, row_block, lane) else { continue };
+            let words = bytes[tiled.planes[i].clone()].as_chunks().0;
+            let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);
+            let at = LaneWords { start: tiled.plane_word(i, row_block) + place, stride, first_bit };
+            let fields = match plane.source {
+                Source::Raw => &mut parts.raw[..padded],
+                Source::Lower => &mut parts.lower[..padded],
+                Source::Clean if unit == 4 => &mut parts.lower[..padded],
+                Source::Clean => &mut parts.clean[..padded],
+            };
+            let first = !std::mem::replace(&mut written[plane.source as usize], true);
+            // Clean bits of an F32 are added to its lower half.
+            let first = first && (plane.source != Source::Clean || unit == 2);
+            unpack(vectors, words, at, plane.shift, plane.width, first, fields);
+        }
+        let masks = split.masks();
+        let shift = tiled.shifts.of(row_block * LANES + lane);
+        for (symbol, &raw) in symbols.iter_mut().zip(&parts.raw[..cols]) {
+            *symbol = masks.join(symbol.wrapping_add(shift), raw);
+        }
+        if split.clean_bits > 0 && unit == 2 {
+            symbols.iter_mut().zip(&parts.clean[..cols]).for_each(|(upper, clean)| *upper |= clean);
+        }
+        put_together(symbols, &parts.lower[..cols], unit, out);
     }
-    if unit == 4 && split.clean_bits > 0 {
-        parts.lower[..padded].fill(0);
-    }
-    if split.clean_bits > 0 {
-        parts.clean[..padded].fill(0);
-    }
-    let mut written = [false; 3];
-    for (i, plane) in split.planes().iter().enumerate() {
-        let Some((place, stride)) = plane_place(plane, &tiled.masks, row_block, lane) else { continue };
-        let words = bytes[tiled.planes[i].clone()].as_chunks().0;
-        let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);
-        let at = LaneWords { start: tiled.plane_word(i, row_block) + place, stride, first_bit };
-        let fields = match plane.source {
-            Source::Raw => &mut parts.raw[..padded],
-            Source::Lower => &mut parts.lower[..padded],
-            Source::Clean if unit == 4 => &mut parts.lower[..padded],
-            Source::Clean => &mut parts.clean[..padded],
-        };
-        let first = !std::mem::replace(&mut written[plane.source as usize], true);
-        // Clean bits of an F32 are added to its lower half.
-        let first = first && (plane.source != Source::Clean || unit == 2);
-        unpack(vectors, words, at, plane.shift, plane.width, first, fields);
-    }
-    let masks = split.masks();
-    let shift = tiled.shifts.of(row_block * LANES + lane);
-    for (symbol, &raw) in symbols[..cols].iter_mut().zip(&parts.raw[..cols]) {
-        *symbol = masks.join(symbol.wrapping_add(shift), raw);
-    }
-    if split.clean_bits > 0 && unit == 2 {
-        symbols[..cols].iter_mut().zip(&parts.clean[..cols]).for_each(|(upper, clean)| *upper |= clean);
-    }
-    put_together(&symbols[..cols], &parts.lower[..cols], unit, out);
 }

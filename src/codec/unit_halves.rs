@@ -1,6 +1,6 @@
 //! Elements of any width as 16-bit halves, one array of each for a lane of a tile.
 
-use super::grid::MAX_TILE_COLS;
+use super::grid::{CHUNK, MAX_TILE_COLS};
 
 /// One 16-bit half of a lane's units.
 pub(super) type Halves = [u16; MAX_TILE_COLS];
@@ -37,6 +37,20 @@ pub(super) fn put_together(upper: &[u16], lower: &[u16], unit_bytes: usize, row:
             for ((unit, &upper), &lower) in row.as_chunks_mut().0.iter_mut().zip(upper).zip(lower) {
                 *unit = (u32::from(upper) << 16 | u32::from(lower)).to_le_bytes();
             }
+        }
+    }
+}
+
+/// [`put_together`] for a chunk, in which the compiler sees a vector.
+#[inline(always)]
+pub(super) fn put_chunk<const UNIT: usize>(upper: &[u16; CHUNK], lower: &[u16; CHUNK], out: &mut [u8]) {
+    match UNIT {
+        1 => out.copy_from_slice(&upper.map(|upper| upper as u8)),
+        2 => out.copy_from_slice(bytemuck::bytes_of(&upper.map(u16::to_le))),
+        _ => {
+            let unit = |i: usize| (u32::from(upper[i]) << 16 | u32::from(lower[i])).to_le();
+            let units: [u32; CHUNK] = std::array::from_fn(unit);
+            out.copy_from_slice(bytemuck::bytes_of(&units));
         }
     }
 }

@@ -30,6 +30,9 @@ pub(super) trait Kernel {
 /// What the compiler does not find by itself. A value of a type that implements it shows that the
 /// processor has the instructions.
 pub(super) trait Vectors: Copy {
+    /// Whether tiles are decoded faster by columns than by lanes.
+    const BY_COLUMNS: bool = false;
+
     /// `W` (1, 2 or 4) bits of each field, `shift` bits up, side by side, 64 bits in each number;
     /// numbers after the first `W / 2`, rounded up, are 0.
     fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2];
@@ -39,9 +42,6 @@ pub(super) trait Vectors: Copy {
     fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
         unpack_bits::<W>(packed, shift, block);
     }
-
-    /// Whether tiles are decoded faster by columns than by rows.
-    const BY_COLUMNS: bool = false;
 
     /// As [`columns::read`].
     #[inline(always)]
@@ -70,9 +70,6 @@ pub(super) trait Vectors: Copy {
 
     /// Runs `kernel` as a function of its own, so that its loop has all registers to itself.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
-
-    /// Runs `inner` as a function of its own, so that an inner loop has all registers to itself.
-    fn apart<R>(self, inner: impl FnOnce() -> R) -> R;
 }
 
 /// Any processor.
@@ -88,11 +85,6 @@ impl Vectors for Portable {
     #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
         kernel.run(self)
-    }
-
-    #[inline(never)]
-    fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
-        inner()
     }
 }
 
@@ -154,20 +146,6 @@ mod x86 {
         kernel.run(avx512)
     }
 
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    #[inline(never)]
-    fn apart_avx2<R>(inner: impl FnOnce() -> R) -> R {
-        inner()
-    }
-
-    #[target_feature(
-        enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,gfni,avx2,bmi1,bmi2,lzcnt,popcnt"
-    )]
-    #[inline(never)]
-    fn apart_avx512<R>(inner: impl FnOnce() -> R) -> R {
-        inner()
-    }
-
     /// The processor has AVX2 and BMI2.
     #[derive(Debug, Clone, Copy)]
     pub struct Avx2(());
@@ -203,12 +181,6 @@ mod x86 {
         fn call<K: Kernel>(self, kernel: K) -> K::Output {
             // SAFETY: as above.
             unsafe { with_avx2(kernel, self) }
-        }
-
-        #[inline(always)]
-        fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
-            // SAFETY: as above.
-            unsafe { apart_avx2(inner) }
         }
     }
 
@@ -261,12 +233,6 @@ mod x86 {
         fn call<K: Kernel>(self, kernel: K) -> K::Output {
             // SAFETY: as above.
             unsafe { with_avx512(kernel, self) }
-        }
-
-        #[inline(always)]
-        fn apart<R>(self, inner: impl FnOnce() -> R) -> R {
-            // SAFETY: as above.
-            unsafe { apart_avx512(inner) }
         }
     }
 

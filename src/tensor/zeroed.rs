@@ -8,8 +8,8 @@ use memmap2::MmapMut;
 /// Zeros to be overwritten, such as a tensor's bytes before it is decoded.
 ///
 /// Unlike a `Vec` it asks the system for large pages, where there are any. Of fresh memory in small
-/// pages the system hands out each one when it is first touched, and that takes as long as decoding
-/// what is written there.
+/// pages the system hands out each one when it is first touched, and that takes nearly as long as
+/// decoding what is written there.
 ///
 /// ```
 /// use bantam::tensor::Zeroed;

@@ -77,8 +77,8 @@ impl Resident {
         self.stretches(gpu).map(|stretch| self.bind(gpu, &stretch)).collect()
     }
 
-    /// Row blocks are decoded as many at a time as fit a binding, which halves at the most what is in
-    /// the payload's own.
+    /// Row blocks are decoded as many at a time as fit a binding: a part that fits one compressed may not
+    /// when it is decoded.
     fn stretches(&self, gpu: &Gpu) -> impl Iterator<Item = Stretch> {
         let at_once = (gpu.max_binding() / self.block() as u64).clamp(1, u64::from(MAX_WORKGROUPS)) as u32;
         self.weights.parts.iter().enumerate().flat_map(move |(part, of)| {

@@ -18,8 +18,10 @@ import data_sets
 
 HERE = Path(__file__).resolve().parent
 PEERS = ["zipnn", "openzl", "zstd"]
+DIRECTIONS = ["compress", "decompress"]
 LABELS = {
     "in memory": "bantam, in memory",
+    "again": "bantam, to memory that it wrote before",
     "file to file": "bantam, file to file",
     "zipnn": "ZipNN",
     "openzl": "OpenZL",
@@ -65,7 +67,7 @@ class Command:
         self.decompress = [*prefix, program, "decompress", self.packed, *options, self.restored]
 
     def repeat(self):
-        seconds = {name: self.seconds(getattr(self, name)) for name in ["compress", "decompress"]}
+        seconds = {name: self.seconds(getattr(self, name)) for name in DIRECTIONS}
         exact = self.file.read_bytes() == self.restored.read_bytes()
         return {**seconds, "bytes": self.packed.stat().st_size, "exact": exact, "setting": "with hashes"}
 
@@ -109,7 +111,9 @@ def measure(programs, data_set, file, cores, threads, repeats):
                 runs[name].append(run)
     for competitor in started.values():
         competitor.close()
-    return runs
+    first, *others = runs.items()
+    again = [{**run, **{d: run[f"{d} again"] for d in DIRECTIONS}} for run in runs["in memory"]]
+    return dict([first, ("again", again), *others])
 
 
 def summary(data_set, file, one, all_cores, cores):
@@ -121,10 +125,10 @@ def summary(data_set, file, one, all_cores, cores):
         if name in all_cores:
             row["runs"][str(cores)] = all_cores[name]
         # bantam's file has everything; to the others' data the header is added.
-        size = one["file to file"][0]["bytes"] if name in ["in memory", "file to file"] else None
+        size = one["file to file"][0]["bytes"] if name not in PEERS else None
         row["ratio"] = (size or runs[0]["bytes"] + total - data) / total
         row["mb_per_s"] = {
-            threads: {d: data / 1e6 / statistics.median(r[d] for r in runs) for d in ["compress", "decompress"]}
+            threads: {d: data / 1e6 / statistics.median(r[d] for r in runs) for d in DIRECTIONS}
             for threads, runs in row["runs"].items()
         }
     return {"name": data_set.name, "dtype": data_set.dtype, "bytes": total, "codecs": rows}
@@ -133,7 +137,7 @@ def summary(data_set, file, one, all_cores, cores):
 def table(result, cores):
     """A data set's rows. Speeds are followed by their ratio to ZipNN's."""
     columns = [("1", "one core"), (str(cores), f"{cores} cores")][: 1 if cores == 1 else 2]
-    titles = [f"{direction}, {label}" for _, label in columns for direction in ["compress", "decompress"]]
+    titles = [f"{direction}, {label}" for _, label in columns for direction in DIRECTIONS]
     lines = [
         f"\n**{result['name']}** ({result['bytes'] / 1e6:.1f} MB)\n",
         f"| codec | size | {' | '.join(titles)} |",
@@ -143,7 +147,7 @@ def table(result, cores):
     for name, row in result["codecs"].items():
         cells = []
         for threads, _ in columns:
-            for direction in ["compress", "decompress"]:
+            for direction in DIRECTIONS:
                 speed = row["mb_per_s"].get(threads, {}).get(direction)
                 cells.append(f"{speed:.0f} ({speed / zipnn[threads][direction]:.2f})" if speed else "–")
         label = LABELS[name] + (f" ({row['setting']})" if name in ["openzl", "zstd"] else "")

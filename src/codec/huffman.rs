@@ -64,6 +64,16 @@ impl Code {
         rare.into_iter().filter_map(candidate).min_by_key(|(bits, _)| *bits).map(|(_, code)| code)
     }
 
+    /// Bits of `counts` symbols, those that have no code of their own being of `symbol_bits` bits.
+    pub fn bits(&self, counts: &[u64], symbol_bits: u32) -> u64 {
+        let coded = &counts[usize::from(self.first)..][..self.lengths.len()];
+        let with_code =
+            || coded.iter().zip(&self.lengths).filter(|&(_, &length)| length > 0 || self.is_single());
+        let escaped = counts.iter().sum::<u64>() - with_code().map(|(n, _)| n).sum::<u64>();
+        let own: u64 = with_code().map(|(n, &length)| n * u64::from(length)).sum();
+        own + escaped * (u64::from(self.escape) + u64::from(symbol_bits))
+    }
+
     /// Whether there is one symbol only, which takes no bits.
     pub fn is_single(&self) -> bool {
         self.lengths == [0] && self.escape == 0
@@ -197,6 +207,15 @@ mod tests {
 
     fn cost(counts: &[u64], lengths: &[u8]) -> u64 {
         counts.iter().zip(lengths).map(|(&n, &l)| n * u64::from(l)).sum()
+    }
+
+    #[test]
+    fn bits_are_those_of_codes_and_escapes() {
+        let counts = [0, 100, 50, 1, 0, 30];
+        let code = Code { first: 1, lengths: vec![1, 2, 0, 0, 3], escape: 3 };
+        assert_eq!(code.bits(&counts, 8), 100 + 2 * 50 + 3 * 30 + (3 + 8));
+        let single = Code { first: 2, lengths: vec![0], escape: 0 };
+        assert_eq!(single.bits(&[0, 0, 7], 8), 0);
     }
 
     #[test]

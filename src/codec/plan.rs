@@ -11,7 +11,7 @@ use crate::tensor::{Dtype, Matrix};
 const CODE_LIMIT: u32 = 11;
 
 /// A finer split must be smaller by at least this factor: it takes longer to read.
-const WORTH: f64 = 0.9998;
+const WORTH: f64 = 0.9985;
 
 /// Bits that a row's shift takes in the file.
 const SHIFT_BITS: f64 = 4.0;
@@ -58,31 +58,31 @@ impl Plan {
     pub fn smallest(dtype: Dtype, matrix: Matrix, data: &[u8], choice: Choice) -> Option<Self> {
         let sample = Sample::take(dtype, matrix, data)?;
         let clean = clean_bits(&sample);
-        let mut best: Option<(f64, Split, Option<Levels>)> = None;
-        for split in splits(&sample, clean, choice) {
-            let plain = cost(&split, &folded(&sample, &sample.counts, &split));
-            let mut consider = |bits: f64, levels| {
-                if best.as_ref().is_none_or(|(least, ..)| bits < *least * WORTH) {
-                    best = Some((bits, split, levels));
-                }
-            };
-            consider(plain, None);
-            let shifted = sample.shifted.as_ref().filter(|_| split.top_bits > 0 && split.low_bits == 0);
-            if let Some((levels, counts)) = shifted {
-                let bits = cost(&split, &folded(&sample, counts, &split));
-                consider(bits + SHIFT_BITS * sample.rows as f64, Some(*levels));
-            }
-        }
-        let (_, split, levels) = best?;
-        let counts = match (&levels, &sample.shifted) {
-            (Some(_), Some((_, shifted))) => shifted,
-            _ => &sample.counts,
-        };
-        let counts = folded(&sample, counts, &split);
         // Of a split that was asked for, the sample need not know every low bit.
         let open = !sample.complete || matches!(choice.split, Some(Chosen::Split(_)));
-        let code = Code::for_counts(&counts, split.symbol_bits(), CODE_LIMIT, open)?;
-        Some(Self { split, code, levels })
+        let mut best: Option<(f64, Self)> = None;
+        for split in splits(&sample, clean, choice) {
+            let shifted = sample.shifted.as_ref().filter(|_| split.top_bits > 0 && split.low_bits == 0);
+            let shifted = shifted.map(|(levels, counts)| (Some(*levels), counts));
+            for (levels, counts) in [(None, &sample.counts)].into_iter().chain(shifted) {
+                let counts = folded(&sample, counts, &split);
+                let aside = if levels.is_some() { SHIFT_BITS * sample.rows as f64 } else { 0.0 };
+                let least = best.as_ref().map_or(f64::INFINITY, |(least, _)| least * WORTH);
+                // A code is not made where the entropy is too much already.
+                if entropy(&split, &counts) + aside >= least {
+                    continue;
+                }
+                let Some(code) = Code::for_counts(&counts, split.symbol_bits(), CODE_LIMIT, open) else {
+                    continue;
+                };
+                let raw = split.raw_bits() as u64 * counts.iter().sum::<u64>();
+                let bits = (code.bits(&counts, split.symbol_bits()) + raw) as f64 + aside;
+                if bits < least {
+                    best = Some((bits, Self { split, code, levels }));
+                }
+            }
+        }
+        best.map(|(_, plan)| plan)
     }
 
     /// By how much a shift is moved up before it is taken off a symbol.
@@ -131,9 +131,9 @@ fn folded(sample: &Sample, counts: &[u64], split: &Split) -> Vec<u64> {
     sums
 }
 
-/// Estimated bits of all symbols and raw fields: the entropy, with what is rarer than the longest
+/// Fewest bits of all symbols and raw fields: the entropy, with what is rarer than the longest
 /// code written as an escape.
-fn cost(split: &Split, counts: &[u64]) -> f64 {
+fn entropy(split: &Split, counts: &[u64]) -> f64 {
     let total: u64 = counts.iter().sum();
     let escape = f64::from(CODE_LIMIT + split.symbol_bits());
     let bits = |&n: &u64| n as f64 * (total as f64 / n as f64).log2().min(escape);

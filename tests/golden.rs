@@ -79,7 +79,7 @@ fn original_2() -> PlainFile {
         .tensor("f32 some from f16", "F32", &[130, 80], &f32s(|row| if row % 3 == 0 { 0 } else { 13 }))
         .tensor("f32 from bf16", "F32", &[130, 80], &f32s(|_| 16))
         .tensor("f16", "F16", &[130, 80], &f16s(!0))
-        .tensor("f16 with low bits", "F16", &[130, 80], &f16s(!5))
+        .tensor("f16 with low bits", "F16", &[130, 80], &f16s(!13))
         .tensor("shifted", "BF16", &[130, 80], &bf16_bytes(&bf16))
         .tensor("e4m3", "F8_E4M3", &[70, 64], &bytes(Box::new(skewed.clone())))
         .tensor("e5m2", "F8_E5M2", &[70, 64], &bytes(Box::new(skewed.clone())))

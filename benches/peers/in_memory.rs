@@ -1,10 +1,10 @@
 //! bantam on the tensors of a file in memory, once for each line on standard input.
 //!
-//! `benches/peers/run` starts it as `peers FILE THREADS` and takes the answers: one JSON object a
-//! line, with the seconds of each direction, the payloads' bytes, and whether the original came
-//! back. Encoding includes the checksums of every section, and decoding compares them. Both are done
-//! twice: to new memory, as the others do it, and to the same memory again, as a program does that keeps
-//! its buffers.
+//! `benches/peers/run` starts it as `peers FILE THREADS new` or `again` and takes the answers: one JSON
+//! object a line, with the seconds of each direction, the payloads' bytes, and whether the original came
+//! back. Encoding includes the checksums of every section, and decoding compares them. What is written
+//! goes to `new` memory, as with the other codecs, or to the same memory `again`, as in a program that
+//! keeps its buffers.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -17,55 +17,56 @@ use rayon::prelude::*;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let [path, threads] = &arguments[..] else {
+    let [path, threads, memory] = &arguments[..] else {
         return println!("benches/peers/run compares bantam with other codecs");
     };
     let file = SafetensorsFile::open(Path::new(path)).expect("a safetensors file");
     let threads = threads.parse().expect("a number of threads");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+    let mut kept = None;
     for _ in std::io::stdin().lock().lines() {
-        println!("{}", pool.install(|| repeat(&file)));
+        let written = if memory == "again" { kept.take() } else { None };
+        let (answer, written) = pool.install(|| repeat(&file, written));
+        println!("{answer}");
+        kept = (memory == "again").then_some(written);
     }
 }
 
-fn repeat(file: &SafetensorsFile) -> serde_json::Value {
+/// The payloads of all tensors, and the tensors that came back.
+type Written = (Vec<Vec<u8>>, Zeroed);
+
+fn repeat(file: &SafetensorsFile, before: Option<Written>) -> (serde_json::Value, Written) {
+    let (payloads, restored) = before.unzip();
     let began = Instant::now();
-    let mut payloads = compress(file);
-    let compress_new = began.elapsed();
+    let payloads = match payloads {
+        None => compress(file),
+        Some(payloads) => compress_again(file, payloads),
+    };
+    let compress = began.elapsed();
     let began = Instant::now();
-    compress_again(file, &mut payloads);
-    let compress_again = began.elapsed();
-    let began = Instant::now();
-    let mut restored =
-        Zeroed::new(file.bytes().len() - file.header_bytes().len()).expect("memory for the original");
+    let len = file.bytes().len() - file.header_bytes().len();
+    let mut restored = restored.unwrap_or_else(|| Zeroed::new(len).expect("memory for the original"));
     decompress(file, &payloads, &mut restored);
-    let decompress_new = began.elapsed();
-    let began = Instant::now();
-    decompress(file, &payloads, &mut restored);
-    let decompress_again = began.elapsed();
-    serde_json::json!({
-        "compress": compress_new.as_secs_f64(),
-        "decompress": decompress_new.as_secs_f64(),
-        "compress again": compress_again.as_secs_f64(),
-        "decompress again": decompress_again.as_secs_f64(),
+    let decompress = began.elapsed();
+    let answer = serde_json::json!({
+        "compress": compress.as_secs_f64(),
+        "decompress": decompress.as_secs_f64(),
         "bytes": payloads.iter().map(Vec::len).sum::<usize>(),
         "exact": restored[..] == file.bytes()[file.header_bytes().len()..],
         "setting": "in memory",
-    })
+    });
+    (answer, (payloads, restored))
 }
 
 fn compress(file: &SafetensorsFile) -> Vec<Vec<u8>> {
-    let encode = |t| encode_tensor(file, t);
+    let encode =
+        |t: &TensorEntry| encode(t.dtype, &t.shape, file.data(t)).expect("the length fits the shape");
     file.tensors().par_iter().map(encode).collect()
 }
 
-fn encode_tensor(file: &SafetensorsFile, tensor: &TensorEntry) -> Vec<u8> {
-    encode(tensor.dtype, &tensor.shape, file.data(tensor)).expect("the length fits the shape")
-}
-
 /// Writes the same payloads over those that are there.
-fn compress_again(file: &SafetensorsFile, payloads: &mut [Vec<u8>]) {
-    file.tensors().par_iter().zip(payloads).for_each(|(tensor, payload)| {
+fn compress_again(file: &SafetensorsFile, mut payloads: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    file.tensors().par_iter().zip(&mut payloads).for_each(|(tensor, payload)| {
         let (len, payload) = (payload.len(), Mutex::new(payload));
         let put = |at: usize, bytes: &[u8]| {
             // What comes after the payload's end is of no meaning.
@@ -78,6 +79,7 @@ fn compress_again(file: &SafetensorsFile, payloads: &mut [Vec<u8>]) {
         encode_to(tensor.dtype, &tensor.shape, file.data(tensor), Preset::default(), &put)
             .expect("as before");
     });
+    payloads
 }
 
 /// All tensors, one after the other, in one buffer.

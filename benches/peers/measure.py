@@ -86,7 +86,8 @@ def competitors(programs, data_set, file, cores, threads):
     """Those that take part with so many threads, by name."""
     prefix = ["taskset", "-c", ",".join(map(str, cores))]
     started = {
-        "in memory": Worker([*prefix, programs.in_memory, file, str(threads)]),
+        "in memory": Worker([*prefix, programs.in_memory, file, str(threads), "new"]),
+        "again": Worker([*prefix, programs.in_memory, file, str(threads), "again"]),
         "file to file": Command(prefix, programs.command, file, threads),
     }
     for name in PEERS:
@@ -111,9 +112,7 @@ def measure(programs, data_set, file, cores, threads, repeats):
                 runs[name].append(run)
     for competitor in started.values():
         competitor.close()
-    first, *others = runs.items()
-    again = [{**run, **{d: run[f"{d} again"] for d in DIRECTIONS}} for run in runs["in memory"]]
-    return dict([first, ("again", again), *others])
+    return runs
 
 
 def summary(data_set, file, one, all_cores, cores):

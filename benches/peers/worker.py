@@ -71,7 +71,13 @@ class OpenZL:
 
         self.numpy, self.zl = numpy, openzl.ext
         self.element = {1: numpy.uint8, 2: numpy.uint16, 4: numpy.uint32}[WIDTHS[dtype]]
-        tried = [self.tried(name, build, data) for name, build in self.graphs(dtype).items()]
+        tried = []
+        for name, build in self.graphs(dtype).items():
+            try:
+                tried.append(self.tried(name, build, data))
+            except RuntimeError as error:
+                # Some graphs are too large for a file of so many bytes ("temporary library limitation").
+                print(f"OpenZL, {name}: {error}".splitlines()[0], file=sys.stderr)
         smallest = min(size for size, *_ in tried)
         _, _, self.setting, self.compressor = min(
             (t for t in tried if t[0] <= smallest * 1.001), key=lambda t: t[1]

@@ -14,9 +14,8 @@
 
 var<private> sums: array<vec4<f32>, ROWS>;
 
-// Adds the products of a chunk's columns 8 i .. 8 i + 7 with x from `at` on.
-fn multiply_eight(i: u32, at: u32) {
-    load_eight(i);
+// Adds the products of the eight columns that were loaded with x from `at` on.
+fn multiply_eight(at: u32) {
     let a = x[at];
     let b = x[at + 1u];
 #unroll r ROWS
@@ -29,15 +28,28 @@ fn multiply_chunk(at: u32) {
 #ifdef FAST
     // Where the bits of a weight are depends on i.
 #unroll i EIGHTS
-    multiply_eight($iu, at + 2u * $iu);
+    load_eight($iu);
+    multiply_eight(at + 2u * $iu);
 #end
 #else
     for (var i = 0u; i < EIGHTS; i++) {
-        multiply_eight(i, at + 2u * i);
+        load_eight(i);
+        multiply_eight(at + 2u * i);
     }
 #endif
 }
 
+#ifdef CARE
+// The same for a chunk that needs no care.
+fn multiply_quickly(at: u32) {
+    next_chunk();
+#unroll i EIGHTS
+    load_eight_quickly($iu);
+    multiply_eight(at + 2u * $iu);
+#end
+}
+
+#endif
 fn store(row: u32, sum: vec4<f32>) {
     if row >= matrix.rows {
         return;
@@ -67,10 +79,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var at = (col_tile * matrix.tile_cols) >> 2u;
         var col = 0u;
         loop {
+#ifdef CARE
+            // Software drivers run both sides of a branch, but a loop only for as long as a lane is in it:
+            // so what is rare stands outside of this one.
+            loop {
+                begin_chunk(cols - col);
+                if needs_care() {
+                    break;
+                }
+                multiply_quickly(at);
+                at += COLS / 4u;
+                col += COLS;
+                continuing {
+                    break if col >= cols;
+                }
+            }
+            if col < cols {
+                multiply_chunk(at);
+                at += COLS / 4u;
+                col += COLS;
+            }
+#else
             begin_chunk(cols - col);
             multiply_chunk(at);
             at += COLS / 4u;
             col += COLS;
+#endif
             // Here, and not in front: software drivers run what follows the end of a loop once more, with
             // all lanes off.
             continuing {

@@ -128,11 +128,28 @@ fn mend_eight(i: u32) {
     }
 }
 
+// Whether the next chunk has exceptions.
+fn needs_care() -> bool {
+    return (entry >> 19u) == chunk + 1u;
+}
+
 fn load_eight(i: u32) {
 #unroll r ROWS
     load_pairs($ru, i);
 #end
     mend_eight(i);
+    widen_pairs();
+}
+
+// The same where the chunk has no exceptions.
+fn load_eight_quickly(i: u32) {
+#unroll r ROWS
+    load_pairs($ru, i);
+#end
+    widen_pairs();
+}
+
+fn widen_pairs() {
 #unroll r ROWS
     first[$r] = widen_bf16(pairs[$r].x, pairs[$r].y);
     second[$r] = widen_bf16(pairs[$r].z, pairs[$r].w);

@@ -31,7 +31,13 @@ pub const DENSE_ROWS_ON_CPU: Rows = Rows(2);
 
 /// The kernel for weights in `format`, with so many `rows` an invocation.
 pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Variant {
-    format.apply(Variant::new("matvec"), rows).flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
+    // Where a processor stands in for a device, what needs care is kept apart.
+    let care = rows != Rows::ONE && matches!(format, Format::Fast(_));
+    format
+        .apply(Variant::new("matvec"), rows)
+        .flag_if(care, "CARE")
+        .flag_if(bias, "BIAS")
+        .flag_if(accumulate, "ACCUMULATE")
 }
 
 /// One dispatch for each part of the weights.

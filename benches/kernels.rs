@@ -75,7 +75,7 @@ fn measure(
     let x = gpu.buffer_with("x", bytemuck::cast_slice(&x), wgpu::BufferUsages::STORAGE).unwrap();
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let y = gpu.buffer("y", (rows * 4) as u64 * u64::from(TOKENS), usage).unwrap();
-    let step = Step { tokens: TOKENS, position: 0, first_output: 0, unused: 0 };
+    let step = Step { tokens: TOKENS, position: 0, first_output: 0, rank: 0 };
     let step = gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
     let mut first = [None, None];
     for (name, weights) in &stored {

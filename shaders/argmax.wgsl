@@ -1,7 +1,6 @@
-// The largest of each span of 1024 numbers, and where it is: the lowest place of several. A NaN is
-// below all numbers, and both zeros are the same.
-//
-// Numbers are compared as integers that have the same order, so that every device agrees.
+// The largest of each span of 1024 numbers, and where it is: the lowest place of several.
+
+#import order
 
 struct Argmax {
     len: u32,
@@ -19,18 +18,6 @@ struct Argmax {
 const SPAN: u32 = 1024u;
 
 var<workgroup> parts: array<vec2<u32>, 64>;
-
-// An integer with the order of the number that has these bits.
-fn order_of(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    if magnitude > 0x7f800000u {
-        return 0u;
-    }
-    if bits != magnitude && magnitude > 0u {
-        return ~bits;
-    }
-    return magnitude | 0x80000000u;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {

@@ -72,6 +72,11 @@ fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
         next = pollster::block_on(session.likeliest(&[next])).unwrap().unwrap();
     }
     assert_eq!(counts(), (before.0 + 10, before.1));
+    for _ in 0..10 {
+        let top = pollster::block_on(session.top(&[next], 40)).unwrap().unwrap();
+        next = top.placed[0].place;
+    }
+    assert_eq!(counts(), (before.0 + 20, before.1));
 }
 
 #[test]
@@ -89,6 +94,35 @@ fn the_likeliest_token_is_that_of_the_logits() {
         assert_eq!(likeliest, Some(sampler.sample(&logits).unwrap()));
         assert_eq!(session.position(), before + tokens.len());
     }
+}
+
+#[test]
+fn tokens_chosen_from_the_likeliest_are_those_chosen_from_all() {
+    let model = load(&device::gpu(), &demo(), false);
+    let sampler =
+        |top_k| Sampler::new(SamplingOptions { temperature: 1.0, top_k, top_p: 0.95, seed: 4 }).unwrap();
+    let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
+    assert!(matches!(pollster::block_on(session.last_logits()), Err(ModelError::NoTokens)));
+    // With the last, more are wanted than are looked for.
+    for top_k in [1, 40, 200] {
+        let [mut of_all, mut of_some] = [sampler(top_k), sampler(top_k)];
+        let mut tokens = prompt();
+        for _ in 0..12 {
+            session.rewind(0);
+            let logits = pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap();
+            let expected = of_all.sample(&logits).unwrap();
+            session.rewind(0);
+            let top = pollster::block_on(session.top(&tokens, top_k)).unwrap();
+            assert_eq!(pollster::block_on(session.last_logits()).unwrap(), logits);
+            let some = top.as_ref().map(|top| (top.placed.iter().map(|p| (p.place, p.number)), top.bound));
+            let chosen = some.and_then(|(some, bound)| of_some.sample_of(some, bound));
+            assert!(chosen.is_some() || top_k == 200);
+            assert_eq!(chosen.unwrap_or_else(|| of_some.sample(&logits).unwrap()), expected);
+            tokens.push(expected);
+        }
+    }
+    session.rewind(3);
+    assert!(matches!(pollster::block_on(session.last_logits()), Err(ModelError::NoTokens)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::norm::NormParams;
 use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use bantam::gpu::kernels::swiglu::SwigluParams;
-use bantam::gpu::kernels::{Step, argmax, attention, decode, embed, matmul, matvec, norm, rope, swiglu};
+use bantam::gpu::kernels::{Step, argmax, attention, decode, embed, matmul, matvec, norm, rope, swiglu, top};
 use bantam::gpu::weights::DeviceMatrix;
 use bantam::gpu::{Batch, Buffer, Dispatch, Gpu, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
@@ -29,7 +29,7 @@ const SHAPES: [(usize, usize); 7] =
 
 /// A batch of `tokens`, at `position`.
 fn step(tokens: usize, position: usize) -> Step {
-    Step { tokens: tokens as u32, position: position as u32, first_output: 0, unused: 0 }
+    Step { tokens: tokens as u32, position: position as u32, first_output: 0, rank: 0 }
 }
 
 fn uniform(gpu: &Gpu, step: Step) -> Buffer {
@@ -589,6 +589,47 @@ fn the_largest_number_is_found_where_it_is_first() {
             assert_eq!(argmax::likeliest(got), expected.map(|i| i as u32), "{len} {kind}");
         }
     }
+}
+
+#[test]
+fn the_largest_numbers_are_found_with_all_that_are_as_large() {
+    let gpu = device::gpu();
+    let mut random = Random::new(6);
+    let (mut enough, mut too_many) = (0, 0);
+    for len in [1, 200, 256, 300, 1025, 20_000] {
+        for kind in 0..4 {
+            let number = |_| match kind {
+                0 => f32::from_bits(random.next() as u32),
+                1 => random.below(1 << 20) as f32 - 1e6,
+                2 => random.below(50) as f32,
+                _ => [f32::NAN, 0.0, -0.0, f32::NEG_INFINITY][random.below(4)],
+            };
+            let numbers: Vec<f32> = (0..len).map(number).collect();
+            let on_device = storage(&gpu, &numbers);
+            for count in [1, 40, 1000] {
+                let rank = top::rank_for(count);
+                let step = uniform(&gpu, Step { rank, ..step(1, 0) });
+                let found = storage(&gpu, &vec![7u8; top::FOUND_BYTES as usize]);
+                let dispatch = top::dispatch(&gpu, &step, len, [&on_device, &found]).unwrap();
+                run(&gpu, &[dispatch], 1);
+                let bytes = pollster::block_on(download(&gpu, &found, top::FOUND_BYTES)).unwrap();
+                let bits = |top: top::Top| {
+                    let placed = top.placed.iter().map(|p| (p.place, p.number.to_bits()));
+                    (top.bound.to_bits(), placed.collect::<Vec<_>>())
+                };
+                let (got, wanted) = (top::read(&bytes), top::cpu(&numbers, rank));
+                assert_eq!(got.clone().map(bits), wanted.map(bits), "{len} {kind} {count}");
+                match got {
+                    None => too_many += 1,
+                    Some(top) => {
+                        assert!(top.placed.len() > count.min(100).min(len - 1), "{len} {kind} {count}");
+                        enough += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(enough > 40 && too_many > 4, "{enough} {too_many}");
 }
 
 #[test]

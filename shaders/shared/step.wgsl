@@ -6,7 +6,8 @@ struct Step {
     position: u32,
     // First token of the batch whose logits are wanted.
     first_output: u32,
-    unused: u32,
+    // Which rank of the last token's logits bounds those that `top` finds.
+    rank: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

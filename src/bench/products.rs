@@ -250,7 +250,7 @@ impl Operands {
         let x_stride = cols.next_multiple_of(16);
         let x = weights::gaussian(Dtype::F32, x_stride * padded, 2);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
-        let step = Step { tokens: tokens as u32, position: 0, first_output: 0, unused: 0 };
+        let step = Step { tokens: tokens as u32, position: 0, first_output: 0, rank: 0 };
         Ok(Self {
             x: gpu.buffer_with("x", &x, wgpu::BufferUsages::STORAGE)?,
             x_stride,

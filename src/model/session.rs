@@ -9,6 +9,7 @@ use super::rope;
 use crate::gpu::kernels::argmax::{self, Largest};
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
+use crate::gpu::kernels::top::{self, Top};
 use crate::gpu::kernels::{Step, embed, norm};
 use crate::gpu::{Batch, Buffer, Dispatch, GpuError, Readback};
 
@@ -35,6 +36,8 @@ enum Wanted {
     Last,
     /// The token that is likeliest after the last.
     Likeliest,
+    /// The tokens that are likeliest after the last, as bounded by the logit of this rank among some.
+    Top(u32),
     /// All logits.
     All,
 }
@@ -47,12 +50,16 @@ pub struct Session {
     context: usize,
     /// Positions filled.
     position: usize,
+    /// Whether the device still has the logits of the last of them.
+    has_last_logits: bool,
     buffers: SessionBuffers,
     single: Vec<Dispatch>,
     batch: Vec<Dispatch>,
     last_output: Vec<Dispatch>,
     /// Finds the likeliest token in the last token's logits.
     argmax: Dispatch,
+    /// Finds the likeliest tokens.
+    top: Dispatch,
     all_outputs: Vec<Dispatch>,
     // The dispatches' bind groups name these; they live as long.
     _activations: Activations,
@@ -69,6 +76,8 @@ struct SessionBuffers {
     logits: Buffer,
     /// The largest logit of each span.
     largest: Buffer,
+    /// The likeliest tokens.
+    top: Buffer,
     readback: Readback,
 }
 
@@ -113,6 +122,7 @@ impl Session {
         let batch = record(Products::Batch)?;
         let last_output = record_output(model, &activations, &buffers, Products::Single)?;
         let argmax = argmax::dispatch(gpu, config.vocab, [&buffers.logits, &buffers.largest])?;
+        let top = top::dispatch(gpu, &buffers.step, config.vocab, [&buffers.logits, &buffers.top])?;
         let all_outputs = match outputs {
             Outputs::Last => Vec::new(),
             Outputs::All => record_output(model, &activations, &buffers, Products::Batch)?,
@@ -121,11 +131,13 @@ impl Session {
             model: model.clone(),
             context,
             position: 0,
+            has_last_logits: false,
             buffers,
             single,
             batch,
             last_output,
             argmax,
+            top,
             all_outputs,
             _activations: activations,
             _caches: caches,
@@ -155,6 +167,7 @@ impl Session {
 
     /// Forgets all but the first `position` positions.
     pub fn rewind(&mut self, position: usize) {
+        self.has_last_logits &= position >= self.position;
         self.position = self.position.min(position);
     }
 
@@ -186,6 +199,30 @@ impl Session {
         Ok(likeliest)
     }
 
+    /// Appends `tokens` and gives the logits of the tokens that are likeliest to follow: as a rule of more
+    /// than `count`, and of all that are as likely as the least likely of them. `None` where these are more
+    /// than a thousand, because of equal logits; [`Session::last_logits`] has all.
+    ///
+    /// Where this fails, or is dropped before it is done, the session is as it was before.
+    pub async fn top(&mut self, tokens: &[u32], count: usize) -> Result<Option<Top>, ModelError> {
+        let mut found = None;
+        self.append(tokens, Wanted::Top(top::rank_for(count)), |bytes| found = top::read(bytes)).await?;
+        Ok(found)
+    }
+
+    /// All logits of the last token that was appended, where [`Session::likeliest`] or [`Session::top`]
+    /// gave some of them.
+    pub async fn last_logits(&mut self) -> Result<Vec<f32>, ModelError> {
+        if !self.has_last_logits {
+            return Err(ModelError::NoTokens);
+        }
+        let (gpu, buffers) = (&self.model.gpu, &mut self.buffers);
+        let len = (self.model.config.vocab * 4) as u64;
+        buffers.readback.ready(gpu).await?;
+        gpu.submit("logits", |encoder| buffers.readback.record(encoder, &buffers.logits, len))?;
+        Ok(buffers.readback.read(gpu, len, |bytes| bytemuck::cast_slice(bytes).to_vec()).await?)
+    }
+
     /// Appends `tokens`, batch by batch, and gives what is wanted of each batch to `take`.
     async fn append(
         &mut self,
@@ -194,6 +231,7 @@ impl Session {
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), ModelError> {
         self.check(tokens)?;
+        self.has_last_logits = false;
         self.buffers.readback.ready(&self.model.gpu).await?;
         let mut position = self.position;
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
@@ -206,6 +244,7 @@ impl Session {
             position += chunk.len();
         }
         self.position = position;
+        self.has_last_logits = matches!(wanted, Wanted::Last | Wanted::Likeliest | Wanted::Top(_));
         Ok(())
     }
 
@@ -229,14 +268,14 @@ impl Session {
         let gpu = &self.model.gpu;
         let outputs = match wanted {
             Wanted::Nothing => 0,
-            Wanted::Last | Wanted::Likeliest => 1,
+            Wanted::Last | Wanted::Likeliest | Wanted::Top(_) => 1,
             Wanted::All => tokens.len(),
         };
         let step = Step {
             tokens: tokens.len() as u32,
             position: position as u32,
             first_output: (tokens.len() - outputs) as u32,
-            unused: 0,
+            rank: if let Wanted::Top(rank) = wanted { rank } else { 0 },
         };
         gpu.write(&self.buffers.step, bytemuck::bytes_of(&step))?;
         gpu.write(&self.buffers.token_ids, bytemuck::cast_slice(tokens))?;
@@ -247,15 +286,20 @@ impl Session {
             1 => &self.last_output,
             _ => &self.all_outputs,
         };
-        let argmax = (wanted == Wanted::Likeliest).then_some(&self.argmax);
+        let reduce = match wanted {
+            Wanted::Likeliest => Some(&self.argmax),
+            Wanted::Top(_) => Some(&self.top),
+            _ => None,
+        };
         let logits_len = (outputs * self.model.config.vocab * 4) as u64;
         let (read, len) = match wanted {
             Wanted::Likeliest => (&self.buffers.largest, self.buffers.largest.size()),
+            Wanted::Top(_) => (&self.buffers.top, self.buffers.top.size()),
             _ => (&self.buffers.logits, logits_len),
         };
         gpu.submit("forward", |encoder| {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            layers.iter().chain(output).chain(argmax).for_each(|d| d.record(&mut pass, batch));
+            layers.iter().chain(output).chain(reduce).for_each(|d| d.record(&mut pass, batch));
             drop(pass);
             if len > 0 {
                 self.buffers.readback.record(encoder, read, len);
@@ -282,7 +326,8 @@ impl SessionBuffers {
                 argmax::found_bytes(config.vocab),
                 storage | wgpu::BufferUsages::COPY_SRC,
             )?,
-            readback: Readback::new(gpu, logits_len)?,
+            top: gpu.buffer("likeliest tokens", top::FOUND_BYTES, storage | wgpu::BufferUsages::COPY_SRC)?,
+            readback: Readback::new(gpu, logits_len.max(top::FOUND_BYTES))?,
         })
     }
 }

@@ -84,7 +84,18 @@ impl State<'_> {
             let count = self.session.model().config().vocab;
             return Ok(id.ok_or(TextError::NoCandidate { count })?);
         }
-        let logits = self.session.forward(&self.pending, Outputs::Last).await?;
+        let Some(k) = self.sampler.top_k() else {
+            let logits = self.session.forward(&self.pending, Outputs::Last).await?;
+            return Ok(self.sampler.sample(&logits)?);
+        };
+        if let Some(top) = self.session.top(&self.pending, k).await? {
+            let some = top.placed.iter().map(|placed| (placed.place, placed.number));
+            if let Some(id) = self.sampler.sample_of(some, top.bound) {
+                return Ok(id);
+            }
+        }
+        // Equal logits, or more tokens than the device looks for.
+        let logits = self.session.last_logits().await?;
         Ok(self.sampler.sample(&logits)?)
     }
 

@@ -88,30 +88,62 @@ impl Sampler {
         self.options.temperature == 0.0
     }
 
+    /// How many of the likeliest tokens are considered at the most; `None` for all.
+    pub fn top_k(&self) -> Option<usize> {
+        Some(self.options.top_k).filter(|&k| k > 0)
+    }
+
     /// Chooses a token: an index into `logits`.
     pub fn sample(&mut self, logits: &[f32]) -> Result<u32, TextError> {
-        let (best, max) = likeliest(logits).ok_or(TextError::NoCandidate { count: logits.len() })?;
+        let all = || (0..).zip(logits.iter().copied());
+        let (best, max) = likeliest(all()).ok_or(TextError::NoCandidate { count: logits.len() })?;
         if self.is_greedy() {
             return Ok(best);
         }
-        self.weigh(logits, max);
+        self.weigh(all(), max);
         self.keep_top_k();
         self.keep_top_p();
         Ok(self.draw().unwrap_or(best))
     }
 
+    /// Chooses the token that [`Sampler::sample`] would choose, from the logits of some tokens, by id; no
+    /// other logit is as large as `bound`. `None` where others could have been considered.
+    pub fn sample_of(&mut self, some: impl Iterator<Item = (u32, f32)> + Clone, bound: f32) -> Option<u32> {
+        let k = self.top_k()?;
+        let (best, max) = likeliest(some.clone())?;
+        if self.is_greedy() {
+            return Some(best);
+        }
+        self.weigh(some, max);
+        if self.candidates.len() <= k {
+            return None;
+        }
+        self.keep_top_k();
+        // Different logits may have the same weight.
+        let least = self.candidates.iter().map(|c| c.weight).min_by(f64::total_cmp)?;
+        if self.weight(bound, max) >= least {
+            return None;
+        }
+        self.keep_top_p();
+        Some(self.draw().unwrap_or(best))
+    }
+
     /// Fills `candidates`: the softmax, except for the division by its sum.
-    fn weigh(&mut self, logits: &[f32], max: f32) {
-        let temperature = f64::from(self.options.temperature);
-        let max = f64::from(max);
-        let weight = |logit: f32| match f64::from(logit) {
-            logit if logit == max => 1.0,
-            logit if logit.is_nan() => 0.0,
-            logit => exp_of_negative((logit - max) / temperature),
-        };
-        self.candidates.clear();
-        let all = (0..).zip(logits).map(|(id, &logit)| Candidate { id, weight: weight(logit) });
-        self.candidates.extend(all.filter(|c| c.weight > 0.0));
+    fn weigh(&mut self, logits: impl Iterator<Item = (u32, f32)>, max: f32) {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        let all = logits.map(|(id, logit)| Candidate { id, weight: self.weight(logit, max) });
+        candidates.extend(all.filter(|c| c.weight > 0.0));
+        self.candidates = candidates;
+    }
+
+    /// How likely a token is, relative to one with the largest logit.
+    fn weight(&self, logit: f32, max: f32) -> f64 {
+        match (f64::from(logit), f64::from(max)) {
+            (logit, max) if logit == max => 1.0,
+            (logit, _) if logit.is_nan() => 0.0,
+            (logit, max) => exp_of_negative((logit - max) / f64::from(self.options.temperature)),
+        }
     }
 
     fn keep_top_k(&mut self) {
@@ -158,9 +190,10 @@ impl Sampler {
 }
 
 /// The lowest id of those with the largest logit, and that logit.
-fn likeliest(logits: &[f32]) -> Option<(u32, f32)> {
-    let usable = (0..).zip(logits.iter().copied()).filter(|&(_, logit)| logit > f32::NEG_INFINITY);
-    usable.reduce(|best, next| if next.1 > best.1 { next } else { best })
+fn likeliest(logits: impl Iterator<Item = (u32, f32)>) -> Option<(u32, f32)> {
+    logits
+        .filter(|&(_, logit)| logit > f32::NEG_INFINITY)
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })
 }
 
 #[cfg(test)]
@@ -222,6 +255,37 @@ mod tests {
     }
 
     #[test]
+    fn some_tokens_are_enough_where_no_other_could_be_considered() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let (mut enough, mut not) = (0, 0);
+        for round in 0..2000 {
+            // From no two equal logits to very many.
+            let levels = [u32::MAX, 1000, 40, 3][round % 4];
+            let logits: Vec<f32> =
+                (0..300).map(|_| (random.next_u32() % levels) as f32 * (8.0 / levels as f32)).collect();
+            let k = 1 + random.next_u32() as usize % 60;
+            let mut sorted = logits.clone();
+            sorted.sort_by(f32::total_cmp);
+            let bound = sorted[300 - 1 - random.next_u32() as usize % 90];
+            let some = (0..).zip(logits.iter().copied()).filter(|&(_, logit)| logit >= bound);
+            let mut sampler = sampler([0.3, 1.0, 1e20][round % 3], k, [1.0, 0.8][round % 2], round as u64);
+            let expected = sampler.clone().sample(&logits).unwrap();
+            match sampler.sample_of(some, bound) {
+                Some(id) => {
+                    assert_eq!(id, expected, "{round}");
+                    enough += 1;
+                }
+                // Nothing was drawn.
+                None => {
+                    assert_eq!(sampler.sample(&logits).unwrap(), expected);
+                    not += 1;
+                }
+            }
+        }
+        assert!(enough > 400 && not > 400, "{enough} {not}");
+    }
+
+    #[test]
     fn top_p_keeps_just_enough() {
         let logits = [0.1f32, 0.4, 0.2, 0.3].map(f32::ln);
         let chosen =
@@ -247,7 +311,8 @@ mod tests {
         for p in [0.0f32, 0.1, 0.5, 0.9, 0.99, 0.999_999] {
             let logits: Vec<f32> = (0..1000).map(|_| (random.next_u32() % 64) as f32 / 8.0).collect();
             let mut sampler = sampler(1.0, 0, p, 1);
-            sampler.weigh(&logits, likeliest(&logits).unwrap().1);
+            let all = || (0..).zip(logits.iter().copied());
+            sampler.weigh(all(), likeliest(all()).unwrap().1);
             let mut sorted = sampler.candidates.clone();
             sorted.sort_by(Candidate::order);
             let total: f64 = sampler.candidates.iter().map(|c| c.weight).sum();

@@ -53,13 +53,17 @@ pub fn likeliest(found: &[Largest]) -> Option<u32> {
     best.map(|largest| largest.place)
 }
 
-/// The twin.
-pub fn cpu(numbers: &[f32]) -> Vec<Largest> {
-    let order_of = |number: f32| match (number + 0.0).to_bits() {
+/// The twin of `shaders/shared/order.wgsl`.
+pub(super) fn order_of(number: f32) -> u32 {
+    match (number + 0.0).to_bits() {
         _ if number.is_nan() => 0,
         bits if bits >> 31 == 1 => !bits,
         bits => bits | 1 << 31,
-    };
+    }
+}
+
+/// The twin.
+pub fn cpu(numbers: &[f32]) -> Vec<Largest> {
     let largest = |(span, numbers): (usize, &[f32])| {
         let mut best = Largest { order: 0, place: 0 };
         for (place, &number) in (span * SPAN..).zip(numbers) {

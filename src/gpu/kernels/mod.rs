@@ -13,6 +13,7 @@ pub mod matvec;
 pub mod norm;
 pub mod rope;
 pub mod swiglu;
+pub mod top;
 pub mod transcode;
 
 use bytemuck::{Pod, Zeroable};
@@ -32,14 +33,14 @@ pub struct Step {
     pub position: u32,
     /// First token of the batch whose logits are wanted.
     pub first_output: u32,
-    /// Zero.
-    pub unused: u32,
+    /// Which rank of the last token's logits bounds those that [`top`] finds.
+    pub rank: u32,
 }
 
 /// Variants of every kernel that between them have every line of every shader, in every way that
 /// weights can be taken apart.
 pub fn variants() -> Vec<Variant> {
-    let mut all = vec![argmax::variant(), Variant::new("attention"), Variant::new("swiglu")];
+    let mut all = vec![argmax::variant(), top::variant(), Variant::new("attention"), Variant::new("swiglu")];
     all.extend([false, true].map(norm::variant));
     all.extend([false, true].map(rope::variant));
     for split in splits() {

@@ -1,0 +1,92 @@
+//! The likeliest tokens, so that a few of them come back from the device instead of all logits.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::argmax::order_of;
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+
+/// Invocations, each of which finds the largest number of its share.
+const SHARES: usize = 256;
+
+/// Numbers that there is room for.
+const ROOM: usize = 1023;
+
+/// The largest [`rank_for`].
+const MOST_RANK: usize = SHARES - 1;
+
+/// `Top` of `shaders/top.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+struct TopParams {
+    len: u32,
+    room: u32,
+    unused: [u32; 2],
+}
+
+/// A number and its place.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Placed {
+    /// Its place.
+    pub place: u32,
+    /// The number.
+    pub number: f32,
+}
+
+/// The largest of some numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Top {
+    /// All that are as large as `bound`, by place.
+    pub placed: Vec<Placed>,
+    /// All others are less.
+    pub bound: f32,
+}
+
+/// What [`Step::rank`](super::Step::rank) must be, so that more than `count` numbers are found, the last of
+/// them less than the first `count`, if these are not too many and not too many are equal.
+pub fn rank_for(count: usize) -> u32 {
+    // Of the largest numbers, two may be in the same share: twice as many shares are mostly enough.
+    count.saturating_mul(2).saturating_add(16).min(MOST_RANK) as u32
+}
+
+/// Bytes of what is found.
+pub const FOUND_BYTES: u64 = ((ROOM + 1) * size_of::<Placed>()) as u64;
+
+/// The kernel.
+pub fn variant() -> Variant {
+    Variant::new("top")
+}
+
+/// Finds the largest of the first `len` of `numbers`.
+pub fn dispatch(
+    gpu: &Gpu,
+    step: &Buffer,
+    len: usize,
+    [numbers, found]: [&Buffer; 2],
+) -> Result<Dispatch, GpuError> {
+    let params = TopParams { len: len as u32, room: ROOM as u32, unused: [0; 2] };
+    let one = [Workgroups::Fixed(1), Workgroups::Fixed(1)];
+    gpu.kernel(variant())?.bind(gpu, &params, &[(0, step), (2, numbers), (3, found)], one)
+}
+
+/// What the kernel has found, of [`FOUND_BYTES`]; `None` where there was not enough room, as where many
+/// numbers are equal.
+pub fn read(found: &[u8]) -> Option<Top> {
+    let (first, rest) = bytemuck::cast_slice::<_, Placed>(found).split_first()?;
+    let mut placed = rest.get(..first.place as usize)?.to_vec();
+    placed.sort_unstable_by_key(|p| p.place);
+    Some(Top { placed, bound: first.number })
+}
+
+/// The twin.
+pub fn cpu(numbers: &[f32], rank: u32) -> Option<Top> {
+    let share = |i: usize| numbers.iter().skip(i).step_by(SHARES).copied().filter(|n| !n.is_nan());
+    let larger = |a: f32, b: f32| if order_of(b) > order_of(a) { b } else { a };
+    let mut parts: Vec<Option<f32>> = (0..SHARES).map(|i| share(i).reduce(larger)).collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.map_or(0, order_of)));
+    let bound = parts[rank as usize];
+    let large = |number: f32| order_of(number) >= bound.map_or(0, order_of);
+    let all = (0..).zip(numbers).filter(|&(_, &number)| large(number));
+    let placed: Vec<Placed> = all.map(|(place, &number)| Placed { place, number }).collect();
+    (placed.len() <= ROOM).then_some(Top { placed, bound: bound.unwrap_or(0.0) })
+}

@@ -27,7 +27,15 @@ fn next_chunk() {
 
 // The units of columns 4 i .. 4 i + 3 of the chunk, each from bit 31 down.
 fn four_units(r: u32, i: u32) -> vec4<u32> {
-    return four_symbols(r) | four_raw(r, i);
+    let units = four_symbols(r) | four_raw(r, i);
+#ifdef MIDDLE_BITS
+    // Bits that are not there count as the middle of what they could be, but for zeros and infinities.
+    let exponents = units & vec4<u32>(EXPONENT);
+    let has_none = (exponents == vec4<u32>(0u)) | (exponents == vec4<u32>(EXPONENT));
+    return units | select(vec4<u32>(MIDDLE), vec4<u32>(0u), has_none);
+#else
+    return units;
+#endif
 }
 
 fn four_weights(r: u32, i: u32) -> vec4<f32> {

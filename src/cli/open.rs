@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
+use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuOptions};
 use bantam::model::{Layout, LoadOptions, Model};
 use bantam::text::Tokenizer;
@@ -35,8 +36,33 @@ pub struct ModelArgs {
     /// How compressed weights are kept in device memory
     #[arg(long, value_enum, default_value_t)]
     pub layout: LayoutArg,
+    /// How much of compressed weights is read and kept
+    #[arg(long, value_enum, default_value_t, conflicts_with = "raw")]
+    pub precision: PrecisionArg,
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// `--precision`
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum PrecisionArg {
+    /// All of it
+    #[default]
+    Lossless,
+    /// 5 mantissa bits
+    K5,
+    /// 3 mantissa bits
+    K3,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::Lossless => Self::Lossless,
+            PrecisionArg::K5 => Self::Mantissa(5),
+            PrecisionArg::K3 => Self::Mantissa(3),
+        }
+    }
 }
 
 /// `--layout`
@@ -69,7 +95,8 @@ impl ModelArgs {
 
     /// Loads the weights onto the device.
     pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
-        let options = LoadOptions { raw: self.raw, layout: self.layout.into() };
+        let (layout, precision) = (self.layout.into(), self.precision.into());
+        let options = LoadOptions { raw: self.raw, layout, precision };
         load(&self.device.open()?, files, &options)
     }
 }

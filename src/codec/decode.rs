@@ -8,6 +8,7 @@ use super::decode_rows::{DecodeRows, Tables};
 use super::error::CodecError;
 use super::grid::{LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, Tiled};
+use super::precision::{Kept, Precision};
 use super::vector;
 
 /// Bytes of a raw or constant payload that are handled at a time.
@@ -18,6 +19,7 @@ pub struct Payload<'a> {
     bytes: &'a [u8],
     head: Head,
     tables: Tables,
+    precision: Precision,
 }
 
 impl std::fmt::Debug for Payload<'_> {
@@ -29,7 +31,22 @@ impl std::fmt::Debug for Payload<'_> {
 impl<'a> Payload<'a> {
     /// Reads and checks the head. `bytes` must be the whole payload.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
-        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Tables::default() })
+        let precision = Precision::default();
+        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Tables::default(), precision })
+    }
+
+    /// The same payload, to be read in `precision` by a device: what is beyond is neither checked nor
+    /// uploaded. On the CPU all of it is decoded in any case.
+    pub fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// What a device reads of the raw planes; `None` where there are none.
+    pub fn kept(&self) -> Option<Kept> {
+        match &self.head.kind {
+            Kind::Tiled(tiled) => Some(self.precision.kept(&tiled.split)),
+            _ => None,
+        }
     }
 
     /// The head.
@@ -42,15 +59,16 @@ impl<'a> Payload<'a> {
         self.bytes
     }
 
-    /// Compares every section with its checksums.
+    /// Compares every section that is read with its checksums.
     pub fn check(&self) -> Result<(), CodecError> {
-        self.head.check_groups(self.bytes, 0..self.head.groups())
+        let planes = self.kept().map_or(usize::MAX, |kept| kept.planes);
+        self.head.check_groups(self.bytes, 0..self.head.groups(), planes)
     }
 
     /// Compares those checksums that cover the bytes `range` of the original tensor.
     pub fn check_bytes(&self, range: Range<usize>) -> Result<(), CodecError> {
         self.refuse_beyond(&range)?;
-        self.head.check_groups(self.bytes, self.head.groups_of(range))
+        self.head.check_groups(self.bytes, self.head.groups_of(range), usize::MAX)
     }
 
     /// Bytes of the original tensor that are best decoded together: a full row block, or a MiB.

@@ -335,10 +335,17 @@ impl Head {
         range.start / group_bytes..range.end.div_ceil(group_bytes).min(self.groups())
     }
 
-    /// Checks all sections' checksums of `groups`; the head's own was checked by [`Head::parse`].
-    pub fn check_groups(&self, payload: &[u8], groups: Range<usize>) -> Result<(), CodecError> {
+    /// Checks all sections' checksums of `groups`, but for those of planes from the `planes`th on; the head's
+    /// own was checked by [`Head::parse`].
+    pub fn check_groups(
+        &self,
+        payload: &[u8],
+        groups: Range<usize>,
+        planes: usize,
+    ) -> Result<(), CodecError> {
         let all = self.groups();
-        for (section, ranges) in self.checked_sections(groups.clone()).enumerate() {
+        let sections = self.checked_sections(groups.clone()).take(planes.saturating_add(1));
+        for (section, ranges) in sections.enumerate() {
             for (group, range) in groups.clone().zip(ranges) {
                 if checksum(&payload[range]) != self.checksums[section * all + group] {
                     let section = self.section_name(section);

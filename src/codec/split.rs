@@ -167,6 +167,17 @@ impl Split {
         usize::from(self.layout.unit_bytes)
     }
 
+    /// Bits of an element's mantissa, all of them.
+    pub fn mantissa_bits(&self) -> u32 {
+        let lower = if self.dtype == Dtype::F32 { 16 } else { 0 };
+        u32::from(self.layout.mantissa_bits) + lower
+    }
+
+    /// Bits of an element's exponent.
+    pub fn exponent_bits(&self) -> u32 {
+        u32::from(self.layout.exponent_bits)
+    }
+
     /// Bits of a symbol.
     pub fn symbol_bits(&self) -> u32 {
         u32::from(self.layout.exponent_bits + self.top_bits + self.low_bits)

@@ -1,6 +1,7 @@
 //! How weights are stored on a device, as the shaders tell it apart.
 
 use super::shader::Variant;
+use crate::codec::Kept;
 use crate::codec::grid::{CHUNK, LANES};
 use crate::codec::head::Tiled;
 use crate::codec::split::{Plane, Source, Split};
@@ -58,6 +59,8 @@ pub struct DenseFormat {
     pub split: Split,
     /// Whether the code has an escape.
     pub escape: Escape,
+    /// Which raw planes there are.
+    pub kept: Kept,
     /// Whether something is added to the symbols of each row.
     pub row_shifts: bool,
     /// Whether the last chunk of a row is not whole.
@@ -136,8 +139,8 @@ impl Format {
 }
 
 impl DenseFormat {
-    /// The format of a tiled tensor.
-    pub fn of(tiled: &Tiled) -> Self {
+    /// The format of a tiled tensor of which `kept` is read.
+    pub fn of(tiled: &Tiled, kept: Kept) -> Self {
         let code = &tiled.code;
         let escape = match 2 * code.longest() + tiled.split.symbol_bits() {
             _ if code.escape == 0 => Escape::None,
@@ -147,6 +150,7 @@ impl DenseFormat {
         Self {
             split: tiled.split,
             escape,
+            kept,
             row_shifts: !tiled.shifts.rows.is_empty(),
             ragged: !tiled.grid.matrix.cols.is_multiple_of(CHUNK),
             table: Table::Storage,
@@ -165,14 +169,20 @@ impl DenseFormat {
             .flag_if(self.escape == Escape::Long, "ESCAPE_LONG")
             .flag_if(self.row_shifts, "SHIFTS")
             .flag_if(self.ragged, "RAGGED")
-            .flag_if(split.clean_bits > 0, "SPARSE")
+            .flag_if(self.planes().iter().any(Plane::is_sparse), "SPARSE")
             .constant("SYMBOL_BITS", split.symbol_bits())
             .constant("SYMBOL_AT", places.symbol_at)
             .constant("LOW_BITS", u32::from(split.low_bits))
             .constant("LOW_AT", places.low_at)
             .constant("SYMBOL", places.symbol_mask())
             .constant("CARRY", self.carry());
-        for (i, plane) in split.planes().iter().enumerate() {
+        if let Some(middle) = places.middle(split, self.kept) {
+            variant = variant
+                .flag("MIDDLE_BITS")
+                .constant("MIDDLE", middle)
+                .constant("EXPONENT", places.exponent(split));
+        }
+        for (i, plane) in self.planes().iter().enumerate() {
             variant = variant
                 .flag(format!("PLANE{i}"))
                 .flag(format!("PLANE{i}_BITS_{}", plane.width))
@@ -180,13 +190,18 @@ impl DenseFormat {
                 .flag_if(plane.is_sparse(), format!("PLANE{i}_SPARSE"))
                 .constant(format!("PLANE{i}_AT"), places.of_plane(plane));
         }
-        match split.planes() {
+        match self.planes() {
             // The raw field's highest bit is the sign.
             [first, ..] if split.raw_bits() > 0 => {
                 variant.flag("PLANE0_SIGN").constant("SIGN_BIT", u32::from(first.width) - 1)
             }
             _ => variant,
         }
+    }
+
+    /// The raw planes that there are.
+    fn planes(&self) -> &[Plane] {
+        &self.split.planes()[..self.kept.planes]
     }
 
     /// Bits that are set in every symbol, so that adding a row's shift carries from its low part to
@@ -251,6 +266,21 @@ impl Places {
         self.place((1 << self.symbol_bits) - 1)
     }
 
+    /// The highest bit of those that are not kept.
+    fn middle(&self, split: &Split, kept: Kept) -> Option<u32> {
+        let below = |bits: u8| self.exponent_at(split) - 1 - u32::from(bits);
+        kept.mantissa_bits.map(|bits| 1 << below(bits))
+    }
+
+    /// The bits of the exponent.
+    fn exponent(&self, split: &Split) -> u32 {
+        ((1 << split.exponent_bits()) - 1) << self.exponent_at(split)
+    }
+
+    fn exponent_at(&self, split: &Split) -> u32 {
+        self.symbol_at + u32::from(split.top_bits)
+    }
+
     /// Where the lowest bit of a plane's fields belongs.
     fn of_plane(&self, plane: &Plane) -> u32 {
         let source = match plane.source {
@@ -266,6 +296,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Precision;
 
     #[test]
     fn symbol_and_planes_fill_the_unit() {
@@ -298,6 +329,7 @@ mod tests {
         let dense = DenseFormat {
             split,
             escape: Escape::None,
+            kept: Precision::Lossless.kept(&split),
             row_shifts: true,
             ragged: false,
             table: Table::Storage,

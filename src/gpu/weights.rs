@@ -10,9 +10,9 @@ use super::kernels::transcode;
 use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
 use super::transfer::Uploader;
-use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::{Kind, Tiled};
+use crate::codec::{Kept, Payload, Precision};
 use crate::tensor::{Dtype, Matrix};
 
 /// No part is larger, so that a bit's place in it fits 32 bits.
@@ -82,7 +82,7 @@ impl DeviceMatrix {
     ) -> Result<Option<Self>, GpuError> {
         match &payload.head().kind {
             Kind::Tiled(tiled) if Format::raw(payload.head().dtype).is_some() => {
-                Self::upload_units(gpu, uploader, label, payload.bytes(), tiled, 0).await.map(Some)
+                Self::upload_units(gpu, uploader, label, payload, tiled, 0).await.map(Some)
             }
             _ => Ok(None),
         }
@@ -102,7 +102,7 @@ impl DeviceMatrix {
         };
         // What is to be transcoded is in the same parts as what it becomes.
         let block = fast::row_block_bytes(&tiled.grid) as u64;
-        let dense = Self::upload_units(gpu, uploader, label, payload.bytes(), tiled, block).await?;
+        let dense = Self::upload_units(gpu, uploader, label, payload, tiled, block).await?;
         transcode::transcode(gpu, uploader, label, dense).await.map(Some)
     }
 
@@ -112,18 +112,20 @@ impl DeviceMatrix {
         gpu: &Gpu,
         uploader: &mut Uploader,
         label: &str,
-        bytes: &[u8],
+        payload: &Payload<'_>,
         tiled: &Tiled,
         least_block: u64,
     ) -> Result<Self, GpuError> {
-        let grid = tiled.grid;
-        let mut dense = DenseFormat::of(tiled);
+        let (grid, bytes) = (tiled.grid, payload.bytes());
+        let kept = payload.kept().unwrap_or(Precision::Lossless.kept(&tiled.split));
+        let sections = |row_blocks| sections(tiled, kept, row_blocks);
+        let mut dense = DenseFormat::of(tiled, kept);
         let table = dense.window_table(tiled);
         if gpu.is_cpu() {
             dense.table = Table::Uniform(table.len().ilog2() as u8);
         }
         let size = |r: Range<usize>| {
-            let dense: u64 = sections(tiled, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
+            let dense: u64 = sections(r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
             dense.max(least_block * r.len() as u64)
         };
         let mut parts = Vec::new();
@@ -131,7 +133,7 @@ impl DeviceMatrix {
             let mut params = MatrixParams::new(&grid, row_blocks.clone());
             params.shift_unit = u32::from(tiled.shifts.unit);
             params.window_mask = table.len() as u32 - 1;
-            let sections = sections(tiled, row_blocks.clone());
+            let sections = sections(row_blocks.clone());
             let len = sections.iter().map(|(_, s)| s.len() as u64).sum();
             let buffer = gpu.buffer(label, len, WEIGHTS)?;
             let mut at = 0u64;
@@ -204,8 +206,8 @@ impl Section {
     }
 }
 
-/// The sections of some row blocks, as byte ranges of the payload.
-fn sections(tiled: &Tiled, row_blocks: Range<usize>) -> Vec<(Section, Range<usize>)> {
+/// The sections of some row blocks that are read, as byte ranges of the payload.
+fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section, Range<usize>)> {
     // A table that is not there is empty, and so is its share.
     let share = |table: &Range<usize>| {
         let each = table.len() / tiled.grid.row_blocks;
@@ -218,7 +220,7 @@ fn sections(tiled: &Tiled, row_blocks: Range<usize>) -> Vec<(Section, Range<usiz
         (Section::Coded, tiled.coded_of(row_blocks.clone())),
     ];
     let plane = |plane| (Section::Plane(plane), tiled.plane_of(plane, row_blocks.clone()));
-    all.extend((0..tiled.planes.len()).map(plane));
+    all.extend((0..kept.planes).map(plane));
     all
 }
 

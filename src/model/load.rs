@@ -6,6 +6,7 @@ use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::LayerWeights;
 use crate::archive::{ArchiveError, ModelFiles, Progress, Stored, Weight};
+use crate::codec::Precision;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Gpu, Uploader, fast};
 use crate::tensor::{Dtype, Matrix};
@@ -17,6 +18,8 @@ pub struct LoadOptions {
     pub raw: bool,
     /// How compressed weights are kept in device memory.
     pub layout: Layout,
+    /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
+    pub precision: Precision,
 }
 
 /// How compressed weights are kept in device memory. Results are the same bits from each.
@@ -82,8 +85,7 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
         let fast = options.layout.is_fast(gpu, files);
-        let mut loader =
-            Loader { gpu, files, raw: options.raw, fast, uploader: Uploader::new(gpu)?, progress };
+        let mut loader = Loader { gpu, files, options, fast, uploader: Uploader::new(gpu)?, progress };
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
         progress.begin(total, "loading");
         let model = loader.model(config).await;
@@ -121,7 +123,7 @@ impl Linear {
 pub(super) struct Loader<'a> {
     gpu: &'a Gpu,
     files: &'a ModelFiles,
-    raw: bool,
+    options: &'a LoadOptions,
     fast: bool,
     uploader: Uploader,
     progress: &'a dyn Progress,
@@ -174,10 +176,11 @@ impl<'a> Loader<'a> {
     }
 
     async fn upload_tiled(&mut self, weight: &Weight<'_>) -> Result<Option<DeviceMatrix>, ModelError> {
-        if self.raw {
+        if self.options.raw {
             return Ok(None);
         }
         let Stored::Compressed(payload) = weight.stored()? else { return Ok(None) };
+        let payload = payload.at(self.options.precision);
         payload.check().map_err(|e| ArchiveError::tensor(weight.source().path(), weight.name)(e))?;
         let uploader = &mut self.uploader;
         Ok(match self.fast {

@@ -60,13 +60,14 @@ impl Resident {
     /// Uploads a payload; `None` as for [`decode`].
     pub async fn upload(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Self>, GpuError> {
         let Kind::Tiled(tiled) = &payload.head().kind else { return Ok(None) };
-        let format = DenseFormat::of(tiled);
+        let Some(kept) = payload.kept() else { return Ok(None) };
+        let format = DenseFormat::of(tiled, kept);
         let block = tiled.grid.row_block_bytes(unit_bits(format)) as u64;
         if block > gpu.max_binding() || tiled.grid.col_tiles as u64 > u64::from(MAX_WORKGROUPS) {
             return Ok(None);
         }
         let mut uploader = Uploader::new(gpu)?;
-        match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", payload.bytes(), tiled, 0).await {
+        match DeviceMatrix::upload_units(gpu, &mut uploader, "decode", payload, tiled, 0).await {
             Err(GpuError::BindingTooLarge { .. }) => Ok(None),
             weights => Ok(Some(Self { weights: weights?, format })),
         }

@@ -20,6 +20,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::Variant;
 use super::format::{DenseFormat, Escape, FastFormat, Format, Rows, Table};
+use crate::codec::Precision;
 use crate::codec::split::Split;
 use crate::tensor::Dtype;
 
@@ -50,6 +51,7 @@ pub fn variants() -> Vec<Variant> {
             all.push(decode::variant(DenseFormat {
                 split,
                 escape,
+                kept: Precision::Lossless.kept(&split),
                 row_shifts,
                 ragged: false,
                 table: Table::Storage,
@@ -59,7 +61,8 @@ pub fn variants() -> Vec<Variant> {
     let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
     for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
         let (row_shifts, ragged) = (split.top_bits > 0, split.top_bits > 1);
-        let dense = DenseFormat { split, escape, row_shifts, ragged, table: Table::Uniform(11) };
+        let kept = Precision::Lossless.kept(&split);
+        let dense = DenseFormat { split, escape, kept, row_shifts, ragged, table: Table::Uniform(11) };
         all.push(transcode::measure_variant(dense));
         all.extend([false, true].map(|zeros| transcode::variant(dense, FastFormat { zeros })));
     }
@@ -100,6 +103,9 @@ fn product_formats() -> impl Iterator<Item = Format> {
         let split = Split::new(dtype, t, b, clean)?;
         let ragged = row_shifts;
         let table = if row_shifts { Table::Uniform(11) } else { Table::Storage };
-        Some(Format::Dense(DenseFormat { split, escape, row_shifts, ragged, table }))
+        // Some with fewer planes.
+        let precision = if escape == None { Precision::Lossless } else { Precision::Mantissa(3) };
+        let kept = precision.kept(&split);
+        Some(Format::Dense(DenseFormat { split, escape, kept, row_shifts, ragged, table }))
     })
 }

@@ -1,0 +1,97 @@
+//! How much of each weight is read from a file that has all of it.
+
+use super::split::{Source, Split};
+
+/// How precise weights are to be.
+///
+/// Raw planes lie in a payload one behind the other, the most significant first, so that less of a
+/// weight is less of the file. Bits that are not read count as the middle of what they could be: the highest
+/// is 1, the others 0. Zeros stay zeros and infinities stay infinite; a NaN may become infinite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// All bits.
+    #[default]
+    Lossless,
+    /// So many bits of each mantissa at least: as many as the fewest planes hold. For BF16, 3 and 5 make a
+    /// difference. Tensors that are stored raw, and F16 whose low bits are coded, are read whole.
+    Mantissa(u8),
+}
+
+/// What is read of a tensor's raw planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many planes, from the first on.
+    pub planes: usize,
+    /// Mantissa bits of each weight that are read, where not all are.
+    pub mantissa_bits: Option<u8>,
+}
+
+impl Precision {
+    /// What is read of a tensor that is taken apart by `split`.
+    pub fn kept(self, split: &Split) -> Kept {
+        let planes = split.planes();
+        let all = Kept { planes: planes.len(), mantissa_bits: None };
+        let (Self::Mantissa(wanted), 0, 1..) = (self, split.low_bits, split.raw_bits()) else { return all };
+        // The first bit of the raw field is the sign.
+        let mut bits = i16::from(split.top_bits) - 1;
+        for (i, plane) in planes.iter().enumerate().filter(|(_, plane)| plane.source == Source::Raw) {
+            bits += i16::from(plane.width);
+            if bits >= i16::from(wanted) && i + 1 < planes.len() {
+                return Kept { planes: i + 1, mantissa_bits: u8::try_from(bits).ok() };
+            }
+        }
+        all
+    }
+}
+
+impl Kept {
+    /// A unit, right-aligned, as it is read: the twin of `four_units` in `shaders/shared/dense.wgsl`.
+    pub fn of_unit(&self, split: &Split, unit: u32) -> u32 {
+        let Some(kept) = self.mantissa_bits else { return unit };
+        let mantissa = split.mantissa_bits();
+        let exponent = (1 << split.exponent_bits()) - 1;
+        let dropped = mantissa - u32::from(kept);
+        let unit = unit >> dropped << dropped;
+        let has_middle = (1..exponent).contains(&(unit >> mantissa & exponent));
+        unit | u32::from(has_middle) << (dropped - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Dtype;
+
+    #[test]
+    fn fewer_planes_are_kept_where_they_hold_enough() {
+        let bf16 = |t, k| Precision::Mantissa(k).kept(&Split::new(Dtype::BF16, t, 0, 0).unwrap());
+        for t in 0..3 {
+            let all = Split::new(Dtype::BF16, t, 0, 0).unwrap().planes().len();
+            assert_eq!(bf16(t, 7), Kept { planes: all, mantissa_bits: None });
+            assert_eq!(bf16(t, 5), Kept { planes: all - 1, mantissa_bits: Some(5) });
+            assert_eq!(bf16(t, 3), Kept { planes: all - 2, mantissa_bits: Some(3) });
+            assert_eq!(bf16(t, 4), bf16(t, 5));
+        }
+        let f32 = Split::new(Dtype::F32, 1, 0, 13).unwrap();
+        assert_eq!(Precision::Mantissa(3).kept(&f32), Kept { planes: 2, mantissa_bits: Some(3) });
+        // The planes of the upper half: another one less is the lower half.
+        assert_eq!(Precision::Mantissa(7).kept(&f32).mantissa_bits, Some(7));
+        let low_bits = Split::new(Dtype::F16, 1, 2, 3).unwrap();
+        assert_eq!(Precision::Mantissa(1).kept(&low_bits).mantissa_bits, None);
+        let bytes = Split::new(Dtype::U8, 0, 0, 0).unwrap();
+        assert_eq!(Precision::Mantissa(1).kept(&bytes).planes, 0);
+    }
+
+    #[test]
+    fn what_is_dropped_counts_as_its_middle() {
+        let split = Split::new(Dtype::BF16, 2, 0, 0).unwrap();
+        let kept = Precision::Mantissa(3).kept(&split);
+        let of = |unit| kept.of_unit(&split, unit);
+        assert_eq!([0x3f80, 0x3f8f, 0xbf9f, 0x3fff].map(of), [0x3f88, 0x3f88, 0xbf98, 0x3ff8]);
+        assert_eq!(
+            [0, 0x8000, 0x000f, 0x7f80, 0xff80, 0x7fc1].map(of),
+            [0, 0x8000, 0, 0x7f80, 0xff80, 0x7fc0]
+        );
+        assert_eq!(Precision::Lossless.kept(&split).of_unit(&split, 0x3f81), 0x3f81);
+    }
+}

@@ -6,6 +6,7 @@ use bantam::codec::head::Kind;
 use bantam::codec::split::Split;
 use bantam::gpu::fast;
 use bantam::gpu::format::Format;
+use bantam::gpu::kernels::attention::Division;
 use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::norm::NormParams;
 use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
@@ -679,6 +680,10 @@ fn head_cases() -> Vec<Heads> {
         all.push(Heads::new(3, 3, dim, Some(9), 17, 70));
         all.push(Heads::new(4, 1, dim, Some(64), 3, 150));
     }
+    // More query heads to a KV head than a workgroup takes, also such as do not divide evenly.
+    for heads in [10, 14, 16] {
+        all.push(Heads::new(heads, 2, 96, None, 2, 130));
+    }
     all.push(Heads::new(2, 1, 16, None, 64, 64));
     all.push(Heads::new(2, 2, 16, Some(1), 2, 100));
     all.push(Heads::new(2, 2, 16, None, 1, 600));
@@ -689,41 +694,47 @@ fn head_cases() -> Vec<Heads> {
 fn attention_is_that_of_the_twin() {
     let gpu = device::gpu();
     for case in head_cases() {
-        let (dim, stride) = (case.dim(), case.params.q_stride as usize);
-        let q: Vec<f32> = normal(1, case.tokens * stride).into_iter().map(|q| 2.0 * q).collect();
-        let mut cache = normal(2, case.cache_len());
-        let end = case.position + case.tokens;
-        let kv_heads = case.params.kv_heads as usize;
-        // Positions that are not filled yet must not matter.
-        for (side, kv_head) in [(0, 0), (1, 0), (0, kv_heads - 1), (1, kv_heads - 1)] {
-            let at = case.cache_at(side, kv_head, end);
-            cache[at..at + 3 * dim].fill(f32::NAN);
+        for division in [Division::WIDE, Division::ON_CPU] {
+            check_attention(&gpu, &case, division);
         }
-        let y = storage(&gpu, &vec![7f32; case.tokens * stride]);
-        let step = uniform(&gpu, step(case.tokens, case.position));
-        let with = [&storage(&gpu, &q), &storage(&gpu, &cache), &y];
-        run(&gpu, &[attention::dispatch(&gpu, &step, &case.params, with).unwrap()], case.tokens);
-        let got = read(&gpu, &y, case.tokens * stride);
-        for token in 0..case.tokens {
-            let position = case.position + token;
-            let first = (position + 1).saturating_sub(case.params.window as usize);
-            for head in 0..case.params.heads as usize {
-                let kv_head = head / (case.params.heads as usize / kv_heads);
-                let seen = |side| -> Vec<Vec<f32>> {
-                    let row = |p| cache[case.cache_at(side, kv_head, p)..][..dim].to_vec();
-                    (first..=position).map(row).collect()
-                };
-                let at = token * stride + head * dim;
-                let wanted = attention::cpu(&q[at..at + dim], &seen(0), &seen(1), case.params.scale);
-                // Scores reach about 10: their own rounding, exp's (3 + 2 |x| units in the last
-                // place) and the order of the sums change weights by less than 1e-5, relatively,
-                // and the values that they weigh reach about 4.
-                let what = format!("{}, token {token}, head {head}", case.what());
-                assert_close(&got[at..at + dim], &wanted, |_| 4e-5, &what);
-            }
-            let padding = &got[token * stride + case.params.heads as usize * dim..(token + 1) * stride];
-            assert!(padding.iter().all(|&p| p == 7.0), "{}", case.what());
+    }
+}
+
+fn check_attention(gpu: &Gpu, case: &Heads, division: Division) {
+    let (dim, stride) = (case.dim(), case.params.q_stride as usize);
+    let q: Vec<f32> = normal(1, case.tokens * stride).into_iter().map(|q| 2.0 * q).collect();
+    let mut cache = normal(2, case.cache_len());
+    let end = case.position + case.tokens;
+    let kv_heads = case.params.kv_heads as usize;
+    // Positions that are not filled yet must not matter.
+    for (side, kv_head) in [(0, 0), (1, 0), (0, kv_heads - 1), (1, kv_heads - 1)] {
+        let at = case.cache_at(side, kv_head, end);
+        cache[at..at + 3 * dim].fill(f32::NAN);
+    }
+    let y = storage(gpu, &vec![7f32; case.tokens * stride]);
+    let step = uniform(gpu, step(case.tokens, case.position));
+    let with = [&storage(gpu, &q), &storage(gpu, &cache), &y];
+    run(gpu, &[attention::dispatch(gpu, &step, &case.params, division, with).unwrap()], case.tokens);
+    let got = read(gpu, &y, case.tokens * stride);
+    for token in 0..case.tokens {
+        let position = case.position + token;
+        let first = (position + 1).saturating_sub(case.params.window as usize);
+        for head in 0..case.params.heads as usize {
+            let kv_head = head / (case.params.heads as usize / kv_heads);
+            let seen = |side| -> Vec<Vec<f32>> {
+                let row = |p| cache[case.cache_at(side, kv_head, p)..][..dim].to_vec();
+                (first..=position).map(row).collect()
+            };
+            let at = token * stride + head * dim;
+            let wanted = attention::cpu(&q[at..at + dim], &seen(0), &seen(1), case.params.scale);
+            // Scores reach about 10: their own rounding, exp's (3 + 2 |x| units in the last
+            // place) and the order of the sums change weights by less than 1e-5, relatively,
+            // and the values that they weigh reach about 4.
+            let what = format!("{}, token {token}, head {head}", case.what());
+            assert_close(&got[at..at + dim], &wanted, |_| 4e-5, &what);
         }
+        let padding = &got[token * stride + case.params.heads as usize * dim..(token + 1) * stride];
+        assert!(padding.iter().all(|&p| p == 7.0), "{}", case.what());
     }
 }
 

@@ -181,7 +181,8 @@ impl LayerContext<'_> {
         let with =
             RopeBuffers { q: &a.q, k: &a.k, v: &a.v, rotations: self.rotations, cache, head_norms: norms };
         all.push(rope::dispatch(self.gpu, self.step, &heads, &with)?);
-        all.push(attention::dispatch(self.gpu, self.step, &heads, [&a.q, cache, &a.attended])?);
+        let division = attention::Division::of(self.gpu);
+        all.push(attention::dispatch(self.gpu, self.step, &heads, division, [&a.q, cache, &a.attended])?);
         multiply(&mut all, &weights.o, &a.attended, s.q, &a.x, s.hidden, true)?;
 
         all.push(self.norm(&weights.mlp_norm)?);

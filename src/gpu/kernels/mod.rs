@@ -39,7 +39,8 @@ pub struct Step {
 /// Variants of every kernel that between them have every line of every shader, in every way that
 /// weights can be taken apart.
 pub fn variants() -> Vec<Variant> {
-    let mut all = vec![argmax::variant(), Variant::new("attention"), Variant::new("swiglu")];
+    let mut all = vec![argmax::variant(), Variant::new("swiglu")];
+    all.extend(attention_variants());
     all.extend([false, true].map(norm::variant));
     all.extend([false, true].map(rope::variant));
     for split in splits() {
@@ -78,6 +79,16 @@ pub fn variants() -> Vec<Variant> {
         }
     }
     all
+}
+
+/// The smallest and largest heads, shared and not, divided in each way.
+fn attention_variants() -> impl Iterator<Item = Variant> {
+    let heads = [(1, 4), (1, 256), (3, 64), (4, 80), (7, 128), (4, 256)];
+    heads.into_iter().flat_map(|(heads, head_dim)| {
+        let params = rope::HeadParams { heads, kv_heads: 1, head_dim, ..rope::HeadParams::zeroed() };
+        let divisions = [attention::Division::WIDE, attention::Division::ON_CPU];
+        divisions.map(|division| attention::variant(&params, division))
+    })
 }
 
 /// Every split there is, one type standing for those that are alike.

@@ -5,21 +5,34 @@
 //
 // - each invocation scores KEYS keys, LANES apart, against every query, and makes weights of the
 //   scores once the round's largest are known;
-// - then ELEMENT_LANES invocations each gather PARTS elements of the values, ELEMENT_LANES apart. Where
-//   there are more invocations, the keys are divided among so many teams, whose sums are added at
-//   the end.
+// - then ELEMENT_LANES invocations each gather PIECES of the values, ELEMENT_LANES apart. Where there
+//   are more invocations, the keys are divided among so many teams, whose sums are added at the end.
 //
 // A head has DIM elements, a multiple of four. Lanes beyond the last element gather numbers that are
-// not used. TWO_LEVELS finds the largest score of 256 invocations in two steps of sixteen.
+// not used. A piece is an element, or, with F16_CACHE, a word of two.
+//
+// TWO_LEVELS finds the largest score of 256 invocations in two steps of sixteen.
 
 #import step
 #import heads
 
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
+#ifdef F16_CACHE
+@group(0) @binding(3) var<storage, read> cache: array<vec2<u32>>;
+#else
 @group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>;
+#endif
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 const QUADS: u32 = DIM / 4u;
+// WIDTH elements.
+#ifdef F16_CACHE
+const WIDTH: u32 = 2u;
+alias Piece = vec2<f32>;
+#else
+const WIDTH: u32 = 1u;
+alias Piece = f32;
+#endif
 // Keys of a round.
 const ROUND: u32 = LANES * KEYS;
 const TEAMS: u32 = LANES / ELEMENT_LANES;
@@ -42,7 +55,26 @@ var<private> scores: array<f32, HEADS * KEYS>;
 var<private> most: array<f32, HEADS>;
 // Sums over the keys of this invocation's team: of weights by head, and of values, head by head.
 var<private> totals: array<f32, HEADS>;
-var<private> sums: array<f32, HEADS * PARTS>;
+var<private> sums: array<Piece, HEADS * PIECES>;
+
+// Four elements of the cache.
+fn load_four(quad: u32) -> vec4<f32> {
+#ifdef F16_CACHE
+    let words = cache[quad];
+    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+#else
+    return cache[quad];
+#endif
+}
+
+// The piece of the cache that begins at an element.
+fn load_piece(element: u32) -> Piece {
+#ifdef F16_CACHE
+    return unpack2x16float(cache[element >> 2u][(element >> 1u) & 1u]);
+#else
+    return cache[element >> 2u][element & 3u];
+#endif
+}
 
 // Scores this invocation's keys of the round from position `first` on. Behind the last position the
 // last is read again, so that no load is masked and nothing is read that is not filled.
@@ -59,7 +91,7 @@ fn score_keys(keys: u32, first: u32, end: u32, lane: u32) {
         let query$h = queries[$hu * QUADS + i];
 #end
 #unroll r KEYS
-        let four$r = cache[key$r + i];
+        let four$r = load_four(key$r + i);
 #unroll h HEADS
         score$r_$h += dot(query$h, four$r);
 #end
@@ -122,8 +154,8 @@ fn weigh(lane: u32) {
 #unroll h HEADS
     let shrink$h = weight_of(before$h, most[$h]);
     totals[$h] *= shrink$h;
-#unroll p PARTS
-    sums[$hu * PARTS + $pu] *= shrink$h;
+#unroll p PIECES
+    sums[$hu * PIECES + $pu] *= shrink$h;
 #end
 #unroll r KEYS
     weights[$hu * ROUND + $ru * LANES + lane] = weight_of(scores[$ru * HEADS + $hu], most[$h]);
@@ -135,22 +167,29 @@ fn weigh(lane: u32) {
 // Adds the round's first `count` values, from element `at` of the cache on, as they weigh.
 fn gather(at: u32, count: u32, lane: u32) {
     for (var i = lane / ELEMENT_LANES; i < count; i += TEAMS) {
-        let element = at + i * DIM + lane % ELEMENT_LANES;
+        let element = at + i * DIM + lane % ELEMENT_LANES * WIDTH;
 #unroll h HEADS
         let weight$h = weights[$hu * ROUND + i];
         totals[$h] += weight$h;
 #end
-#unroll p PARTS
-        let value$p = cache[(element + $pu * ELEMENT_LANES) >> 2u][(element + $pu * ELEMENT_LANES) & 3u];
+#unroll p PIECES
+        let value$p = load_piece(element + $pu * ELEMENT_LANES * WIDTH);
 #unroll h HEADS
-        sums[$hu * PARTS + $pu] = fma(weight$h, value$p, sums[$hu * PARTS + $pu]);
+        sums[$hu * PIECES + $pu] = fma(Piece(weight$h), value$p, sums[$hu * PIECES + $pu]);
 #end
 #end
     }
 }
 
-// Writes one part of each of the first `count` heads, `at` being where the first head goes.
-fn store_part(part: u32, at: u32, count: u32, lane: u32) {
+// Writes an element of each piece `p` of the first `count` heads, `at` being where the first head goes.
+fn store(p: u32, within: u32, at: u32, count: u32, lane: u32) {
+#unroll h HEADS
+#ifdef F16_CACHE
+    weights[$hu * LANES + lane] = sums[$hu * PIECES + p][within];
+#else
+    weights[$hu * LANES + lane] = sums[$hu * PIECES + p];
+#endif
+#end
     workgroupBarrier();
     for (var i = lane; i < count * ELEMENT_LANES; i += LANES) {
         let head = i / ELEMENT_LANES;
@@ -161,7 +200,7 @@ fn store_part(part: u32, at: u32, count: u32, lane: u32) {
             sum += weights[head * LANES + team * ELEMENT_LANES + column];
             total += largest[head * LANES + team * ELEMENT_LANES];
         }
-        let element = part * ELEMENT_LANES + column;
+        let element = (p * ELEMENT_LANES + column) * WIDTH + within;
         if element < DIM {
             y[at + head * DIM + element] = sum / total;
         }
@@ -187,8 +226,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #unroll h HEADS
     most[$h] = LEAST;
     totals[$h] = 0.0;
-#unroll p PARTS
-    sums[$hu * PARTS + $pu] = 0.0;
+#unroll p PIECES
+    sums[$hu * PIECES + $pu] = Piece(0.0);
 #end
 #end
     workgroupBarrier();
@@ -206,10 +245,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #unroll h HEADS
     largest[$hu * LANES + lane] = totals[$h];
 #end
-#unroll p PARTS
-#unroll h HEADS
-    weights[$hu * LANES + lane] = sums[$hu * PARTS + $pu];
-#end
-    store_part($pu, at, count, lane);
+#unroll p PIECES
+    store($pu, 0u, at, count, lane);
+#ifdef F16_CACHE
+    store($pu, 1u, at, count, lane);
+#endif
 #end
 }

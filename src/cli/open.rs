@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::{Gpu, GpuOptions};
-use bantam::model::{Layout, LoadOptions, Model};
+use bantam::model::{CacheType, Layout, LoadOptions, Model};
 use bantam::text::Tokenizer;
 
 use super::Result;
@@ -35,6 +35,9 @@ pub struct ModelArgs {
     /// How compressed weights are kept in device memory
     #[arg(long, value_enum, default_value_t)]
     pub layout: LayoutArg,
+    /// The numbers that keys and values are kept in
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub kv_cache: CacheArg,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -57,6 +60,25 @@ impl From<LayoutArg> for Layout {
             LayoutArg::Dense => Self::Dense,
             LayoutArg::Fast => Self::Fast,
             LayoutArg::Auto => Self::Auto,
+        }
+    }
+}
+
+/// `--kv-cache`
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum CacheArg {
+    /// As they are computed
+    #[default]
+    F32,
+    /// Rounded, in half the memory
+    F16,
+}
+
+impl From<CacheArg> for CacheType {
+    fn from(arg: CacheArg) -> Self {
+        match arg {
+            CacheArg::F32 => Self::F32,
+            CacheArg::F16 => Self::F16,
         }
     }
 }

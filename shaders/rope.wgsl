@@ -1,21 +1,26 @@
 // Rotary position embedding (Su et al., 2021) in the half-split order of Hugging Face's Llama:
 // element i is rotated with element i + head_dim / 2. A workgroup handles one head of one token:
 // query heads are rotated in place, keys are rotated into the cache, values are copied into it.
+// Elements are taken in pairs, because a cache of F16 (F16_CACHE) has two in a word.
 //
 // HEAD_NORM applies an RMS norm to each query and key head first (Qwen3).
 
 #import step
 #import heads
 
-@group(0) @binding(2) var<storage, read_write> q: array<f32>;
-@group(0) @binding(3) var<storage, read> k: array<f32>;
-@group(0) @binding(4) var<storage, read> v: array<f32>;
-// cos and sin by position and frequency.
-@group(0) @binding(5) var<storage, read> rotations: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> cache: array<f32>;
+@group(0) @binding(2) var<storage, read_write> q: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> k: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read> v: array<vec2<f32>>;
+// cos and sin by position and frequency, those of two frequencies together.
+@group(0) @binding(5) var<storage, read> rotations: array<vec4<f32>>;
+#ifdef F16_CACHE
+@group(0) @binding(6) var<storage, read_write> cache: array<u32>;
+#else
+@group(0) @binding(6) var<storage, read_write> cache: array<vec2<f32>>;
+#endif
 #ifdef HEAD_NORM
-@group(0) @binding(7) var<storage, read> q_norm: array<f32>;
-@group(0) @binding(8) var<storage, read> k_norm: array<f32>;
+@group(0) @binding(7) var<storage, read> q_norm: array<vec2<f32>>;
+@group(0) @binding(8) var<storage, read> k_norm: array<vec2<f32>>;
 
 var<workgroup> parts: array<f32, 64>;
 
@@ -31,72 +36,84 @@ fn head_scale(part: f32, lane: u32) -> f32 {
 }
 #endif
 
-// Element `i` of key or value head `head` at the position that `token` has.
+// Where the cache has the pairs of key or value head `head` at the position that `token` has.
 fn cache_at(is_value: u32, head: u32, token: u32) -> u32 {
-    let side = is_value * heads.kv_heads * heads.context * heads.head_dim;
-    return side + (head * heads.context + step.position + token) * heads.head_dim;
+    let heads_before = is_value * heads.kv_heads + head;
+    return (heads_before * heads.context + step.position + token) * (heads.head_dim >> 1u);
+}
+
+// Puts a pair into the cache.
+fn keep(at: u32, pair: vec2<f32>) {
+#ifdef F16_CACHE
+    // It is not said what packing makes of numbers beyond F16.
+    cache[at] = pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+#else
+    cache[at] = pair;
+#endif
 }
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let head = group.x;
     let token = group.y;
-    let half_dim = heads.head_dim >> 1u;
+    let pairs = heads.head_dim >> 1u;
+    // Pairs of half a head.
+    let half_pairs = pairs >> 1u;
     let is_query = head < heads.heads;
     let is_value = head >= heads.heads + heads.kv_heads;
-    let q_at = token * heads.q_stride + head * heads.head_dim;
+    let q_at = ((token * heads.q_stride) >> 1u) + head * pairs;
     let kv_head = select(head - heads.heads, head - heads.heads - heads.kv_heads, is_value);
-    let kv_at = token * heads.kv_stride + kv_head * heads.head_dim;
+    let kv_at = ((token * heads.kv_stride) >> 1u) + kv_head * pairs;
 
     if is_value {
         let to = cache_at(1u, kv_head, token);
-        for (var i = lane; i < heads.head_dim; i += 64u) {
-            cache[to + i] = v[kv_at + i];
+        for (var i = lane; i < pairs; i += 64u) {
+            keep(to + i, v[kv_at + i]);
         }
         return;
     }
 #ifdef HEAD_NORM
     var part = 0.0;
-    for (var i = lane; i < heads.head_dim; i += 64u) {
-        var e = 0.0;
+    for (var i = lane; i < pairs; i += 64u) {
+        var e = vec2<f32>(0.0);
         if is_query {
             e = q[q_at + i];
         } else {
             e = k[kv_at + i];
         }
-        part = fma(e, e, part);
+        part = fma(e.y, e.y, fma(e.x, e.x, part));
     }
     let scale = head_scale(part, lane);
 #endif
     let to = cache_at(0u, kv_head, token);
-    for (var i = lane; i < half_dim; i += 64u) {
-        let rotation = rotations[(step.position + token) * half_dim + i];
-        var a: f32;
-        var b: f32;
+    for (var i = lane; i < half_pairs; i += 64u) {
+        let rotation = rotations[(step.position + token) * half_pairs + i];
+        var a: vec2<f32>;
+        var b: vec2<f32>;
         if is_query {
             a = q[q_at + i];
-            b = q[q_at + i + half_dim];
+            b = q[q_at + i + half_pairs];
         } else {
             a = k[kv_at + i];
-            b = k[kv_at + i + half_dim];
+            b = k[kv_at + i + half_pairs];
         }
 #ifdef HEAD_NORM
         if is_query {
             a = a * scale * q_norm[i];
-            b = b * scale * q_norm[i + half_dim];
+            b = b * scale * q_norm[i + half_pairs];
         } else {
             a = a * scale * k_norm[i];
-            b = b * scale * k_norm[i + half_dim];
+            b = b * scale * k_norm[i + half_pairs];
         }
 #endif
-        let first = a * rotation.x - b * rotation.y;
-        let second = b * rotation.x + a * rotation.y;
+        let first = a * rotation.xz - b * rotation.yw;
+        let second = b * rotation.xz + a * rotation.yw;
         if is_query {
             q[q_at + i] = first;
-            q[q_at + i + half_dim] = second;
+            q[q_at + i + half_pairs] = second;
         } else {
-            cache[to + i] = first;
-            cache[to + i + half_dim] = second;
+            keep(to + i, first);
+            keep(to + i + half_pairs, second);
         }
     }
 }

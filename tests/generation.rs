@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::Gpu;
-use bantam::model::{LoadOptions, Model, ModelError, Outputs, Session};
+use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::tensor::Dtype;
 use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, generate};
 use futures::{StreamExt, TryStreamExt};
@@ -77,6 +77,35 @@ fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
         next = top.placed[0].place;
     }
     assert_eq!(counts(), (before.0 + 20, before.1));
+}
+
+#[test]
+fn a_cache_of_f16_takes_half_the_memory_and_gives_nearly_the_same_logits() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &demo(), false);
+    let prompt: Vec<u32> = prompt().into_iter().cycle().take(100).collect();
+    let before = gpu.memory().used();
+    let [(full, full_bytes), (half, half_bytes)] = [CacheType::F32, CacheType::F16].map(|cache_type| {
+        let mut session = Session::with_cache(&model, 100, Outputs::All, cache_type).unwrap();
+        let bytes = gpu.memory().used() - before;
+        // Both kinds of dispatches: a batch, and single tokens.
+        let mut logits = pollster::block_on(session.forward(&prompt[..90], Outputs::All)).unwrap();
+        for token in &prompt[90..] {
+            logits.extend(pollster::block_on(session.forward(&[*token], Outputs::Last)).unwrap());
+        }
+        (logits, bytes)
+    });
+    let config = model.config();
+    let cached = config.layers * 2 * config.kv_heads * 100 * config.head_dim;
+    assert_eq!(full_bytes - half_bytes, 2 * cached as u64);
+
+    let most = |values: &mut dyn Iterator<Item = f32>| values.fold(0f32, |a, v| a.max(v.abs()));
+    let (largest, off) =
+        (most(&mut full.iter().copied()), most(&mut full.iter().zip(&half).map(|(a, b)| a - b)));
+    // An F16 is within 2^-11 of a number (2^-10 where a device does not round to nearest). Keys so far
+    // off change weights, and values change results, by about as much, relatively, and what is added up
+    // over the layers is rounded independently: twice the worse of the two is ample.
+    assert!(off > 0.0 && off < largest / 512.0, "off by {off} of {largest}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bantam::archive::{self, Options, Report};
 use bantam::gpu::Gpu;
-use bantam::model::{LoadOptions, Model, Outputs, Session};
+use bantam::model::{CacheType, LoadOptions, Model, Outputs, Session};
 use bantam::text::{Sampler, SamplingOptions, Tokenizer};
 use serde_json::{Value, json};
 
@@ -113,7 +113,8 @@ fn one_run(gpu: &Gpu, folder: &Path, args: &Args) -> Result<Run> {
     let model = open::load(gpu, &files, &LoadOptions::default())?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     let sampler = Sampler::new(SamplingOptions::default())?;
-    let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, |_| Ok(()))?;
+    let generated =
+        generate_text(&model, CacheType::default(), &tokenizer, &prompt, sampler, args.n, |_| Ok(()))?;
     let logits = logits(&model, &tokenizer, &prompt)?;
     Ok(Run { generated, logits, weight_bytes: model.weight_bytes() })
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuOptions};
-use bantam::model::{Layout, LoadOptions, Model};
+use bantam::model::{CacheType, Layout, LoadOptions, Model};
 use bantam::text::Tokenizer;
 
 use super::Result;
@@ -39,6 +39,9 @@ pub struct ModelArgs {
     /// How much of compressed weights is read and kept
     #[arg(long, value_enum, default_value_t, conflicts_with = "raw")]
     pub precision: PrecisionArg,
+    /// The numbers that keys and values are kept in
+    #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
+    pub kv_cache: CacheArg,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -83,6 +86,25 @@ impl From<LayoutArg> for Layout {
             LayoutArg::Dense => Self::Dense,
             LayoutArg::Fast => Self::Fast,
             LayoutArg::Auto => Self::Auto,
+        }
+    }
+}
+
+/// `--kv-cache`
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum CacheArg {
+    /// As they are computed
+    #[default]
+    F32,
+    /// Rounded, in half the memory
+    F16,
+}
+
+impl From<CacheArg> for CacheType {
+    fn from(arg: CacheArg) -> Self {
+        match arg {
+            CacheArg::F32 => Self::F32,
+            CacheArg::F16 => Self::F16,
         }
     }
 }

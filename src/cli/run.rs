@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam::archive::ArchiveError;
-use bantam::model::{Model, Outputs, Session};
+use bantam::model::{CacheType, Model, Outputs, Session};
 use bantam::text::{ChatTemplate, Message, Sampler, SamplingOptions, Tokenizer, generate};
 use futures::StreamExt;
 use serde_json::json;
@@ -88,7 +88,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.chat {
         show(&args.prompt)?;
     }
-    let generated = generate_text(&model, &tokenizer, &prompt, sampler, args.n, show)?;
+    let generated =
+        generate_text(&model, args.model.kv_cache.into(), &tokenizer, &prompt, sampler, args.n, show)?;
     if !args.json {
         print::line("")?;
     }
@@ -109,6 +110,7 @@ fn prompt_tokens(args: &Args, folder: &Path, tokenizer: &Tokenizer) -> Result<Ve
 /// Generates up to `n` tokens, handing out text as it comes.
 pub fn generate_text(
     model: &Arc<Model>,
+    cache_type: CacheType,
     tokenizer: &Tokenizer,
     prompt: &[u32],
     sampler: Sampler,
@@ -116,7 +118,7 @@ pub fn generate_text(
     show: impl Fn(&str) -> Result<()>,
 ) -> Result<Generated> {
     let context = prompt.len().saturating_add(n).min(model.config().max_positions.max(prompt.len()));
-    let mut session = Session::new(model, context, Outputs::Last)?;
+    let mut session = Session::with_cache(model, context, Outputs::Last, cache_type)?;
     let mut result = Generated {
         text: String::new(),
         prompt_tokens: prompt.len(),

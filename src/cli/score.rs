@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam::archive::{ArchiveError, Progress, reported};
-use bantam::model::{Model, Outputs, Session};
+use bantam::model::{CacheType, Model, Outputs, Session};
 use serde_json::json;
 
 use super::open::ModelArgs;
@@ -40,7 +40,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let start = Instant::now();
     let model = args.model.load(&files)?;
     let bar = Bar::default();
-    let nll = reported(&bar, tokens.len() as u64, "scoring tokens", || mean_nll(&model, &tokens, &bar))?;
+    let nll = reported(&bar, tokens.len() as u64, "scoring tokens", || {
+        mean_nll(&model, args.model.kv_cache.into(), &tokens, &bar)
+    })?;
     let rate = tokens.len() as f64 / start.elapsed().as_secs_f64();
     let peak = model.gpu().memory().peak();
     if args.json {
@@ -66,10 +68,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Mean negative log-likelihood, in nats, of all tokens but the first. A text that is longer than
 /// the model's context is cut into windows, each of which begins with the last token of the one
 /// before, so that every token is scored once.
-fn mean_nll(model: &Arc<Model>, tokens: &[u32], progress: &dyn Progress) -> Result<f64> {
+fn mean_nll(
+    model: &Arc<Model>,
+    cache_type: CacheType,
+    tokens: &[u32],
+    progress: &dyn Progress,
+) -> Result<f64> {
     let context = model.config().max_positions.min(tokens.len()).max(2);
     let vocab = model.config().vocab;
-    let mut session = Session::new(model, context, Outputs::All)?;
+    let mut session = Session::with_cache(model, context, Outputs::All, cache_type)?;
     let mut total = 0.0;
     for start in (0..tokens.len() - 1).step_by(context - 1) {
         let window = &tokens[start..(start + context).min(tokens.len())];

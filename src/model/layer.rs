@@ -9,7 +9,7 @@ use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use crate::gpu::kernels::swiglu::SwigluParams;
 use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu};
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError};
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache};
 
 /// A layer's weights on the device.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl LayerContext<'_> {
         &self,
         layer: usize,
         weights: &LayerWeights,
-        cache: &Buffer,
+        cache: &KvCache,
         products: Products,
     ) -> Result<Vec<Dispatch>, GpuError> {
         let (a, s) = (self.activations, self.activations.strides);
@@ -181,7 +181,8 @@ impl LayerContext<'_> {
         let with =
             RopeBuffers { q: &a.q, k: &a.k, v: &a.v, rotations: self.rotations, cache, head_norms: norms };
         all.push(rope::dispatch(self.gpu, self.step, &heads, &with)?);
-        all.push(attention::dispatch(self.gpu, self.step, &heads, [&a.q, cache, &a.attended])?);
+        let division = attention::Division::of(self.gpu, cache.cache_type);
+        all.push(attention::dispatch(self.gpu, self.step, &heads, division, cache, [&a.q, &a.attended])?);
         multiply(&mut all, &weights.o, &a.attended, s.q, &a.x, s.hidden, true)?;
 
         all.push(self.norm(&weights.mlp_norm)?);

@@ -14,3 +14,5 @@ pub use config::{ModelConfig, RopeScaling, SUPPORTED};
 pub use error::ModelError;
 pub use load::{Layout, LoadOptions, Model};
 pub use session::{Outputs, Session};
+
+pub use crate::gpu::CacheType;

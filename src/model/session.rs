@@ -11,7 +11,7 @@ use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::top::{self, Top};
 use crate::gpu::kernels::{Step, embed, norm};
-use crate::gpu::{Batch, Buffer, Dispatch, GpuError, Readback};
+use crate::gpu::{Batch, Buffer, CacheType, Dispatch, GpuError, KvCache, Readback};
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 const BATCH: usize = 64;
@@ -63,7 +63,7 @@ pub struct Session {
     all_outputs: Vec<Dispatch>,
     // The dispatches' bind groups name these; they live as long.
     _activations: Activations,
-    _caches: Vec<Buffer>,
+    _caches: Vec<KvCache>,
     _rotations: Buffer,
 }
 
@@ -85,6 +85,16 @@ impl Session {
     /// A session with room for `context` positions. Where it is to give the logits of
     /// [`Outputs::All`], it needs room for those of a whole batch.
     pub fn new(model: &Arc<Model>, context: usize, outputs: Outputs) -> Result<Self, ModelError> {
+        Self::with_cache(model, context, outputs, CacheType::default())
+    }
+
+    /// [`Session::new`] with keys and values kept in numbers of that type.
+    pub fn with_cache(
+        model: &Arc<Model>,
+        context: usize,
+        outputs: Outputs,
+        cache_type: CacheType,
+    ) -> Result<Self, ModelError> {
         let (gpu, config) = (&model.gpu, &model.config);
         let context = context.max(1);
         if context > MAX_CONTEXT {
@@ -97,9 +107,9 @@ impl Session {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let rotations = gpu.buffer("rotations", rotations_len, usage)?;
         gpu.write(&rotations, bytemuck::cast_slice(&rope::rotations(config, context)))?;
-        let cache_len = (2 * config.kv_heads * context * config.head_dim * 4) as u64;
-        let cache = |_| gpu.buffer("kv cache", cache_len, wgpu::BufferUsages::STORAGE);
-        let caches: Vec<Buffer> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
+        let cache_len = 2 * config.kv_heads * context * config.head_dim;
+        let cache = |_| KvCache::new(gpu, cache_type, cache_len);
+        let caches: Vec<KvCache> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
 
         let layers = LayerContext {
             gpu,

@@ -1,20 +1,80 @@
 //! Causal attention over the KV cache.
 
 use super::rope::HeadParams;
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Variant, Workgroups};
 
-/// A workgroup for each query head of each token.
+/// Query heads that a workgroup has at the most. More would not fit the registers of many devices.
+const MOST_HEADS: u32 = 4;
+
+/// How a workgroup divides its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Division {
+    /// Invocations.
+    pub lanes: u32,
+    /// Keys that an invocation scores in a round.
+    pub keys: u32,
+    /// Invocations that between them gather all elements of a head: a divisor of `lanes`.
+    pub element_lanes: u32,
+}
+
+impl Division {
+    /// On a device: as many invocations as four workgroups of one head each would have.
+    pub const WIDE: Self = Self { lanes: 256, keys: 1, element_lanes: 64 };
+    /// The same for a cache of F16, of which two elements are read at a time.
+    pub const WIDE_F16: Self = Self { element_lanes: 32, ..Self::WIDE };
+    /// Where a processor stands in for a device: there each load goes lane by lane, even where all
+    /// lanes read the same. So an invocation has several keys, and several elements, and what it reads
+    /// of a query and of the weights serves all of them.
+    pub const ON_CPU: Self = Self { lanes: 8, keys: 8, element_lanes: 8 };
+
+    /// That which suits `gpu` and a cache of that type.
+    pub fn of(gpu: &Gpu, cache_type: CacheType) -> Self {
+        match cache_type {
+            _ if gpu.is_cpu() => Self::ON_CPU,
+            CacheType::F32 => Self::WIDE,
+            CacheType::F16 => Self::WIDE_F16,
+        }
+    }
+}
+
+/// Query heads of one KV head, and the workgroups that they are divided among.
+fn sharing(params: &HeadParams) -> (u32, u32) {
+    let heads = params.heads / params.kv_heads;
+    (heads, heads.div_ceil(MOST_HEADS))
+}
+
+/// The kernel for heads as `params` has them.
+pub fn variant(params: &HeadParams, division: Division, cache_type: CacheType) -> Variant {
+    let (heads, workgroups) = sharing(params);
+    // What an invocation reads at a time: an element, or a word of two.
+    let pieces = params.head_dim.div_ceil(division.element_lanes * 4 / cache_type.bytes() as u32);
+    cache_type
+        .apply(Variant::new("attention"))
+        // Sixteen times sixteen invocations.
+        .flag_if(division.lanes == 256, "TWO_LEVELS")
+        .constant("HEADS", heads.div_ceil(workgroups))
+        .constant("DIM", params.head_dim)
+        .constant("PIECES", pieces)
+        .constant("LANES", division.lanes)
+        .constant("KEYS", division.keys)
+        .constant("ELEMENT_LANES", division.element_lanes)
+}
+
+/// A workgroup for each KV head of each token, or several where many query heads share a KV head.
 pub fn dispatch(
     gpu: &Gpu,
     step: &Buffer,
     params: &HeadParams,
-    [q, cache, y]: [&Buffer; 3],
+    division: Division,
+    cache: &KvCache,
+    [q, y]: [&Buffer; 2],
 ) -> Result<Dispatch, GpuError> {
-    let workgroups = [Workgroups::Fixed(params.heads), Workgroups::PerTokens(1)];
-    gpu.kernel(Variant::new("attention"))?.bind(
+    let (_, workgroups) = sharing(params);
+    let workgroups = [Workgroups::Fixed(params.kv_heads * workgroups), Workgroups::PerTokens(1)];
+    gpu.kernel(variant(params, division, cache.cache_type))?.bind(
         gpu,
         params,
-        &[(0, step), (2, q), (3, cache), (4, y)],
+        &[(0, step), (2, q), (3, &cache.buffer), (4, y)],
         workgroups,
     )
 }

@@ -18,8 +18,9 @@ pub mod transcode;
 
 use bytemuck::{Pod, Zeroable};
 
-use super::Variant;
+use self::attention::Division;
 use super::format::{DenseFormat, Escape, FastFormat, Format, Rows, Table};
+use super::{CacheType, Variant};
 use crate::codec::Precision;
 use crate::codec::split::Split;
 use crate::tensor::Dtype;
@@ -41,9 +42,12 @@ pub struct Step {
 /// Variants of every kernel that between them have every line of every shader, in every way that
 /// weights can be taken apart.
 pub fn variants() -> Vec<Variant> {
-    let mut all = vec![argmax::variant(), top::variant(), Variant::new("attention"), Variant::new("swiglu")];
+    let mut all = vec![argmax::variant(), top::variant(), Variant::new("swiglu")];
+    all.extend(attention_variants());
     all.extend([false, true].map(norm::variant));
-    all.extend([false, true].map(rope::variant));
+    for cache_type in [CacheType::F32, CacheType::F16] {
+        all.extend([false, true].map(|head_norm| rope::variant(head_norm, cache_type)));
+    }
     for split in splits() {
         for escape in [Escape::None, Escape::Short, Escape::Long] {
             // Shifts and escapes change a few lines of their own each.
@@ -82,6 +86,21 @@ pub fn variants() -> Vec<Variant> {
         }
     }
     all
+}
+
+/// The smallest and largest heads, shared and not, divided in each way.
+fn attention_variants() -> impl Iterator<Item = Variant> {
+    let heads = [(1, 4), (1, 256), (3, 64), (4, 80), (7, 128), (4, 256)];
+    heads.into_iter().flat_map(|(heads, head_dim)| {
+        let params = rope::HeadParams { heads, kv_heads: 1, head_dim, ..rope::HeadParams::zeroed() };
+        [
+            (Division::WIDE, CacheType::F32),
+            (Division::WIDE_F16, CacheType::F16),
+            (Division::ON_CPU, CacheType::F32),
+            (Division::ON_CPU, CacheType::F16),
+        ]
+        .map(|(division, cache_type)| attention::variant(&params, division, cache_type))
+    })
 }
 
 /// Every split there is, one type standing for those that are alike.

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::norm;
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Variant, Workgroups};
 
 /// `Heads` of `shaders/shared/heads.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -43,14 +43,14 @@ pub struct RopeBuffers<'a> {
     /// Pairs of cosine and sine, by position and frequency.
     pub rotations: &'a Buffer,
     /// The layer's KV cache.
-    pub cache: &'a Buffer,
+    pub cache: &'a KvCache,
     /// Weights of the query and key heads' norms.
     pub head_norms: Option<[&'a Buffer; 2]>,
 }
 
 /// The kernel, with or without head norms.
-pub fn variant(head_norm: bool) -> Variant {
-    Variant::new("rope").flag_if(head_norm, "HEAD_NORM")
+pub fn variant(head_norm: bool, cache_type: CacheType) -> Variant {
+    cache_type.apply(Variant::new("rope").flag_if(head_norm, "HEAD_NORM"))
 }
 
 /// A workgroup for each head of each token.
@@ -60,13 +60,13 @@ pub fn dispatch(
     params: &HeadParams,
     with: &RopeBuffers<'_>,
 ) -> Result<Dispatch, GpuError> {
-    let mut buffers =
-        vec![(0, step), (2, with.q), (3, with.k), (4, with.v), (5, with.rotations), (6, with.cache)];
+    let KvCache { buffer: cache, cache_type } = with.cache;
+    let mut buffers = vec![(0, step), (2, with.q), (3, with.k), (4, with.v), (5, with.rotations), (6, cache)];
     if let Some([q_norm, k_norm]) = with.head_norms {
         buffers.extend([(7, q_norm), (8, k_norm)]);
     }
     let workgroups = [Workgroups::Fixed(params.heads + 2 * params.kv_heads), Workgroups::PerTokens(1)];
-    gpu.kernel(variant(with.head_norms.is_some()))?.bind(gpu, params, &buffers, workgroups)
+    gpu.kernel(variant(with.head_norms.is_some(), *cache_type))?.bind(gpu, params, &buffers, workgroups)
 }
 
 /// The twin, for one head at one position; `rotations` are that position's.

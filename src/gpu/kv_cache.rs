@@ -1,0 +1,49 @@
+//! The memory for keys and values.
+
+use super::device::Gpu;
+use super::error::GpuError;
+use super::memory::Buffer;
+use super::shader::Variant;
+
+/// The numbers that keys and values are kept in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CacheType {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// Rounded to F16, in half the memory. What is beyond F16 becomes its largest number.
+    F16,
+}
+
+impl CacheType {
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// `variant` of a kernel for such a cache.
+    pub(super) fn apply(self, variant: Variant) -> Variant {
+        variant.flag_if(self == Self::F16, "F16_CACHE")
+    }
+}
+
+/// The keys and values of one layer.
+#[derive(Debug)]
+pub struct KvCache {
+    /// Keys, then values, each `[kv_heads, context, head_dim]`.
+    pub buffer: Buffer,
+    /// What they are kept in.
+    pub cache_type: CacheType,
+}
+
+impl KvCache {
+    /// Room for so many numbers, keys and values together.
+    pub fn new(gpu: &Gpu, cache_type: CacheType, len: usize) -> Result<Self, GpuError> {
+        let bytes = (len * cache_type.bytes()) as u64;
+        let buffer = gpu.buffer("kv cache", bytes, wgpu::BufferUsages::STORAGE)?;
+        Ok(Self { buffer, cache_type })
+    }
+}

@@ -9,6 +9,7 @@ use bantam::model::{Layout, LoadOptions, Model};
 use bantam::text::Tokenizer;
 
 use super::Result;
+use super::kernel::KernelArgs;
 use super::progress::Bar;
 
 #[derive(clap::Args)]
@@ -36,6 +37,8 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value_t)]
     pub layout: LayoutArg,
     #[command(flatten)]
+    pub kernel: KernelArgs,
+    #[command(flatten)]
     pub device: DeviceArgs,
 }
 
@@ -46,7 +49,7 @@ pub enum LayoutArg {
     Dense,
     /// Slightly larger, and faster to compute from
     Fast,
-    /// Fast where it fits, else dense
+    /// Fast where it is faster and fits, else dense
     #[default]
     Auto,
 }
@@ -70,7 +73,8 @@ impl ModelArgs {
     /// Loads the weights onto the device.
     pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
         let options = LoadOptions { raw: self.raw, layout: self.layout.into() };
-        load(&self.device.open()?, files, &options)
+        let gpu = self.kernel.choose(self.device.open()?, &self.device)?;
+        load(&gpu, files, &options)
     }
 }
 

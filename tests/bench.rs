@@ -10,7 +10,9 @@ use bantam::gpu::{Gpu, GpuOptions};
 use serde_json::Value;
 
 fn bantam(args: &[&str], model: Option<&Path>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_bantam")).arg("bench").args(args).args(model).output().unwrap()
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
+    // Nothing is kept, nor timed for being kept.
+    command.env("BANTAM_CACHE", "").arg("bench").args(args).args(model).output().unwrap()
 }
 
 /// A number above zero.

@@ -55,8 +55,8 @@ pub struct Calibration {
 
 impl Calibration {
     /// Multiplies with a matrix of random weights, in every form and with every candidate. It takes a second
-    /// or two on a GPU, and more where a driver compiles slowly: up to minutes on a processor. Needs about
-    /// 300 MiB of device memory, less on a processor. Best done on a device that was opened with
+    /// or two on a GPU, and more where a driver compiles slowly: ten seconds and more on a processor. Needs
+    /// about 150 MiB of device memory, less on a processor. Best done on a device that was opened with
     /// [timestamps](crate::gpu::GpuOptions::timestamps) and has nothing else to do.
     pub async fn run(gpu: &Gpu, progress: &dyn Progress) -> Result<Self, BenchError> {
         let plan = Plan::of(gpu);
@@ -107,16 +107,16 @@ impl Plan {
     /// Every candidate takes seconds to compile, so that there are few.
     const CPU: Self = Self {
         effort: Effort {
-            runs: 7,
+            runs: 9,
             pass: Duration::from_millis(10),
-            figure: Duration::from_secs(1),
+            figure: Duration::from_secs(2),
             rotation: 16 << 20,
             ..Effort::QUICK
         },
         shape: [1024, 1024],
         matvec: &[Rows::EIGHT, Rows::FOUR],
-        dense_matvec: &[Rows::TWO, Rows::ONE],
-        matmul: &[Rows::TWO, Rows::ONE],
+        dense_matvec: &[Rows::TWO, Rows::ONE, Rows::FOUR],
+        matmul: &[Rows::TWO, Rows::ONE, Rows::FOUR],
         lasts: Duration::from_secs(90),
     };
 

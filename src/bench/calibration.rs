@@ -21,7 +21,7 @@ use crate::tensor::{Dtype, Matrix};
 /// Tokens of a batch: as many as a session computes at once.
 const TOKENS: usize = 64;
 
-/// Another kernel than the usual one must take less than this share of its time: less may be chance.
+/// Another kernel than the usual one must take less than this share of its time: else it may be chance.
 const WORTH_IT: f64 = 0.98;
 
 /// A candidate, timed.
@@ -36,6 +36,9 @@ pub struct Trial {
     /// One product.
     #[serde(flatten)]
     pub timing: Timing,
+    /// Its time as a ratio to the usual kernel's in the same round: the median. A busy machine slows both
+    /// alike, so that this is a better judge than their medians.
+    pub ratio: f64,
     /// Whether the results have the bits that they should have. It is not chosen otherwise.
     pub same_bits: bool,
     /// Whether it was chosen.
@@ -213,7 +216,8 @@ impl Trials<'_> {
             }
             rounds += 1;
         }
-        let mut trials: Vec<Trial> = candidates.into_iter().map(|c| c.trial(kernel)).collect();
+        let usual = candidates.first().map_or_else(Vec::new, |usual| usual.contender.samples.clone());
+        let mut trials: Vec<Trial> = candidates.into_iter().map(|c| c.trial(kernel, &usual)).collect();
         if let Some(best) = fastest(&mut trials) {
             *place(&mut self.choices, kernel, copies.form) = best;
         }
@@ -256,8 +260,12 @@ impl Trials<'_> {
 }
 
 impl Candidate {
-    fn trial(self, kernel: Kernel) -> Trial {
+    /// `usual` is what the usual kernel took, round by round.
+    fn trial(self, kernel: Kernel, usual: &[f64]) -> Trial {
+        let ratios = self.contender.samples.iter().zip(usual).map(|(taken, usual)| taken / usual.max(1e-12));
+        let ratio = Timing::of(ratios.collect()).seconds;
         Trial {
+            ratio,
             kernel: kernel.name(),
             form: self.contender.form.name(),
             rows: self.rows,
@@ -274,7 +282,7 @@ fn fastest(trials: &mut [Trial]) -> Option<Rows> {
     let usual = trials.first()?.rows;
     let cost = |trial: &Trial| {
         let favour = if trial.rows == usual { WORTH_IT } else { 1.0 };
-        trial.timing.seconds * favour
+        trial.ratio * favour
     };
     let right = trials.iter_mut().filter(|trial| trial.same_bits);
     let best = right.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
@@ -299,8 +307,8 @@ mod tests {
     use super::*;
 
     fn trial(form: Form, rows: Rows, seconds: f64, same_bits: bool) -> Trial {
-        let (kernel, form) = (Kernel::Matvec.name(), form.name());
-        Trial { kernel, form, rows, timing: Timing::of(vec![seconds]), same_bits, chosen: false }
+        let (kernel, form, timing) = (Kernel::Matvec.name(), form.name(), Timing::of(vec![seconds]));
+        Trial { kernel, form, rows, timing, ratio: seconds / 3.0, same_bits, chosen: false }
     }
 
     #[test]

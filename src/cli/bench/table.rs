@@ -49,9 +49,10 @@ pub fn calibration(calibration: &Calibration) -> String {
             (_, true) => "",
             (_, false) => "other bits",
         };
-        vec![t.kernel.into(), t.form.into(), t.rows.to_string(), time(t.timing.seconds), remark.into()]
+        let (rows, ratio) = (t.rows.to_string(), format!("{:.3}", t.ratio));
+        vec![t.kernel.into(), t.form.into(), rows, time(t.timing.seconds), ratio, remark.into()]
     };
-    let header = ["kernel", "weights", "rows", "time", ""];
+    let header = ["kernel", "weights", "rows", "time", "of default", ""];
     table("Rows of a matrix an invocation", &header, calibration.trials.iter().map(row))
 }
 

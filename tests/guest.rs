@@ -158,7 +158,13 @@ fn a_device_that_is_destroyed_while_it_computes_is_an_error() {
 fn a_process_that_ends_right_after_its_device_ends_well() {
     for _ in 0..10 {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bantam"));
-        command.arg("run").arg(demo()).args(["-p", "The little rooster", "-n", "4", "--json"]);
+        command.env("BANTAM_CACHE", "").arg("run").arg(demo()).args([
+            "-p",
+            "The little rooster",
+            "-n",
+            "4",
+            "--json",
+        ]);
         if let Ok(device) = std::env::var("BANTAM_DEVICE") {
             command.args(["--device", &device]);
         }

@@ -5,7 +5,7 @@ use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
 use bantam::codec::head::Kind;
 use bantam::codec::split::Split;
 use bantam::gpu::fast;
-use bantam::gpu::format::Format;
+use bantam::gpu::format::{Format, Rows};
 use bantam::gpu::kernels::attention::Division;
 use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::norm::NormParams;
@@ -13,7 +13,7 @@ use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use bantam::gpu::kernels::swiglu::SwigluParams;
 use bantam::gpu::kernels::{Step, argmax, attention, decode, embed, matmul, matvec, norm, rope, swiglu, top};
 use bantam::gpu::weights::DeviceMatrix;
-use bantam::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, KvCache, Uploader, download};
+use bantam::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, KernelChoices, KvCache, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
 use half::f16;
 
@@ -371,6 +371,44 @@ fn products_add_biases_and_accumulate() {
             check_products(&gpu, &weights, 37, bias, accumulate);
         }
     }
+}
+
+#[test]
+fn any_number_of_rows_an_invocation_gives_the_same_bits() {
+    let gpu = device::gpu();
+    for form in [0, 5, 8, 15].map(|i| Form::ALL[i]) {
+        let weights = weights(&gpu, form, 130, 300).unwrap();
+        let results = Rows::ALL.map(|rows| {
+            let gpu = gpu.with_choices(KernelChoices::with_rows(rows));
+            products(&gpu, &weights.device, 19, rows)
+        });
+        for (rows, result) in Rows::ALL.iter().zip(&results) {
+            let same = result.iter().zip(&results[0]).all(|(a, b)| same_bits(a, b));
+            assert!(same, "{form:?}, {rows} rows an invocation");
+        }
+    }
+}
+
+/// What `matvec` and `matmul` make of `tokens` tokens, with the kernels that `gpu` has: those of `chosen`
+/// rows an invocation.
+fn products(gpu: &Gpu, weights: &DeviceMatrix, tokens: usize, chosen: Rows) -> [Vec<f32>; 2] {
+    let (rows, x_stride) = (weights.matrix.rows, weights.padded_cols());
+    let room = tokens.next_multiple_of(16);
+    let x = storage(gpu, &normal(1, room * x_stride));
+    let step = uniform(gpu, step(tokens, 0));
+    [false, true].map(|batch| {
+        let y = storage(gpu, &vec![7f32; room * rows]);
+        let product =
+            Product { weights, x: &x, x_stride, y: &y, y_stride: rows, bias: None, accumulate: false };
+        let dispatches = match batch {
+            true => matmul::dispatches(gpu, &step, &product).unwrap(),
+            false => matvec::dispatches(gpu, &product).unwrap(),
+        };
+        let label = dispatches[0].label();
+        assert!(label.contains(&format!("ROWS={chosen} ")), "{label}");
+        run(gpu, &dispatches, tokens);
+        read(gpu, &y, room * rows)
+    })
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! where they are compared, so that a busy machine slows all of them alike. Wherever two forms compute
 //! the same, their results are compared bit for bit first: the figures of a wrong kernel are of no use.
 
+mod calibration;
 mod contender;
 mod copy;
 mod decode;
@@ -20,6 +21,7 @@ mod synthetic;
 mod timing;
 mod weights;
 
+pub use calibration::{Calibration, Trial};
 pub use copy::CopyFigure;
 pub use decode::DecodeFigure;
 pub use effort::Effort;

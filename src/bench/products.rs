@@ -73,7 +73,7 @@ impl Kernel {
         }
     }
 
-    fn tokens(self) -> usize {
+    pub fn tokens(self) -> usize {
         match self {
             Self::Matvec => 1,
             Self::Matmul(tokens) => tokens,
@@ -192,6 +192,7 @@ impl Bench<'_> {
         let mut contenders = copies.iter().map(contender).collect::<Result<Vec<_>, _>>()?;
         let mut first = None;
         for contender in &mut contenders {
+            operands.clear(&self.gpu)?;
             contender.run(&mut self.clock, kernel.tokens()).await?;
             let results = download(&self.gpu, &operands.y, operands.results).await?;
             let (form, expected) = &*first.get_or_insert_with(|| (contender.form.name(), results.clone()));
@@ -237,10 +238,10 @@ fn figures(contenders: Vec<Contender>, kernel: Kernel, [rows, cols]: [usize; 2])
 pub(super) struct Operands {
     x: Buffer,
     x_stride: usize,
-    y: Buffer,
+    pub y: Buffer,
     y_stride: usize,
     /// Bytes of `y` that results fill.
-    results: u64,
+    pub results: u64,
     step: Buffer,
 }
 
@@ -249,7 +250,8 @@ impl Operands {
         let padded = tokens.next_multiple_of(TOKENS);
         let x_stride = cols.next_multiple_of(16);
         let x = weights::gaussian(Dtype::F32, x_stride * padded, 2);
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        let copied = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::STORAGE | copied;
         let step = Step { tokens: tokens as u32, position: 0, first_output: 0, rank: 0 };
         Ok(Self {
             x: gpu.buffer_with("x", &x, wgpu::BufferUsages::STORAGE)?,
@@ -259,6 +261,11 @@ impl Operands {
             results: (rows * tokens * 4) as u64,
             step: gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM)?,
         })
+    }
+
+    /// Forgets the results of the kernel before: one that writes nothing is wrong too.
+    pub fn clear(&self, gpu: &Gpu) -> Result<(), GpuError> {
+        gpu.submit("clear", |encoder| encoder.clear_buffer(self.y.raw(), 0, None))
     }
 
     pub fn dispatches(

@@ -8,7 +8,7 @@ use super::first_calls::FirstCall;
 use super::generation::ModelFigures;
 use super::machine::Machine;
 use super::products::ProductCase;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, KernelChoices};
 use crate::text::strftime;
 
 /// A figure, or why there is none.
@@ -38,6 +38,8 @@ pub struct Record {
     pub quick: bool,
     /// What it ran on.
     pub machine: Machine,
+    /// Which variants the kernels of products have.
+    pub kernels: KernelChoices,
     /// How passes were timed: `timestamps` of the device, or `wall`.
     pub clock: &'static str,
     /// Compiling kernels.
@@ -62,6 +64,7 @@ impl Record {
             date: strftime::now("%F"),
             quick,
             machine: Machine::of(gpu),
+            kernels: *gpu.choices(),
             clock: "wall",
             first_calls: None,
             copy: None,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod calibrate;
 mod compress;
 mod decompress;
 mod demo;
@@ -14,6 +15,7 @@ mod extract;
 mod failure;
 mod inspect;
 mod interrupt;
+mod kernel;
 mod open;
 mod pipe;
 mod print;
@@ -50,6 +52,8 @@ enum Command {
     Extract(extract::Args),
     /// List the adapters that can be used
     Devices(devices::Args),
+    /// Find out by timing which kernels suit a device best, and keep that for the other commands
+    Calibrate(calibrate::Args),
     /// Generate text from a model, compressed or not
     Run(run::Args),
     /// Measure how likely a model finds a text
@@ -71,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Extract(args) => extract::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Devices(args) => devices::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Run(args) => run::run(args),
         Command::Score(args) => score::run(args),
         Command::Bench(args) => bench::run(args),

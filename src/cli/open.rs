@@ -10,6 +10,7 @@ use bantam::model::{CacheType, Layout, LoadOptions, Model};
 use bantam::text::Tokenizer;
 
 use super::Result;
+use super::kernel::KernelArgs;
 use super::progress::Bar;
 
 #[derive(clap::Args)]
@@ -43,6 +44,8 @@ pub struct ModelArgs {
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
     pub kv_cache: CacheArg,
     #[command(flatten)]
+    pub kernel: KernelArgs,
+    #[command(flatten)]
     pub device: DeviceArgs,
 }
 
@@ -75,7 +78,7 @@ pub enum LayoutArg {
     Dense,
     /// Slightly larger, and faster to compute from
     Fast,
-    /// Fast where it fits, else dense
+    /// Fast where it is faster and fits, else dense
     #[default]
     Auto,
 }
@@ -119,7 +122,8 @@ impl ModelArgs {
     pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
         let (layout, precision) = (self.layout.into(), self.precision.into());
         let options = LoadOptions { raw: self.raw, layout, precision };
-        load(&self.device.open()?, files, &options)
+        let gpu = self.kernel.choose(self.device.open()?, &self.device)?;
+        load(&gpu, files, &options)
     }
 }
 

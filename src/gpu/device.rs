@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::adapter;
+use super::choice::KernelChoices;
 use super::error::GpuError;
 use super::kernel::Kernel;
 use super::memory::{Buffer, Memory};
@@ -30,6 +31,7 @@ pub struct GpuOptions {
 #[derive(Debug, Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
+    choices: KernelChoices,
 }
 
 #[derive(Debug)]
@@ -93,10 +95,11 @@ impl Gpu {
     ) -> Self {
         let limits = device.limits();
         let allowed = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let is_cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
         let inner = Inner {
             max_binding: max_binding.map_or(allowed, |wanted| wanted.min(allowed)),
             poller: Poller::new(device.clone()),
-            is_cpu: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            is_cpu,
             device,
             queue,
             memory: Memory::with_budget(budget),
@@ -104,7 +107,19 @@ impl Gpu {
             submissions: AtomicU64::new(0),
             lost,
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), choices: KernelChoices::usual(is_cpu) }
+    }
+
+    /// The same device, with other kernels for what is made with the result: models and sessions keep the
+    /// kernels of the `Gpu` that they were made with. Nothing is timed unless it is asked for, as by
+    /// [`Calibration::run`](crate::bench::Calibration::run), so this is how its outcome is put to use.
+    pub fn with_choices(&self, choices: KernelChoices) -> Self {
+        Self { inner: self.inner.clone(), choices }
+    }
+
+    /// Which variants products have.
+    pub fn choices(&self) -> &KernelChoices {
+        &self.choices
     }
 
     /// The wgpu device.

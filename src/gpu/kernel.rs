@@ -147,6 +147,11 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// The kernel's name, with its flags and constants.
+    pub fn label(&self) -> &str {
+        &self.kernel.label
+    }
+
     /// Records the dispatch for `batch`.
     pub fn record(&self, pass: &mut wgpu::ComputePass, batch: Batch) {
         let [x, y] = self.workgroups.map(|w| w.count(batch));

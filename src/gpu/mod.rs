@@ -1,6 +1,8 @@
 //! The device: adapters, kernels, buffers that are counted, and moving bytes to and from it.
 
 mod adapter;
+mod choice;
+mod choice_file;
 mod clock;
 mod device;
 mod error;
@@ -17,6 +19,7 @@ mod transfer;
 pub mod weights;
 
 pub use adapter::{adapters, name_of};
+pub use choice::{KernelChoices, RowsByStorage};
 pub use clock::Clock;
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;

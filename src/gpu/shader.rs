@@ -64,6 +64,15 @@ sources! {
     "shared/stream" => "shared/stream.wgsl",
 }
 
+/// What `shaders/` is, in few letters: another one where anything in it is.
+pub(super) fn revision() -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in SOURCES.iter().flat_map(|(name, text)| [name, text]) {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].into()
+}
+
 impl Variant {
     /// The kernel in its plain form.
     pub fn new(kernel: &'static str) -> Self {

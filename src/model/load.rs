@@ -29,8 +29,8 @@ pub enum Layout {
     Dense,
     /// BF16 in about 12 bits that are read faster than dense tiles; other types as [`Layout::Dense`].
     Fast,
-    /// Fast where that leaves a quarter of the device's budget to sessions, or where there is no
-    /// budget; else dense.
+    /// Fast where the device's [choices](crate::gpu::KernelChoices) say that it is faster, and where it
+    /// leaves a quarter of the device's budget to sessions or there is no budget; else dense.
     #[default]
     Auto,
 }
@@ -45,6 +45,7 @@ impl Layout {
         match self {
             Self::Dense => false,
             Self::Fast => true,
+            Self::Auto if !gpu.choices().fast_is_faster => false,
             Self::Auto => gpu.memory().budget().is_none_or(|budget| {
                 let wanted = files.weights().map(wanted).fold(0, u64::saturating_add);
                 wanted <= budget - budget / 4

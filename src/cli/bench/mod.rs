@@ -7,11 +7,12 @@ use bantam::bench::{Bench, Effort, Record, SIZES, Size};
 use bantam::gpu::{Gpu, GpuOptions};
 use pollster::block_on;
 
+use super::kernel::KernelArgs;
 use super::open::DeviceArgs;
 use super::progress::Bar;
 use super::{Result, print};
 
-mod table;
+pub mod table;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,6 +27,8 @@ pub struct Args {
     /// Measure only some of the sections
     #[arg(long, value_enum, value_name = "SECTION", value_delimiter = ',')]
     only: Vec<Section>,
+    #[command(flatten)]
+    kernel: KernelArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Write a record of everything that was measured
@@ -59,6 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let bar = Bar::default();
     let device = args.device.device.clone();
     let gpu = block_on(Gpu::open(&GpuOptions { device, timestamps: true, ..GpuOptions::default() }))?;
+    let gpu = args.kernel.choose(gpu, &args.device)?;
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let mut bench = Bench::new(&gpu, effort, &bar)?;
     let mut record = Record::new(&gpu, args.quick);

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use bantam::bench::{CopyFigure, DecodeFigure, FirstCall, Machine, ModelFigures, Outcome, ProductCase};
+use bantam::bench::{
+    Calibration, CopyFigure, DecodeFigure, FirstCall, Machine, ModelFigures, Outcome, ProductCase,
+};
 
 use crate::cli::sizes::megabytes;
 
@@ -38,6 +40,20 @@ pub fn matvec(cases: &[ProductCase]) -> String {
 pub fn matmul(cases: &[ProductCase]) -> String {
     let header = ["shape", "batch", "weights", "bits", "time", "GFLOP/s", "x raw"];
     table("Matrix times batch", &header, cases.iter().flat_map(|case| product(case, Some(case.tokens))))
+}
+
+pub fn calibration(calibration: &Calibration) -> String {
+    let row = |t: &bantam::bench::Trial| {
+        let remark = match (t.chosen, t.same_bits) {
+            (true, _) => "chosen",
+            (_, true) => "",
+            (_, false) => "other bits",
+        };
+        let (rows, ratio) = (t.rows.to_string(), format!("{:.3}", t.ratio));
+        vec![t.kernel.into(), t.form.into(), rows, time(t.timing.seconds), ratio, remark.into()]
+    };
+    let header = ["kernel", "weights", "rows", "time", "of default", ""];
+    table("Rows of a matrix an invocation", &header, calibration.trials.iter().map(row))
 }
 
 /// The rows of a matrix: one a form, or one that says why there is none.

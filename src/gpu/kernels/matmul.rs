@@ -7,9 +7,6 @@ use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 /// Tokens that a workgroup handles: sums that an invocation keeps.
 const TOKENS: u32 = 16;
 
-/// Rows of an invocation where a processor stands in for a device. With more, the sums are too many.
-pub const ROWS_ON_CPU: Rows = Rows(2);
-
 /// The kernel for weights in `format`, with so many `rows` an invocation.
 pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Variant {
     format.apply(Variant::new("matmul"), rows).flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
@@ -18,7 +15,7 @@ pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Vari
 /// One dispatch for each part of the weights. `x` and `y` must have room for a multiple of sixteen
 /// tokens; what lies in `x` past the batch's last token does not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
-    let rows = if gpu.is_cpu() { ROWS_ON_CPU } else { Rows::ONE };
+    let rows = gpu.choices().matmul.of(product.weights.format);
     let variant = variant(product.weights.format, rows, product.bias.is_some(), product.accumulate);
     product.dispatch_parts(gpu, variant, Some(step), Workgroups::PerTokens(TOKENS))
 }

@@ -23,15 +23,9 @@ pub struct Product<'a> {
     pub accumulate: bool,
 }
 
-/// Rows of an invocation where a processor stands in for a device: there, reading the same activation
-/// in every lane takes as long as reading a weight, and eight lanes are all that run side by side.
-pub const ROWS_ON_CPU: Rows = Rows(8);
-/// The same for dense tiles.
-pub const DENSE_ROWS_ON_CPU: Rows = Rows(2);
-
 /// The kernel for weights in `format`, with so many `rows` an invocation.
 pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Variant {
-    // Where a processor stands in for a device, what needs care is kept apart.
+    // Several rows are for processors that stand in for a device: there, what needs care is kept apart.
     let care = rows != Rows::ONE && matches!(format, Format::Fast(_));
     format
         .apply(Variant::new("matvec"), rows)
@@ -42,12 +36,7 @@ pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Vari
 
 /// One dispatch for each part of the weights.
 pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
-    let rows = match product.weights.format {
-        _ if !gpu.is_cpu() => Rows::ONE,
-        // A stream for each row is more than a processor's registers hold.
-        Format::Dense(_) => DENSE_ROWS_ON_CPU,
-        _ => ROWS_ON_CPU,
-    };
+    let rows = gpu.choices().matvec.of(product.weights.format);
     let variant = variant(product.weights.format, rows, product.bias.is_some(), product.accumulate);
     product.dispatch_parts(gpu, variant, None, Workgroups::Fixed(1))
 }

@@ -73,15 +73,10 @@ pub fn variants() -> Vec<Variant> {
     let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
     for format in Format::RAW.into_iter().chain(fast).chain(product_formats()) {
         all.push(embed::variant(format));
-        for (bias, accumulate) in [(false, false), (false, true), (true, false), (true, true)] {
-            // Both ways to add to the result, with both kinds of device.
-            let several = match format {
-                Format::Dense(_) => matvec::DENSE_ROWS_ON_CPU,
-                _ => matvec::ROWS_ON_CPU,
-            };
-            let rows = if bias == accumulate { Rows::ONE } else { several };
+        // All numbers of rows, and both ways to add to the result.
+        let additions = [(false, false), (false, true), (true, false), (true, true)];
+        for (rows, (bias, accumulate)) in Rows::ALL.into_iter().zip(additions) {
             all.push(matvec::variant(format, rows, bias, accumulate));
-            let rows = if bias == accumulate { Rows::ONE } else { matmul::ROWS_ON_CPU };
             all.push(matmul::variant(format, rows, bias, accumulate));
         }
     }

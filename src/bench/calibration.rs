@@ -1,0 +1,362 @@
+//! Which kernels suit a device: candidates are timed on it, and the fastest ones chosen.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::contender::{Contender, Copies};
+use super::effort::Effort;
+use super::error::BenchError;
+use super::form::{Form, Original};
+use super::products::{Kernel, Operands};
+use super::timing::{Patience, Timing};
+use super::{Bench, weights};
+use crate::archive::Progress;
+use crate::codec::{Payload, encode};
+use crate::gpu::format::Rows;
+use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::{Gpu, GpuError, KernelChoices, RowsByStorage, Uploader, download};
+use crate::tensor::{Dtype, Matrix};
+
+/// Tokens of a batch: as many as a session computes at once.
+const TOKENS: usize = 64;
+
+/// Another kernel than the usual one must take less than this share of its time: else it may be chance.
+const WORTH_IT: f64 = 0.98;
+
+/// A candidate, timed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Trial {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// The form of the weights.
+    pub form: &'static str,
+    /// Rows of an invocation.
+    pub rows: Rows,
+    /// One product.
+    #[serde(flatten)]
+    pub timing: Timing,
+    /// Its time as a ratio to the usual kernel's in the same round: the median. A busy machine slows both
+    /// alike, so that this is a better judge than their medians.
+    pub ratio: f64,
+    /// Whether the results have the bits that they should have. It is not chosen otherwise.
+    pub same_bits: bool,
+    /// Whether it was chosen.
+    pub chosen: bool,
+}
+
+/// What timing a device gave.
+#[derive(Debug, Clone, Serialize)]
+pub struct Calibration {
+    /// What is best, for [`Gpu::with_choices`] and [`KernelChoices::store`].
+    pub choices: KernelChoices,
+    /// Whether passes were timed by the device (`timestamps`), or else by the host (`wall`).
+    pub clock: &'static str,
+    /// All that was tried.
+    pub trials: Vec<Trial>,
+}
+
+impl Calibration {
+    /// Multiplies with a matrix of random weights, in every form and with every candidate. It takes a second
+    /// or two on a GPU, and more where a driver compiles slowly: ten seconds and more on a processor. Needs
+    /// about 150 MiB of device memory, less on a processor. Best done on a device that was opened with
+    /// [timestamps](crate::gpu::GpuOptions::timestamps) and has nothing else to do.
+    pub async fn run(gpu: &Gpu, progress: &dyn Progress) -> Result<Self, BenchError> {
+        let plan = Plan::of(gpu);
+        let gpu = gpu.with_choices(KernelChoices::usual(gpu.is_cpu()));
+        let bench = Bench::new(&gpu, plan.effort, progress)?;
+        let patience = Patience::new(usize::MAX, plan.lasts);
+        progress.begin(plan.candidates() as u64, "timing kernels");
+        let choices = *gpu.choices();
+        let trials = Trials { bench, plan, patience, expected: [None, None], choices, done: Vec::new() };
+        let calibration = trials.run().await;
+        progress.finish();
+        calibration
+    }
+}
+
+/// What is tried, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    effort: Effort,
+    /// Rows and columns of the matrix.
+    shape: [usize; 2],
+    /// Candidates for `matvec`; those for dense tiles, where they are others; those for `matmul`.
+    matvec: &'static [Rows],
+    dense_matvec: &'static [Rows],
+    matmul: &'static [Rows],
+    /// When it has taken so long, only the usual kernels are still tried.
+    lasts: Duration,
+}
+
+impl Plan {
+    /// As many copies of a matrix as no cache holds. With eight rows an invocation, most lanes of a
+    /// subgroup would be idle.
+    const GPU: Self = Self {
+        effort: Effort {
+            runs: 7,
+            pass: Duration::from_millis(5),
+            figure: Duration::from_millis(250),
+            rotation: 128 << 20,
+            ..Effort::QUICK
+        },
+        shape: [4096, 2048],
+        matvec: &[Rows::ONE, Rows::TWO, Rows::FOUR],
+        dense_matvec: &[Rows::ONE, Rows::TWO, Rows::FOUR],
+        matmul: &[Rows::ONE, Rows::TWO],
+        lasts: Duration::from_secs(15),
+    };
+
+    /// Every candidate takes seconds to compile, so that there are few.
+    const CPU: Self = Self {
+        effort: Effort {
+            runs: 9,
+            pass: Duration::from_millis(10),
+            figure: Duration::from_secs(2),
+            rotation: 16 << 20,
+            ..Effort::QUICK
+        },
+        shape: [1024, 1024],
+        matvec: &[Rows::EIGHT, Rows::FOUR],
+        dense_matvec: &[Rows::TWO, Rows::ONE, Rows::FOUR],
+        matmul: &[Rows::TWO, Rows::ONE, Rows::FOUR],
+        lasts: Duration::from_secs(90),
+    };
+
+    fn of(gpu: &Gpu) -> Self {
+        if gpu.is_cpu() { Self::CPU } else { Self::GPU }
+    }
+
+    fn rows(&self, kernel: Kernel, form: Form) -> &'static [Rows] {
+        match (kernel, form) {
+            (Kernel::Matvec, Form::Dense) => self.dense_matvec,
+            (Kernel::Matvec, _) => self.matvec,
+            (Kernel::Matmul(_), _) => self.matmul,
+        }
+    }
+
+    /// How many there are in all.
+    fn candidates(&self) -> usize {
+        let of_form = |form| KERNELS.map(|kernel| self.rows(kernel, form).len()).into_iter().sum::<usize>();
+        Form::ALL.map(of_form).into_iter().sum()
+    }
+}
+
+/// What there are candidates for.
+const KERNELS: [Kernel; 2] = [Kernel::Matvec, Kernel::Matmul(TOKENS)];
+
+/// The place of what is chosen for weights in `form`.
+fn place(choices: &mut KernelChoices, kernel: Kernel, form: Form) -> &mut Rows {
+    let RowsByStorage { raw, dense, fast } = match kernel {
+        Kernel::Matvec => &mut choices.matvec,
+        Kernel::Matmul(_) => &mut choices.matmul,
+    };
+    match form {
+        Form::Raw => raw,
+        Form::Dense => dense,
+        Form::Fast => fast,
+    }
+}
+
+/// The trials of one device.
+struct Trials<'a> {
+    bench: Bench<'a>,
+    plan: Plan,
+    patience: Patience,
+    /// The bits that every candidate of each kernel must give: those of the first one.
+    expected: [Option<Vec<u8>>; 2],
+    choices: KernelChoices,
+    done: Vec<Trial>,
+}
+
+/// What is timed in turn with others.
+struct Candidate {
+    rows: Rows,
+    contender: Contender,
+    same_bits: bool,
+}
+
+impl Trials<'_> {
+    async fn run(mut self) -> Result<Calibration, BenchError> {
+        let [rows, cols] = self.plan.shape;
+        let bytes = weights::gaussian(Dtype::BF16, rows * cols, 1);
+        let payload = encode(Dtype::BF16, &self.plan.shape, &bytes)?;
+        let payload = Payload::parse(&payload)?;
+        let matrix = Matrix { rows, cols };
+        let original = Original { dtype: Dtype::BF16, matrix, bytes: &bytes, payload: &payload };
+        let copies = (self.plan.effort.rotation / bytes.len() as u64).max(1) as usize;
+        let mut uploader = Uploader::new(&self.bench.gpu)?;
+        for form in Form::ALL {
+            let copies = Copies::upload(&self.bench.gpu, &mut uploader, form, &original, copies).await?;
+            let Some(copies) = copies else { continue };
+            for kernel in KERNELS {
+                self.compare(kernel, &copies).await?;
+            }
+        }
+        self.choices.fast_is_faster = fast_is_faster(&self.done);
+        Ok(Calibration { choices: self.choices, clock: self.bench.clock(), trials: self.done })
+    }
+
+    /// Times all candidates of one kernel with weights in one form, and chooses.
+    async fn compare(&mut self, kernel: Kernel, copies: &Copies) -> Result<(), BenchError> {
+        let operands = Operands::new(&self.bench.gpu, self.plan.shape, kernel.tokens())?;
+        let mut candidates = Vec::new();
+        for &rows in self.plan.rows(kernel, copies.form) {
+            if candidates.is_empty() || !self.patience.is_over() {
+                candidates.extend(self.candidate(kernel, copies, &operands, rows).await?);
+            }
+            self.bench.progress.advance(1);
+        }
+        let patience = Patience::new(self.plan.effort.runs, self.plan.effort.figure);
+        let mut rounds = 0;
+        while patience.another(rounds) {
+            self.bench.check()?;
+            for candidate in &mut candidates {
+                candidate.contender.run(&mut self.bench.clock, kernel.tokens()).await?;
+            }
+            rounds += 1;
+        }
+        let usual = candidates.first().map_or_else(Vec::new, |usual| usual.contender.samples.clone());
+        let mut trials: Vec<Trial> = candidates.into_iter().map(|c| c.trial(kernel, &usual)).collect();
+        if let Some(best) = fastest(&mut trials) {
+            *place(&mut self.choices, kernel, copies.form) = best;
+        }
+        self.done.extend(trials);
+        Ok(())
+    }
+
+    /// A kernel, compiled and run once; `None` where the driver refuses it.
+    async fn candidate(
+        &mut self,
+        kernel: Kernel,
+        copies: &Copies,
+        operands: &Operands,
+        rows: Rows,
+    ) -> Result<Option<Candidate>, BenchError> {
+        self.bench.check()?;
+        let mut choices = self.choices;
+        *place(&mut choices, kernel, copies.form) = rows;
+        let gpu = self.bench.gpu.with_choices(choices);
+        let what =
+            || format!("{} of {} weights, {rows} rows an invocation", kernel.name(), copies.form.name());
+        let bind = |weights: &DeviceMatrix| operands.dispatches(&gpu, kernel, weights);
+        let mut contender = match Contender::new(copies, self.plan.effort.pass, bind) {
+            Err(GpuError::Validation(why)) => {
+                log::warn!("{} is not used: {why}", what());
+                return Ok(None);
+            }
+            contender => contender?,
+        };
+        operands.clear(&gpu)?;
+        contender.run(&mut self.bench.clock, kernel.tokens()).await?;
+        let results = download(&gpu, &operands.y, operands.results).await?;
+        let expected = &mut self.expected[usize::from(kernel != Kernel::Matvec)];
+        let same_bits = *expected.get_or_insert_with(|| results.clone()) == results;
+        if !same_bits {
+            log::warn!("{} gives other bits, and is not used", what());
+        }
+        Ok(Some(Candidate { rows, contender, same_bits }))
+    }
+}
+
+impl Candidate {
+    /// `usual` is what the usual kernel took, round by round.
+    fn trial(self, kernel: Kernel, usual: &[f64]) -> Trial {
+        let ratios = self.contender.samples.iter().zip(usual).map(|(taken, usual)| taken / usual.max(1e-12));
+        let ratio = Timing::of(ratios.collect()).seconds;
+        Trial {
+            ratio,
+            kernel: kernel.name(),
+            form: self.contender.form.name(),
+            rows: self.rows,
+            timing: Timing::of(self.contender.samples),
+            same_bits: self.same_bits,
+            chosen: false,
+        }
+    }
+}
+
+/// Marks the best of `trials`, of which the first has the usual kernel. None is good where all give wrong
+/// results.
+fn fastest(trials: &mut [Trial]) -> Option<Rows> {
+    let usual = trials.first()?.rows;
+    let cost = |trial: &Trial| {
+        let favour = if trial.rows == usual { WORTH_IT } else { 1.0 };
+        trial.ratio * favour
+    };
+    let right = trials.iter_mut().filter(|trial| trial.same_bits);
+    let best = right.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
+    best.chosen = true;
+    Some(best.rows)
+}
+
+/// Whether a product with one token, which generating text waits for, takes less from the fast layout.
+fn fast_is_faster(trials: &[Trial]) -> bool {
+    let seconds = |form: Form| {
+        let is_it = |t: &&Trial| t.chosen && t.kernel == Kernel::Matvec.name() && t.form == form.name();
+        trials.iter().find(is_it).map(|trial| trial.timing.seconds)
+    };
+    match (seconds(Form::Fast), seconds(Form::Dense)) {
+        (Some(fast), Some(dense)) => fast < dense,
+        (fast, _) => fast.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(form: Form, rows: Rows, seconds: f64, same_bits: bool) -> Trial {
+        let (kernel, form, timing) = (Kernel::Matvec.name(), form.name(), Timing::of(vec![seconds]));
+        Trial { kernel, form, rows, timing, ratio: seconds / 3.0, same_bits, chosen: false }
+    }
+
+    #[test]
+    fn the_first_candidate_is_the_usual_one() {
+        for (plan, is_cpu) in [(Plan::GPU, false), (Plan::CPU, true)] {
+            let mut usual = KernelChoices::usual(is_cpu);
+            for (kernel, form) in KERNELS.into_iter().flat_map(|kernel| Form::ALL.map(|form| (kernel, form)))
+            {
+                assert_eq!(
+                    plan.rows(kernel, form)[0],
+                    *place(&mut usual, kernel, form),
+                    "{kernel:?} {form:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_fastest_is_chosen_if_it_is_right_and_worth_it() {
+        let best = |of: [(f64, bool); 3]| {
+            let rows = [Rows::TWO, Rows::ONE, Rows::FOUR];
+            let trial = |((seconds, same), rows)| trial(Form::Raw, rows, seconds, same);
+            let mut trials: Vec<Trial> = of.into_iter().zip(rows).map(trial).collect();
+            let best = fastest(&mut trials);
+            let chosen: Vec<Rows> = trials.iter().filter(|t| t.chosen).map(|t| t.rows).collect();
+            assert_eq!(chosen, Vec::from_iter(best));
+            best
+        };
+        assert_eq!(best([(3.0, true), (2.0, true), (4.0, true)]), Some(Rows::ONE));
+        assert_eq!(best([(3.0, true), (2.0, false), (4.0, true)]), Some(Rows::TWO));
+        assert_eq!(best([(3.0, true), (2.99, true), (2.95, true)]), Some(Rows::TWO));
+        assert_eq!(best([(3.0, false), (5.0, true), (4.0, true)]), Some(Rows::FOUR));
+        assert_eq!(best([(3.0, false), (2.0, false), (4.0, false)]), None);
+        assert_eq!(fastest(&mut []), None);
+    }
+
+    #[test]
+    fn the_fast_layout_has_to_be_faster_and_right() {
+        let faster = |fast: (f64, bool), dense: (f64, bool)| {
+            let mut fast = [trial(Form::Fast, Rows::ONE, fast.0, fast.1)];
+            let mut dense = [trial(Form::Dense, Rows::ONE, dense.0, dense.1)];
+            fastest(&mut fast);
+            fastest(&mut dense);
+            fast_is_faster(&[dense, fast].concat())
+        };
+        assert!(faster((1.0, true), (2.0, true)));
+        assert!(!faster((2.0, true), (1.0, true)));
+        assert!(!faster((1.0, false), (2.0, true)));
+        assert!(faster((2.0, true), (1.0, false)));
+    }
+}

@@ -1,0 +1,121 @@
+//! `--kernel`: which variants of the kernels a command computes with.
+
+use std::path::{Path, PathBuf};
+
+use bantam::archive::ArchiveError;
+use bantam::bench::Calibration;
+use bantam::gpu::format::Rows;
+use bantam::gpu::{Gpu, GpuOptions, KernelChoices};
+use etcetera::BaseStrategy;
+use pollster::block_on;
+
+use super::open::DeviceArgs;
+use super::progress::Bar;
+use super::{Result, interrupt, print};
+
+#[derive(clap::Args)]
+pub struct KernelArgs {
+    /// Kernels to use: auto (what was fastest when this device was timed, see `bantam calibrate`),
+    /// default, or rows=1, 2, 4 or 8: so many rows of a matrix an invocation
+    #[arg(long, value_name = "CHOICE", default_value = "auto", value_parser = parse)]
+    kernel: Kernel,
+}
+
+/// `--kernel`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kernel {
+    Auto,
+    Default,
+    Rows(Rows),
+}
+
+fn parse(text: &str) -> std::result::Result<Kernel, String> {
+    match (text, text.strip_prefix("rows=")) {
+        ("auto", _) => Ok(Kernel::Auto),
+        ("default", _) => Ok(Kernel::Default),
+        (_, Some(rows)) => {
+            let count: u32 = rows.parse().map_err(|_| format!("{rows:?} is not a number"))?;
+            Rows::try_from(count).map(Kernel::Rows).map_err(|error| error.to_string())
+        }
+        _ => Err("there are auto, default and rows=N".into()),
+    }
+}
+
+impl KernelArgs {
+    /// The device with the kernels that are asked for. Where nobody says and it was never timed, a GPU is
+    /// timed now; a processor is not, since compiling all candidates would take it long.
+    pub fn choose(&self, gpu: Gpu, device: &DeviceArgs) -> Result<Gpu> {
+        match self.kernel {
+            Kernel::Default => Ok(gpu),
+            Kernel::Rows(rows) => Ok(gpu.with_choices(KernelChoices::with_rows(rows))),
+            Kernel::Auto => {
+                let Some(folder) = folder() else { return Ok(gpu) };
+                let choices = match KernelChoices::load(&gpu, &folder) {
+                    Some(choices) => Some(choices),
+                    None if gpu.is_cpu() => None,
+                    None => first_time(&gpu, device, &folder)?,
+                };
+                Ok(choices.map_or_else(|| gpu.clone(), |choices| gpu.with_choices(choices)))
+            }
+        }
+    }
+}
+
+/// Times a device that never was. That it cannot be, or that nothing can be kept, is no reason not to go
+/// on; Ctrl-C is.
+fn first_time(gpu: &Gpu, device: &DeviceArgs, folder: &Path) -> Result<Option<KernelChoices>> {
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        log::debug!("nothing is timed, since it could not be kept: {}: {error}", folder.display());
+        return Ok(None);
+    }
+    print::remark(format_args!("Timing kernels on {}, this first time only", gpu.name()));
+    let choices = match calibrate(device) {
+        Ok((_, calibration)) => calibration.choices,
+        Err(_) if interrupt::interrupted() => return Err(ArchiveError::Cancelled.into()),
+        Err(error) => {
+            log::warn!("the default kernels are used: {error}");
+            return Ok(None);
+        }
+    };
+    if let Err(error) = choices.store(gpu, folder) {
+        log::warn!("the choice of kernels is not kept: {}: {error}", folder.display());
+    }
+    Ok(Some(choices))
+}
+
+/// Times a device, which is opened for this alone: timestamps are wanted, and nothing else in its memory.
+pub fn calibrate(device: &DeviceArgs) -> Result<(Gpu, Calibration)> {
+    let options = GpuOptions { device: device.device.clone(), timestamps: true, ..GpuOptions::default() };
+    let gpu = block_on(Gpu::open(&options))?;
+    let calibration = block_on(Calibration::run(&gpu, &Bar::default()))?;
+    Ok((gpu, calibration))
+}
+
+/// Where choices are kept: the folder that `BANTAM_CACHE` names, or one below the user's for what can be
+/// made again. `None` where nothing is to be kept, since that variable is empty, or there is no such folder.
+pub fn folder() -> Option<PathBuf> {
+    match std::env::var_os("BANTAM_CACHE") {
+        Some(folder) => (!folder.is_empty()).then(|| folder.into()),
+        None => Some(etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("bantam")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_are_parsed_or_refused_with_a_reason() {
+        assert_eq!(parse("auto"), Ok(Kernel::Auto));
+        assert_eq!(parse("default"), Ok(Kernel::Default));
+        assert_eq!(parse("rows=4"), Ok(Kernel::Rows(Rows::FOUR)));
+        for (text, why) in [
+            ("rows=3", "an invocation has 1, 2, 4 or 8 rows, not 3"),
+            ("rows=", "\"\" is not a number"),
+            ("rows=-1", "\"-1\" is not a number"),
+            ("fast", "there are auto, default and rows=N"),
+        ] {
+            assert_eq!(parse(text), Err(why.into()));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Choices in a file, so that a device is timed once and not by every process.
+//!
+//! A file says what it was made for. One that is damaged, or was made for another driver or by another
+//! version, is as good as none: a device is then timed again, or has its usual kernels.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::choice::KernelChoices;
+use super::device::Gpu;
+use super::shader;
+
+/// No file of ours is longer, by far.
+const MOST_BYTES: u64 = 64 << 10;
+
+/// What choices hold for: all that changes how long kernels take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Subject {
+    adapter: String,
+    backend: String,
+    vendor: u32,
+    device: u32,
+    driver: String,
+    driver_info: String,
+    bantam: String,
+    shaders: String,
+}
+
+impl Subject {
+    fn of(gpu: &Gpu) -> Self {
+        let info = gpu.device().adapter_info();
+        Self {
+            adapter: info.name,
+            backend: format!("{:?}", info.backend),
+            vendor: info.vendor,
+            device: info.device,
+            driver: info.driver,
+            driver_info: info.driver_info,
+            bantam: env!("CARGO_PKG_VERSION").into(),
+            shaders: shader::revision(),
+        }
+    }
+
+    /// The file's name: that of the adapter and its driver, whatever their versions, so that what was
+    /// outlived is replaced.
+    fn file_name(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for part in [&self.adapter, &self.backend, &self.driver] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.update(&self.vendor.to_le_bytes()).update(&self.device.to_le_bytes());
+        format!("kernels-{}.json", &hasher.finalize().to_hex()[..16])
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Contents {
+    subject: Subject,
+    choices: KernelChoices,
+}
+
+impl KernelChoices {
+    /// The choices for `gpu` that [`KernelChoices::store`] left in `folder`, where they are there and
+    /// still hold. Why they do not is told to the log.
+    pub fn load(gpu: &Gpu, folder: &Path) -> Option<Self> {
+        let subject = Subject::of(gpu);
+        let path = folder.join(subject.file_name());
+        let contents = match read(&path) {
+            Ok(contents) => contents,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                log::warn!("{} is not used: {error}", path.display());
+                return None;
+            }
+        };
+        if contents.subject != subject {
+            log::info!("{} is of another driver or version, and not used", path.display());
+            return None;
+        }
+        Some(contents.choices)
+    }
+
+    /// Leaves the choices for `gpu` in `folder`, which is made where it is not there; gives the file's
+    /// path. Who reads it meanwhile sees what was there before.
+    pub fn store(&self, gpu: &Gpu, folder: &Path) -> std::io::Result<PathBuf> {
+        let subject = Subject::of(gpu);
+        std::fs::create_dir_all(folder)?;
+        let path = folder.join(subject.file_name());
+        let text = serde_json::to_string_pretty(&Contents { subject, choices: *self })?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&path)?;
+        Ok(path)
+    }
+}
+
+/// Reads a file that may be anything.
+fn read(path: &Path) -> std::io::Result<Contents> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() || metadata.len() > MOST_BYTES {
+        return Err(std::io::Error::other("it is no file of choices"));
+    }
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}

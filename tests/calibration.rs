@@ -1,0 +1,185 @@
+//! A device is timed only where that is asked for; what is found out is kept, and a kept file is believed
+//! only where it is whole and of this very device, driver and version.
+
+use std::path::{Path, PathBuf};
+
+use bantam::bench::Calibration;
+use bantam::gpu::format::Rows;
+use bantam::gpu::{Gpu, KernelChoices, RowsByStorage};
+use bantam::model::{LoadOptions, Model};
+use serde_json::{Value, json};
+
+mod device;
+mod models;
+
+/// Choices that no device has by itself.
+fn unusual() -> KernelChoices {
+    let matvec = RowsByStorage { raw: Rows::FOUR, dense: Rows::EIGHT, fast: Rows::TWO };
+    KernelChoices { matvec, matmul: RowsByStorage::all(Rows::FOUR), fast_is_faster: false }
+}
+
+#[test]
+fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
+    let gpu = device::gpu();
+    let usual = *gpu.choices();
+    assert_eq!(usual, KernelChoices::usual(gpu.is_cpu()));
+    let calibration = pollster::block_on(Calibration::run(&gpu, &())).unwrap();
+    for trial in &calibration.trials {
+        println!("{trial:?}");
+        assert!(trial.same_bits, "{trial:?}");
+        assert!(trial.timing.seconds > 0.0);
+    }
+    let (choices, mut chosen) = (calibration.choices, 0);
+    for (kernel, of_kernel) in [("matvec", choices.matvec), ("matmul", choices.matmul)] {
+        for (form, rows) in [("raw", of_kernel.raw), ("dense", of_kernel.dense), ("fast", of_kernel.fast)] {
+            let is_it = |t: &&bantam::bench::Trial| t.kernel == kernel && t.form == form && t.chosen;
+            let trials: Vec<_> = calibration.trials.iter().filter(is_it).collect();
+            assert_eq!(trials.len(), 1, "{kernel} {form}");
+            assert_eq!(trials[0].rows, rows, "{kernel} {form}");
+            chosen += 1;
+        }
+    }
+    assert_eq!(chosen, calibration.trials.iter().filter(|t| t.chosen).count());
+    // The device is as it was.
+    assert_eq!(*gpu.choices(), usual);
+    assert_eq!(gpu.memory().used(), 0);
+}
+
+#[test]
+fn nothing_is_timed_by_itself() {
+    let gpu = device::gpu();
+    models::load(&gpu, &models::demo(), false);
+    assert_eq!(*gpu.choices(), KernelChoices::usual(gpu.is_cpu()));
+    let other = gpu.with_choices(unusual());
+    assert_eq!((*gpu.choices(), *other.choices()), (KernelChoices::usual(gpu.is_cpu()), unusual()));
+}
+
+#[test]
+fn choices_come_back_from_their_file() {
+    let (gpu, folder) = (device::gpu(), tempfile::tempdir().unwrap());
+    let folder = folder.path().join("not").join("there yet");
+    assert_eq!(KernelChoices::load(&gpu, &folder), None);
+    for choices in [KernelChoices::usual(false), KernelChoices::usual(true), unusual()] {
+        let path = choices.store(&gpu, &folder).unwrap();
+        assert!(path.starts_with(&folder));
+        assert_eq!(KernelChoices::load(&gpu, &folder), Some(choices));
+    }
+    // No others are left behind.
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+}
+
+/// `good` with the value at `pointer` changed.
+fn changed(good: &Value, pointer: &str, to: Value) -> String {
+    let mut value = good.clone();
+    *value.pointer_mut(pointer).unwrap() = to;
+    value.to_string()
+}
+
+#[test]
+fn files_that_are_damaged_or_of_another_device_are_not_used() {
+    let (gpu, folder) = (device::gpu(), tempfile::tempdir().unwrap());
+    let path = unusual().store(&gpu, folder.path()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let good: Value = serde_json::from_str(&text).unwrap();
+    let mut bad = vec![String::new(), "{}".into(), "[".repeat(100_000), text[..text.len() / 2].into()];
+    for rows in
+        [json!(0), json!(3), json!(16), json!(-1), json!(u64::MAX), json!(1.5), json!("4"), json!(null)]
+    {
+        bad.push(changed(&good, "/choices/matvec/raw", rows.clone()));
+        bad.push(changed(&good, "/choices/matmul/fast", rows));
+    }
+    bad.push(changed(&good, "/choices/fast_is_faster", json!(7)));
+    bad.push(changed(&good, "/choices", json!({})));
+    for name in ["adapter", "backend", "driver", "driver_info", "bantam", "shaders"] {
+        bad.push(changed(&good, &format!("/subject/{name}"), json!("another")));
+    }
+    bad.push(changed(&good, "/subject/vendor", json!(77)));
+    bad.push(text.clone() + &" ".repeat(1 << 20));
+    for bad in bad {
+        std::fs::write(&path, &bad).unwrap();
+        let start: String = bad.chars().take(80).collect();
+        assert_eq!(KernelChoices::load(&gpu, folder.path()), None, "{start}");
+    }
+    // Bytes that are no text, and a folder.
+    std::fs::write(&path, [0xff; 100]).unwrap();
+    assert_eq!(KernelChoices::load(&gpu, folder.path()), None);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(KernelChoices::load(&gpu, folder.path()), None);
+    assert!(unusual().store(&gpu, folder.path()).is_err());
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, text).unwrap();
+    assert_eq!(KernelChoices::load(&gpu, folder.path()), Some(unusual()));
+}
+
+#[test]
+fn the_layout_follows_what_is_faster() {
+    let (_folder, compressed) = models::compressed(&models::demo());
+    let gpu = device::gpu();
+    let dense = models::load(&gpu, &compressed, false).weight_bytes();
+    let fast = models::load_fast(&gpu, &compressed).weight_bytes();
+    assert_ne!(fast, dense);
+    let auto = |gpu: &Gpu, fast_is_faster| {
+        let gpu = gpu.with_choices(KernelChoices { fast_is_faster, ..*gpu.choices() });
+        let files = bantam::archive::ModelFiles::open(&compressed).unwrap();
+        pollster::block_on(Model::load(&gpu, &files, &LoadOptions::default(), &())).unwrap().weight_bytes()
+    };
+    assert_eq!(auto(&gpu, true), fast);
+    assert_eq!(auto(&gpu, false), dense);
+}
+
+/// Runs the command with its files in `cache`.
+#[cfg(feature = "cli")]
+fn bantam(cache: &Path, args: &[&str]) -> Value {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_bantam"))
+        .env("BANTAM_CACHE", cache)
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// The kernels that a bench with `args` says it has.
+#[cfg(feature = "cli")]
+fn kernels_of_bench(cache: &Path, args: &[&str]) -> KernelChoices {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    bantam(
+        cache,
+        &[&["bench", "--quick", "--only", "copy", "--json", path.to_str().unwrap()], args].concat(),
+    );
+    let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    serde_json::from_value(record["kernels"].clone()).unwrap()
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
+    let (gpu, cache) = (device::gpu(), tempfile::tempdir().unwrap());
+    let cache = cache.path();
+    let usual = KernelChoices::usual(gpu.is_cpu());
+    // Empty: nothing is read or kept.
+    assert_eq!(kernels_of_bench(Path::new(""), &[]), usual);
+
+    let result = bantam(cache, &["calibrate", "--json"]);
+    let path = PathBuf::from(result["file"].as_str().unwrap());
+    assert!(path.starts_with(cache) && path.exists());
+    let found: KernelChoices = serde_json::from_value(result["calibration"]["choices"].clone()).unwrap();
+    assert_eq!(kernels_of_bench(cache, &[]), found);
+    unusual().store(&gpu, cache).unwrap();
+    assert_eq!(kernels_of_bench(cache, &[]), unusual());
+    assert_eq!(kernels_of_bench(cache, &["--kernel", "auto"]), unusual());
+    assert_eq!(kernels_of_bench(cache, &["--kernel", "default"]), usual);
+    assert_eq!(kernels_of_bench(cache, &["--kernel", "rows=2"]), KernelChoices::with_rows(Rows::TWO));
+
+    let demo = models::demo();
+    let run = ["run", demo.to_str().unwrap(), "-p", "The little rooster", "-n", "6", "--json"];
+    let texts = [&[][..], &["--kernel", "default"], &["--kernel", "rows=4"]]
+        .map(|more| bantam(cache, &[&run, more].concat())["text"].clone());
+    assert!(texts[0].is_string() && texts.iter().all(|text| *text == texts[0]));
+    // Damage is no error. A GPU is timed again.
+    std::fs::write(&path, "{").unwrap();
+    assert_eq!(bantam(cache, &run)["text"], texts[0]);
+    assert_eq!(KernelChoices::load(&gpu, cache).is_none(), gpu.is_cpu());
+}

@@ -43,7 +43,7 @@ impl Form {
     /// How a compressed model is loaded to be kept so.
     pub fn load_options(self) -> LoadOptions {
         let layout = if self == Self::Fast { Layout::Fast } else { Layout::Dense };
-        LoadOptions { raw: self == Self::Raw, layout }
+        LoadOptions { raw: self == Self::Raw, layout, ..LoadOptions::default() }
     }
 
     /// About the bytes that the weights of a compressed model take on a device.

@@ -69,7 +69,7 @@ impl ModelArgs {
 
     /// Loads the weights onto the device.
     pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
-        let options = LoadOptions { raw: self.raw, layout: self.layout.into() };
+        let options = LoadOptions { raw: self.raw, layout: self.layout.into(), ..LoadOptions::default() };
         load(&self.device.open()?, files, &options)
     }
 }

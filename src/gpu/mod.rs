@@ -12,6 +12,7 @@ mod matrix_params;
 mod memory;
 mod poller;
 mod shader;
+mod slot;
 mod transfer;
 pub mod weights;
 
@@ -22,4 +23,5 @@ pub use error::GpuError;
 pub use kernel::{Batch, Dispatch, Kernel, Workgroups};
 pub use memory::{Buffer, Memory};
 pub use shader::{ShaderError, Variant};
+pub use slot::{Slot, Writing};
 pub use transfer::{Readback, Uploader, download};

@@ -6,37 +6,49 @@ use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::Buffer;
 
-/// Bytes of one staging buffer.
-const SLOT: usize = 4 << 20;
+/// Most bytes of one staging buffer, and fewest.
+const PIECE: [usize; 2] = [64 << 10, 4 << 20];
 /// While the device copies out of one, the next is filled.
 const SLOTS: usize = 2;
 
-type Mapping = BoxFuture<'static, Result<(), GpuError>>;
+pub(super) type Mapping = BoxFuture<'static, Result<(), GpuError>>;
 
 /// Copies host memory into device buffers through two staging buffers.
 pub struct Uploader {
     gpu: Gpu,
     slots: Vec<(Buffer, Option<Mapping>)>,
+    piece: usize,
     next: usize,
 }
 
 impl Uploader {
     /// An uploader; its staging buffers live as long as it does.
     pub fn new(gpu: &Gpu) -> Result<Self, GpuError> {
+        Self::within(gpu, u64::MAX)
+    }
+
+    /// An uploader whose staging buffers take `bytes` together, where that is possible.
+    pub fn within(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
+        let [least, most] = PIECE.map(|piece| piece as u64);
+        let piece = (bytes / SLOTS as u64 / least * least).clamp(least, most) as usize;
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let slots = (0..SLOTS)
             .map(|_| {
-                let buffer = gpu.buffer("upload staging", SLOT as u64, usage)?;
-                let mapping = Box::pin(gpu.start_map(&buffer, wgpu::MapMode::Write, SLOT as u64)) as Mapping;
+                let buffer = gpu.buffer("upload staging", piece as u64, usage)?;
+                let mapping = Box::pin(gpu.start_map(&buffer, wgpu::MapMode::Write, piece as u64)) as Mapping;
                 Ok((buffer, Some(mapping)))
             })
             .collect::<Result<_, GpuError>>()?;
-        Ok(Self { gpu: gpu.clone(), slots, next: 0 })
+        Ok(Self { gpu: gpu.clone(), slots, piece, next: 0 })
     }
+
+    /// The fewest bytes that an uploader's staging buffers take.
+    pub const LEAST: u64 = (PIECE[0] * SLOTS) as u64;
 
     /// Copies `bytes`, a multiple of four of them, to byte `offset` of `buffer`.
     pub async fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
-        for (i, piece) in bytes.chunks(SLOT).enumerate() {
+        let most = self.piece;
+        for (i, piece) in bytes.chunks(most).enumerate() {
             let (slot, mapping) = &mut self.slots[self.next];
             self.next = (self.next + 1) % SLOTS;
             if let Some(pending) = mapping {
@@ -51,11 +63,11 @@ impl Uploader {
             view.copy_from_slice(piece);
             drop(view);
             slot.raw().unmap();
-            let to = offset + (i * SLOT) as u64;
+            let to = offset + (i * most) as u64;
             gpu.submit("upload", |encoder| {
                 encoder.copy_buffer_to_buffer(slot.raw(), 0, buffer.raw(), to, Some(piece.len() as u64));
             })?;
-            *mapping = Some(Box::pin(gpu.start_map(slot, wgpu::MapMode::Write, SLOT as u64)));
+            *mapping = Some(Box::pin(gpu.start_map(slot, wgpu::MapMode::Write, most as u64)));
         }
         Ok(())
     }

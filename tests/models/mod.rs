@@ -34,15 +34,15 @@ pub fn compressed(folder: &Path) -> (tempfile::TempDir, PathBuf) {
 
 /// With dense tiles, or from uncompressed weights.
 pub fn load(gpu: &Gpu, folder: &Path, raw: bool) -> Arc<Model> {
-    load_with(gpu, folder, &LoadOptions { raw, layout: Layout::Dense })
+    load_with(gpu, folder, &LoadOptions { raw, layout: Layout::Dense, ..LoadOptions::default() })
 }
 
 /// In the fast layout.
 pub fn load_fast(gpu: &Gpu, folder: &Path) -> Arc<Model> {
-    load_with(gpu, folder, &LoadOptions { raw: false, layout: Layout::Fast })
+    load_with(gpu, folder, &LoadOptions { layout: Layout::Fast, ..LoadOptions::default() })
 }
 
-fn load_with(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Arc<Model> {
+pub fn load_with(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Arc<Model> {
     let files = ModelFiles::open(folder).unwrap();
     Arc::new(pollster::block_on(Model::load(gpu, &files, options, &())).unwrap())
 }

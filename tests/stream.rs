@@ -95,7 +95,8 @@ fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[
     assert!(gpu.memory().peak() <= budget && gpu.memory().used() <= budget);
     let moved = model.stream_stats().since(&before.0);
     // What comes next is brought ahead.
-    assert!(moved.layers_moved.abs_diff((plan.streamed.len() * steps) as u64) <= plan.slots as u64);
+    let wanted = (plan.layers_a_pass * steps) as u64;
+    assert!(moved.layers_moved.abs_diff(wanted) <= plan.slots as u64, "{what}: {moved:?}, {plan:?}");
     assert!(moved.overlap() >= 0.0 && moved.overlap() <= 1.0);
     drop((session, model));
     assert_eq!(gpu.memory().used(), 0);
@@ -251,7 +252,8 @@ fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
     assert_eq!(session.position(), 0);
     drop((session, model));
     assert_eq!(gpu.memory().used(), 0);
-    all_logits(&load(&gpu, &models::demo(), true), &[1, 2, 3]);
+    // The device is as good as before.
+    gpu.buffer("still there", 1000, wgpu::BufferUsages::STORAGE).unwrap();
 }
 
 #[test]

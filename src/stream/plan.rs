@@ -56,7 +56,10 @@ pub struct Plan {
     pub slot_bytes: u64,
     /// What all slots take together, in bytes.
     pub ring: u64,
-    /// Bytes that each pass through the layers moves: of one token, or of a batch.
+    /// Layers that each pass moves. One that has a slot for itself is brought there only once.
+    pub layers_a_pass: usize,
+    /// Bytes that each pass through the layers moves, of one token or of a batch. At the most:
+    /// what lies between the pieces of a slot is counted too.
     pub bytes_a_pass: u64,
 }
 
@@ -94,24 +97,25 @@ impl Plan {
 
     fn of(needs: &Needs, budget: Option<u64>, streamed: Vec<usize>) -> Self {
         let mut resident: u64 = 0;
-        let (mut slot_bytes, mut bytes_a_pass) = (0, 0u64);
-        let mut next = streamed.iter().copied().peekable();
+        let (mut slot_bytes, mut layers_a_pass, mut bytes_a_pass) = (0, 0, 0u64);
+        let slots = SLOTS.min(streamed.len());
+        // A layer that has a slot for itself is brought there once.
+        let moves = |i: usize| i >= slots || i + slots < streamed.len();
+        let mut next = streamed.iter().copied().enumerate().peekable();
         for (i, layer) in needs.layers.iter().enumerate() {
-            if next.next_if_eq(&i).is_some() {
+            if let Some((k, _)) = next.next_if(|&(_, streamed)| streamed == i) {
                 resident = resident.saturating_add(layer.beside_slot);
                 slot_bytes = layer.in_slot.max(slot_bytes);
-                bytes_a_pass = bytes_a_pass.saturating_add(layer.in_slot);
+                if moves(k) {
+                    layers_a_pass += 1;
+                    bytes_a_pass = bytes_a_pass.saturating_add(layer.in_slot);
+                }
             } else {
                 resident = resident.saturating_add(layer.pinned);
             }
         }
-        let slots = SLOTS.min(streamed.len());
         let ring = slot_bytes.saturating_mul(slots as u64 * needs.buffers_a_slot.max(1));
         let working_set = needs.working_set.max(needs.loading);
-        // A ring that holds every layer is filled once.
-        if slots == streamed.len() {
-            bytes_a_pass = 0;
-        }
         let parts = [needs.fixed, working_set, resident, ring];
         Self {
             budget,
@@ -125,6 +129,7 @@ impl Plan {
             slots,
             slot_bytes,
             ring,
+            layers_a_pass,
             bytes_a_pass,
         }
     }
@@ -169,6 +174,9 @@ mod tests {
         let plan = Plan::new(&needs(1), Some(810)).unwrap();
         assert_eq!(plan.total, 50 + 30 + 5 * 100 + 5 * 10 + 2 * 90);
         assert_eq!((plan.streamed.clone(), plan.bytes_a_pass), (vec![1, 3, 5, 7, 9], 450));
+        // Of three, one has a slot for itself.
+        let three = Plan::new(&needs(1), Some(50 + 30 + 7 * 100 + 3 * 10 + 2 * 90)).unwrap();
+        assert_eq!((three.streamed.len(), three.layers_a_pass, three.bytes_a_pass), (3, 2, 180));
         // A byte less, and one more layer is streamed.
         assert_eq!(Plan::new(&needs(1), Some(809)).unwrap().streamed.len(), 6);
         // With a second buffer for each slot, two more.

@@ -16,8 +16,10 @@ mod inspect;
 mod interrupt;
 mod open;
 mod pipe;
+mod plan;
 mod print;
 mod progress;
+mod residency;
 mod run;
 mod score;
 mod sizes;
@@ -52,6 +54,8 @@ enum Command {
     Devices(devices::Args),
     /// Generate text from a model, compressed or not
     Run(run::Args),
+    /// Show which layers of a model stay in so much device memory, and which are streamed
+    Plan(plan::Args),
     /// Measure how likely a model finds a text
     Score(score::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Run(args) => run::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Score(args) => score::run(args),
         Command::Bench(args) => bench::run(args),
     };

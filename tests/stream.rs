@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bantam::archive::{ArchiveError, ModelFiles};
-use bantam::gpu::Gpu;
+use bantam::gpu::{Gpu, GpuError};
 use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::stream::{Plan, StreamError};
 use bantam::tensor::Dtype;
@@ -279,4 +279,46 @@ fn a_session_takes_what_it_is_said_to() {
             (gpu.memory().used() - before, Session::device_bytes(model.config(), 100, outputs));
         assert!(taken <= told && told <= taken + taken / 20, "{taken} {told}");
     }
+}
+
+#[test]
+fn a_session_that_is_too_large_is_refused_and_another_one_is_not() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
+    let error = Session::new(&model, 10_000, Outputs::Last).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    forward(&mut session, &[1, 2, 3]).unwrap();
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    let tokens = tokens(300);
+    forward(&mut session, &tokens).unwrap();
+    {
+        session.rewind(0);
+        let mut pass = Box::pin(session.forward(&tokens, Outputs::Last));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(pass.as_mut().poll(&mut context).is_pending());
+        gpu.device().destroy();
+        let error = pollster::block_on(pass).unwrap_err();
+        assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error}");
+    }
+    let error = forward(&mut session, &tokens).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error}");
+    drop((session, model));
+    assert_eq!(gpu.memory().used(), 0);
+}
+
+#[test]
+fn computing_can_move_between_threads() {
+    fn is_send(_: &impl Send) {}
+    let gpu = device::gpu();
+    let mut session = Session::new(&load(&gpu, &models::demo(), true), 10, Outputs::Last).unwrap();
+    is_send(&session.forward(&[1], Outputs::Last));
 }

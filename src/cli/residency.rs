@@ -29,7 +29,12 @@ pub fn plan_json(plan: &Plan) -> Value {
 pub fn plan_words(plan: &Plan) -> String {
     let budget = plan.budget.map_or(String::new(), |budget| format!(" of {}", megabytes(budget)));
     let mut lines = vec![
-        format!("{}{budget} of device memory; the least possible is {}", megabytes(plan.total), plan.minimum),
+        format!(
+            "{}{budget} of device memory; the least possible is {} ({} bytes)",
+            megabytes(plan.total),
+            megabytes(plan.minimum),
+            plan.minimum
+        ),
         format!("  {} for embedding, output matrix and last norm", megabytes(plan.fixed)),
         format!("  {} for a session, or for loading", megabytes(plan.working_set)),
         format!("  {} for {} of {} layers that stay", megabytes(plan.resident), plan.pinned(), plan.layers),
@@ -37,17 +42,25 @@ pub fn plan_words(plan: &Plan) -> String {
     if plan.is_resident() {
         lines.push("  no layer is streamed".into());
     } else {
-        let streamed: Vec<String> = plan.streamed.iter().map(usize::to_string).collect();
         lines.push(format!(
             "  {} for {} slots of {}, through which layers {} are streamed",
             megabytes(plan.ring),
             plan.slots,
             megabytes(plan.slot_bytes),
-            streamed.join(", "),
+            runs(&plan.streamed),
         ));
         lines.push(format!("A token moves {}", megabytes(plan.bytes_a_pass)));
     }
     lines.join("\n")
+}
+
+/// Ascending numbers in a few words: `0-3, 5`.
+fn runs(numbers: &[usize]) -> String {
+    let runs = numbers.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        _ => run[0].to_string(),
+    });
+    runs.collect::<Vec<_>>().join(", ")
 }
 
 /// The JSON object of what streaming took, and of the plan; null where there was no budget.

@@ -237,7 +237,7 @@ impl Gpu {
     }
 
     /// Takes note that a mapping failed, which only the device's end can be the reason for.
-    fn lost_by(&self, why: String) -> GpuError {
+    pub(super) fn lost_by(&self, why: String) -> GpuError {
         let mut lost = self.inner.lost.lock().unwrap_or_else(|e| e.into_inner());
         GpuError::DeviceLost(lost.get_or_insert(why).clone())
     }

@@ -110,15 +110,20 @@ impl Writing {
         // Views begin at multiples of eight.
         let before = start % wgpu::MAP_ALIGNMENT;
         let range = start - before..start + bytes.len() as u64;
-        let mut view =
-            self.buffer.raw().get_mapped_range_mut(range).map_err(|e| GpuError::Validation(e.to_string()))?;
+        let view = self.buffer.raw().get_mapped_range_mut(range);
+        // Leave was given, so only the device's end can have taken it away.
+        let mut view = view.map_err(|error| self.gpu.lost_by(error.to_string()))?;
         view.slice(before as usize..).copy_from_slice(bytes);
         Ok(())
     }
 
     /// Ends the writing; an error where the device did not take it.
     pub fn finish(mut self) -> Result<(), GpuError> {
-        self.end()
+        let ended = self.end();
+        ended.map_err(|error| match error {
+            GpuError::DeviceLost(_) => error,
+            other => self.gpu.lost_by(other.to_string()),
+        })
     }
 
     fn end(&mut self) -> Result<(), GpuError> {

@@ -1,5 +1,7 @@
 //! Moving bytes to and from the device through buffers of bounded, counted size.
 
+use std::sync::Mutex;
+
 use futures::future::BoxFuture;
 
 use super::device::Gpu;
@@ -76,8 +78,9 @@ impl Uploader {
 /// A buffer that the device copies results into and the host reads them from.
 pub struct Readback {
     buffer: Buffer,
-    /// The mapping that was asked for last, until it is done with.
-    mapping: Option<Mapping>,
+    /// The mapping that was asked for last, until it is done with. Nobody locks it: it makes what has a
+    /// readback fit to be shared between threads, which a future alone is not.
+    mapping: Mutex<Option<Mapping>>,
 }
 
 impl std::fmt::Debug for Readback {
@@ -90,7 +93,7 @@ impl Readback {
     /// Room for `size` bytes.
     pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Ok(Self { buffer: gpu.buffer("readback", size, usage)?, mapping: None })
+        Ok(Self { buffer: gpu.buffer("readback", size, usage)?, mapping: Mutex::default() })
     }
 
     /// Waits until the buffer can be copied into. It can at once, unless a [`Readback::read`] was
@@ -99,9 +102,10 @@ impl Readback {
     /// A mapping that is called off instead, and asked for again, may be granted by wgpu as soon as the
     /// earlier work is done, before the later copy.
     pub async fn ready(&mut self, gpu: &Gpu) -> Result<(), GpuError> {
-        let Some(mapping) = &mut self.mapping else { return Ok(()) };
+        let pending = self.pending();
+        let Some(mapping) = pending else { return Ok(()) };
         let mapped = mapping.await;
-        self.mapping = None;
+        *pending = None;
         mapped?;
         self.unmap(gpu);
         Ok(())
@@ -121,13 +125,18 @@ impl Readback {
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, GpuError> {
         let mapping = Box::pin(gpu.start_map(&self.buffer, wgpu::MapMode::Read, len));
-        let mapped = self.mapping.insert(mapping).await;
-        self.mapping = None;
+        let pending = self.pending();
+        let mapped = pending.insert(mapping).await;
+        *pending = None;
         mapped?;
         let view = self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()));
         let result = view.map(|view| take(&view));
         self.unmap(gpu);
         result
+    }
+
+    fn pending(&mut self) -> &mut Option<Mapping> {
+        self.mapping.get_mut().unwrap_or_else(|e| e.into_inner())
     }
 
     fn unmap(&self, gpu: &Gpu) {

@@ -196,14 +196,25 @@ impl Planned {
             Layout::Fast => with(true),
             // Reading dense tiles takes a processor longer than bringing a layer, so there, fast layers
             // are worth the room that they take from others. Elsewhere it is the bytes that count.
-            Layout::Auto => match with(true) {
-                Ok(planned) if gpu.is_cpu() || planned.plan.as_ref().is_none_or(Plan::is_resident) => {
-                    Ok(planned)
+            Layout::Auto => {
+                let dense = with(false)?;
+                match with(true) {
+                    Ok(fast) if gpu.is_cpu() || fast.plan.as_ref().is_none_or(Plan::is_resident) => {
+                        Ok(fast.with_minimum_of(&dense))
+                    }
+                    Ok(_) | Err(ModelError::Stream(_)) => Ok(dense),
+                    Err(error) => Err(error),
                 }
-                Ok(_) | Err(ModelError::Stream(_)) => with(false),
-                Err(error) => Err(error),
-            },
+            }
         }
+    }
+
+    /// The same plan, where another one needs less.
+    fn with_minimum_of(mut self, other: &Self) -> Self {
+        if let (Some(plan), Some(other)) = (&mut self.plan, &other.plan) {
+            plan.minimum = plan.minimum.min(other.minimum);
+        }
+        self
     }
 
     fn within(
@@ -271,13 +282,14 @@ impl<'a> Loader<'a> {
     async fn model(&mut self, config: ModelConfig, plan: Option<Plan>) -> Result<Model, ModelError> {
         let embedding =
             Arc::new(self.matrix("model.embed_tokens.weight", config.vocab, config.hidden).await?);
-        let (layers, ring) = self.layers(&config, plan.as_ref()).await?;
-        let norm = self.vector("model.norm.weight", config.hidden)?;
         let head = if config.tied {
             embedding.clone()
         } else {
             Arc::new(self.matrix("lm_head.weight", config.vocab, config.hidden).await?)
         };
+        let norm = self.vector("model.norm.weight", config.hidden)?;
+        // Layers last: transcoding the largest matrices takes the room that is left to them.
+        let (layers, ring) = self.layers(&config, plan.as_ref()).await?;
         Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, head, plan, ring })
     }
 

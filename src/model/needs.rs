@@ -2,7 +2,7 @@
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::{head_norms, layer_name, norms, products};
+use super::layer::{ProductShape, head_norms, layer_name, norms, products};
 use super::load::require;
 use crate::archive::{ModelFiles, Stored};
 use crate::gpu::weights::MatrixBytes;
@@ -21,54 +21,67 @@ pub(super) struct Census<'a> {
     pub fast: bool,
 }
 
-/// What a matrix takes.
+/// What one matrix or several take.
+#[derive(Default)]
 struct MatrixNeeds {
     layer: LayerNeeds,
-    /// What is there for a while when it is transcoded.
+    /// What is there for a while when one is transcoded.
     transcoding: u64,
+}
+
+impl MatrixNeeds {
+    /// Of something that stays as it is.
+    fn fixed(bytes: u64) -> Self {
+        Self { layer: LayerNeeds { pinned: bytes, beside_slot: bytes, in_slot: 0 }, transcoding: 0 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.layer.pinned += other.layer.pinned;
+        self.layer.beside_slot += other.layer.beside_slot;
+        self.layer.in_slot += other.layer.in_slot;
+        self.transcoding = self.transcoding.max(other.transcoding);
+    }
 }
 
 impl Census<'_> {
     /// What the model takes, with `working_set` bytes left to sessions.
     pub fn needs(&self, working_set: u64) -> Result<Needs, ModelError> {
         let config = self.config;
-        let mut transcoding = 0;
-        let mut matrix = |name: &str, rows, cols| -> Result<LayerNeeds, ModelError> {
-            let needs = self.matrix(name, Matrix { rows, cols })?;
-            transcoding = needs.transcoding.max(transcoding);
-            Ok(needs.layer)
-        };
-        let mut fixed = matrix("model.embed_tokens.weight", config.vocab, config.hidden)?.pinned;
+        let size = Matrix { rows: config.vocab, cols: config.hidden };
+        let mut fixed = self.matrix("model.embed_tokens.weight", size)?;
         if !config.tied {
-            fixed += matrix("lm_head.weight", config.vocab, config.hidden)?.pinned;
+            fixed.add(&self.matrix("lm_head.weight", size)?);
         }
-        fixed += vector(config.hidden);
-        let mut layers = Vec::new();
-        for layer in 0..config.layers {
-            let vectors = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
-            let small: u64 = vectors.map(|(_, len)| vector(len)).sum();
-            let mut sum = LayerNeeds { pinned: small, beside_slot: small, in_slot: 0 };
-            for product in products(config) {
-                let name = layer_name(layer, product.name) + ".weight";
-                let needs = matrix(&name, product.rows, product.cols)?;
-                let bias = if product.bias { vector(product.rows) } else { 0 };
-                sum.pinned += needs.pinned + bias;
-                sum.beside_slot += needs.beside_slot + bias;
-                sum.in_slot += needs.in_slot;
+        let layers: Vec<MatrixNeeds> =
+            (0..config.layers).map(|layer| self.layer(layer)).collect::<Result<_, _>>()?;
+        let transcoding = layers.iter().map(|layer| layer.transcoding).max();
+        Ok(Needs {
+            fixed: fixed.layer.pinned + vector(config.hidden),
+            working_set,
+            loading: Uploader::LEAST + transcoding.unwrap_or(0),
+            loading_fixed: fixed.transcoding,
+            buffers_a_slot: Slot::buffers(self.gpu),
+            layers: layers.into_iter().map(|layer| layer.layer).collect(),
+        })
+    }
+
+    fn layer(&self, layer: usize) -> Result<MatrixNeeds, ModelError> {
+        let mut sum = MatrixNeeds::default();
+        for (_, len) in norms(self.config).into_iter().chain(head_norms(self.config).into_iter().flatten()) {
+            sum.add(&MatrixNeeds::fixed(vector(len)));
+        }
+        for ProductShape { name, rows, cols, bias } in products(self.config) {
+            sum.add(&self.matrix(&(layer_name(layer, name) + ".weight"), Matrix { rows, cols })?);
+            if bias {
+                sum.add(&MatrixNeeds::fixed(vector(rows)));
             }
-            layers.push(sum);
         }
-        let loading = Uploader::LEAST + transcoding;
-        Ok(Needs { fixed, working_set, loading, buffers_a_slot: Slot::buffers(self.gpu), layers })
+        Ok(sum)
     }
 
     fn matrix(&self, name: &str, matrix: Matrix) -> Result<MatrixNeeds, ModelError> {
         let weight = require(self.files, name, &[matrix.rows, matrix.cols])?;
-        let stays = |bytes| MatrixNeeds {
-            layer: LayerNeeds { pinned: bytes, beside_slot: bytes, in_slot: 0 },
-            transcoding: 0,
-        };
-        let raw = || stays(MatrixBytes::raw(weight.dtype, matrix).unwrap_or(0));
+        let raw = || MatrixNeeds::fixed(MatrixBytes::raw(weight.dtype, matrix).unwrap_or(0));
         if self.raw {
             return Ok(raw());
         }

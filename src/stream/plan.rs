@@ -23,8 +23,10 @@ pub struct Needs {
     pub fixed: u64,
     /// What is left to sessions: KV caches, activations, logits.
     pub working_set: u64,
-    /// What loading takes for a while, before there are sessions.
+    /// What loading layers takes for a while, before there are sessions.
     pub loading: u64,
+    /// What loading the rest takes for a while, before there are layers.
+    pub loading_fixed: u64,
     /// Buffers of a slot's size that each slot takes.
     pub buffers_a_slot: u64,
     /// The layers in the order in which they are visited.
@@ -116,7 +118,7 @@ impl Plan {
         }
         let ring = slot_bytes.saturating_mul(slots as u64 * needs.buffers_a_slot.max(1));
         let working_set = needs.working_set.max(needs.loading);
-        let parts = [needs.fixed, working_set, resident, ring];
+        let parts = [needs.fixed, working_set, resident.saturating_add(ring).max(needs.loading_fixed)];
         Self {
             budget,
             minimum: 0,
@@ -158,7 +160,14 @@ mod tests {
     /// Ten layers of 100 bytes, 10 of which always stay.
     fn needs(buffers_a_slot: u64) -> Needs {
         let layer = LayerNeeds { pinned: 100, beside_slot: 10, in_slot: 90 };
-        Needs { fixed: 50, working_set: 30, loading: 20, buffers_a_slot, layers: vec![layer; 10] }
+        Needs {
+            fixed: 50,
+            working_set: 30,
+            loading: 20,
+            loading_fixed: 0,
+            buffers_a_slot,
+            layers: vec![layer; 10],
+        }
     }
 
     #[test]
@@ -212,6 +221,9 @@ mod tests {
     fn what_loading_takes_counts_where_it_is_more_than_the_working_set() {
         let more = Needs { loading: 70, ..needs(1) };
         assert_eq!(Plan::new(&more, None).unwrap().total, 1120);
+        // What is loaded before layers has their room.
+        let total = |loading_fixed| Plan::new(&Needs { loading_fixed, ..needs(1) }, None).unwrap().total;
+        assert_eq!((total(1000), total(1001)), (1080, 1081));
     }
 
     #[test]

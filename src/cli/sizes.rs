@@ -144,8 +144,8 @@ mod tests {
         for (text, bytes) in sizes {
             assert_eq!(parse_bytes(text), Ok(bytes));
         }
-        for text in ["", "GiB", "0", "-1", "2XB", "1.2.3", "99999999999999999999"] {
-            assert!(parse_bytes(text).is_err() || text.starts_with("999"), "{text}");
+        for text in ["", "GiB", "0", "-1", "2XB", "1.2.3"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
         }
     }
 }

@@ -12,5 +12,6 @@ pub mod bench;
 pub mod codec;
 pub mod gpu;
 pub mod model;
+pub mod stream;
 pub mod tensor;
 pub mod text;

@@ -157,6 +157,12 @@ pub enum ArchiveError {
         /// What is wrong.
         what: String,
     },
+    /// Somebody has written to a file that is still read, or cut it short.
+    #[error("{file} was changed while it was in use; open it again")]
+    Changed {
+        /// The file.
+        file: PathBuf,
+    },
     /// The caller asked to stop.
     #[error("cancelled; the output was not written")]
     Cancelled,

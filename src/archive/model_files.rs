@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Archive, ArchiveError, folder, is_bantam, names};
 use crate::codec::Payload;
-use crate::tensor::{Dtype, Quantized, SourceFile};
+use crate::tensor::{Dtype, FileReader, Quantized, SourceFile};
 
 /// One file that tensors are read from.
 #[derive(Debug)]
@@ -142,6 +142,17 @@ impl<'a> Weight<'a> {
                 Cow::Owned(payload.decode().map_err(wrong())?)
             }
         })
+    }
+
+    /// Where its payload begins in its file, with what reads that file by position; `None` for a plain
+    /// tensor.
+    pub fn payload_place(&self) -> Option<(FileReader, u64)> {
+        match self.source {
+            WeightSource::Plain(_) => None,
+            WeightSource::Compressed(archive) => {
+                Some((archive.reader(), archive.tensors()[self.index].payload.start as u64))
+            }
+        }
     }
 
     /// The hash of its bytes, where the file tells one.

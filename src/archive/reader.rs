@@ -11,7 +11,7 @@ use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::Kind;
 use crate::codec::split::unit_matrix;
-use crate::tensor::{Dtype, Quantized, SafetensorsFile, SourceFile, TensorEntry};
+use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
 /// Whether `file` is a compressed one, perhaps damaged. Two signs are looked for in different
 /// places, so that damage to one does not make it pass for a plain file.
@@ -90,6 +90,11 @@ impl Archive {
     /// Where the file is.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// What reads this file by position, payload ranges included. It can be kept longer than this.
+    pub fn reader(&self) -> FileReader {
+        self.file.reader()
     }
 
     /// All tensors, in the order of the original file.

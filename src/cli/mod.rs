@@ -18,8 +18,10 @@ mod interrupt;
 mod kernel;
 mod open;
 mod pipe;
+mod plan;
 mod print;
 mod progress;
+mod residency;
 mod run;
 mod score;
 mod sizes;
@@ -56,6 +58,8 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Generate text from a model, compressed or not
     Run(run::Args),
+    /// Show which layers of a model stay in so much device memory, and which are streamed
+    Plan(plan::Args),
     /// Measure how likely a model finds a text
     Score(score::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
@@ -77,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => devices::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Run(args) => run::run(args),
+        Command::Plan(args) => plan::run(args),
         Command::Score(args) => score::run(args),
         Command::Bench(args) => bench::run(args),
     };

@@ -12,6 +12,7 @@ use bantam::text::Tokenizer;
 use super::Result;
 use super::kernel::KernelArgs;
 use super::progress::Bar;
+use super::sizes::parse_bytes;
 
 #[derive(clap::Args)]
 pub struct DeviceArgs {
@@ -22,7 +23,12 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     pub fn open(&self) -> Result<Gpu> {
-        let options = GpuOptions { device: self.device.clone(), ..GpuOptions::default() };
+        self.open_within(None)
+    }
+
+    /// Opens the device with a budget of so many bytes.
+    pub fn open_within(&self, budget: Option<u64>) -> Result<Gpu> {
+        let options = GpuOptions { device: self.device.clone(), budget, ..GpuOptions::default() };
         Ok(pollster::block_on(Gpu::open(&options))?)
     }
 }
@@ -45,6 +51,10 @@ pub struct ModelArgs {
     pub kv_cache: CacheArg,
     #[command(flatten)]
     pub kernel: KernelArgs,
+    /// Most device memory to take, such as 2GiB, 500MB, or a number of bytes; layers that do not fit are
+    /// streamed from the file
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub max_memory: Option<u64>,
     #[command(flatten)]
     pub device: DeviceArgs,
 }
@@ -118,12 +128,21 @@ impl ModelArgs {
         open(&self.model)
     }
 
-    /// Loads the weights onto the device.
-    pub fn load(&self, files: &ModelFiles) -> Result<Arc<Model>> {
-        let (layout, precision) = (self.layout.into(), self.precision.into());
-        let options = LoadOptions { raw: self.raw, layout, precision };
-        let gpu = self.kernel.choose(self.device.open()?, &self.device)?;
-        load(&gpu, files, &options)
+    /// Loads the weights onto the device, with `working_set` bytes left to sessions.
+    pub fn load(&self, files: &ModelFiles, working_set: u64) -> Result<Arc<Model>> {
+        let gpu = self.kernel.choose(self.device.open_within(self.max_memory)?, &self.device)?;
+        load(&gpu, files, &self.options(working_set))
+    }
+
+    /// What the arguments say, with `working_set` bytes left to sessions.
+    pub fn options(&self, working_set: u64) -> LoadOptions {
+        LoadOptions {
+            raw: self.raw,
+            layout: self.layout.into(),
+            precision: self.precision.into(),
+            device_budget: self.max_memory,
+            working_set: Some(working_set),
+        }
     }
 }
 

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam::archive::ArchiveError;
-use bantam::model::{CacheType, Model, Outputs, Session};
+use bantam::model::{CacheType, Model, ModelConfig, Outputs, Session};
 use bantam::text::{ChatTemplate, Message, Sampler, SamplingOptions, Tokenizer, generate};
 use futures::StreamExt;
 use serde_json::json;
 
 use super::open::ModelArgs;
 use super::sizes::megabytes;
-use super::{Result, interrupt, print};
+use super::{Result, interrupt, print, residency};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,6 +40,9 @@ pub struct Args {
     /// Put the prompt into the model's chat template
     #[arg(long)]
     chat: bool,
+    /// Say what streaming layers took: bytes moved, time waited, overlap
+    #[arg(long)]
+    stats: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -80,7 +83,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     })?;
     let (files, tokenizer) = args.model.open()?;
     let prompt = prompt_tokens(args, files.folder(), &tokenizer)?;
-    let model = args.model.load(&files)?;
+    let config = ModelConfig::open(files.folder())?;
+    let working_set = Session::device_bytes(&config, context(&config, &prompt, args.n), Outputs::Last);
+    let model = args.model.load(&files, working_set)?;
     let show = |text: &str| match args.json {
         true => Ok(()),
         false => print::part(text),
@@ -107,6 +112,11 @@ fn prompt_tokens(args: &Args, folder: &Path, tokenizer: &Tokenizer) -> Result<Ve
     Ok(tokenizer.encode(&text, false)?)
 }
 
+/// Positions that a prompt and its reply take.
+fn context(config: &ModelConfig, prompt: &[u32], n: usize) -> usize {
+    prompt.len().saturating_add(n).min(config.max_positions.max(prompt.len()))
+}
+
 /// Generates up to `n` tokens, handing out text as it comes.
 pub fn generate_text(
     model: &Arc<Model>,
@@ -117,7 +127,7 @@ pub fn generate_text(
     n: usize,
     show: impl Fn(&str) -> Result<()>,
 ) -> Result<Generated> {
-    let context = prompt.len().saturating_add(n).min(model.config().max_positions.max(prompt.len()));
+    let context = context(model.config(), prompt, n);
     let mut session = Session::with_cache(model, context, Outputs::Last, cache_type)?;
     let mut result = Generated {
         text: String::new(),
@@ -156,7 +166,7 @@ pub fn generate_text(
 fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
     let peak = model.gpu().memory().peak();
     if args.json {
-        let object = json!({
+        let mut object = json!({
             "text": generated.text,
             "prompt_tokens": generated.prompt_tokens,
             "generated_tokens": generated.generated_tokens,
@@ -166,6 +176,9 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
             "weight_bytes": model.weight_bytes(),
             "device": model.gpu().name(),
         });
+        if args.stats {
+            object["streaming"] = residency::stats_json(model);
+        }
         return print::line(object);
     }
     print::remark(format_args!(
@@ -179,5 +192,8 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
         megabytes(peak),
         model.gpu().name(),
     ));
+    if args.stats {
+        print::remark(residency::stats_words(model));
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam::archive::{ArchiveError, Progress, reported};
-use bantam::model::{CacheType, Model, Outputs, Session};
+use bantam::model::{CacheType, Model, ModelConfig, Outputs, Session};
 use serde_json::json;
 
 use super::open::ModelArgs;
@@ -38,7 +38,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     let start = Instant::now();
-    let model = args.model.load(&files)?;
+    let config = ModelConfig::open(files.folder())?;
+    let working_set = Session::device_bytes(&config, context(&config, &tokens), Outputs::All);
+    let model = args.model.load(&files, working_set)?;
     let bar = Bar::default();
     let nll = reported(&bar, tokens.len() as u64, "scoring tokens", || {
         mean_nll(&model, args.model.kv_cache.into(), &tokens, &bar)
@@ -65,6 +67,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Positions that are scored at once.
+fn context(config: &ModelConfig, tokens: &[u32]) -> usize {
+    config.max_positions.min(tokens.len()).max(2)
+}
+
 /// Mean negative log-likelihood, in nats, of all tokens but the first. A text that is longer than
 /// the model's context is cut into windows, each of which begins with the last token of the one
 /// before, so that every token is scored once.
@@ -74,7 +81,7 @@ fn mean_nll(
     tokens: &[u32],
     progress: &dyn Progress,
 ) -> Result<f64> {
-    let context = model.config().max_positions.min(tokens.len()).max(2);
+    let context = context(model.config(), tokens);
     let vocab = model.config().vocab;
     let mut session = Session::with_cache(model, context, Outputs::All, cache_type)?;
     let mut total = 0.0;

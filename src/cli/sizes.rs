@@ -100,6 +100,28 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
+/// A number of bytes as people write it: `2GiB`, `1.5 GB`, `4096`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return Err("write a number and B, KB, MB, GB, KiB, MiB or GiB".into()),
+    };
+    let bytes = match number.parse::<u64>() {
+        Ok(whole) => whole.checked_mul(unit),
+        Err(_) => number.parse::<f64>().ok().map(|n| (n * unit as f64) as u64),
+    };
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| "not a number of bytes".into())
+}
+
 /// `269.1 MB -> 178.9 MB (66.5 %)`.
 pub fn change(original: u64, compressed: u64) -> String {
     let percent = ratio(original, compressed).map_or(String::new(), |r| format!(" ({:.2} %)", 100.0 * r));
@@ -110,4 +132,20 @@ pub fn change(original: u64, compressed: u64) -> String {
 pub fn speed(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     format!(" in {seconds:.2} s, {:.0} MB/s", bytes as f64 / 1e6 / seconds.max(1e-9))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let sizes = [("4096", 4096), ("2GiB", 2 << 30), ("1.5 gb", 1_500_000_000), ("500MB", 500_000_000)];
+        for (text, bytes) in sizes {
+            assert_eq!(parse_bytes(text), Ok(bytes));
+        }
+        for text in ["", "GiB", "0", "-1", "2XB", "1.2.3"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 }

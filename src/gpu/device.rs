@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use super::adapter;
 use super::choice::KernelChoices;
@@ -57,9 +58,16 @@ impl Gpu {
             true => wgpu::Features::TIMESTAMP_QUERY,
             false => wgpu::Features::empty(),
         };
+        // Where host and device share their memory, the host writes to what shaders read.
+        let shared = match adapter.get_info().device_type {
+            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu => {
+                wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
+            }
+            _ => wgpu::Features::empty(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bantam"),
-            required_features: adapter.features() & timestamps,
+            required_features: adapter.features() & (timestamps | shared),
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -154,13 +162,33 @@ impl Gpu {
 
     /// Makes a buffer of `size` bytes (at least 16, so that it can always be bound), zeroed.
     pub fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<Buffer, GpuError> {
-        let size = size.max(16).next_multiple_of(4);
+        let size = Self::buffer_bytes(size);
         if usage.contains(wgpu::BufferUsages::STORAGE) && size > self.max_binding() {
             return Err(GpuError::BindingTooLarge {
                 label: label.into(),
                 wanted: size,
                 limit: self.max_binding(),
             });
+        }
+        self.any_buffer(label, size, usage)
+    }
+
+    /// Bytes that a buffer of `size` bytes takes.
+    pub fn buffer_bytes(size: u64) -> u64 {
+        size.max(16).next_multiple_of(4)
+    }
+
+    /// As [`Gpu::buffer`], of as many bytes as a buffer can have: shaders see only
+    /// [parts](Buffer::part_of) of it.
+    pub(super) fn any_buffer(
+        &self,
+        label: &str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Result<Buffer, GpuError> {
+        let limit = self.inner.device.limits().max_buffer_size;
+        if size > limit {
+            return Err(GpuError::BindingTooLarge { label: label.into(), wanted: size, limit });
         }
         let reservation = self.inner.memory.reserve(label, size)?;
         let descriptor =
@@ -224,7 +252,7 @@ impl Gpu {
     }
 
     /// Takes note that a mapping failed, which only the device's end can be the reason for.
-    fn lost_by(&self, why: String) -> GpuError {
+    pub(super) fn lost_by(&self, why: String) -> GpuError {
         let mut lost = self.inner.lost.lock().unwrap_or_else(|e| e.into_inner());
         GpuError::DeviceLost(lost.get_or_insert(why).clone())
     }
@@ -269,9 +297,22 @@ impl Gpu {
         mode: wgpu::MapMode,
         len: u64,
     ) -> impl Future<Output = Result<(), GpuError>> + use<> {
+        self.start_map_noting(buffer, mode, len, Arc::default())
+    }
+
+    /// As [`Gpu::start_map`]; `granted` is set to the time when the mapping was granted: about when the
+    /// device was done with what it had to do with the buffer.
+    pub(super) fn start_map_noting(
+        &self,
+        buffer: &Buffer,
+        mode: wgpu::MapMode,
+        len: u64,
+        granted: Arc<OnceLock<Instant>>,
+    ) -> impl Future<Output = Result<(), GpuError>> + use<> {
         let (ticket, outcome) = self.inner.poller.wait();
         let asked = self.checked("map", len, || {
             buffer.raw().map_async(mode, 0..len, move |result| {
+                let _ = granted.set(Instant::now());
                 ticket.resolve(result.map_err(|error| error.to_string()));
             });
         });

@@ -40,6 +40,13 @@ pub fn usual_bytes(rows: usize, cols: usize) -> u64 {
     chunks.saturating_mul(CHUNK_BYTES as u64 + 1)
 }
 
+/// The most that a matrix can take that does not [stay dense](choose).
+pub(super) fn most_bytes(grid: &Grid) -> u64 {
+    let weights = grid.matrix.rows as u64 * grid.matrix.cols as u64;
+    let table = entries_at(grid.row_blocks) as u64 + weights / MOST_EXCEPTIONS;
+    (grid.row_blocks * row_block_bytes(grid)) as u64 + 4 * table
+}
+
 /// What is known of a row before it is transcoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Row {

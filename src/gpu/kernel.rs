@@ -70,10 +70,7 @@ impl Kernel {
         let params = gpu.buffer_with(&self.label, bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
         let entries: Vec<_> = std::iter::once((1, &params))
             .chain(buffers.iter().copied())
-            .map(|(binding, buffer)| wgpu::BindGroupEntry {
-                binding,
-                resource: buffer.raw().as_entire_binding(),
-            })
+            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.binding() })
             .collect();
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some(&self.label), layout: &self.layout, entries: &entries };

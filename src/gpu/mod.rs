@@ -15,6 +15,7 @@ mod matrix_params;
 mod memory;
 mod poller;
 mod shader;
+mod slot;
 mod transfer;
 pub mod weights;
 
@@ -27,4 +28,5 @@ pub use kernel::{Batch, Dispatch, Kernel, Workgroups};
 pub use kv_cache::{CacheType, KvCache};
 pub use memory::{Buffer, Memory};
 pub use shader::{ShaderError, Variant};
+pub use slot::{Slot, Writing};
 pub use transfer::{Readback, Uploader, download};

@@ -1,42 +1,56 @@
 //! Moving bytes to and from the device through buffers of bounded, counted size.
 
+use std::sync::Mutex;
+
 use futures::future::BoxFuture;
 
 use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::Buffer;
 
-/// Bytes of one staging buffer.
-const SLOT: usize = 4 << 20;
+/// Most bytes of one staging buffer, and fewest.
+const PIECE: [usize; 2] = [64 << 10, 4 << 20];
 /// While the device copies out of one, the next is filled.
 const SLOTS: usize = 2;
 
-type Mapping = BoxFuture<'static, Result<(), GpuError>>;
+pub(super) type Mapping = BoxFuture<'static, Result<(), GpuError>>;
 
 /// Copies host memory into device buffers through two staging buffers.
 pub struct Uploader {
     gpu: Gpu,
     slots: Vec<(Buffer, Option<Mapping>)>,
+    piece: usize,
     next: usize,
 }
 
 impl Uploader {
     /// An uploader; its staging buffers live as long as it does.
     pub fn new(gpu: &Gpu) -> Result<Self, GpuError> {
+        Self::within(gpu, u64::MAX)
+    }
+
+    /// An uploader whose staging buffers take `bytes` together, where that is possible.
+    pub fn within(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
+        let [least, most] = PIECE.map(|piece| piece as u64);
+        let piece = (bytes / SLOTS as u64 / least * least).clamp(least, most) as usize;
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let slots = (0..SLOTS)
             .map(|_| {
-                let buffer = gpu.buffer("upload staging", SLOT as u64, usage)?;
-                let mapping = Box::pin(gpu.start_map(&buffer, wgpu::MapMode::Write, SLOT as u64)) as Mapping;
+                let buffer = gpu.buffer("upload staging", piece as u64, usage)?;
+                let mapping = Box::pin(gpu.start_map(&buffer, wgpu::MapMode::Write, piece as u64)) as Mapping;
                 Ok((buffer, Some(mapping)))
             })
             .collect::<Result<_, GpuError>>()?;
-        Ok(Self { gpu: gpu.clone(), slots, next: 0 })
+        Ok(Self { gpu: gpu.clone(), slots, piece, next: 0 })
     }
+
+    /// The fewest bytes that an uploader's staging buffers take.
+    pub const LEAST: u64 = (PIECE[0] * SLOTS) as u64;
 
     /// Copies `bytes`, a multiple of four of them, to byte `offset` of `buffer`.
     pub async fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
-        for (i, piece) in bytes.chunks(SLOT).enumerate() {
+        let most = self.piece;
+        for (i, piece) in bytes.chunks(most).enumerate() {
             let (slot, mapping) = &mut self.slots[self.next];
             self.next = (self.next + 1) % SLOTS;
             if let Some(pending) = mapping {
@@ -51,11 +65,11 @@ impl Uploader {
             view.copy_from_slice(piece);
             drop(view);
             slot.raw().unmap();
-            let to = offset + (i * SLOT) as u64;
+            let to = offset + (i * most) as u64;
             gpu.submit("upload", |encoder| {
                 encoder.copy_buffer_to_buffer(slot.raw(), 0, buffer.raw(), to, Some(piece.len() as u64));
             })?;
-            *mapping = Some(Box::pin(gpu.start_map(slot, wgpu::MapMode::Write, SLOT as u64)));
+            *mapping = Some(Box::pin(gpu.start_map(slot, wgpu::MapMode::Write, most as u64)));
         }
         Ok(())
     }
@@ -64,8 +78,9 @@ impl Uploader {
 /// A buffer that the device copies results into and the host reads them from.
 pub struct Readback {
     buffer: Buffer,
-    /// The mapping that was asked for last, until it is done with.
-    mapping: Option<Mapping>,
+    /// The mapping that was asked for last, until it is done with. Nobody locks it: it makes what has a
+    /// readback fit to be shared between threads, which a future alone is not.
+    mapping: Mutex<Option<Mapping>>,
 }
 
 impl std::fmt::Debug for Readback {
@@ -78,7 +93,7 @@ impl Readback {
     /// Room for `size` bytes.
     pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Ok(Self { buffer: gpu.buffer("readback", size, usage)?, mapping: None })
+        Ok(Self { buffer: gpu.buffer("readback", size, usage)?, mapping: Mutex::default() })
     }
 
     /// Waits until the buffer can be copied into. It can at once, unless a [`Readback::read`] was
@@ -87,9 +102,10 @@ impl Readback {
     /// A mapping that is called off instead, and asked for again, may be granted by wgpu as soon as the
     /// earlier work is done, before the later copy.
     pub async fn ready(&mut self, gpu: &Gpu) -> Result<(), GpuError> {
-        let Some(mapping) = &mut self.mapping else { return Ok(()) };
+        let pending = self.pending();
+        let Some(mapping) = pending else { return Ok(()) };
         let mapped = mapping.await;
-        self.mapping = None;
+        *pending = None;
         mapped?;
         self.unmap(gpu);
         Ok(())
@@ -109,13 +125,18 @@ impl Readback {
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, GpuError> {
         let mapping = Box::pin(gpu.start_map(&self.buffer, wgpu::MapMode::Read, len));
-        let mapped = self.mapping.insert(mapping).await;
-        self.mapping = None;
+        let pending = self.pending();
+        let mapped = pending.insert(mapping).await;
+        *pending = None;
         mapped?;
         let view = self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()));
         let result = view.map(|view| take(&view));
         self.unmap(gpu);
         result
+    }
+
+    fn pending(&mut self) -> &mut Option<Mapping> {
+        self.mapping.get_mut().unwrap_or_else(|e| e.into_inner())
     }
 
     fn unmap(&self, gpu: &Gpu) {

@@ -1,6 +1,7 @@
 //! A weight matrix in device memory, raw or compressed, in parts that fit a binding each.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::device::Gpu;
 use super::error::GpuError;
@@ -12,7 +13,7 @@ use super::memory::Buffer;
 use super::transfer::Uploader;
 use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::{Kind, Tiled};
-use crate::codec::{Kept, Payload, Precision};
+use crate::codec::{Kept, Payload};
 use crate::tensor::{Dtype, Matrix};
 
 /// No part is larger, so that a bit's place in it fits 32 bits.
@@ -80,11 +81,11 @@ impl DeviceMatrix {
         label: &str,
         payload: &Payload<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        match &payload.head().kind {
-            Kind::Tiled(tiled) if Format::raw(payload.head().dtype).is_some() => {
-                Self::upload_units(gpu, uploader, label, payload, tiled, 0).await.map(Some)
+        match product_tiles(payload) {
+            Some(tiles) => {
+                Self::upload_units(gpu, uploader, label, payload.bytes(), tiles, 0).await.map(Some)
             }
-            _ => Ok(None),
+            None => Ok(None),
         }
     }
 
@@ -96,13 +97,13 @@ impl DeviceMatrix {
         label: &str,
         payload: &Payload<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        let tiled = match &payload.head().kind {
-            Kind::Tiled(tiled) if fast::suits(payload.head().dtype, &tiled.grid) => tiled,
-            _ => return Self::upload_tiled(gpu, uploader, label, payload).await,
+        let suits = |tiles: &Tiles<'_>| fast::suits(payload.head().dtype, &tiles.tiled.grid);
+        let Some(tiles) = product_tiles(payload).filter(suits) else {
+            return Self::upload_tiled(gpu, uploader, label, payload).await;
         };
         // What is to be transcoded is in the same parts as what it becomes.
-        let block = fast::row_block_bytes(&tiled.grid) as u64;
-        let dense = Self::upload_units(gpu, uploader, label, payload, tiled, block).await?;
+        let block = fast::row_block_bytes(&tiles.tiled.grid) as u64;
+        let dense = Self::upload_units(gpu, uploader, label, payload.bytes(), tiles, block).await?;
         transcode::transcode(gpu, uploader, label, dense).await.map(Some)
     }
 
@@ -112,47 +113,58 @@ impl DeviceMatrix {
         gpu: &Gpu,
         uploader: &mut Uploader,
         label: &str,
-        payload: &Payload<'_>,
-        tiled: &Tiled,
+        bytes: &[u8],
+        tiles: Tiles<'_>,
         least_block: u64,
     ) -> Result<Self, GpuError> {
-        let (grid, bytes) = (tiled.grid, payload.bytes());
-        let kept = payload.kept().unwrap_or(Precision::Lossless.kept(&tiled.split));
-        let sections = |row_blocks| sections(tiled, kept, row_blocks);
+        let mut parts = Vec::new();
+        for part in lay_out(gpu, label, tiles, least_block)? {
+            let buffer = gpu.buffer(label, part.len, WEIGHTS)?;
+            for Piece { payload, at } in part.pieces {
+                uploader.write(&buffer, at, &bytes[payload]).await?;
+            }
+            parts.push(Part { payload: buffer, exceptions: None, params: part.params });
+        }
+        Self::of_tiles(gpu, label, tiles, parts)
+    }
+
+    /// A tiled payload that is yet to be brought to `slot`, from byte `at` on, and the pieces of the
+    /// payload that go there. Only the table of codes is uploaded now. `None` where
+    /// [`Self::upload_tiled`] gives none.
+    pub fn in_slot(
+        gpu: &Gpu,
+        label: &str,
+        payload: &Payload<'_>,
+        slot: &Arc<Buffer>,
+        mut at: u64,
+    ) -> Result<Option<(Self, Vec<Piece>)>, GpuError> {
+        let Some(tiles) = product_tiles(payload) else { return Ok(None) };
+        let (mut parts, mut pieces) = (Vec::new(), Vec::new());
+        for part in lay_out(gpu, label, tiles, 0)? {
+            let payload = Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len));
+            pieces.extend(part.pieces.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }));
+            at += slot_bytes(part.len);
+            parts.push(Part { payload, exceptions: None, params: part.params });
+        }
+        Self::of_tiles(gpu, label, tiles, parts).map(|matrix| Some((matrix, pieces)))
+    }
+
+    fn of_tiles(gpu: &Gpu, label: &str, tiles: Tiles<'_>, parts: Vec<Part>) -> Result<Self, GpuError> {
+        let Tiles { tiled, kept } = tiles;
         let mut dense = DenseFormat::of(tiled, kept);
         let table = dense.window_table(tiled);
         if gpu.is_cpu() {
             dense.table = Table::Uniform(table.len().ilog2() as u8);
         }
-        let size = |r: Range<usize>| {
-            let dense: u64 = sections(r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
-            dense.max(least_block * r.len() as u64)
-        };
-        let mut parts = Vec::new();
-        for row_blocks in split_row_blocks(gpu, label, &grid, size)? {
-            let mut params = MatrixParams::new(&grid, row_blocks.clone());
-            params.shift_unit = u32::from(tiled.shifts.unit);
-            params.window_mask = table.len() as u32 - 1;
-            let sections = sections(row_blocks.clone());
-            let len = sections.iter().map(|(_, s)| s.len() as u64).sum();
-            let buffer = gpu.buffer(label, len, WEIGHTS)?;
-            let mut at = 0u64;
-            for (section, range) in sections {
-                section.place(&mut params, (at / 4) as u32, tiled, row_blocks.start);
-                uploader.write(&buffer, at, &bytes[range.clone()]).await?;
-                at += range.len() as u64;
-            }
-            parts.push(Part { payload: buffer, exceptions: None, params });
-        }
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?;
-        let format = Format::Dense(dense);
-        Ok(Self { format, matrix: grid.matrix, parts, codes: Some(codes), grid })
+        let grid = tiled.grid;
+        Ok(Self { format: Format::Dense(dense), matrix: grid.matrix, parts, codes: Some(codes), grid })
     }
 
-    /// Bytes in device memory.
+    /// Bytes in device memory, without those of a slot that it is brought to.
     pub fn bytes(&self) -> u64 {
-        let part = |part: &Part| part.payload.size() + part.exceptions.as_ref().map_or(0, Buffer::size);
+        let part = |part: &Part| part.payload.own_bytes() + part.exceptions.as_ref().map_or(0, Buffer::size);
         self.parts.iter().map(part).sum::<u64>() + self.codes.as_ref().map_or(0, Buffer::size)
     }
 
@@ -170,6 +182,119 @@ impl DeviceMatrix {
     pub(super) fn col_tiles(&self) -> u32 {
         self.grid.col_tiles as u32
     }
+}
+
+/// The tiles of a payload, and what is read of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tiles<'a> {
+    pub tiled: &'a Tiled,
+    pub kept: Kept,
+}
+
+impl<'a> Tiles<'a> {
+    /// `None` where the payload is not tiled.
+    pub fn of(payload: &'a Payload<'_>) -> Option<Self> {
+        match (&payload.head().kind, payload.kept()) {
+            (Kind::Tiled(tiled), Some(kept)) => Some(Self { tiled, kept }),
+            _ => None,
+        }
+    }
+}
+
+/// The tiles of a payload that products can read.
+fn product_tiles<'a>(payload: &'a Payload<'_>) -> Option<Tiles<'a>> {
+    Tiles::of(payload).filter(|_| Format::raw(payload.head().dtype).is_some())
+}
+
+/// What a matrix takes in device memory, known from its head, before anything is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatrixBytes {
+    /// As dense tiles, tables included.
+    pub dense: u64,
+    /// In the fast layout, at the most; `None` where there is none.
+    pub fast: Option<u64>,
+    /// In a slot.
+    pub in_slot: u64,
+    /// Beside the slot.
+    pub beside_slot: u64,
+}
+
+impl MatrixBytes {
+    /// Of a payload; `None` where [`DeviceMatrix::upload_tiled`] gives none.
+    pub fn of(gpu: &Gpu, label: &str, payload: &Payload<'_>) -> Result<Option<Self>, GpuError> {
+        let Some(tiles) = product_tiles(payload) else { return Ok(None) };
+        let tiled = tiles.tiled;
+        let parts = |least| -> Result<Vec<u64>, GpuError> {
+            Ok(lay_out(gpu, label, tiles, least)?.into_iter().map(|part| part.len).collect())
+        };
+        let dense = parts(0)?;
+        let codes = 4 << tiled.code.longest();
+        let fast = match fast::suits(payload.head().dtype, &tiled.grid) {
+            // A matrix that turns out to have too many exceptions stays dense, in these parts.
+            true => {
+                let count = parts(fast::row_block_bytes(&tiled.grid) as u64)?.len() as u64;
+                Some(fast::most_bytes(&tiled.grid).max(dense.iter().sum::<u64>() + codes) + 16 * count)
+            }
+            false => None,
+        };
+        Ok(Some(Self {
+            dense: dense.iter().map(|&len| Gpu::buffer_bytes(len)).sum::<u64>() + Gpu::buffer_bytes(codes),
+            fast,
+            in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
+            beside_slot: Gpu::buffer_bytes(codes),
+        }))
+    }
+
+    /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
+    pub fn raw(dtype: Dtype, matrix: Matrix) -> Option<u64> {
+        Format::raw(dtype)?;
+        let grid = Grid::for_matrix(matrix);
+        Some((grid.row_blocks * wide_row_block_bytes(&grid, dtype.bitsize())) as u64)
+    }
+}
+
+/// Bytes of a slot that a part of `len` bytes takes: the next one can be bound.
+fn slot_bytes(len: u64) -> u64 {
+    Gpu::buffer_bytes(len).next_multiple_of(256)
+}
+
+/// A piece of a payload, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes of the payload.
+    pub payload: Range<usize>,
+    /// The byte where it begins in the buffer.
+    pub at: u64,
+}
+
+/// What a part of a tiled matrix consists of.
+struct PartLayout {
+    params: MatrixParams,
+    pieces: Vec<Piece>,
+    len: u64,
+}
+
+/// The parts of a tiled matrix, in which a row block could also have `least_block` bytes.
+fn lay_out(gpu: &Gpu, label: &str, tiles: Tiles<'_>, least_block: u64) -> Result<Vec<PartLayout>, GpuError> {
+    let Tiles { tiled, kept } = tiles;
+    let size = |r: Range<usize>| {
+        let dense: u64 = sections(tiled, kept, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
+        dense.max(least_block * r.len() as u64)
+    };
+    let lay_out_part = |row_blocks: Range<usize>| {
+        let mut params = MatrixParams::new(&tiled.grid, row_blocks.clone());
+        params.shift_unit = u32::from(tiled.shifts.unit);
+        params.window_mask = (1 << tiled.code.longest()) - 1;
+        let (mut pieces, mut len) = (Vec::new(), 0u64);
+        for (section, payload) in sections(tiled, kept, row_blocks.clone()) {
+            section.place(&mut params, (len / 4) as u32, tiled, row_blocks.start);
+            let at = len;
+            len += payload.len() as u64;
+            pieces.push(Piece { payload, at });
+        }
+        PartLayout { params, pieces, len }
+    };
+    Ok(split_row_blocks(gpu, label, &tiled.grid, size)?.into_iter().map(lay_out_part).collect())
 }
 
 pub(super) const WEIGHTS: wgpu::BufferUsages =

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::config::SUPPORTED;
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
+use crate::stream::StreamError;
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,9 @@ pub enum ModelError {
     /// The device refused.
     #[error(transparent)]
     Gpu(#[from] GpuError),
+    /// Layers could not be streamed.
+    #[error(transparent)]
+    Stream(StreamError),
     /// `config.json` cannot be read or contradicts itself.
     #[error("{path}: {what}")]
     Config {
@@ -71,4 +75,15 @@ pub enum ModelError {
     /// Nothing to compute.
     #[error("there are no tokens; a prompt needs at least one")]
     NoTokens,
+}
+
+impl From<StreamError> for ModelError {
+    /// What is wrong with a file or a device is the same error, streamed or not.
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::File(error) => Self::Archive(error),
+            StreamError::Gpu(error) => Self::Gpu(error),
+            other => Self::Stream(other),
+        }
+    }
 }

@@ -11,6 +11,48 @@ use crate::gpu::kernels::swiglu::SwigluParams;
 use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache};
 
+/// The name of a part of a layer.
+pub(super) fn layer_name(layer: usize, part: &str) -> String {
+    format!("model.layers.{layer}.{part}")
+}
+
+/// A product of a layer, as its weights are stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ProductShape {
+    /// What its tensors' names begin with, in the layer.
+    pub name: &'static str,
+    pub rows: usize,
+    pub cols: usize,
+    pub bias: bool,
+}
+
+/// The products of every layer: queries, keys, values, attention's output, gate, up, down.
+pub(super) fn products(config: &ModelConfig) -> [ProductShape; 7] {
+    let (hidden, intermediate) = (config.hidden, config.intermediate);
+    let (q_len, kv_len) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+    let product = |name, rows, cols, bias| ProductShape { name, rows, cols, bias };
+    [
+        product("self_attn.q_proj", q_len, hidden, config.qkv_bias),
+        product("self_attn.k_proj", kv_len, hidden, config.qkv_bias),
+        product("self_attn.v_proj", kv_len, hidden, config.qkv_bias),
+        product("self_attn.o_proj", hidden, q_len, config.o_bias),
+        product("mlp.gate_proj", intermediate, hidden, config.mlp_bias),
+        product("mlp.up_proj", intermediate, hidden, config.mlp_bias),
+        product("mlp.down_proj", hidden, intermediate, config.mlp_bias),
+    ]
+}
+
+/// Names and lengths of the norms before attention and before the MLP.
+pub(super) fn norms(config: &ModelConfig) -> [(&'static str, usize); 2] {
+    [("input_layernorm.weight", config.hidden), ("post_attention_layernorm.weight", config.hidden)]
+}
+
+/// Names and lengths of the norms of query and key heads, where a model has them.
+pub(super) fn head_norms(config: &ModelConfig) -> Option<[(&'static str, usize); 2]> {
+    let norm = |name| (name, config.head_dim);
+    config.head_norms.then(|| [norm("self_attn.q_norm.weight"), norm("self_attn.k_norm.weight")])
+}
+
 /// A layer's weights on the device.
 #[derive(Debug)]
 pub(super) struct LayerWeights {
@@ -32,26 +74,24 @@ impl LayerWeights {
         config: &ModelConfig,
         layer: usize,
     ) -> Result<Self, ModelError> {
-        let name = |part: &str| format!("model.layers.{layer}.{part}");
-        let (hidden, intermediate) = (config.hidden, config.intermediate);
-        let (q_len, kv_len) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let name = |part: &str| layer_name(layer, part);
+        let [q, k, v, o, gate, up, down] = products(config);
+        let vector = |loader: &mut Loader<'_>, (part, len)| loader.vector(&name(part), len);
+        let [input_norm, mlp_norm] = norms(config);
         Ok(Self {
-            input_norm: loader.vector(&name("input_layernorm.weight"), hidden)?,
-            q: loader.linear(&name("self_attn.q_proj"), [q_len, hidden], config.qkv_bias).await?,
-            k: loader.linear(&name("self_attn.k_proj"), [kv_len, hidden], config.qkv_bias).await?,
-            v: loader.linear(&name("self_attn.v_proj"), [kv_len, hidden], config.qkv_bias).await?,
-            head_norms: match config.head_norms {
-                true => Some([
-                    loader.vector(&name("self_attn.q_norm.weight"), config.head_dim)?,
-                    loader.vector(&name("self_attn.k_norm.weight"), config.head_dim)?,
-                ]),
-                false => None,
+            input_norm: vector(loader, input_norm)?,
+            q: loader.linear(&name(q.name), &q).await?,
+            k: loader.linear(&name(k.name), &k).await?,
+            v: loader.linear(&name(v.name), &v).await?,
+            head_norms: match head_norms(config) {
+                Some([q, k]) => Some([vector(loader, q)?, vector(loader, k)?]),
+                None => None,
             },
-            o: loader.linear(&name("self_attn.o_proj"), [hidden, q_len], config.o_bias).await?,
-            mlp_norm: loader.vector(&name("post_attention_layernorm.weight"), hidden)?,
-            gate: loader.linear(&name("mlp.gate_proj"), [intermediate, hidden], config.mlp_bias).await?,
-            up: loader.linear(&name("mlp.up_proj"), [intermediate, hidden], config.mlp_bias).await?,
-            down: loader.linear(&name("mlp.down_proj"), [hidden, intermediate], config.mlp_bias).await?,
+            o: loader.linear(&name(o.name), &o).await?,
+            mlp_norm: vector(loader, mlp_norm)?,
+            gate: loader.linear(&name(gate.name), &gate).await?,
+            up: loader.linear(&name(up.name), &up).await?,
+            down: loader.linear(&name(down.name), &down).await?,
         })
     }
 

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::LayerWeights;
+use super::layer::{LayerWeights, ProductShape};
+use super::needs::Census;
 use crate::archive::{ArchiveError, ModelFiles, Progress, Stored, Weight};
-use crate::codec::Precision;
+use crate::codec::{Payload, Precision};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Gpu, Uploader, fast};
-use crate::tensor::{Dtype, Matrix};
+use crate::gpu::{Buffer, Gpu, GpuError, Uploader, fast};
+use crate::stream::{Plan, Ring, StreamStats, StreamedLayer};
+use crate::tensor::{Dtype, FileReader, Matrix};
 
 /// How a model is loaded.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +22,23 @@ pub struct LoadOptions {
     pub layout: Layout,
     /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
     pub precision: Precision,
+    /// The most bytes of device memory that the device's buffers may take together. Layers that do not
+    /// fit are then streamed from their file, which must stay as it is while the model is in use. Once
+    /// the model has been planned, this is the budget of the whole device, if it had none or a larger
+    /// one: buffers beyond it are refused. Only compressed layers can be streamed.
+    ///
+    /// Without it, all weights stay in device memory.
+    pub device_budget: Option<u64>,
+    /// Bytes of the budget that are left to sessions: what [`Session::device_bytes`] says of each that is
+    /// to be there at the same time. By default one session of 1024 positions, or as many as the model
+    /// was made for, that gives the last token's logits.
+    ///
+    /// [`Session::device_bytes`]: super::Session::device_bytes
+    pub working_set: Option<u64>,
 }
+
+/// Positions of the session that room is left for where nothing else is said.
+const USUAL_CONTEXT: usize = 1024;
 
 /// How compressed weights are kept in device memory. Results are the same bits from each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +81,9 @@ pub struct Model {
     pub(super) layers: Vec<LayerWeights>,
     pub(super) norm: Buffer,
     pub(super) head: Arc<DeviceMatrix>,
+    pub(super) plan: Option<Plan>,
+    /// Where streamed layers are.
+    pub(super) ring: Option<Ring>,
 }
 
 /// A product's matrix and bias.
@@ -85,13 +106,40 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        let fast = options.layout.is_fast(gpu, files);
-        let mut loader = Loader { gpu, files, options, fast, uploader: Uploader::new(gpu)?, progress };
+        let Planned { plan, fast, staging } = Planned::new(gpu, files, &config, options)?;
+        if let Some(budget) = options.device_budget {
+            gpu.memory().lower_budget(budget);
+        }
+        let uploader = Uploader::within(gpu, staging)?;
+        let mut loader = Loader { gpu, files, options, fast, uploader, progress, streaming: None };
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
         progress.begin(total, "loading");
-        let model = loader.model(config).await;
+        let model = loader.model(config, plan).await;
         progress.finish();
         model
+    }
+
+    /// How a model would be kept in device memory, without loading it; `None` where there is no
+    /// [budget](LoadOptions::device_budget). An error where the budget is too small, which names the
+    /// smallest that is not.
+    pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
+        let config = ModelConfig::open(files.folder())?;
+        Ok(Planned::new(gpu, files, &config, options)?.plan)
+    }
+
+    /// How this model is kept in device memory, if that was planned for a budget.
+    pub fn residency(&self) -> Option<&Plan> {
+        self.plan.as_ref()
+    }
+
+    /// The layers that are streamed.
+    pub(super) fn streamed(&self) -> &[usize] {
+        self.plan.as_ref().map_or(&[], |plan| &plan.streamed)
+    }
+
+    /// What streaming has cost since the model was loaded: nothing where no layer is streamed.
+    pub fn stream_stats(&self) -> StreamStats {
+        self.ring.as_ref().map(Ring::stats).unwrap_or_default()
     }
 
     /// The model's configuration.
@@ -104,12 +152,13 @@ impl Model {
         &self.gpu
     }
 
-    /// Bytes of all weights in device memory.
+    /// Bytes of all weights in device memory, with the slots that layers are streamed through.
     pub fn weight_bytes(&self) -> u64 {
         let head = if Arc::ptr_eq(&self.head, &self.embedding) { 0 } else { self.head.bytes() };
         self.embedding.bytes()
             + head
             + self.norm.size()
+            + self.ring.as_ref().map_or(0, Ring::bytes)
             + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
     }
 }
@@ -117,6 +166,108 @@ impl Model {
 impl Linear {
     pub fn bytes(&self) -> u64 {
         self.weights.bytes() + self.bias.as_ref().map_or(0, Buffer::size)
+    }
+}
+
+/// How a model is to be loaded.
+struct Planned {
+    /// `None` where there is no budget, and so all stays.
+    plan: Option<Plan>,
+    /// Whether what stays is transcoded to the fast layout, where it can be.
+    fast: bool,
+    /// Bytes of staging buffers there is room for.
+    staging: u64,
+}
+
+impl Planned {
+    fn new(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        let Some(budget) = options.device_budget else {
+            let fast = options.layout.is_fast(gpu, files);
+            return Ok(Self { plan: None, fast, staging: u64::MAX });
+        };
+        let budget = gpu.memory().budget().unwrap_or(u64::MAX).min(budget);
+        let budget = budget.saturating_sub(gpu.memory().used());
+        let with = |fast| Self::within(gpu, files, config, options, budget, fast);
+        match options.layout {
+            _ if options.raw => with(false),
+            Layout::Dense => with(false),
+            Layout::Fast => with(true),
+            // Reading dense tiles takes a processor longer than bringing a layer, so there, fast layers
+            // are worth the room that they take from others. Elsewhere it is the bytes that count.
+            Layout::Auto => {
+                let dense = with(false)?;
+                match with(true) {
+                    Ok(fast) if gpu.is_cpu() || fast.plan.as_ref().is_none_or(Plan::is_resident) => {
+                        Ok(fast.with_minimum_of(&dense))
+                    }
+                    Ok(_) | Err(ModelError::Stream(_)) => Ok(dense),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The same plan, where another one needs less.
+    fn with_minimum_of(mut self, other: &Self) -> Self {
+        if let (Some(plan), Some(other)) = (&mut self.plan, &other.plan) {
+            plan.minimum = plan.minimum.min(other.minimum);
+        }
+        self
+    }
+
+    fn within(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        options: &LoadOptions,
+        budget: u64,
+        fast: bool,
+    ) -> Result<Self, ModelError> {
+        let usual = || {
+            let context = config.max_positions.min(USUAL_CONTEXT);
+            super::Session::device_bytes(config, context, super::Outputs::Last)
+        };
+        let working_set = options.working_set.unwrap_or_else(usual);
+        let needs = Census { gpu, files, config, precision: options.precision, raw: options.raw, fast }
+            .needs(working_set)?;
+        let plan = Plan::new(&needs, Some(budget))?;
+        // Sessions come later: until then, what is left to them is for loading.
+        let staging = plan.working_set - (needs.loading - Uploader::LEAST);
+        Ok(Self { plan: Some(plan), fast, staging })
+    }
+}
+
+/// What a streamed layer is loaded into.
+struct Streaming {
+    slot: Arc<Buffer>,
+    /// Bytes of the slot that are taken.
+    taken: u64,
+    layer: StreamedLayer,
+}
+
+impl Streaming {
+    /// Makes room for a matrix, whose payload begins at byte `at` of `file`.
+    fn add(
+        &mut self,
+        gpu: &Gpu,
+        label: &str,
+        payload: &Payload<'_>,
+        file: &FileReader,
+        at: u64,
+    ) -> Result<Option<DeviceMatrix>, GpuError> {
+        let Some((matrix, pieces)) = DeviceMatrix::in_slot(gpu, label, payload, &self.slot, self.taken)?
+        else {
+            return Ok(None);
+        };
+        self.layer.add(file, at, &pieces);
+        let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
+        self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
+        Ok(Some(matrix))
     }
 }
 
@@ -128,34 +279,56 @@ pub(super) struct Loader<'a> {
     fast: bool,
     uploader: Uploader,
     progress: &'a dyn Progress,
+    /// Where the layer that is loaded goes, if it does not stay.
+    streaming: Option<Streaming>,
 }
 
 impl<'a> Loader<'a> {
-    async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
+    async fn model(&mut self, config: ModelConfig, plan: Option<Plan>) -> Result<Model, ModelError> {
         let embedding =
             Arc::new(self.matrix("model.embed_tokens.weight", config.vocab, config.hidden).await?);
-        let mut layers = Vec::with_capacity(config.layers);
-        for layer in 0..config.layers {
-            layers.push(LayerWeights::load(self, &config, layer).await?);
-        }
-        let norm = self.vector("model.norm.weight", config.hidden)?;
         let head = if config.tied {
             embedding.clone()
         } else {
             Arc::new(self.matrix("lm_head.weight", config.vocab, config.hidden).await?)
         };
-        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, head })
+        let norm = self.vector("model.norm.weight", config.hidden)?;
+        // Layers last: transcoding the largest matrices takes the room that is left to them.
+        let (layers, ring) = self.layers(&config, plan.as_ref()).await?;
+        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, head, plan, ring })
     }
 
-    /// A product's `[rows, cols]` matrix, and its bias where it has one.
-    pub async fn linear(
+    /// All layers, and the ring of those that are streamed.
+    async fn layers(
         &mut self,
-        name: &str,
-        [rows, cols]: [usize; 2],
-        bias: bool,
-    ) -> Result<Linear, ModelError> {
-        let weights = self.matrix(&format!("{name}.weight"), rows, cols).await?;
-        let bias = if bias { Some(self.vector(&format!("{name}.bias"), rows)?) } else { None };
+        config: &ModelConfig,
+        plan: Option<&Plan>,
+    ) -> Result<(Vec<LayerWeights>, Option<Ring>), ModelError> {
+        let mut layers = Vec::with_capacity(config.layers);
+        let mut streamed = Vec::new();
+        let mut ring = match plan {
+            Some(plan) if !plan.is_resident() => Some(Ring::new(self.gpu, plan.slots, plan.slot_bytes)?),
+            _ => None,
+        };
+        let chosen = plan.map_or(&[][..], |plan| &plan.streamed);
+        for layer in 0..config.layers {
+            if let Some(ring) = ring.as_ref().filter(|_| chosen.get(streamed.len()) == Some(&layer)) {
+                let slot = ring.slot_of(streamed.len()).clone();
+                self.streaming = Some(Streaming { slot, taken: 0, layer: StreamedLayer::default() });
+            }
+            layers.push(LayerWeights::load(self, config, layer).await?);
+            streamed.extend(self.streaming.take().map(|streaming| streaming.layer));
+        }
+        if let Some(ring) = &mut ring {
+            ring.set_layers(streamed);
+        }
+        Ok((layers, ring))
+    }
+
+    /// A product's matrix, and its bias where it has one.
+    pub async fn linear(&mut self, name: &str, shape: &ProductShape) -> Result<Linear, ModelError> {
+        let weights = self.matrix(&format!("{name}.weight"), shape.rows, shape.cols).await?;
+        let bias = if shape.bias { Some(self.vector(&format!("{name}.bias"), shape.rows)?) } else { None };
         Ok(Linear { weights, bias })
     }
 
@@ -183,6 +356,9 @@ impl<'a> Loader<'a> {
         let Stored::Compressed(payload) = weight.stored()? else { return Ok(None) };
         let payload = payload.at(self.options.precision);
         payload.check().map_err(|e| ArchiveError::tensor(weight.source().path(), weight.name)(e))?;
+        if let (Some(streaming), Some((file, at))) = (&mut self.streaming, weight.payload_place()) {
+            return Ok(streaming.add(self.gpu, weight.name, &payload, &file, at)?);
+        }
         let uploader = &mut self.uploader;
         Ok(match self.fast {
             true => DeviceMatrix::upload_fast(self.gpu, uploader, weight.name, &payload).await?,
@@ -203,16 +379,25 @@ impl<'a> Loader<'a> {
         if self.progress.cancelled() {
             return Err(ArchiveError::Cancelled.into());
         }
-        let weight = self.files.require(name)?;
-        if weight.shape != shape {
-            return Err(ModelError::WrongTensor {
-                tensor: name.into(),
-                expected: format!("shape {shape:?}"),
-                found: format!("shape {:?}", weight.shape),
-            });
-        }
-        Ok(weight)
+        require(self.files, name, shape)
     }
+}
+
+/// The tensor called `name`, which must have that shape.
+pub(super) fn require<'a>(
+    files: &'a ModelFiles,
+    name: &str,
+    shape: &[usize],
+) -> Result<Weight<'a>, ModelError> {
+    let weight = files.require(name)?;
+    if weight.shape != shape {
+        return Err(ModelError::WrongTensor {
+            tensor: name.into(),
+            expected: format!("shape {shape:?}"),
+            found: format!("shape {:?}", weight.shape),
+        });
+    }
+    Ok(weight)
 }
 
 fn wrong_type(weight: &Weight<'_>) -> ModelError {

@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod layer;
 mod load;
+mod needs;
 mod rope;
 mod session;
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::{Activations, LayerContext, Products};
+use super::layer::{Activations, LayerContext, Products, Strides, products};
 use super::load::Model;
 use super::rope;
 use crate::gpu::kernels::argmax::{self, Largest};
@@ -11,7 +12,8 @@ use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::top::{self, Top};
 use crate::gpu::kernels::{Step, embed, norm};
-use crate::gpu::{Batch, Buffer, CacheType, Dispatch, GpuError, KvCache, Readback};
+use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Readback};
+use crate::stream::Ring;
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 const BATCH: usize = 64;
@@ -53,8 +55,8 @@ pub struct Session {
     /// Whether the device still has the logits of the last of them.
     has_last_logits: bool,
     buffers: SessionBuffers,
-    single: Vec<Dispatch>,
-    batch: Vec<Dispatch>,
+    single: Recorded,
+    batch: Recorded,
     last_output: Vec<Dispatch>,
     /// Finds the likeliest token in the last token's logits.
     argmax: Dispatch,
@@ -65,6 +67,14 @@ pub struct Session {
     _activations: Activations,
     _caches: Vec<KvCache>,
     _rotations: Buffer,
+}
+
+/// The dispatches of a token or a batch, up to the last layer.
+#[derive(Debug)]
+struct Recorded {
+    dispatches: Vec<Dispatch>,
+    /// Where each streamed layer's begin.
+    streamed_at: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -119,14 +129,18 @@ impl Session {
             rotations: &rotations,
             context,
         };
-        let record = |products| -> Result<Vec<Dispatch>, GpuError> {
+        let record = |products| -> Result<Recorded, GpuError> {
             let stride = activations.strides.hidden;
             let (step, ids) = (&buffers.step, &buffers.token_ids);
             let mut all = embed::dispatches(gpu, step, &model.embedding, ids, &activations.x, stride)?;
+            let mut streamed_at = Vec::with_capacity(model.streamed().len());
             for (i, (weights, cache)) in model.layers.iter().zip(&caches).enumerate() {
+                if model.streamed().get(streamed_at.len()) == Some(&i) {
+                    streamed_at.push(all.len());
+                }
                 all.extend(layers.dispatches(i, weights, cache, products)?);
             }
-            Ok(all)
+            Ok(Recorded { dispatches: all, streamed_at })
         };
         let single = record(Products::Single)?;
         let batch = record(Products::Batch)?;
@@ -172,7 +186,7 @@ impl Session {
 
     /// Dispatches that computing one token takes, and finding the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
-        self.single.len() + self.last_output.len() + 1
+        self.single.dispatches.len() + self.last_output.len() + 1
     }
 
     /// Forgets all but the first `position` positions.
@@ -247,7 +261,7 @@ impl Session {
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();
             let wanted = if is_last || wanted == Wanted::All { wanted } else { Wanted::Nothing };
-            let len = self.submit(chunk, position, wanted)?;
+            let len = self.submit(chunk, position, wanted).await?;
             if len > 0 {
                 self.buffers.readback.read(&self.model.gpu, len, &mut take).await?;
             }
@@ -274,7 +288,7 @@ impl Session {
     }
 
     /// Computes one batch, and gives the number of bytes that are to be read back.
-    fn submit(&self, tokens: &[u32], position: usize, wanted: Wanted) -> Result<u64, GpuError> {
+    async fn submit(&self, tokens: &[u32], position: usize, wanted: Wanted) -> Result<u64, ModelError> {
         let gpu = &self.model.gpu;
         let outputs = match wanted {
             Wanted::Nothing => 0,
@@ -291,32 +305,123 @@ impl Session {
         gpu.write(&self.buffers.token_ids, bytemuck::cast_slice(tokens))?;
         let batch = Batch { tokens: step.tokens, outputs: outputs as u32 };
         let layers = if tokens.len() == 1 { &self.single } else { &self.batch };
-        let output = match outputs {
-            0 => &[][..],
-            1 => &self.last_output,
-            _ => &self.all_outputs,
-        };
-        let reduce = match wanted {
-            Wanted::Likeliest => Some(&self.argmax),
-            Wanted::Top(_) => Some(&self.top),
-            _ => None,
-        };
-        let logits_len = (outputs * self.model.config.vocab * 4) as u64;
         let (read, len) = match wanted {
             Wanted::Likeliest => (&self.buffers.largest, self.buffers.largest.size()),
             Wanted::Top(_) => (&self.buffers.top, self.buffers.top.size()),
-            _ => (&self.buffers.logits, logits_len),
+            _ => (&self.buffers.logits, (outputs * self.model.config.vocab * 4) as u64),
         };
-        gpu.submit("forward", |encoder| {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            layers.iter().chain(output).chain(reduce).for_each(|d| d.record(&mut pass, batch));
-            drop(pass);
-            if len > 0 {
-                self.buffers.readback.record(encoder, read, len);
-            }
-        })?;
+        let last = LastSubmission { session: self, batch, wanted, read, len };
+        match &self.model.ring {
+            None => gpu.submit("forward", |encoder| last.record(encoder, &layers.dispatches))?,
+            Some(ring) => self.submit_in_turns(ring, layers, &last).await?,
+        }
         Ok(len)
     }
+
+    /// Submits the layers as they come: those up to each streamed one, as soon as that one is there.
+    async fn submit_in_turns(
+        &self,
+        ring: &Ring,
+        layers: &Recorded,
+        last: &LastSubmission<'_>,
+    ) -> Result<(), ModelError> {
+        let gpu = &self.model.gpu;
+        let mut turn = ring.turn().await;
+        // What comes before the first streamed layer runs while that is waited for.
+        let first = layers.streamed_at.first().copied().unwrap_or(layers.dispatches.len());
+        gpu.submit("forward", |encoder| record(encoder, &layers.dispatches[..first], last.batch))?;
+        for (i, &start) in layers.streamed_at.iter().enumerate() {
+            turn.ready(i).await?;
+            let next = layers.streamed_at.get(i + 1);
+            let dispatches = &layers.dispatches[start..next.copied().unwrap_or(layers.dispatches.len())];
+            gpu.submit("forward", |encoder| {
+                turn.record(i, encoder);
+                match next {
+                    Some(_) => record(encoder, dispatches, last.batch),
+                    None => last.record(encoder, dispatches),
+                }
+            })?;
+            turn.used(i);
+        }
+        Ok(())
+    }
+
+    /// Device memory that a session of a model takes, in bytes: about, and never less.
+    pub fn device_bytes(config: &ModelConfig, context: usize, outputs: Outputs) -> u64 {
+        let strides = Strides::new(config);
+        let positions = if outputs == Outputs::All { BATCH } else { 1 };
+        let widths = strides.hidden + strides.q + strides.kv + strides.intermediate;
+        let product = |numbers: &[usize]| {
+            numbers.iter().fold(1u64, |product, &number| product.saturating_mul(number as u64))
+        };
+        let buffers = [
+            product(&[2, widths, BATCH, 4]),
+            product(&[positions, strides.hidden, 4]),
+            // The logits, and the buffer that they are read from.
+            product(&[2, positions, config.vocab, 4]),
+            Gpu::buffer_bytes(argmax::found_bytes(config.vocab)),
+            2 * top::FOUND_BYTES,
+            product(&[context, config.head_dim / 2, 8]),
+            product(&[config.layers, 2, config.kv_heads, context, config.head_dim, 4]),
+            product(&[BATCH, 4]) + size_of::<Step>() as u64,
+            dispatch_bytes(config),
+        ];
+        buffers.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
+/// What the parameters of a session's dispatches take, at the most.
+fn dispatch_bytes(config: &ModelConfig) -> u64 {
+    // A matrix is in several parts where it is large.
+    let parts = |rows: usize, cols: usize| 1 + (rows as u64 * cols as u64 * 4) / (32 << 20);
+    let products: u64 = products(config).iter().map(|p| parts(p.rows, p.cols)).sum();
+    let layers = config.layers as u64 * (products + 5);
+    let ends = 2 * parts(config.vocab, config.hidden) + 3;
+    2 * (layers + ends) * DISPATCH_BYTES
+}
+
+/// At least what one dispatch's parameters take.
+const DISPATCH_BYTES: u64 = 128;
+
+/// The end of a batch: what is computed from the last layer, and brought back.
+struct LastSubmission<'a> {
+    session: &'a Session,
+    batch: Batch,
+    wanted: Wanted,
+    /// What is brought back, and how many bytes of it.
+    read: &'a Buffer,
+    len: u64,
+}
+
+impl LastSubmission<'_> {
+    /// Records `layers` and what comes after them.
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, layers: &[Dispatch]) {
+        let session = self.session;
+        let output = match self.batch.outputs {
+            0 => &[][..],
+            1 => &session.last_output,
+            _ => &session.all_outputs,
+        };
+        let reduce = match self.wanted {
+            Wanted::Likeliest => Some(&session.argmax),
+            Wanted::Top(_) => Some(&session.top),
+            _ => None,
+        };
+        record(encoder, layers.iter().chain(output).chain(reduce), self.batch);
+        if self.len > 0 {
+            session.buffers.readback.record(encoder, self.read, self.len);
+        }
+    }
+}
+
+/// Records dispatches in a pass of their own.
+fn record<'a>(
+    encoder: &mut wgpu::CommandEncoder,
+    dispatches: impl IntoIterator<Item = &'a Dispatch>,
+    batch: Batch,
+) {
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+    dispatches.into_iter().for_each(|dispatch| dispatch.record(&mut pass, batch));
 }
 
 impl SessionBuffers {

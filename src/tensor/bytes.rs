@@ -3,13 +3,14 @@
 use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::{MappedFile, ReadError};
 
 /// Where a file's bytes are.
 pub(super) enum Bytes {
     Mapped(MappedFile),
-    Memory(Box<dyn AsRef<[u8]> + Send + Sync>),
+    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
 }
 
 impl Bytes {

@@ -4,25 +4,29 @@
 //! rewrites the file underneath it. bantam never writes to a file it reads (outputs go to a
 //! temporary name and are renamed), which is as much as a library can promise; other programs
 //! rewriting a model file in place while it is in use can still make the process fault, as with
-//! every program that maps files.
+//! every program that maps files. What is read again and again while a model runs is therefore read
+//! by position instead (`positional.rs`), which gives an error where a mapping would fault.
 #![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
 /// The bytes of a file, paged in as they are touched.
 #[derive(Debug)]
 pub struct MappedFile {
     /// `None` for an empty file, which some systems refuse to map.
     map: Option<memmap2::Mmap>,
+    /// Stays open, so that the same file can be read by position whatever becomes of its name.
+    file: Arc<File>,
 }
 
 impl MappedFile {
     /// Maps the file at `path`.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::of(&File::open(path)?)
+        Self::of(File::open(path)?)
     }
 
     /// Copies what `reader` gives to a file without a name in `folder`, and maps that: for a pipe,
@@ -30,21 +34,26 @@ impl MappedFile {
     pub fn spool(mut reader: impl io::Read, folder: &Path) -> io::Result<Self> {
         let mut file = tempfile::tempfile_in(folder)?;
         io::copy(&mut reader, &mut file)?;
-        Self::of(&file)
+        Self::of(file)
     }
 
-    fn of(file: &File) -> io::Result<Self> {
+    /// The file that is mapped.
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    fn of(file: File) -> io::Result<Self> {
         let meta = file.metadata()?;
         if meta.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         if meta.len() == 0 {
-            return Ok(Self { map: None });
+            return Ok(Self { map: None, file: Arc::new(file) });
         }
         // SAFETY: the mapping is private to this value and read-only; see the module's first lines
         // for what is asked of other programs.
-        let map = unsafe { memmap2::Mmap::map(file)? };
-        Ok(Self { map: Some(map) })
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(Self { map: Some(map), file: Arc::new(file) })
     }
 }
 

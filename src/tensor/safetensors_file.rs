@@ -10,7 +10,7 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::Metadata;
 
 use super::bytes::Bytes;
-use super::{Dtype, GgufError, Quantized};
+use super::{Dtype, FileReader, GgufError, Quantized};
 
 /// What the format itself sets as the longest header.
 pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
@@ -90,6 +90,11 @@ impl SafetensorsFile {
     /// Where the file is, or what it was said to be called.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What reads this file by position. It can be kept longer than this.
+    pub fn reader(&self) -> FileReader {
+        FileReader::new(&self.path, &self.bytes)
     }
 
     /// The length prefix and the JSON header, exactly as they stand in the file.

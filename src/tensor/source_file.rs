@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::bytes::Bytes;
 use super::gguf_header::GGUF_MAGIC;
@@ -32,7 +33,7 @@ impl SourceFile {
         path: &Path,
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
     ) -> Result<Self, ReadError> {
-        Self::check(path, Bytes::Memory(Box::new(bytes)))
+        Self::check(path, Bytes::Memory(Arc::new(bytes)))
     }
 
     fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {

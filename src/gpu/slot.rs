@@ -1,0 +1,143 @@
+//! A place in device memory that is filled again and again from the host, and read by shaders in
+//! between.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use super::device::Gpu;
+use super::error::GpuError;
+use super::memory::Buffer;
+use super::transfer::Mapping;
+
+/// Device memory that the host fills while other work runs.
+///
+/// Where host and device share their memory, the host writes to the very buffer that shaders read.
+/// Elsewhere it writes to a second one beside it, and the device copies.
+#[derive(Debug)]
+pub struct Slot {
+    device: Arc<Buffer>,
+    staging: Option<Arc<Buffer>>,
+}
+
+impl Slot {
+    /// A slot of `size` bytes, which may be more than a binding: shaders read parts of it.
+    pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
+        let storage = wgpu::BufferUsages::STORAGE;
+        let size = Gpu::buffer_bytes(size);
+        if Self::is_shared(gpu) {
+            let usage = storage | wgpu::BufferUsages::MAP_WRITE;
+            return Ok(Self { device: Arc::new(gpu.any_buffer("slot", size, usage)?), staging: None });
+        }
+        let staging = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        Ok(Self {
+            device: Arc::new(gpu.any_buffer("slot", size, storage | wgpu::BufferUsages::COPY_DST)?),
+            staging: Some(Arc::new(gpu.any_buffer("slot staging", size, staging)?)),
+        })
+    }
+
+    /// Whether slots of this device are written to directly.
+    fn is_shared(gpu: &Gpu) -> bool {
+        gpu.device().features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
+            && matches!(
+                gpu.device().adapter_info().device_type,
+                wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu
+            )
+    }
+
+    /// Buffers of a slot's size that it takes: 1 or 2.
+    pub fn buffers(gpu: &Gpu) -> u64 {
+        if Self::is_shared(gpu) { 1 } else { 2 }
+    }
+
+    /// What shaders read.
+    pub fn device(&self) -> &Arc<Buffer> {
+        &self.device
+    }
+
+    /// Bytes of its buffers.
+    pub fn bytes(&self) -> u64 {
+        self.device.size() + self.staging.as_ref().map_or(0, |staging| staging.size())
+    }
+
+    /// Asks for leave to write, which is given once all that was submitted so far is done with the slot.
+    /// Nothing that reads the slot may be submitted before [`Writing::finish`].
+    pub fn start_writing(&self, gpu: &Gpu) -> Writing {
+        let buffer = self.staging.as_ref().unwrap_or(&self.device).clone();
+        let granted = Arc::default();
+        let mapping =
+            gpu.start_map_noting(&buffer, wgpu::MapMode::Write, buffer.size(), Arc::clone(&granted));
+        Writing { gpu: gpu.clone(), buffer, mapping: Some(Box::pin(mapping)), granted, ended: false }
+    }
+
+    /// Records what brings the first `len` bytes that were written to where shaders read them.
+    pub fn record(&self, encoder: &mut wgpu::CommandEncoder, len: u64) {
+        if let Some(staging) = &self.staging {
+            encoder.copy_buffer_to_buffer(staging.raw(), 0, self.device.raw(), 0, Some(len));
+        }
+    }
+}
+
+/// Leave to write to a slot. It ends when this is dropped.
+pub struct Writing {
+    gpu: Gpu,
+    buffer: Arc<Buffer>,
+    mapping: Option<Mapping>,
+    granted: Arc<OnceLock<Instant>>,
+    ended: bool,
+}
+
+impl Writing {
+    /// Waits until the slot can be written to.
+    pub async fn granted(&mut self) -> Result<(), GpuError> {
+        match &mut self.mapping {
+            Some(mapping) => {
+                let granted = mapping.await;
+                self.mapping = None;
+                granted
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// When it was granted, once it is: about when the device was done with the slot.
+    pub fn when_granted(&self) -> Arc<OnceLock<Instant>> {
+        self.granted.clone()
+    }
+
+    /// Writes `bytes`, a multiple of four of them, from byte `start` of the slot on, a multiple of four.
+    /// Leave must have been [granted](Self::granted).
+    pub fn write(&mut self, start: u64, bytes: &[u8]) -> Result<(), GpuError> {
+        // Views begin at multiples of eight.
+        let before = start % wgpu::MAP_ALIGNMENT;
+        let range = start - before..start + bytes.len() as u64;
+        let view = self.buffer.raw().get_mapped_range_mut(range);
+        // Leave was given, so only the device's end can have taken it away.
+        let mut view = view.map_err(|error| self.gpu.lost_by(error.to_string()))?;
+        view.slice(before as usize..).copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Ends the writing; an error where the device did not take it.
+    pub fn finish(mut self) -> Result<(), GpuError> {
+        let ended = self.end();
+        ended.map_err(|error| match error {
+            GpuError::DeviceLost(_) => error,
+            other => self.gpu.lost_by(other.to_string()),
+        })
+    }
+
+    fn end(&mut self) -> Result<(), GpuError> {
+        self.ended = true;
+        self.mapping = None;
+        self.gpu.checked("unmap", 0, || self.buffer.raw().unmap())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.ended {
+            // An error means that there was nothing to unmap.
+            let _ = self.end();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A thread that fills slots: reading a file may take long, and nobody else should wait for it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use futures::channel::oneshot;
+use futures::future::{Either, FutureExt, Shared, select};
+
+use super::error::StreamError;
+use super::ring::{Read, StreamedLayer};
+use super::stats::Counters;
+use crate::archive::ArchiveError;
+use crate::gpu::Writing;
+
+/// Bytes that are read at a time: they go through memory that stays in a processor's cache.
+const PIECE: usize = 256 << 10;
+
+/// How filling a slot ended.
+pub(super) type Filled = Result<(), StreamError>;
+
+/// A slot to be filled with a layer.
+struct Job {
+    writing: Writing,
+    layer: Arc<StreamedLayer>,
+    done: oneshot::Sender<Filled>,
+}
+
+/// Fills slots one after the other. Stops when dropped, within a piece.
+#[derive(Debug)]
+pub(super) struct Reader {
+    jobs: Option<mpsc::Sender<Job>>,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    pub fn new(counters: Arc<Counters>) -> Result<Self, StreamError> {
+        let (jobs, theirs) = mpsc::channel();
+        let (stop, stopping) = oneshot::channel();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let worker = Worker { stopped: stopped.clone(), stopping: stopping.shared(), counters };
+        let thread = std::thread::Builder::new()
+            .name("bantam-stream".into())
+            .spawn(move || worker.run(&theirs))
+            .map_err(|error| {
+                log::error!("no thread to read layers from: {error}");
+                StreamError::NoReader
+            })?;
+        Ok(Self { jobs: Some(jobs), stop: Some(stop), stopped, thread: Some(thread) })
+    }
+
+    /// Fills the slot once it can be written to.
+    pub fn fill(&self, writing: Writing, layer: Arc<StreamedLayer>) -> oneshot::Receiver<Filled> {
+        let (done, filled) = oneshot::channel();
+        // Where nobody takes the job, the receiver is told by `done` being dropped.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job { writing, layer, done }));
+        filled
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        drop((self.stop.take(), self.jobs.take()));
+        // The thread holds slots. They are to be given back when this returns.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    stopped: Arc<AtomicBool>,
+    stopping: Shared<oneshot::Receiver<()>>,
+    counters: Arc<Counters>,
+}
+
+impl Worker {
+    fn run(self, jobs: &mpsc::Receiver<Job>) {
+        let mut piece = vec![0; PIECE];
+        while let Ok(Job { writing, layer, done }) = jobs.recv() {
+            let filled = self.fill(writing, &layer, &mut piece);
+            // Slots are free to be dropped before anybody hears of it.
+            drop(layer);
+            let _ = done.send(filled);
+        }
+    }
+
+    fn fill(&self, mut writing: Writing, layer: &StreamedLayer, piece: &mut [u8]) -> Filled {
+        let granted = pollster::block_on(async {
+            match select(Box::pin(writing.granted()), self.stopping.clone()).await {
+                Either::Left((granted, _)) => Some(granted),
+                Either::Right(_) => None,
+            }
+        });
+        granted.ok_or(StreamError::NoReader)??;
+        let start = Instant::now();
+        for read in &layer.reads {
+            self.copy(&mut writing, read, piece)?;
+        }
+        // After reading: what was read before somebody wrote is right.
+        if let Some(read) = layer.reads.iter().find(|read| !read.file.is_unchanged()) {
+            return Err(ArchiveError::Changed { file: read.file.path().into() }.into());
+        }
+        writing.finish()?;
+        self.counters.moved(layer.bytes, start.elapsed());
+        Ok(())
+    }
+
+    fn copy(&self, writing: &mut Writing, read: &Read, piece: &mut [u8]) -> Filled {
+        for start in (0..read.len).step_by(PIECE) {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(StreamError::NoReader);
+            }
+            let piece = &mut piece[..(read.len - start).min(PIECE)];
+            read.file.read_exact_at(piece, read.offset + start as u64).map_err(|source| {
+                let file = read.file.path();
+                match source.kind() {
+                    // It had these bytes when it was opened.
+                    io::ErrorKind::UnexpectedEof => ArchiveError::Changed { file: file.into() },
+                    _ => ArchiveError::Io { doing: "read", path: file.into(), source },
+                }
+            })?;
+            writing.write(read.at + start as u64, piece)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! What streaming has cost so far.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a model's layers have cost to stream, since it was loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamStats {
+    /// Bytes that were brought to slots.
+    pub bytes_moved: u64,
+    /// How many times a layer was brought to a slot.
+    pub layers_moved: u64,
+    /// Time that reading and copying them took, on a thread of its own.
+    pub reading: Duration,
+    /// Time that the device had nothing to do because the next layer was not there yet; at the most,
+    /// because only layers tell when the device is done with them.
+    pub stalled: Duration,
+}
+
+impl StreamStats {
+    /// The share of the time for reading in which the device computed, 0 to 1; 1 where nothing was read.
+    pub fn overlap(&self) -> f64 {
+        if self.reading.is_zero() {
+            return 1.0;
+        }
+        (1.0 - self.stalled.as_secs_f64() / self.reading.as_secs_f64()).max(0.0)
+    }
+
+    /// What was added since `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            bytes_moved: self.bytes_moved.saturating_sub(before.bytes_moved),
+            layers_moved: self.layers_moved.saturating_sub(before.layers_moved),
+            reading: self.reading.saturating_sub(before.reading),
+            stalled: self.stalled.saturating_sub(before.stalled),
+        }
+    }
+}
+
+/// The counts behind [`StreamStats`].
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    bytes_moved: AtomicU64,
+    layers_moved: AtomicU64,
+    reading_nanos: AtomicU64,
+    stalled_nanos: AtomicU64,
+}
+
+impl Counters {
+    pub fn moved(&self, bytes: u64, time: Duration) {
+        self.bytes_moved.fetch_add(bytes, Ordering::Relaxed);
+        self.layers_moved.fetch_add(1, Ordering::Relaxed);
+        self.reading_nanos.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    pub fn stalled(&self, time: Duration) {
+        self.stalled_nanos.fetch_add(nanos(time), Ordering::Relaxed);
+    }
+
+    pub fn now(&self) -> StreamStats {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StreamStats {
+            bytes_moved: load(&self.bytes_moved),
+            layers_moved: load(&self.layers_moved),
+            reading: Duration::from_nanos(load(&self.reading_nanos)),
+            stalled: Duration::from_nanos(load(&self.stalled_nanos)),
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlap_is_the_share_of_reading_that_nobody_waited_for() {
+        let stats = |reading, stalled| StreamStats {
+            reading: Duration::from_millis(reading),
+            stalled: Duration::from_millis(stalled),
+            ..StreamStats::default()
+        };
+        assert_eq!(stats(0, 0).overlap(), 1.0);
+        assert_eq!(stats(10, 5).overlap(), 0.5);
+        assert_eq!(stats(10, 20).overlap(), 0.0);
+        assert_eq!(stats(10, 5).since(&stats(4, 5)), stats(6, 0));
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading a file by position: what a mapping is not good for.
+//!
+//! A mapped page of a file that was cut short faults when it is touched. Reading such a place is an
+//! error that can be handed on. And what was read does not count as this process's memory, as pages
+//! of a mapping do once they have been touched.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::bytes::Bytes;
+
+/// Reads a file that was opened before by position, even after its name is gone.
+#[derive(Clone)]
+pub struct FileReader {
+    path: Arc<PathBuf>,
+    source: Source,
+}
+
+#[derive(Clone)]
+enum Source {
+    File { file: Arc<File>, at_first: State },
+    Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
+}
+
+/// What shows that somebody has written to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    len: u64,
+    /// `None` where the system does not say.
+    modified: Option<SystemTime>,
+}
+
+impl State {
+    fn of(file: &File) -> Option<Self> {
+        let meta = file.metadata().ok()?;
+        Some(Self { len: meta.len(), modified: meta.modified().ok() })
+    }
+}
+
+impl std::fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileReader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl FileReader {
+    pub(super) fn new(path: &Path, bytes: &Bytes) -> Self {
+        let source = match bytes {
+            Bytes::Mapped(map) => {
+                let file = map.file().clone();
+                let at_first = State::of(&file).unwrap_or(State { len: map.len() as u64, modified: None });
+                // What was checked when the file was mapped has that length.
+                Source::File { at_first: State { len: map.len() as u64, ..at_first }, file }
+            }
+            Bytes::Memory(bytes) => Source::Memory(bytes.clone()),
+        };
+        Self { path: Arc::new(path.into()), source }
+    }
+
+    /// Where the file is, or what it was said to be called.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fills `bytes` with what the file has from byte `offset` on. `UnexpectedEof` where it ends before.
+    pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.source {
+            Source::File { file, .. } => read_exact_at(file, bytes, offset),
+            Source::Memory(all) => {
+                let start = usize::try_from(offset).ok();
+                let found = start.and_then(|start| (**all).as_ref().get(start..)?.get(..bytes.len()));
+                bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the file is as long as when this reader was made, and nobody has written to it since, as
+    /// far as the system tells.
+    pub fn is_unchanged(&self) -> bool {
+        match &self.source {
+            Source::File { file, at_first } => State::of(file).as_ref() == Some(at_first),
+            Source::Memory(_) => true,
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !bytes.is_empty() {
+        match file.seek_read(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                bytes = &mut bytes[read..];
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_by_position_and_cutting_it_short_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bytes");
+        std::fs::write(&path, [1, 2, 3, 4]).unwrap();
+        let reader = FileReader::new(&path, &Bytes::open(&path).unwrap());
+        let mut two = [0; 2];
+        reader.read_exact_at(&mut two, 1).unwrap();
+        assert_eq!((two, reader.is_unchanged()), ([2, 3], true));
+        File::options().write(true).open(&path).unwrap().set_len(2).unwrap();
+        let error = reader.read_exact_at(&mut two, 1).unwrap_err();
+        assert_eq!((error.kind(), reader.is_unchanged()), (io::ErrorKind::UnexpectedEof, false));
+        std::fs::remove_file(&path).unwrap();
+        reader.read_exact_at(&mut two, 0).unwrap();
+    }
+
+    #[test]
+    fn bytes_in_memory_are_read_the_same_way() {
+        let reader = FileReader::new(Path::new("none"), &Bytes::Memory(Arc::new(vec![1, 2, 3])));
+        let mut two = [0; 2];
+        reader.read_exact_at(&mut two, 1).unwrap();
+        assert_eq!(two, [2, 3]);
+        assert!(reader.read_exact_at(&mut two, 2).is_err());
+        assert!(reader.read_exact_at(&mut two, u64::MAX).is_err() && reader.is_unchanged());
+    }
+}

@@ -1,0 +1,324 @@
+//! Within a budget, layers that do not fit are streamed: the same bits come out, never more memory is
+//! taken than the budget allows, and what goes wrong on the way is told.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bantam::archive::{ArchiveError, ModelFiles};
+use bantam::gpu::{Gpu, GpuError};
+use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Session};
+use bantam::stream::{Plan, StreamError};
+use bantam::tensor::Dtype;
+use serde_json::json;
+
+mod data;
+mod device;
+mod models;
+mod random_model;
+use models::{all_logits, assert_same_bits, compressed, load, load_with};
+
+/// Positions of the sessions that budgets are made for.
+const CONTEXT: usize = 70;
+
+/// A compressed model of ten layers.
+fn ten_layers() -> (tempfile::TempDir, std::path::PathBuf) {
+    let sizes = json!({
+        "hidden_size": 256,
+        "intermediate_size": 512,
+        "vocab_size": 300,
+        "num_hidden_layers": 10,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": true,
+    });
+    let folder = tempfile::tempdir().unwrap();
+    random_model::write(folder.path(), &random_model::config("LlamaForCausalLM", sizes), Dtype::BF16);
+    compressed(folder.path())
+}
+
+fn tokens(vocab: usize) -> Vec<u32> {
+    (0..CONTEXT as u32).map(|i| i * i * 31 % vocab as u32).collect()
+}
+
+/// Room for one session of all logits.
+fn working_set(folder: &Path) -> u64 {
+    let config = bantam::model::ModelConfig::open(folder).unwrap();
+    Session::device_bytes(&config, CONTEXT, Outputs::All)
+}
+
+fn within(folder: &Path, budget: u64) -> LoadOptions {
+    let working_set = Some(working_set(folder));
+    LoadOptions { device_budget: Some(budget), working_set, layout: Layout::Dense, ..LoadOptions::default() }
+}
+
+fn try_plan(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Result<Plan, ModelError> {
+    Ok(Model::plan(gpu, &ModelFiles::open(folder).unwrap(), options)?.unwrap())
+}
+
+/// The smallest budget, as the refusal of a smaller one names it.
+fn minimum(folder: &Path) -> u64 {
+    let error = try_plan(&device::gpu(), folder, &within(folder, 1000)).unwrap_err();
+    let ModelError::Stream(StreamError::BudgetTooSmall { budget: 1000, minimum, .. }) = error else {
+        panic!("{error}")
+    };
+    minimum
+}
+
+/// What everything takes that stays in device memory, with room for a session.
+fn whole(folder: &Path) -> u64 {
+    try_plan(&device::gpu(), folder, &within(folder, u64::MAX)).unwrap().total
+}
+
+fn forward(session: &mut Session, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
+    pollster::block_on(session.forward(tokens, Outputs::Last))
+}
+
+/// The model gives `wanted` within `budget` bytes: all logits at once, and the last ones token by token.
+fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[u32], steps: usize) -> Plan {
+    let gpu = device::gpu();
+    let budget = options.device_budget.unwrap();
+    let model = load_with(&gpu, folder, options);
+    let plan = model.residency().unwrap().clone();
+    assert!(plan.total <= budget && gpu.memory().peak() <= budget);
+    assert_eq!(gpu.memory().budget(), Some(budget));
+    let what = format!("{} of {} layers streamed", plan.streamed.len(), plan.layers);
+    let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
+    let logits = pollster::block_on(session.forward(tokens, Outputs::All)).unwrap();
+    assert_same_bits(wanted, &logits, &what);
+    session.rewind(0);
+    let before = (model.stream_stats(), gpu.memory().allocations());
+    let vocab = model.config().vocab;
+    for (token, wanted) in tokens.iter().zip(wanted.chunks(vocab)).take(steps) {
+        assert_same_bits(wanted, &forward(&mut session, &[*token]).unwrap(), &what);
+    }
+    assert_eq!(gpu.memory().allocations(), before.1, "a token takes no device memory");
+    assert!(gpu.memory().peak() <= budget && gpu.memory().used() <= budget);
+    let moved = model.stream_stats().since(&before.0);
+    // What comes next is brought ahead.
+    let wanted = (plan.layers_a_pass * steps) as u64;
+    assert!(moved.layers_moved.abs_diff(wanted) <= plan.slots as u64, "{what}: {moved:?}, {plan:?}");
+    assert!(moved.overlap() >= 0.0 && moved.overlap() <= 1.0);
+    drop((session, model));
+    assert_eq!(gpu.memory().used(), 0);
+    plan
+}
+
+#[test]
+fn every_budget_gives_the_same_bits() {
+    let (_temporary, folder) = ten_layers();
+    let tokens = tokens(300);
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let (whole, minimum) = (whole(&folder), minimum(&folder));
+    let mut streamed = Vec::new();
+    for budget in [whole, whole - 1, minimum + (whole - minimum) / 2, minimum] {
+        let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 6);
+        streamed.push(plan.streamed.len());
+    }
+    assert_eq!((streamed[0], streamed[3]), (0, 10));
+    assert!(streamed.is_sorted() && streamed[2] > streamed[1], "{streamed:?}");
+    let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, whole * 3 / 4) };
+    check_within(&folder, &fast, &wanted, &tokens, 3);
+    let error = try_plan(&device::gpu(), &folder, &within(&folder, minimum - 1)).unwrap_err();
+    assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
+}
+
+#[test]
+fn smollm2_runs_within_every_budget() {
+    let Some(folder) = models::optional("smollm2") else { return };
+    let (_temporary, folder) = compressed(&folder);
+    let tokens = &tokens(49152)[..20];
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), tokens);
+    let stored: u64 = ModelFiles::open(&folder)
+        .unwrap()
+        .sources()
+        .iter()
+        .map(|source| std::fs::metadata(source.path()).unwrap().len())
+        .sum();
+    let (working_set, minimum) = (working_set(&folder), minimum(&folder));
+    for percent in [100, 50, 25, 0] {
+        let budget = (stored * percent / 100 + working_set).max(minimum);
+        check_within(&folder, &within(&folder, budget), &wanted, tokens, 2);
+    }
+}
+
+#[test]
+fn a_device_without_shared_memory_is_copied_to() {
+    let (_temporary, folder) = ten_layers();
+    let tokens = tokens(300);
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    // A host's device has the features that the host asked for: here none.
+    let own = device::gpu();
+    let adapters = pollster::block_on(bantam::gpu::adapters());
+    let info = own.device().adapter_info();
+    let same =
+        |a: &&wgpu::Adapter| (a.get_info().name, a.get_info().backend) == (info.name.clone(), info.backend);
+    let adapter = adapters.iter().find(same).unwrap();
+    let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let gpu = Gpu::from_device(device, queue, None);
+    let middle = (minimum(&folder) + whole(&folder)) / 2;
+    let model = load_with(&gpu, &folder, &within(&folder, middle));
+    let plan = model.residency().unwrap();
+    assert_eq!(plan.ring, 4 * plan.slot_bytes);
+    let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
+    for _ in 0..3 {
+        session.rewind(0);
+        let logits = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap();
+        assert_same_bits(&wanted, &logits, "copied");
+    }
+    assert!(gpu.memory().peak() <= middle);
+}
+
+#[test]
+fn sessions_take_turns() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let sessions = 3;
+    let options = LoadOptions {
+        working_set: Some(sessions * working_set(&folder)),
+        ..within(&folder, minimum(&folder) + sessions * working_set(&folder))
+    };
+    let model = load_with(&gpu, &folder, &options);
+    assert!(!model.residency().unwrap().is_resident());
+    let tokens = tokens(300);
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let run = |model: &Arc<Model>| {
+        let mut session = Session::new(model, CONTEXT, Outputs::All).unwrap();
+        for _ in 0..3 {
+            session.rewind(0);
+            let logits = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap();
+            assert_same_bits(&wanted, &logits, "side by side");
+        }
+    };
+    std::thread::scope(|scope| (0..sessions).for_each(|_| drop(scope.spawn(|| run(&model)))));
+    assert!(gpu.memory().peak() <= options.device_budget.unwrap());
+}
+
+#[test]
+fn a_pass_that_is_dropped_leaves_nothing_behind() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    let tokens = tokens(300);
+    let wanted = forward(&mut session, &tokens).unwrap();
+    for polls in 1..12 {
+        session.rewind(0);
+        {
+            let mut pass = Box::pin(session.forward(&tokens, Outputs::Last));
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            for _ in 0..polls {
+                if pass.as_mut().poll(&mut context).is_ready() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+        session.rewind(0);
+        assert_same_bits(&wanted, &forward(&mut session, &tokens).unwrap(), "after a dropped pass");
+    }
+    session.rewind(0);
+    let mut pass = Box::pin(session.forward(&tokens, Outputs::Last));
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(pass.as_mut().poll(&mut context).is_pending());
+    drop(pass);
+    drop((session, model));
+    assert_eq!(gpu.memory().used(), 0);
+}
+
+#[test]
+fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    let tokens = tokens(300);
+    let wanted = forward(&mut session, &tokens).unwrap();
+    let path = ModelFiles::open(&folder).unwrap().sources()[0].path().to_path_buf();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    session.rewind(0);
+    assert_same_bits(&wanted, &forward(&mut session, &tokens).unwrap(), "without a name");
+    file.set_len(1000).unwrap();
+    session.rewind(0);
+    // What was brought before may still do for one pass.
+    let error = (0..2).find_map(|_| {
+        session.rewind(0);
+        forward(&mut session, &tokens).err()
+    });
+    let error = error.unwrap();
+    assert!(matches!(error, ModelError::Archive(ArchiveError::Changed { .. })), "{error}");
+    assert!(error.to_string().contains("was changed while it was in use"), "{error}");
+    assert_eq!(session.position(), 0);
+    drop((session, model));
+    assert_eq!(gpu.memory().used(), 0);
+    // The device is as good as before.
+    gpu.buffer("still there", 1000, wgpu::BufferUsages::STORAGE).unwrap();
+}
+
+#[test]
+fn what_is_not_compressed_cannot_be_streamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = random_model::config("Qwen2ForCausalLM", json!({}));
+    random_model::write(folder.path(), &config, Dtype::F32);
+    let (whole, minimum) = (whole(folder.path()), minimum(folder.path()));
+    assert_eq!(whole, minimum);
+    let plan = try_plan(&device::gpu(), folder.path(), &within(folder.path(), minimum)).unwrap();
+    assert!(plan.is_resident());
+    load_with(&device::gpu(), folder.path(), &within(folder.path(), minimum));
+}
+
+#[test]
+fn a_session_takes_what_it_is_said_to() {
+    for outputs in [Outputs::Last, Outputs::All] {
+        let gpu = device::gpu();
+        let model = load(&gpu, &models::demo(), true);
+        let before = gpu.memory().used();
+        let _session = Session::new(&model, 100, outputs).unwrap();
+        let (taken, told) =
+            (gpu.memory().used() - before, Session::device_bytes(model.config(), 100, outputs));
+        assert!(taken <= told && told <= taken + taken / 20, "{taken} {told}");
+    }
+}
+
+#[test]
+fn a_session_that_is_too_large_is_refused_and_another_one_is_not() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
+    let error = Session::new(&model, 10_000, Outputs::Last).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    forward(&mut session, &[1, 2, 3]).unwrap();
+}
+
+#[test]
+fn a_lost_device_is_an_error() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    let tokens = tokens(300);
+    forward(&mut session, &tokens).unwrap();
+    {
+        session.rewind(0);
+        let mut pass = Box::pin(session.forward(&tokens, Outputs::Last));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(pass.as_mut().poll(&mut context).is_pending());
+        gpu.device().destroy();
+        let error = pollster::block_on(pass).unwrap_err();
+        assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error}");
+    }
+    let error = forward(&mut session, &tokens).unwrap_err();
+    assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error}");
+    drop((session, model));
+    assert_eq!(gpu.memory().used(), 0);
+}
+
+#[test]
+fn computing_can_move_between_threads() {
+    fn is_send(_: &impl Send) {}
+    let gpu = device::gpu();
+    let mut session = Session::new(&load(&gpu, &models::demo(), true), 10, Outputs::Last).unwrap();
+    is_send(&session.forward(&[1], Outputs::Last));
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bantam::archive::{ArchiveError, ModelFiles};
+use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuError};
 use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::stream::{Plan, StreamError};
@@ -120,6 +121,23 @@ fn every_budget_gives_the_same_bits() {
     check_within(&folder, &fast, &wanted, &tokens, 3);
     let error = try_plan(&device::gpu(), &folder, &within(&folder, minimum - 1)).unwrap_err();
     assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
+}
+
+#[test]
+fn less_precision_moves_fewer_bytes() {
+    let (_temporary, folder) = ten_layers();
+    let (tokens, gpu) = (tokens(300), device::gpu());
+    let precision = Precision::Mantissa(3);
+    let resident = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };
+    let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
+    let budget = minimum(&folder);
+    let lossless = try_plan(&gpu, &folder, &within(&folder, budget)).unwrap();
+    let options = LoadOptions { precision, ..within(&folder, budget) };
+    let plan = check_within(&folder, &options, &wanted, &tokens, 3);
+    assert!(plan.streamed.len() < lossless.streamed.len());
+    // Two thirds of all weights are what is left, or less.
+    let a_layer = |plan: &Plan| plan.bytes_a_pass / plan.streamed.len().max(1) as u64;
+    assert!(a_layer(&plan) * 3 < a_layer(&lossless) * 2);
 }
 
 #[test]

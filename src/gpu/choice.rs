@@ -54,7 +54,7 @@ impl KernelChoices {
             // dense tiles and the sums of a batch are more than its registers hold for so many rows.
             true => Self {
                 matvec: RowsByStorage { raw: Rows::EIGHT, dense: Rows::TWO, fast: Rows::EIGHT },
-                matmul: RowsByStorage::all(Rows::TWO),
+                matmul: RowsByStorage { raw: Rows::FOUR, dense: Rows::TWO, fast: Rows::FOUR },
                 fast_is_faster: true,
             },
         }

@@ -81,10 +81,10 @@ struct Plan {
     effort: Effort,
     /// Rows and columns of the matrix.
     shape: [usize; 2],
-    /// Candidates for `matvec`; those for dense tiles, where they are others; those for `matmul`.
+    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for both of dense tiles.
     matvec: &'static [Rows],
-    dense_matvec: &'static [Rows],
     matmul: &'static [Rows],
+    dense: &'static [Rows],
     /// When it has taken so long, only the usual kernels are still tried.
     lasts: Duration,
 }
@@ -102,8 +102,8 @@ impl Plan {
         },
         shape: [4096, 2048],
         matvec: &[Rows::ONE, Rows::TWO, Rows::FOUR],
-        dense_matvec: &[Rows::ONE, Rows::TWO, Rows::FOUR],
         matmul: &[Rows::ONE, Rows::TWO],
+        dense: &[Rows::ONE, Rows::TWO, Rows::FOUR],
         lasts: Duration::from_secs(15),
     };
 
@@ -118,8 +118,8 @@ impl Plan {
         },
         shape: [1024, 1024],
         matvec: &[Rows::EIGHT, Rows::FOUR],
-        dense_matvec: &[Rows::TWO, Rows::ONE, Rows::FOUR],
-        matmul: &[Rows::TWO, Rows::ONE, Rows::FOUR],
+        matmul: &[Rows::FOUR, Rows::TWO],
+        dense: &[Rows::TWO, Rows::ONE, Rows::FOUR],
         lasts: Duration::from_secs(90),
     };
 
@@ -129,7 +129,7 @@ impl Plan {
 
     fn rows(&self, kernel: Kernel, form: Form) -> &'static [Rows] {
         match (kernel, form) {
-            (Kernel::Matvec, Form::Dense) => self.dense_matvec,
+            (_, Form::Dense) => self.dense,
             (Kernel::Matvec, _) => self.matvec,
             (Kernel::Matmul(_), _) => self.matmul,
         }

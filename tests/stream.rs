@@ -70,6 +70,12 @@ fn whole(folder: &Path) -> u64 {
     try_plan(&device::gpu(), folder, &within(folder, u64::MAX)).unwrap().total
 }
 
+/// A session of the model within the smallest budget.
+fn least_session(gpu: &Gpu, folder: &Path) -> Session {
+    let model = load_with(gpu, folder, &within(folder, minimum(folder)));
+    Session::new(&model, CONTEXT, Outputs::Last).unwrap()
+}
+
 fn forward(session: &mut Session, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
     pollster::block_on(session.forward(tokens, Outputs::Last))
 }
@@ -216,9 +222,7 @@ fn sessions_take_turns() {
 fn a_pass_that_is_dropped_leaves_nothing_behind() {
     let (_temporary, folder) = ten_layers();
     let gpu = device::gpu();
-    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
-    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
-    let tokens = tokens(300);
+    let (mut session, tokens) = (least_session(&gpu, &folder), tokens(300));
     let wanted = forward(&mut session, &tokens).unwrap();
     for polls in 1..12 {
         session.rewind(0);
@@ -240,7 +244,7 @@ fn a_pass_that_is_dropped_leaves_nothing_behind() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(pass.as_mut().poll(&mut context).is_pending());
     drop(pass);
-    drop((session, model));
+    drop(session);
     assert_eq!(gpu.memory().used(), 0);
 }
 
@@ -248,9 +252,7 @@ fn a_pass_that_is_dropped_leaves_nothing_behind() {
 fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
     let (_temporary, folder) = ten_layers();
     let gpu = device::gpu();
-    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
-    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
-    let tokens = tokens(300);
+    let (mut session, tokens) = (least_session(&gpu, &folder), tokens(300));
     let wanted = forward(&mut session, &tokens).unwrap();
     let path = ModelFiles::open(&folder).unwrap().sources()[0].path().to_path_buf();
     let file = std::fs::File::options().write(true).open(&path).unwrap();
@@ -268,7 +270,7 @@ fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
     assert!(matches!(error, ModelError::Archive(ArchiveError::Changed { .. })), "{error}");
     assert!(error.to_string().contains("was changed while it was in use"), "{error}");
     assert_eq!(session.position(), 0);
-    drop((session, model));
+    drop(session);
     assert_eq!(gpu.memory().used(), 0);
     // The device is as good as before.
     gpu.buffer("still there", 1000, wgpu::BufferUsages::STORAGE).unwrap();
@@ -314,9 +316,7 @@ fn a_session_that_is_too_large_is_refused_and_another_one_is_not() {
 fn a_lost_device_is_an_error() {
     let (_temporary, folder) = ten_layers();
     let gpu = device::gpu();
-    let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
-    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
-    let tokens = tokens(300);
+    let (mut session, tokens) = (least_session(&gpu, &folder), tokens(300));
     forward(&mut session, &tokens).unwrap();
     {
         session.rewind(0);
@@ -329,7 +329,7 @@ fn a_lost_device_is_an_error() {
     }
     let error = forward(&mut session, &tokens).unwrap_err();
     assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error}");
-    drop((session, model));
+    drop(session);
     assert_eq!(gpu.memory().used(), 0);
 }
 

@@ -1,0 +1,506 @@
+//! Kernels that read weights compute what their twins on the CPU say, from every form of weights and for
+//! awkward shapes.
+
+use bantam::codec::Payload;
+use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
+use bantam::codec::head::Kind;
+use bantam::codec::split::Split;
+use bantam::gpu::fast;
+use bantam::gpu::format::{Format, Rows};
+use bantam::gpu::kernels::matvec::Product;
+use bantam::gpu::kernels::{decode, embed, matmul, matvec};
+use bantam::gpu::weights::DeviceMatrix;
+use bantam::gpu::{Buffer, Dispatch, Gpu, KernelChoices, Uploader, download};
+use bantam::tensor::{Dtype, Matrix};
+
+mod data;
+mod device;
+mod on_device;
+use data::weights::{Likeness, rows_for};
+use data::{Random, bf16_bytes};
+use on_device::{EPSILON, assert_close, normal, padded, read, run, step, storage, uniform};
+
+/// Sizes around the edges of chunks (16), row blocks (64) and tiles (256 and more columns).
+const SHAPES: [(usize, usize); 7] =
+    [(100, 50), (64, 16), (130, 300), (1, 33), (63, 1), (65, 513), (200, 1040)];
+
+/// Weights on the device, and what they are in F32.
+struct Weights {
+    device: DeviceMatrix,
+    values: Vec<f32>,
+    cols: usize,
+    /// The same weights uncompressed, where `device` has them compressed.
+    raw: Option<DeviceMatrix>,
+}
+
+/// How a test's weights are stored.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Raw(Dtype),
+    /// BF16 with a code that need not have an escape.
+    Bf16 {
+        top_bits: u8,
+    },
+    /// With an escape.
+    Tiled {
+        dtype: Dtype,
+        /// Top, low and clean bits.
+        split: (u8, u8, u8),
+        octaves: usize,
+    },
+    /// BF16 in the fast layout.
+    Fast {
+        octaves: usize,
+        /// One weight in so many has any bits, or is zero; none where this is 0.
+        any_bits: usize,
+        zeros: usize,
+    },
+}
+
+impl Form {
+    const ALL: [Self; 16] = [
+        Self::Raw(Dtype::BF16),
+        Self::Raw(Dtype::F16),
+        Self::Raw(Dtype::F32),
+        Self::Bf16 { top_bits: 0 },
+        Self::Bf16 { top_bits: 1 },
+        Self::Bf16 { top_bits: 2 },
+        Self::Tiled { dtype: Dtype::BF16, split: (2, 0, 0), octaves: 6 },
+        Self::Tiled { dtype: Dtype::F16, split: (2, 0, 0), octaves: 6 },
+        Self::Tiled { dtype: Dtype::F16, split: (1, 1, 3), octaves: 0 },
+        Self::Tiled { dtype: Dtype::F16, split: (3, 4, 0), octaves: 0 },
+        Self::Tiled { dtype: Dtype::F32, split: (1, 0, 0), octaves: 0 },
+        Self::Tiled { dtype: Dtype::F32, split: (2, 0, 8), octaves: 6 },
+        Self::Tiled { dtype: Dtype::F32, split: (0, 0, 16), octaves: 0 },
+        Self::Fast { octaves: 0, any_bits: 0, zeros: 0 },
+        Self::Fast { octaves: 6, any_bits: 500, zeros: 0 },
+        Self::Fast { octaves: 2, any_bits: 300, zeros: 20 },
+    ];
+
+    fn is_raw(self) -> bool {
+        matches!(self, Self::Raw(_))
+    }
+
+    /// One of each type, raw and tiled.
+    fn some() -> impl Iterator<Item = Self> {
+        [0, 1, 2, 5, 6, 8, 11, 14, 15].into_iter().map(|i| Self::ALL[i])
+    }
+
+    fn dtype(self) -> Dtype {
+        match self {
+            Self::Raw(dtype) | Self::Tiled { dtype, .. } => dtype,
+            Self::Bf16 { .. } | Self::Fast { .. } => Dtype::BF16,
+        }
+    }
+
+    /// The bytes of random weights that this form suits.
+    fn bytes(self, rows: usize, cols: usize) -> Vec<u8> {
+        let mut random = Random::new((rows * 10_000 + cols) as u64);
+        match self {
+            Self::Raw(dtype) => {
+                let split = Split::new(dtype, 0, 0, 0).unwrap();
+                let like = Likeness { any_bits: 0, dirty_rows: 0, octaves: 0 };
+                rows_for(&split, rows, cols, like, &mut random)
+            }
+            Self::Bf16 { .. } => bf16_bytes(&compressible_bf16(&mut random, rows * cols)),
+            Self::Fast { octaves, any_bits, zeros } => {
+                fast_bytes(&mut random, rows, cols, [octaves, any_bits, zeros])
+            }
+            Self::Tiled { dtype, split: (t, b, clean), octaves } => {
+                let split = Split::new(dtype, t, b, clean).unwrap();
+                rows_for(&split, rows, cols, Likeness { any_bits: 0, dirty_rows: 5, octaves }, &mut random)
+            }
+        }
+    }
+
+    fn payload(self, rows: usize, cols: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+        let payload = match self {
+            Self::Raw(_) => return None,
+            Self::Fast { .. } => encode_with_top_bits(Dtype::BF16, &[rows, cols], bytes, 2),
+            Self::Bf16 { top_bits } => encode_with_top_bits(Dtype::BF16, &[rows, cols], bytes, top_bits),
+            Self::Tiled { dtype, split: (t, b, clean), .. } => {
+                encode_with_split(&[rows, cols], bytes, Split::new(dtype, t, b, clean).unwrap())
+            }
+        };
+        let payload = payload.unwrap();
+        let tiled = matches!(Payload::parse(&payload).unwrap().head().kind, Kind::Tiled(_));
+        tiled.then_some(payload)
+    }
+}
+
+/// Random weights in `form`; `None` where they would not be smaller than raw.
+fn weights(gpu: &Gpu, form: Form, rows: usize, cols: usize) -> Option<Weights> {
+    let bytes = form.bytes(rows, cols);
+    let payload = form.payload(rows, cols, &bytes);
+    if payload.is_none() && !form.is_raw() {
+        return None;
+    }
+    let mut weights = uploaded(gpu, form.dtype(), rows, cols, &bytes, payload.as_deref());
+    if let (Form::Fast { .. }, Some(payload)) = (form, &payload) {
+        weights.device = uploaded_fast(gpu, payload);
+        assert!(matches!(weights.device.format, Format::Fast(_)), "{form:?}, {rows} x {cols}");
+    }
+    Some(weights)
+}
+
+fn uploaded_fast(gpu: &Gpu, payload: &[u8]) -> DeviceMatrix {
+    let mut uploader = Uploader::new(gpu).unwrap();
+    let payload = Payload::parse(payload).unwrap();
+    let fast = DeviceMatrix::upload_fast(gpu, &mut uploader, "fast", &payload);
+    pollster::block_on(fast).unwrap().unwrap()
+}
+
+/// BF16 around 0.03, in rows between which there are so many octaves; one in so many has any finite bits,
+/// and one in so many is zero.
+fn fast_bytes(random: &mut Random, rows: usize, cols: usize, [octaves, any, zeros]: [usize; 3]) -> Vec<u8> {
+    let one = |i: usize| {
+        let quieter = (i / cols * 37 % (octaves + 1)) as u16;
+        let usual = compressible_bf16(random, 1)[0] - (quieter << 7);
+        match () {
+            () if any > 0 && random.below(any) == 0 => random.next() as u16 & 0xbfff,
+            () if zeros > 0 && random.below(zeros) == 0 => (random.next() as u16) & 0x8000,
+            () => usual,
+        }
+    };
+    bf16_bytes(&(0..rows * cols).map(one).collect::<Vec<_>>())
+}
+
+fn uploaded(
+    gpu: &Gpu,
+    dtype: Dtype,
+    rows: usize,
+    cols: usize,
+    bytes: &[u8],
+    payload: Option<&[u8]>,
+) -> Weights {
+    let mut uploader = Uploader::new(gpu).unwrap();
+    let matrix = Matrix { rows, cols };
+    let raw = DeviceMatrix::upload_raw(gpu, &mut uploader, "raw", dtype, matrix, bytes);
+    let raw = pollster::block_on(raw).unwrap().unwrap();
+    let values = widened(dtype, bytes);
+    let Some(payload) = payload else { return Weights { device: raw, values, cols, raw: None } };
+    let payload = Payload::parse(payload).unwrap();
+    let tiled = DeviceMatrix::upload_tiled(gpu, &mut uploader, "tiled", &payload);
+    let device = pollster::block_on(tiled).unwrap().unwrap();
+    Weights { device, values, cols, raw: Some(raw) }
+}
+
+fn widened(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    let halves = bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b));
+    match dtype {
+        Dtype::BF16 => halves.map(|h| half::bf16::from_bits(h).to_f32()).collect(),
+        Dtype::F16 => halves.map(|h| half::f16::from_bits(h).to_f32()).collect(),
+        _ => bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+    }
+}
+
+/// Numbers around 0.03 with few exponents, so that even small matrices are worth tiling, and some
+/// of any size.
+fn compressible_bf16(random: &mut Random, count: usize) -> Vec<u16> {
+    let one = |_| match random.below(50) {
+        0 => half::bf16::from_f32(random.gaussian()).to_bits(),
+        n => (random.below(2) << 15 | [0x3d00, 0x3d80][n % 2] | random.below(32)) as u16,
+    };
+    (0..count).map(one).collect()
+}
+
+/// What rounding may change in a sum of products: one rounding a step, in the device or its twin,
+/// of partial sums that the sum of magnitudes bounds.
+fn product_tolerance(weights: &Weights, x: &[f32], added: f32, row: usize) -> f64 {
+    let row = &weights.values[row * weights.cols..][..weights.cols];
+    let magnitudes: f64 = row.iter().zip(x).map(|(w, x)| f64::from((w * x).abs())).sum();
+    (weights.cols + 4) as f64 * 2.0 * EPSILON * (magnitudes + f64::from(added.abs()))
+}
+
+/// Checks matvec and matmul of `weights` by `tokens` tokens, which must also give the same bits.
+fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, accumulate: bool) {
+    let Matrix { rows, cols } = weights.device.matrix;
+    let what = format!(
+        "{:?} {rows}x{cols}, {tokens} tokens, bias {with_bias}, accumulate {accumulate}",
+        weights.device.format
+    );
+    let x_stride = weights.device.padded_cols() + 16;
+    let y_stride = rows + 3;
+    let room = tokens.next_multiple_of(16);
+    let x = normal(1, tokens * cols);
+    // What lies past the last token must not matter.
+    let mut padded_x = padded(&x, cols, x_stride, 0.0);
+    padded_x.resize(room * x_stride, f32::NAN);
+    let bias = normal(2, rows);
+    let before = normal(3, room * y_stride);
+
+    let device_x = storage(gpu, &padded_x);
+    let device_bias = storage(gpu, &bias);
+    let step = uniform(gpu, step(tokens, 0));
+    let multiply = |matrix: &DeviceMatrix, dispatches: &dyn Fn(&Product<'_>) -> Vec<Dispatch>| {
+        let y = storage(gpu, &before);
+        let product = Product {
+            weights: matrix,
+            x: &device_x,
+            x_stride,
+            y: &y,
+            y_stride,
+            bias: with_bias.then_some(&device_bias),
+            accumulate,
+        };
+        run(gpu, &dispatches(&product), tokens);
+        read(gpu, &y, room * y_stride)
+    };
+
+    let wanted = matmul::cpu(&weights.values, cols, &x, with_bias.then_some(&bias[..]));
+    let with_matmul = |product: &Product<'_>| matmul::dispatches(gpu, &step, product).unwrap();
+    let with_matvec = |product: &Product<'_>| matvec::dispatches(gpu, product).unwrap();
+    let by_matmul = multiply(&weights.device, &with_matmul);
+    let by_matvec = multiply(&weights.device, &with_matvec);
+    if let Some(raw) = &weights.raw {
+        assert!(same_bits(&by_matmul, &multiply(raw, &with_matmul)), "matmul of {what} and of raw weights");
+        assert!(same_bits(&by_matvec, &multiply(raw, &with_matvec)), "matvec of {what} and of raw weights");
+    }
+    for token in 0..tokens {
+        let at = token * y_stride;
+        let old = |row: usize| if accumulate { before[at + row] } else { 0.0 };
+        let wanted: Vec<f32> = (0..rows).map(|row| wanted[token * rows + row] + old(row)).collect();
+        let x = &x[token * cols..][..cols];
+        let tolerance = |row: usize| {
+            let added = old(row).abs() + if with_bias { bias[row].abs() } else { 0.0 };
+            product_tolerance(weights, x, added, row)
+        };
+        assert_close(
+            &by_matmul[at..at + rows],
+            &wanted,
+            tolerance,
+            &format!("matmul of {what}, token {token}"),
+        );
+    }
+    assert_eq!(by_matvec[..rows], by_matmul[..rows], "matvec and matmul of {what}");
+    assert_eq!(
+        matvec::cpu(&weights.values, &x[..cols], None),
+        matmul::cpu(&weights.values, cols, &x[..cols], None)
+    );
+    // Nothing but the results was written.
+    assert_eq!(by_matvec[rows..], before[rows..], "matvec of {what} wrote past its row");
+    for (token, (got, before)) in by_matmul.chunks(y_stride).zip(before.chunks(y_stride)).enumerate() {
+        let written = if token < tokens { rows } else { 0 };
+        assert_eq!(got[written..], before[written..], "matmul of {what} wrote past token {token}");
+    }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+}
+
+#[test]
+fn products_are_those_of_the_twins_for_every_form_and_shape() {
+    let gpu = device::gpu();
+    let mut tiled = 0;
+    for (rows, cols) in SHAPES {
+        for form in Form::ALL {
+            let Some(weights) = weights(&gpu, form, rows, cols) else { continue };
+            tiled += usize::from(!form.is_raw());
+            check_products(&gpu, &weights, 1, false, false);
+            check_products(&gpu, &weights, 19, false, false);
+        }
+    }
+    // Only the tiniest do not pay.
+    assert!(tiled >= 12 * 3, "{tiled} tiled matrices");
+}
+
+#[test]
+fn products_add_biases_and_accumulate() {
+    let gpu = device::gpu();
+    for form in Form::some() {
+        let weights = weights(&gpu, form, 130, 300).unwrap();
+        for (bias, accumulate) in [(true, false), (false, true), (true, true)] {
+            check_products(&gpu, &weights, 1, bias, accumulate);
+            check_products(&gpu, &weights, 37, bias, accumulate);
+        }
+    }
+}
+
+#[test]
+fn any_number_of_rows_an_invocation_gives_the_same_bits() {
+    let gpu = device::gpu();
+    for form in [0, 5, 8, 15].map(|i| Form::ALL[i]) {
+        let weights = weights(&gpu, form, 130, 300).unwrap();
+        let results = Rows::ALL.map(|rows| {
+            let gpu = gpu.with_choices(KernelChoices::with_rows(rows));
+            products(&gpu, &weights.device, 19, rows)
+        });
+        for (rows, result) in Rows::ALL.iter().zip(&results) {
+            let same = result.iter().zip(&results[0]).all(|(a, b)| same_bits(a, b));
+            assert!(same, "{form:?}, {rows} rows an invocation");
+        }
+    }
+}
+
+/// What `matvec` and `matmul` make of `tokens` tokens, with the kernels that `gpu` has: those of `chosen`
+/// rows an invocation.
+fn products(gpu: &Gpu, weights: &DeviceMatrix, tokens: usize, chosen: Rows) -> [Vec<f32>; 2] {
+    let (rows, x_stride) = (weights.matrix.rows, weights.padded_cols());
+    let room = tokens.next_multiple_of(16);
+    let x = storage(gpu, &normal(1, room * x_stride));
+    let step = uniform(gpu, step(tokens, 0));
+    [false, true].map(|batch| {
+        let y = storage(gpu, &vec![7f32; room * rows]);
+        let product =
+            Product { weights, x: &x, x_stride, y: &y, y_stride: rows, bias: None, accumulate: false };
+        let dispatches = match batch {
+            true => matmul::dispatches(gpu, &step, &product).unwrap(),
+            false => matvec::dispatches(gpu, &product).unwrap(),
+        };
+        let label = dispatches[0].label();
+        assert!(label.contains(&format!("ROWS={chosen} ")), "{label}");
+        run(gpu, &dispatches, tokens);
+        read(gpu, &y, room * rows)
+    })
+}
+
+#[test]
+fn products_and_rows_of_a_matrix_in_parts_are_those_of_the_whole() {
+    let gpu = device::gpu_with_bindings_of(90_000);
+    for form in Form::some() {
+        let weights = weights(&gpu, form, 700, 300).unwrap();
+        let parts = weights.device.parts.len();
+        assert!(parts >= 3, "{form:?}: {parts} parts");
+        assert!(weights.device.parts.iter().all(|p| p.payload.size() <= 90_000));
+        check_products(&gpu, &weights, 5, true, true);
+        check_rows(&gpu, &weights);
+    }
+}
+
+#[test]
+fn a_matrix_in_parts_is_decoded() {
+    let gpu = device::gpu_with_bindings_of(40_000);
+    let bytes = bf16_bytes(&compressible_bf16(&mut Random::new(3), 450 * 200));
+    for top_bits in 0..=2 {
+        let payload = encode_with_top_bits(Dtype::BF16, &[450, 200], &bytes, top_bits).unwrap();
+        let payload = Payload::parse(&payload).unwrap();
+        let mut uploader = Uploader::new(&gpu).unwrap();
+        let tiled = pollster::block_on(DeviceMatrix::upload_tiled(&gpu, &mut uploader, "tiled", &payload));
+        assert!(tiled.unwrap().unwrap().parts.len() >= 3);
+        let decoded = pollster::block_on(decode::decode(&gpu, &payload)).unwrap().unwrap();
+        assert!(decoded == bytes, "{top_bits} bits");
+    }
+}
+
+/// Looks up rows of `weights`; the bits must be those that are stored.
+fn check_rows(gpu: &Gpu, weights: &Weights) {
+    let Matrix { rows, cols } = weights.device.matrix;
+    let edges = (0..rows as u32).rev().filter(|id| [0, 31, 63].contains(&(id % 64)));
+    let ids: Vec<u32> = edges.chain([rows as u32 - 1, 0, 0, rows as u32 / 2]).collect();
+    let stride = cols.next_multiple_of(16);
+    let y = storage(gpu, &vec![7f32; (ids.len() + 1) * stride]);
+    let token_ids = storage(gpu, &ids);
+    let step = uniform(gpu, step(ids.len(), 0));
+    let dispatches = embed::dispatches(gpu, &step, &weights.device, &token_ids, &y, stride).unwrap();
+    run(gpu, &dispatches, ids.len());
+    let got = read(gpu, &y, (ids.len() + 1) * stride);
+    let wanted = embed::cpu(&weights.values, cols, &ids);
+    let what = format!("{:?} {rows}x{cols}", weights.device.format);
+    for (i, (got, wanted)) in got.chunks(stride).zip(wanted.chunks(cols)).enumerate() {
+        let same = got.iter().zip(wanted).all(|(a, b)| a.to_bits() == b.to_bits());
+        assert!(same, "row {} of {what}: {:?}, not {wanted:?}", ids[i], &got[..cols]);
+    }
+    assert!(got[ids.len() * stride..].iter().all(|&v| v == 7.0), "{what}: a token too many");
+}
+
+#[test]
+fn embedding_rows_are_exact_for_every_form_and_shape() {
+    let gpu = device::gpu();
+    for (rows, cols) in SHAPES {
+        for form in Form::ALL {
+            if let Some(weights) = weights(&gpu, form, rows, cols) {
+                check_rows(&gpu, &weights);
+            }
+        }
+    }
+}
+
+/// Transcodes on the device and on the CPU; whether the result was fast.
+fn check_transcoded(gpu: &Gpu, rows: usize, cols: usize, bytes: &[u8]) -> bool {
+    let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], bytes, 2).unwrap();
+    let parsed = Payload::parse(&payload).unwrap();
+    let Kind::Tiled(tiled) = &parsed.head().kind else { return false };
+    let device = uploaded_fast(gpu, &payload);
+    let bits: Vec<u16> = bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b)).collect();
+    let wanted = fast::transcode(&tiled.grid, &bits);
+    let Format::Fast(format) = device.format else {
+        assert_eq!(wanted, None, "{rows} x {cols} stayed dense");
+        return false;
+    };
+    let wanted = wanted.unwrap();
+    assert_eq!(format.zeros, wanted.zeros);
+    let [part] = &device.parts[..] else { panic!("{} parts", device.parts.len()) };
+    let words = |buffer: &Buffer| {
+        let bytes = pollster::block_on(download(gpu, buffer, buffer.size())).unwrap();
+        bytes.as_chunks().0.iter().map(|&b| u32::from_ne_bytes(b)).collect::<Vec<_>>()
+    };
+    assert!(words(&part.payload) == wanted.weights.as_flattened(), "weights of {rows} x {cols}");
+    assert!(words(part.exceptions.as_ref().unwrap()) == wanted.table, "table of {rows} x {cols}");
+    true
+}
+
+#[test]
+fn the_fast_layout_is_the_one_its_twin_makes() {
+    let gpu = device::gpu();
+    let mut fast = 0;
+    for (rows, cols) in SHAPES.into_iter().chain([(64, 1024), (257, 576)]) {
+        for (octaves, any_bits, zeros) in [(0, 0, 0), (6, 400, 0), (0, 0, 10), (3, 500, 30), (0, 20, 0)] {
+            let mut random = Random::new((rows + cols + octaves) as u64);
+            let bytes = fast_bytes(&mut random, rows, cols, [octaves, any_bits, zeros]);
+            fast += usize::from(check_transcoded(&gpu, rows, cols, &bytes));
+        }
+    }
+    assert!(fast >= 20, "{fast} matrices were fast");
+}
+
+#[test]
+fn every_bf16_pattern_comes_back_from_the_fast_layout() {
+    let gpu = device::gpu();
+    // Few rows have unusual weights, and these have all there are: infinities, NaNs, zeros, subnormals.
+    let (rows, cols) = (20_000, 576);
+    let mut bytes = fast_bytes(&mut Random::new(5), rows, cols, [0, 0, 0]);
+    for pattern in 0..=u16::MAX {
+        let i = 3 * cols + 7 + usize::from(pattern);
+        bytes[2 * i..2 * i + 2].copy_from_slice(&pattern.to_le_bytes());
+    }
+    assert!(check_transcoded(&gpu, rows, cols, &bytes));
+    let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], &bytes, 2).unwrap();
+    let (device, ids) = (uploaded_fast(&gpu, &payload), (0..rows as u32).collect::<Vec<_>>());
+    let (token_ids, step) = (storage(&gpu, &ids), uniform(&gpu, step(rows, 0)));
+    let y = storage(&gpu, &vec![7f32; rows * cols]);
+    run(&gpu, &embed::dispatches(&gpu, &step, &device, &token_ids, &y, cols).unwrap(), rows);
+    // Not as numbers, which would make NaNs quiet.
+    let wanted = bytes.as_chunks().0.iter().map(|&b| u32::from(u16::from_le_bytes(b)) << 16);
+    assert!(read(&gpu, &y, rows * cols).iter().map(|v| v.to_bits()).eq(wanted));
+}
+
+#[test]
+fn any_bits_are_looked_up_as_from_raw_weights() {
+    let gpu = device::gpu();
+    let (rows, cols) = (1536, 272);
+    for (dtype, t, b, clean) in
+        [(Dtype::BF16, 2, 0, 0), (Dtype::F16, 1, 0, 0), (Dtype::F16, 2, 1, 3), (Dtype::F32, 1, 0, 13)]
+    {
+        let split = Split::new(dtype, t, b, clean).unwrap();
+        let like = Likeness { any_bits: 0, dirty_rows: 2, octaves: 0 };
+        let mut bytes = rows_for(&split, rows, cols, like, &mut Random::new(6));
+        let width = split.unit_bytes();
+        // Every upper half there is: zeros, subnormals, infinities, NaNs.
+        for pattern in 0..=u16::MAX {
+            let end = width * (3 * usize::from(pattern) + 1);
+            bytes[end - 2..end].copy_from_slice(&pattern.to_le_bytes());
+        }
+        let payload = encode_with_split(&[rows, cols], &bytes, split).unwrap();
+        let weights = uploaded(&gpu, dtype, rows, cols, &bytes, Some(&payload));
+        let ids: Vec<u32> = (0..rows as u32).collect();
+        let (token_ids, step) = (storage(&gpu, &ids), uniform(&gpu, step(rows, 0)));
+        let look_up = |matrix: &DeviceMatrix| {
+            let y = storage(&gpu, &vec![7f32; rows * cols]);
+            run(&gpu, &embed::dispatches(&gpu, &step, matrix, &token_ids, &y, cols).unwrap(), rows);
+            read(&gpu, &y, rows * cols)
+        };
+        let raw = look_up(weights.raw.as_ref().unwrap());
+        assert!(same_bits(&look_up(&weights.device), &raw), "{split:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use bantam::codec::encode::encode_with_top_bits;
 use bantam::codec::head::Kind;
-use bantam::codec::{EncodeError, Payload, Preset, encode, encode_to};
+use bantam::codec::{EncodeError, Encoder, Payload, encode, most_bytes};
 use bantam::tensor::{Dtype, Matrix};
 use proptest::prelude::*;
 
@@ -283,7 +283,10 @@ fn only_the_bytes_that_are_wanted_are_checked() {
 
 #[test]
 fn a_payload_may_be_handed_over_in_pieces() {
-    for (dtype, shape) in [(Dtype::BF16, [3000, 1500]), (Dtype::F32, [1500, 1500])] {
+    // The raw planes of the last are made in a second pass.
+    for (dtype, shape) in
+        [(Dtype::BF16, [3000, 1500]), (Dtype::F32, [1500, 1500]), (Dtype::F32, [2000, 3000])]
+    {
         let data = bf16_bytes(&Random::new(12).gaussian_bf16(shape[0] * shape[1] * dtype.bitsize() / 16));
         let whole = encode(dtype, &shape, &data).unwrap();
         let pieces = std::sync::Mutex::new(vec![None; whole.len()]);
@@ -293,13 +296,21 @@ fn a_payload_may_be_handed_over_in_pieces() {
             }
             Ok(())
         };
-        let encoded = encode_to(dtype, &shape, &data, Preset::Small, &put).unwrap();
+        let encoder = Encoder::default();
+        let encoded = encoder.encode_to(dtype, &shape, &data, &put).unwrap();
         let collected: Option<Vec<u8>> = pieces.into_inner().unwrap().into_iter().collect();
         assert!(collected.is_some_and(|bytes| bytes == whole));
         assert_eq!(encoded.len, whole.len());
         assert_eq!(&encoded.head, Payload::parse(&whole).unwrap().head());
         let full = |_: usize, _: &[u8]| Err(std::io::ErrorKind::StorageFull.into());
-        assert!(matches!(encode_to(dtype, &shape, &data, Preset::Small, &full), Err(EncodeError::Put(_))));
+        assert!(matches!(encoder.encode_to(dtype, &shape, &data, &full), Err(EncodeError::Put(_))));
+        // What is left of that does no harm.
+        let mut again = vec![0xaa; most_bytes(data.len())];
+        let len = encoder.encode_into(dtype, &shape, &data, &mut again).unwrap();
+        assert!(again[..len] == whole);
+        let error = encoder.encode_into(dtype, &shape, &data, &mut again[1..]).unwrap_err();
+        let most = again.len();
+        assert_eq!(error.to_string(), format!("there must be room for a payload of {most} bytes"));
     }
 }
 

@@ -16,7 +16,7 @@ use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
 use super::sink::Sink;
 use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
-use crate::codec::{EncodeError, Payload, Preset, encode_to, encode_with};
+use crate::codec::{EncodeError, Encoder, Payload, Preset};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
 /// Original bytes of a batch. Two batches are in memory at a time: few enough that payloads are
@@ -141,7 +141,7 @@ struct Writer<'a> {
     kept: Kept<'a>,
     kept_len: usize,
     sink: Sink<'a>,
-    preset: Preset,
+    encoder: Encoder,
     progress: &'a dyn Progress,
     original_header_name: String,
     header_len: usize,
@@ -164,7 +164,7 @@ impl<'a> Writer<'a> {
             kept: Kept::new(outside),
             kept_len,
             sink,
-            preset,
+            encoder: Encoder::new(preset),
             progress,
             original_header_name: index::original_header_name(file.tensors().iter().map(|t| &t.name[..])),
             header_len: 0,
@@ -206,10 +206,8 @@ impl<'a> Writer<'a> {
     fn encode(&self, tensor: &'a TensorEntry) -> Result<Encoded<'a>, ArchiveError> {
         check(self.progress)?;
         let data = self.file.data(tensor);
-        let (hash, payload) = rayon::join(
-            || blake3::hash(data),
-            || encode_with(tensor.dtype, &tensor.shape, data, self.preset),
-        );
+        let (hash, payload) =
+            rayon::join(|| blake3::hash(data), || self.encoder.encode(tensor.dtype, &tensor.shape, data));
         let wrong = || ArchiveError::tensor(self.file.path(), &tensor.name);
         let payload = payload.map_err(wrong())?;
         let coding = Coding::of(Payload::parse(&payload).map_err(wrong())?.head());
@@ -230,7 +228,7 @@ impl<'a> Writer<'a> {
         };
         let (hash, encoded) = rayon::join(
             || self.hash_large(data, &told),
-            || encode_to(tensor.dtype, &tensor.shape, data, self.preset, &put),
+            || self.encoder.encode_to(tensor.dtype, &tensor.shape, data, &put),
         );
         let encoded = encoded.map_err(|error| match error {
             EncodeError::Codec(error) => ArchiveError::tensor(self.file.path(), &tensor.name)(error),

@@ -23,12 +23,35 @@ pub(super) struct Coder {
 }
 
 /// Some row blocks' share of every section.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Group {
     /// Tiles, counted from the group's first word.
     pub tiles: Vec<TileEntry>,
     pub coded: Vec<u8>,
     pub planes: Vec<Vec<u32>>,
+}
+
+impl Group {
+    /// Makes planes of so many words, zeroed.
+    fn clear_planes(&mut self, words: impl ExactSizeIterator<Item = usize>) {
+        self.planes.resize_with(words.len(), Vec::new);
+        for (plane, words) in self.planes.iter_mut().zip(words) {
+            plane.clear();
+            plane.resize(words, 0);
+        }
+    }
+
+    /// Makes the coded plane empty, with room for so many bytes.
+    fn clear_coded(&mut self, bytes: usize) {
+        self.tiles.clear();
+        self.coded.clear();
+        self.coded.reserve(bytes);
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn capacity(&self) -> usize {
+        self.coded.capacity() + self.planes.iter().map(|plane| 4 * plane.capacity()).sum::<usize>()
+    }
 }
 
 /// Which sections to make.
@@ -45,6 +68,8 @@ pub(super) struct EncodeGroup<'a> {
     pub row_blocks: Range<usize>,
     pub rows: &'a [u8],
     pub sections: Sections,
+    /// Where they are put; what is in it is forgotten.
+    pub group: Group,
 }
 
 /// One lane of a tile, taken apart.
@@ -59,16 +84,15 @@ impl Kernel for EncodeGroup<'_> {
     type Output = Group;
 
     #[inline(always)]
-    fn run<V: Vectors>(self, vectors: V) -> Group {
+    fn run<V: Vectors>(mut self, vectors: V) -> Group {
         let Coder { grid, split, .. } = self.coder;
-        let mut group = Group::default();
+        let mut group = std::mem::take(&mut self.group);
         if self.sections != Sections::Coded {
-            let len = |plane| self.plane_words(plane);
-            group.planes = (0..split.planes().len()).map(|plane| vec![0; len(plane)]).collect();
+            group.clear_planes((0..split.planes().len()).map(|plane| self.plane_words(plane)));
         }
         if self.sections != Sections::Planes {
             // A byte for each symbol is plenty as a rule.
-            group.coded.reserve(self.rows.len() / split.unit_bytes());
+            group.clear_coded(self.rows.len() / split.unit_bytes());
         }
         let mut bits = BitWriter::new(LANES * grid.tile_cols);
         let empty = [0; MAX_TILE_COLS];

@@ -17,6 +17,12 @@ pub enum CodecError {
         /// Bytes given.
         actual: usize,
     },
+    /// The memory handed to the encoder is too small.
+    #[error("there must be room for a payload of {most} bytes")]
+    NoRoom {
+        /// What [`most_bytes`](super::most_bytes) says.
+        most: usize,
+    },
     /// The payload ends before its head does.
     #[error("the payload is {actual} bytes, but {needed} are needed; the file was cut short")]
     Truncated {

@@ -1,5 +1,8 @@
 //! The level of a tensor's rows, and how far each is shifted.
 
+use rayon::prelude::*;
+
+use super::sample::rows_a_piece;
 use super::split::Layout;
 use super::vector::{self, Kernel, Vectors};
 use crate::tensor::Dtype;
@@ -29,7 +32,8 @@ impl Levels {
         if Layout::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
             return None;
         }
-        let all = vector::run(RowLevels { dtype, rows: rows.iter().copied() });
+        let levels = |rows: &[&[u8]]| vector::run(RowLevels { dtype, rows: rows.iter().copied() });
+        let all: Vec<u32> = rows.par_chunks(rows_a_piece(rows[0].len())).flat_map_iter(levels).collect();
         let mut levels: Vec<u32> = all.iter().copied().filter(|&l| l > 0).collect();
         // The lowest but for a few outliers, whose symbols will be escaped.
         let low = levels.len() / 100;

@@ -1,5 +1,7 @@
 //! Choosing how a tensor is coded, by size.
 
+use rayon::prelude::*;
+
 use super::huffman::Code;
 use super::levels::Levels;
 use super::sample::{Sample, shift_unit};
@@ -60,35 +62,58 @@ impl Plan {
         let clean = clean_bits(&sample);
         // Of a split that was asked for, the sample need not know every low bit.
         let open = !sample.complete || matches!(choice.split, Some(Chosen::Split(_)));
-        let mut best: Option<(f64, Self)> = None;
-        for split in splits(&sample, clean, choice) {
-            let shifted = sample.shifted.as_ref().filter(|_| split.top_bits > 0 && split.low_bits == 0);
-            let shifted = shifted.map(|(levels, counts)| (Some(*levels), counts));
-            for (levels, counts) in [(None, &sample.counts)].into_iter().chain(shifted) {
-                let counts = folded(&sample, counts, &split);
-                let aside = if levels.is_some() { SHIFT_BITS * sample.rows as f64 } else { 0.0 };
-                let least = best.as_ref().map_or(f64::INFINITY, |(least, _)| least * WORTH);
-                // A code is not made where the entropy is too much already.
-                if entropy(&split, &counts) + aside >= least {
-                    continue;
-                }
-                let Some(code) = Code::for_counts(&counts, split.symbol_bits(), CODE_LIMIT, open) else {
-                    continue;
-                };
-                let raw = split.raw_bits() as u64 * counts.iter().sum::<u64>();
-                let bits = (code.bits(&counts, split.symbol_bits()) + raw) as f64 + aside;
-                if bits < least {
-                    best = Some((bits, Self { split, code, levels }));
-                }
-            }
-        }
-        best.map(|(_, plan)| plan)
+        let candidates = candidates(&sample, splits(&sample, clean, choice));
+        let code = |candidate: &Candidate| {
+            let Candidate { split, counts, .. } = candidate;
+            let code = Code::for_counts(counts, split.symbol_bits(), CODE_LIMIT, open)?;
+            let raw = split.raw_bits() as u64 * counts.iter().sum::<u64>();
+            let bits = (code.bits(counts, split.symbol_bits()) + raw) as f64 + candidate.aside;
+            Some((bits, Self { split: *split, code, levels: candidate.levels }))
+        };
+        // No code is shorter than the entropy: most codes need not be made.
+        let first = candidates.iter().min_by(|a, b| a.entropy.total_cmp(&b.entropy))?;
+        let most = code(first).map_or(f64::INFINITY, |(bits, _)| bits / WORTH);
+        let coded = candidates.par_iter().filter(|candidate| candidate.entropy <= most).filter_map(code);
+        let finer_if_worth = |best: (f64, Self), next| match next {
+            (bits, _) if bits < best.0 * WORTH => next,
+            _ => best,
+        };
+        coded.collect::<Vec<_>>().into_iter().reduce(finer_if_worth).map(|(_, plan)| plan)
     }
 
     /// By how much a shift is moved up before it is taken off a symbol.
     pub fn shift_unit(&self) -> u8 {
         shift_unit(&self.split)
     }
+}
+
+/// A split that may be chosen.
+struct Candidate {
+    split: Split,
+    /// Where rows are shifted to a common level.
+    levels: Option<Levels>,
+    /// How often each of its symbols occurs.
+    counts: Vec<u64>,
+    /// Bits that are neither coded nor raw.
+    aside: f64,
+    /// Fewest bits of all that it takes.
+    entropy: f64,
+}
+
+/// Each of `splits`, with and without shifts, where there are any: the coarser before the finer.
+fn candidates(sample: &Sample, splits: Vec<Split>) -> Vec<Candidate> {
+    let with = |split: Split, levels: Option<Levels>, counts: &[u64]| {
+        let aside = if levels.is_some() { SHIFT_BITS * sample.rows as f64 } else { 0.0 };
+        let counts = folded(sample, counts, &split);
+        let entropy = entropy(&split, &counts) + aside;
+        Candidate { split, levels, counts, aside, entropy }
+    };
+    let of_split = |split: Split| {
+        let shifted = sample.shifted.as_ref().filter(|_| split.top_bits > 0 && split.low_bits == 0);
+        let shifted = shifted.map(|(levels, counts)| with(split, Some(*levels), counts));
+        [with(split, None, &sample.counts)].into_iter().chain(shifted)
+    };
+    splits.into_par_iter().flat_map_iter(of_split).collect()
 }
 
 fn splits(sample: &Sample, clean: u8, choice: Choice) -> Vec<Split> {

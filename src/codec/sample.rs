@@ -1,5 +1,7 @@
 //! Statistics of some of a tensor's rows, from which its coding is planned.
 
+use rayon::prelude::*;
+
 use super::grid::MAX_TILE_COLS;
 use super::levels::{Levels, MAX_SHIFT};
 use super::split::{ALPHABET, Layout, Split};
@@ -9,6 +11,9 @@ use crate::tensor::{Dtype, Matrix};
 
 /// At least so many units are looked at; of smaller tensors all are.
 const SAMPLE_UNITS: usize = 1 << 16;
+
+/// So much of a sample is worth another thread's while.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Of large tensors one row in so many is looked at.
 const SAMPLE_SHARE: usize = 16;
@@ -51,7 +56,7 @@ impl Sample {
             let alike = rows.iter().zip(&shifts).filter(|&(_, &s)| s == shift).map(|(row, _)| *row).collect();
             sample.count(alike, shift);
         }
-        let clean = |bits| rows.iter().filter(|row| clean_bits(dtype, row) >= u32::from(bits)).count();
+        let clean = |bits| rows.par_iter().filter(|row| clean_bits(dtype, row) >= u32::from(bits)).count();
         sample.clean_rows = clean_choices(dtype).iter().map(|&bits| (bits, clean(bits))).collect();
         Some(sample)
     }
@@ -61,10 +66,11 @@ impl Sample {
         if rows.is_empty() {
             return;
         }
-        let tables = vector::run(Count { split: &self.finest, rows });
+        let count = |rows| vector::run(Count { split: &self.finest, rows });
+        let tables: Vec<_> = rows.par_chunks(rows_a_piece(rows[0].len())).flat_map_iter(count).collect();
         let mask = self.counts.len() - 1;
         for (symbol, n) in self.counts.iter_mut().enumerate() {
-            let times = u64::from(tables[0][symbol]) + u64::from(tables[1][symbol]);
+            let times = tables.iter().map(|table| u64::from(table[symbol])).sum::<u64>();
             *n += times;
             if let Some((_, shifted)) = &mut self.shifted {
                 let shift = usize::from(shift) << shift_unit(&self.finest);
@@ -74,10 +80,15 @@ impl Sample {
     }
 }
 
+/// Rows of so many bytes that one thread looks at in one go.
+pub(super) fn rows_a_piece(row_bytes: usize) -> usize {
+    (PIECE_BYTES / row_bytes.max(1)).max(1)
+}
+
 /// Counts the symbols of `rows`.
 struct Count<'a> {
     split: &'a Split,
-    rows: Vec<&'a [u8]>,
+    rows: &'a [&'a [u8]],
 }
 
 impl Kernel for Count<'_> {

@@ -1,0 +1,249 @@
+//! Encoding a matrix in tiles.
+
+use std::io;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::bit_writer::Codebook;
+use super::checksum::checksum;
+use super::encode::{EncodedPayload, Put, put_head};
+use super::encode_group::{Coder, EncodeGroup, Group, Sections};
+use super::error::EncodeError;
+use super::grid::{Grid, LANES, SECTION_ALIGN};
+use super::head::{self, RowMask, Shifts, TileEntry};
+use super::head_writer::HeadWriter;
+use super::plan::Plan;
+use super::spare::{KEPT_GROUPS, Spare};
+use super::vector;
+use crate::tensor::Matrix;
+
+/// Raw planes of up to so many bytes are kept until they can be put.
+const KEPT_BYTES: usize = 16 << 20;
+
+/// Groups that are encoded together: few, so that they are put while they are in the cache, and the next
+/// ones are made in the same memory.
+fn together() -> usize {
+    2 * rayon::current_num_threads()
+}
+
+/// `None` where the payload would not be shorter than `limit`, or the coded plane is too long for
+/// the tile table's 32-bit word offsets.
+pub(super) fn encode_tiled(
+    spare: &Spare,
+    code: u8,
+    matrix: Matrix,
+    plan: Plan,
+    data: &[u8],
+    limit: usize,
+    put: &Put<'_>,
+) -> Result<Option<EncodedPayload>, EncodeError> {
+    let tensor = Tensor { spare, code, data, coder: coder(matrix, &plan, data) };
+    let head_len = tensor.head_len(&plan);
+    let mut kept = Vec::new();
+    let Some(coded) = tensor.put_coded(head_len, &mut kept, put)? else { return Ok(None) };
+    let plane_ends = tensor.plane_ends(coded.end);
+    let payload_len = plane_ends.last().copied().unwrap_or(coded.end);
+    if payload_len >= limit {
+        return Ok(None);
+    }
+    let mut sums = coded.sums;
+    sums.extend(tensor.put_planes(coded.end, &plane_ends, kept, put)?);
+    let mut writer = tensor.head(&plan);
+    writer.masks(&tensor.coder.masks);
+    writer.tiles(&coded.tiles);
+    put_head(writer, &sums, payload_len, put).map(Some)
+}
+
+fn coder(matrix: Matrix, plan: &Plan, data: &[u8]) -> Coder {
+    let grid = Grid::for_matrix(matrix);
+    let split = plan.split;
+    let row_bytes = matrix.cols * split.unit_bytes();
+    let mut shifts = Shifts::default();
+    if let Some(levels) = plan.levels {
+        shifts.unit = plan.shift_unit();
+        let of_block = |rows: &'_ [u8]| -> Vec<u8> {
+            levels.shifts(split.dtype, rows.chunks_exact(row_bytes)).collect()
+        };
+        shifts.rows = data.par_chunks(LANES * row_bytes).flat_map_iter(of_block).collect();
+        shifts.rows.resize(grid.row_blocks * LANES, 0);
+    }
+    let mut masks = Vec::new();
+    if split.clean_bits > 0 {
+        let lanes = |rows: &[u8]| dirty_lanes(rows, row_bytes, split.unit_bytes(), split.clean_bits);
+        masks = data
+            .par_chunks(LANES * row_bytes)
+            .map(|rows| RowMask { lanes: lanes(rows), before: 0 })
+            .collect();
+        let mut before = 0;
+        for mask in &mut masks {
+            mask.before = before;
+            before += mask.count() as u32;
+        }
+    }
+    Coder { grid, split, book: Codebook::new(&plan.code, split.symbol_bits()), shifts, masks }
+}
+
+/// Bit `l` for each row that has something in its lowest `clean` bits.
+fn dirty_lanes(rows: &[u8], row_bytes: usize, unit_bytes: usize, clean: u8) -> u64 {
+    let dirty = |row: &[u8]| match unit_bytes {
+        2 => {
+            row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)) & ((1 << clean) - 1) != 0
+        }
+        _ => {
+            row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)) & ((1 << clean) - 1) != 0
+        }
+    };
+    rows.chunks_exact(row_bytes).enumerate().map(|(lane, row)| u64::from(dirty(row)) << lane).sum()
+}
+
+/// A tensor that is being encoded.
+struct Tensor<'a> {
+    spare: &'a Spare,
+    code: u8,
+    data: &'a [u8],
+    coder: Coder,
+}
+
+/// The coded plane, once it is written.
+struct Coded {
+    tiles: Vec<TileEntry>,
+    sums: Vec<u64>,
+    end: usize,
+}
+
+impl Tensor<'_> {
+    /// The head up to where row masks and tile table go.
+    fn head(&self, plan: &Plan) -> HeadWriter {
+        let mut writer = HeadWriter::new(self.code, self.data.len());
+        writer.tiled(&self.coder.grid, &self.coder.split, &plan.code, &self.coder.shifts);
+        writer
+    }
+
+    fn head_len(&self, plan: &Plan) -> usize {
+        let grid = &self.coder.grid;
+        let sums = self.groups() * (1 + self.coder.split.planes().len());
+        // In numbers of 8 bytes: a tile is one, a row mask two.
+        self.head(plan).padded_len(grid.row_blocks * grid.col_tiles + 2 * self.coder.masks.len() + sums)
+    }
+
+    /// Whether the planes are made together with the coded plane, and kept until its length is known. Of
+    /// larger tensors they are made in a second pass.
+    fn at_once(&self) -> bool {
+        self.groups() <= KEPT_GROUPS && self.plane_ends(0).last().is_none_or(|&end| end <= KEPT_BYTES)
+    }
+
+    fn groups(&self) -> usize {
+        self.coder.grid.row_blocks.div_ceil(head::group_row_blocks(&self.coder.grid))
+    }
+
+    fn row_blocks(&self, group: usize) -> Range<usize> {
+        let many = head::group_row_blocks(&self.coder.grid);
+        group * many..((group + 1) * many).min(self.coder.grid.row_blocks)
+    }
+
+    /// Runs of groups that are encoded together.
+    fn windows(&self) -> impl Iterator<Item = Range<usize>> {
+        let groups = self.groups();
+        (0..groups).step_by(together()).map(move |start| start..(start + together()).min(groups))
+    }
+
+    fn encode(&self, group: usize, sections: Sections) -> Group {
+        let row_blocks = self.row_blocks(group);
+        let block = LANES * self.coder.grid.matrix.cols * self.coder.split.unit_bytes();
+        let rows = row_blocks.start * block..(row_blocks.end * block).min(self.data.len());
+        let (coder, rows, group) = (&self.coder, &self.data[rows], self.spare.take());
+        vector::run(EncodeGroup { coder, row_blocks, rows, sections, group })
+    }
+
+    /// Writes the coded plane from `start` on. `kept` receives the groups, if the raw planes are made
+    /// already.
+    fn put_coded(&self, start: usize, kept: &mut Vec<Group>, put: &Put<'_>) -> io::Result<Option<Coded>> {
+        let sections = if self.at_once() { Sections::Both } else { Sections::Coded };
+        let mut coded = Coded { tiles: Vec::new(), sums: Vec::new(), end: start };
+        for window in self.windows() {
+            let encode = |group| self.encode(group, sections);
+            let mut groups: Vec<Group> = window.clone().into_par_iter().map(encode).collect();
+            let mut places = Vec::new();
+            for (index, group) in window.zip(&mut groups) {
+                let word = (coded.end - start) / 4;
+                for tile in &group.tiles {
+                    let Ok(word) = u32::try_from(word + tile.word as usize) else { return Ok(None) };
+                    coded.tiles.push(TileEntry { word, ..*tile });
+                }
+                places.push(coded.end);
+                let mut end = coded.end + group.coded.len();
+                if index + 1 == self.groups() {
+                    end = end.next_multiple_of(SECTION_ALIGN);
+                    group.coded.resize(end - coded.end, 0);
+                }
+                coded.end = end;
+            }
+            let written = groups.par_iter().zip(places).map(|(group, at)| {
+                put(at, &group.coded)?;
+                Ok(checksum(&group.coded))
+            });
+            coded.sums.extend(written.collect::<io::Result<Vec<u64>>>()?);
+            match sections {
+                Sections::Both => kept.extend(groups),
+                _ => groups.into_iter().for_each(|group| self.spare.give(group)),
+            }
+        }
+        Ok(Some(coded))
+    }
+
+    /// Where each raw plane ends, if the first begins at `start`.
+    fn plane_ends(&self, start: usize) -> Vec<usize> {
+        let mut end = start;
+        let ends = self.coder.split.planes().iter().map(|plane| {
+            let bytes = head::plane_bytes(plane, &self.coder.grid, &self.coder.masks);
+            end += bytes.expect("planes are no larger than the tensor");
+            end
+        });
+        ends.collect()
+    }
+
+    /// Writes the raw planes and returns their checksums, plane after plane. `kept` has those of all
+    /// groups, or they are made now.
+    fn put_planes(
+        &self,
+        start: usize,
+        ends: &[usize],
+        mut kept: Vec<Group>,
+        put: &Put<'_>,
+    ) -> io::Result<Vec<u64>> {
+        let mut next: Vec<usize> =
+            std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
+        let mut sums = vec![Vec::new(); ends.len()];
+        for window in self.windows() {
+            let mut made: Vec<Group> = match self.at_once() {
+                true => kept.drain(..window.len()).collect(),
+                false => {
+                    let encode = |group| self.encode(group, Sections::Planes);
+                    window.clone().into_par_iter().map(encode).collect()
+                }
+            };
+            let mut places = Vec::new();
+            for (index, group) in window.zip(&mut made) {
+                for ((words, next), &end) in group.planes.iter_mut().zip(&mut next).zip(ends) {
+                    if index + 1 == self.groups() {
+                        words.resize((end - *next) / 4, 0);
+                    }
+                    places.push(*next);
+                    *next += 4 * words.len();
+                }
+            }
+            let pieces: Vec<&Vec<u32>> = made.iter().flat_map(|group| &group.planes).collect();
+            let written = pieces.par_iter().zip(places).map(|(words, at)| {
+                let bytes: &[u8] = bytemuck::cast_slice(words);
+                put(at, bytes)?;
+                Ok(checksum(bytes))
+            });
+            for (i, sum) in written.collect::<io::Result<Vec<u64>>>()?.into_iter().enumerate() {
+                sums[i % ends.len()].push(sum);
+            }
+            made.into_iter().for_each(|group| self.spare.give(group));
+        }
+        Ok(sums.concat())
+    }
+}

@@ -24,14 +24,16 @@ mod levels;
 mod peek_levels;
 mod plan;
 mod precision;
+mod row_decoder;
 mod sample;
 pub mod split;
 mod stream;
 mod unit_halves;
 mod vector;
 
-pub use checksum::checksum;
+pub use checksum::{Checksum, checksum};
 pub use decode::Payload;
 pub use encode::{EncodedPayload, Preset, encode, encode_to, encode_with};
 pub use error::{CodecError, EncodeError};
 pub use precision::{Kept, Precision};
+pub use row_decoder::RowDecoder;

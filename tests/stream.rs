@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bantam::archive::{ArchiveError, ModelFiles};
 use bantam::codec::Precision;
-use bantam::gpu::{Gpu, GpuError};
+use bantam::gpu::{Gpu, GpuError, GpuOptions, KernelChoices};
 use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::stream::{Plan, StreamError};
 use bantam::tensor::Dtype;
@@ -394,6 +394,35 @@ fn a_file_that_is_cut_short_while_it_is_loaded_is_an_error() {
             assert!(matches!(error, ModelError::Archive(ArchiveError::Changed { .. })), "{error}");
             assert_eq!(gpu.memory().used(), 0);
         }
+    }
+}
+
+#[test]
+fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let auto = |budget| LoadOptions { layout: Layout::Auto, ..within(&folder, budget) };
+    let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, u64::MAX) };
+    let whole = try_plan(&gpu, &folder, &fast).unwrap().total;
+    let slower = gpu.with_choices(KernelChoices { fast_is_faster: false, ..*gpu.choices() });
+    for budget in [u64::MAX, whole, whole - 1] {
+        // Where not all of it fits, only a processor has it.
+        let wanted = gpu.is_cpu() || budget >= whole;
+        assert_eq!(try_plan(&gpu, &folder, &auto(budget)).unwrap().fast, wanted);
+        assert!(!try_plan(&slower, &folder, &auto(budget)).unwrap().fast);
+    }
+    // Without a budget of the model's, the device's says the same, if all of it fits.
+    let bytes = |budget, layout| {
+        let options =
+            GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), budget, ..Default::default() };
+        let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
+        let working_set = Some(working_set(&folder));
+        load_with(&gpu, &folder, &LoadOptions { layout, working_set, ..Default::default() }).weight_bytes()
+    };
+    let [dense, fast] = [Layout::Dense, Layout::Fast].map(|layout| bytes(None, layout));
+    assert!(dense < fast);
+    for (budget, wanted) in [(None, fast), (Some(whole), fast), (Some(whole - 1), dense)] {
+        assert_eq!(bytes(budget, Layout::Auto), wanted, "{budget:?}");
     }
 }
 

@@ -1,5 +1,8 @@
 //! What stays in device memory and what is streamed, for people and machines.
 
+use std::time::Duration;
+
+use bantam::bench::Forecast;
 use bantam::model::Model;
 use bantam::stream::Plan;
 use serde_json::{Value, json};
@@ -19,6 +22,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "streamed_layers": plan.streamed_layers(),
         "output_parts": plan.streamed_output().1,
         "streamed_output_parts": plan.streamed_output().0,
+        "fast_layout": plan.fast,
         "stages": plan.stages.len(),
         "streamed_stages": plan.streamed.len(),
         "resident_stage_bytes": plan.resident,
@@ -59,6 +63,25 @@ pub fn plan_words(plan: &Plan) -> String {
     lines.join("\n")
 }
 
+/// A forecast in a few lines.
+pub fn forecast_words(forecast: &Forecast) -> String {
+    let milliseconds = |seconds: f64| format!("{:.1} ms", 1e3 * seconds);
+    let computing = format!("computing takes about {}", milliseconds(forecast.computing_seconds));
+    let both = match forecast.read_gb_per_s {
+        None => computing,
+        Some(rate) => {
+            format!(
+                "reading takes about {} at {rate:.2} GB/s, {computing}",
+                milliseconds(forecast.reading_seconds)
+            )
+        }
+    };
+    format!(
+        "Expected: {:.3} tokens/s at the most, an estimate from products with a few matrices. For a token, {both}",
+        forecast.tokens_per_s
+    )
+}
+
 /// What stays that is in no stage.
 fn apart(plan: &Plan) -> &'static str {
     match plan.embedding_on_host {
@@ -88,8 +111,8 @@ fn runs(numbers: &[usize]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-/// The JSON object of what streaming took, and of the plan; null where there was no budget.
-pub fn stats_json(model: &Model) -> Value {
+/// The JSON object of what streaming took of `elapsed`, and of the plan; null where there was no budget.
+pub fn stats_json(model: &Model, elapsed: Duration) -> Value {
     let stats = model.stream_stats();
     model.residency().map_or(Value::Null, |plan| {
         json!({
@@ -98,20 +121,21 @@ pub fn stats_json(model: &Model) -> Value {
             "stages_moved": stats.stages_moved,
             "reading_seconds": stats.reading.as_secs_f64(),
             "stalled_seconds": stats.stalled.as_secs_f64(),
+            "stall_share": share(stats.stalled, elapsed),
             "overlap": stats.overlap(),
         })
     })
 }
 
 /// The same in a line.
-pub fn stats_words(model: &Model) -> String {
+pub fn stats_words(model: &Model, elapsed: Duration) -> String {
     let stats = model.stream_stats();
     match model.residency() {
         None => "no budget: all weights stayed in device memory".into(),
         Some(plan) if plan.is_resident() => "all weights fit: none were streamed".into(),
         Some(plan) => format!(
-            "{} of {} stages streamed through {} slots of {}: {} moved in {:.2} s, the device waited {:.2} s, \
-             overlap {:.0} %",
+            "{} of {} stages streamed through {} slots of {}: {} moved in {:.2} s, the device waited {:.2} s \
+             ({:.1} % of the time), overlap {:.0} %",
             plan.streamed.len(),
             plan.stages.len(),
             plan.slots,
@@ -119,7 +143,12 @@ pub fn stats_words(model: &Model) -> String {
             megabytes(stats.bytes_moved),
             stats.reading.as_secs_f64(),
             stats.stalled.as_secs_f64(),
+            100.0 * share(stats.stalled, elapsed),
             100.0 * stats.overlap(),
         ),
     }
+}
+
+fn share(part: Duration, of: Duration) -> f64 {
+    part.as_secs_f64() / of.as_secs_f64().max(1e-9)
 }

@@ -20,10 +20,10 @@ pub struct LoadOptions {
     pub layout: Layout,
     /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
     pub precision: Precision,
-    /// The most bytes of device memory that the device's buffers may take together. Layers that do not
-    /// fit are then streamed from their file, which must stay as it is while the model is in use. Once
+    /// The most bytes of device memory that the device's buffers may take together. Weights that do
+    /// not fit are then streamed from their file, which must stay as it is while the model is in use. Once
     /// the model has been planned, this is the budget of the whole device, if it had none or a larger
-    /// one: buffers beyond it are refused. Only compressed layers can be streamed.
+    /// one: buffers beyond it are refused. Only compressed weights can be streamed.
     ///
     /// Without it, all weights stay in device memory.
     pub device_budget: Option<u64>,

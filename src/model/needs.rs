@@ -161,6 +161,7 @@ impl Census {
             loading: Uploader::LEAST + transcoding,
             loading_whole: whole.transcoding.max(apart.transcoding),
             buffers_beside: Slot::buffers_beside(gpu),
+            fast: keeping.fast,
             stages,
         };
         Ok((needs, cut))
@@ -170,10 +171,10 @@ impl Census {
 /// How many products there are in each of a layer's stages: as many as are not more than `limit` together,
 /// or one.
 fn runs(products: &[Taken], limit: u64) -> Vec<usize> {
-    let (mut runs, mut sum) = (vec![0], 0);
+    let (mut runs, mut sum) = (Vec::<usize>::new(), 0);
     for product in products {
         match runs.last_mut() {
-            Some(count) if *count == 0 || sum + product.in_slot <= limit => *count += 1,
+            Some(count) if sum + product.in_slot <= limit => *count += 1,
             _ => {
                 runs.push(1);
                 sum = 0;

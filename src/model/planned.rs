@@ -45,22 +45,16 @@ impl Planned {
             return Ok(all_stays(layout == Layout::Fast));
         }
         let planner = Planner { gpu, census: Census::read(files, config)?, options, config, budget };
-        let planned = match layout {
-            Layout::Dense => planner.plan(false),
+        match layout {
+            _ if !streams => planner.whole().unwrap_or_else(|| Ok(all_stays(false))),
             Layout::Fast => planner.plan(true),
-            Layout::Auto if !gpu.choices().fast_is_faster => planner.plan(false),
-            Layout::Auto => planner.faster(),
-        };
-        match planned {
-            // That nothing fits is found out when it is loaded.
-            Err(ModelError::Stream(_)) if !streams => Ok(all_stays(false)),
-            Ok(planned) if !streams => Ok(all_stays(planned.fast && planned.has_whole_plan())),
-            planned => planned,
+            Layout::Auto if gpu.choices().fast_is_faster => planner.faster(),
+            _ => planner.plan(false),
         }
     }
 
     /// Whether everything stays on the device.
-    fn has_whole_plan(&self) -> bool {
+    fn is_whole(&self) -> bool {
         self.plan.as_ref().is_none_or(|plan| plan.is_resident() && !plan.embedding_on_host)
     }
 }
@@ -94,6 +88,16 @@ impl Planner<'_> {
         plan.minimum = dense.plan.map_or(plan.minimum, |dense| dense.minimum.min(plan.minimum));
         fast.plan = Some(plan);
         Ok(fast)
+    }
+
+    /// The faster layout in which everything fits, without a plan to hold it to; `None` where it fits in none.
+    fn whole(&self) -> Option<Result<Planned, ModelError>> {
+        let layouts = [true, false].into_iter().filter(|fast| !fast || self.gpu.choices().fast_is_faster);
+        let tried = layouts.map(|fast| self.plan(fast)).find(|planned| match planned {
+            Ok(planned) => planned.is_whole(),
+            Err(error) => !matches!(error, ModelError::Stream(_)),
+        });
+        tried.map(|planned| Ok(Planned { plan: None, cut: Cut::default(), ..planned? }))
     }
 
     /// The plan with the largest stages that fit.

@@ -46,6 +46,8 @@ pub struct Needs {
     pub loading_whole: u64,
     /// Buffers of a slot's size that a ring takes beside one for each slot.
     pub buffers_beside: u64,
+    /// Whether what stays is in the fast layout, where it can be.
+    pub fast: bool,
     /// The stages in the order in which they are visited: layers, then the output matrix.
     pub stages: Vec<StageNeeds>,
 }
@@ -64,6 +66,8 @@ pub struct Plan {
     /// Whether the embedding is left in its file, and rows of it are decoded on the host. The output matrix
     /// is in stages then.
     pub embedding_on_host: bool,
+    /// Whether what stays is in the fast layout, where it can be.
+    pub fast: bool,
     /// What is left to sessions and to loading, in bytes.
     pub working_set: u64,
     /// What stages take that stays, in bytes.
@@ -81,6 +85,10 @@ pub struct Plan {
     pub ring: u64,
     /// Stages that a token moves. One that has a slot for itself is brought there only once.
     pub stages_a_pass: usize,
+    /// Bytes of all streamed stages.
+    pub streamed_bytes: u64,
+    /// Bytes that stay and that computing a token reads.
+    pub resident_a_token: u64,
     /// Bytes that each pass through all stages moves, of one token or of a batch. At the most: what lies
     /// between the pieces of a slot is counted too.
     pub bytes_a_pass: u64,
@@ -136,7 +144,7 @@ impl Plan {
 
     fn of(needs: &Needs, budget: Option<u64>, streamed: Vec<usize>, embedding_on_host: bool) -> Self {
         let mut resident: u64 = 0;
-        let (mut slot_bytes, mut stages_a_pass, mut bytes_a_pass) = (0, 0, 0u64);
+        let (mut slot_bytes, mut stages_a_pass, mut bytes_a_pass, mut streamed_bytes) = (0, 0, 0u64, 0u64);
         let slots = SLOTS.min(streamed.len());
         // A stage that has a slot for itself is brought there once.
         let moves = |i: usize| i >= slots || i + slots < streamed.len();
@@ -145,6 +153,7 @@ impl Plan {
             if let Some((k, _)) = next.next_if(|&(_, streamed)| streamed == i) {
                 resident = resident.saturating_add(stage.beside_slot);
                 slot_bytes = stage.in_slot.max(slot_bytes);
+                streamed_bytes = streamed_bytes.saturating_add(stage.in_slot);
                 if moves(k) {
                     stages_a_pass += 1;
                     bytes_a_pass = bytes_a_pass.saturating_add(stage.in_slot);
@@ -156,11 +165,12 @@ impl Plan {
         let buffers = if slots > 0 { slots as u64 + needs.buffers_beside } else { 0 };
         let ring = slot_bytes.saturating_mul(buffers);
         let working_set = needs.working_set.max(needs.loading);
-        let (apart, loading_whole) = match embedding_on_host {
-            true => ([needs.rows, 0], 0),
-            false => ([needs.embedding, needs.output], needs.loading_whole),
+        // Output matrix, embedding, and what loading these takes.
+        let (output, embedding, loading_whole) = match embedding_on_host {
+            true => (0, needs.rows, 0),
+            false => (needs.output, needs.embedding, needs.loading_whole),
         };
-        let fixed = apart.into_iter().fold(needs.fixed, u64::saturating_add);
+        let fixed = [output, embedding].into_iter().fold(needs.fixed, u64::saturating_add);
         let parts = [fixed, working_set, resident.saturating_add(ring).max(loading_whole)];
         Self {
             budget,
@@ -168,6 +178,7 @@ impl Plan {
             total: parts.into_iter().fold(0, u64::saturating_add),
             fixed,
             embedding_on_host,
+            fast: needs.fast,
             working_set,
             resident,
             stages: needs.stages.iter().map(|stage| stage.of).collect(),
@@ -176,6 +187,8 @@ impl Plan {
             slot_bytes,
             ring,
             stages_a_pass,
+            streamed_bytes,
+            resident_a_token: resident.saturating_add(output),
             bytes_a_pass,
         }
     }
@@ -241,6 +254,7 @@ mod tests {
             loading: 20,
             loading_whole: 0,
             buffers_beside,
+            fast: false,
             stages: layers.chain([stage(StageOf::Output); 2]).collect(),
         }
     }
@@ -269,6 +283,7 @@ mod tests {
         let plan = Plan::new(&needs(0), Some(810 + ROWS)).unwrap();
         assert_eq!(plan.total, 50 + ROWS + 30 + 5 * 100 + 5 * 10 + 2 * 90);
         assert_eq!((plan.streamed.clone(), plan.bytes_a_pass), (vec![1, 3, 5, 7, 9], 450));
+        assert_eq!((plan.streamed_bytes, plan.resident_a_token), (450, 5 * 100 + 5 * 10));
         assert_eq!((plan.streamed_layers(), plan.streamed_output()), (vec![1, 3, 5, 7], (1, 2)));
         // Of three, one has a slot for itself.
         let three = Plan::new(&needs(0), Some(50 + ROWS + 30 + 7 * 100 + 3 * 10 + 2 * 90)).unwrap();

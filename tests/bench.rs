@@ -5,8 +5,10 @@ mod models;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use bantam::archive::ModelFiles;
 use bantam::bench::{Bench, Effort, Outcome};
 use bantam::gpu::{Gpu, GpuOptions};
+use bantam::model::{Layout, LoadOptions, Model};
 use serde_json::Value;
 
 fn bantam(args: &[&str], model: Option<&Path>) -> Output {
@@ -28,6 +30,38 @@ fn assert_timing(value: &Value) {
 
 fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|f| f["form"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_plan_foretells_what_its_bytes_take() {
+    let (_temporary, folder) = models::compressed(&models::demo());
+    let files = ModelFiles::open(&folder).unwrap();
+    let gpu = pollster::block_on(Gpu::open(&GpuOptions::default())).unwrap();
+    let mut bench = Bench::new(&gpu, Effort::QUICK, &()).unwrap();
+    for (budget, layout) in [(u64::MAX, Layout::Fast), (u64::MAX, Layout::Dense), (1_000_000, Layout::Dense)]
+    {
+        let working_set = Some(200_000);
+        let options =
+            LoadOptions { device_budget: Some(budget), working_set, layout, ..LoadOptions::default() };
+        let plan = Model::plan(&gpu, &files, &options).unwrap().unwrap();
+        assert_eq!((plan.fast, plan.is_resident()), (layout == Layout::Fast, budget == u64::MAX));
+        let forecast = pollster::block_on(bench.forecast(&files, &plan)).unwrap().unwrap();
+        let rates = [forecast.read_gb_per_s, forecast.streamed_gb_per_s];
+        assert!(rates.iter().all(|rate| rate.is_some() != plan.is_resident()), "{forecast:?}");
+        let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
+        let seconds = |bytes: u64, rate: Option<f64>| rate.map_or(0.0, |rate| bytes as f64 / (rate * 1e9));
+        assert!(near(forecast.reading_seconds, seconds(plan.bytes_a_pass, rates[0])), "{forecast:?}");
+        let computing = seconds(plan.streamed_bytes, rates[1])
+            + seconds(plan.resident_a_token, Some(forecast.resident_gb_per_s));
+        assert!(near(forecast.computing_seconds, computing) && computing > 0.0, "{forecast:?}");
+        let longer = forecast.reading_seconds.max(forecast.computing_seconds);
+        assert!(near(forecast.tokens_per_s, 1.0 / longer));
+    }
+    // What is not compressed cannot be streamed.
+    let plain = ModelFiles::open(&models::demo()).unwrap();
+    let options = LoadOptions { device_budget: Some(u64::MAX), ..LoadOptions::default() };
+    let plan = Model::plan(&gpu, &plain, &options).unwrap().unwrap();
+    assert!(pollster::block_on(bench.forecast(&plain, &plan)).unwrap().is_none());
 }
 
 #[test]

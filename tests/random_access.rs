@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use bantam::archive::{Archive, ArchiveError, Options, Preset, WeightSource, compress, compress_file};
+use bantam::codec::Precision;
 use bantam::codec::head::Kind;
 use tempfile::TempDir;
 
@@ -76,6 +77,56 @@ fn rows_are_those_of_the_original() {
     refused(archive.read_rows("halves", 0..1), "do not begin and end with whole bytes");
     refused(archive.read_rows("none", 0..1), "there is no tensor none");
     refused(archive.read_tensor("none"), "there is no tensor none");
+}
+
+#[test]
+fn tensors_are_read_by_position_too() {
+    let files = Files::new();
+    for path in [files.plain(), files.packed()] {
+        let source = WeightSource::open(&path).unwrap();
+        for weight in source.weights() {
+            let reader = weight.reader().unwrap();
+            let wanted = weight.bytes().unwrap();
+            reader.check(Precision::Lossless).unwrap();
+            assert!(reader.read_all().unwrap() == *wanted, "{}", weight.name);
+            let (rows, row) = (reader.rows(), reader.row_bytes());
+            if rows * row != wanted.len() {
+                continue;
+            }
+            for rows in [
+                0..0,
+                0..rows,
+                rows.saturating_sub(1)..rows,
+                rows / 3..rows / 2,
+                rows / 2..(rows / 2 + 1).min(rows),
+            ] {
+                let read = reader.read_rows(rows.clone());
+                assert!(
+                    read.unwrap() == wanted[rows.start * row..rows.end * row],
+                    "{} {rows:?}",
+                    weight.name
+                );
+            }
+            let beyond = reader.read_rows(0..rows + 1).unwrap_err();
+            assert!(matches!(beyond, ArchiveError::Tensor { .. }), "{beyond}");
+        }
+    }
+    // All but the last row block are there.
+    let source = WeightSource::open(&files.packed()).unwrap();
+    let weight = source.require("tall").unwrap();
+    let reader = weight.reader().unwrap();
+    let payload = Archive::open(&files.packed()).unwrap().tensor("tall").unwrap().payload.clone();
+    let len = payload.end as u64;
+    fs::File::options().write(true).open(files.packed()).unwrap().set_len(len - 1000).unwrap();
+    for error in [
+        reader.check(Precision::Lossless).unwrap_err(),
+        reader.read_rows(3 * GROUP - 1..3 * GROUP).unwrap_err(),
+        reader.read_all().unwrap_err(),
+        reader.require_unchanged().unwrap_err(),
+    ] {
+        assert!(matches!(error, ArchiveError::Changed { .. }), "{error}");
+    }
+    assert!(reader.read_rows(0..1).unwrap() == files.tall[..ROW]);
 }
 
 #[test]

@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bantam::archive::{ArchiveError, ModelFiles};
 use bantam::codec::Precision;
-use bantam::gpu::{Gpu, GpuError};
+use bantam::gpu::{Gpu, GpuError, GpuOptions, KernelChoices};
 use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::stream::{Plan, StreamError};
 use bantam::tensor::Dtype;
+use bantam::text::{Sampler, SamplingOptions, Tokenizer, generate};
+use futures::TryStreamExt;
 use serde_json::json;
 
 mod data;
@@ -88,7 +90,7 @@ fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[
     let plan = model.residency().unwrap().clone();
     assert!(plan.total <= budget && gpu.memory().peak() <= budget);
     assert_eq!(gpu.memory().budget(), Some(budget));
-    let what = format!("{} of {} layers streamed", plan.streamed.len(), plan.layers);
+    let what = format!("{} of {} stages streamed", plan.streamed.len(), plan.stages.len());
     let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
     let logits = pollster::block_on(session.forward(tokens, Outputs::All)).unwrap();
     assert_same_bits(wanted, &logits, &what);
@@ -102,8 +104,8 @@ fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[
     assert!(gpu.memory().peak() <= budget && gpu.memory().used() <= budget);
     let moved = model.stream_stats().since(&before.0);
     // What comes next is brought ahead.
-    let wanted = (plan.layers_a_pass * steps) as u64;
-    assert!(moved.layers_moved.abs_diff(wanted) <= plan.slots as u64, "{what}: {moved:?}, {plan:?}");
+    let wanted = (plan.stages_a_pass * steps) as u64;
+    assert!(moved.stages_moved.abs_diff(wanted) <= plan.slots as u64, "{what}: {moved:?}, {plan:?}");
     assert!(moved.overlap() >= 0.0 && moved.overlap() <= 1.0);
     drop((session, model));
     assert_eq!(gpu.memory().used(), 0);
@@ -119,10 +121,11 @@ fn every_budget_gives_the_same_bits() {
     let mut streamed = Vec::new();
     for budget in [whole, whole - 1, minimum + (whole - minimum) / 2, minimum] {
         let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 6);
-        streamed.push(plan.streamed.len());
+        assert_eq!(plan.layers(), 10);
+        assert!(budget > minimum || plan.streamed.len() == plan.stages.len(), "{plan:?}");
+        streamed.push(plan.bytes_a_pass);
     }
-    assert_eq!((streamed[0], streamed[3]), (0, 10));
-    assert!(streamed.is_sorted() && streamed[2] > streamed[1], "{streamed:?}");
+    assert!(streamed[0] == 0 && streamed.is_sorted() && streamed[3] > streamed[2], "{streamed:?}");
     let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, whole * 3 / 4) };
     check_within(&folder, &fast, &wanted, &tokens, 3);
     let error = try_plan(&device::gpu(), &folder, &within(&folder, minimum - 1)).unwrap_err();
@@ -136,14 +139,112 @@ fn less_precision_moves_fewer_bytes() {
     let precision = Precision::Mantissa(3);
     let resident = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };
     let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
-    let budget = minimum(&folder);
-    let lossless = try_plan(&gpu, &folder, &within(&folder, budget)).unwrap();
-    let options = LoadOptions { precision, ..within(&folder, budget) };
-    let plan = check_within(&folder, &options, &wanted, &tokens, 3);
-    assert!(plan.streamed.len() < lossless.streamed.len());
+    let least = |precision| {
+        let told = try_plan(&gpu, &folder, &LoadOptions { precision, ..within(&folder, u64::MAX) });
+        let options = within(&folder, told.unwrap().minimum);
+        LoadOptions { precision, ..options }
+    };
+    let lossless = try_plan(&gpu, &folder, &least(Precision::Lossless)).unwrap();
+    let plan = check_within(&folder, &least(precision), &wanted, &tokens, 3);
+    assert_eq!(plan.streamed.len(), plan.stages.len());
+    assert_eq!(lossless.streamed.len(), lossless.stages.len());
     // Two thirds of all weights are what is left, or less.
-    let a_layer = |plan: &Plan| plan.bytes_a_pass / plan.streamed.len().max(1) as u64;
-    assert!(a_layer(&plan) * 3 < a_layer(&lossless) * 2);
+    assert!(plan.bytes_a_pass * 3 < lossless.bytes_a_pass * 2);
+}
+
+/// Bytes of a model's files.
+fn stored(folder: &Path) -> u64 {
+    let files = ModelFiles::open(folder).unwrap();
+    files.sources().iter().map(|source| std::fs::metadata(source.path()).unwrap().len()).sum()
+}
+
+/// What a model goes on with, within `options`.
+fn text(folder: &Path, options: &LoadOptions, prompt: &str, most: usize) -> String {
+    let gpu = device::gpu();
+    let tokenizer = Tokenizer::open(folder).unwrap();
+    let model = load_with(&gpu, folder, options);
+    let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+    let prompt = tokenizer.encode(prompt, true).unwrap();
+    let sampler = Sampler::new(SamplingOptions::default()).unwrap();
+    let pieces = generate(&mut session, &tokenizer, &prompt, sampler, most);
+    let pieces: Vec<_> = pollster::block_on(pieces.try_collect()).unwrap();
+    assert!(options.device_budget.is_none_or(|budget| gpu.memory().peak() <= budget));
+    pieces.into_iter().map(|piece| piece.text).collect()
+}
+
+#[test]
+fn the_demo_model_tells_the_same_story_within_every_budget() {
+    let (_temporary, folder) = compressed(&models::demo());
+    let (prompt, tokens) = ("The little rooster", tokens(1024));
+    let wanted = text(&folder, &LoadOptions::default(), prompt, 60);
+    assert!(wanted.starts_with(" was called Bantam"), "{wanted}");
+    let logits = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let (room, stored) = (working_set(&folder), stored(&folder));
+    let minimum = minimum(&folder);
+    assert!(minimum < room + stored / 2, "{minimum} {room} {stored}");
+    for budget in [room + stored, room + stored * 3 / 4, room + stored / 2, minimum] {
+        check_within(&folder, &within(&folder, budget), &logits, &tokens, 3);
+        assert_eq!(text(&folder, &within(&folder, budget), prompt, 60), wanted);
+    }
+    let auto = LoadOptions { layout: Layout::Auto, ..within(&folder, room + stored / 2) };
+    assert_eq!(text(&folder, &auto, prompt, 60), wanted);
+}
+
+#[test]
+fn matrices_of_every_kind_are_streamed_and_looked_up() {
+    let sizes = json!({
+        "hidden_size": 96, "intermediate_size": 160, "vocab_size": 4000, "num_attention_heads": 6,
+        "num_key_value_heads": 3
+    });
+    let tokens = tokens(4000);
+    for (architecture, tied, dtype, clean) in [
+        ("LlamaForCausalLM", false, Dtype::BF16, 0),
+        ("Qwen2ForCausalLM", true, Dtype::F16, 3),
+        ("Qwen3ForCausalLM", false, Dtype::F32, 16),
+    ] {
+        let mut config = random_model::config(architecture, sizes.clone());
+        config["tie_word_embeddings"] = tied.into();
+        let folder = tempfile::tempdir().unwrap();
+        random_model::write_clean(folder.path(), &config, dtype, clean);
+        let (_temporary, folder) = compressed(folder.path());
+        let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+        let (whole, minimum) = (whole(&folder), minimum(&folder));
+        for budget in [minimum, whole - 1] {
+            let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 3);
+            assert!(plan.embedding_on_host);
+            // An embedding of its own leaves room for all others.
+            assert_eq!(plan.is_resident(), !tied && budget == whole - 1);
+            assert!(budget > minimum || plan.streamed_output().0 > 1, "{plan:?}");
+        }
+        let raw = LoadOptions { raw: true, ..within(&folder, whole * 4) };
+        let whole = try_plan(&device::gpu(), &folder, &raw).unwrap().total;
+        if !tied {
+            let raw = LoadOptions { device_budget: Some(whole - 1), ..raw };
+            assert!(check_within(&folder, &raw, &wanted, &tokens, 3).embedding_on_host);
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_wants_no_logits_moves_no_output_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let sizes =
+        json!({ "hidden_size": 128, "vocab_size": 3000, "num_attention_heads": 4, "num_key_value_heads": 2 });
+    let config = random_model::config("LlamaForCausalLM", sizes);
+    random_model::write(folder.path(), &config, Dtype::BF16);
+    let (_temporary, folder) = compressed(folder.path());
+    let gpu = device::gpu();
+    let mut session = least_session(&gpu, &folder);
+    let model = session.model().clone();
+    let plan = model.residency().unwrap().clone();
+    let output = plan.streamed_output().0 as u64;
+    assert!(output > plan.slots as u64 && plan.streamed.len() == plan.stages.len(), "{plan:?}");
+    // Two batches, of which the first wants none.
+    let tokens: Vec<u32> = (0..CONTEXT as u32).collect();
+    forward(&mut session, &tokens).unwrap();
+    let moved = model.stream_stats().stages_moved;
+    let wanted = 2 * plan.streamed.len() as u64 - output;
+    assert!(moved.abs_diff(wanted) <= plan.slots as u64, "{moved} {wanted}");
 }
 
 #[test]
@@ -152,17 +253,17 @@ fn smollm2_runs_within_every_budget() {
     let (_temporary, folder) = compressed(&folder);
     let tokens = &tokens(49152)[..20];
     let wanted = all_logits(&load(&device::gpu(), &folder, false), tokens);
-    let stored: u64 = ModelFiles::open(&folder)
-        .unwrap()
-        .sources()
-        .iter()
-        .map(|source| std::fs::metadata(source.path()).unwrap().len())
-        .sum();
     let (working_set, minimum) = (working_set(&folder), minimum(&folder));
-    for percent in [100, 50, 25, 0] {
-        let budget = (stored * percent / 100 + working_set).max(minimum);
-        check_within(&folder, &within(&folder, budget), &wanted, tokens, 2);
+    let stored = stored(&folder);
+    assert!(minimum < working_set + stored / 20, "{minimum} {working_set} {stored}");
+    let options = |percent| within(&folder, stored * percent / 100 + working_set);
+    for percent in [100, 50, 25, 10, 5] {
+        check_within(&folder, &options(percent), &wanted, tokens, 2);
     }
+    let prompt = "The capital of France is";
+    let story = text(&folder, &options(100), prompt, 8);
+    assert!(story.contains("Paris"), "{story}");
+    assert_eq!(text(&folder, &options(10), prompt, 8), story);
 }
 
 #[test]
@@ -183,7 +284,8 @@ fn a_device_without_shared_memory_is_copied_to() {
     let middle = (minimum(&folder) + whole(&folder)) / 2;
     let model = load_with(&gpu, &folder, &within(&folder, middle));
     let plan = model.residency().unwrap();
-    assert_eq!(plan.ring, 4 * plan.slot_bytes);
+    // One for shaders, and two that the host fills.
+    assert_eq!(plan.ring, 3 * plan.slot_bytes);
     let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
     for _ in 0..3 {
         session.rewind(0);
@@ -277,9 +379,57 @@ fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
 }
 
 #[test]
+fn a_file_that_is_cut_short_while_it_is_loaded_is_an_error() {
+    let (_temporary, folder) = ten_layers();
+    let path = ModelFiles::open(&folder).unwrap().sources()[0].path().to_path_buf();
+    let whole = std::fs::read(&path).unwrap();
+    for options in [LoadOptions::default(), within(&folder, minimum(&folder))] {
+        for part in [20, 9, 3] {
+            std::fs::write(&path, &whole).unwrap();
+            let files = ModelFiles::open(&folder).unwrap();
+            let left = whole.len() as u64 * part / 21;
+            std::fs::File::options().write(true).open(&path).unwrap().set_len(left).unwrap();
+            let gpu = device::gpu();
+            let error = pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap_err();
+            assert!(matches!(error, ModelError::Archive(ArchiveError::Changed { .. })), "{error}");
+            assert_eq!(gpu.memory().used(), 0);
+        }
+    }
+}
+
+#[test]
+fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
+    let (_temporary, folder) = ten_layers();
+    let gpu = device::gpu();
+    let auto = |budget| LoadOptions { layout: Layout::Auto, ..within(&folder, budget) };
+    let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, u64::MAX) };
+    let whole = try_plan(&gpu, &folder, &fast).unwrap().total;
+    let slower = gpu.with_choices(KernelChoices { fast_is_faster: false, ..*gpu.choices() });
+    for budget in [u64::MAX, whole, whole - 1] {
+        // Where not all of it fits, only a processor has it.
+        let wanted = gpu.is_cpu() || budget >= whole;
+        assert_eq!(try_plan(&gpu, &folder, &auto(budget)).unwrap().fast, wanted);
+        assert!(!try_plan(&slower, &folder, &auto(budget)).unwrap().fast);
+    }
+    // Without a budget of the model's, the device's says the same, if all of it fits.
+    let bytes = |budget, layout| {
+        let options =
+            GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), budget, ..Default::default() };
+        let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
+        let working_set = Some(working_set(&folder));
+        load_with(&gpu, &folder, &LoadOptions { layout, working_set, ..Default::default() }).weight_bytes()
+    };
+    let [dense, fast] = [Layout::Dense, Layout::Fast].map(|layout| bytes(None, layout));
+    assert!(dense < fast);
+    for (budget, wanted) in [(None, fast), (Some(whole), fast), (Some(whole - 1), dense)] {
+        assert_eq!(bytes(budget, Layout::Auto), wanted, "{budget:?}");
+    }
+}
+
+#[test]
 fn what_is_not_compressed_cannot_be_streamed() {
     let folder = tempfile::tempdir().unwrap();
-    let config = random_model::config("Qwen2ForCausalLM", json!({}));
+    let config = random_model::config("Qwen2ForCausalLM", json!({ "tie_word_embeddings": true }));
     random_model::write(folder.path(), &config, Dtype::F32);
     let (whole, minimum) = (whole(folder.path()), minimum(folder.path()));
     assert_eq!(whole, minimum);

@@ -32,6 +32,7 @@ mod reader;
 mod report;
 mod restore;
 mod sink;
+mod tensor_reader;
 mod verify;
 mod windows;
 mod writer;
@@ -46,6 +47,7 @@ pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};
 pub use restore::{decompress_file, decompress_opened};
+pub use tensor_reader::TensorReader;
 pub use verify::{Decode, Failure, Verification, verify, verify_with};
 pub use writer::{compress_file, compress_opened};
 

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{Archive, ArchiveError, folder, is_bantam, names};
 use crate::codec::Payload;
+use crate::codec::head::Head;
 use crate::tensor::{Dtype, FileReader, Quantized, SourceFile};
 
 /// One file that tensors are read from.
@@ -144,14 +146,26 @@ impl<'a> Weight<'a> {
         })
     }
 
-    /// Where its payload begins in its file, with what reads that file by position; `None` for a plain
-    /// tensor.
-    pub fn payload_place(&self) -> Option<(FileReader, u64)> {
+    /// What reads its file by position, and where in the file its bytes are, or its payload.
+    pub(super) fn place(&self) -> (FileReader, Range<usize>) {
         match self.source {
-            WeightSource::Plain(_) => None,
+            WeightSource::Plain(file) => (file.reader(), file.tensors()[self.index].range.clone()),
             WeightSource::Compressed(archive) => {
-                Some((archive.reader(), archive.tensors()[self.index].payload.start as u64))
+                (archive.reader(), archive.tensors()[self.index].payload.clone())
             }
+        }
+    }
+
+    /// Whether it is stored as a payload.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.source, WeightSource::Compressed(_))
+    }
+
+    /// An error where a payload's head is that of another tensor.
+    pub(super) fn check_head(&self, head: &Head) -> Result<(), ArchiveError> {
+        match self.source {
+            WeightSource::Plain(_) => Ok(()),
+            WeightSource::Compressed(archive) => archive.check_head(&archive.tensors()[self.index], head),
         }
     }
 

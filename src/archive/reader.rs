@@ -9,7 +9,7 @@ use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KE
 use super::{ArchiveError, Coding, FileReport, Form, IN_MEMORY, TensorReport, original_header};
 use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
-use crate::codec::head::Kind;
+use crate::codec::head::{Head, Kind};
 use crate::codec::split::unit_matrix;
 use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
@@ -160,7 +160,12 @@ impl Archive {
     pub fn payload_of(&self, tensor: &ArchivedTensor) -> Result<Payload<'_>, ArchiveError> {
         let bytes = self.file.bytes().get(tensor.payload.clone()).unwrap_or_default();
         let payload = Payload::parse(bytes).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
-        let head = payload.head();
+        self.check_head(tensor, payload.head())?;
+        Ok(payload)
+    }
+
+    /// An error where `head` is that of another tensor than `tensor`.
+    pub(super) fn check_head(&self, tensor: &ArchivedTensor, head: &Head) -> Result<(), ArchiveError> {
         let matrix = match &head.kind {
             Kind::Raw | Kind::Constant(_) => None,
             Kind::Tiled(tiled) => Some(tiled.grid.matrix),
@@ -175,7 +180,7 @@ impl Archive {
                 found: format!("{} bytes of {}{matrix}", head.original_len, head.dtype),
             });
         }
-        Ok(payload)
+        Ok(())
     }
 
     /// Sizes and codings of all tensors. Reads and checks every payload's head.

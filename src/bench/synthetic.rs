@@ -2,17 +2,21 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::error::BenchError;
 use super::weights;
-use crate::archive::{ArchiveError, Progress, reported};
+use crate::archive::{self, ArchiveError, Options, Progress, reported};
 use crate::tensor::Dtype;
 
 /// Elements that are made and written at a time.
 const PIECE: usize = 32 << 20;
+
+/// Bytes of a shard, not compressed, about.
+const SHARD: u64 = 2 << 30;
 
 /// The size of a model of the Llama family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,15 +88,36 @@ impl Size {
     pub(super) fn write(&self, folder: &Path, progress: &dyn Progress) -> Result<(), BenchError> {
         std::fs::write(folder.join("config.json"), self.config().to_string())?;
         let tensors = self.tensors();
-        let total = tensors.iter().map(|(_, shape)| bytes(shape) as u64).sum();
-        let mut file = BufWriter::new(File::create(folder.join("model.safetensors"))?);
-        let header = header(&tensors);
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(header.as_bytes())?;
-        reported(progress, total, "making weights", || {
-            tensors.iter().enumerate().try_for_each(|(i, (_, shape))| write(&mut file, shape, i, progress))
-        })?;
-        Ok(file.flush()?)
+        reported(progress, total_bytes(&tensors), "making weights", || {
+            write_tensors(&folder.join("model.safetensors"), 0, &tensors, progress)
+        })
+    }
+
+    /// Writes a model folder like [`bench`](crate::bench::Bench::synthetic)'s, compressed, that `folder` must
+    /// be ready for: `config.json`, shards, and their index. A shard is compressed before the next one is
+    /// made, so that memory does not grow with the model, and the disk has only one that is not compressed.
+    pub fn write_compressed(&self, folder: &Path, progress: &dyn Progress) -> Result<(), BenchError> {
+        std::fs::write(folder.join("config.json"), self.config().to_string())?;
+        let tensors = self.tensors();
+        let shards = shards(&tensors);
+        let mut index = Map::new();
+        let made = reported(progress, total_bytes(&tensors), "making weights", || {
+            for (i, shard) in shards.iter().enumerate() {
+                let name = format!("model-{:05}-of-{:05}", i + 1, shards.len());
+                let plain = folder.join(format!("{name}.safetensors"));
+                write_tensors(&plain, shard.start, &tensors[shard.clone()], progress)?;
+                let packed = folder.join(format!("{name}.bantam.safetensors"));
+                archive::compress_file(&plain, &packed, &Options::default(), &())?;
+                std::fs::remove_file(&plain)?;
+                let entry =
+                    |(tensor, _): &(String, _)| (tensor.clone(), format!("{name}.safetensors").into());
+                index.extend(tensors[shard.clone()].iter().map(entry));
+            }
+            Ok::<_, BenchError>(())
+        });
+        made?;
+        let index = json!({ "metadata": { "total_size": total_bytes(&tensors) }, "weight_map": index });
+        Ok(std::fs::write(folder.join("model.safetensors.index.json"), index.to_string())?)
     }
 
     fn config(&self) -> Value {
@@ -138,6 +163,44 @@ impl Size {
         }
         all
     }
+}
+
+fn total_bytes(tensors: &[(String, Vec<usize>)]) -> u64 {
+    tensors.iter().map(|(_, shape)| bytes(shape) as u64).sum()
+}
+
+/// Which tensors are in which shard: as many as have [`SHARD`] bytes, or one.
+fn shards(tensors: &[(String, Vec<usize>)]) -> Vec<Range<usize>> {
+    let (mut shards, mut sum) = (Vec::<Range<usize>>::new(), 0);
+    for (i, (_, shape)) in tensors.iter().enumerate() {
+        let bytes = bytes(shape) as u64;
+        match shards.last_mut() {
+            Some(shard) if sum + bytes <= SHARD => shard.end = i + 1,
+            _ => {
+                shards.push(i..i + 1);
+                sum = 0;
+            }
+        }
+        sum += bytes;
+    }
+    shards
+}
+
+/// Writes a safetensors file of some tensors, of which the first is number `first` of the model.
+fn write_tensors(
+    path: &Path,
+    first: usize,
+    tensors: &[(String, Vec<usize>)],
+    progress: &dyn Progress,
+) -> Result<(), BenchError> {
+    let mut file = BufWriter::new(File::create(path)?);
+    let header = header(tensors);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header.as_bytes())?;
+    for (i, (_, shape)) in tensors.iter().enumerate() {
+        write(&mut file, shape, first + i, progress)?;
+    }
+    Ok(file.flush()?)
 }
 
 fn bytes(shape: &[usize]) -> usize {
@@ -199,6 +262,31 @@ mod tests {
         }
         assert_eq!(Size::named("1B"), Some(&SIZES[1]));
         assert_eq!(Size::named("2B"), None);
+    }
+
+    #[test]
+    fn a_model_in_shards_has_the_same_weights() {
+        let size =
+            Size { hidden: 64, intermediate: 96, vocab: 300, layers: 2, heads: 4, kv_heads: 2, ..SIZES[2] };
+        let size = Size { head_dim: 16, ..size };
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        size.write(folders[0].path(), &()).unwrap();
+        size.write_compressed(folders[1].path(), &()).unwrap();
+        let [plain, packed] = folders.each_ref().map(|folder| ModelFiles::open(folder.path()).unwrap());
+        assert_eq!(packed.weights().count(), 9 * 2 + 3);
+        for weight in plain.weights() {
+            assert!(packed.require(weight.name).unwrap().bytes().unwrap() == weight.bytes().unwrap());
+        }
+    }
+
+    #[test]
+    fn shards_are_cut_between_tensors() {
+        let of = |sizes: &[u64]| {
+            let tensor = |bytes: &u64| (String::new(), vec![(bytes / 2) as usize]);
+            shards(&sizes.iter().map(tensor).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[SHARD / 2, SHARD / 2, 2]), [0..2, 2..3]);
+        assert_eq!(of(&[2 * SHARD, 2, SHARD - 2]), [0..1, 1..3]);
     }
 
     #[test]

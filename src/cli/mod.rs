@@ -58,7 +58,7 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Generate text from a model, compressed or not
     Run(run::Args),
-    /// Show which layers of a model stay in so much device memory, and which are streamed
+    /// Show which weights stay in so much device memory, which are streamed, and about how fast that is
     Plan(plan::Args),
     /// Measure how likely a model finds a text
     Score(score::Args),

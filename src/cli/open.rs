@@ -51,7 +51,7 @@ pub struct ModelArgs {
     pub kv_cache: CacheArg,
     #[command(flatten)]
     pub kernel: KernelArgs,
-    /// Most device memory to take, such as 2GiB, 500MB, or a number of bytes; layers that do not fit are
+    /// Most device memory to take, such as 2GiB, 500MB, or a number of bytes; weights that do not fit are
     /// streamed from the file
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use bantam::archive::ModelFiles;
+use bantam::bench::{Bench, Effort, Forecast};
+use bantam::gpu::Gpu;
 use bantam::model::{LoadOptions, Model, ModelConfig, Outputs, Session};
+use bantam::stream::Plan;
 
 use super::open::ModelArgs;
 use super::{Result, print, residency};
@@ -27,14 +30,34 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let options = args.model.options(Session::device_bytes(&config, context, Outputs::Last));
     // Without a budget, everything stays; what that takes is worth knowing too.
     let budget = Some(options.device_budget.unwrap_or(u64::MAX));
-    let gpu = args.model.device.open()?;
+    // The choice of kernels has a say in which layout is planned for.
+    let gpu = args.model.kernel.choose(args.model.device.open()?, &args.model.device)?;
     let plan = Model::plan(&gpu, &files, &LoadOptions { device_budget: budget, ..options })?;
-    let plan = plan.map(|plan| bantam::stream::Plan { budget: options.device_budget, ..plan });
+    let plan = plan.map(|plan| Plan { budget: options.device_budget, ..plan });
     if let Some(plan) = plan {
+        let forecast = forecast(args, &gpu, &files, &plan)?;
         match args.json {
-            true => print::line(residency::plan_json(&plan))?,
-            false => print::line(residency::plan_words(&plan))?,
+            true => {
+                let mut object = residency::plan_json(&plan);
+                object["forecast"] = serde_json::to_value(forecast)?;
+                print::line(object)?;
+            }
+            false => {
+                print::line(residency::plan_words(&plan))?;
+                if let Some(forecast) = forecast {
+                    print::line(residency::forecast_words(&forecast))?;
+                }
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How fast the model would be, where a budget asks for it: that takes a second or two.
+fn forecast(args: &Args, gpu: &Gpu, files: &ModelFiles, plan: &Plan) -> Result<Option<Forecast>> {
+    if args.model.max_memory.is_none() || args.model.raw {
+        return Ok(None);
+    }
+    let mut bench = Bench::new(gpu, Effort::QUICK, &())?;
+    Ok(pollster::block_on(bench.forecast(files, plan))?)
 }

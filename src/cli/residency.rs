@@ -1,5 +1,8 @@
 //! What stays in device memory and what is streamed, for people and machines.
 
+use std::time::Duration;
+
+use bantam::bench::Forecast;
 use bantam::model::Model;
 use bantam::stream::Plan;
 use serde_json::{Value, json};
@@ -14,10 +17,15 @@ pub fn plan_json(plan: &Plan) -> Value {
         "total": plan.total,
         "fixed": plan.fixed,
         "working_set": plan.working_set,
-        "layers": plan.layers,
-        "pinned": plan.pinned(),
-        "streamed": plan.streamed,
-        "resident_layer_bytes": plan.resident,
+        "embedding_on_host": plan.embedding_on_host,
+        "layers": plan.layers(),
+        "streamed_layers": plan.streamed_layers(),
+        "output_parts": plan.streamed_output().1,
+        "streamed_output_parts": plan.streamed_output().0,
+        "fast_layout": plan.fast,
+        "stages": plan.stages.len(),
+        "streamed_stages": plan.streamed.len(),
+        "resident_stage_bytes": plan.resident,
         "slots": plan.slots,
         "slot_bytes": plan.slot_bytes,
         "ring_bytes": plan.ring,
@@ -35,23 +43,63 @@ pub fn plan_words(plan: &Plan) -> String {
             megabytes(plan.minimum),
             plan.minimum
         ),
-        format!("  {} for embedding, output matrix and last norm", megabytes(plan.fixed)),
+        format!("  {} for {}", megabytes(plan.fixed), apart(plan)),
         format!("  {} for a session, or for loading", megabytes(plan.working_set)),
-        format!("  {} for {} of {} layers that stay", megabytes(plan.resident), plan.pinned(), plan.layers),
     ];
+    let (stay, of) = (plan.stages.len() - plan.streamed.len(), plan.stages.len());
     if plan.is_resident() {
-        lines.push("  no layer is streamed".into());
+        lines.push(format!("  {} for {} layers: none is streamed", megabytes(plan.resident), plan.layers()));
     } else {
+        lines.push(format!("  {} for {stay} of {of} stages that stay", megabytes(plan.resident)));
         lines.push(format!(
-            "  {} for {} slots of {}, through which layers {} are streamed",
+            "  {} for {} slots of {}, through which {} are streamed",
             megabytes(plan.ring),
             plan.slots,
             megabytes(plan.slot_bytes),
-            runs(&plan.streamed),
+            streamed(plan),
         ));
         lines.push(format!("A token moves {}", megabytes(plan.bytes_a_pass)));
     }
     lines.join("\n")
+}
+
+/// A forecast in a few lines.
+pub fn forecast_words(forecast: &Forecast) -> String {
+    let milliseconds = |seconds: f64| format!("{:.1} ms", 1e3 * seconds);
+    let computing = format!("computing takes about {}", milliseconds(forecast.computing_seconds));
+    let both = match forecast.read_gb_per_s {
+        None => computing,
+        Some(rate) => {
+            format!(
+                "reading takes about {} at {rate:.2} GB/s, {computing}",
+                milliseconds(forecast.reading_seconds)
+            )
+        }
+    };
+    format!(
+        "Expected: {:.3} tokens/s at the most, an estimate from products with a few matrices. For a token, {both}",
+        forecast.tokens_per_s
+    )
+}
+
+/// What stays that is in no stage.
+fn apart(plan: &Plan) -> &'static str {
+    match plan.embedding_on_host {
+        true => "the last norm, and rows of the embedding, which are decoded on the host",
+        false => "embedding, output matrix and last norm",
+    }
+}
+
+/// The layers and parts of the output matrix that are streamed.
+fn streamed(plan: &Plan) -> String {
+    let layers = plan.streamed_layers();
+    let of_layers = (!layers.is_empty()).then(|| format!("layers {}", runs(&layers)));
+    let of_output = match plan.streamed_output() {
+        (0, _) => None,
+        (count, all) if count == all => Some("the output matrix".into()),
+        (count, all) => Some(format!("{count} of {all} parts of the output matrix")),
+    };
+    of_layers.into_iter().chain(of_output).collect::<Vec<_>>().join(" and ")
 }
 
 /// Ascending numbers in a few words: `0-3, 5`.
@@ -63,38 +111,44 @@ fn runs(numbers: &[usize]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-/// The JSON object of what streaming took, and of the plan; null where there was no budget.
-pub fn stats_json(model: &Model) -> Value {
+/// The JSON object of what streaming took of `elapsed`, and of the plan; null where there was no budget.
+pub fn stats_json(model: &Model, elapsed: Duration) -> Value {
     let stats = model.stream_stats();
     model.residency().map_or(Value::Null, |plan| {
         json!({
             "plan": plan_json(plan),
             "bytes_moved": stats.bytes_moved,
-            "layers_moved": stats.layers_moved,
+            "stages_moved": stats.stages_moved,
             "reading_seconds": stats.reading.as_secs_f64(),
             "stalled_seconds": stats.stalled.as_secs_f64(),
+            "stall_share": share(stats.stalled, elapsed),
             "overlap": stats.overlap(),
         })
     })
 }
 
 /// The same in a line.
-pub fn stats_words(model: &Model) -> String {
+pub fn stats_words(model: &Model, elapsed: Duration) -> String {
     let stats = model.stream_stats();
     match model.residency() {
-        None => "no budget: all layers stayed in device memory".into(),
-        Some(plan) if plan.is_resident() => "all layers fit: none was streamed".into(),
+        None => "no budget: all weights stayed in device memory".into(),
+        Some(plan) if plan.is_resident() => "all weights fit: none were streamed".into(),
         Some(plan) => format!(
-            "{} of {} layers streamed through {} slots of {}: {} moved in {:.2} s, the device waited {:.2} s, \
-             overlap {:.0} %",
+            "{} of {} stages streamed through {} slots of {}: {} moved in {:.2} s, the device waited {:.2} s \
+             ({:.1} % of the time), overlap {:.0} %",
             plan.streamed.len(),
-            plan.layers,
+            plan.stages.len(),
             plan.slots,
             megabytes(plan.slot_bytes),
             megabytes(stats.bytes_moved),
             stats.reading.as_secs_f64(),
             stats.stalled.as_secs_f64(),
+            100.0 * share(stats.stalled, elapsed),
             100.0 * stats.overlap(),
         ),
     }
+}
+
+fn share(part: Duration, of: Duration) -> f64 {
+    part.as_secs_f64() / of.as_secs_f64().max(1e-9)
 }

@@ -60,6 +60,10 @@ pub struct Generated {
 }
 
 impl Generated {
+    fn elapsed(&self) -> Duration {
+        self.prefill + self.decode
+    }
+
     pub fn prefill_rate(&self) -> f64 {
         self.prompt_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)
     }
@@ -177,7 +181,7 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
             "device": model.gpu().name(),
         });
         if args.stats {
-            object["streaming"] = residency::stats_json(model);
+            object["streaming"] = residency::stats_json(model, generated.elapsed());
         }
         return print::line(object);
     }
@@ -193,7 +197,7 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
         model.gpu().name(),
     ));
     if args.stats {
-        print::remark(residency::stats_words(model));
+        print::remark(residency::stats_words(model, generated.elapsed()));
     }
     Ok(())
 }

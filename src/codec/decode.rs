@@ -41,6 +41,11 @@ impl<'a> Payload<'a> {
         Self { precision, ..self }
     }
 
+    /// How precise a device's weights are to be.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// What a device reads of the raw planes; `None` where there are none.
     pub fn kept(&self) -> Option<Kept> {
         match &self.head.kind {

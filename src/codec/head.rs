@@ -21,8 +21,8 @@ use crate::tensor::Dtype;
 pub const VERSION: u16 = 2;
 
 pub(super) const MAGIC: [u8; 4] = *b"BTM\0";
-/// Bytes before the tables.
-pub(super) const FIXED_LEN: usize = 64;
+/// Bytes of a head before its tables.
+pub const FIXED_LEN: usize = 64;
 pub(super) const CHECKSUM_AT: usize = 24;
 
 /// Elements (raw payloads: bytes) that share a checksum, about.
@@ -275,6 +275,15 @@ pub struct Head {
     pub(super) checksums: Vec<u64>,
 }
 
+/// A run of a payload's bytes that has a checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedRun {
+    /// Bytes of the payload.
+    pub bytes: Range<usize>,
+    section: usize,
+    group: usize,
+}
+
 /// Row blocks that share a checksum.
 pub(super) fn group_row_blocks(grid: &Grid) -> usize {
     (GROUP_ELEMENTS / (LANES * grid.padded_cols.max(1))).max(1)
@@ -343,33 +352,37 @@ impl Head {
         groups: Range<usize>,
         planes: usize,
     ) -> Result<(), CodecError> {
-        let all = self.groups();
-        let sections = self.checked_sections(groups.clone()).take(planes.saturating_add(1));
-        for (section, ranges) in sections.enumerate() {
-            for (group, range) in groups.clone().zip(ranges) {
-                if checksum(&payload[range]) != self.checksums[section * all + group] {
-                    let section = self.section_name(section);
-                    return Err(CodecError::Checksum { section, group: Some(group) });
-                }
-            }
-        }
-        Ok(())
+        self.checked(groups, planes)
+            .try_for_each(|run| self.compare(&run, checksum(&payload[run.bytes.clone()])))
     }
 
-    /// For each section, the byte ranges of `groups`.
-    fn checked_sections(&self, groups: Range<usize>) -> impl Iterator<Item = Vec<Range<usize>>> + '_ {
+    /// The runs of `groups` that have a checksum, but for those of planes from the `planes`th on.
+    pub fn checked(&self, groups: Range<usize>, planes: usize) -> impl Iterator<Item = CheckedRun> + '_ {
         let sections = match &self.kind {
             Kind::Raw => 1,
             Kind::Constant(_) => 0,
             Kind::Tiled(tiled) => 1 + tiled.planes.len(),
         };
-        (0..sections).map(move |section| {
-            let range = |group| match &self.kind {
+        let run = |section, group| {
+            let bytes = match &self.kind {
                 Kind::Tiled(tiled) => tiled.section_of(section, tiled.group(group)),
                 _ => raw_range(self.len, self.original_len, group),
             };
-            groups.clone().map(range).collect()
-        })
+            CheckedRun { bytes, section, group }
+        };
+        let sections = 0..sections.min(planes.saturating_add(1));
+        sections.flat_map(move |section| groups.clone().map(move |group| run(section, group)))
+    }
+
+    /// An error that names `run`, unless `sum` is its checksum.
+    pub fn compare(&self, run: &CheckedRun, sum: u64) -> Result<(), CodecError> {
+        match self.checksums[run.section * self.groups() + run.group] == sum {
+            true => Ok(()),
+            false => {
+                let section = self.section_name(run.section);
+                Err(CodecError::Checksum { section, group: Some(run.group) })
+            }
+        }
     }
 
     fn section_name(&self, section: usize) -> String {

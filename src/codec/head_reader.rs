@@ -38,8 +38,13 @@ impl Head {
         Self::parse_front(payload, payload.len())
     }
 
+    /// How long the head is that begins with `front`, as it says itself: any number.
+    pub fn len_of(front: &[u8; FIXED_LEN]) -> usize {
+        Fixed(front).len(16)
+    }
+
     /// As [`Head::parse`], for a payload of `actual` bytes of which `payload` is at least the head.
-    pub(super) fn parse_front(payload: &[u8], actual: usize) -> Result<Self, CodecError> {
+    pub fn parse_front(payload: &[u8], actual: usize) -> Result<Self, CodecError> {
         let short = |needed| CodecError::Truncated { needed, actual };
         let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
         if fixed.0[..4] != MAGIC {

@@ -26,6 +26,7 @@ mod payload_memory;
 mod peek_levels;
 mod plan;
 mod precision;
+mod row_decoder;
 mod sample;
 mod spare;
 pub mod split;
@@ -33,8 +34,9 @@ mod stream;
 mod unit_halves;
 mod vector;
 
-pub use checksum::checksum;
+pub use checksum::{Checksum, checksum};
 pub use decode::Payload;
 pub use encode::{EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
 pub use error::{CodecError, EncodeError};
 pub use precision::{Kept, Precision};
+pub use row_decoder::RowDecoder;

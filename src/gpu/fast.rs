@@ -34,17 +34,11 @@ pub(super) fn row_block_bytes(grid: &Grid) -> usize {
     chunks(grid) * CHUNK_BYTES * LANES
 }
 
-/// About what a matrix of BF16 takes, where exceptions are as rare as they usually are.
-pub fn usual_bytes(rows: usize, cols: usize) -> u64 {
-    let chunks = rows.next_multiple_of(LANES) as u64 * cols.div_ceil(WIDE_CHUNK) as u64;
-    chunks.saturating_mul(CHUNK_BYTES as u64 + 1)
-}
-
-/// The most that a matrix can take that does not [stay dense](choose).
-pub(super) fn most_bytes(grid: &Grid) -> u64 {
-    let weights = grid.matrix.rows as u64 * grid.matrix.cols as u64;
-    let table = entries_at(grid.row_blocks) as u64 + weights / MOST_EXCEPTIONS;
-    (grid.row_blocks * row_block_bytes(grid)) as u64 + 4 * table
+/// The most that `row_blocks` row blocks of a matrix can take that do not [stay dense](choose).
+pub(super) fn most_bytes(grid: &Grid, row_blocks: usize) -> u64 {
+    let weights = (row_blocks * LANES) as u64 * grid.matrix.cols as u64;
+    let table = entries_at(row_blocks) as u64 + weights / MOST_EXCEPTIONS;
+    (row_blocks * row_block_bytes(grid)) as u64 + 4 * table
 }
 
 /// What is known of a row before it is transcoded.
@@ -56,11 +50,11 @@ pub(super) struct Row {
     pub without: [u32; 2],
 }
 
-/// How a matrix is stored, after its rows; `None` where it had better stay dense.
+/// How rows of a matrix are stored; `None` where it had better stay dense.
 pub(super) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     let sum = |i: usize| rows.iter().map(|row| u64::from(row.without[i])).sum::<u64>();
     let [plain, zeros] = [0, 1].map(sum);
-    let weights = grid.matrix.rows as u64 * grid.matrix.cols as u64;
+    let weights = rows.len() as u64 * grid.matrix.cols as u64;
     // Columns past the last must be zeros.
     let ragged = !grid.matrix.cols.is_multiple_of(WIDE_CHUNK);
     let with_zeros = ragged || plain > zeros + weights / MANY_ZEROS;

@@ -75,7 +75,7 @@ impl Kernel {
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some(&self.label), layout: &self.layout, entries: &entries };
         let bind_group = gpu.checked(&self.label, 0, || gpu.device().create_bind_group(&descriptor))?;
-        Ok(Dispatch { kernel: self.clone(), bind_group, workgroups, _params: params })
+        Ok(Dispatch { kernel: self.clone(), bind_group, workgroups, stage: None, _params: params })
     }
 }
 
@@ -141,9 +141,20 @@ pub struct Dispatch {
     bind_group: wgpu::BindGroup,
     _params: Buffer,
     workgroups: [Workgroups; 2],
+    stage: Option<usize>,
 }
 
 impl Dispatch {
+    /// The same, of weights that are in the slot of the streamed stage `stage` when it runs.
+    pub(super) fn at_stage(self, stage: Option<usize>) -> Self {
+        Self { stage, ..self }
+    }
+
+    /// The streamed stage that must be in its slot when this runs, if it reads one.
+    pub fn stage(&self) -> Option<usize> {
+        self.stage
+    }
+
     /// The kernel's name, with its flags and constants.
     pub fn label(&self) -> &str {
         &self.kernel.label

@@ -17,22 +17,32 @@ use super::transfer::Mapping;
 pub struct Slot {
     device: Arc<Buffer>,
     staging: Option<Arc<Buffer>>,
+    size: u64,
 }
 
 impl Slot {
-    /// A slot of `size` bytes, which may be more than a binding: shaders read parts of it.
-    pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
+    /// `count` slots of `size` bytes, which may be more than a binding: shaders read parts of them.
+    ///
+    /// Where the device copies, all have the same buffer for shaders: copies and shaders take turns in one
+    /// queue, so that a second one would not be filled any sooner.
+    pub fn several(gpu: &Gpu, count: usize, size: u64) -> Result<Vec<Self>, GpuError> {
         let storage = wgpu::BufferUsages::STORAGE;
         let size = Gpu::buffer_bytes(size);
         if Self::is_shared(gpu) {
             let usage = storage | wgpu::BufferUsages::MAP_WRITE;
-            return Ok(Self { device: Arc::new(gpu.any_buffer("slot", size, usage)?), staging: None });
+            let slot = || {
+                let device = Arc::new(gpu.any_buffer("slot", size, usage)?);
+                Ok(Self { device, staging: None, size })
+            };
+            return (0..count).map(|_| slot()).collect();
         }
-        let staging = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
-        Ok(Self {
-            device: Arc::new(gpu.any_buffer("slot", size, storage | wgpu::BufferUsages::COPY_DST)?),
-            staging: Some(Arc::new(gpu.any_buffer("slot staging", size, staging)?)),
-        })
+        let device = Arc::new(gpu.any_buffer("slot", size, storage | wgpu::BufferUsages::COPY_DST)?);
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let slot = || {
+            let staging = Some(Arc::new(gpu.any_buffer("slot staging", size, usage)?));
+            Ok(Self { device: device.clone(), staging, size })
+        };
+        (0..count).map(|_| slot()).collect()
     }
 
     /// Whether slots of this device are written to directly.
@@ -44,9 +54,9 @@ impl Slot {
             )
     }
 
-    /// Buffers of a slot's size that it takes: 1 or 2.
-    pub fn buffers(gpu: &Gpu) -> u64 {
-        if Self::is_shared(gpu) { 1 } else { 2 }
+    /// Buffers of a slot's size that several slots take beside one for each.
+    pub fn buffers_beside(gpu: &Gpu) -> u64 {
+        if Self::is_shared(gpu) { 0 } else { 1 }
     }
 
     /// What shaders read.
@@ -54,18 +64,12 @@ impl Slot {
         &self.device
     }
 
-    /// Bytes of its buffers.
-    pub fn bytes(&self) -> u64 {
-        self.device.size() + self.staging.as_ref().map_or(0, |staging| staging.size())
-    }
-
     /// Asks for leave to write, which is given once all that was submitted so far is done with the slot.
     /// Nothing that reads the slot may be submitted before [`Writing::finish`].
     pub fn start_writing(&self, gpu: &Gpu) -> Writing {
         let buffer = self.staging.as_ref().unwrap_or(&self.device).clone();
         let granted = Arc::default();
-        let mapping =
-            gpu.start_map_noting(&buffer, wgpu::MapMode::Write, buffer.size(), Arc::clone(&granted));
+        let mapping = gpu.start_map_noting(&buffer, wgpu::MapMode::Write, self.size, Arc::clone(&granted));
         Writing { gpu: gpu.clone(), buffer, mapping: Some(Box::pin(mapping)), granted, ended: false }
     }
 

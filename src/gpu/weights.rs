@@ -12,8 +12,8 @@ use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
 use super::transfer::Uploader;
 use crate::codec::grid::{Grid, LANES};
-use crate::codec::head::{Kind, Tiled};
-use crate::codec::{Kept, Payload};
+use crate::codec::head::{Head, Kind, Tiled};
+use crate::codec::{Kept, Payload, Precision};
 use crate::tensor::{Dtype, Matrix};
 
 /// No part is larger, so that a bit's place in it fits 32 bits.
@@ -26,15 +26,17 @@ pub struct Part {
     pub payload: Buffer,
     /// The exceptions of the fast layout.
     pub exceptions: Option<Buffer>,
+    /// The streamed stage in whose slot it is, if it does not stay on the device.
+    pub stage: Option<usize>,
     pub(super) params: MatrixParams,
 }
 
-/// A weight matrix on a device.
+/// A weight matrix on a device, or some of its rows.
 #[derive(Debug)]
 pub struct DeviceMatrix {
     /// How it is stored.
     pub format: Format,
-    /// Its size.
+    /// Its size, or that of the rows that are there.
     pub matrix: Matrix,
     /// Its rows, in order.
     pub parts: Vec<Part>,
@@ -53,24 +55,47 @@ impl DeviceMatrix {
         matrix: Matrix,
         data: &[u8],
     ) -> Result<Option<Self>, GpuError> {
-        let Some(format) = Format::raw(dtype) else { return Ok(None) };
-        let width = dtype.bitsize();
-        let grid = Grid::for_matrix(matrix);
-        let block = wide_row_block_bytes(&grid, width);
-        let mut parts = Vec::new();
-        for row_blocks in split_row_blocks(gpu, label, &grid, |r| (r.len() * block) as u64)? {
-            let params = MatrixParams::untiled(&grid, row_blocks.clone());
-            let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
-            for (i, row_block) in row_blocks.enumerate() {
-                let row_bytes = matrix.cols * width / 8;
-                let rows =
-                    row_block * LANES * row_bytes..((row_block + 1) * LANES * row_bytes).min(data.len());
-                let words = interleave_wide(&data[rows], &grid, width);
-                uploader.write(&payload, (i * block) as u64, bytemuck::cast_slice(&words)).await?;
-            }
-            parts.push(Part { payload, exceptions: None, params });
+        let Some(raw) = Self::raw(gpu, label, dtype, matrix)? else { return Ok(None) };
+        let row_block_bytes = LANES * matrix.cols * dtype.bitsize() / 8;
+        for (row_block, rows) in data.chunks(row_block_bytes.max(1)).enumerate() {
+            raw.write_raw(uploader, row_block, rows).await?;
         }
+        Ok(Some(raw))
+    }
+
+    /// Room for uncompressed weights, to be [written](Self::write_raw); `None` for a type that no kernel
+    /// reads.
+    pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<Self>, GpuError> {
+        let Some(format) = Format::raw(dtype) else { return Ok(None) };
+        let grid = Grid::for_matrix(matrix);
+        let block = wide_row_block_bytes(&grid, dtype.bitsize());
+        let all = 0..grid.row_blocks;
+        let part = |row_blocks: Range<usize>| {
+            let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
+            let params = MatrixParams::untiled(&grid, row_blocks);
+            Ok(Part { payload, exceptions: None, stage: None, params })
+        };
+        let split = split_row_blocks(gpu, label, all, |r| (r.len() * block) as u64)?;
+        let parts = split.into_iter().map(part).collect::<Result<_, GpuError>>()?;
         Ok(Some(Self { format, matrix, parts, codes: None, grid }))
+    }
+
+    /// Writes the rows of row block `row_block` of uncompressed weights.
+    pub async fn write_raw(
+        &self,
+        uploader: &mut Uploader,
+        row_block: usize,
+        rows: &[u8],
+    ) -> Result<(), GpuError> {
+        let width = if matches!(self.format, Format::RawF32) { 32 } else { 16 };
+        let block = wide_row_block_bytes(&self.grid, width);
+        let blocks_before = |part: &Part| part.params.first_row as usize / LANES;
+        let Some(part) = self.parts.iter().rfind(|part| blocks_before(part) <= row_block) else {
+            return Ok(());
+        };
+        let at = (row_block - blocks_before(part)) * block;
+        let words = interleave_wide(rows, &self.grid, width);
+        uploader.write(&part.payload, at as u64, bytemuck::cast_slice(&words)).await
     }
 
     /// Uploads a tiled payload as it is; `None` where it is not tiled, or of a type that no product
@@ -81,9 +106,9 @@ impl DeviceMatrix {
         label: &str,
         payload: &Payload<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        match product_tiles(payload) {
+        match Tiles::for_products(payload.head(), payload.precision()) {
             Some(tiles) => {
-                Self::upload_units(gpu, uploader, label, payload.bytes(), tiles, 0).await.map(Some)
+                Self::upload_units(gpu, uploader, label, payload.bytes(), &tiles, 0).await.map(Some)
             }
             None => Ok(None),
         }
@@ -97,14 +122,12 @@ impl DeviceMatrix {
         label: &str,
         payload: &Payload<'_>,
     ) -> Result<Option<Self>, GpuError> {
-        let suits = |tiles: &Tiles<'_>| fast::suits(payload.head().dtype, &tiles.tiled.grid);
-        let Some(tiles) = product_tiles(payload).filter(suits) else {
+        let Some(tiles) = Tiles::for_products(payload.head(), payload.precision()) else { return Ok(None) };
+        let Some(block) = tiles.fast_row_block_bytes() else {
             return Self::upload_tiled(gpu, uploader, label, payload).await;
         };
-        // What is to be transcoded is in the same parts as what it becomes.
-        let block = fast::row_block_bytes(&tiles.tiled.grid) as u64;
-        let dense = Self::upload_units(gpu, uploader, label, payload.bytes(), tiles, block).await?;
-        transcode::transcode(gpu, uploader, label, dense).await.map(Some)
+        let dense = Self::upload_units(gpu, uploader, label, payload.bytes(), &tiles, block).await?;
+        dense.into_fast(gpu, uploader, label).await.map(Some)
     }
 
     /// Uploads the tiles of a payload of any type, as they are, in parts in which a row block could also
@@ -114,43 +137,62 @@ impl DeviceMatrix {
         uploader: &mut Uploader,
         label: &str,
         bytes: &[u8],
-        tiles: Tiles<'_>,
+        tiles: &Tiles<'_>,
         least_block: u64,
     ) -> Result<Self, GpuError> {
-        let mut parts = Vec::new();
-        for part in lay_out(gpu, label, tiles, least_block)? {
-            let buffer = gpu.buffer(label, part.len, WEIGHTS)?;
-            for Piece { payload, at } in part.pieces {
-                uploader.write(&buffer, at, &bytes[payload]).await?;
+        let (matrix, pieces) = Self::dense(gpu, label, tiles, least_block)?;
+        for (part, pieces) in matrix.parts.iter().zip(pieces) {
+            for Piece { payload, at } in pieces {
+                uploader.write(&part.payload, at, &bytes[payload]).await?;
             }
-            parts.push(Part { payload: buffer, exceptions: None, params: part.params });
         }
-        Self::of_tiles(gpu, label, tiles, parts)
+        Ok(matrix)
     }
 
-    /// A tiled payload that is yet to be brought to `slot`, from byte `at` on, and the pieces of the
-    /// payload that go there. Only the table of codes is uploaded now. `None` where
-    /// [`Self::upload_tiled`] gives none.
+    /// Room for tiles, in parts in which a row block could also have `least_block` bytes, and for each
+    /// part the pieces of the payload that are to be written there.
+    pub fn dense(
+        gpu: &Gpu,
+        label: &str,
+        tiles: &Tiles<'_>,
+        least_block: u64,
+    ) -> Result<(Self, Vec<Vec<Piece>>), GpuError> {
+        let (mut parts, mut pieces) = (Vec::new(), Vec::new());
+        for part in lay_out(gpu, label, tiles, least_block)? {
+            let payload = gpu.buffer(label, part.len, WEIGHTS)?;
+            parts.push(Part { payload, exceptions: None, stage: None, params: part.params });
+            pieces.push(part.pieces);
+        }
+        Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))
+    }
+
+    /// The same weights in the fast layout, or as they are where they had better stay dense. They must be
+    /// in parts that [have room](Tiles::fast_row_block_bytes) for it.
+    pub async fn into_fast(self, gpu: &Gpu, uploader: &mut Uploader, label: &str) -> Result<Self, GpuError> {
+        transcode::transcode(gpu, uploader, label, self).await
+    }
+
+    /// Tiles that are yet to be brought to a slot, and the pieces of the payload that go there. Only the
+    /// table of codes is uploaded now.
     pub fn in_slot(
         gpu: &Gpu,
         label: &str,
-        payload: &Payload<'_>,
-        slot: &Arc<Buffer>,
-        mut at: u64,
-    ) -> Result<Option<(Self, Vec<Piece>)>, GpuError> {
-        let Some(tiles) = product_tiles(payload) else { return Ok(None) };
+        tiles: &Tiles<'_>,
+        place: SlotPlace<'_>,
+    ) -> Result<(Self, Vec<Piece>), GpuError> {
+        let SlotPlace { slot, mut at, stage } = place;
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, 0)? {
             let payload = Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len));
             pieces.extend(part.pieces.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }));
             at += slot_bytes(part.len);
-            parts.push(Part { payload, exceptions: None, params: part.params });
+            parts.push(Part { payload, exceptions: None, stage: Some(stage), params: part.params });
         }
-        Self::of_tiles(gpu, label, tiles, parts).map(|matrix| Some((matrix, pieces)))
+        Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))
     }
 
-    fn of_tiles(gpu: &Gpu, label: &str, tiles: Tiles<'_>, parts: Vec<Part>) -> Result<Self, GpuError> {
-        let Tiles { tiled, kept } = tiles;
+    fn of_tiles(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, parts: Vec<Part>) -> Result<Self, GpuError> {
+        let Tiles { tiled, kept, .. } = *tiles;
         let mut dense = DenseFormat::of(tiled, kept);
         let table = dense.window_table(tiled);
         if gpu.is_cpu() {
@@ -159,7 +201,8 @@ impl DeviceMatrix {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?;
         let grid = tiled.grid;
-        Ok(Self { format: Format::Dense(dense), matrix: grid.matrix, parts, codes: Some(codes), grid })
+        let matrix = Matrix { rows: tiles.rows(), cols: grid.matrix.cols };
+        Ok(Self { format: Format::Dense(dense), matrix, parts, codes: Some(codes), grid })
     }
 
     /// Bytes in device memory, without those of a slot that it is brought to.
@@ -184,26 +227,60 @@ impl DeviceMatrix {
     }
 }
 
-/// The tiles of a payload, and what is read of them.
+/// Where in a slot a matrix goes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tiles<'a> {
-    pub tiled: &'a Tiled,
-    pub kept: Kept,
+pub struct SlotPlace<'a> {
+    /// What shaders read of the slot.
+    pub slot: &'a Arc<Buffer>,
+    /// The byte where the matrix begins: a multiple of 256.
+    pub at: u64,
+    /// The streamed stage that the matrix belongs to.
+    pub stage: usize,
+}
+
+/// The tiles of a payload, and what is read of them.
+#[derive(Debug, Clone)]
+pub struct Tiles<'a> {
+    pub(super) tiled: &'a Tiled,
+    pub(super) kept: Kept,
+    dtype: Dtype,
+    /// The rows that are meant.
+    row_blocks: Range<usize>,
 }
 
 impl<'a> Tiles<'a> {
-    /// `None` where the payload is not tiled.
-    pub fn of(payload: &'a Payload<'_>) -> Option<Self> {
-        match (&payload.head().kind, payload.kept()) {
-            (Kind::Tiled(tiled), Some(kept)) => Some(Self { tiled, kept }),
-            _ => None,
-        }
+    /// All tiles of the payload that has this head; `None` where it is not tiled.
+    pub(super) fn of(head: &'a Head, precision: Precision) -> Option<Self> {
+        let Kind::Tiled(tiled) = &head.kind else { return None };
+        let kept = precision.kept(&tiled.split);
+        Some(Self { tiled, kept, dtype: head.dtype, row_blocks: 0..tiled.grid.row_blocks })
     }
-}
 
-/// The tiles of a payload that products can read.
-fn product_tiles<'a>(payload: &'a Payload<'_>) -> Option<Tiles<'a>> {
-    Tiles::of(payload).filter(|_| Format::raw(payload.head().dtype).is_some())
+    /// As many as products can read: `None` for elements of other types than theirs too.
+    pub fn for_products(head: &'a Head, precision: Precision) -> Option<Self> {
+        Self::of(head, precision).filter(|tiles| Format::raw(tiles.dtype).is_some())
+    }
+
+    /// The same, of some row blocks alone.
+    pub fn of_row_blocks(&self, row_blocks: Range<usize>) -> Self {
+        Self { row_blocks, ..self.clone() }
+    }
+
+    /// Row blocks that there are.
+    pub fn row_blocks(&self) -> Range<usize> {
+        self.row_blocks.clone()
+    }
+
+    fn rows(&self) -> usize {
+        let Range { start, end } = self.row_blocks;
+        (end * LANES).min(self.tiled.grid.matrix.rows) - start * LANES
+    }
+
+    /// Bytes that a row block has in the fast layout; `None` where there is none.
+    pub fn fast_row_block_bytes(&self) -> Option<u64> {
+        let grid = &self.tiled.grid;
+        fast::suits(self.dtype, grid).then(|| fast::row_block_bytes(grid) as u64)
+    }
 }
 
 /// What a matrix takes in device memory, known from its head, before anything is uploaded.
@@ -220,29 +297,28 @@ pub struct MatrixBytes {
 }
 
 impl MatrixBytes {
-    /// Of a payload; `None` where [`DeviceMatrix::upload_tiled`] gives none.
-    pub fn of(gpu: &Gpu, label: &str, payload: &Payload<'_>) -> Result<Option<Self>, GpuError> {
-        let Some(tiles) = product_tiles(payload) else { return Ok(None) };
-        let tiled = tiles.tiled;
+    /// What these tiles take.
+    pub fn of(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Result<Self, GpuError> {
         let parts = |least| -> Result<Vec<u64>, GpuError> {
             Ok(lay_out(gpu, label, tiles, least)?.into_iter().map(|part| part.len).collect())
         };
         let dense = parts(0)?;
-        let codes = 4 << tiled.code.longest();
-        let fast = match fast::suits(payload.head().dtype, &tiled.grid) {
+        let codes = 4 << tiles.tiled.code.longest();
+        let fast = match tiles.fast_row_block_bytes() {
             // A matrix that turns out to have too many exceptions stays dense, in these parts.
-            true => {
-                let count = parts(fast::row_block_bytes(&tiled.grid) as u64)?.len() as u64;
-                Some(fast::most_bytes(&tiled.grid).max(dense.iter().sum::<u64>() + codes) + 16 * count)
+            Some(block) => {
+                let count = parts(block)?.len() as u64;
+                let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
+                Some(most.max(dense.iter().sum::<u64>() + codes) + 16 * count)
             }
-            false => None,
+            None => None,
         };
-        Ok(Some(Self {
+        Ok(Self {
             dense: dense.iter().map(|&len| Gpu::buffer_bytes(len)).sum::<u64>() + Gpu::buffer_bytes(codes),
             fast,
             in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
             beside_slot: Gpu::buffer_bytes(codes),
-        }))
+        })
     }
 
     /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
@@ -275,8 +351,8 @@ struct PartLayout {
 }
 
 /// The parts of a tiled matrix, in which a row block could also have `least_block` bytes.
-fn lay_out(gpu: &Gpu, label: &str, tiles: Tiles<'_>, least_block: u64) -> Result<Vec<PartLayout>, GpuError> {
-    let Tiles { tiled, kept } = tiles;
+fn lay_out(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, least_block: u64) -> Result<Vec<PartLayout>, GpuError> {
+    let Tiles { tiled, kept, .. } = *tiles;
     let size = |r: Range<usize>| {
         let dense: u64 = sections(tiled, kept, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
         dense.max(least_block * r.len() as u64)
@@ -294,7 +370,7 @@ fn lay_out(gpu: &Gpu, label: &str, tiles: Tiles<'_>, least_block: u64) -> Result
         }
         PartLayout { params, pieces, len }
     };
-    Ok(split_row_blocks(gpu, label, &tiled.grid, size)?.into_iter().map(lay_out_part).collect())
+    Ok(split_row_blocks(gpu, label, tiles.row_blocks(), size)?.into_iter().map(lay_out_part).collect())
 }
 
 pub(super) const WEIGHTS: wgpu::BufferUsages =
@@ -349,24 +425,24 @@ fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section
     all
 }
 
-/// As few parts as possible whose `size` fits a binding each. An error where a single row block is
+/// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is
 /// too large: the shaders could not address its bits.
 fn split_row_blocks(
     gpu: &Gpu,
     label: &str,
-    grid: &Grid,
+    row_blocks: Range<usize>,
     size: impl Fn(Range<usize>) -> u64,
 ) -> Result<Vec<Range<usize>>, GpuError> {
     let limit = gpu.max_binding().min(MAX_PART);
     let mut parts = Vec::new();
-    let mut start = 0;
-    while start < grid.row_blocks {
+    let mut start = row_blocks.start;
+    while start < row_blocks.end {
         let wanted = size(start..start + 1);
         if wanted > limit {
             return Err(GpuError::BindingTooLarge { label: label.into(), wanted, limit });
         }
         // Sizes grow with the end, so the last end that fits can be found by halving.
-        let (mut end, mut most) = (start + 1, grid.row_blocks);
+        let (mut end, mut most) = (start + 1, row_blocks.end);
         while end < most {
             let middle = (end + most).div_ceil(2);
             if size(start..middle) <= limit {

@@ -2,7 +2,7 @@
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::load::{Linear, Loader};
+use super::loader::{Linear, Loader};
 use crate::gpu::format::WIDE_CHUNK;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
@@ -127,7 +127,7 @@ impl Strides {
 #[derive(Debug)]
 pub(super) struct Activations {
     pub strides: Strides,
-    /// The residual stream.
+    /// The residual stream. Rows of an embedding that is on the host are copied there.
     pub x: Buffer,
     /// What the norms give.
     pub normed: Buffer,
@@ -145,9 +145,10 @@ impl Activations {
         let buffer = |label, stride: usize| {
             gpu.buffer(label, (tokens * stride * 4) as u64, wgpu::BufferUsages::STORAGE)
         };
+        let x_usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
             strides,
-            x: buffer("residual", strides.hidden)?,
+            x: gpu.buffer("residual", (tokens * strides.hidden * 4) as u64, x_usage)?,
             normed: buffer("normed", strides.hidden)?,
             q: buffer("queries", strides.q)?,
             k: buffer("keys", strides.kv)?,

@@ -7,7 +7,9 @@ mod config;
 mod error;
 mod layer;
 mod load;
+mod loader;
 mod needs;
+mod planned;
 mod rope;
 mod session;
 

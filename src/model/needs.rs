@@ -1,111 +1,277 @@
 //! What a model takes in device memory, before anything of it is uploaded.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{ProductShape, head_norms, layer_name, norms, products};
-use super::load::require;
-use crate::archive::{ModelFiles, Stored};
+use super::loader::require;
+use crate::archive::{ModelFiles, TensorReader};
 use crate::codec::Precision;
-use crate::gpu::weights::MatrixBytes;
-use crate::gpu::{Gpu, Slot, Uploader};
-use crate::stream::{LayerNeeds, Needs};
+use crate::gpu::weights::{MatrixBytes, Tiles};
+use crate::gpu::{Gpu, GpuError, Slot, Uploader};
+use crate::stream::{Needs, StageNeeds, StageOf};
 use crate::tensor::Matrix;
 
-/// Reads the heads of a model's tensors.
-pub(super) struct Census<'a> {
-    pub gpu: &'a Gpu,
-    pub files: &'a ModelFiles,
-    pub config: &'a ModelConfig,
+/// The embedding's name.
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The output matrix's name, where it is not the embedding.
+pub(super) const OUTPUT: &str = "lm_head.weight";
+
+/// The heads of a model's matrices, read once: what is asked of them afterwards is arithmetic.
+pub(super) struct Census {
+    embedding: TensorCensus,
+    /// `None` where the embedding is the output matrix too.
+    output: Option<TensorCensus>,
+    layers: Vec<LayerCensus>,
+    last_norm: u64,
+}
+
+/// A matrix that products or look-ups read.
+pub(super) struct TensorCensus {
+    pub name: String,
+    pub matrix: Matrix,
+    reader: TensorReader,
+}
+
+struct LayerCensus {
+    products: Vec<TensorCensus>,
+    /// Bytes of norms and biases on the device.
+    vectors: u64,
+}
+
+/// How weights are to be kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keeping {
     /// How much of weights is read.
     pub precision: Precision,
     /// Whether weights are uncompressed first.
     pub raw: bool,
-    /// Whether pinned weights are transcoded to the fast layout, where they can be.
+    /// Whether what stays is transcoded to the fast layout, where it can be.
     pub fast: bool,
 }
 
-/// What one matrix or several take.
-#[derive(Default)]
-struct MatrixNeeds {
-    layer: LayerNeeds,
-    /// What is there for a while when one is transcoded.
-    transcoding: u64,
+/// What a matrix or several take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Where it stays.
+    pub pinned: u64,
+    /// Beside the slot, where it is streamed.
+    pub beside_slot: u64,
+    /// In a slot then; 0 where it cannot be streamed.
+    pub in_slot: u64,
+    /// What is there for a while when it is transcoded.
+    pub transcoding: u64,
 }
 
-impl MatrixNeeds {
+impl Taken {
     /// Of something that stays as it is.
     fn fixed(bytes: u64) -> Self {
-        Self { layer: LayerNeeds { pinned: bytes, beside_slot: bytes, in_slot: 0 }, transcoding: 0 }
+        Self { pinned: bytes, beside_slot: bytes, ..Self::default() }
     }
 
     fn add(&mut self, other: &Self) {
-        self.layer.pinned += other.layer.pinned;
-        self.layer.beside_slot += other.layer.beside_slot;
-        self.layer.in_slot += other.layer.in_slot;
+        self.pinned += other.pinned;
+        self.beside_slot += other.beside_slot;
+        self.in_slot += other.in_slot;
         self.transcoding = self.transcoding.max(other.transcoding);
+    }
+
+    fn stage(&self, of: StageOf) -> StageNeeds {
+        let Self { pinned, beside_slot, in_slot, .. } = *self;
+        StageNeeds { of, pinned, beside_slot, in_slot }
     }
 }
 
-impl Census<'_> {
-    /// What the model takes, with `working_set` bytes left to sessions.
-    pub fn needs(&self, working_set: u64) -> Result<Needs, ModelError> {
-        let config = self.config;
+/// Where a model is cut into stages.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    /// The stage of each layer's matrices, by name.
+    pub stage_of: HashMap<String, usize>,
+    /// The row blocks of each part of the output matrix, and its stage.
+    pub output: Vec<(usize, Range<usize>)>,
+}
+
+impl Census {
+    /// Reads the heads of the matrices that `config` asks for.
+    pub fn read(files: &ModelFiles, config: &ModelConfig) -> Result<Self, ModelError> {
         let size = Matrix { rows: config.vocab, cols: config.hidden };
-        let mut fixed = self.matrix("model.embed_tokens.weight", size)?;
-        if !config.tied {
-            fixed.add(&self.matrix("lm_head.weight", size)?);
-        }
-        let layers: Vec<MatrixNeeds> =
-            (0..config.layers).map(|layer| self.layer(layer)).collect::<Result<_, _>>()?;
-        let transcoding = layers.iter().map(|layer| layer.transcoding).max();
-        Ok(Needs {
-            fixed: fixed.layer.pinned + vector(config.hidden),
-            working_set,
-            loading: Uploader::LEAST + transcoding.unwrap_or(0),
-            loading_fixed: fixed.transcoding,
-            buffers_a_slot: Slot::buffers(self.gpu),
-            layers: layers.into_iter().map(|layer| layer.layer).collect(),
+        let output = match config.tied {
+            true => None,
+            false => Some(TensorCensus::read(files, OUTPUT.into(), size)?),
+        };
+        let layer = |layer| LayerCensus::read(files, config, layer);
+        Ok(Self {
+            embedding: TensorCensus::read(files, EMBEDDING.into(), size)?,
+            output,
+            layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
+            last_norm: vector(config.hidden),
         })
     }
 
-    fn layer(&self, layer: usize) -> Result<MatrixNeeds, ModelError> {
-        let mut sum = MatrixNeeds::default();
-        for (_, len) in norms(self.config).into_iter().chain(head_norms(self.config).into_iter().flatten()) {
-            sum.add(&MatrixNeeds::fixed(vector(len)));
-        }
-        for ProductShape { name, rows, cols, bias } in products(self.config) {
-            sum.add(&self.matrix(&(layer_name(layer, name) + ".weight"), Matrix { rows, cols })?);
-            if bias {
-                sum.add(&MatrixNeeds::fixed(vector(rows)));
+    /// What the model takes with `working_set` bytes left to sessions, and where it is cut, if stages are
+    /// to have about a `pieces`th of a layer. Layers are cut between matrices, the output matrix between
+    /// row blocks.
+    pub fn needs(
+        &self,
+        gpu: &Gpu,
+        keeping: Keeping,
+        pieces: u64,
+        working_set: u64,
+    ) -> Result<(Needs, Cut), ModelError> {
+        let (mut cut, mut stages) = (Cut::default(), Vec::new());
+        let layers =
+            self.layers.iter().map(|layer| layer.takes(gpu, keeping)).collect::<Result<Vec<_>, _>>()?;
+        let in_slot = |products: &Vec<Taken>| products.iter().map(|taken| taken.in_slot).sum::<u64>();
+        let largest = layers.iter().map(in_slot).max().unwrap_or(0);
+        let limit = largest.div_ceil(pieces);
+        let mut transcoding = 0;
+        let mut push = |taken: &Taken, of| {
+            transcoding = taken.transcoding.max(transcoding);
+            stages.push(taken.stage(of));
+            stages.len() - 1
+        };
+        for (i, (layer, products)) in self.layers.iter().zip(&layers).enumerate() {
+            let mut vectors = Taken::fixed(layer.vectors);
+            let mut rest = layer.products.iter().zip(products);
+            for count in runs(products, limit) {
+                let mut sum = std::mem::take(&mut vectors);
+                let run: Vec<_> = rest.by_ref().take(count).collect();
+                run.iter().for_each(|(_, taken)| sum.add(taken));
+                let stage = push(&sum, StageOf::Layer(i));
+                cut.stage_of.extend(run.into_iter().map(|(tensor, _)| (tensor.name.clone(), stage)));
             }
         }
-        Ok(sum)
+        let output = self.output.as_ref().unwrap_or(&self.embedding);
+        for (row_blocks, taken) in output.parts(gpu, keeping, limit)? {
+            cut.output.push((push(&taken, StageOf::Output), row_blocks));
+        }
+        let whole = output.takes(gpu, keeping)?;
+        let apart = match &self.output {
+            Some(_) => self.embedding.takes(gpu, keeping)?,
+            None => Taken::default(),
+        };
+        let needs = Needs {
+            fixed: self.last_norm,
+            embedding: apart.pinned,
+            rows: Uploader::LEAST,
+            output: whole.pinned,
+            working_set,
+            loading: Uploader::LEAST + transcoding,
+            loading_whole: whole.transcoding.max(apart.transcoding),
+            buffers_beside: Slot::buffers_beside(gpu),
+            fast: keeping.fast,
+            stages,
+        };
+        Ok((needs, cut))
+    }
+}
+
+/// How many products there are in each of a layer's stages: as many as are not more than `limit` together,
+/// or one.
+fn runs(products: &[Taken], limit: u64) -> Vec<usize> {
+    let (mut runs, mut sum) = (Vec::<usize>::new(), 0);
+    for product in products {
+        match runs.last_mut() {
+            Some(count) if sum + product.in_slot <= limit => *count += 1,
+            _ => {
+                runs.push(1);
+                sum = 0;
+            }
+        }
+        sum += product.in_slot;
+    }
+    runs
+}
+
+impl LayerCensus {
+    fn read(files: &ModelFiles, config: &ModelConfig, layer: usize) -> Result<Self, ModelError> {
+        let norms = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
+        let mut vectors = norms.map(|(_, len)| vector(len)).sum();
+        let mut tensors = Vec::new();
+        for ProductShape { name, rows, cols, bias } in products(config) {
+            let name = layer_name(layer, name) + ".weight";
+            tensors.push(TensorCensus::read(files, name, Matrix { rows, cols })?);
+            vectors += if bias { vector(rows) } else { 0 };
+        }
+        Ok(Self { products: tensors, vectors })
     }
 
-    fn matrix(&self, name: &str, matrix: Matrix) -> Result<MatrixNeeds, ModelError> {
-        let weight = require(self.files, name, &[matrix.rows, matrix.cols])?;
-        let raw = || MatrixNeeds::fixed(MatrixBytes::raw(weight.dtype, matrix).unwrap_or(0));
-        if self.raw {
-            return Ok(raw());
+    fn takes(&self, gpu: &Gpu, keeping: Keeping) -> Result<Vec<Taken>, GpuError> {
+        self.products.iter().map(|product| product.takes(gpu, keeping)).collect()
+    }
+}
+
+impl TensorCensus {
+    fn read(files: &ModelFiles, name: String, matrix: Matrix) -> Result<Self, ModelError> {
+        let reader = require(files, &name, &[matrix.rows, matrix.cols])?.reader()?;
+        Ok(Self { name, matrix, reader })
+    }
+
+    /// What all of it takes.
+    pub fn takes(&self, gpu: &Gpu, keeping: Keeping) -> Result<Taken, GpuError> {
+        match self.tiles(keeping) {
+            Some(tiles) => self.takes_in(gpu, keeping, &tiles),
+            None => Ok(self.raw()),
         }
-        let Stored::Compressed(payload) = weight.stored()? else { return Ok(raw()) };
-        let Some(bytes) = MatrixBytes::of(self.gpu, name, &payload.at(self.precision))? else {
-            return Ok(raw());
-        };
-        let fast = bytes.fast.filter(|_| self.fast);
-        let layer = LayerNeeds {
+    }
+
+    /// The tiles that products are to read; `None` where they read it uncompressed.
+    fn tiles(&self, keeping: Keeping) -> Option<Tiles<'_>> {
+        let head = self.reader.head().filter(|_| !keeping.raw)?;
+        Tiles::for_products(head, keeping.precision)
+    }
+
+    fn raw(&self) -> Taken {
+        Taken::fixed(MatrixBytes::raw(self.reader.dtype(), self.matrix).unwrap_or(0))
+    }
+
+    fn takes_in(&self, gpu: &Gpu, keeping: Keeping, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
+        let bytes = MatrixBytes::of(gpu, &self.name, tiles)?;
+        let fast = bytes.fast.filter(|_| keeping.fast);
+        // The dense tiles, and twelve bytes a row that are measured and downloaded.
+        let rows = Gpu::buffer_bytes(12 * self.matrix.rows as u64) + 4096;
+        Ok(Taken {
             pinned: fast.unwrap_or(bytes.dense),
             beside_slot: bytes.beside_slot,
             in_slot: bytes.in_slot,
+            transcoding: if fast.is_some() { bytes.dense + 2 * rows } else { 0 },
+        })
+    }
+
+    /// Its row blocks in parts of about the same size that are not much larger than `limit` in a slot. One
+    /// part where it cannot be streamed.
+    fn parts(&self, gpu: &Gpu, keeping: Keeping, limit: u64) -> Result<Vec<(Range<usize>, Taken)>, GpuError> {
+        let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw())]) };
+        let all = tiles.row_blocks();
+        let whole = self.takes_in(gpu, keeping, &tiles)?.in_slot;
+        let count = whole.div_ceil(limit.max(1)).clamp(1, all.len().max(1) as u64) as usize;
+        let at = |part: usize| all.start + all.len() * part / count;
+        let part = |part: usize| {
+            let row_blocks = at(part)..at(part + 1);
+            let taken = self.takes_in(gpu, keeping, &tiles.of_row_blocks(row_blocks.clone()))?;
+            Ok((row_blocks, taken))
         };
-        // The dense tiles, and twelve bytes a row that are measured and downloaded.
-        let rows = Gpu::buffer_bytes(12 * matrix.rows as u64) + 4096;
-        let transcoding = if fast.is_some() { bytes.dense + 2 * rows } else { 0 };
-        Ok(MatrixNeeds { layer, transcoding })
+        (0..count).map(part).collect()
     }
 }
 
 /// Bytes of a vector of `len` elements, widened to F32.
 fn vector(len: usize) -> u64 {
     Gpu::buffer_bytes(4 * len as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_joined_up_to_the_limit() {
+        let sizes = [40, 10, 10, 40, 100, 100, 100].map(|in_slot| Taken { in_slot, ..Taken::default() });
+        assert_eq!(runs(&sizes, 400), [7]);
+        assert_eq!(runs(&sizes, 200), [5, 2]);
+        assert_eq!(runs(&sizes, 100), [4, 1, 1, 1]);
+        assert_eq!(runs(&sizes, 1), [1; 7]);
+    }
 }

@@ -1,12 +1,14 @@
 //! One sequence being computed.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{Activations, LayerContext, Products, Strides, products};
-use super::load::Model;
+use super::load::{Embedding, Model};
 use super::rope;
+use crate::codec::grid::LANES;
 use crate::gpu::kernels::argmax::{self, Largest};
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
@@ -55,26 +57,20 @@ pub struct Session {
     /// Whether the device still has the logits of the last of them.
     has_last_logits: bool,
     buffers: SessionBuffers,
-    single: Recorded,
-    batch: Recorded,
+    /// Up to the last layer, for one token.
+    single: Vec<Dispatch>,
+    /// The same, for a batch.
+    batch: Vec<Dispatch>,
     last_output: Vec<Dispatch>,
     /// Finds the likeliest token in the last token's logits.
     argmax: Dispatch,
     /// Finds the likeliest tokens.
     top: Dispatch,
     all_outputs: Vec<Dispatch>,
+    activations: Activations,
     // The dispatches' bind groups name these; they live as long.
-    _activations: Activations,
     _caches: Vec<KvCache>,
     _rotations: Buffer,
-}
-
-/// The dispatches of a token or a batch, up to the last layer.
-#[derive(Debug)]
-struct Recorded {
-    dispatches: Vec<Dispatch>,
-    /// Where each streamed layer's begin.
-    streamed_at: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -129,18 +125,12 @@ impl Session {
             rotations: &rotations,
             context,
         };
-        let record = |products| -> Result<Recorded, GpuError> {
-            let stride = activations.strides.hidden;
-            let (step, ids) = (&buffers.step, &buffers.token_ids);
-            let mut all = embed::dispatches(gpu, step, &model.embedding, ids, &activations.x, stride)?;
-            let mut streamed_at = Vec::with_capacity(model.streamed().len());
+        let record = |products| -> Result<Vec<Dispatch>, GpuError> {
+            let mut all = record_embedding(model, &activations, &buffers)?;
             for (i, (weights, cache)) in model.layers.iter().zip(&caches).enumerate() {
-                if model.streamed().get(streamed_at.len()) == Some(&i) {
-                    streamed_at.push(all.len());
-                }
                 all.extend(layers.dispatches(i, weights, cache, products)?);
             }
-            Ok(Recorded { dispatches: all, streamed_at })
+            Ok(all)
         };
         let single = record(Products::Single)?;
         let batch = record(Products::Batch)?;
@@ -163,7 +153,7 @@ impl Session {
             argmax,
             top,
             all_outputs,
-            _activations: activations,
+            activations,
             _caches: caches,
             _rotations: rotations,
         })
@@ -186,7 +176,7 @@ impl Session {
 
     /// Dispatches that computing one token takes, and finding the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
-        self.single.dispatches.len() + self.last_output.len() + 1
+        self.single.len() + self.last_output.len() + 1
     }
 
     /// Forgets all but the first `position` positions.
@@ -310,40 +300,27 @@ impl Session {
             Wanted::Top(_) => (&self.buffers.top, self.buffers.top.size()),
             _ => (&self.buffers.logits, (outputs * self.model.config.vocab * 4) as u64),
         };
-        let last = LastSubmission { session: self, batch, wanted, read, len };
+        let output = match outputs {
+            0 => &[][..],
+            1 => &self.last_output,
+            _ => &self.all_outputs,
+        };
+        let pass = Pass {
+            session: self,
+            batch,
+            wanted,
+            read,
+            len,
+            dispatches: layers.iter().chain(output).collect(),
+        };
+        if let Embedding::OnHost(rows) = &self.model.embedding {
+            rows.bring(tokens, &self.activations.x).await?;
+        }
         match &self.model.ring {
-            None => gpu.submit("forward", |encoder| last.record(encoder, &layers.dispatches))?,
-            Some(ring) => self.submit_in_turns(ring, layers, &last).await?,
+            None => gpu.submit("forward", |encoder| pass.record_last(encoder, 0))?,
+            Some(ring) => pass.submit_in_turns(ring).await?,
         }
         Ok(len)
-    }
-
-    /// Submits the layers as they come: those up to each streamed one, as soon as that one is there.
-    async fn submit_in_turns(
-        &self,
-        ring: &Ring,
-        layers: &Recorded,
-        last: &LastSubmission<'_>,
-    ) -> Result<(), ModelError> {
-        let gpu = &self.model.gpu;
-        let mut turn = ring.turn().await;
-        // What comes before the first streamed layer runs while that is waited for.
-        let first = layers.streamed_at.first().copied().unwrap_or(layers.dispatches.len());
-        gpu.submit("forward", |encoder| record(encoder, &layers.dispatches[..first], last.batch))?;
-        for (i, &start) in layers.streamed_at.iter().enumerate() {
-            turn.ready(i).await?;
-            let next = layers.streamed_at.get(i + 1);
-            let dispatches = &layers.dispatches[start..next.copied().unwrap_or(layers.dispatches.len())];
-            gpu.submit("forward", |encoder| {
-                turn.record(i, encoder);
-                match next {
-                    Some(_) => record(encoder, dispatches, last.batch),
-                    None => last.record(encoder, dispatches),
-                }
-            })?;
-            turn.used(i);
-        }
-        Ok(())
     }
 
     /// Device memory that a session of a model takes, in bytes: about, and never less.
@@ -374,40 +351,85 @@ impl Session {
 fn dispatch_bytes(config: &ModelConfig) -> u64 {
     // A matrix is in several parts where it is large.
     let parts = |rows: usize, cols: usize| 1 + (rows as u64 * cols as u64 * 4) / (32 << 20);
-    let products: u64 = products(config).iter().map(|p| parts(p.rows, p.cols)).sum();
-    let layers = config.layers as u64 * (products + 5);
-    let ends = 2 * parts(config.vocab, config.hidden) + 3;
+    let shapes = products(config);
+    let of_products: u64 = shapes.iter().map(|p| parts(p.rows, p.cols)).sum();
+    let layers = config.layers as u64 * (of_products + 5);
+    // The output matrix is in more parts where it is in stages, which may be as small as a product.
+    let elements = |rows: usize, cols: usize| (rows as u64).saturating_mul(cols as u64);
+    let layer: u64 = shapes.iter().map(|p| elements(p.rows, p.cols)).sum();
+    let a_layer = 2 * shapes.len() as u64;
+    let stages = elements(config.vocab, config.hidden).saturating_mul(a_layer) / layer.max(1);
+    let stages = stages.min(config.vocab.div_ceil(LANES) as u64);
+    let ends = 2 * parts(config.vocab, config.hidden) + stages + 3;
     2 * (layers + ends) * DISPATCH_BYTES
 }
 
 /// At least what one dispatch's parameters take.
 const DISPATCH_BYTES: u64 = 128;
 
-/// The end of a batch: what is computed from the last layer, and brought back.
-struct LastSubmission<'a> {
+/// One batch: what is computed, and what of it is brought back.
+struct Pass<'a> {
     session: &'a Session,
     batch: Batch,
     wanted: Wanted,
     /// What is brought back, and how many bytes of it.
     read: &'a Buffer,
     len: u64,
+    /// The layers' dispatches, and the output matrix's where logits are wanted.
+    dispatches: Vec<&'a Dispatch>,
 }
 
-impl LastSubmission<'_> {
-    /// Records `layers` and what comes after them.
-    fn record(&self, encoder: &mut wgpu::CommandEncoder, layers: &[Dispatch]) {
+impl Pass<'_> {
+    /// Submits stages as they come: what there is up to each streamed one, as soon as that one is there.
+    async fn submit_in_turns(&self, ring: &Ring) -> Result<(), ModelError> {
+        let gpu = &self.session.model.gpu;
+        let starts = self.streamed_at();
+        let mut turn = ring.turn(starts.len()).await;
+        // What comes before the first streamed stage runs while that is waited for.
+        if let Some(&first) = starts.first() {
+            gpu.submit("forward", |encoder| self.record(encoder, 0..first))?;
+        }
+        for (i, &start) in starts.iter().enumerate() {
+            turn.ready(i).await?;
+            gpu.submit("forward", |encoder| {
+                turn.record(i, encoder);
+                match starts.get(i + 1) {
+                    Some(&next) => self.record(encoder, start..next),
+                    None => self.record_last(encoder, start),
+                }
+            })?;
+            turn.used(i);
+        }
+        match starts.is_empty() {
+            true => Ok(gpu.submit("forward", |encoder| self.record_last(encoder, 0))?),
+            false => Ok(()),
+        }
+    }
+
+    /// Where the dispatches of each streamed stage begin. They come in order.
+    fn streamed_at(&self) -> Vec<usize> {
+        let mut starts = Vec::new();
+        for (i, dispatch) in self.dispatches.iter().enumerate() {
+            if dispatch.stage() == Some(starts.len()) {
+                starts.push(i);
+            }
+        }
+        starts
+    }
+
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) {
+        record(encoder, self.dispatches[range].iter().copied(), self.batch);
+    }
+
+    /// Records what there is from dispatch `start` on, and what comes after it.
+    fn record_last(&self, encoder: &mut wgpu::CommandEncoder, start: usize) {
         let session = self.session;
-        let output = match self.batch.outputs {
-            0 => &[][..],
-            1 => &session.last_output,
-            _ => &session.all_outputs,
-        };
         let reduce = match self.wanted {
             Wanted::Likeliest => Some(&session.argmax),
             Wanted::Top(_) => Some(&session.top),
             _ => None,
         };
-        record(encoder, layers.iter().chain(output).chain(reduce), self.batch);
+        record(encoder, self.dispatches[start..].iter().copied().chain(reduce), self.batch);
         if self.len > 0 {
             session.buffers.readback.record(encoder, self.read, self.len);
         }
@@ -447,6 +469,22 @@ impl SessionBuffers {
     }
 }
 
+/// The look-up of the tokens' embedding: nothing where that is done on the host.
+fn record_embedding(
+    model: &Model,
+    activations: &Activations,
+    buffers: &SessionBuffers,
+) -> Result<Vec<Dispatch>, GpuError> {
+    let matrix = match &model.embedding {
+        Embedding::InOutput => model.output.first(),
+        Embedding::Apart(matrix) => Some(matrix),
+        Embedding::OnHost(_) => None,
+    };
+    let Some(matrix) = matrix else { return Ok(Vec::new()) };
+    let (step, ids, stride) = (&buffers.step, &buffers.token_ids, activations.strides.hidden);
+    embed::dispatches(&model.gpu, step, matrix, ids, &activations.x, stride)
+}
+
 /// The last norm and the product with the output matrix.
 fn record_output(
     model: &Model,
@@ -462,17 +500,19 @@ fn record_output(
         y_stride: stride as u32,
         epsilon: config.norm_epsilon,
     };
-    let product = Product {
-        weights: &model.head,
-        x: &buffers.output,
-        x_stride: stride,
-        y: &buffers.logits,
-        y_stride: config.vocab,
-        bias: None,
-        accumulate: false,
-    };
     let with = [&activations.x, &model.norm, &buffers.output];
     let mut all = vec![norm::dispatch(gpu, &buffers.step, &params, true, with)?];
-    all.extend(products.dispatches(gpu, &buffers.step, &product)?);
+    for weights in &model.output {
+        let product = Product {
+            weights,
+            x: &buffers.output,
+            x_stride: stride,
+            y: &buffers.logits,
+            y_stride: config.vocab,
+            bias: None,
+            accumulate: false,
+        };
+        all.extend(products.dispatches(gpu, &buffers.step, &product)?);
+    }
     Ok(all)
 }

@@ -3,10 +3,10 @@
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
 
-/// Why layers could not be streamed.
+/// Why weights could not be streamed.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// Not even one layer at a time fits.
+    /// Not even one stage at a time fits.
     #[error(
         "a budget of {budget} bytes of device memory is too small: this model needs at least {minimum}, \
          of which {working_set} are for sessions"
@@ -26,6 +26,6 @@ pub enum StreamError {
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// No thread could be made to read from, or it has ended.
-    #[error("there is no thread to read layers from")]
+    #[error("there is no thread to read weights from")]
     NoReader,
 }

@@ -1,18 +1,22 @@
-//! Models larger than their share of device memory: which layers stay there, and bringing the others
+//! Models larger than their share of device memory: which weights stay there, and bringing the others
 //! in time.
 //!
-//! Layers are visited one after the other, token after token. So as many as fit are *pinned*: they stay
-//! in device memory, compressed. The others are *streamed* through a [`Ring`] of slots: while the device
-//! computes with one, the next one's compressed bytes are read from the file into another.
+//! A model is visited in *stages*, token after token: its layers, and then the output matrix in parts that
+//! are about as large. As many as fit are *pinned*: they stay in device memory, compressed. The others are
+//! *streamed* through a [`Ring`] of slots: while the device computes with one, the next one's compressed
+//! bytes are read from the file into another. Of the embedding a token needs one row, which is decoded on
+//! the host ([`TokenRows`]) where the matrix itself does not fit.
 //! [`Plan`] says which is which, before anything is uploaded.
 
 mod error;
 mod plan;
 mod reader;
 mod ring;
+mod rows;
 mod stats;
 
 pub use error::StreamError;
-pub use plan::{LayerNeeds, Needs, Plan};
-pub use ring::{Ring, StreamedLayer, Turn};
+pub use plan::{Needs, Plan, StageNeeds, StageOf};
+pub use ring::{Ring, StreamedStage, Turn};
+pub use rows::TokenRows;
 pub use stats::StreamStats;

@@ -1,13 +1,24 @@
-//! Which layers stay in device memory.
+//! Which weights stay in device memory.
 
 use super::error::StreamError;
 
 /// Slots of a ring: one that the device computes with, and one that is filled meanwhile.
 const SLOTS: usize = 2;
 
-/// What a layer takes in device memory, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LayerNeeds {
+/// What a stage is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StageOf {
+    /// The layer of that number.
+    Layer(usize),
+    /// The output matrix.
+    Output,
+}
+
+/// What a stage takes in device memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StageNeeds {
+    /// What it is a part of, or all of.
+    pub of: StageOf,
     /// All of it, where it stays.
     pub pinned: u64,
     /// What stays, where it is streamed: small things, and weights that are not stored in tiles.
@@ -19,21 +30,29 @@ pub struct LayerNeeds {
 /// What a model takes in device memory, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// What always stays, apart from layers: embedding, output matrix, last norm.
+    /// What always stays, apart from stages: the last norm.
     pub fixed: u64,
+    /// The embedding, where it is on the device: nothing where it is the output matrix too.
+    pub embedding: u64,
+    /// What bringing rows of the embedding takes, where it is not.
+    pub rows: u64,
+    /// The output matrix in one piece, as it is where the embedding is on the device.
+    pub output: u64,
     /// What is left to sessions: KV caches, activations, logits.
     pub working_set: u64,
-    /// What loading layers takes for a while, before there are sessions.
+    /// What loading stages takes for a while, before there are sessions.
     pub loading: u64,
-    /// What loading the rest takes for a while, before there are layers.
-    pub loading_fixed: u64,
-    /// Buffers of a slot's size that each slot takes.
-    pub buffers_a_slot: u64,
-    /// The layers in the order in which they are visited.
-    pub layers: Vec<LayerNeeds>,
+    /// What loading embedding and output matrix in one piece takes for a while, before there are layers.
+    pub loading_whole: u64,
+    /// Buffers of a slot's size that a ring takes beside one for each slot.
+    pub buffers_beside: u64,
+    /// Whether what stays is in the fast layout, where it can be.
+    pub fast: bool,
+    /// The stages in the order in which they are visited: layers, then the output matrix.
+    pub stages: Vec<StageNeeds>,
 }
 
-/// Which layers stay in device memory, and which are brought there when they are needed.
+/// Which stages stay in device memory, and which are brought there when they are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The budget that was planned for, in bytes; `None` where there is none.
@@ -42,44 +61,57 @@ pub struct Plan {
     pub minimum: u64,
     /// What the plan takes together, in bytes: never more than the budget.
     pub total: u64,
-    /// What stays apart from layers, in bytes.
+    /// What stays apart from stages, in bytes.
     pub fixed: u64,
+    /// Whether the embedding is left in its file, and rows of it are decoded on the host. The output matrix
+    /// is in stages then.
+    pub embedding_on_host: bool,
+    /// Whether what stays is in the fast layout, where it can be.
+    pub fast: bool,
     /// What is left to sessions and to loading, in bytes.
     pub working_set: u64,
-    /// What layers take that stays, in bytes.
+    /// What stages take that stays, in bytes.
     pub resident: u64,
-    /// Number of layers.
-    pub layers: usize,
-    /// The layers that are streamed, in the order in which they are visited.
+    /// All stages, in the order in which they are visited: layers or parts of them, then parts of the
+    /// output matrix.
+    pub stages: Vec<StageOf>,
+    /// The stages that are streamed, in the order in which they are visited.
     pub streamed: Vec<usize>,
     /// Slots of the ring; 0 where nothing is streamed.
     pub slots: usize,
-    /// Bytes of a slot: the largest streamed layer has room.
+    /// Bytes of a slot: the largest streamed stage has room.
     pub slot_bytes: u64,
-    /// What all slots take together, in bytes.
+    /// What the ring takes, in bytes.
     pub ring: u64,
-    /// Layers that each pass moves. One that has a slot for itself is brought there only once.
-    pub layers_a_pass: usize,
-    /// Bytes that each pass through the layers moves, of one token or of a batch. At the most:
-    /// what lies between the pieces of a slot is counted too.
+    /// Stages that a token moves. One that has a slot for itself is brought there only once.
+    pub stages_a_pass: usize,
+    /// Bytes of all streamed stages.
+    pub streamed_bytes: u64,
+    /// Bytes that stay and that computing a token reads.
+    pub resident_a_token: u64,
+    /// Bytes that each pass through all stages moves, of one token or of a batch. At the most: what lies
+    /// between the pieces of a slot is counted too.
     pub bytes_a_pass: u64,
 }
 
 impl Plan {
-    /// The plan that streams as few layers as possible, evenly among the others: each has as much time
-    /// as possible to be brought while earlier ones compute. All layers stay where there is no budget.
+    /// The plan that moves as little as possible: all on the device where it fits; else the embedding is
+    /// left to the host, of which a token needs a row only, and as few stages as possible are streamed,
+    /// evenly among the others: each has as much time as possible to be brought while earlier ones
+    /// compute. All stay where there is no budget.
     pub fn new(needs: &Needs, budget: Option<u64>) -> Result<Self, StreamError> {
-        let can_stream: Vec<usize> =
-            (0..needs.layers.len()).filter(|&layer| needs.layers[layer].in_slot > 0).collect();
-        let none = Self::of(needs, budget, Vec::new());
-        let with = |count: usize| Self::of(needs, budget, evenly(&can_stream, count));
-        let all = with(can_stream.len());
-        let minimum = none.total.min(all.total);
+        let whole = Self::of(needs, budget, Vec::new(), false);
         let fits = |plan: &Self| budget.is_none_or(|budget| plan.total <= budget);
-        let found = if fits(&none) {
+        let can_stream = Self::can_stream(needs);
+        let with = |count: usize| Self::of(needs, budget, evenly(&can_stream, count), true);
+        let (none, all) = (with(0), with(can_stream.len()));
+        let minimum = Self::minimum(needs);
+        let found = if fits(&whole) {
+            whole
+        } else if fits(&none) {
             none
         } else if fits(&all) {
-            // The more layers are streamed, the less it takes, but for the ring that the first one needs.
+            // The more stages are streamed, the less it takes, but for the ring that the first one needs.
             let (mut least, mut most) = (1, can_stream.len());
             while least < most {
                 let middle = least.midpoint(most);
@@ -97,53 +129,102 @@ impl Plan {
         Ok(Self { minimum, ..found })
     }
 
-    fn of(needs: &Needs, budget: Option<u64>, streamed: Vec<usize>) -> Self {
+    /// The smallest budget that would do.
+    pub fn minimum(needs: &Needs) -> u64 {
+        let can_stream = Self::can_stream(needs);
+        let plans = [(Vec::new(), false), (Vec::new(), true), (can_stream, true)];
+        let total = |(streamed, on_host)| Self::of(needs, None, streamed, on_host).total;
+        plans.map(total).into_iter().fold(u64::MAX, u64::min)
+    }
+
+    /// The stages that need not stay.
+    fn can_stream(needs: &Needs) -> Vec<usize> {
+        (0..needs.stages.len()).filter(|&stage| needs.stages[stage].in_slot > 0).collect()
+    }
+
+    fn of(needs: &Needs, budget: Option<u64>, streamed: Vec<usize>, embedding_on_host: bool) -> Self {
         let mut resident: u64 = 0;
-        let (mut slot_bytes, mut layers_a_pass, mut bytes_a_pass) = (0, 0, 0u64);
+        let (mut slot_bytes, mut stages_a_pass, mut bytes_a_pass, mut streamed_bytes) = (0, 0, 0u64, 0u64);
         let slots = SLOTS.min(streamed.len());
-        // A layer that has a slot for itself is brought there once.
+        // A stage that has a slot for itself is brought there once.
         let moves = |i: usize| i >= slots || i + slots < streamed.len();
         let mut next = streamed.iter().copied().enumerate().peekable();
-        for (i, layer) in needs.layers.iter().enumerate() {
+        for (i, stage) in needs.stages.iter().enumerate() {
             if let Some((k, _)) = next.next_if(|&(_, streamed)| streamed == i) {
-                resident = resident.saturating_add(layer.beside_slot);
-                slot_bytes = layer.in_slot.max(slot_bytes);
+                resident = resident.saturating_add(stage.beside_slot);
+                slot_bytes = stage.in_slot.max(slot_bytes);
+                streamed_bytes = streamed_bytes.saturating_add(stage.in_slot);
                 if moves(k) {
-                    layers_a_pass += 1;
-                    bytes_a_pass = bytes_a_pass.saturating_add(layer.in_slot);
+                    stages_a_pass += 1;
+                    bytes_a_pass = bytes_a_pass.saturating_add(stage.in_slot);
                 }
-            } else {
-                resident = resident.saturating_add(layer.pinned);
+            } else if embedding_on_host || stage.of != StageOf::Output {
+                resident = resident.saturating_add(stage.pinned);
             }
         }
-        let ring = slot_bytes.saturating_mul(slots as u64 * needs.buffers_a_slot.max(1));
+        let buffers = if slots > 0 { slots as u64 + needs.buffers_beside } else { 0 };
+        let ring = slot_bytes.saturating_mul(buffers);
         let working_set = needs.working_set.max(needs.loading);
-        let parts = [needs.fixed, working_set, resident.saturating_add(ring).max(needs.loading_fixed)];
+        // Output matrix, embedding, and what loading these takes.
+        let (output, embedding, loading_whole) = match embedding_on_host {
+            true => (0, needs.rows, 0),
+            false => (needs.output, needs.embedding, needs.loading_whole),
+        };
+        let fixed = [output, embedding].into_iter().fold(needs.fixed, u64::saturating_add);
+        let parts = [fixed, working_set, resident.saturating_add(ring).max(loading_whole)];
         Self {
             budget,
             minimum: 0,
             total: parts.into_iter().fold(0, u64::saturating_add),
-            fixed: needs.fixed,
+            fixed,
+            embedding_on_host,
+            fast: needs.fast,
             working_set,
             resident,
-            layers: needs.layers.len(),
+            stages: needs.stages.iter().map(|stage| stage.of).collect(),
             streamed,
             slots,
             slot_bytes,
             ring,
-            layers_a_pass,
+            stages_a_pass,
+            streamed_bytes,
+            resident_a_token: resident.saturating_add(output),
             bytes_a_pass,
         }
     }
 
-    /// Whether all layers stay.
+    /// Whether nothing is streamed.
     pub fn is_resident(&self) -> bool {
         self.streamed.is_empty()
     }
 
-    /// Number of layers that stay.
-    pub fn pinned(&self) -> usize {
-        self.layers - self.streamed.len()
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.stages.iter().filter_map(StageOf::layer).max().map_or(0, |last| last + 1)
+    }
+
+    /// The layers of which something is streamed.
+    pub fn streamed_layers(&self) -> Vec<usize> {
+        let mut layers: Vec<usize> =
+            self.streamed.iter().filter_map(|&stage| self.stages[stage].layer()).collect();
+        layers.dedup();
+        layers
+    }
+
+    /// Of how many parts of the output matrix how many are streamed.
+    pub fn streamed_output(&self) -> (usize, usize) {
+        let is_output = |stage: &StageOf| *stage == StageOf::Output;
+        let streamed = self.streamed.iter().filter(|&&stage| is_output(&self.stages[stage]));
+        (streamed.count(), self.stages.iter().filter(|stage| is_output(stage)).count())
+    }
+}
+
+impl StageOf {
+    fn layer(&self) -> Option<usize> {
+        match self {
+            Self::Layer(layer) => Some(*layer),
+            Self::Output => None,
+        }
     }
 }
 
@@ -157,47 +238,68 @@ fn evenly(all: &[usize], count: usize) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// Ten layers of 100 bytes, 10 of which always stay.
-    fn needs(buffers_a_slot: u64) -> Needs {
-        let layer = LayerNeeds { pinned: 100, beside_slot: 10, in_slot: 90 };
+    const ROWS: u64 = 5;
+
+    /// Eight layers of 100 bytes, 10 of which always stay, and an output matrix in two parts like them,
+    /// which is the embedding too.
+    fn needs(buffers_beside: u64) -> Needs {
+        let stage = |of| StageNeeds { of, pinned: 100, beside_slot: 10, in_slot: 90 };
+        let layers = (0..8).map(|layer| stage(StageOf::Layer(layer)));
         Needs {
             fixed: 50,
+            embedding: 0,
+            rows: ROWS,
+            output: 200,
             working_set: 30,
             loading: 20,
-            loading_fixed: 0,
-            buffers_a_slot,
-            layers: vec![layer; 10],
+            loading_whole: 0,
+            buffers_beside,
+            fast: false,
+            stages: layers.chain([stage(StageOf::Output); 2]).collect(),
         }
     }
 
     #[test]
-    fn all_layers_stay_where_they_fit() {
+    fn all_stays_where_it_fits() {
         for budget in [None, Some(1080), Some(5000)] {
             let plan = Plan::new(&needs(1), budget).unwrap();
-            assert_eq!((plan.pinned(), plan.slots, plan.total, plan.bytes_a_pass), (10, 0, 1080, 0));
+            assert_eq!((plan.streamed.len(), plan.slots, plan.total, plan.bytes_a_pass), (0, 0, 1080, 0));
+            assert!(!plan.embedding_on_host && plan.layers() == 8);
         }
     }
 
     #[test]
-    fn as_few_layers_as_possible_are_streamed_and_evenly() {
-        let plan = Plan::new(&needs(1), Some(810)).unwrap();
-        assert_eq!(plan.total, 50 + 30 + 5 * 100 + 5 * 10 + 2 * 90);
+    fn an_embedding_of_its_own_is_what_goes_first() {
+        let needs = Needs { embedding: 200, ..needs(0) };
+        let plan = Plan::new(&needs, Some(1279)).unwrap();
+        assert!(plan.embedding_on_host && plan.is_resident());
+        assert_eq!(plan.total, 1080 + ROWS);
+        assert!(!Plan::new(&needs, Some(1280)).unwrap().embedding_on_host);
+        assert!(!Plan::new(&needs, Some(1080 + ROWS - 1)).unwrap().is_resident());
+    }
+
+    #[test]
+    fn as_few_stages_as_possible_are_streamed_and_evenly() {
+        let plan = Plan::new(&needs(0), Some(810 + ROWS)).unwrap();
+        assert_eq!(plan.total, 50 + ROWS + 30 + 5 * 100 + 5 * 10 + 2 * 90);
         assert_eq!((plan.streamed.clone(), plan.bytes_a_pass), (vec![1, 3, 5, 7, 9], 450));
+        assert_eq!((plan.streamed_bytes, plan.resident_a_token), (450, 5 * 100 + 5 * 10));
+        assert_eq!((plan.streamed_layers(), plan.streamed_output()), (vec![1, 3, 5, 7], (1, 2)));
         // Of three, one has a slot for itself.
-        let three = Plan::new(&needs(1), Some(50 + 30 + 7 * 100 + 3 * 10 + 2 * 90)).unwrap();
-        assert_eq!((three.streamed.len(), three.layers_a_pass, three.bytes_a_pass), (3, 2, 180));
-        // A byte less, and one more layer is streamed.
-        assert_eq!(Plan::new(&needs(1), Some(809)).unwrap().streamed.len(), 6);
-        // With a second buffer for each slot, two more.
-        assert_eq!(Plan::new(&needs(2), Some(810)).unwrap().streamed.len(), 7);
+        let three = Plan::new(&needs(0), Some(50 + ROWS + 30 + 7 * 100 + 3 * 10 + 2 * 90)).unwrap();
+        assert_eq!((three.streamed.len(), three.stages_a_pass, three.bytes_a_pass), (3, 2, 180));
+        // A byte less, and one more stage is streamed.
+        assert_eq!(Plan::new(&needs(0), Some(809 + ROWS)).unwrap().streamed.len(), 6);
+        // With another buffer beside the slots too.
+        assert_eq!(Plan::new(&needs(1), Some(810 + ROWS)).unwrap().streamed.len(), 6);
     }
 
     #[test]
     fn a_budget_below_the_minimum_is_refused_with_the_minimum() {
-        let minimum = 50 + 30 + 10 * 10 + 2 * 90;
-        let plan = Plan::new(&needs(1), Some(minimum)).unwrap();
+        let minimum = 50 + ROWS + 30 + 10 * 10 + 2 * 90;
+        let plan = Plan::new(&needs(0), Some(minimum)).unwrap();
         assert_eq!((plan.streamed.len(), plan.total, plan.minimum), (10, minimum, minimum));
-        let error = Plan::new(&needs(1), Some(minimum - 1)).unwrap_err();
+        let error = Plan::new(&needs(0), Some(minimum - 1)).unwrap_err();
         let StreamError::BudgetTooSmall { budget, minimum: told, working_set } = error else {
             panic!("{error}")
         };
@@ -205,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn layers_that_cannot_be_streamed_stay() {
-        let mut needs = needs(1);
-        needs.layers[3].in_slot = 0;
+    fn stages_that_cannot_be_streamed_stay() {
+        let mut needs = needs(0);
+        needs.stages[3].in_slot = 0;
         let plan = Plan::new(&needs, Some(500)).unwrap();
         assert!(!plan.streamed.contains(&3));
-        needs.layers.iter_mut().for_each(|layer| layer.in_slot = 0);
+        needs.stages.iter_mut().for_each(|stage| stage.in_slot = 0);
         assert!(matches!(
             Plan::new(&needs, Some(1079)),
             Err(StreamError::BudgetTooSmall { minimum: 1080, .. })
@@ -219,18 +321,18 @@ mod tests {
 
     #[test]
     fn what_loading_takes_counts_where_it_is_more_than_the_working_set() {
-        let more = Needs { loading: 70, ..needs(1) };
+        let more = Needs { loading: 70, ..needs(0) };
         assert_eq!(Plan::new(&more, None).unwrap().total, 1120);
         // What is loaded before layers has their room.
-        let total = |loading_fixed| Plan::new(&Needs { loading_fixed, ..needs(1) }, None).unwrap().total;
-        assert_eq!((total(1000), total(1001)), (1080, 1081));
+        let total = |loading_whole| Plan::new(&Needs { loading_whole, ..needs(0) }, None).unwrap().total;
+        assert_eq!((total(800), total(801)), (1080, 1081));
     }
 
     #[test]
     fn numbers_that_overflow_are_too_much() {
-        let mut needs = needs(1);
-        needs.layers[0].pinned = u64::MAX;
-        needs.layers[0].in_slot = u64::MAX;
+        let mut needs = needs(0);
+        needs.stages[0].pinned = u64::MAX;
+        needs.stages[0].in_slot = u64::MAX;
         assert!(Plan::new(&needs, Some(u64::MAX - 1)).is_err());
     }
 }

@@ -11,7 +11,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, Shared, select};
 
 use super::error::StreamError;
-use super::ring::{Read, StreamedLayer};
+use super::ring::{Read, StreamedStage};
 use super::stats::Counters;
 use crate::archive::ArchiveError;
 use crate::gpu::Writing;
@@ -22,10 +22,10 @@ const PIECE: usize = 256 << 10;
 /// How filling a slot ended.
 pub(super) type Filled = Result<(), StreamError>;
 
-/// A slot to be filled with a layer.
+/// A slot to be filled with a stage.
 struct Job {
     writing: Writing,
-    layer: Arc<StreamedLayer>,
+    stage: Arc<StreamedStage>,
     done: oneshot::Sender<Filled>,
 }
 
@@ -48,17 +48,17 @@ impl Reader {
             .name("bantam-stream".into())
             .spawn(move || worker.run(&theirs))
             .map_err(|error| {
-                log::error!("no thread to read layers from: {error}");
+                log::error!("no thread to read stages from: {error}");
                 StreamError::NoReader
             })?;
         Ok(Self { jobs: Some(jobs), stop: Some(stop), stopped, thread: Some(thread) })
     }
 
     /// Fills the slot once it can be written to.
-    pub fn fill(&self, writing: Writing, layer: Arc<StreamedLayer>) -> oneshot::Receiver<Filled> {
+    pub fn fill(&self, writing: Writing, stage: Arc<StreamedStage>) -> oneshot::Receiver<Filled> {
         let (done, filled) = oneshot::channel();
         // Where nobody takes the job, the receiver is told by `done` being dropped.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job { writing, layer, done }));
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job { writing, stage, done }));
         filled
     }
 }
@@ -83,15 +83,15 @@ struct Worker {
 impl Worker {
     fn run(self, jobs: &mpsc::Receiver<Job>) {
         let mut piece = vec![0; PIECE];
-        while let Ok(Job { writing, layer, done }) = jobs.recv() {
-            let filled = self.fill(writing, &layer, &mut piece);
+        while let Ok(Job { writing, stage, done }) = jobs.recv() {
+            let filled = self.fill(writing, &stage, &mut piece);
             // Slots are free to be dropped before anybody hears of it.
-            drop(layer);
+            drop(stage);
             let _ = done.send(filled);
         }
     }
 
-    fn fill(&self, mut writing: Writing, layer: &StreamedLayer, piece: &mut [u8]) -> Filled {
+    fn fill(&self, mut writing: Writing, stage: &StreamedStage, piece: &mut [u8]) -> Filled {
         let granted = pollster::block_on(async {
             match select(Box::pin(writing.granted()), self.stopping.clone()).await {
                 Either::Left((granted, _)) => Some(granted),
@@ -100,15 +100,15 @@ impl Worker {
         });
         granted.ok_or(StreamError::NoReader)??;
         let start = Instant::now();
-        for read in &layer.reads {
+        for read in &stage.reads {
             self.copy(&mut writing, read, piece)?;
         }
         // After reading: what was read before somebody wrote is right.
-        if let Some(read) = layer.reads.iter().find(|read| !read.file.is_unchanged()) {
+        if let Some(read) = stage.reads.iter().find(|read| !read.file.is_unchanged()) {
             return Err(ArchiveError::Changed { file: read.file.path().into() }.into());
         }
         writing.finish()?;
-        self.counters.moved(layer.bytes, start.elapsed());
+        self.counters.moved(stage.bytes, start.elapsed());
         Ok(())
     }
 

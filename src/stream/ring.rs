@@ -1,4 +1,4 @@
-//! The slots that streamed layers take turns in.
+//! The slots that streamed stages take turns in.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use super::error::StreamError;
 use super::reader::{Filled, Reader};
 use super::stats::{Counters, StreamStats};
 use crate::gpu::weights::Piece;
-use crate::gpu::{Buffer, Gpu, GpuError, Slot};
+use crate::gpu::{Buffer, Gpu, Slot};
 use crate::tensor::FileReader;
 
 /// A run of bytes of a file, and where it goes in a slot.
@@ -25,16 +25,16 @@ pub(super) struct Read {
     pub at: u64,
 }
 
-/// Where a streamed layer's bytes are read from.
+/// Where a streamed stage's bytes are read from.
 #[derive(Debug, Default)]
-pub struct StreamedLayer {
+pub struct StreamedStage {
     pub(super) reads: Vec<Read>,
     pub(super) bytes: u64,
     /// Bytes of the slot that it takes.
     pub(super) end: u64,
 }
 
-impl StreamedLayer {
+impl StreamedStage {
     /// Adds pieces of the payload that begins at byte `payload_at` of `file`. What lies together in file
     /// and slot is read together.
     pub fn add(&mut self, file: &FileReader, payload_at: u64, pieces: &[Piece]) {
@@ -58,10 +58,10 @@ impl StreamedLayer {
     }
 }
 
-/// Slots that a model's streamed layers are brought to in turn. The sessions of a model share it: one
-/// pass through the layers has it at a time.
+/// Slots that a model's streamed stages are brought to in turn. The sessions of a model share it: one
+/// pass through the stages has it at a time.
 ///
-/// Streamed layer `k` always goes to slot `k` modulo their number, so that a session's dispatches know
+/// Streamed stage `k` always goes to slot `k` modulo their number, so that a session's dispatches know
 /// where to read when they are recorded.
 #[derive(Debug)]
 pub struct Ring {
@@ -69,7 +69,7 @@ pub struct Ring {
     reader: Reader,
     gpu: Gpu,
     slots: Vec<Slot>,
-    layers: Vec<Arc<StreamedLayer>>,
+    stages: Vec<Arc<StreamedStage>>,
     state: Mutex<State>,
     counters: Arc<Counters>,
 }
@@ -78,49 +78,43 @@ pub struct Ring {
 struct State {
     /// By slot, what is in it or on its way there.
     holds: Vec<Option<Held>>,
-    /// When the device was done with the layer that was submitted last, once it is.
+    /// When the device was done with the stage that was submitted last, once it is.
     last_done: Arc<OnceLock<Instant>>,
 }
 
-/// A layer that is in a slot.
+/// A stage that is in a slot.
 #[derive(Debug)]
 struct Held {
-    layer: usize,
+    stage: usize,
     /// Tells when it is all there; `None` once it is.
     filled: Option<oneshot::Receiver<Filled>>,
 }
 
 impl Ring {
-    /// A ring of `slots` slots of `slot_bytes` each. Layers are [given](Self::set_layers) later: where
+    /// A ring of `slots` slots of `slot_bytes` each. Stages are [given](Self::set_stages) later: where
     /// they go must be known first.
     pub fn new(gpu: &Gpu, slots: usize, slot_bytes: u64) -> Result<Self, StreamError> {
         let counters = Arc::<Counters>::default();
-        let slots: Vec<Slot> =
-            (0..slots.max(1)).map(|_| Slot::new(gpu, slot_bytes)).collect::<Result<_, GpuError>>()?;
+        let slots = Slot::several(gpu, slots.max(1), slot_bytes)?;
         let state = State { holds: slots.iter().map(|_| None).collect(), last_done: Arc::default() };
         Ok(Self {
             reader: Reader::new(counters.clone())?,
             gpu: gpu.clone(),
             slots,
-            layers: Vec::new(),
+            stages: Vec::new(),
             state: Mutex::new(state),
             counters,
         })
     }
 
-    /// What shaders read of streamed layer `layer`, counted among the streamed ones.
-    pub fn slot_of(&self, layer: usize) -> &Arc<Buffer> {
-        self.slots[self.slot_index(layer)].device()
+    /// What shaders read of streamed stage `stage`, counted among the streamed ones.
+    pub fn slot_of(&self, stage: usize) -> &Arc<Buffer> {
+        self.slots[self.slot_index(stage)].device()
     }
 
-    /// Sets the layers, in the order in which they are visited.
-    pub fn set_layers(&mut self, layers: Vec<StreamedLayer>) {
-        self.layers = layers.into_iter().map(Arc::new).collect();
-    }
-
-    /// Bytes of all slots.
-    pub fn bytes(&self) -> u64 {
-        self.slots.iter().map(Slot::bytes).sum()
+    /// Sets the stages, in the order in which they are visited.
+    pub fn set_stages(&mut self, stages: Vec<StreamedStage>) {
+        self.stages = stages.into_iter().map(Arc::new).collect();
     }
 
     /// What streaming has cost so far.
@@ -128,39 +122,32 @@ impl Ring {
         self.counters.now()
     }
 
-    /// Waits until no other pass uses the ring, and begins one.
-    pub async fn turn(&self) -> Turn<'_> {
-        Turn { ring: self, state: self.state.lock().await }
+    /// Waits until no other pass uses the ring, and begins one that visits the first `visits` stages.
+    pub async fn turn(&self, visits: usize) -> Turn<'_> {
+        Turn { ring: self, visits, state: self.state.lock().await }
     }
 
-    fn slot_index(&self, layer: usize) -> usize {
-        layer % self.slots.len()
-    }
-
-    /// The layer that is next in the slot of `layer`, after it.
-    fn next_in_slot(&self, layer: usize) -> usize {
-        match layer + self.slots.len() {
-            next if next < self.layers.len() => next,
-            _ => self.slot_index(layer),
-        }
+    fn slot_index(&self, stage: usize) -> usize {
+        stage % self.slots.len()
     }
 }
 
-/// A pass through the layers. Where it is dropped early, the next one begins anew.
+/// A pass through the stages. Where it is dropped early, the next one begins anew.
 pub struct Turn<'a> {
     ring: &'a Ring,
+    visits: usize,
     state: MutexGuard<'a, State>,
 }
 
 impl Turn<'_> {
-    /// Waits until streamed layer `layer` is in its slot.
-    pub async fn ready(&mut self, layer: usize) -> Result<(), StreamError> {
-        let slot = self.ring.slot_index(layer);
+    /// Waits until streamed stage `stage` is in its slot.
+    pub async fn ready(&mut self, stage: usize) -> Result<(), StreamError> {
+        let slot = self.ring.slot_index(stage);
         loop {
             match &mut self.state.holds[slot] {
-                Some(Held { layer: held, filled: None }) if *held == layer => return Ok(()),
-                Some(Held { layer: held, filled: Some(filled) }) => {
-                    let is_wanted = *held == layer;
+                Some(Held { stage: held, filled: None }) if *held == stage => return Ok(()),
+                Some(Held { stage: held, filled: Some(filled) }) => {
+                    let is_wanted = *held == stage;
                     let start = Instant::now();
                     let result = filled.await.unwrap_or(Err(StreamError::NoReader));
                     self.note_stall(start);
@@ -168,44 +155,48 @@ impl Turn<'_> {
                         Ok(()) => self.state.holds[slot].iter_mut().for_each(|held| held.filled = None),
                         Err(error) => {
                             self.state.holds[slot] = None;
-                            // Of a layer that an earlier pass wanted, nobody needs to hear.
+                            // Of a stage that an earlier pass wanted, nobody needs to hear.
                             if is_wanted {
                                 return Err(error);
                             }
                         }
                     }
                 }
-                _ => self.bring(layer),
+                _ => self.bring(stage),
             }
         }
     }
 
-    /// Records what must come before the dispatches that read `layer`, in the same submission. It must be
+    /// Records what must come before the dispatches that read `stage`, in the same submission. It must be
     /// [ready](Self::ready).
-    pub fn record(&self, layer: usize, encoder: &mut wgpu::CommandEncoder) {
-        let slot = &self.ring.slots[self.ring.slot_index(layer)];
-        slot.record(encoder, self.ring.layers[layer].end);
+    pub fn record(&self, stage: usize, encoder: &mut wgpu::CommandEncoder) {
+        let slot = &self.ring.slots[self.ring.slot_index(stage)];
+        slot.record(encoder, self.ring.stages[stage].end);
     }
 
-    /// Takes note that all work that reads `layer` in this pass has been submitted: its slot is given to
-    /// the next layer, as soon as the device is done.
-    pub fn used(&mut self, layer: usize) {
-        let next = self.ring.next_in_slot(layer);
-        if next != layer {
+    /// Takes note that all work that reads `stage` in this pass has been submitted: its slot is given to
+    /// the next stage, as soon as the device is done. Behind the last ones come the first ones of the
+    /// next pass.
+    pub fn used(&mut self, stage: usize) {
+        let next = match stage + self.ring.slots.len() {
+            next if next < self.visits => next,
+            _ => self.ring.slot_index(stage),
+        };
+        if next != stage {
             self.bring(next);
         }
     }
 
-    /// Has `layer` brought to its slot.
-    fn bring(&mut self, layer: usize) {
-        let slot = self.ring.slot_index(layer);
+    /// Has `stage` brought to its slot.
+    fn bring(&mut self, stage: usize) {
+        let slot = self.ring.slot_index(stage);
         let writing = self.ring.slots[slot].start_writing(&self.ring.gpu);
         self.state.last_done = writing.when_granted();
-        let filled = self.ring.reader.fill(writing, self.ring.layers[layer].clone());
-        self.state.holds[slot] = Some(Held { layer, filled: Some(filled) });
+        let filled = self.ring.reader.fill(writing, self.ring.stages[stage].clone());
+        self.state.holds[slot] = Some(Held { stage, filled: Some(filled) });
     }
 
-    /// Counts the time since `start` in which the device was done with all layers.
+    /// Counts the time since `start` in which the device was done with all stages.
     fn note_stall(&self, start: Instant) {
         if let Some(&done) = self.state.last_done.get() {
             self.ring.counters.stalled(start.max(done).elapsed());

@@ -3,17 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a model's layers have cost to stream, since it was loaded.
+/// What a model's stages have cost to stream, since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamStats {
     /// Bytes that were brought to slots.
     pub bytes_moved: u64,
-    /// How many times a layer was brought to a slot.
-    pub layers_moved: u64,
+    /// How many times a stage was brought to a slot.
+    pub stages_moved: u64,
     /// Time that reading and copying them took, on a thread of its own.
     pub reading: Duration,
-    /// Time that the device had nothing to do because the next layer was not there yet; at the most,
-    /// because only layers tell when the device is done with them.
+    /// Time that the device had nothing to do because the next stage was not there yet; at the most,
+    /// because only streamed stages tell when the device is done with them.
     pub stalled: Duration,
 }
 
@@ -30,7 +30,7 @@ impl StreamStats {
     pub fn since(&self, before: &Self) -> Self {
         Self {
             bytes_moved: self.bytes_moved.saturating_sub(before.bytes_moved),
-            layers_moved: self.layers_moved.saturating_sub(before.layers_moved),
+            stages_moved: self.stages_moved.saturating_sub(before.stages_moved),
             reading: self.reading.saturating_sub(before.reading),
             stalled: self.stalled.saturating_sub(before.stalled),
         }
@@ -41,7 +41,7 @@ impl StreamStats {
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     bytes_moved: AtomicU64,
-    layers_moved: AtomicU64,
+    stages_moved: AtomicU64,
     reading_nanos: AtomicU64,
     stalled_nanos: AtomicU64,
 }
@@ -49,7 +49,7 @@ pub(super) struct Counters {
 impl Counters {
     pub fn moved(&self, bytes: u64, time: Duration) {
         self.bytes_moved.fetch_add(bytes, Ordering::Relaxed);
-        self.layers_moved.fetch_add(1, Ordering::Relaxed);
+        self.stages_moved.fetch_add(1, Ordering::Relaxed);
         self.reading_nanos.fetch_add(nanos(time), Ordering::Relaxed);
     }
 
@@ -61,7 +61,7 @@ impl Counters {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StreamStats {
             bytes_moved: load(&self.bytes_moved),
-            layers_moved: load(&self.layers_moved),
+            stages_moved: load(&self.stages_moved),
             reading: Duration::from_nanos(load(&self.reading_nanos)),
             stalled: Duration::from_nanos(load(&self.stalled_nanos)),
         }

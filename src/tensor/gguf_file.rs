@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::FileReader;
 use super::bytes::Bytes;
 use super::gguf_header::GgufHeader;
 use super::{ReadError, TensorEntry};
@@ -32,6 +33,11 @@ impl GgufFile {
     /// Where the file is, or what it was said to be called.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What reads this file by position. It can be kept longer than this.
+    pub fn reader(&self) -> FileReader {
+        FileReader::new(&self.path, &self.bytes)
     }
 
     /// The whole file.

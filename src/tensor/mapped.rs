@@ -4,8 +4,8 @@
 //! rewrites the file underneath it. bantam never writes to a file it reads (outputs go to a
 //! temporary name and are renamed), which is as much as a library can promise; other programs
 //! rewriting a model file in place while it is in use can still make the process fault, as with
-//! every program that maps files. What is read again and again while a model runs is therefore read
-//! by position instead (`positional.rs`), which gives an error where a mapping would fault.
+//! every program that maps files. The weights of a model that is loaded or runs are therefore
+//! read by position instead (`positional.rs`), which gives an error where a mapping would fault.
 #![allow(unsafe_code)]
 
 use std::fs::File;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::bytes::Bytes;
 use super::gguf_header::GGUF_MAGIC;
-use super::{GgufFile, MappedFile, ReadError, SafetensorsFile, TensorEntry};
+use super::{FileReader, GgufFile, MappedFile, ReadError, SafetensorsFile, TensorEntry};
 
 /// A checked file that can be compressed, mapped or in memory.
 #[derive(Debug)]
@@ -49,6 +49,14 @@ impl SourceFile {
         match self {
             Self::Safetensors(file) => file.path(),
             Self::Gguf(file) => file.path(),
+        }
+    }
+
+    /// What reads this file by position. It can be kept longer than this.
+    pub fn reader(&self) -> FileReader {
+        match self {
+            Self::Safetensors(file) => file.reader(),
+            Self::Gguf(file) => file.reader(),
         }
     }
 

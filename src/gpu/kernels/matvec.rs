@@ -60,7 +60,8 @@ impl Product<'_> {
             buffers.extend(step.map(|b| (0, b)));
             buffers.extend(self.weights.table(part).map(|b| (3, b)));
             buffers.extend(self.bias.map(|b| (6, b)));
-            kernel.bind(gpu, &params, &buffers, [Workgroups::Fixed(params.row_blocks()), y_workgroups])
+            let workgroups = [Workgroups::Fixed(params.row_blocks()), y_workgroups];
+            Ok(kernel.bind(gpu, &params, &buffers, workgroups)?.at_stage(part.stage))
         };
         self.weights.parts.iter().map(bind).collect()
     }

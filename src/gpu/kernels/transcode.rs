@@ -33,8 +33,9 @@ pub(in crate::gpu) async fn transcode(
     }
     let Some(format) = fast::choose(&weights.grid, &rows) else { return Ok(weights) };
     let mut parts = Vec::with_capacity(weights.parts.len());
+    let first_row = weights.parts.first().map_or(0, |part| part.params.first_row);
     for part in std::mem::take(&mut weights.parts) {
-        let rows = &rows[part.params.first_row as usize..][..part.params.rows as usize];
+        let rows = &rows[(part.params.first_row - first_row) as usize..][..part.params.rows as usize];
         let table = fast::table(rows, format);
         let made = FastPart::new(gpu, uploader, label, &weights.grid, &part, &table).await?;
         let kernel = gpu.kernel(variant(dense, format))?;
@@ -73,7 +74,7 @@ impl FastPart {
     }
 
     fn into_part(self) -> Part {
-        Part { payload: self.payload, exceptions: Some(self.exceptions), params: self.params }
+        Part { payload: self.payload, exceptions: Some(self.exceptions), stage: None, params: self.params }
     }
 }
 

@@ -1,0 +1,212 @@
+//! Reading a tensor by position.
+//!
+//! What is read through a mapping counts as the process's memory, and faults where the file was cut
+//! short. Read by position, a tensor of any size takes a bounded buffer, and what goes wrong is an error.
+
+use std::io;
+use std::ops::Range;
+
+use super::{ArchiveError, Weight};
+use crate::codec::grid::{LANES, SECTION_ALIGN};
+use crate::codec::head::{FIXED_LEN, Head, Kind};
+use crate::codec::split::unit_matrix;
+use crate::codec::{Checksum, CodecError, Payload, Precision, RowDecoder};
+use crate::tensor::{Dtype, FileReader};
+
+/// Bytes that are read at a time where they are only looked at.
+const PIECE: usize = 256 << 10;
+
+/// A tensor whose file is read by position: no more than the head of its payload stays in memory.
+///
+/// It can be kept longer than the files that it was made from.
+#[derive(Debug)]
+pub struct TensorReader {
+    file: FileReader,
+    name: String,
+    /// Element type.
+    dtype: Dtype,
+    /// Rows of the tensor seen as a matrix: see [`unit_matrix`].
+    rows: usize,
+    /// Bytes of the original.
+    original_len: usize,
+    /// Where in the file its bytes are, or its payload.
+    start: u64,
+    /// `None` for a plain tensor.
+    payload: Option<RowDecoder>,
+}
+
+impl Weight<'_> {
+    /// What reads this tensor by position. Of a compressed one, the head is read and checked now.
+    pub fn reader(&self) -> Result<TensorReader, ArchiveError> {
+        let (file, range) = self.place();
+        let mut reader = TensorReader {
+            file,
+            name: self.name.into(),
+            dtype: self.dtype,
+            rows: unit_matrix(self.dtype, self.shape).map_or(1, |matrix| matrix.rows),
+            original_len: self.original_len,
+            start: range.start as u64,
+            payload: None,
+        };
+        if self.is_compressed() {
+            let head = reader.read_head(range.len())?;
+            self.check_head(&head)?;
+            reader.payload = Some(RowDecoder::new(head));
+        }
+        Ok(reader)
+    }
+}
+
+impl TensorReader {
+    /// The payload's head; `None` for a plain tensor.
+    pub fn head(&self) -> Option<&Head> {
+        self.payload.as_ref().map(RowDecoder::head)
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Rows of the tensor seen as a matrix, whose columns are its last dimension.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.original_len / self.rows.max(1)
+    }
+
+    /// What reads the file that the tensor is in.
+    pub fn file(&self) -> &FileReader {
+        &self.file
+    }
+
+    /// Where in the file the tensor's bytes begin, or its payload.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Fills `bytes` with what the payload, or the plain tensor, has from byte `at` on.
+    pub fn read(&self, at: usize, bytes: &mut [u8]) -> Result<(), ArchiveError> {
+        self.file.read_exact_at(bytes, self.start + at as u64).map_err(|source| {
+            let file = self.file.path();
+            match source.kind() {
+                // It had these bytes when it was opened.
+                io::ErrorKind::UnexpectedEof => ArchiveError::Changed { file: file.into() },
+                _ => ArchiveError::Io { doing: "read", path: file.into(), source },
+            }
+        })
+    }
+
+    /// An error where somebody has written to the file since this was made, as far as the system tells.
+    pub fn require_unchanged(&self) -> Result<(), ArchiveError> {
+        match self.file.is_unchanged() {
+            true => Ok(()),
+            false => Err(ArchiveError::Changed { file: self.file.path().into() }),
+        }
+    }
+
+    /// Compares every section that is read in `precision` with its checksums. A plain tensor has none.
+    pub fn check(&self, precision: Precision) -> Result<(), ArchiveError> {
+        let Some(head) = self.head() else { return Ok(()) };
+        let planes = match &head.kind {
+            Kind::Tiled(tiled) => precision.kept(&tiled.split).planes,
+            _ => usize::MAX,
+        };
+        let mut piece = vec![0; PIECE];
+        for run in head.checked(0..head.groups(), planes) {
+            let mut sum = Checksum::default();
+            for start in run.bytes.clone().step_by(PIECE) {
+                let piece = &mut piece[..(run.bytes.end - start).min(PIECE)];
+                self.read(start, piece)?;
+                sum.add(piece);
+            }
+            head.compare(&run, sum.finish()).map_err(ArchiveError::tensor(self.file.path(), &self.name))?;
+        }
+        Ok(())
+    }
+
+    /// The original bytes of all of it, checked: for small tensors.
+    pub fn read_all(&self) -> Result<Vec<u8>, ArchiveError> {
+        let Some(head) = self.head() else {
+            let mut bytes = vec![0; self.original_len];
+            self.read(0, &mut bytes)?;
+            return Ok(bytes);
+        };
+        let len = match &head.kind {
+            Kind::Raw => head.len + self.original_len.next_multiple_of(SECTION_ALIGN),
+            Kind::Constant(_) => head.len,
+            Kind::Tiled(tiled) => tiled.planes.last().map_or(tiled.coded.end, |plane| plane.end),
+        };
+        let mut bytes = vec![0; len];
+        self.read(0, &mut bytes)?;
+        let decoded = Payload::parse(&bytes).and_then(|payload| {
+            payload.check()?;
+            payload.decode()
+        });
+        decoded.map_err(ArchiveError::tensor(self.file.path(), &self.name))
+    }
+
+    /// The original bytes of some rows, in memory that grows with these alone. Nothing is
+    /// [checked](Self::check).
+    pub fn read_rows(&self, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
+        let row_bytes = self.row_bytes();
+        let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
+        if rows.start > rows.end || rows.end > self.rows {
+            let (start, end) = (rows.start, rows.end);
+            return Err(wrong()(CodecError::NoSuchRows { start, end, rows: self.rows }));
+        }
+        let mut out = vec![0; rows.len() * row_bytes];
+        let Some(decoder) = &self.payload else {
+            self.read(rows.start * row_bytes, &mut out)?;
+            return Ok(out);
+        };
+        match &decoder.head().kind {
+            Kind::Raw => self.read(decoder.head().len + rows.start * row_bytes, &mut out)?,
+            Kind::Constant(element) => {
+                out.chunks_mut(element.len()).for_each(|out| out.copy_from_slice(&element[..out.len()]));
+            }
+            Kind::Tiled(_) => {
+                let mut read = Vec::new();
+                let mut rest = &mut out[..];
+                for row_block in rows.start / LANES..rows.end.div_ceil(LANES) {
+                    let first = row_block * LANES;
+                    let lanes = rows.start.max(first) - first..rows.end.min(first + LANES) - first;
+                    let (here, after) = rest.split_at_mut(lanes.len() * row_bytes);
+                    self.read_ranges(&decoder.ranges(row_block), &mut read)?;
+                    decoder.decode(row_block, lanes, &read, here).map_err(wrong())?;
+                    rest = after;
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Fills `read` with some of the payload, end to end.
+    fn read_ranges(&self, ranges: &[Range<usize>], read: &mut Vec<u8>) -> Result<(), ArchiveError> {
+        read.resize(ranges.iter().map(Range::len).sum(), 0);
+        let mut rest = &mut read[..];
+        for range in ranges {
+            let (here, after) = rest.split_at_mut(range.len());
+            self.read(range.start, here)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// The head of the payload, which has `len` bytes.
+    fn read_head(&self, len: usize) -> Result<Head, ArchiveError> {
+        let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
+        let mut front = [0; FIXED_LEN];
+        if len < FIXED_LEN {
+            return Err(wrong()(CodecError::Truncated { needed: FIXED_LEN, actual: len }));
+        }
+        self.read(0, &mut front)?;
+        // No more than the payload has, whatever it says.
+        let mut bytes = vec![0; Head::len_of(&front).clamp(FIXED_LEN, len)];
+        self.read(0, &mut bytes)?;
+        Head::parse_front(&bytes, len).map_err(wrong())
+    }
+}

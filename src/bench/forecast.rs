@@ -1,0 +1,170 @@
+//! How fast a plan lets a model be, foretold from short measurements.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::error::BenchError;
+use super::form::{Form, Original};
+use super::{Bench, Timing};
+use crate::archive::{ModelFiles, Stored, Weight};
+use crate::gpu::kernels::matvec::{self, Product};
+use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::{Batch, Dispatch, Slot, Uploader};
+use crate::stream::Plan;
+use crate::tensor::Matrix;
+
+/// Bytes of weights, as they are stored, that are looked at: one matrix at least.
+const SAMPLE: usize = 32 << 20;
+
+/// Bytes that are read at a time.
+const PIECE: usize = 256 << 10;
+
+/// Matrices of a model with which is measured, and what was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forecast {
+    /// 10⁹ bytes of the file that were brought to a slot a second; `None` where nothing is streamed.
+    pub read_gb_per_s: Option<f64>,
+    /// 10⁹ bytes of dense tiles that products read a second; `None` where nothing is streamed.
+    pub streamed_gb_per_s: Option<f64>,
+    /// 10⁹ bytes of weights that products read a second, of those that stay.
+    pub resident_gb_per_s: f64,
+    /// What bringing the streamed weights of a token would take.
+    pub reading_seconds: f64,
+    /// What the products of a token would take.
+    pub computing_seconds: f64,
+    /// Tokens a second if one goes on beside the other and nothing else took any time: not more than
+    /// that, about.
+    pub tokens_per_s: f64,
+}
+
+impl Bench<'_> {
+    /// Foretells how fast single tokens of the compressed model `files` are within `plan`. `None` where
+    /// no matrix is compressed.
+    ///
+    /// Some of the model's matrices are read and multiplied with, once each way. Attention and whatever else
+    /// a token needs are not counted, and the file is read as it is found: in the system's cache or not.
+    pub async fn forecast(
+        &mut self,
+        files: &ModelFiles,
+        plan: &Plan,
+    ) -> Result<Option<Forecast>, BenchError> {
+        let sample = sample(files)?;
+        if sample.is_empty() {
+            return Ok(None);
+        }
+        let resident = if plan.fast { Form::Fast } else { Form::Dense };
+        // Reading comes first: later the file is sure to be in the system's cache.
+        let read = match plan.is_resident() {
+            true => None,
+            false => Some((self.read_rate(&sample).await?, self.product_rate(Form::Dense, &sample).await?)),
+        };
+        let resident = match read {
+            Some((_, dense)) if resident == Form::Dense => dense,
+            _ => self.product_rate(resident, &sample).await?,
+        };
+        let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
+        let (mut reading, mut computing) = (0.0, seconds(plan.resident_a_token, resident));
+        if let Some((file, dense)) = read {
+            reading = seconds(plan.bytes_a_pass, file);
+            computing += seconds(plan.streamed_bytes, dense);
+        }
+        Ok(Some(Forecast {
+            read_gb_per_s: read.map(|(file, _)| file / 1e9),
+            streamed_gb_per_s: read.map(|(_, dense)| dense / 1e9),
+            resident_gb_per_s: resident / 1e9,
+            reading_seconds: reading,
+            computing_seconds: computing,
+            tokens_per_s: 1.0 / f64::max(reading, computing).max(1e-9),
+        }))
+    }
+
+    /// Bytes a second that are read from files to a slot.
+    async fn read_rate(&mut self, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
+        let slots = Slot::several(&self.gpu, 1, PIECE as u64)?;
+        let Some(slot) = slots.first() else { return Ok(0.0) };
+        let mut writing = slot.start_writing(&self.gpu);
+        writing.granted().await?;
+        let mut piece = vec![0; PIECE];
+        let (mut bytes, mut seconds) = (0, 0.0);
+        for weight in sample {
+            let reader = weight.reader()?;
+            let len = stored_len(weight)?;
+            let began = Instant::now();
+            for start in (0..len).step_by(PIECE) {
+                let piece = &mut piece[..(len - start).min(PIECE)];
+                reader.read(start, piece)?;
+                writing.write(0, piece)?;
+            }
+            seconds += began.elapsed().as_secs_f64();
+            bytes += len;
+        }
+        writing.finish()?;
+        Ok(bytes as f64 / seconds.max(1e-9))
+    }
+
+    /// Bytes a second that products with single tokens read of weights in `form`.
+    async fn product_rate(&mut self, form: Form, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
+        let mut uploader = Uploader::new(&self.gpu)?;
+        let mut weights = Vec::new();
+        for weight in sample {
+            let (Stored::Compressed(payload), &[rows, cols]) = (weight.stored()?, weight.shape) else {
+                continue;
+            };
+            let matrix = Matrix { rows, cols };
+            let of = Original { dtype: weight.dtype, matrix, bytes: &[], payload: &payload };
+            weights.extend(form.upload(&self.gpu, &mut uploader, &of).await?);
+        }
+        let most = |of: fn(&DeviceMatrix) -> usize| weights.iter().map(of).max().unwrap_or(0);
+        let (x_stride, y_stride) = (most(DeviceMatrix::padded_cols), most(|weights| weights.matrix.rows));
+        let buffer = |len: usize| self.gpu.buffer("forecast", 4 * len as u64, wgpu::BufferUsages::STORAGE);
+        let (x, y) = (buffer(x_stride)?, buffer(y_stride)?);
+        let mut dispatches: Vec<Dispatch> = Vec::new();
+        for weights in &weights {
+            let (x, y, bias) = (&x, &y, None);
+            let product = Product { weights, x, x_stride, y, y_stride, bias, accumulate: false };
+            dispatches.extend(matvec::dispatches(&self.gpu, &product)?);
+        }
+        let mut samples = Vec::new();
+        // The first time, kernels are compiled.
+        for run in 0..4 {
+            self.check()?;
+            let batch = Batch { tokens: 1, outputs: 1 };
+            let record = |pass: &mut wgpu::ComputePass| {
+                dispatches.iter().for_each(|dispatch| dispatch.record(pass, batch))
+            };
+            let taken = self.clock.pass(record).await?.as_secs_f64();
+            samples.extend((run > 0).then_some(taken));
+        }
+        Ok(Timing::of(samples).rate(weights.iter().map(|weights| weights.bytes() as f64).sum()))
+    }
+}
+
+/// Some of the model's compressed matrices, the embedding not among them.
+fn sample(files: &ModelFiles) -> Result<Vec<Weight<'_>>, BenchError> {
+    let mut sum = 0;
+    let mut sample = Vec::new();
+    let is_product = |weight: &Weight<'_>| weight.shape.len() == 2 && weight.name.contains(".layers.");
+    for weight in files.weights().filter(is_product) {
+        let has_tiles = match weight.stored()? {
+            Stored::Compressed(payload) => payload.kept().is_some(),
+            Stored::Plain(_) => false,
+        };
+        if has_tiles {
+            sum += stored_len(&weight)?;
+            sample.push(weight);
+        }
+        if sum >= SAMPLE {
+            break;
+        }
+    }
+    Ok(sample)
+}
+
+/// Bytes of a weight's payload.
+fn stored_len(weight: &Weight<'_>) -> Result<usize, BenchError> {
+    Ok(match weight.stored()? {
+        Stored::Compressed(payload) => payload.bytes().len(),
+        Stored::Plain(bytes) => bytes.len(),
+    })
+}

@@ -1,0 +1,295 @@
+//! From tensors in files to weights on a device.
+
+use std::sync::Arc;
+
+use super::config::ModelConfig;
+use super::error::ModelError;
+use super::layer::{LayerWeights, ProductShape, Strides};
+use super::load::{Embedding, LoadOptions, Model};
+use super::needs::{Cut, EMBEDDING, OUTPUT};
+use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
+use crate::codec::Precision;
+use crate::codec::grid::LANES;
+use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, SlotPlace, Tiles};
+use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::stream::{Plan, Ring, StreamedStage, TokenRows};
+use crate::tensor::{Dtype, Matrix};
+
+/// A product's matrix and bias.
+#[derive(Debug)]
+pub(super) struct Linear {
+    pub weights: DeviceMatrix,
+    pub bias: Option<Buffer>,
+}
+
+impl Linear {
+    pub fn bytes(&self) -> u64 {
+        self.weights.bytes() + self.bias.as_ref().map_or(0, Buffer::size)
+    }
+}
+
+/// Bytes of a weight that are in the host's memory at a time.
+const PIECE: usize = 1 << 20;
+
+/// Uncompressed rows that are in the host's memory at a time: one row block.
+const ROWS: usize = LANES;
+
+/// A streamed stage that is loaded.
+struct Streaming {
+    slot: Arc<Buffer>,
+    /// Bytes of the slot that are taken.
+    taken: u64,
+    stage: StreamedStage,
+}
+
+/// Reads tensors by name and uploads them. Files are read by position, in pieces: no more of them than
+/// that is in the host's memory.
+pub(super) struct Loader<'a> {
+    gpu: &'a Gpu,
+    files: &'a ModelFiles,
+    options: &'a LoadOptions,
+    plan: Option<&'a Plan>,
+    fast: bool,
+    cut: &'a Cut,
+    uploader: Uploader,
+    progress: &'a dyn Progress,
+    piece: Vec<u8>,
+    /// The streamed stages, in the order in which they are visited.
+    streaming: Vec<Streaming>,
+}
+
+/// Whether weights are streamed, where they go, and whether the others are transcoded to the fast layout.
+type Places<'a> = (Option<&'a Plan>, &'a Cut, bool);
+
+impl<'a> Loader<'a> {
+    pub fn new(
+        gpu: &'a Gpu,
+        files: &'a ModelFiles,
+        options: &'a LoadOptions,
+        (plan, cut, fast): Places<'a>,
+        uploader: Uploader,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        let (piece, streaming) = (vec![0; PIECE], Vec::new());
+        Self { gpu, files, options, plan, fast, cut, uploader, progress, piece, streaming }
+    }
+
+    /// All of the model.
+    pub async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
+        let mut ring = self.ring()?;
+        let (embedding, output) = match self.plan {
+            Some(plan) if plan.embedding_on_host => self.output_in_parts(&config).await?,
+            _ => self.output_in_one(&config).await?,
+        };
+        let norm = self.vector("model.norm.weight", config.hidden)?;
+        // Layers last: transcoding the largest matrices takes the room that is left to them.
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            layers.push(LayerWeights::load(self, &config, layer).await?);
+        }
+        if let Some(ring) = &mut ring {
+            ring.set_stages(self.streaming.drain(..).map(|streaming| streaming.stage).collect());
+        }
+        let plan = self.plan.cloned();
+        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, output, plan, ring })
+    }
+
+    /// The ring of the stages that are streamed, each with its place in it.
+    fn ring(&mut self) -> Result<Option<Ring>, ModelError> {
+        let Some(plan) = self.plan.filter(|plan| !plan.is_resident()) else { return Ok(None) };
+        let ring = Ring::new(self.gpu, plan.slots, plan.slot_bytes)?;
+        let place =
+            |k| Streaming { slot: ring.slot_of(k).clone(), taken: 0, stage: StreamedStage::default() };
+        self.streaming = (0..plan.streamed.len()).map(place).collect();
+        Ok(Some(ring))
+    }
+
+    /// Embedding and output matrix on the device.
+    async fn output_in_one(
+        &mut self,
+        config: &ModelConfig,
+    ) -> Result<(Embedding, Vec<DeviceMatrix>), ModelError> {
+        let embedding = self.matrix(EMBEDDING, config.vocab, config.hidden).await?;
+        if config.tied {
+            return Ok((Embedding::InOutput, vec![embedding]));
+        }
+        let output = self.matrix(OUTPUT, config.vocab, config.hidden).await?;
+        Ok((Embedding::Apart(embedding), vec![output]))
+    }
+
+    /// The embedding in its file, and the output matrix in the parts that are stages.
+    async fn output_in_parts(
+        &mut self,
+        config: &ModelConfig,
+    ) -> Result<(Embedding, Vec<DeviceMatrix>), ModelError> {
+        let rows = self.token_rows(config)?;
+        let name = if config.tied { EMBEDDING } else { OUTPUT };
+        let weight = self.require(name, &[config.vocab, config.hidden])?;
+        let reader = weight.reader()?;
+        if !config.tied {
+            reader.check(self.options.precision)?;
+        }
+        let mut output = Vec::new();
+        match self.tiles(&reader) {
+            Some(tiles) => {
+                for (stage, row_blocks) in &self.cut.output {
+                    let tiles = tiles.of_row_blocks(row_blocks.clone());
+                    output.push(self.tiled(&weight, &reader, &tiles, Some(*stage)).await?);
+                }
+            }
+            None => output.push(self.raw(&weight, &reader).await?),
+        }
+        self.progress.advance(weight.original_len as u64);
+        Ok((Embedding::OnHost(rows), output))
+    }
+
+    /// What reads rows of the embedding, which is checked.
+    fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
+        let weight = self.require(EMBEDDING, &[config.vocab, config.hidden])?;
+        if MatrixBytes::raw(weight.dtype, Matrix { rows: config.vocab, cols: config.hidden }).is_none() {
+            return Err(wrong_type(&weight));
+        }
+        let reader = weight.reader()?;
+        reader.check(Precision::Lossless)?;
+        if !config.tied {
+            self.progress.advance(weight.original_len as u64);
+        }
+        let precision = if self.options.raw { Precision::Lossless } else { self.options.precision };
+        Ok(TokenRows::new(self.gpu, reader, precision, Strides::new(config).hidden)?)
+    }
+
+    /// A product's matrix, and its bias where it has one.
+    pub async fn linear(&mut self, name: &str, shape: &ProductShape) -> Result<Linear, ModelError> {
+        let weights = self.matrix(&format!("{name}.weight"), shape.rows, shape.cols).await?;
+        let bias = if shape.bias { Some(self.vector(&format!("{name}.bias"), shape.rows)?) } else { None };
+        Ok(Linear { weights, bias })
+    }
+
+    /// A matrix in the form that it is stored in, or raw where that is asked for.
+    async fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<DeviceMatrix, ModelError> {
+        let weight = self.require(name, &[rows, cols])?;
+        let reader = weight.reader()?;
+        reader.check(self.options.precision)?;
+        let matrix = match self.tiles(&reader) {
+            Some(tiles) => {
+                let stage = self.cut.stage_of.get(name).copied();
+                self.tiled(&weight, &reader, &tiles, stage).await?
+            }
+            None => self.raw(&weight, &reader).await?,
+        };
+        self.progress.advance(weight.original_len as u64);
+        Ok(matrix)
+    }
+
+    /// The tiles that products are to read; `None` where they read the matrix uncompressed.
+    fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
+        let head = reader.head().filter(|_| !self.options.raw)?;
+        Tiles::for_products(head, self.options.precision)
+    }
+
+    /// Tiles of stage `stage` that have been checked: in its slot, or on the device.
+    async fn tiled(
+        &mut self,
+        weight: &Weight<'_>,
+        reader: &TensorReader,
+        tiles: &Tiles<'_>,
+        stage: Option<usize>,
+    ) -> Result<DeviceMatrix, ModelError> {
+        let (gpu, label) = (self.gpu, weight.name);
+        let streamed = stage.and_then(|stage| self.plan?.streamed.binary_search(&stage).ok());
+        if let Some((k, streaming)) = streamed.and_then(|k| Some((k, self.streaming.get_mut(k)?))) {
+            let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage: k };
+            let (matrix, pieces) = DeviceMatrix::in_slot(gpu, label, tiles, place)?;
+            streaming.stage.add(reader.file(), reader.start(), &pieces);
+            let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
+            streaming.taken = end.unwrap_or(streaming.taken).next_multiple_of(256);
+            return Ok(matrix);
+        }
+        let fast_block = tiles.fast_row_block_bytes().filter(|_| self.fast);
+        let (matrix, pieces) = DeviceMatrix::dense(gpu, label, tiles, fast_block.unwrap_or(0))?;
+        for (part, pieces) in matrix.parts.iter().zip(pieces) {
+            for Piece { payload, at } in pieces {
+                for start in payload.clone().step_by(PIECE) {
+                    let piece = &mut self.piece[..(payload.end - start).min(PIECE)];
+                    reader.read(start, piece)?;
+                    let at = at + (start - payload.start) as u64;
+                    self.uploader.write(&part.payload, at, piece).await?;
+                }
+            }
+        }
+        // What was checked is what was uploaded.
+        reader.require_unchanged()?;
+        match fast_block {
+            Some(_) => Ok(matrix.into_fast(gpu, &mut self.uploader, label).await?),
+            None => Ok(matrix),
+        }
+    }
+
+    /// A matrix, uncompressed.
+    async fn raw(&mut self, weight: &Weight<'_>, reader: &TensorReader) -> Result<DeviceMatrix, ModelError> {
+        let wrong_type = || wrong_type(weight);
+        let &[rows, cols] = weight.shape else { return Err(wrong_type()) };
+        let raw = DeviceMatrix::raw(self.gpu, weight.name, weight.dtype, Matrix { rows, cols })?;
+        let matrix = raw.ok_or_else(wrong_type)?;
+        for (row_block, first) in (0..rows).step_by(ROWS).enumerate() {
+            let bytes = reader.read_rows(first..(first + ROWS).min(rows))?;
+            matrix.write_raw(&mut self.uploader, row_block, &bytes).await?;
+        }
+        reader.require_unchanged()?;
+        Ok(matrix)
+    }
+
+    /// A vector (a norm's weight, a bias), widened to F32.
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
+        let weight = self.require(name, &[len])?;
+        let bytes = weight.reader()?.read_all()?;
+        let values = widen(weight.dtype, &bytes).ok_or_else(|| wrong_type(&weight))?;
+        self.progress.advance(weight.original_len as u64);
+        Ok(self.gpu.buffer_with(name, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
+    }
+
+    fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
+        if self.progress.cancelled() {
+            return Err(ArchiveError::Cancelled.into());
+        }
+        require(self.files, name, shape)
+    }
+}
+
+/// The tensor called `name`, which must have that shape.
+pub(super) fn require<'a>(
+    files: &'a ModelFiles,
+    name: &str,
+    shape: &[usize],
+) -> Result<Weight<'a>, ModelError> {
+    let weight = files.require(name)?;
+    if weight.shape != shape {
+        return Err(ModelError::WrongTensor {
+            tensor: name.into(),
+            expected: format!("shape {shape:?}"),
+            found: format!("shape {:?}", weight.shape),
+        });
+    }
+    Ok(weight)
+}
+
+fn wrong_type(weight: &Weight<'_>) -> ModelError {
+    ModelError::WrongTensor {
+        tensor: weight.name.into(),
+        expected: "BF16, F16 or F32".into(),
+        found: weight.dtype.to_string(),
+    }
+}
+
+/// Elements of a floating-point type as F32, without loss.
+fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let words = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+    match dtype {
+        Dtype::BF16 => Some(words().map(|w| half::bf16::from_bits(w).to_f32()).collect()),
+        Dtype::F16 => Some(words().map(|w| half::f16::from_bits(w).to_f32()).collect()),
+        Dtype::F32 => {
+            Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        }
+        _ => None,
+    }
+}

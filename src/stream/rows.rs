@@ -1,0 +1,114 @@
+//! Rows of the embedding, where it is not on the device.
+
+use std::sync::mpsc;
+
+use futures::channel::oneshot;
+use futures::lock::Mutex;
+
+use super::error::StreamError;
+use crate::archive::TensorReader;
+use crate::codec::Precision;
+use crate::codec::head::Kind;
+use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::tensor::Dtype;
+
+type Rows = Result<Vec<f32>, StreamError>;
+
+/// Tokens whose rows are wanted.
+struct Job {
+    tokens: Vec<u32>,
+    done: oneshot::Sender<Rows>,
+}
+
+/// Decodes rows of a matrix from its file, and brings them to the device as F32: the same numbers that the
+/// device would read. A token needs a single row, so that a matrix that is only looked up takes no device
+/// memory but for a staging buffer.
+///
+/// A thread of its own reads, so that nobody else waits for a file.
+pub struct TokenRows {
+    jobs: mpsc::Sender<Job>,
+    uploader: Mutex<Uploader>,
+}
+
+impl std::fmt::Debug for TokenRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenRows").finish_non_exhaustive()
+    }
+}
+
+impl TokenRows {
+    /// For a matrix of BF16, F16 or F32, read in `precision`. On the device there are `stride` elements from
+    /// one row to the next.
+    pub fn new(
+        gpu: &Gpu,
+        matrix: TensorReader,
+        precision: Precision,
+        stride: usize,
+    ) -> Result<Self, StreamError> {
+        let uploader = Mutex::new(Uploader::within(gpu, Uploader::LEAST)?);
+        let (jobs, theirs) = mpsc::channel::<Job>();
+        let reader = RowReader { matrix, precision, stride };
+        // The thread ends with the last sender. It holds nothing of the device.
+        std::thread::Builder::new()
+            .name("bantam-rows".into())
+            .spawn(move || {
+                for Job { tokens, done } in theirs {
+                    let _ = done.send(reader.read(&tokens));
+                }
+            })
+            .map_err(|error| {
+                log::error!("no thread to read rows from: {error}");
+                StreamError::NoReader
+            })?;
+        Ok(Self { jobs, uploader })
+    }
+
+    /// Writes the rows of `tokens` to the start of `to`, before anything that is submitted later. All must
+    /// be rows of the matrix.
+    pub async fn bring(&self, tokens: &[u32], to: &Buffer) -> Result<(), StreamError> {
+        let (done, rows) = oneshot::channel();
+        self.jobs.send(Job { tokens: tokens.into(), done }).map_err(|_| StreamError::NoReader)?;
+        let rows = rows.await.unwrap_or(Err(StreamError::NoReader))?;
+        self.uploader.lock().await.write(to, 0, bytemuck::cast_slice(&rows)).await?;
+        Ok(())
+    }
+}
+
+struct RowReader {
+    matrix: TensorReader,
+    precision: Precision,
+    stride: usize,
+}
+
+impl RowReader {
+    fn read(&self, tokens: &[u32]) -> Rows {
+        let mut rows = vec![0.0; tokens.len() * self.stride];
+        for (row, &token) in rows.chunks_exact_mut(self.stride.max(1)).zip(tokens) {
+            let token = token as usize;
+            let bytes = self.matrix.read_rows(token..token + 1)?;
+            row.iter_mut().zip(self.values(&bytes)).for_each(|(to, value)| *to = value);
+        }
+        // After reading: what was read before somebody wrote is right.
+        self.matrix.require_unchanged()?;
+        Ok(rows)
+    }
+
+    /// Elements as the device reads them.
+    fn values<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = f32> + 'a {
+        let dtype = self.matrix.dtype();
+        let kept = self.matrix.head().and_then(|head| match &head.kind {
+            Kind::Tiled(tiled) => Some((self.precision.kept(&tiled.split), &tiled.split)),
+            _ => None,
+        });
+        let width = dtype.bitsize() / 8;
+        bytes.chunks_exact(width.max(1)).map(move |element| {
+            let unit = element.iter().rev().fold(0u32, |unit, &byte| unit << 8 | u32::from(byte));
+            let unit = kept.as_ref().map_or(unit, |(kept, split)| kept.of_unit(split, unit));
+            match dtype {
+                Dtype::BF16 => half::bf16::from_bits(unit as u16).to_f32(),
+                Dtype::F16 => half::f16::from_bits(unit as u16).to_f32(),
+                _ => f32::from_bits(unit),
+            }
+        })
+    }
+}

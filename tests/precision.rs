@@ -8,7 +8,7 @@ use bantam::codec::encode::encode_with_split;
 use bantam::codec::split::Split;
 use bantam::codec::{CodecError, Kept, Payload, Precision};
 use bantam::gpu::kernels;
-use bantam::model::{Layout, LoadOptions};
+use bantam::model::{Layout, LoadOptions, Model, Precisions};
 use bantam::tensor::{Dtype, SafetensorsFile};
 
 mod data;
@@ -93,7 +93,7 @@ fn a_model_in_less_precision_is_the_model_with_rounded_weights() {
             _ => &[Layout::Dense],
         };
         for &layout in layouts {
-            let options = LoadOptions { layout, precision, ..LoadOptions::default() };
+            let options = LoadOptions { layout, precision: precision.into(), ..LoadOptions::default() };
             let model = load_with(&gpu, &small, &options);
             assert_same_bits(&wanted, &all_logits(&model, &tokens), &format!("{layout:?}, {precision:?}"));
             if layout == Layout::Dense {
@@ -103,6 +103,64 @@ fn a_model_in_less_precision_is_the_model_with_rounded_weights() {
             }
         }
     }
+}
+
+/// How many matrices lost bits, and how many of these the most.
+fn lowered(precisions: &Precisions) -> (usize, usize) {
+    let Precisions::Each(each) = precisions else { panic!("{precisions:?}") };
+    let least = each.values().filter(|precision| **precision == Precision::Mantissa(3)).count();
+    assert!(each.values().all(|precision| *precision != Precision::Lossless));
+    (each.len(), least)
+}
+
+#[test]
+fn as_much_is_read_as_fits() {
+    let (_temporary, small) = compressed(&demo());
+    let files = ModelFiles::open(&small).unwrap();
+    let tokens = prompt(&demo(), TEXTS[0], 20);
+    let free = device::gpu();
+    let within = |precision: Precisions, budget| LoadOptions {
+        layout: Layout::Dense,
+        precision,
+        device_budget: Some(budget),
+        ..LoadOptions::default()
+    };
+    let whole = |precision: Precision| {
+        Model::plan(&free, &files, &within(precision.into(), u64::MAX)).unwrap().unwrap().total
+    };
+    let (all, k3) = (whole(Precision::Lossless), whole(Precision::Mantissa(3)));
+    let mut before = (0, 0);
+    for budget in [all, all - 1, k3 + (all - k3) / 4, k3] {
+        let gpu = device::gpu();
+        let options = within(Precisions::Auto, budget);
+        let model = load_with(&gpu, &small, &options);
+        let (count, least) = lowered(model.precisions());
+        assert!(model.residency().unwrap().is_resident() && gpu.memory().peak() <= budget);
+        assert_eq!(count == 0, budget == all);
+        assert!(count >= before.0 && least >= before.1, "{count} {least} after {before:?}");
+        // The matrix that every logit comes from keeps its bits the longest.
+        let output = model.precisions().of("model.embed_tokens.weight");
+        assert_eq!(output == Precision::Mantissa(3), budget == k3, "{budget} of {k3} to {all}");
+        let chosen = Model::choose_precisions(&free, &files, &options).unwrap();
+        assert_eq!(model.precisions(), &chosen);
+        let precision = model.precisions().clone();
+        let each = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };
+        let wanted = all_logits(&load_with(&free, &small, &each), &tokens);
+        assert_same_bits(&wanted, &all_logits(&model, &tokens), "the same precisions without a budget");
+        before = (count, least);
+    }
+    // All of them, and then the rest is streamed.
+    let matrices = files.weights().filter(|weight| weight.shape.len() == 2).count();
+    assert_eq!(before, (matrices, matrices));
+    let gpu = device::gpu();
+    let model = load_with(&gpu, &small, &within(Precisions::Auto, k3 - 1));
+    assert_eq!(lowered(model.precisions()), before);
+    let plan = model.residency().unwrap();
+    assert!(plan.embedding_on_host || !plan.is_resident());
+    // Without a budget nothing is lost.
+    let options = LoadOptions { precision: Precisions::Auto, ..LoadOptions::default() };
+    let exact = all_logits(&load(&free, &small, false), &tokens);
+    assert_same_bits(&exact, &all_logits(&load_with(&free, &small, &options), &tokens), "no budget");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bantam::archive::{ArchiveError, ModelFiles};
 use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuError, GpuOptions, KernelChoices};
-use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Session};
+use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Precisions, Session};
 use bantam::stream::{Plan, StreamError};
 use bantam::tensor::Dtype;
 use bantam::text::{Sampler, SamplingOptions, Tokenizer, generate};
@@ -136,15 +136,20 @@ fn every_budget_gives_the_same_bits() {
 fn less_precision_moves_fewer_bytes() {
     let (_temporary, folder) = ten_layers();
     let (tokens, gpu) = (tokens(300), device::gpu());
-    let precision = Precision::Mantissa(3);
-    let resident = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };
+    let precision: Precisions = Precision::Mantissa(3).into();
+    let resident =
+        LoadOptions { layout: Layout::Dense, precision: precision.clone(), ..LoadOptions::default() };
     let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
-    let least = |precision| {
-        let told = try_plan(&gpu, &folder, &LoadOptions { precision, ..within(&folder, u64::MAX) });
+    let least = |precision: Precisions| {
+        let told = try_plan(
+            &gpu,
+            &folder,
+            &LoadOptions { precision: precision.clone(), ..within(&folder, u64::MAX) },
+        );
         let options = within(&folder, told.unwrap().minimum);
         LoadOptions { precision, ..options }
     };
-    let lossless = try_plan(&gpu, &folder, &least(Precision::Lossless)).unwrap();
+    let lossless = try_plan(&gpu, &folder, &least(Precisions::default())).unwrap();
     let plan = check_within(&folder, &least(precision), &wanted, &tokens, 3);
     assert_eq!(plan.streamed.len(), plan.stages.len());
     assert_eq!(lossless.streamed.len(), lossless.stages.len());

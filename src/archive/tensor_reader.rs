@@ -58,6 +58,11 @@ impl Weight<'_> {
 }
 
 impl TensorReader {
+    /// The tensor's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The payload's head; `None` for a plain tensor.
     pub fn head(&self) -> Option<&Head> {
         self.payload.as_ref().map(RowDecoder::head)
@@ -182,6 +187,25 @@ impl TensorReader {
             }
         }
         Ok(out)
+    }
+
+    /// Elements of `bytes`, such as [`TensorReader::read_rows`] gives, as they are where the tensor is read
+    /// in `precision`. It must be of BF16, F16 or F32.
+    pub fn values<'a>(&'a self, bytes: &'a [u8], precision: Precision) -> impl Iterator<Item = f32> + 'a {
+        let kept = self.head().and_then(|head| match &head.kind {
+            Kind::Tiled(tiled) => Some((precision.kept(&tiled.split), &tiled.split)),
+            _ => None,
+        });
+        let width = self.dtype.bitsize() / 8;
+        bytes.chunks_exact(width.max(1)).map(move |element| {
+            let unit = element.iter().rev().fold(0u32, |unit, &byte| unit << 8 | u32::from(byte));
+            let unit = kept.as_ref().map_or(unit, |(kept, split)| kept.of_unit(split, unit));
+            match self.dtype {
+                Dtype::BF16 => half::bf16::from_bits(unit as u16).to_f32(),
+                Dtype::F16 => half::f16::from_bits(unit as u16).to_f32(),
+                _ => f32::from_bits(unit),
+            }
+        })
     }
 
     /// Fills `read` with some of the payload, end to end.

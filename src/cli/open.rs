@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuOptions};
-use bantam::model::{CacheType, Layout, LoadOptions, Model};
+use bantam::model::{CacheType, Layout, LoadOptions, Model, Precisions};
 use bantam::text::Tokenizer;
 
 use super::Result;
@@ -69,14 +69,17 @@ pub enum PrecisionArg {
     K5,
     /// 3 mantissa bits
     K3,
+    /// As much of each weight as fits --max-memory without streaming
+    Auto,
 }
 
-impl From<PrecisionArg> for Precision {
+impl From<PrecisionArg> for Precisions {
     fn from(arg: PrecisionArg) -> Self {
         match arg {
-            PrecisionArg::Lossless => Self::Lossless,
-            PrecisionArg::K5 => Self::Mantissa(5),
-            PrecisionArg::K3 => Self::Mantissa(3),
+            PrecisionArg::Lossless => Precision::Lossless.into(),
+            PrecisionArg::K5 => Precision::Mantissa(5).into(),
+            PrecisionArg::K3 => Precision::Mantissa(3).into(),
+            PrecisionArg::Auto => Self::Auto,
         }
     }
 }

@@ -32,7 +32,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let budget = Some(options.device_budget.unwrap_or(u64::MAX));
     // The choice of kernels has a say in which layout is planned for.
     let gpu = args.model.kernel.choose(args.model.device.open()?, &args.model.device)?;
-    let plan = Model::plan(&gpu, &files, &LoadOptions { device_budget: budget, ..options })?;
+    let within = LoadOptions { device_budget: budget, ..options.clone() };
+    let plan = Model::plan(&gpu, &files, &within)?;
+    let precisions = Model::choose_precisions(&gpu, &files, &within)?;
     let plan = plan.map(|plan| Plan { budget: options.device_budget, ..plan });
     if let Some(plan) = plan {
         let forecast = forecast(args, &gpu, &files, &plan)?;
@@ -40,10 +42,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             true => {
                 let mut object = residency::plan_json(&plan);
                 object["forecast"] = serde_json::to_value(forecast)?;
+                object["precision"] = residency::precision_json(&precisions, &files);
                 print::line(object)?;
             }
             false => {
                 print::line(residency::plan_words(&plan))?;
+                print::line(residency::precision_words(&precisions, &files))?;
                 if let Some(forecast) = forecast {
                     print::line(residency::forecast_words(&forecast))?;
                 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bantam::archive::ModelFiles;
 use bantam::bench::Forecast;
-use bantam::model::Model;
+use bantam::codec::Precision;
+use bantam::model::{Model, Precisions};
 use bantam::stream::Plan;
 use serde_json::{Value, json};
 
@@ -100,6 +102,31 @@ fn streamed(plan: &Plan) -> String {
         (count, all) => Some(format!("{count} of {all} parts of the output matrix")),
     };
     of_layers.into_iter().chain(of_output).collect::<Vec<_>>().join(" and ")
+}
+
+/// How precise a model's matrices are.
+pub fn precision_words(precisions: &Precisions, files: &ModelFiles) -> String {
+    let counts = precision_counts(precisions, files);
+    let words = counts.into_iter().map(|(precision, count)| format!("{count} {}", precision_name(precision)));
+    format!("Precision: {} of all matrices", words.collect::<Vec<_>>().join(", "))
+}
+
+/// The JSON object of it.
+pub fn precision_json(precisions: &Precisions, files: &ModelFiles) -> Value {
+    let counts = precision_counts(precisions, files);
+    counts.into_iter().map(|(precision, count)| (precision_name(precision), json!(count))).collect()
+}
+
+fn precision_counts(precisions: &Precisions, files: &ModelFiles) -> Vec<(Precision, usize)> {
+    let matrices = files.weights().filter(|weight| weight.shape.len() == 2);
+    precisions.counts(matrices.map(|weight| weight.name))
+}
+
+fn precision_name(precision: Precision) -> String {
+    match precision {
+        Precision::Lossless => "lossless".into(),
+        Precision::Mantissa(bits) => format!("k{bits}"),
+    }
 }
 
 /// Ascending numbers in a few words: `0-3, 5`.

@@ -5,8 +5,8 @@ use super::error::ModelError;
 use super::layer::LayerWeights;
 use super::loader::Loader;
 use super::planned::Planned;
+use super::precisions::Precisions;
 use crate::archive::{ModelFiles, Progress};
-use crate::codec::Precision;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Gpu, Uploader};
 use crate::stream::{Plan, Ring, StreamStats, TokenRows};
@@ -19,7 +19,7 @@ pub struct LoadOptions {
     /// How compressed weights are kept in device memory.
     pub layout: Layout,
     /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
-    pub precision: Precision,
+    pub precision: Precisions,
     /// The most bytes of device memory that the device's buffers may take together. Weights that do
     /// not fit are then streamed from their file, which must stay as it is while the model is in use. Once
     /// the model has been planned, this is the budget of the whole device, if it had none or a larger
@@ -60,6 +60,7 @@ pub struct Model {
     /// The output matrix: all of it, or its rows part by part.
     pub(super) output: Vec<DeviceMatrix>,
     pub(super) plan: Option<Plan>,
+    pub(super) precisions: Precisions,
     /// Where streamed weights are.
     pub(super) ring: Option<Ring>,
 }
@@ -88,13 +89,12 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        let Planned { plan, cut, fast, staging } = Planned::new(gpu, files, &config, options)?;
+        let planned = Planned::new(gpu, files, &config, options)?;
         if let Some(budget) = options.device_budget {
             gpu.memory().lower_budget(budget);
         }
-        let uploader = Uploader::within(gpu, staging)?;
-        let (plan, cut) = (plan.as_ref(), &cut);
-        let mut loader = Loader::new(gpu, files, options, (plan, cut, fast), uploader, progress);
+        let uploader = Uploader::within(gpu, planned.staging)?;
+        let mut loader = Loader::new(gpu, files, options.raw, &planned, uploader, progress);
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
         progress.begin(total, "loading");
         let model = loader.model(config).await;
@@ -108,6 +108,22 @@ impl Model {
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
         let config = ModelConfig::open(files.folder())?;
         Ok(Planned::new(gpu, files, &config, options)?.plan)
+    }
+
+    /// How much of each weight would be read, without loading the model: where it is to be
+    /// [chosen](Precisions::Auto), what is chosen.
+    pub fn choose_precisions(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        options: &LoadOptions,
+    ) -> Result<Precisions, ModelError> {
+        let config = ModelConfig::open(files.folder())?;
+        Ok(Planned::new(gpu, files, &config, options)?.precisions)
+    }
+
+    /// How much of each weight was read.
+    pub fn precisions(&self) -> &Precisions {
+        &self.precisions
     }
 
     /// How this model is kept in device memory, if that was planned for a budget.

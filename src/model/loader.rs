@@ -5,14 +5,15 @@ use std::sync::Arc;
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{LayerWeights, ProductShape, Strides};
-use super::load::{Embedding, LoadOptions, Model};
-use super::needs::{Cut, EMBEDDING, OUTPUT};
+use super::load::{Embedding, Model};
+use super::needs::{EMBEDDING, OUTPUT};
+use super::planned::Planned;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, SlotPlace, Tiles};
 use crate::gpu::{Buffer, Gpu, Uploader};
-use crate::stream::{Plan, Ring, StreamedStage, TokenRows};
+use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 
 /// A product's matrix and bias.
@@ -47,10 +48,8 @@ struct Streaming {
 pub(super) struct Loader<'a> {
     gpu: &'a Gpu,
     files: &'a ModelFiles,
-    options: &'a LoadOptions,
-    plan: Option<&'a Plan>,
-    fast: bool,
-    cut: &'a Cut,
+    raw: bool,
+    planned: &'a Planned,
     uploader: Uploader,
     progress: &'a dyn Progress,
     piece: Vec<u8>,
@@ -58,26 +57,24 @@ pub(super) struct Loader<'a> {
     streaming: Vec<Streaming>,
 }
 
-/// Whether weights are streamed, where they go, and whether the others are transcoded to the fast layout.
-type Places<'a> = (Option<&'a Plan>, &'a Cut, bool);
-
 impl<'a> Loader<'a> {
+    /// Uncompresses weights first where `raw` is set.
     pub fn new(
         gpu: &'a Gpu,
         files: &'a ModelFiles,
-        options: &'a LoadOptions,
-        (plan, cut, fast): Places<'a>,
+        raw: bool,
+        planned: &'a Planned,
         uploader: Uploader,
         progress: &'a dyn Progress,
     ) -> Self {
         let (piece, streaming) = (vec![0; PIECE], Vec::new());
-        Self { gpu, files, options, plan, fast, cut, uploader, progress, piece, streaming }
+        Self { gpu, files, raw, planned, uploader, progress, piece, streaming }
     }
 
     /// All of the model.
     pub async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
         let mut ring = self.ring()?;
-        let (embedding, output) = match self.plan {
+        let (embedding, output) = match &self.planned.plan {
             Some(plan) if plan.embedding_on_host => self.output_in_parts(&config).await?,
             _ => self.output_in_one(&config).await?,
         };
@@ -90,13 +87,15 @@ impl<'a> Loader<'a> {
         if let Some(ring) = &mut ring {
             ring.set_stages(self.streaming.drain(..).map(|streaming| streaming.stage).collect());
         }
-        let plan = self.plan.cloned();
-        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, output, plan, ring })
+        let (plan, precisions) = (self.planned.plan.clone(), self.planned.precisions.clone());
+        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, output, plan, precisions, ring })
     }
 
     /// The ring of the stages that are streamed, each with its place in it.
     fn ring(&mut self) -> Result<Option<Ring>, ModelError> {
-        let Some(plan) = self.plan.filter(|plan| !plan.is_resident()) else { return Ok(None) };
+        let Some(plan) = self.planned.plan.as_ref().filter(|plan| !plan.is_resident()) else {
+            return Ok(None);
+        };
         let ring = Ring::new(self.gpu, plan.slots, plan.slot_bytes)?;
         let place =
             |k| Streaming { slot: ring.slot_of(k).clone(), taken: 0, stage: StreamedStage::default() };
@@ -127,12 +126,12 @@ impl<'a> Loader<'a> {
         let weight = self.require(name, &[config.vocab, config.hidden])?;
         let reader = weight.reader()?;
         if !config.tied {
-            reader.check(self.options.precision)?;
+            reader.check(self.planned.precisions.of(name))?;
         }
         let mut output = Vec::new();
         match self.tiles(&reader) {
             Some(tiles) => {
-                for (stage, row_blocks) in &self.cut.output {
+                for (stage, row_blocks) in &self.planned.cut.output {
                     let tiles = tiles.of_row_blocks(row_blocks.clone());
                     output.push(self.tiled(&weight, &reader, &tiles, Some(*stage)).await?);
                 }
@@ -154,7 +153,7 @@ impl<'a> Loader<'a> {
         if !config.tied {
             self.progress.advance(weight.original_len as u64);
         }
-        let precision = if self.options.raw { Precision::Lossless } else { self.options.precision };
+        let precision = if self.raw { Precision::Lossless } else { self.planned.precisions.of(EMBEDDING) };
         Ok(TokenRows::new(self.gpu, reader, precision, Strides::new(config).hidden)?)
     }
 
@@ -169,10 +168,10 @@ impl<'a> Loader<'a> {
     async fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<DeviceMatrix, ModelError> {
         let weight = self.require(name, &[rows, cols])?;
         let reader = weight.reader()?;
-        reader.check(self.options.precision)?;
+        reader.check(self.planned.precisions.of(name))?;
         let matrix = match self.tiles(&reader) {
             Some(tiles) => {
-                let stage = self.cut.stage_of.get(name).copied();
+                let stage = self.planned.cut.stage_of.get(name).copied();
                 self.tiled(&weight, &reader, &tiles, stage).await?
             }
             None => self.raw(&weight, &reader).await?,
@@ -183,8 +182,8 @@ impl<'a> Loader<'a> {
 
     /// The tiles that products are to read; `None` where they read the matrix uncompressed.
     fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
-        let head = reader.head().filter(|_| !self.options.raw)?;
-        Tiles::for_products(head, self.options.precision)
+        let head = reader.head().filter(|_| !self.raw)?;
+        Tiles::for_products(head, self.planned.precisions.of(reader.name()))
     }
 
     /// Tiles of stage `stage` that have been checked: in its slot, or on the device.
@@ -196,7 +195,8 @@ impl<'a> Loader<'a> {
         stage: Option<usize>,
     ) -> Result<DeviceMatrix, ModelError> {
         let (gpu, label) = (self.gpu, weight.name);
-        let streamed = stage.and_then(|stage| self.plan?.streamed.binary_search(&stage).ok());
+        let streamed =
+            stage.and_then(|stage| self.planned.plan.as_ref()?.streamed.binary_search(&stage).ok());
         if let Some((k, streaming)) = streamed.and_then(|k| Some((k, self.streaming.get_mut(k)?))) {
             let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage: k };
             let (matrix, pieces) = DeviceMatrix::in_slot(gpu, label, tiles, place)?;
@@ -205,7 +205,7 @@ impl<'a> Loader<'a> {
             streaming.taken = end.unwrap_or(streaming.taken).next_multiple_of(256);
             return Ok(matrix);
         }
-        let fast_block = tiles.fast_row_block_bytes().filter(|_| self.fast);
+        let fast_block = tiles.fast_row_block_bytes().filter(|_| self.planned.fast);
         let (matrix, pieces) = DeviceMatrix::dense(gpu, label, tiles, fast_block.unwrap_or(0))?;
         for (part, pieces) in matrix.parts.iter().zip(pieces) {
             for Piece { payload, at } in pieces {

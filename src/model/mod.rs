@@ -4,18 +4,21 @@
 //! KV cache, activations and recorded dispatches.
 
 mod config;
+mod economy;
 mod error;
 mod layer;
 mod load;
 mod loader;
 mod needs;
 mod planned;
+mod precisions;
 mod rope;
 mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};
 pub use error::ModelError;
 pub use load::{Layout, LoadOptions, Model};
+pub use precisions::Precisions;
 pub use session::{Outputs, Session};
 
 pub use crate::gpu::CacheType;

@@ -7,8 +7,8 @@ use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{ProductShape, head_norms, layer_name, norms, products};
 use super::loader::require;
+use super::precisions::Precisions;
 use crate::archive::{ModelFiles, TensorReader};
-use crate::codec::Precision;
 use crate::gpu::weights::{MatrixBytes, Tiles};
 use crate::gpu::{Gpu, GpuError, Slot, Uploader};
 use crate::stream::{Needs, StageNeeds, StageOf};
@@ -32,7 +32,7 @@ pub(super) struct Census {
 pub(super) struct TensorCensus {
     pub name: String,
     pub matrix: Matrix,
-    reader: TensorReader,
+    pub reader: TensorReader,
 }
 
 struct LayerCensus {
@@ -43,9 +43,9 @@ struct LayerCensus {
 
 /// How weights are to be kept.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keeping {
-    /// How much of weights is read.
-    pub precision: Precision,
+pub(super) struct Keeping<'a> {
+    /// How much of each weight is read.
+    pub precisions: &'a Precisions,
     /// Whether weights are uncompressed first.
     pub raw: bool,
     /// Whether what stays is transcoded to the fast layout, where it can be.
@@ -110,13 +110,24 @@ impl Census {
         })
     }
 
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// All matrices.
+    pub fn matrices(&self) -> impl Iterator<Item = &TensorCensus> {
+        let layers = self.layers.iter().flat_map(|layer| &layer.products);
+        [&self.embedding].into_iter().chain(&self.output).chain(layers)
+    }
+
     /// What the model takes with `working_set` bytes left to sessions, and where it is cut, if stages are
     /// to have about a `pieces`th of a layer. Layers are cut between matrices, the output matrix between
     /// row blocks.
     pub fn needs(
         &self,
         gpu: &Gpu,
-        keeping: Keeping,
+        keeping: Keeping<'_>,
         pieces: u64,
         working_set: u64,
     ) -> Result<(Needs, Cut), ModelError> {
@@ -198,7 +209,7 @@ impl LayerCensus {
         Ok(Self { products: tensors, vectors })
     }
 
-    fn takes(&self, gpu: &Gpu, keeping: Keeping) -> Result<Vec<Taken>, GpuError> {
+    fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Vec<Taken>, GpuError> {
         self.products.iter().map(|product| product.takes(gpu, keeping)).collect()
     }
 }
@@ -210,7 +221,7 @@ impl TensorCensus {
     }
 
     /// What all of it takes.
-    pub fn takes(&self, gpu: &Gpu, keeping: Keeping) -> Result<Taken, GpuError> {
+    pub fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
         match self.tiles(keeping) {
             Some(tiles) => self.takes_in(gpu, keeping, &tiles),
             None => Ok(self.raw()),
@@ -218,16 +229,16 @@ impl TensorCensus {
     }
 
     /// The tiles that products are to read; `None` where they read it uncompressed.
-    fn tiles(&self, keeping: Keeping) -> Option<Tiles<'_>> {
+    fn tiles(&self, keeping: Keeping<'_>) -> Option<Tiles<'_>> {
         let head = self.reader.head().filter(|_| !keeping.raw)?;
-        Tiles::for_products(head, keeping.precision)
+        Tiles::for_products(head, keeping.precisions.of(&self.name))
     }
 
     fn raw(&self) -> Taken {
         Taken::fixed(MatrixBytes::raw(self.reader.dtype(), self.matrix).unwrap_or(0))
     }
 
-    fn takes_in(&self, gpu: &Gpu, keeping: Keeping, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
+    fn takes_in(&self, gpu: &Gpu, keeping: Keeping<'_>, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
         let bytes = MatrixBytes::of(gpu, &self.name, tiles)?;
         let fast = bytes.fast.filter(|_| keeping.fast);
         // The dense tiles, and twelve bytes a row that are measured and downloaded.
@@ -242,7 +253,12 @@ impl TensorCensus {
 
     /// Its row blocks in parts of about the same size that are not much larger than `limit` in a slot. One
     /// part where it cannot be streamed.
-    fn parts(&self, gpu: &Gpu, keeping: Keeping, limit: u64) -> Result<Vec<(Range<usize>, Taken)>, GpuError> {
+    fn parts(
+        &self,
+        gpu: &Gpu,
+        keeping: Keeping<'_>,
+        limit: u64,
+    ) -> Result<Vec<(Range<usize>, Taken)>, GpuError> {
         let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw())]) };
         let all = tiles.row_blocks();
         let whole = self.takes_in(gpu, keeping, &tiles)?.in_slot;

@@ -1,9 +1,11 @@
 //! How a model is to be loaded: which layout its weights have, and which of them stay.
 
 use super::config::ModelConfig;
+use super::economy::Economy;
 use super::error::ModelError;
 use super::load::{Layout, LoadOptions};
 use super::needs::{Census, Cut, Keeping};
+use super::precisions::Precisions;
 use crate::archive::ModelFiles;
 use crate::gpu::{Gpu, Uploader};
 use crate::stream::{Plan, StreamError};
@@ -17,6 +19,8 @@ pub(super) struct Planned {
     pub plan: Option<Plan>,
     /// The stages that the plan counts.
     pub cut: Cut,
+    /// How much of each weight is read.
+    pub precisions: Precisions,
     /// Whether what stays is transcoded to the fast layout, where it can be.
     pub fast: bool,
     /// Bytes of staging buffers there is room for.
@@ -34,28 +38,48 @@ impl Planned {
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
         let layout = if options.raw { Layout::Dense } else { options.layout };
+        let precisions = options.precision.clone();
         let budget = options.device_budget.into_iter().chain(gpu.memory().budget()).min();
-        let all_stays = |fast| Self { plan: None, cut: Cut::default(), fast, staging: u64::MAX };
         let Some(budget) = budget.map(|budget| budget.saturating_sub(gpu.memory().used())) else {
             let faster = layout == Layout::Auto && gpu.choices().fast_is_faster;
-            return Ok(all_stays(faster || layout == Layout::Fast));
+            let precisions = match precisions {
+                Precisions::Auto => Precisions::default(),
+                given => given,
+            };
+            return Ok(Self::all_stays(precisions, faster || layout == Layout::Fast));
         };
         let streams = options.device_budget.is_some();
-        if !streams && layout != Layout::Auto {
-            return Ok(all_stays(layout == Layout::Fast));
+        let chooses = precisions == Precisions::Auto && !options.raw;
+        if !streams && !chooses && layout != Layout::Auto {
+            return Ok(Self::all_stays(precisions, layout == Layout::Fast));
         }
-        let planner = Planner { gpu, census: Census::read(files, config)?, options, config, budget };
+        let census = Census::read(files, config)?;
+        let mut planner = Planner { gpu, census, options, config, budget, precisions };
+        if chooses {
+            planner.precisions = planner.most_precise()?;
+        }
         match layout {
-            _ if !streams => planner.whole().unwrap_or_else(|| Ok(all_stays(false))),
+            Layout::Auto if !streams => planner.whole(),
+            _ if !streams => Ok(Self::all_stays(planner.precisions, layout == Layout::Fast)),
             Layout::Fast => planner.plan(true),
             Layout::Auto if gpu.choices().fast_is_faster => planner.faster(),
             _ => planner.plan(false),
         }
     }
 
+    /// Nothing is streamed, and no plan is held to.
+    fn all_stays(precisions: Precisions, fast: bool) -> Self {
+        Self { plan: None, cut: Cut::default(), precisions, fast, staging: u64::MAX }
+    }
+
     /// Whether everything stays on the device.
     fn is_whole(&self) -> bool {
-        self.plan.as_ref().is_none_or(|plan| plan.is_resident() && !plan.embedding_on_host)
+        self.is_resident() && self.plan.as_ref().is_none_or(|plan| !plan.embedding_on_host)
+    }
+
+    /// Whether nothing is streamed.
+    fn is_resident(&self) -> bool {
+        self.plan.as_ref().is_none_or(Plan::is_resident)
     }
 }
 
@@ -66,6 +90,7 @@ struct Planner<'a> {
     config: &'a ModelConfig,
     options: &'a LoadOptions,
     budget: u64,
+    precisions: Precisions,
 }
 
 impl Planner<'_> {
@@ -74,30 +99,49 @@ impl Planner<'_> {
     /// count.
     fn faster(&self) -> Result<Planned, ModelError> {
         let dense = self.plan(false)?;
-        let (mut fast, mut plan) = match self.plan(true) {
-            Ok(Planned { plan: Some(plan), .. }) if !self.gpu.is_cpu() && !plan.is_resident() => {
-                return Ok(dense);
-            }
-            Ok(Planned { plan: Some(plan), cut, fast, staging }) => {
-                (Planned { plan: None, cut, fast, staging }, plan)
-            }
-            Ok(_) | Err(ModelError::Stream(_)) => return Ok(dense),
+        let mut fast = match self.plan(true) {
+            Ok(fast) if !self.gpu.is_cpu() && !fast.is_resident() => return Ok(dense),
+            Ok(fast) => fast,
+            Err(ModelError::Stream(_)) => return Ok(dense),
             Err(error) => return Err(error),
         };
         // The other layout needs less.
-        plan.minimum = dense.plan.map_or(plan.minimum, |dense| dense.minimum.min(plan.minimum));
-        fast.plan = Some(plan);
+        if let (Some(plan), Some(dense)) = (&mut fast.plan, &dense.plan) {
+            plan.minimum = plan.minimum.min(dense.minimum);
+        }
         Ok(fast)
     }
 
-    /// The faster layout in which everything fits, without a plan to hold it to; `None` where it fits in none.
-    fn whole(&self) -> Option<Result<Planned, ModelError>> {
-        let layouts = [true, false].into_iter().filter(|fast| !fast || self.gpu.choices().fast_is_faster);
-        let tried = layouts.map(|fast| self.plan(fast)).find(|planned| match planned {
-            Ok(planned) => planned.is_whole(),
-            Err(error) => !matches!(error, ModelError::Stream(_)),
-        });
-        tried.map(|planned| Ok(Planned { plan: None, cut: Cut::default(), ..planned? }))
+    /// The faster layout in which everything fits, without a plan to hold it to; dense where it fits in none.
+    fn whole(&self) -> Result<Planned, ModelError> {
+        let fast = self.gpu.choices().fast_is_faster && self.fits_whole(true)?;
+        Ok(Planned::all_stays(self.precisions.clone(), fast))
+    }
+
+    /// The most precise weights all of which stay, dense; the least precise where none do.
+    fn most_precise(&mut self) -> Result<Precisions, ModelError> {
+        let economy = Economy::measure(self.gpu, &self.census)?;
+        let (mut least, mut most) = (0, economy.len());
+        // The more steps are taken, the less the weights take.
+        while least < most {
+            let middle = least.midpoint(most);
+            self.precisions = economy.after(middle);
+            if self.fits_whole(false)? {
+                most = middle;
+            } else {
+                least = middle + 1;
+            }
+        }
+        Ok(economy.after(least))
+    }
+
+    /// Whether everything fits the budget in that layout.
+    fn fits_whole(&self, fast: bool) -> Result<bool, ModelError> {
+        match self.plan(fast) {
+            Ok(planned) => Ok(planned.is_whole()),
+            Err(ModelError::Stream(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The plan with the largest stages that fit.
@@ -107,7 +151,7 @@ impl Planner<'_> {
             super::Session::device_bytes(self.config, context, super::Outputs::Last)
         };
         let working_set = self.options.working_set.unwrap_or_else(usual);
-        let keeping = Keeping { precision: self.options.precision, raw: self.options.raw, fast };
+        let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast };
         let needs = |pieces| self.census.needs(self.gpu, keeping, pieces, working_set);
         let all = PIECES.map(needs).into_iter().collect::<Result<Vec<_>, _>>()?;
         let minimum = all.iter().map(|(needs, _)| Plan::minimum(needs)).min().unwrap_or(u64::MAX);
@@ -115,7 +159,8 @@ impl Planner<'_> {
             if let Ok(plan) = Plan::new(&needs, Some(self.budget)) {
                 // Sessions come later: until then, what is left to them is for loading.
                 let staging = plan.working_set - (needs.loading - Uploader::LEAST);
-                return Ok(Planned { plan: Some(Plan { minimum, ..plan }), cut, fast, staging });
+                let (plan, precisions) = (Some(Plan { minimum, ..plan }), self.precisions.clone());
+                return Ok(Planned { plan, cut, precisions, fast, staging });
             }
         }
         let working_set = working_set.max(Uploader::LEAST);

@@ -8,9 +8,7 @@ use futures::lock::Mutex;
 use super::error::StreamError;
 use crate::archive::TensorReader;
 use crate::codec::Precision;
-use crate::codec::head::Kind;
 use crate::gpu::{Buffer, Gpu, Uploader};
-use crate::tensor::Dtype;
 
 type Rows = Result<Vec<f32>, StreamError>;
 
@@ -86,29 +84,11 @@ impl RowReader {
         for (row, &token) in rows.chunks_exact_mut(self.stride.max(1)).zip(tokens) {
             let token = token as usize;
             let bytes = self.matrix.read_rows(token..token + 1)?;
-            row.iter_mut().zip(self.values(&bytes)).for_each(|(to, value)| *to = value);
+            let values = self.matrix.values(&bytes, self.precision);
+            row.iter_mut().zip(values).for_each(|(to, value)| *to = value);
         }
         // After reading: what was read before somebody wrote is right.
         self.matrix.require_unchanged()?;
         Ok(rows)
-    }
-
-    /// Elements as the device reads them.
-    fn values<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = f32> + 'a {
-        let dtype = self.matrix.dtype();
-        let kept = self.matrix.head().and_then(|head| match &head.kind {
-            Kind::Tiled(tiled) => Some((self.precision.kept(&tiled.split), &tiled.split)),
-            _ => None,
-        });
-        let width = dtype.bitsize() / 8;
-        bytes.chunks_exact(width.max(1)).map(move |element| {
-            let unit = element.iter().rev().fold(0u32, |unit, &byte| unit << 8 | u32::from(byte));
-            let unit = kept.as_ref().map_or(unit, |(kept, split)| kept.of_unit(split, unit));
-            match dtype {
-                Dtype::BF16 => half::bf16::from_bits(unit as u16).to_f32(),
-                Dtype::F16 => half::f16::from_bits(unit as u16).to_f32(),
-                _ => f32::from_bits(unit),
-            }
-        })
     }
 }

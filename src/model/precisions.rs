@@ -1,0 +1,61 @@
+//! How much of each of a model's weights is read.
+
+use std::collections::HashMap;
+
+use crate::codec::Precision;
+
+/// How precise a model's weights are to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precisions {
+    /// All the same.
+    All(Precision),
+    /// Some of them, by name; the others lossless.
+    Each(HashMap<String, Precision>),
+    /// The most precise with which all weights stay in device memory. Where the
+    /// [budget](super::LoadOptions::device_budget) is too small for that, some weights are read with fewer
+    /// mantissa bits: first those where this does least harm for the bytes that it saves, as far as the
+    /// weights themselves and the place where the model uses them tell. With no budget all is lossless, and
+    /// where even the least precise does not fit, all are that, and some are streamed.
+    Auto,
+}
+
+impl Precisions {
+    /// That of the tensor called `name`. Where they are still to be chosen, lossless.
+    pub fn of(&self, name: &str) -> Precision {
+        match self {
+            Self::All(precision) => *precision,
+            Self::Each(precisions) => precisions.get(name).copied().unwrap_or_default(),
+            Self::Auto => Precision::Lossless,
+        }
+    }
+}
+
+impl Precisions {
+    /// How many of the tensors `names` are read in each precision, the most precise first.
+    pub fn counts<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<(Precision, usize)> {
+        let mut counts: Vec<(Precision, usize)> = Vec::new();
+        for precision in names.map(|name| self.of(name)) {
+            match counts.iter_mut().find(|(counted, _)| *counted == precision) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((precision, 1)),
+            }
+        }
+        counts.sort_by_key(|(precision, _)| match precision {
+            Precision::Lossless => 0,
+            Precision::Mantissa(bits) => u32::from(u8::MAX - bits) + 1,
+        });
+        counts
+    }
+}
+
+impl Default for Precisions {
+    fn default() -> Self {
+        Self::All(Precision::Lossless)
+    }
+}
+
+impl From<Precision> for Precisions {
+    fn from(precision: Precision) -> Self {
+        Self::All(precision)
+    }
+}

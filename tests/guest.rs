@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bantam::gpu::{Gpu, GpuError};
 use bantam::model::{ModelError, Outputs, Session};
+use bantam::stream::StreamError;
 
 mod device;
 mod models;
@@ -77,7 +78,7 @@ fn our_errors_do_not_reach_the_hosts_handler() {
     let files = bantam::archive::ModelFiles::open(&demo()).unwrap();
     let options = bantam::model::LoadOptions::default();
     let error = pollster::block_on(bantam::model::Model::load(&gpu, &files, &options, &())).unwrap_err();
-    assert!(matches!(error, ModelError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
+    assert!(matches!(error, ModelError::Stream(StreamError::BudgetTooSmall { .. })), "{error}");
     drop(small);
     assert_eq!(gpu.memory().used(), 0);
     assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());

@@ -32,6 +32,8 @@ pub struct GpuOptions {
 #[derive(Debug, Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
+    /// All of the device's, or a share.
+    memory: Arc<Memory>,
     choices: KernelChoices,
 }
 
@@ -39,7 +41,6 @@ pub struct Gpu {
 struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    memory: Arc<Memory>,
     max_binding: u64,
     is_cpu: bool,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
@@ -110,19 +111,25 @@ impl Gpu {
             is_cpu,
             device,
             queue,
-            memory: Memory::with_budget(budget),
             kernels: Mutex::default(),
             submissions: AtomicU64::new(0),
             lost,
         };
-        Self { inner: Arc::new(inner), choices: KernelChoices::usual(is_cpu) }
+        let memory = Memory::with_budget(budget);
+        Self { inner: Arc::new(inner), memory, choices: KernelChoices::usual(is_cpu) }
     }
 
     /// The same device, with other kernels for what is made with the result: models and sessions keep the
     /// kernels of the `Gpu` that they were made with. Nothing is timed unless it is asked for, as by
     /// [`Calibration::run`](crate::bench::Calibration::run), so this is how its outcome is put to use.
     pub fn with_choices(&self, choices: KernelChoices) -> Self {
-        Self { inner: self.inner.clone(), choices }
+        Self { choices, ..self.clone() }
+    }
+
+    /// The same device, where buffers that are made with the result are also counted for themselves, and
+    /// take no more than `budget` bytes together: a model's share of a device that several use.
+    pub fn with_share(&self, budget: Option<u64>) -> Self {
+        Self { memory: self.memory.share(budget), ..self.clone() }
     }
 
     /// Which variants products have.
@@ -150,9 +157,9 @@ impl Gpu {
         self.inner.is_cpu
     }
 
-    /// The count of this device's buffers.
+    /// The count of this device's buffers, or of those in a [share](Self::with_share).
     pub fn memory(&self) -> &Memory {
-        &self.inner.memory
+        &self.memory
     }
 
     /// The most bytes that one storage binding may have.
@@ -190,7 +197,7 @@ impl Gpu {
         if size > limit {
             return Err(GpuError::BindingTooLarge { label: label.into(), wanted: size, limit });
         }
-        let reservation = self.inner.memory.reserve(label, size)?;
+        let reservation = self.memory.reserve(label, size)?;
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let raw = self.checked(label, size, || self.inner.device.create_buffer(&descriptor))?;
@@ -234,7 +241,7 @@ impl Gpu {
         let validation = pollster::block_on(validation.pop());
         self.check_lost()?;
         if memory.is_some() {
-            let used = self.inner.memory.used();
+            let used = self.memory.used();
             return Err(GpuError::OutOfMemory { label: label.into(), wanted: size, used, budget: None });
         }
         match internal.or(validation) {
@@ -266,6 +273,11 @@ impl Gpu {
         let kernel = Arc::new(Kernel::compile(self, &variant)?);
         kernels.insert(variant, kernel.clone());
         Ok(kernel)
+    }
+
+    /// How many kernels have been compiled. All models on this device share them.
+    pub fn kernels(&self) -> usize {
+        self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner()).len()
     }
 
     /// Submits one encoder's commands.

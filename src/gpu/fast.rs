@@ -34,12 +34,6 @@ pub(super) fn row_block_bytes(grid: &Grid) -> usize {
     chunks(grid) * CHUNK_BYTES * LANES
 }
 
-/// About what a matrix of BF16 takes, where exceptions are as rare as they usually are.
-pub fn usual_bytes(rows: usize, cols: usize) -> u64 {
-    let chunks = rows.next_multiple_of(LANES) as u64 * cols.div_ceil(WIDE_CHUNK) as u64;
-    chunks.saturating_mul(CHUNK_BYTES as u64 + 1)
-}
-
 /// The most that a matrix can take that does not [stay dense](choose).
 pub(super) fn most_bytes(grid: &Grid) -> u64 {
     let weights = grid.matrix.rows as u64 * grid.matrix.cols as u64;

@@ -9,7 +9,7 @@ use super::needs::Census;
 use crate::archive::{ArchiveError, ModelFiles, Progress, Stored, Weight};
 use crate::codec::{Payload, Precision};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Gpu, GpuError, Uploader, fast};
+use crate::gpu::{Buffer, Gpu, GpuError, Uploader};
 use crate::stream::{Plan, Ring, StreamStats, StreamedLayer};
 use crate::tensor::{Dtype, FileReader, Matrix};
 
@@ -22,12 +22,12 @@ pub struct LoadOptions {
     pub layout: Layout,
     /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
     pub precision: Precision,
-    /// The most bytes of device memory that the device's buffers may take together. Layers that do not
-    /// fit are then streamed from their file, which must stay as it is while the model is in use. Once
-    /// the model has been planned, this is the budget of the whole device, if it had none or a larger
-    /// one: buffers beyond it are refused. Only compressed layers can be streamed.
+    /// The most bytes of device memory that this model's buffers may take together, those of its sessions
+    /// among them: buffers beyond it are refused. Where the device has a budget too, the model has what is
+    /// left of that at the most. Layers that do not fit are streamed from their file, which must
+    /// stay as it is while the model is in use. Only compressed layers can be streamed.
     ///
-    /// Without it, all weights stay in device memory.
+    /// Where neither is limited, all weights stay in device memory.
     pub device_budget: Option<u64>,
     /// Bytes of the budget that are left to sessions: what [`Session::device_bytes`] says of each that is
     /// to be there at the same time. By default one session of 1024 positions, or as many as the model
@@ -47,29 +47,10 @@ pub enum Layout {
     Dense,
     /// BF16 in about 12 bits that are read faster than dense tiles; other types as [`Layout::Dense`].
     Fast,
-    /// Fast where the device's [choices](crate::gpu::KernelChoices) say that it is faster, and where it
-    /// leaves a quarter of the device's budget to sessions or there is no budget; else dense.
+    /// Fast where the device's [choices](crate::gpu::KernelChoices) say that it is faster, and where all of
+    /// it fits (on a processor that stands in for a device, also where it does not); else dense.
     #[default]
     Auto,
-}
-
-impl Layout {
-    /// Whether weights are to be in the fast layout.
-    fn is_fast(self, gpu: &Gpu, files: &ModelFiles) -> bool {
-        let wanted = |weight: Weight<'_>| match weight.shape {
-            &[rows, cols] if weight.dtype == Dtype::BF16 => fast::usual_bytes(rows, cols),
-            _ => weight.original_len as u64,
-        };
-        match self {
-            Self::Dense => false,
-            Self::Fast => true,
-            Self::Auto if !gpu.choices().fast_is_faster => false,
-            Self::Auto => gpu.memory().budget().is_none_or(|budget| {
-                let wanted = files.weights().map(wanted).fold(0, u64::saturating_add);
-                wanted <= budget - budget / 4
-            }),
-        }
-    }
 }
 
 /// A model's weights on a device.
@@ -106,10 +87,8 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        let Planned { plan, fast, staging } = Planned::new(gpu, files, &config, options)?;
-        if let Some(budget) = options.device_budget {
-            gpu.memory().lower_budget(budget);
-        }
+        let gpu = &gpu.with_share(options.device_budget);
+        let Planned { plan, fast, staging } = Planned::promised(gpu, files, &config, options)?;
         let uploader = Uploader::within(gpu, staging)?;
         let mut loader = Loader { gpu, files, options, fast, uploader, progress, streaming: None };
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
@@ -119,12 +98,12 @@ impl Model {
         model
     }
 
-    /// How a model would be kept in device memory, without loading it; `None` where there is no
-    /// [budget](LoadOptions::device_budget). An error where the budget is too small, which names the
-    /// smallest that is not.
+    /// How a model would be kept in device memory, without loading it; `None` where memory is
+    /// [not limited](LoadOptions::device_budget). An error where there is too little, which names the
+    /// least that would do.
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        Ok(Planned::new(gpu, files, &config, options)?.plan)
+        Ok(Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?.plan)
     }
 
     /// How this model is kept in device memory, if that was planned for a budget.
@@ -147,7 +126,7 @@ impl Model {
         &self.config
     }
 
-    /// The device that the weights are on.
+    /// The device that the weights are on; what it counts is the memory of this model and its sessions.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }
@@ -171,7 +150,7 @@ impl Linear {
 
 /// How a model is to be loaded.
 struct Planned {
-    /// `None` where there is no budget, and so all stays.
+    /// `None` where memory is not limited, and so all stays.
     plan: Option<Plan>,
     /// Whether what stays is transcoded to the fast layout, where it can be.
     fast: bool,
@@ -180,21 +159,38 @@ struct Planned {
 }
 
 impl Planned {
+    /// A plan for the share `gpu`, for which the memory is set aside.
+    fn promised(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        loop {
+            let planned = Self::new(gpu, files, config, options)?;
+            // Another model may have been loaded meanwhile, which leaves less.
+            if planned.plan.as_ref().is_none_or(|plan| gpu.memory().promise(plan.total)) {
+                return Ok(planned);
+            }
+        }
+    }
+
     fn new(
         gpu: &Gpu,
         files: &ModelFiles,
         config: &ModelConfig,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let Some(budget) = options.device_budget else {
-            let fast = options.layout.is_fast(gpu, files);
-            return Ok(Self { plan: None, fast, staging: u64::MAX });
+        let layout = match options.layout {
+            _ if options.raw => Layout::Dense,
+            Layout::Auto if !gpu.choices().fast_is_faster => Layout::Dense,
+            layout => layout,
         };
-        let budget = gpu.memory().budget().unwrap_or(u64::MAX).min(budget);
-        let budget = budget.saturating_sub(gpu.memory().used());
+        let Some(budget) = gpu.memory().left() else {
+            return Ok(Self { plan: None, fast: layout != Layout::Dense, staging: u64::MAX });
+        };
         let with = |fast| Self::within(gpu, files, config, options, budget, fast);
-        match options.layout {
-            _ if options.raw => with(false),
+        match layout {
             Layout::Dense => with(false),
             Layout::Fast => with(true),
             // Reading dense tiles takes a processor longer than bringing a layer, so there, fast layers

@@ -12,6 +12,7 @@ use super::error::GpuError;
 use super::kernel::Kernel;
 use super::memory::{Buffer, Memory};
 use super::poller::Poller;
+use super::requirements::required_features;
 use super::shader::Variant;
 
 /// How to open a device.
@@ -59,16 +60,9 @@ impl Gpu {
             true => wgpu::Features::TIMESTAMP_QUERY,
             false => wgpu::Features::empty(),
         };
-        // Where host and device share their memory, the host writes to what shaders read.
-        let shared = match adapter.get_info().device_type {
-            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu => {
-                wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
-            }
-            _ => wgpu::Features::empty(),
-        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bantam"),
-            required_features: adapter.features() & (timestamps | shared),
+            required_features: (adapter.features() & timestamps) | required_features(&adapter),
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -90,7 +84,10 @@ impl Gpu {
     }
 
     /// Uses a device of the host application. Nothing is installed on it and none of its settings
-    /// change. Buffers made here count against `budget`; the host's own do not.
+    /// change. Buffers made here count against `budget`; the host's own do not. What the device should have
+    /// been requested with is said by [`required_features`] and [`required_limits`].
+    ///
+    /// [`required_limits`]: super::required_limits
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
         Self::new(device, queue, budget, None, Arc::default())
     }
@@ -245,9 +242,28 @@ impl Gpu {
             return Err(GpuError::OutOfMemory { label: label.into(), wanted: size, used, budget: None });
         }
         match internal.or(validation) {
+            Some(error) if self.is_gone() => Err(self.lost_by(error.to_string())),
             Some(error) => Err(GpuError::Validation(format!("{label}: {error}"))),
             None => Ok(result),
         }
+    }
+
+    /// Whether the device was lost and nobody said so: wgpu then gives buffers that are none, and refuses
+    /// what is done with them. One that can be written to at once shows it.
+    fn is_gone(&self) -> bool {
+        let device = &self.inner.device;
+        let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
+        let [validation, memory] = scopes.map(|filter| device.push_error_scope(filter));
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 16,
+            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        let is_mapped = buffer.get_mapped_range_mut(..).is_ok();
+        let has_memory = pollster::block_on(memory.pop()).is_none();
+        let _ = pollster::block_on(validation.pop());
+        has_memory && !is_mapped
     }
 
     /// An error once the device is known to be lost.
@@ -295,6 +311,13 @@ impl Gpu {
             self.inner.queue.submit([encoder.finish()]);
             self.inner.submissions.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// Sees that buffers are freed that were dropped before the device was done with them: wgpu frees them
+    /// when somebody polls the device after that, which may otherwise be never.
+    pub(super) fn sweep(&self) {
+        let (ticket, _) = self.inner.poller.wait();
+        self.inner.queue.on_submitted_work_done(move || ticket.resolve(Ok(())));
     }
 
     /// How often commands have been submitted.

@@ -9,7 +9,7 @@ use super::needs::Census;
 use crate::archive::{ArchiveError, ModelFiles, Progress, Stored, Weight};
 use crate::codec::{Payload, Precision};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Gpu, GpuError, Uploader};
+use crate::gpu::{Buffer, Gpu, GpuError, Sweep, Uploader};
 use crate::stream::{Plan, Ring, StreamStats, StreamedLayer};
 use crate::tensor::{Dtype, FileReader, Matrix};
 
@@ -38,7 +38,7 @@ pub struct LoadOptions {
 }
 
 /// Positions of the session that room is left for where nothing else is said.
-const USUAL_CONTEXT: usize = 1024;
+pub const USUAL_CONTEXT: usize = 1024;
 
 /// How compressed weights are kept in device memory. Results are the same bits from each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Model {
     pub(super) plan: Option<Plan>,
     /// Where streamed layers are.
     pub(super) ring: Option<Ring>,
+    // Last: it frees what the others leave.
+    _sweep: Sweep,
 }
 
 /// A product's matrix and bias.
@@ -291,7 +293,8 @@ impl<'a> Loader<'a> {
         let norm = self.vector("model.norm.weight", config.hidden)?;
         // Layers last: transcoding the largest matrices takes the room that is left to them.
         let (layers, ring) = self.layers(&config, plan.as_ref()).await?;
-        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, head, plan, ring })
+        let (gpu, sweep) = (self.gpu.clone(), Sweep::new(self.gpu));
+        Ok(Model { gpu, config, embedding, layers, norm, head, plan, ring, _sweep: sweep })
     }
 
     /// All layers, and the ring of those that are streamed.

@@ -13,7 +13,7 @@ mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};
 pub use error::ModelError;
-pub use load::{Layout, LoadOptions, Model};
+pub use load::{Layout, LoadOptions, Model, USUAL_CONTEXT};
 pub use session::{Outputs, Session};
 
 pub use crate::gpu::CacheType;

@@ -3,13 +3,10 @@
 //! `cargo run --release --example generate -- assets/demo "The little rooster"`
 
 use std::io::Write;
-use std::path::Path;
-use std::sync::Arc;
 
-use bantam::archive::ModelFiles;
-use bantam::gpu::{Gpu, GpuOptions};
-use bantam::model::{LoadOptions, Model, Outputs, Session};
-use bantam::text::{Sampler, SamplingOptions, Tokenizer, generate};
+use bantam::model::LoadOptions;
+use bantam::runtime::{GenerationOptions, Runtime, RuntimeOptions, SessionOptions};
+use bantam::text::SamplingOptions;
 use futures::StreamExt;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -18,19 +15,16 @@ fn main() -> Result<(), Error> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().unwrap_or("assets/demo".into());
     let prompt = args.next().unwrap_or("The little rooster".into());
-    pollster::block_on(run(Path::new(&folder), &prompt))
+    pollster::block_on(run(folder, &prompt))
 }
 
-async fn run(folder: &Path, prompt: &str) -> Result<(), Error> {
-    let gpu = Gpu::open(&GpuOptions::default()).await?;
-    let files = ModelFiles::open(folder)?;
-    let tokenizer = Tokenizer::open(files.folder())?;
-    let model = Arc::new(Model::load(&gpu, &files, &LoadOptions::default(), &()).await?);
-    let mut session = Session::new(&model, 512, Outputs::Last)?;
+async fn run(folder: String, prompt: &str) -> Result<(), Error> {
+    let runtime = Runtime::new(&RuntimeOptions::default()).await?;
+    let model = runtime.load(folder, LoadOptions::default(), ()).await?;
+    let session = model.open(SessionOptions::default()).await?;
 
-    let tokens = tokenizer.encode(prompt, true)?;
-    let sampler = Sampler::new(SamplingOptions { temperature: 0.7, top_p: 0.9, ..Default::default() })?;
-    let mut pieces = std::pin::pin!(generate(&mut session, &tokenizer, &tokens, sampler, 100));
+    let sampling = SamplingOptions { temperature: 0.7, top_p: 0.9, ..SamplingOptions::default() };
+    let mut pieces = session.complete(prompt, GenerationOptions { sampling, most: 100 })?;
     print!("{prompt}");
     while let Some(piece) = pieces.next().await {
         print!("{}", piece?.text);

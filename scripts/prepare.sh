@@ -1,4 +1,4 @@
-# Sourced by scripts/demo and scripts/test, from the root of the repository, with `set -eu`.
+# Sourced by scripts/demo, scripts/examples and scripts/test, from the root of the repository, with `set -eu`.
 # Makes sure that the program can be built and finds an adapter to compute on.
 # POSIX sh: nothing but a Rust toolchain and a system's package manager is expected.
 

@@ -12,6 +12,7 @@ pub mod bench;
 pub mod codec;
 pub mod gpu;
 pub mod model;
+pub mod runtime;
 pub mod stream;
 pub mod tensor;
 pub mod text;

@@ -8,7 +8,7 @@ use bantam::archive::ModelFiles;
 use bantam::gpu::Gpu;
 use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::tensor::Dtype;
-use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, generate};
+use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, complete, generate};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
@@ -200,6 +200,34 @@ fn a_stream_can_be_dropped_while_the_device_computes() {
         session.rewind(0);
         assert_eq!(text(&mut session, &prompt(), 10).unwrap().0, whole);
     }
+}
+
+#[test]
+fn what_is_computed_of_a_text_is_kept() {
+    let gpu = device::gpu();
+    let tokenizer = Tokenizer::open(&demo()).unwrap();
+    let mut session = Session::new(&load(&gpu, &demo(), false), 200, Outputs::Last).unwrap();
+    let story = |session: &mut Session, tokens: &[u32]| -> Vec<_> {
+        let pieces = complete(session, &tokenizer, tokens, greedy(), 20);
+        pollster::block_on(pieces.try_collect()).unwrap()
+    };
+    let whole = story(&mut session, &prompt());
+    let told: Vec<u32> = whole.iter().filter_map(|piece| piece.token).collect();
+    let so_far = [prompt(), told].concat();
+    assert_eq!(session.tokens(), &so_far[..so_far.len() - 1], "the last was not computed with");
+
+    let longer = [&so_far[..], &prompt()].concat();
+    let other = [&so_far[..9], &[7, 7, 7]].concat();
+    for (text, kept) in [(&longer, so_far.len() - 1), (&other, 9), (&other, other.len() - 1)] {
+        drop(complete(&mut session, &tokenizer, text, greedy(), 20));
+        assert_eq!(session.tokens(), &text[..kept]);
+        let after = story(&mut session, text);
+        session.rewind(0);
+        assert_eq!(story(&mut session, text), after);
+    }
+    let nothing = pollster::block_on(complete(&mut session, &tokenizer, &[], greedy(), 1).try_collect());
+    let nothing: Result<Vec<_>, GenerationError> = nothing;
+    assert!(matches!(nothing, Err(GenerationError::Model(ModelError::NoTokens))));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! How a long operation tells its caller where it is, and is told to stop.
 
+use std::sync::Arc;
+
 use super::ArchiveError;
 
 /// Receives the progress of one operation. [`Progress::advance`] and [`Progress::cancelled`] may be
@@ -22,6 +24,25 @@ impl Progress for () {
     fn begin(&self, _: u64, _: &str) {}
     fn advance(&self, _: u64) {}
     fn finish(&self) {}
+}
+
+/// Shared between an operation and whoever watches it.
+impl<P: Progress + Send + ?Sized> Progress for Arc<P> {
+    fn begin(&self, total_bytes: u64, what: &str) {
+        (**self).begin(total_bytes, what);
+    }
+
+    fn advance(&self, bytes: u64) {
+        (**self).advance(bytes);
+    }
+
+    fn finish(&self) {
+        (**self).finish();
+    }
+
+    fn cancelled(&self) -> bool {
+        (**self).cancelled()
+    }
 }
 
 /// An error where the caller wants to stop.

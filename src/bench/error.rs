@@ -4,6 +4,7 @@ use crate::archive::ArchiveError;
 use crate::codec::CodecError;
 use crate::gpu::GpuError;
 use crate::model::ModelError;
+use crate::stream::StreamError;
 
 /// Why something could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +44,10 @@ impl BenchError {
         matches!(
             self,
             Self::NotEnoughMemory { .. }
-                | Self::Model(ModelError::Gpu(
-                    GpuError::OutOfMemory { .. } | GpuError::BindingTooLarge { .. }
-                ))
+                | Self::Model(
+                    ModelError::Gpu(GpuError::OutOfMemory { .. } | GpuError::BindingTooLarge { .. })
+                        | ModelError::Stream(StreamError::BudgetTooSmall { .. })
+                )
         )
     }
 }

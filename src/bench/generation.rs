@@ -158,6 +158,11 @@ impl Bench<'_> {
         self.check_memory(form, files)?;
         let began = Instant::now();
         let model = Arc::new(Model::load(&self.gpu, files, &form.load_options(), self.progress).await?);
+        // Layers that are streamed would be measured with the file that they come from.
+        if let Some(plan) = model.residency().filter(|plan| !plan.is_resident()) {
+            let available = plan.budget.unwrap_or(0);
+            return Err(BenchError::NotEnoughMemory { wanted: form.bytes_of(files), available });
+        }
         let load_seconds = began.elapsed().as_secs_f64();
         let mut sequence = Sequence::new(&model, &self.effort)?;
         let logits = sequence.first().await?;

@@ -12,6 +12,7 @@ use super::error::GpuError;
 use super::kernel::Kernel;
 use super::memory::{Buffer, Memory};
 use super::poller::Poller;
+use super::requirements::required_features;
 use super::shader::Variant;
 
 /// How to open a device.
@@ -32,6 +33,8 @@ pub struct GpuOptions {
 #[derive(Debug, Clone)]
 pub struct Gpu {
     inner: Arc<Inner>,
+    /// All of the device's, or a share.
+    memory: Arc<Memory>,
     choices: KernelChoices,
 }
 
@@ -39,7 +42,6 @@ pub struct Gpu {
 struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    memory: Arc<Memory>,
     max_binding: u64,
     is_cpu: bool,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
@@ -58,16 +60,9 @@ impl Gpu {
             true => wgpu::Features::TIMESTAMP_QUERY,
             false => wgpu::Features::empty(),
         };
-        // Where host and device share their memory, the host writes to what shaders read.
-        let shared = match adapter.get_info().device_type {
-            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu => {
-                wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
-            }
-            _ => wgpu::Features::empty(),
-        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bantam"),
-            required_features: adapter.features() & (timestamps | shared),
+            required_features: (adapter.features() & timestamps) | required_features(&adapter),
             required_limits: adapter.limits(),
             ..Default::default()
         };
@@ -89,7 +84,10 @@ impl Gpu {
     }
 
     /// Uses a device of the host application. Nothing is installed on it and none of its settings
-    /// change. Buffers made here count against `budget`; the host's own do not.
+    /// change. Buffers made here count against `budget`; the host's own do not. What the device should have
+    /// been requested with is said by [`required_features`] and [`required_limits`].
+    ///
+    /// [`required_limits`]: super::required_limits
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
         Self::new(device, queue, budget, None, Arc::default())
     }
@@ -110,19 +108,25 @@ impl Gpu {
             is_cpu,
             device,
             queue,
-            memory: Memory::with_budget(budget),
             kernels: Mutex::default(),
             submissions: AtomicU64::new(0),
             lost,
         };
-        Self { inner: Arc::new(inner), choices: KernelChoices::usual(is_cpu) }
+        let memory = Memory::with_budget(budget);
+        Self { inner: Arc::new(inner), memory, choices: KernelChoices::usual(is_cpu) }
     }
 
     /// The same device, with other kernels for what is made with the result: models and sessions keep the
     /// kernels of the `Gpu` that they were made with. Nothing is timed unless it is asked for, as by
     /// [`Calibration::run`](crate::bench::Calibration::run), so this is how its outcome is put to use.
     pub fn with_choices(&self, choices: KernelChoices) -> Self {
-        Self { inner: self.inner.clone(), choices }
+        Self { choices, ..self.clone() }
+    }
+
+    /// The same device, where buffers that are made with the result are also counted for themselves, and
+    /// take no more than `budget` bytes together: a model's share of a device that several use.
+    pub fn with_share(&self, budget: Option<u64>) -> Self {
+        Self { memory: self.memory.share(budget), ..self.clone() }
     }
 
     /// Which variants products have.
@@ -150,9 +154,9 @@ impl Gpu {
         self.inner.is_cpu
     }
 
-    /// The count of this device's buffers.
+    /// The count of this device's buffers, or of those in a [share](Self::with_share).
     pub fn memory(&self) -> &Memory {
-        &self.inner.memory
+        &self.memory
     }
 
     /// The most bytes that one storage binding may have.
@@ -190,7 +194,7 @@ impl Gpu {
         if size > limit {
             return Err(GpuError::BindingTooLarge { label: label.into(), wanted: size, limit });
         }
-        let reservation = self.inner.memory.reserve(label, size)?;
+        let reservation = self.memory.reserve(label, size)?;
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let raw = self.checked(label, size, || self.inner.device.create_buffer(&descriptor))?;
@@ -234,13 +238,32 @@ impl Gpu {
         let validation = pollster::block_on(validation.pop());
         self.check_lost()?;
         if memory.is_some() {
-            let used = self.inner.memory.used();
+            let used = self.memory.used();
             return Err(GpuError::OutOfMemory { label: label.into(), wanted: size, used, budget: None });
         }
         match internal.or(validation) {
+            Some(error) if self.is_gone() => Err(self.lost_by(error.to_string())),
             Some(error) => Err(GpuError::Validation(format!("{label}: {error}"))),
             None => Ok(result),
         }
+    }
+
+    /// Whether the device was lost and nobody said so: wgpu then gives buffers that are none, and refuses
+    /// what is done with them. One that can be written to at once shows it.
+    fn is_gone(&self) -> bool {
+        let device = &self.inner.device;
+        let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
+        let [validation, memory] = scopes.map(|filter| device.push_error_scope(filter));
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("probe"),
+            size: 16,
+            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        });
+        let is_mapped = buffer.get_mapped_range_mut(..).is_ok();
+        let has_memory = pollster::block_on(memory.pop()).is_none();
+        let _ = pollster::block_on(validation.pop());
+        has_memory && !is_mapped
     }
 
     /// An error once the device is known to be lost.
@@ -268,6 +291,11 @@ impl Gpu {
         Ok(kernel)
     }
 
+    /// How many kernels have been compiled. All models on this device share them.
+    pub fn kernels(&self) -> usize {
+        self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner()).len()
+    }
+
     /// Submits one encoder's commands.
     pub fn submit(
         &self,
@@ -283,6 +311,13 @@ impl Gpu {
             self.inner.queue.submit([encoder.finish()]);
             self.inner.submissions.fetch_add(1, Ordering::Relaxed);
         })
+    }
+
+    /// Sees that buffers are freed that were dropped before the device was done with them: wgpu frees them
+    /// when somebody polls the device after that, which may otherwise be never.
+    pub(super) fn sweep(&self) {
+        let (ticket, _) = self.inner.poller.wait();
+        self.inner.queue.on_submitted_work_done(move || ticket.resolve(Ok(())));
     }
 
     /// How often commands have been submitted.

@@ -44,6 +44,18 @@ pub enum GpuError {
         /// The device's limit.
         limit: u64,
     },
+    /// A host's device was requested with less than kernels need.
+    #[error(
+        "the device was requested with {limit} of {allowed}, but {needed} is needed; add gpu::required_limits to the request"
+    )]
+    LimitTooLow {
+        /// The limit's name, as wgpu has it.
+        limit: &'static str,
+        /// What kernels need.
+        needed: u64,
+        /// What the device has.
+        allowed: u64,
+    },
     /// The device is gone: unplugged, reset by its driver or destroyed by its owner.
     #[error("the device was lost: {0}; open it again to go on")]
     DeviceLost(String),

@@ -1,68 +1,173 @@
 //! The one place where device buffers are made, and counted.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::error::GpuError;
 
-/// Counts the bytes of all live buffers of a device.
+/// Counts the bytes of all live buffers of a device, or of those that have a share of it.
+///
+/// Shares are for several models on one device. What is in use in a share is also in use in the whole,
+/// and neither goes beyond its budget. A share may have been [promised](Self::promise) bytes: nobody else
+/// gets them while it lives, used or not.
 #[derive(Debug, Default)]
 pub struct Memory {
-    used: AtomicU64,
-    peak: AtomicU64,
-    allocations: AtomicU64,
-    /// `u64::MAX` where there is none.
-    budget: AtomicU64,
+    counts: Mutex<Counts>,
+    /// What this is a share of.
+    whole: Option<Arc<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    used: u64,
+    peak: u64,
+    allocations: u64,
+    budget: Option<u64>,
+    /// Bytes in use, with what shares were promised and do not use yet.
+    claimed: u64,
+    /// Bytes that nobody else gets.
+    promised: u64,
+}
+
+impl Counts {
+    /// What the whole has to have for this share, where `used` bytes of it are in use.
+    fn claim(&self, used: u64) -> u64 {
+        used.max(self.promised)
+    }
+
+    /// Bytes that can still be claimed, and whether a budget says so.
+    fn left(&self) -> (u64, bool) {
+        (self.budget.unwrap_or(u64::MAX).saturating_sub(self.claimed), self.budget.is_some())
+    }
+
+    /// Claims `bytes` more, if the budget has them; else gives what is claimed.
+    fn grow(&mut self, bytes: u64) -> Result<(), u64> {
+        let sum = self.claimed.checked_add(bytes);
+        let sum = sum.filter(|&sum| self.budget.is_none_or(|budget| sum <= budget));
+        self.claimed = sum.ok_or(self.claimed)?;
+        Ok(())
+    }
 }
 
 impl Memory {
     pub(super) fn with_budget(budget: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { budget: AtomicU64::new(budget.unwrap_or(u64::MAX)), ..Self::default() })
+        Arc::new(Self { counts: Mutex::new(Counts { budget, ..Counts::default() }), whole: None })
     }
 
-    /// The most bytes that may be in use, if that is limited.
+    /// A share of at most `budget` bytes, or of whatever the whole has.
+    pub(super) fn share(self: &Arc<Self>, budget: Option<u64>) -> Arc<Self> {
+        // A share of a share is a share of the same whole.
+        let whole = self.whole.as_ref().unwrap_or(self).clone();
+        let counts = Mutex::new(Counts { budget, ..Counts::default() });
+        Arc::new(Self { counts, whole: Some(whole) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The most bytes that may be in use, if that is limited; of a share, by a budget of its own.
     pub fn budget(&self) -> Option<u64> {
-        Some(self.budget.load(Ordering::Relaxed)).filter(|&budget| budget < u64::MAX)
+        self.lock().budget
     }
 
-    /// Allows no more than `budget` bytes from now on, where more were allowed before. What is in use
-    /// already stays.
-    pub fn lower_budget(&self, budget: u64) {
-        self.budget.fetch_min(budget, Ordering::Relaxed);
+    /// Bytes that may still be taken, if that is limited: what neither the budget nor, for a share, that of
+    /// the whole is short of. What was promised to others is not among them.
+    pub fn left(&self) -> Option<u64> {
+        let counts = self.lock();
+        let (own, is_own) = counts.left();
+        let Some(whole) = &self.whole else { return is_own.then_some(own) };
+        let (theirs, is_theirs) = whole.lock().left();
+        let unused = counts.claim(counts.used) - counts.used;
+        (is_own || is_theirs).then_some(own.min(theirs.saturating_add(unused)))
+    }
+
+    /// Sets `bytes` of the whole aside for this share, what it uses already among them, for as long as it
+    /// lives. `false` where the whole does not have them.
+    pub fn promise(&self, bytes: u64) -> bool {
+        let mut counts = self.lock();
+        let Some(whole) = &self.whole else { return false };
+        let (before, after) = (counts.claim(counts.used), bytes.max(counts.used));
+        let mut theirs = whole.lock();
+        if after > before && theirs.grow(after - before).is_err() {
+            return false;
+        }
+        theirs.claimed -= before.saturating_sub(after);
+        counts.promised = bytes;
+        true
     }
 
     /// Bytes in use now.
     pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
+        self.lock().used
     }
 
     /// The most bytes ever in use at once.
     pub fn peak(&self) -> u64 {
-        self.peak.load(Ordering::Relaxed)
+        self.lock().peak
     }
 
     /// How many buffers have been made.
     pub fn allocations(&self) -> u64 {
-        self.allocations.load(Ordering::Relaxed)
+        self.lock().allocations
     }
 
     /// Takes `bytes` from the budget; they are given back when the result is dropped.
     pub(super) fn reserve(self: &Arc<Self>, label: &str, bytes: u64) -> Result<Reservation, GpuError> {
-        let budget = self.budget.load(Ordering::Relaxed);
-        let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= budget);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).map_err(|used| {
-            GpuError::OutOfMemory { label: label.into(), wanted: bytes, used, budget: self.budget() }
-        })?;
+        let mut counts = self.lock();
+        let refused =
+            |used, budget| GpuError::OutOfMemory { label: label.into(), wanted: bytes, used, budget };
+        counts.grow(bytes).map_err(|claimed| refused(claimed, counts.budget))?;
+        if let Some(whole) = &self.whole {
+            let more = counts.claim(counts.used + bytes) - counts.claim(counts.used);
+            let mut theirs = whole.lock();
+            if let Err(claimed) = theirs.grow(more) {
+                counts.claimed -= bytes;
+                return Err(refused(claimed, theirs.budget));
+            }
+            theirs.used += bytes;
+        }
+        counts.used += bytes;
+        drop(counts);
         Ok(Reservation { memory: self.clone(), bytes })
+    }
+
+    /// Gives back what was reserved.
+    fn release(&self, bytes: u64) {
+        let mut counts = self.lock();
+        if let Some(whole) = &self.whole {
+            let mut theirs = whole.lock();
+            theirs.claimed -= counts.claim(counts.used) - counts.claim(counts.used - bytes);
+            theirs.used -= bytes;
+        }
+        counts.used -= bytes;
+        counts.claimed -= bytes;
+    }
+
+    fn note_taken(&self) {
+        let mut counts = self.lock();
+        counts.peak = counts.peak.max(counts.used);
+        counts.allocations += 1;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Reservations keep this alive: nothing is in use.
+        let promised = self.lock().promised;
+        if let Some(whole) = &self.whole {
+            whole.lock().claimed -= promised;
+        }
     }
 }
 
 impl Reservation {
     /// The device gave the memory: it counts for the peak from now on.
     fn taken(&self) {
-        self.memory.peak.fetch_max(self.memory.used(), Ordering::Relaxed);
-        self.memory.allocations.fetch_add(1, Ordering::Relaxed);
+        self.memory.note_taken();
+        if let Some(whole) = &self.memory.whole {
+            whole.note_taken();
+        }
     }
 }
 
@@ -75,7 +180,7 @@ pub(super) struct Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.memory.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.release(self.bytes);
     }
 }
 
@@ -161,9 +266,45 @@ mod tests {
         drop((a, b));
         assert!(memory.reserve("c", u64::MAX).is_err());
         assert_eq!((memory.used(), memory.peak(), memory.allocations()), (0, 100, 2));
-        memory.lower_budget(50);
-        memory.lower_budget(70);
-        assert!(memory.reserve("d", 51).is_err() && memory.reserve("d", 50).is_ok());
-        assert_eq!((memory.budget(), Memory::with_budget(None).budget()), (Some(50), None));
+        assert_eq!((memory.budget(), memory.left()), (Some(100), Some(100)));
+        let boundless = Memory::with_budget(None);
+        assert_eq!((boundless.budget(), boundless.left()), (None, None));
+        let _most = boundless.reserve("e", u64::MAX).unwrap();
+        assert!(boundless.reserve("f", 1).is_err(), "numbers that overflow are too much");
+    }
+
+    #[test]
+    fn shares_keep_to_their_budget_and_to_that_of_the_whole() {
+        let whole = Memory::with_budget(Some(100));
+        let (a, b) = (whole.share(Some(30)), whole.share(None));
+        assert_eq!((a.left(), b.left()), (Some(30), Some(100)));
+        let of_a = a.reserve("a", 25).unwrap();
+        assert!(matches!(a.reserve("a", 6), Err(GpuError::OutOfMemory { used: 25, budget: Some(30), .. })));
+        let of_b = b.reserve("b", 75).unwrap();
+        assert!(matches!(a.reserve("a", 1), Err(GpuError::OutOfMemory { used: 100, budget: Some(100), .. })));
+        assert_eq!((a.left(), b.left(), whole.used()), (Some(0), Some(0), 100));
+        drop((of_a, of_b));
+        assert_eq!((a.used(), b.used(), whole.used(), whole.left()), (0, 0, 0, Some(100)));
+    }
+
+    #[test]
+    fn what_is_promised_is_kept_from_others_while_the_share_lives() {
+        let whole = Memory::with_budget(Some(100));
+        let (a, b) = (whole.share(None), whole.share(None));
+        assert!(a.promise(60) && !b.promise(41));
+        assert_eq!((whole.left(), a.left(), b.left(), whole.used()), (Some(40), Some(100), Some(40), 0));
+        // What was promised is there, and what is left can be had by anybody.
+        let first = a.reserve("first", 50).unwrap();
+        let more = a.reserve("more", 30).unwrap();
+        assert_eq!((whole.used(), whole.left(), a.left()), (80, Some(20), Some(20)));
+        assert!(b.reserve("b", 21).is_err() && whole.reserve("whole", 20).is_ok());
+        drop(more);
+        assert_eq!((whole.used(), whole.left(), a.left()), (50, Some(40), Some(50)));
+        drop(first);
+        assert!(a.promise(10) && a.promise(70) && !a.promise(101));
+        assert_eq!(whole.left(), Some(30));
+        drop(a);
+        assert_eq!((whole.left(), whole.share(None).left()), (Some(100), Some(100)));
+        assert!(!whole.promise(1), "only shares are promised anything");
     }
 }

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::Buffer;
+use super::sweep::Sweep;
 
 /// Most bytes of one staging buffer, and fewest.
 const PIECE: [usize; 2] = [64 << 10, 4 << 20];
@@ -21,6 +22,8 @@ pub struct Uploader {
     slots: Vec<(Buffer, Option<Mapping>)>,
     piece: usize,
     next: usize,
+    // Last: it frees what the slots leave, which are still on their way to be written to again.
+    _sweep: Sweep,
 }
 
 impl Uploader {
@@ -41,7 +44,7 @@ impl Uploader {
                 Ok((buffer, Some(mapping)))
             })
             .collect::<Result<_, GpuError>>()?;
-        Ok(Self { gpu: gpu.clone(), slots, piece, next: 0 })
+        Ok(Self { gpu: gpu.clone(), slots, piece, next: 0, _sweep: Sweep::new(gpu) })
     }
 
     /// The fewest bytes that an uploader's staging buffers take.
@@ -61,7 +64,8 @@ impl Uploader {
             let mut view = slot
                 .raw()
                 .get_mapped_range_mut(..piece.len() as u64)
-                .map_err(|e| GpuError::Validation(e.to_string()))?;
+                // It is mapped, so only the device's end can have taken it away.
+                .map_err(|error| gpu.lost_by(error.to_string()))?;
             view.copy_from_slice(piece);
             drop(view);
             slot.raw().unmap();
@@ -129,7 +133,7 @@ impl Readback {
         let mapped = pending.insert(mapping).await;
         *pending = None;
         mapped?;
-        let view = self.buffer.raw().get_mapped_range(..len).map_err(|e| GpuError::Validation(e.to_string()));
+        let view = self.buffer.raw().get_mapped_range(..len).map_err(|error| gpu.lost_by(error.to_string()));
         let result = view.map(|view| take(&view));
         self.unmap(gpu);
         result

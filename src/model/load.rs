@@ -8,7 +8,7 @@ use super::planned::Planned;
 use super::precisions::Precisions;
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
 use crate::stream::{Plan, Ring, StreamStats, TokenRows};
 
 /// How a model is loaded.
@@ -20,12 +20,12 @@ pub struct LoadOptions {
     pub layout: Layout,
     /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
     pub precision: Precisions,
-    /// The most bytes of device memory that the device's buffers may take together. Weights that do
-    /// not fit are then streamed from their file, which must stay as it is while the model is in use. Once
-    /// the model has been planned, this is the budget of the whole device, if it had none or a larger
-    /// one: buffers beyond it are refused. Only compressed weights can be streamed.
+    /// The most bytes of device memory that this model's buffers may take together, those of its sessions
+    /// among them: buffers beyond it are refused. Where the device has a budget too, the model has what is
+    /// left of that at the most. Weights that do not fit are streamed from their file, which must
+    /// stay as it is while the model is in use. Only compressed weights can be streamed.
     ///
-    /// Without it, all weights stay in device memory.
+    /// Where neither is limited, all weights stay in device memory.
     pub device_budget: Option<u64>,
     /// Bytes of the budget that are left to sessions: what [`Session::device_bytes`] says of each that is
     /// to be there at the same time. By default one session of 1024 positions, or as many as the model
@@ -35,6 +35,9 @@ pub struct LoadOptions {
     pub working_set: Option<u64>,
 }
 
+/// Positions of the session that room is left for where nothing else is said.
+pub const USUAL_CONTEXT: usize = 1024;
+
 /// How compressed weights are kept in device memory. Results are the same bits from each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Layout {
@@ -42,9 +45,8 @@ pub enum Layout {
     Dense,
     /// BF16 in about 12 bits that are read faster than dense tiles; other types as [`Layout::Dense`].
     Fast,
-    /// Fast where the device's [choices](crate::gpu::KernelChoices) say that it is faster, and all weights fit
-    /// the budget beside the [working set](LoadOptions::working_set), or there is no budget; else dense. On a
-    /// processor that stands in for a device, what stays is fast also where other weights are streamed.
+    /// Fast where the device's [choices](crate::gpu::KernelChoices) say that it is faster, and where all of
+    /// it fits (on a processor that stands in for a device, also where it does not); else dense.
     #[default]
     Auto,
 }
@@ -63,6 +65,8 @@ pub struct Model {
     pub(super) precisions: Precisions,
     /// Where streamed weights are.
     pub(super) ring: Option<Ring>,
+    // Last: it frees what the others leave.
+    pub(super) _sweep: Sweep,
 }
 
 /// Where rows of the embedding are found.
@@ -89,10 +93,8 @@ impl Model {
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        let planned = Planned::new(gpu, files, &config, options)?;
-        if let Some(budget) = options.device_budget {
-            gpu.memory().lower_budget(budget);
-        }
+        let gpu = &gpu.with_share(options.device_budget);
+        let planned = Planned::promised(gpu, files, &config, options)?;
         let uploader = Uploader::within(gpu, planned.staging)?;
         let mut loader = Loader::new(gpu, files, options.raw, &planned, uploader, progress);
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
@@ -102,12 +104,12 @@ impl Model {
         model
     }
 
-    /// How a model would be kept in device memory, without loading it; `None` where there is no
-    /// [budget](LoadOptions::device_budget). An error where the budget is too small, which names the
-    /// smallest that is not.
+    /// How a model would be kept in device memory, without loading it; `None` where memory is
+    /// [not limited](LoadOptions::device_budget). An error where there is too little, which names the
+    /// least that would do.
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        Ok(Planned::new(gpu, files, &config, options)?.plan)
+        Ok(Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?.plan)
     }
 
     /// How much of each weight would be read, without loading the model: where it is to be
@@ -118,7 +120,7 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Precisions, ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        Ok(Planned::new(gpu, files, &config, options)?.precisions)
+        Ok(Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?.precisions)
     }
 
     /// How much of each weight was read.
@@ -141,7 +143,7 @@ impl Model {
         &self.config
     }
 
-    /// The device that the weights are on.
+    /// The device that the weights are on; what it counts is the memory of this model and its sessions.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }

@@ -12,7 +12,7 @@ use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, SlotPlace, Tiles};
-use crate::gpu::{Buffer, Gpu, Uploader};
+use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
 use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 
@@ -88,7 +88,8 @@ impl<'a> Loader<'a> {
             ring.set_stages(self.streaming.drain(..).map(|streaming| streaming.stage).collect());
         }
         let (plan, precisions) = (self.planned.plan.clone(), self.planned.precisions.clone());
-        Ok(Model { gpu: self.gpu.clone(), config, embedding, layers, norm, output, plan, precisions, ring })
+        let (gpu, sweep) = (self.gpu.clone(), Sweep::new(self.gpu));
+        Ok(Model { gpu, config, embedding, layers, norm, output, plan, precisions, ring, _sweep: sweep })
     }
 
     /// The ring of the stages that are streamed, each with its place in it.

@@ -17,7 +17,7 @@ mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};
 pub use error::ModelError;
-pub use load::{Layout, LoadOptions, Model};
+pub use load::{Layout, LoadOptions, Model, USUAL_CONTEXT};
 pub use precisions::Precisions;
 pub use session::{Outputs, Session};
 

@@ -3,19 +3,16 @@
 use super::config::ModelConfig;
 use super::economy::Economy;
 use super::error::ModelError;
-use super::load::{Layout, LoadOptions};
+use super::load::{Layout, LoadOptions, USUAL_CONTEXT};
 use super::needs::{Census, Cut, Keeping};
 use super::precisions::Precisions;
 use crate::archive::ModelFiles;
 use crate::gpu::{Gpu, Uploader};
 use crate::stream::{Plan, StreamError};
 
-/// Positions of the session that room is left for where nothing else is said.
-const USUAL_CONTEXT: usize = 1024;
-
 /// How a model is to be loaded.
 pub(super) struct Planned {
-    /// `None` where there is no budget, and so all stays.
+    /// `None` where memory is not limited, and so all stays.
     pub plan: Option<Plan>,
     /// The stages that the plan counts.
     pub cut: Cut,
@@ -31,44 +28,55 @@ pub(super) struct Planned {
 const PIECES: [u64; 4] = [1, 2, 3, 7];
 
 impl Planned {
+    /// A plan for the share `gpu`, for which the memory is set aside.
+    pub fn promised(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        loop {
+            let planned = Self::new(gpu, files, config, options)?;
+            // Another model may have been loaded meanwhile, which leaves less.
+            if planned.plan.as_ref().is_none_or(|plan| gpu.memory().promise(plan.total)) {
+                return Ok(planned);
+            }
+        }
+    }
+
+    /// A plan for what is left to the share `gpu`.
     pub fn new(
         gpu: &Gpu,
         files: &ModelFiles,
         config: &ModelConfig,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let layout = if options.raw { Layout::Dense } else { options.layout };
-        let precisions = options.precision.clone();
-        let budget = options.device_budget.into_iter().chain(gpu.memory().budget()).min();
-        let Some(budget) = budget.map(|budget| budget.saturating_sub(gpu.memory().used())) else {
-            let faster = layout == Layout::Auto && gpu.choices().fast_is_faster;
-            let precisions = match precisions {
-                Precisions::Auto => Precisions::default(),
-                given => given,
-            };
-            return Ok(Self::all_stays(precisions, faster || layout == Layout::Fast));
+        let layout = match options.layout {
+            _ if options.raw => Layout::Dense,
+            Layout::Auto if !gpu.choices().fast_is_faster => Layout::Dense,
+            layout => layout,
         };
-        let streams = options.device_budget.is_some();
-        let chooses = precisions == Precisions::Auto && !options.raw;
-        if !streams && !chooses && layout != Layout::Auto {
-            return Ok(Self::all_stays(precisions, layout == Layout::Fast));
-        }
-        let census = Census::read(files, config)?;
+        let Some(budget) = gpu.memory().left() else {
+            return Ok(Self::all_stays(options, layout != Layout::Dense));
+        };
+        let (census, precisions) = (Census::read(files, config)?, options.precision.clone());
         let mut planner = Planner { gpu, census, options, config, budget, precisions };
-        if chooses {
+        if options.precision == Precisions::Auto && !options.raw {
             planner.precisions = planner.most_precise()?;
         }
         match layout {
-            Layout::Auto if !streams => planner.whole(),
-            _ if !streams => Ok(Self::all_stays(planner.precisions, layout == Layout::Fast)),
+            Layout::Dense => planner.plan(false),
             Layout::Fast => planner.plan(true),
-            Layout::Auto if gpu.choices().fast_is_faster => planner.faster(),
-            _ => planner.plan(false),
+            Layout::Auto => planner.faster(),
         }
     }
 
     /// Nothing is streamed, and no plan is held to.
-    fn all_stays(precisions: Precisions, fast: bool) -> Self {
+    fn all_stays(options: &LoadOptions, fast: bool) -> Self {
+        let precisions = match &options.precision {
+            Precisions::Auto => Precisions::default(),
+            given => given.clone(),
+        };
         Self { plan: None, cut: Cut::default(), precisions, fast, staging: u64::MAX }
     }
 
@@ -112,12 +120,6 @@ impl Planner<'_> {
         Ok(fast)
     }
 
-    /// The faster layout in which everything fits, without a plan to hold it to; dense where it fits in none.
-    fn whole(&self) -> Result<Planned, ModelError> {
-        let fast = self.gpu.choices().fast_is_faster && self.fits_whole(true)?;
-        Ok(Planned::all_stays(self.precisions.clone(), fast))
-    }
-
     /// The most precise weights all of which stay, dense; the least precise where none do.
     fn most_precise(&mut self) -> Result<Precisions, ModelError> {
         let economy = Economy::measure(self.gpu, &self.census)?;
@@ -126,7 +128,7 @@ impl Planner<'_> {
         while least < most {
             let middle = least.midpoint(most);
             self.precisions = economy.after(middle);
-            if self.fits_whole(false)? {
+            if self.fits_whole()? {
                 most = middle;
             } else {
                 least = middle + 1;
@@ -135,9 +137,9 @@ impl Planner<'_> {
         Ok(economy.after(least))
     }
 
-    /// Whether everything fits the budget in that layout.
-    fn fits_whole(&self, fast: bool) -> Result<bool, ModelError> {
-        match self.plan(fast) {
+    /// Whether everything fits the budget in dense tiles.
+    fn fits_whole(&self) -> Result<bool, ModelError> {
+        match self.plan(false) {
             Ok(planned) => Ok(planned.is_whole()),
             Err(ModelError::Stream(_)) => Ok(false),
             Err(error) => Err(error),

@@ -14,7 +14,7 @@ use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::top::{self, Top};
 use crate::gpu::kernels::{Step, embed, norm};
-use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Readback};
+use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Readback, Sweep};
 use crate::stream::Ring;
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
@@ -52,8 +52,8 @@ enum Wanted {
 pub struct Session {
     model: Arc<Model>,
     context: usize,
-    /// Positions filled.
-    position: usize,
+    /// The tokens of the positions that are filled.
+    tokens: Vec<u32>,
     /// Whether the device still has the logits of the last of them.
     has_last_logits: bool,
     buffers: SessionBuffers,
@@ -71,6 +71,8 @@ pub struct Session {
     // The dispatches' bind groups name these; they live as long.
     _caches: Vec<KvCache>,
     _rotations: Buffer,
+    // Last: it frees what the others leave.
+    _sweep: Sweep,
 }
 
 #[derive(Debug)]
@@ -144,7 +146,7 @@ impl Session {
         Ok(Self {
             model: model.clone(),
             context,
-            position: 0,
+            tokens: Vec::new(),
             has_last_logits: false,
             buffers,
             single,
@@ -156,6 +158,7 @@ impl Session {
             activations,
             _caches: caches,
             _rotations: rotations,
+            _sweep: Sweep::new(gpu),
         })
     }
 
@@ -166,7 +169,12 @@ impl Session {
 
     /// Positions filled so far.
     pub fn position(&self) -> usize {
-        self.position
+        self.tokens.len()
+    }
+
+    /// The tokens that they are filled with.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
     }
 
     /// Positions there is room for.
@@ -181,8 +189,8 @@ impl Session {
 
     /// Forgets all but the first `position` positions.
     pub fn rewind(&mut self, position: usize) {
-        self.has_last_logits &= position >= self.position;
-        self.position = self.position.min(position);
+        self.has_last_logits &= position >= self.tokens.len();
+        self.tokens.truncate(position);
     }
 
     /// Appends `tokens` and gives logits: `vocab` numbers for the last token, or for each one, in
@@ -247,7 +255,7 @@ impl Session {
         self.check(tokens)?;
         self.has_last_logits = false;
         self.buffers.readback.ready(&self.model.gpu).await?;
-        let mut position = self.position;
+        let mut position = self.tokens.len();
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();
             let wanted = if is_last || wanted == Wanted::All { wanted } else { Wanted::Nothing };
@@ -257,7 +265,7 @@ impl Session {
             }
             position += chunk.len();
         }
-        self.position = position;
+        self.tokens.extend_from_slice(tokens);
         self.has_last_logits = matches!(wanted, Wanted::Last | Wanted::Likeliest | Wanted::Top(_));
         Ok(())
     }
@@ -270,7 +278,7 @@ impl Session {
         if let Some(&token) = tokens.iter().find(|&&t| t as usize >= vocab) {
             return Err(ModelError::NoSuchToken { token, vocab });
         }
-        let needed = self.position + tokens.len();
+        let needed = self.tokens.len() + tokens.len();
         if needed > self.context {
             return Err(ModelError::ContextFull { needed, context: self.context });
         }

@@ -1,5 +1,7 @@
 //! Generating text: a prompt goes in, a stream of tokens comes out.
 
+use std::ops::DerefMut;
+
 use futures::stream::{self, Stream};
 
 use super::{Sampler, TextDecoder, TextError, Tokenizer};
@@ -25,9 +27,9 @@ pub struct Piece {
     pub text: String,
 }
 
-struct State<'a> {
-    session: &'a mut Session,
-    tokenizer: &'a Tokenizer,
+struct State<S> {
+    session: S,
+    tokenizer: Tokenizer,
     sampler: Sampler,
     decoder: TextDecoder,
     /// What the executor has not seen yet.
@@ -40,27 +42,58 @@ struct State<'a> {
 /// Appends `prompt` to the session and generates up to `most` tokens. The stream ends before an
 /// end-of-text token, or when the session is full. Nothing is computed unless it is polled, and
 /// dropping it stops generation; the session can then go on.
-pub fn generate<'a>(
-    session: &'a mut Session,
-    tokenizer: &'a Tokenizer,
+///
+/// `session` is a `&mut Session`, or a guard of one, which the stream then keeps.
+pub fn generate<S: DerefMut<Target = Session>>(
+    session: S,
+    tokenizer: &Tokenizer,
     prompt: &[u32],
     sampler: Sampler,
     most: usize,
-) -> impl Stream<Item = Result<Piece, GenerationError>> + 'a {
-    let decoder = tokenizer.decoder_after(prompt);
-    let state = State {
-        session,
-        tokenizer,
-        sampler,
-        decoder,
-        pending: prompt.to_vec(),
-        left: most,
-        generated: false,
-    };
-    stream::try_unfold(state, |mut state| async move { Ok(state.next().await?.map(|piece| (piece, state))) })
+) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S> {
+    State::new(session, tokenizer, prompt, sampler, most).stream()
 }
 
-impl State<'_> {
+/// As [`generate`], where `text` is all that there is to be before what is generated, and not what is
+/// appended. What the session has computed of it is kept, and anything else is forgotten: of
+/// a conversation that grows, only what is new is computed.
+pub fn complete<S: DerefMut<Target = Session>>(
+    mut session: S,
+    tokenizer: &Tokenizer,
+    text: &[u32],
+    sampler: Sampler,
+    most: usize,
+) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S> {
+    let same = session.tokens().iter().zip(text).take_while(|(a, b)| a == b).count();
+    // The last token is computed again if need be: what follows it was not kept.
+    let kept = same.min(text.len().saturating_sub(1));
+    session.rewind(kept);
+    let mut state = State::new(session, tokenizer, text, sampler, most);
+    state.pending.drain(..kept);
+    state.stream()
+}
+
+impl<S: DerefMut<Target = Session>> State<S> {
+    /// Before anything is computed of `text`.
+    fn new(session: S, tokenizer: &Tokenizer, text: &[u32], sampler: Sampler, most: usize) -> Self {
+        Self {
+            session,
+            tokenizer: tokenizer.clone(),
+            sampler,
+            decoder: tokenizer.decoder_after(text),
+            pending: text.to_vec(),
+            left: most,
+            generated: false,
+        }
+    }
+
+    fn stream(self) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S> {
+        stream::try_unfold(
+            self,
+            |mut state| async move { Ok(state.next().await?.map(|piece| (piece, state))) },
+        )
+    }
+
     async fn next(&mut self) -> Result<Option<Piece>, GenerationError> {
         // A prompt that is too long is an error; a reply that fills the session just ends.
         let is_reply = self.generated;

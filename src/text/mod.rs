@@ -17,6 +17,6 @@ mod tokenizer;
 pub use chat::{ChatTemplate, Message};
 pub use decoder::TextDecoder;
 pub use error::TextError;
-pub use generation::{GenerationError, Piece, generate};
+pub use generation::{GenerationError, Piece, complete, generate};
 pub use sampling::{Sampler, SamplingOptions};
 pub use tokenizer::Tokenizer;

@@ -1,0 +1,68 @@
+//! From a folder to the parts of a model.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::RuntimeError;
+use super::work::Stop;
+use crate::archive::{ModelFiles, Progress};
+use crate::gpu::Gpu;
+use crate::model::{LoadOptions, Model};
+use crate::text::{ChatTemplate, Tokenizer};
+
+/// What a folder has, loaded.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub files: ModelFiles,
+    pub model: Arc<Model>,
+    pub tokenizer: Tokenizer,
+    pub template: Option<ChatTemplate>,
+}
+
+impl Parts {
+    /// Weights last: whatever else is wrong is found out sooner.
+    pub async fn load(
+        gpu: &Gpu,
+        folder: &Path,
+        options: &LoadOptions,
+        progress: &Watched<'_>,
+    ) -> Result<Self, RuntimeError> {
+        let files = ModelFiles::open(folder)?;
+        progress.check()?;
+        let tokenizer = Tokenizer::open(files.folder())?;
+        let template = ChatTemplate::open(files.folder())?;
+        progress.check()?;
+        let model = Arc::new(Model::load(gpu, &files, options, progress).await?);
+        Ok(Self { files, model, tokenizer, template })
+    }
+}
+
+/// The caller's progress, of an operation that is also cancelled when nobody waits for it.
+pub(super) struct Watched<'a> {
+    pub progress: &'a dyn Progress,
+    pub stop: Option<&'a Stop>,
+}
+
+impl Watched<'_> {
+    fn check(&self) -> Result<(), RuntimeError> {
+        if self.cancelled() { Err(RuntimeError::Cancelled) } else { Ok(()) }
+    }
+}
+
+impl Progress for Watched<'_> {
+    fn begin(&self, total_bytes: u64, what: &str) {
+        self.progress.begin(total_bytes, what);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.progress.advance(bytes);
+    }
+
+    fn finish(&self) {
+        self.progress.finish();
+    }
+
+    fn cancelled(&self) -> bool {
+        self.progress.cancelled() || self.stop.is_some_and(Stop::is_asked)
+    }
+}

@@ -1,0 +1,80 @@
+//! A model that was loaded, with what turns text into tokens and back.
+
+use std::sync::Arc;
+
+use super::error::RuntimeError;
+use super::loading::Parts;
+use super::session::{SessionOptions, TextSession};
+use super::start::Runtime;
+use super::work::Working;
+use crate::archive::ModelFiles;
+use crate::model::{Model, Outputs, Session};
+use crate::text::{ChatTemplate, Message, Tokenizer};
+
+/// A model folder that was loaded. Clones share it, and when the last of them and of its sessions goes, its
+/// memory is given back.
+#[derive(Debug, Clone)]
+pub struct TextModel {
+    parts: Arc<Parts>,
+    // After the model: the device is last to go.
+    runtime: Runtime,
+}
+
+impl TextModel {
+    pub(super) fn new(runtime: Runtime, parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), runtime }
+    }
+
+    /// Opens a session, with all the device memory it will ever take. Kernels are compiled that no
+    /// session before it needed. The work begins at once, on a thread of its own.
+    pub fn open(&self, options: SessionOptions) -> Working<TextSession> {
+        let (model, this) = (self.model().clone(), self.clone());
+        let opening = self.runtime.workers.begin(move |_| make_session(&model, options));
+        opening.then(move |session| TextSession::new(this, session))
+    }
+
+    /// [`TextModel::open`] on this thread.
+    pub fn open_blocking(&self, options: SessionOptions) -> Result<TextSession, RuntimeError> {
+        Ok(TextSession::new(self.clone(), make_session(self.model(), options)?))
+    }
+
+    /// The tokens of a conversation, up to where the model is to answer.
+    pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, RuntimeError> {
+        let template = self.chat_template().ok_or_else(|| {
+            let folder = self.parts.files.folder().into();
+            RuntimeError::NoChatTemplate { folder }
+        })?;
+        // The template has written what a text begins with.
+        Ok(self.tokenizer().encode(&template.render(messages, true)?, false)?)
+    }
+
+    /// The weights. What their device counts is the memory of this model and its sessions.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.parts.model
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.parts.tokenizer
+    }
+
+    /// The chat template, where the model is made for chatting.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.parts.template.as_ref()
+    }
+
+    /// The files that it was loaded from.
+    pub fn files(&self) -> &ModelFiles {
+        &self.parts.files
+    }
+
+    /// The runtime that it was loaded with.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+fn make_session(model: &Arc<Model>, options: SessionOptions) -> Result<Session, RuntimeError> {
+    let context = options.context_of(model.config());
+    Ok(Session::with_cache(model, context, Outputs::Last, options.cache)?)
+}

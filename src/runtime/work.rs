@@ -1,0 +1,160 @@
+//! Long work on a thread of its own, awaited as a future.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+
+use super::error::RuntimeError;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The threads that work for a runtime: as many as had work at the same time. They are kept, because
+/// compilers of shaders take much memory for a while, and allocators keep it by thread.
+///
+/// They hold the device while they work, and drivers crash when one is given back while the process is
+/// already ending. So they are waited for when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Threads that wait for a job.
+    idle: usize,
+    stopped: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("jobs", &self.jobs.len()).field("idle", &self.idle).finish()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The next job, once there is one.
+    fn next(&self) -> Option<Job> {
+        let mut state = self.lock();
+        state.idle += 1;
+        while state.jobs.is_empty() && !state.stopped {
+            state = self.changed.wait(state).unwrap_or_else(|e| e.into_inner());
+        }
+        state.idle -= 1;
+        state.jobs.pop_front()
+    }
+}
+
+impl Workers {
+    /// Begins `work`, which is given what tells it that nobody waits any more.
+    pub fn begin<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Stop) -> Result<T, RuntimeError> + Send + 'static,
+    ) -> Working<T> {
+        let (done, result) = oneshot::channel();
+        let stop = Stop::default();
+        let theirs = stop.clone();
+        let given = self.give(Box::new(move || {
+            let _ = done.send(work(&theirs));
+        }));
+        let workers = self.clone();
+        let result = async move {
+            // Until then there is work, and so there are workers.
+            let _workers = workers;
+            given.map_err(|error| RuntimeError::NoThread(error.to_string()))?;
+            result.await.unwrap_or_else(|_| Err(RuntimeError::NoThread("it ended in a panic".into())))
+        };
+        Working { stop, result: Box::pin(result) }
+    }
+
+    /// Gives a job to a thread that has none, or to another one.
+    fn give(&self, job: Job) -> std::io::Result<()> {
+        let mut state = self.shared.lock();
+        if state.idle <= state.jobs.len() {
+            let shared = self.shared.clone();
+            let work = move || {
+                while let Some(job) = shared.next() {
+                    job();
+                }
+            };
+            let thread = std::thread::Builder::new().name("bantam-work".into()).spawn(work)?;
+            self.threads.lock().unwrap_or_else(|e| e.into_inner()).push(thread);
+        }
+        state.jobs.push_back(job);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.changed.notify_all();
+        let threads = self.threads.get_mut().unwrap_or_else(|e| e.into_inner());
+        for thread in threads.drain(..).filter(|t| t.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether work is to end early.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Work that was begun and runs by itself: a future that any executor can poll, and that never blocks.
+/// Where it is dropped, the work ends as soon as it can, and what it has made is given back.
+pub struct Working<T> {
+    stop: Stop,
+    result: BoxFuture<'static, Result<T, RuntimeError>>,
+}
+
+impl<T: Send + 'static> Working<T> {
+    /// The same work, with something done to what it gives.
+    pub(super) fn then<U>(self, last: impl FnOnce(T) -> U + Send + 'static) -> Working<U> {
+        let stop = self.stop.clone();
+        Working { stop, result: Box::pin(async move { Ok(last(self.await?)) }) }
+    }
+}
+
+impl<T> Future for Working<T> {
+    type Output = Result<T, RuntimeError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.result.as_mut().poll(context)
+    }
+}
+
+impl<T> Drop for Working<T> {
+    fn drop(&mut self) {
+        self.stop.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<T> std::fmt::Debug for Working<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Working").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}

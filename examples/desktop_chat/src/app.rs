@@ -1,16 +1,21 @@
 //! The window: it shows the chat, and carries what is done in it to the engine.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use eframe::egui::{self, CentralPanel, Frame, Margin, Panel, Ui, ViewportCommand};
 
 use crate::browser::Browser;
 use crate::chat::{Action, Chat, Order};
 use crate::conversation;
-use crate::device::Loss;
+use crate::device::Watch;
 use crate::drive::Drive;
 use crate::engine::Engine;
 use crate::{sidebar, theme};
+
+/// From an event of the engine to the frame that shows it, and what comes until then. Where a processor
+/// stands in for the device, frames take its time from the model.
+const PACE: Duration = Duration::from_millis(40);
 
 /// What outlives a window, whose device may be lost.
 #[derive(Debug, Default)]
@@ -42,7 +47,7 @@ pub struct App {
     engine: Option<Engine>,
     device: eframe::wgpu::Device,
     device_name: String,
-    loss: Loss,
+    watch: Watch,
     browser: Browser,
 }
 
@@ -64,7 +69,7 @@ impl App {
         context.set_zoom_factor(scale);
         let wake = {
             let context = context.clone();
-            move || context.request_repaint()
+            move || context.request_repaint_after(PACE)
         };
         let engine = Engine::start(state.device.clone(), state.queue.clone(), wake);
         let mut all = lock(&kept);
@@ -79,7 +84,7 @@ impl App {
             engine: engine.ok(),
             device: state.device.clone(),
             device_name: format!("{} ({:?})", info.name, info.backend),
-            loss: Loss::watch(&state.device, context.clone()),
+            watch: Watch::new(&state.device, context.clone()),
             browser: Browser::default(),
         })
     }
@@ -102,10 +107,11 @@ impl App {
 }
 
 impl eframe::App for App {
-    fn logic(&mut self, context: &egui::Context, _: &mut eframe::Frame) {
+    fn logic(&mut self, context: &egui::Context, frame: &mut eframe::Frame) {
+        self.watch.retry(frame);
         let kept = Arc::clone(&self.kept);
         let mut kept = lock(&kept);
-        if let Some(why) = self.loss.reason() {
+        if let Some(why) = self.watch.loss() {
             // Another window takes over. Without an engine, nobody waits for this one's device.
             self.engine = None;
             kept.lose(&why);
@@ -129,7 +135,7 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut Ui, _: &mut eframe::Frame) {
         // Nothing is drawn on a device that is gone.
-        if self.loss.reason().is_some() {
+        if self.watch.loss().is_some() {
             return;
         }
         let kept = Arc::clone(&self.kept);

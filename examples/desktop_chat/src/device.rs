@@ -1,6 +1,7 @@
 //! The window's device, with what bantam wants of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use eframe::egui;
@@ -31,34 +32,60 @@ fn descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
     }
 }
 
-/// Whether a window's device was lost, and why.
+/// What becomes of a window's device.
 #[derive(Debug)]
-pub struct Loss {
+pub struct Watch {
     device: wgpu::Device,
-    reason: Arc<Mutex<Option<String>>>,
+    /// Why it was lost.
+    loss: Arc<Mutex<Option<String>>>,
+    /// Whether the window's surface could not be configured.
+    missed: Arc<AtomicBool>,
 }
 
-impl Loss {
+impl Watch {
     /// Watches a device. It is this program's own, so it may have handlers: without one, wgpu ends the
     /// program at the first error that nobody catches. bantam catches its own; what comes here is the
     /// window's, and no frame is worth that.
-    pub fn watch(device: &wgpu::Device, context: egui::Context) -> Self {
-        let reason = Arc::<Mutex<Option<String>>>::default();
-        let theirs = Arc::clone(&reason);
+    pub fn new(device: &wgpu::Device, context: egui::Context) -> Self {
+        let loss = Arc::<Mutex<Option<String>>>::default();
+        let missed = Arc::<AtomicBool>::default();
+        let (reason, window) = (Arc::clone(&loss), context.clone());
         device.set_device_lost_callback(move |_, message| {
-            *theirs.lock().unwrap_or_else(|e| e.into_inner()) = Some(message);
-            context.request_repaint();
+            *reason.lock().unwrap_or_else(|e| e.into_inner()) = Some(message);
+            window.request_repaint();
         });
-        device.on_uncaptured_error(Arc::new(|error| eprintln!("{error}")));
-        Self { device: device.clone(), reason }
+        let again = Arc::clone(&missed);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let error = error.to_string();
+            if error.contains("Surface::configure") {
+                again.store(true, Ordering::Relaxed);
+                context.request_repaint();
+            } else {
+                eprintln!("{error}");
+            }
+        }));
+        Self { device: device.clone(), loss, missed }
     }
 
     /// Why the device was lost, if it was. Looked up before each frame: egui's painter ends in a panic
     /// where the device is gone.
-    pub fn reason(&self) -> Option<String> {
+    pub fn loss(&self) -> Option<String> {
         // The callback runs when somebody polls, and where a driver lost its device that may panic too.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll)));
         let panicked = polled.is_err().then(|| "it can be used no more".to_string());
-        self.reason.lock().unwrap_or_else(|e| e.into_inner()).clone().or(panicked)
+        self.loss.lock().unwrap_or_else(|e| e.into_inner()).clone().or(panicked)
+    }
+
+    /// Tries again what failed: a window that has a new size waits until its device has nothing to do,
+    /// and wgpu gives up where another thread gives it something just then, as a model's does. eframe
+    /// configures a surface whose settings changed.
+    pub fn retry(&self, frame: &mut eframe::Frame) {
+        if self.missed.swap(false, Ordering::Relaxed)
+            && let Some(mut config) = frame.wgpu_surface_config()
+        {
+            let frames = config.desired_maximum_frame_latency;
+            config.desired_maximum_frame_latency = if frames == Some(2) { Some(1) } else { Some(2) };
+            frame.set_wgpu_surface_config(config);
+        }
     }
 }

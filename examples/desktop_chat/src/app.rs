@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use eframe::egui::{self, CentralPanel, Frame, Margin, Panel, Ui, ViewportCommand};
+use eframe::wgpu;
 
 use crate::browser::Browser;
 use crate::chat::{Action, Chat, Order};
@@ -13,9 +14,11 @@ use crate::drive::Drive;
 use crate::engine::Engine;
 use crate::{sidebar, theme};
 
-/// From an event of the engine to the frame that shows it, and what comes until then. Where a processor
-/// stands in for the device, frames take its time from the model.
-const PACE: Duration = Duration::from_millis(40);
+/// From an event of the engine to the frame that shows it, and what came until then.
+const PACE: Duration = Duration::from_millis(30);
+
+/// The same where a processor stands in for the device: a frame takes it as long as a token, or longer.
+const CPU_PACE: Duration = Duration::from_millis(200);
 
 /// What outlives a window, whose device may be lost.
 #[derive(Debug, Default)]
@@ -45,7 +48,7 @@ pub struct App {
     kept: Arc<Mutex<Kept>>,
     /// `None` where it could not be started.
     engine: Option<Engine>,
-    device: eframe::wgpu::Device,
+    device: wgpu::Device,
     device_name: String,
     watch: Watch,
     browser: Browser,
@@ -67,9 +70,11 @@ impl App {
         let context = &creation.egui_ctx;
         theme::apply(context);
         context.set_zoom_factor(scale);
+        let info = state.adapter.get_info();
+        let pace = if info.device_type == wgpu::DeviceType::Cpu { CPU_PACE } else { PACE };
         let wake = {
             let context = context.clone();
-            move || context.request_repaint_after(PACE)
+            move || context.request_repaint_after(pace)
         };
         let engine = Engine::start(state.device.clone(), state.queue.clone(), wake);
         let mut all = lock(&kept);
@@ -78,7 +83,6 @@ impl App {
             all.chat.notice = Some(format!("no thread for the model could be started: {error}"));
         }
         drop(all);
-        let info = state.adapter.get_info();
         Ok(Self {
             kept,
             engine: engine.ok(),

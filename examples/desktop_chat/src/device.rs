@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use eframe::egui;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
@@ -32,13 +33,16 @@ fn descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
     }
 }
 
+/// From a frame that was not painted to the next one.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// What becomes of a window's device.
 #[derive(Debug)]
 pub struct Watch {
     device: wgpu::Device,
     /// Why it was lost.
     loss: Arc<Mutex<Option<String>>>,
-    /// Whether the window's surface could not be configured.
+    /// Whether a frame could not be painted.
     missed: Arc<AtomicBool>,
 }
 
@@ -56,13 +60,9 @@ impl Watch {
         });
         let again = Arc::clone(&missed);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let error = error.to_string();
-            if error.contains("Surface::configure") {
-                again.store(true, Ordering::Relaxed);
-                context.request_repaint();
-            } else {
-                eprintln!("{error}");
-            }
+            log::warn!("a frame was not painted: {error}");
+            again.store(true, Ordering::Relaxed);
+            context.request_repaint_after(RETRY);
         }));
         Self { device: device.clone(), loss, missed }
     }
@@ -76,9 +76,10 @@ impl Watch {
         self.loss.lock().unwrap_or_else(|e| e.into_inner()).clone().or(panicked)
     }
 
-    /// Tries again what failed: a window that has a new size waits until its device has nothing to do,
-    /// and wgpu gives up where another thread gives it something just then, as a model's does. eframe
-    /// configures a surface whose settings changed.
+    /// Paints anew what was not painted. A window that has a new size waits until its device has nothing
+    /// to do, and wgpu gives up where another thread gives it something just then, as a model's does: the
+    /// window then has the old size, and frames are of the new one. eframe tries again where settings of
+    /// the window changed.
     pub fn retry(&self, frame: &mut eframe::Frame) {
         if self.missed.swap(false, Ordering::Relaxed)
             && let Some(mut config) = frame.wgpu_surface_config()

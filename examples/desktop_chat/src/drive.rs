@@ -14,6 +14,7 @@
 //! | `stop` | stops what was begun |
 //! | `refused STEP` | expects of `open` or `say` that an error is shown, and prints it |
 //! | `clear` | begins a new conversation |
+//! | `resize WIDTH HEIGHT` | gives the window another size |
 //! | `screenshot FILE` | writes a picture of the window, as PNG |
 //! | `lose` | destroys the device, and waits for the next window |
 
@@ -24,7 +25,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use bantam::codec::Precision;
-use eframe::egui::{self, ColorImage, ViewportCommand};
+use eframe::egui::{self, ColorImage, ViewportCommand, vec2};
 use eframe::wgpu;
 
 use crate::chat::{Action, Chat, Role, Stage};
@@ -37,7 +38,7 @@ const FRAMES_TO_SETTLE: u32 = 4;
 const FEWEST_COLOURS: usize = 32;
 
 /// How often the script is looked at where nothing else happens.
-const PACE: Duration = Duration::from_millis(20);
+const PACE: Duration = Duration::from_millis(250);
 
 /// One step of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,7 @@ enum Step {
     Stop,
     Refused(Box<Step>),
     Clear,
+    Resize([u16; 2]),
     Screenshot(PathBuf),
     Lose,
 }
@@ -106,7 +108,7 @@ impl Drive {
             self.since = Some(Instant::now());
             self.frames = 0;
             self.seen = (0, 0);
-            return self.begin(&step, chat, device);
+            return self.begin(&step, chat, context, device);
         };
         self.frames += 1;
         self.look_at_reply(chat);
@@ -135,7 +137,13 @@ impl Drive {
         context.send_viewport_cmd(ViewportCommand::Close);
     }
 
-    fn begin(&self, step: &Step, chat: &mut Chat, device: &wgpu::Device) -> Option<Action> {
+    fn begin(
+        &self,
+        step: &Step,
+        chat: &mut Chat,
+        context: &egui::Context,
+        device: &wgpu::Device,
+    ) -> Option<Action> {
         match step {
             Step::Open(folder) => {
                 chat.folder.clone_from(folder);
@@ -150,9 +158,14 @@ impl Drive {
                 chat.draft.clone_from(text);
                 Some(Action::Send)
             }
-            Step::Begin(step) | Step::Refused(step) => self.begin(step, chat, device),
+            Step::Begin(step) | Step::Refused(step) => self.begin(step, chat, context, device),
             Step::Stop => Some(Action::Stop),
             Step::Clear => Some(Action::Clear),
+            Step::Resize([width, height]) => {
+                let size = vec2(f32::from(*width), f32::from(*height));
+                context.send_viewport_cmd(ViewportCommand::InnerSize(size));
+                None
+            }
             Step::Screenshot(_) => None,
             Step::Lose => {
                 device.destroy();
@@ -177,6 +190,10 @@ impl Drive {
             }),
             Step::Lose => Ok(chat.about.is_none() && chat.notice.is_some()),
             Step::Screenshot(file) => self.picture(file, context),
+            Step::Resize(_) => {
+                context.request_repaint();
+                Ok(self.frames >= FRAMES_TO_SETTLE)
+            }
             _ if !is_idle => Ok(false),
             Step::Refused(_) => {
                 let notice = chat.notice.as_ref().ok_or("no error was shown")?;
@@ -265,6 +282,11 @@ fn step(line: &str) -> Result<Step, String> {
         "stop" => Step::Stop,
         "refused" => Step::Refused(inner()?),
         "clear" => Step::Clear,
+        "resize" => {
+            let numbers: Option<Vec<u16>> = rest.split_whitespace().map(|n| n.parse().ok()).collect();
+            let size = numbers.and_then(|numbers| numbers.try_into().ok());
+            Step::Resize(size.ok_or("resize is followed by a width and a height")?)
+        }
         "screenshot" => Step::Screenshot(given?.into()),
         "lose" => Step::Lose,
         _ => return Err(format!("no step is called {word:?}")),
@@ -290,6 +312,7 @@ mod tests {
             ("stop\nfly", "line 2: no step is called \"fly\""),
             ("begin stop", "line 1: begin is followed by open or say"),
             ("precision k4", "line 1: precision is lossless, k5 or k3"),
+            ("resize 100", "line 1: resize is followed by a width and a height"),
         ] {
             assert_eq!(Drive::parse(script).unwrap_err(), why);
         }

@@ -129,7 +129,7 @@ impl Speaker {
         messages: &[Message],
         piece: impl Fn(String, usize, Duration),
     ) -> Result<(), SpeakerError> {
-        let tokens = self.tokens(messages)?;
+        let tokens = self.recent(messages)?;
         self.seen.truncate(self.session.position());
         let same = self.seen.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
         // Something must be left to compute.
@@ -151,6 +151,21 @@ impl Speaker {
             piece(next.text, count, first.elapsed());
         }
         Ok(())
+    }
+
+    /// As much of the end of a conversation as leaves room for an answer: what is older is forgotten, a
+    /// message with its answer at a time.
+    fn recent(&self, messages: &[Message]) -> Result<Vec<u32>, SpeakerError> {
+        let most = self.session.context() - (self.session.context() / 4).min(MOST_TOKENS);
+        let mut from = 0;
+        loop {
+            let tokens = self.tokens(&messages[from..])?;
+            // The last message is never left out: that it is too long is for the session to say.
+            if tokens.len() <= most || from + 2 >= messages.len() {
+                return Ok(tokens);
+            }
+            from += 2;
+        }
     }
 
     /// The conversation as the model reads it. A model without a template reads what was written, one

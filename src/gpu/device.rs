@@ -6,14 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use futures::channel::oneshot;
+
 use super::adapter;
 use super::choice::KernelChoices;
 use super::error::GpuError;
 use super::kernel::Kernel;
 use super::memory::{Buffer, Memory};
-use super::poller::Poller;
+use super::poller::{self, Poller};
 use super::requirements::required_features;
 use super::shader::Variant;
+
+/// How often a mapping is asked for, where nobody is told of its outcome.
+const MAP_TRIES: usize = 8;
 
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
@@ -344,21 +349,45 @@ impl Gpu {
         len: u64,
         granted: Arc<OnceLock<Instant>>,
     ) -> impl Future<Output = Result<(), GpuError>> + use<> {
+        let raw = buffer.raw().clone();
+        let mut asked = self.ask_for_map(&raw, mode, len, &granted);
+        let gpu = self.clone();
+        async move {
+            for _ in 0..MAP_TRIES {
+                match asked?.await {
+                    Ok(Ok(())) => return Ok(()),
+                    Ok(Err(why)) => return Err(gpu.lost_by(why)),
+                    // Nobody was told. wgpu 30 loses what it has to tell where a host configures a window's
+                    // surface while we submit. The buffer may be mapped; if not, this does nothing.
+                    Err(oneshot::Canceled) => {
+                        let _ = gpu.checked("unmap", len, || raw.unmap());
+                        asked = gpu.ask_for_map(&raw, mode, len, &granted).map_err(|error| match error {
+                            GpuError::DeviceLost(_) => error,
+                            other => gpu.lost_by(other.to_string()),
+                        });
+                    }
+                }
+            }
+            Err(gpu.lost_by("a mapping never completed".into()))
+        }
+    }
+
+    /// Asks for a mapping, and gives what tells of its outcome.
+    fn ask_for_map(
+        &self,
+        buffer: &wgpu::Buffer,
+        mode: wgpu::MapMode,
+        len: u64,
+        granted: &Arc<OnceLock<Instant>>,
+    ) -> Result<oneshot::Receiver<poller::Outcome>, GpuError> {
         let (ticket, outcome) = self.inner.poller.wait();
-        let asked = self.checked("map", len, || {
-            buffer.raw().map_async(mode, 0..len, move |result| {
+        let granted = granted.clone();
+        self.checked("map", len, || {
+            buffer.map_async(mode, 0..len, move |result| {
                 let _ = granted.set(Instant::now());
                 ticket.resolve(result.map_err(|error| error.to_string()));
             });
-        });
-        let gpu = self.clone();
-        async move {
-            asked?;
-            match outcome.await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(why)) => Err(gpu.lost_by(why)),
-                Err(_) => Err(gpu.lost_by("a mapping never completed".into())),
-            }
-        }
+        })?;
+        Ok(outcome)
     }
 }

@@ -110,7 +110,7 @@ impl Speaker {
         let config = ModelConfig::open(files.folder())?;
         let context = config.max_positions.min(CONTEXT);
         let options = LoadOptions {
-            precision: wanted.precision,
+            precision: wanted.precision.into(),
             device_budget: wanted.budget,
             working_set: Some(Session::device_bytes(&config, context, Outputs::Last)),
             ..LoadOptions::default()

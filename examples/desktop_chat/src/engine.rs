@@ -329,6 +329,27 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_without_room_is_gone_on_with_from_its_end() {
+        let (mut engine, _) = engine();
+        let about = open(&mut engine, wanted());
+        let mut long = Vec::new();
+        for _ in 0..10 {
+            long.extend(story());
+            long.push(Message::assistant(
+                "The rooster crowed, and the sun came up over the hill. ".repeat(4),
+            ));
+        }
+        long.extend(story());
+        let words: usize = long.iter().map(|message| message.content.split_whitespace().count()).sum();
+        assert!(words > about.context, "{words}");
+        assert!(!reply(&mut engine, long.clone()).is_empty());
+        // A single message is never left out.
+        let command = engine.send(Command::Reply(vec![Message::user("again ".repeat(about.context))]));
+        assert!(matches!(outcome(&engine, command).1, Event::Failed(_)));
+        assert!(!reply(&mut engine, long).is_empty());
+    }
+
+    #[test]
     fn what_is_stopped_ends_and_the_next_command_is_as_usual() {
         let (mut engine, _) = engine();
         open(&mut engine, wanted());

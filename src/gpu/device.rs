@@ -290,6 +290,19 @@ impl Gpu {
         self.inner.submissions.load(Ordering::Relaxed)
     }
 
+    /// Tells when the device is done with all that was submitted so far, about, once it is.
+    pub(crate) fn when_done(&self) -> Arc<OnceLock<Instant>> {
+        let done = Arc::<OnceLock<Instant>>::default();
+        let theirs = done.clone();
+        // Nobody needs to wait for it, but somebody has to poll.
+        let (ticket, _) = self.inner.poller.wait();
+        self.inner.queue.on_submitted_work_done(move || {
+            let _ = theirs.set(Instant::now());
+            ticket.resolve(Ok(()));
+        });
+        done
+    }
+
     /// Asks for a mapping now, to be awaited later.
     pub(super) fn start_map(
         &self,
@@ -297,23 +310,10 @@ impl Gpu {
         mode: wgpu::MapMode,
         len: u64,
     ) -> impl Future<Output = Result<(), GpuError>> + use<> {
-        self.start_map_noting(buffer, mode, len, Arc::default())
-    }
-
-    /// As [`Gpu::start_map`]; `granted` is set to the time when the mapping was granted: about when the
-    /// device was done with what it had to do with the buffer.
-    pub(super) fn start_map_noting(
-        &self,
-        buffer: &Buffer,
-        mode: wgpu::MapMode,
-        len: u64,
-        granted: Arc<OnceLock<Instant>>,
-    ) -> impl Future<Output = Result<(), GpuError>> + use<> {
         let (ticket, outcome) = self.inner.poller.wait();
         let asked = self.checked("map", len, || {
             buffer.raw().map_async(mode, 0..len, move |result| {
-                let _ = granted.set(Instant::now());
-                ticket.resolve(result.map_err(|error| error.to_string()));
+                ticket.resolve(result.map_err(|error| error.to_string()))
             });
         });
         let gpu = self.clone();

@@ -330,6 +330,19 @@ impl Gpu {
         self.inner.submissions.load(Ordering::Relaxed)
     }
 
+    /// Tells when the device is done with all that was submitted so far, about, once it is.
+    pub(crate) fn when_done(&self) -> Arc<OnceLock<Instant>> {
+        let done = Arc::<OnceLock<Instant>>::default();
+        let theirs = done.clone();
+        // Nobody needs to wait for it, but somebody has to poll.
+        let (ticket, _) = self.inner.poller.wait();
+        self.inner.queue.on_submitted_work_done(move || {
+            let _ = theirs.set(Instant::now());
+            ticket.resolve(Ok(()));
+        });
+        done
+    }
+
     /// Asks for a mapping now, to be awaited later.
     pub(super) fn start_map(
         &self,
@@ -337,20 +350,8 @@ impl Gpu {
         mode: wgpu::MapMode,
         len: u64,
     ) -> impl Future<Output = Result<(), GpuError>> + use<> {
-        self.start_map_noting(buffer, mode, len, Arc::default())
-    }
-
-    /// As [`Gpu::start_map`]; `granted` is set to the time when the mapping was granted: about when the
-    /// device was done with what it had to do with the buffer.
-    pub(super) fn start_map_noting(
-        &self,
-        buffer: &Buffer,
-        mode: wgpu::MapMode,
-        len: u64,
-        granted: Arc<OnceLock<Instant>>,
-    ) -> impl Future<Output = Result<(), GpuError>> + use<> {
         let raw = buffer.raw().clone();
-        let mut asked = self.ask_for_map(&raw, mode, len, &granted);
+        let mut asked = self.ask_for_map(&raw, mode, len);
         let gpu = self.clone();
         async move {
             for _ in 0..MAP_TRIES {
@@ -361,7 +362,7 @@ impl Gpu {
                     // surface while we submit. The buffer may be mapped; if not, this does nothing.
                     Err(oneshot::Canceled) => {
                         let _ = gpu.checked("unmap", len, || raw.unmap());
-                        asked = gpu.ask_for_map(&raw, mode, len, &granted).map_err(|error| match error {
+                        asked = gpu.ask_for_map(&raw, mode, len).map_err(|error| match error {
                             GpuError::DeviceLost(_) => error,
                             other => gpu.lost_by(other.to_string()),
                         });
@@ -378,14 +379,11 @@ impl Gpu {
         buffer: &wgpu::Buffer,
         mode: wgpu::MapMode,
         len: u64,
-        granted: &Arc<OnceLock<Instant>>,
     ) -> Result<oneshot::Receiver<poller::Outcome>, GpuError> {
         let (ticket, outcome) = self.inner.poller.wait();
-        let granted = granted.clone();
         self.checked("map", len, || {
             buffer.map_async(mode, 0..len, move |result| {
-                let _ = granted.set(Instant::now());
-                ticket.resolve(result.map_err(|error| error.to_string()));
+                ticket.resolve(result.map_err(|error| error.to_string()))
             });
         })?;
         Ok(outcome)

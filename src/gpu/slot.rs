@@ -1,8 +1,7 @@
 //! A place in device memory that is filled again and again from the host, and read by shaders in
 //! between.
 
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::Arc;
 
 use super::device::Gpu;
 use super::error::GpuError;
@@ -68,9 +67,8 @@ impl Slot {
     /// Nothing that reads the slot may be submitted before [`Writing::finish`].
     pub fn start_writing(&self, gpu: &Gpu) -> Writing {
         let buffer = self.staging.as_ref().unwrap_or(&self.device).clone();
-        let granted = Arc::default();
-        let mapping = gpu.start_map_noting(&buffer, wgpu::MapMode::Write, self.size, Arc::clone(&granted));
-        Writing { gpu: gpu.clone(), buffer, mapping: Some(Box::pin(mapping)), granted, ended: false }
+        let mapping = gpu.start_map(&buffer, wgpu::MapMode::Write, self.size);
+        Writing { gpu: gpu.clone(), buffer, mapping: Some(Box::pin(mapping)), ended: false }
     }
 
     /// Records what brings the first `len` bytes that were written to where shaders read them.
@@ -86,7 +84,6 @@ pub struct Writing {
     gpu: Gpu,
     buffer: Arc<Buffer>,
     mapping: Option<Mapping>,
-    granted: Arc<OnceLock<Instant>>,
     ended: bool,
 }
 
@@ -101,11 +98,6 @@ impl Writing {
             }
             None => Ok(()),
         }
-    }
-
-    /// When it was granted, once it is: about when the device was done with the slot.
-    pub fn when_granted(&self) -> Arc<OnceLock<Instant>> {
-        self.granted.clone()
     }
 
     /// Writes `bytes`, a multiple of four of them, from byte `start` of the slot on, a multiple of four.

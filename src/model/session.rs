@@ -396,6 +396,7 @@ impl Pass<'_> {
         // What comes before the first streamed stage runs while that is waited for.
         if let Some(&first) = starts.first() {
             gpu.submit("forward", |encoder| self.record(encoder, 0..first))?;
+            turn.submitted();
         }
         for (i, &start) in starts.iter().enumerate() {
             turn.ready(i).await?;

@@ -78,7 +78,7 @@ pub struct Ring {
 struct State {
     /// By slot, what is in it or on its way there.
     holds: Vec<Option<Held>>,
-    /// When the device was done with the stage that was submitted last, once it is.
+    /// When the device was done with what was submitted last, once it is.
     last_done: Arc<OnceLock<Instant>>,
 }
 
@@ -182,21 +182,26 @@ impl Turn<'_> {
             next if next < self.visits => next,
             _ => self.ring.slot_index(stage),
         };
+        self.submitted();
         if next != stage {
             self.bring(next);
         }
+    }
+
+    /// Takes note that work of this pass has been submitted: the device has something to do until it is done.
+    pub fn submitted(&mut self) {
+        self.state.last_done = self.ring.gpu.when_done();
     }
 
     /// Has `stage` brought to its slot.
     fn bring(&mut self, stage: usize) {
         let slot = self.ring.slot_index(stage);
         let writing = self.ring.slots[slot].start_writing(&self.ring.gpu);
-        self.state.last_done = writing.when_granted();
         let filled = self.ring.reader.fill(writing, self.ring.stages[stage].clone());
         self.state.holds[slot] = Some(Held { stage, filled: Some(filled) });
     }
 
-    /// Counts the time since `start` in which the device was done with all stages.
+    /// Counts the time since `start` in which the device had nothing to do.
     fn note_stall(&self, start: Instant) {
         if let Some(&done) = self.state.last_done.get() {
             self.ring.counters.stalled(start.max(done).elapsed());

@@ -12,8 +12,7 @@ pub struct StreamStats {
     pub stages_moved: u64,
     /// Time that reading and copying them took, on a thread of its own.
     pub reading: Duration,
-    /// Time that the device had nothing to do because the next stage was not there yet; at the most,
-    /// because only streamed stages tell when the device is done with them.
+    /// Time that the device had nothing to do because the next stage was not there yet.
     pub stalled: Duration,
 }
 

@@ -147,6 +147,9 @@ fn as_much_is_read_as_fits() {
         let each = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };
         let wanted = all_logits(&load_with(&free, &small, &each), &tokens);
         assert_same_bits(&wanted, &all_logits(&model, &tokens), "the same precisions without a budget");
+        // Not given up for a larger layout.
+        let auto = Model::plan(&free, &files, &LoadOptions { layout: Layout::Auto, ..options }).unwrap();
+        assert!(auto.unwrap().is_resident());
         before = (count, least);
     }
     // All of them, and then the rest is streamed.

@@ -69,6 +69,8 @@ pub enum PrecisionArg {
     K5,
     /// 3 mantissa bits
     K3,
+    /// 2 mantissa bits, or as few as planes hold: 3 of BF16
+    K2,
     /// As much of each weight as fits --max-memory without streaming
     Auto,
 }
@@ -79,6 +81,7 @@ impl From<PrecisionArg> for Precisions {
             PrecisionArg::Lossless => Precision::Lossless.into(),
             PrecisionArg::K5 => Precision::Mantissa(5).into(),
             PrecisionArg::K3 => Precision::Mantissa(3).into(),
+            PrecisionArg::K2 => Precision::Mantissa(2).into(),
             PrecisionArg::Auto => Self::Auto,
         }
     }

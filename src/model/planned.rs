@@ -107,7 +107,10 @@ impl Planner<'_> {
     /// count.
     fn faster(&self) -> Result<Planned, ModelError> {
         let dense = self.plan(false)?;
+        // Bits were given up for it.
+        let is_whole = self.options.precision == Precisions::Auto && dense.is_whole();
         let mut fast = match self.plan(true) {
+            Ok(fast) if is_whole && !fast.is_whole() => return Ok(dense),
             Ok(fast) if !self.gpu.is_cpu() && !fast.is_resident() => return Ok(dense),
             Ok(fast) => fast,
             Err(ModelError::Stream(_)) => return Ok(dense),

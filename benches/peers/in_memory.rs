@@ -32,33 +32,33 @@ fn main() {
     }
 }
 
-/// What is written.
+/// What is written. All of it is in one piece of memory, which the system gives in large pages.
 #[derive(Default)]
 struct Written {
-    payloads: Vec<Output>,
+    /// Room for the payload of each tensor.
+    payloads: Option<Zeroed>,
+    /// Bytes of each payload.
+    lens: Vec<usize>,
     /// The tensors that came back.
     restored: Option<Zeroed>,
 }
 
-/// A payload, and how much of its memory it takes.
-struct Output {
-    memory: Zeroed,
-    len: usize,
-}
-
 fn repeat(file: &SafetensorsFile, encoder: &Encoder, written: &mut Written) -> serde_json::Value {
+    let rooms: Vec<usize> = file.tensors().iter().map(|tensor| most_bytes(tensor.range.len())).collect();
     let began = Instant::now();
-    compress(file, encoder, &mut written.payloads);
+    let payloads = written.payloads.get_or_insert_with(|| zeroed(rooms.iter().sum()));
+    written.lens = compress(file, encoder, split(payloads, &rooms));
     let compress = began.elapsed();
     let began = Instant::now();
     let len = file.bytes().len() - file.header_bytes().len();
     let restored = written.restored.get_or_insert_with(|| zeroed(len));
-    decompress(file, &written.payloads, restored);
+    let payloads = split(payloads, &rooms).into_iter().zip(&written.lens).map(|(room, &len)| &room[..len]);
+    decompress(file, &payloads.collect::<Vec<_>>(), restored);
     let decompress = began.elapsed();
     serde_json::json!({
         "compress": compress.as_secs_f64(),
         "decompress": decompress.as_secs_f64(),
-        "bytes": written.payloads.iter().map(|payload| payload.len).sum::<usize>(),
+        "bytes": written.lens.iter().sum::<usize>(),
         "exact": restored[..] == file.bytes()[file.header_bytes().len()..],
         "setting": "in memory",
     })
@@ -68,29 +68,26 @@ fn zeroed(len: usize) -> Zeroed {
     Zeroed::new(len).expect("memory for what is written")
 }
 
-fn compress(file: &SafetensorsFile, encoder: &Encoder, payloads: &mut Vec<Output>) {
-    if payloads.is_empty() {
-        let output = |tensor: &TensorEntry| Output { memory: zeroed(most_bytes(tensor.range.len())), len: 0 };
-        payloads.extend(file.tensors().iter().map(output));
-    }
-    file.tensors().par_iter().zip(payloads).for_each(|(tensor, payload)| {
-        payload.len = encoder
-            .encode_into(tensor.dtype, &tensor.shape, file.data(tensor), &mut payload.memory)
-            .expect("the length fits the shape");
-    });
+/// Pieces of these lengths, one after the other.
+fn split<'a>(mut rest: &'a mut [u8], lens: &[usize]) -> Vec<&'a mut [u8]> {
+    let piece = |&len: &usize| rest.split_off_mut(..len).expect("there is room for all");
+    lens.iter().map(piece).collect()
+}
+
+fn compress(file: &SafetensorsFile, encoder: &Encoder, payloads: Vec<&mut [u8]>) -> Vec<usize> {
+    let encode = |(tensor, payload): (&TensorEntry, &mut [u8])| {
+        encoder
+            .encode_into(tensor.dtype, &tensor.shape, file.data(tensor), payload)
+            .expect("the length fits the shape")
+    };
+    file.tensors().par_iter().zip(payloads).map(encode).collect()
 }
 
 /// All tensors, one after the other, in one buffer.
-fn decompress(file: &SafetensorsFile, payloads: &[Output], restored: &mut [u8]) {
-    let mut rest = restored;
-    let mut outputs = Vec::new();
-    for tensor in file.tensors() {
-        let (output, after) = rest.split_at_mut(tensor.range.len());
-        outputs.push(output);
-        rest = after;
-    }
-    payloads.par_iter().zip(outputs).for_each(|(payload, output)| {
-        let payload = Payload::parse(&payload.memory[..payload.len]).expect("it was just written");
+fn decompress(file: &SafetensorsFile, payloads: &[&[u8]], restored: &mut [u8]) {
+    let lens: Vec<usize> = file.tensors().iter().map(|tensor| tensor.range.len()).collect();
+    payloads.par_iter().zip(split(restored, &lens)).for_each(|(payload, output)| {
+        let payload = Payload::parse(payload).expect("it was just written");
         payload.check().expect("it was just written");
         payload.decode_into(output).expect("it was just written");
     });

@@ -22,13 +22,16 @@ pub(super) struct Coder {
     pub masks: Vec<RowMask>,
 }
 
+/// The words of each raw plane.
+pub(super) type Planes = Vec<Vec<u32>>;
+
 /// Some row blocks' share of every section.
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// Tiles, counted from the group's first word.
     pub tiles: Vec<TileEntry>,
     pub coded: Vec<u8>,
-    pub planes: Vec<Vec<u32>>,
+    pub planes: Planes,
 }
 
 impl Group {
@@ -46,11 +49,6 @@ impl Group {
         self.tiles.clear();
         self.coded.clear();
         self.coded.reserve(bytes);
-    }
-
-    /// Bytes of memory that it holds.
-    pub fn capacity(&self) -> usize {
-        self.coded.capacity() + self.planes.iter().map(|plane| 4 * plane.capacity()).sum::<usize>()
     }
 }
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::bit_writer::Codebook;
 use super::checksum::checksum;
 use super::encode::{EncodedPayload, Put, put_head};
-use super::encode_group::{Coder, EncodeGroup, Group, Sections};
+use super::encode_group::{Coder, EncodeGroup, Group, Planes, Sections};
 use super::error::EncodeError;
 use super::grid::{Grid, LANES, SECTION_ALIGN};
 use super::head::{self, RowMask, Shifts, TileEntry};
@@ -156,9 +156,9 @@ impl Tensor<'_> {
         vector::run(EncodeGroup { coder, row_blocks, rows, sections, group })
     }
 
-    /// Writes the coded plane from `start` on. `kept` receives the groups, if the raw planes are made
-    /// already.
-    fn put_coded(&self, start: usize, kept: &mut Vec<Group>, put: &Put<'_>) -> io::Result<Option<Coded>> {
+    /// Writes the coded plane from `start` on. `kept` receives the raw planes of each group, if they are
+    /// made already.
+    fn put_coded(&self, start: usize, kept: &mut Vec<Planes>, put: &Put<'_>) -> io::Result<Option<Coded>> {
         let sections = if self.at_once() { Sections::Both } else { Sections::Coded };
         let mut coded = Coded { tiles: Vec::new(), sums: Vec::new(), end: start };
         for window in self.windows() {
@@ -184,9 +184,11 @@ impl Tensor<'_> {
                 Ok(checksum(&group.coded))
             });
             coded.sums.extend(written.collect::<io::Result<Vec<u64>>>()?);
-            match sections {
-                Sections::Both => kept.extend(groups),
-                _ => groups.into_iter().for_each(|group| self.spare.give(group)),
+            for mut group in groups {
+                if sections == Sections::Both {
+                    kept.push(std::mem::take(&mut group.planes));
+                }
+                self.spare.give(group);
             }
         }
         Ok(Some(coded))
@@ -209,23 +211,28 @@ impl Tensor<'_> {
         &self,
         start: usize,
         ends: &[usize],
-        mut kept: Vec<Group>,
+        mut kept: Vec<Planes>,
         put: &Put<'_>,
     ) -> io::Result<Vec<u64>> {
         let mut next: Vec<usize> =
             std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
         let mut sums = vec![Vec::new(); ends.len()];
         for window in self.windows() {
-            let mut made: Vec<Group> = match self.at_once() {
+            let mut made: Vec<Planes> = match self.at_once() {
                 true => kept.drain(..window.len()).collect(),
                 false => {
-                    let encode = |group| self.encode(group, Sections::Planes);
+                    let encode = |group| {
+                        let mut group = self.encode(group, Sections::Planes);
+                        let planes = std::mem::take(&mut group.planes);
+                        self.spare.give(group);
+                        planes
+                    };
                     window.clone().into_par_iter().map(encode).collect()
                 }
             };
             let mut places = Vec::new();
-            for (index, group) in window.zip(&mut made) {
-                for ((words, next), &end) in group.planes.iter_mut().zip(&mut next).zip(ends) {
+            for (index, planes) in window.zip(&mut made) {
+                for ((words, next), &end) in planes.iter_mut().zip(&mut next).zip(ends) {
                     if index + 1 == self.groups() {
                         words.resize((end - *next) / 4, 0);
                     }
@@ -233,7 +240,7 @@ impl Tensor<'_> {
                     *next += 4 * words.len();
                 }
             }
-            let pieces: Vec<&Vec<u32>> = made.iter().flat_map(|group| &group.planes).collect();
+            let pieces: Vec<&Vec<u32>> = made.iter().flatten().collect();
             let written = pieces.par_iter().zip(places).map(|(words, at)| {
                 let bytes: &[u8] = bytemuck::cast_slice(words);
                 put(at, bytes)?;
@@ -242,7 +249,7 @@ impl Tensor<'_> {
             for (i, sum) in written.collect::<io::Result<Vec<u64>>>()?.into_iter().enumerate() {
                 sums[i % ends.len()].push(sum);
             }
-            made.into_iter().for_each(|group| self.spare.give(group));
+            made.into_iter().for_each(|planes| self.spare.give_planes(planes));
         }
         Ok(sums.concat())
     }

@@ -9,7 +9,7 @@
 //! | `open FOLDER` | opens a model, and waits until it is there |
 //! | `precision lossless`, `k5`, `k3` | chooses, and waits until the model is there again |
 //! | `limit SIZE` | writes the most device memory, for the next `open` |
-//! | `say TEXT` | sends a message, waits for the whole reply and prints it |
+//! | `say TEXT` | sends a message when the model is idle, waits for the whole reply and prints it |
 //! | `begin STEP` | begins `open` or `say`, and goes on when something has come |
 //! | `stop` | stops what was begun |
 //! | `refused STEP` | expects of `open` or `say` that an error is shown, and prints it |
@@ -28,7 +28,7 @@ use bantam::codec::Precision;
 use eframe::egui::{self, ColorImage, ViewportCommand, vec2};
 use eframe::wgpu;
 
-use crate::chat::{Action, Chat, Role, Stage};
+use crate::chat::{Action, Chat, Role, Stage, Turn};
 use crate::sizes::megabytes;
 
 /// Frames from the last change to a picture of it: the first lays out, and the view then follows.
@@ -54,6 +54,16 @@ enum Step {
     Resize([u16; 2]),
     Screenshot(PathBuf),
     Lose,
+}
+
+impl Step {
+    /// Whether it sends a message.
+    fn sends(&self) -> bool {
+        match self {
+            Step::Begin(step) | Step::Refused(step) => step.sends(),
+            step => matches!(step, Step::Say(_)),
+        }
+    }
 }
 
 /// A script, and how far it has come.
@@ -105,6 +115,10 @@ impl Drive {
             return None;
         };
         let Some(since) = self.since else {
+            // The window sends nothing before the model is there: a person would wait for it.
+            if step.sends() && chat.stage != Stage::Idle {
+                return None;
+            }
             self.since = Some(Instant::now());
             self.frames = 0;
             self.seen = (0, 0);
@@ -207,20 +221,20 @@ impl Drive {
                 }
                 true
             }),
-            Step::Say(_) => no_error(chat).map(|()| {
-                if let Some(turn) = chat.turns.last().filter(|turn| turn.role == Role::Model) {
-                    let (tokens, rate) = (turn.tokens, turn.rate().unwrap_or(0.0));
-                    let words: Vec<&str> = turn.text.split_whitespace().collect();
-                    let (count, frames) = (words.len(), self.seen.1);
-                    let line = words.join(" ");
-                    println!(
-                        "reply: {count} words, {tokens} tokens in {frames} frames, {rate:.1} tokens/s: {line}"
-                    );
-                }
-                true
+            Step::Say(_) => no_error(chat).and_then(|()| {
+                let turn = chat.turns.last().filter(|turn| turn.role == Role::Model);
+                self.print_reply(turn.ok_or("nothing was sent")?);
+                Ok(true)
             }),
             Step::Limit(_) | Step::Stop | Step::Clear => Ok(true),
         }
+    }
+
+    fn print_reply(&self, turn: &Turn) {
+        let (tokens, rate, frames) = (turn.tokens, turn.rate().unwrap_or(0.0), self.seen.1);
+        let words: Vec<&str> = turn.text.split_whitespace().collect();
+        let (count, line) = (words.len(), words.join(" "));
+        println!("reply: {count} words, {tokens} tokens in {frames} frames, {rate:.1} tokens/s: {line}");
     }
 
     /// Asks for a picture as soon as the window has settled, and writes it when it is there.

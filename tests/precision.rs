@@ -141,7 +141,7 @@ fn as_much_is_read_as_fits() {
         // The matrix that every logit comes from keeps its bits the longest.
         let output = model.precisions().of("model.embed_tokens.weight");
         assert_eq!(output == Precision::Mantissa(3), budget == k3, "{budget} of {k3} to {all}");
-        let chosen = Model::choose_precisions(&free, &files, &options).unwrap();
+        let (_, chosen) = Model::plan_with_precisions(&free, &files, &options).unwrap();
         assert_eq!(model.precisions(), &chosen);
         let precision = model.precisions().clone();
         let each = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };

@@ -174,6 +174,14 @@ impl ArchiveError {
         move |source| Self::Io { doing, path: path.into(), source }
     }
 
+    /// For `map_err`: `path` could not be read where it had bytes when it was opened.
+    pub(crate) fn read_again(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| match source.kind() {
+            std::io::ErrorKind::UnexpectedEof => Self::Changed { file: path.into() },
+            _ => Self::io("read", path)(source),
+        }
+    }
+
     /// For `map_err`: tensor `tensor` of `file` is wrong.
     pub(crate) fn tensor<'a>(file: &'a Path, tensor: &'a str) -> impl FnOnce(CodecError) -> Self + 'a {
         move |source| Self::Tensor { file: file.into(), tensor: tensor.into(), source }

@@ -3,7 +3,6 @@
 //! What is read through a mapping counts as the process's memory, and faults where the file was cut
 //! short. Read by position, a tensor of any size takes a bounded buffer, and what goes wrong is an error.
 
-use std::io;
 use std::ops::Range;
 
 use super::{ArchiveError, Weight};
@@ -95,14 +94,8 @@ impl TensorReader {
 
     /// Fills `bytes` with what the payload, or the plain tensor, has from byte `at` on.
     pub fn read(&self, at: usize, bytes: &mut [u8]) -> Result<(), ArchiveError> {
-        self.file.read_exact_at(bytes, self.start + at as u64).map_err(|source| {
-            let file = self.file.path();
-            match source.kind() {
-                // It had these bytes when it was opened.
-                io::ErrorKind::UnexpectedEof => ArchiveError::Changed { file: file.into() },
-                _ => ArchiveError::Io { doing: "read", path: file.into(), source },
-            }
-        })
+        let read = self.file.read_exact_at(bytes, self.start + at as u64);
+        read.map_err(ArchiveError::read_again(self.file.path()))
     }
 
     /// An error where somebody has written to the file since this was made, as far as the system tells.

@@ -32,10 +32,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let budget = Some(options.device_budget.unwrap_or(u64::MAX));
     // The choice of kernels has a say in which layout is planned for.
     let gpu = args.model.kernel.choose(args.model.device.open()?, &args.model.device)?;
-    let within = LoadOptions { device_budget: budget, ..options.clone() };
-    let plan = Model::plan(&gpu, &files, &within)?;
-    let precisions = Model::choose_precisions(&gpu, &files, &within)?;
-    let plan = plan.map(|plan| Plan { budget: options.device_budget, ..plan });
+    let max_memory = options.device_budget;
+    let within = LoadOptions { device_budget: budget, ..options };
+    let (plan, precisions) = Model::plan_with_precisions(&gpu, &files, &within)?;
+    let plan = plan.map(|plan| Plan { budget: max_memory, ..plan });
     if let Some(plan) = plan {
         let forecast = forecast(args, &gpu, &files, &plan)?;
         match args.json {

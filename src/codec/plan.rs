@@ -72,8 +72,12 @@ impl Plan {
         };
         // No code is shorter than the entropy: most codes need not be made.
         let first = candidates.iter().min_by(|a, b| a.entropy.total_cmp(&b.entropy))?;
-        let most = code(first).map_or(f64::INFINITY, |(bits, _)| bits / WORTH);
-        let coded = candidates.par_iter().filter(|candidate| candidate.entropy <= most).filter_map(code);
+        let made = code(first);
+        let most = made.as_ref().map_or(f64::INFINITY, |(bits, _)| bits / WORTH);
+        let coded =
+            candidates.par_iter().filter(|candidate| candidate.entropy <= most).filter_map(|candidate| {
+                if std::ptr::eq(candidate, first) { made.clone() } else { code(candidate) }
+            });
         let finer_if_worth = |best: (f64, Self), next| match next {
             (bits, _) if bits < best.0 * WORTH => next,
             _ => best,

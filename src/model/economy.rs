@@ -54,7 +54,8 @@ impl Economy {
 }
 
 /// How much rounding a matrix harms the model, where all lose the same share of themselves. The output
-/// matrix, which every logit comes from directly, is 1.
+/// matrix, which every logit comes from directly, is 1, and so is an embedding of its own: that was not
+/// measured apart.
 ///
 /// From SmolLM2-135M with 2 mantissa bits of one kind of matrix and all of the others (see
 /// `docs/measurements.md`), for 30 layers: the more there are, the less each of them does.

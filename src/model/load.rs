@@ -108,19 +108,19 @@ impl Model {
     /// [not limited](LoadOptions::device_budget). An error where there is too little, which names the
     /// least that would do.
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
-        let config = ModelConfig::open(files.folder())?;
-        Ok(Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?.plan)
+        Ok(Self::plan_with_precisions(gpu, files, options)?.0)
     }
 
-    /// How much of each weight would be read, without loading the model: where it is to be
+    /// As [`Model::plan`], with how much of each weight would be read: where it is to be
     /// [chosen](Precisions::Auto), what is chosen.
-    pub fn choose_precisions(
+    pub fn plan_with_precisions(
         gpu: &Gpu,
         files: &ModelFiles,
         options: &LoadOptions,
-    ) -> Result<Precisions, ModelError> {
+    ) -> Result<(Option<Plan>, Precisions), ModelError> {
         let config = ModelConfig::open(files.folder())?;
-        Ok(Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?.precisions)
+        let planned = Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?;
+        Ok((planned.plan, planned.precisions))
     }
 
     /// How much of each weight was read.

@@ -243,8 +243,12 @@ impl<'a> Loader<'a> {
     /// A vector (a norm's weight, a bias), widened to F32.
     pub fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
         let weight = self.require(name, &[len])?;
-        let bytes = weight.reader()?.read_all()?;
-        let values = widen(weight.dtype, &bytes).ok_or_else(|| wrong_type(&weight))?;
+        if !matches!(weight.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32) {
+            return Err(wrong_type(&weight));
+        }
+        let reader = weight.reader()?;
+        let bytes = reader.read_all()?;
+        let values: Vec<f32> = reader.values(&bytes, Precision::Lossless).collect();
         self.progress.advance(weight.original_len as u64);
         Ok(self.gpu.buffer_with(name, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
     }
@@ -279,18 +283,5 @@ fn wrong_type(weight: &Weight<'_>) -> ModelError {
         tensor: weight.name.into(),
         expected: "BF16, F16 or F32".into(),
         found: weight.dtype.to_string(),
-    }
-}
-
-/// Elements of a floating-point type as F32, without loss.
-fn widen(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let words = || bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    match dtype {
-        Dtype::BF16 => Some(words().map(|w| half::bf16::from_bits(w).to_f32()).collect()),
-        Dtype::F16 => Some(words().map(|w| half::f16::from_bits(w).to_f32()).collect()),
-        Dtype::F32 => {
-            Some(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-        }
-        _ => None,
     }
 }

@@ -28,9 +28,7 @@ impl Precisions {
             Self::Auto => Precision::Lossless,
         }
     }
-}
 
-impl Precisions {
     /// How many of the tensors `names` are read in each precision, the most precise first.
     pub fn counts<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<(Precision, usize)> {
         let mut counts: Vec<(Precision, usize)> = Vec::new();

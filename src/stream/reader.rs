@@ -1,6 +1,5 @@
 //! A thread that fills slots: reading a file may take long, and nobody else should wait for it.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -118,14 +117,8 @@ impl Worker {
                 return Err(StreamError::NoReader);
             }
             let piece = &mut piece[..(read.len - start).min(PIECE)];
-            read.file.read_exact_at(piece, read.offset + start as u64).map_err(|source| {
-                let file = read.file.path();
-                match source.kind() {
-                    // It had these bytes when it was opened.
-                    io::ErrorKind::UnexpectedEof => ArchiveError::Changed { file: file.into() },
-                    _ => ArchiveError::Io { doing: "read", path: file.into(), source },
-                }
-            })?;
+            let bytes = read.file.read_exact_at(piece, read.offset + start as u64);
+            bytes.map_err(ArchiveError::read_again(read.file.path()))?;
             writing.write(read.at + start as u64, piece)?;
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bantam::gpu::required_features;
 use eframe::egui;
 use eframe::egui_wgpu::{WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use eframe::wgpu;
@@ -21,13 +22,9 @@ pub fn configuration() -> WgpuConfiguration {
 /// All that the adapter allows: with wgpu's default limits large matrices would be in many parts. Where
 /// host and device share their memory, streamed layers are read into the buffers that shaders use.
 fn descriptor(adapter: &wgpu::Adapter) -> wgpu::DeviceDescriptor<'static> {
-    let shared = match adapter.get_info().device_type {
-        wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu => wgpu::Features::MAPPABLE_PRIMARY_BUFFERS,
-        _ => wgpu::Features::empty(),
-    };
     wgpu::DeviceDescriptor {
         label: Some("window and model"),
-        required_features: adapter.features() & shared,
+        required_features: required_features(adapter),
         required_limits: adapter.limits(),
         ..Default::default()
     }

@@ -12,7 +12,7 @@ use bantam::codec::Precision;
 use bantam::gpu::Gpu;
 use bantam::model::{LoadOptions, Model, ModelConfig, ModelError, Outputs, Session};
 use bantam::text::{
-    ChatTemplate, GenerationError, Message, Sampler, SamplingOptions, TextError, Tokenizer, generate,
+    ChatTemplate, GenerationError, Message, Sampler, SamplingOptions, TextError, Tokenizer, complete,
 };
 use futures::StreamExt;
 
@@ -93,8 +93,6 @@ pub struct Speaker {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
     session: Session,
-    /// The session's tokens, and perhaps some that it has not computed yet.
-    seen: Vec<u32>,
 }
 
 impl Speaker {
@@ -118,7 +116,7 @@ impl Speaker {
         let model = Arc::new(Model::load(gpu, &files, &options, progress).await?);
         let session = Session::new(&model, context, Outputs::Last)?;
         let about = about(&files, &model, context, template.is_some());
-        Ok((Self { tokenizer, template, session, seen: Vec::new() }, about))
+        Ok((Self { tokenizer, template, session }, about))
     }
 
     /// Answers the last of `messages`. Hands over text as it comes, with the number of tokens so far and
@@ -130,23 +128,13 @@ impl Speaker {
         piece: impl Fn(String, usize, Duration),
     ) -> Result<(), SpeakerError> {
         let tokens = self.recent(messages)?;
-        self.seen.truncate(self.session.position());
-        let same = self.seen.iter().zip(&tokens).take_while(|(a, b)| a == b).count();
-        // Something must be left to compute.
-        let kept = same.min(tokens.len().saturating_sub(1));
-        self.session.rewind(kept);
-        self.seen.truncate(kept);
-        let prompt = &tokens[kept..];
-        self.seen.extend_from_slice(prompt);
-
         let sampler = Sampler::new(SAMPLING)?;
-        let mut pieces = pin!(generate(&mut self.session, &self.tokenizer, prompt, sampler, MOST_TOKENS));
+        let mut pieces = pin!(complete(&mut self.session, &self.tokenizer, &tokens, sampler, MOST_TOKENS));
         let mut first = None;
         let mut count = 0;
         while let Some(next) = pieces.next().await {
             let next = next?;
             let first = *first.get_or_insert_with(Instant::now);
-            self.seen.extend(next.token);
             count += usize::from(next.token.is_some());
             piece(next.text, count, first.elapsed());
         }

@@ -28,6 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let row = id - matrix.first_row;
     for (var col_tile = invocation; col_tile < matrix.col_tiles; col_tile += 64u) {
+        open_columns(row >> 6u, col_tile);
         open_tile(0u, row & 63u, row >> 6u, col_tile);
         let cols = cols_in(col_tile);
         var at = (token * matrix.y_stride + col_tile * matrix.tile_cols) >> 2u;

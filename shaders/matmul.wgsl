@@ -1,6 +1,6 @@
 // y = W x for a batch of tokens. A workgroup multiplies one row block (64 rows) by sixteen tokens. Each
 // invocation owns ROWS rows, reads each of their weights once and keeps sixteen sums for each row. A
-// token's sum is made in the same order as matvec makes it, so both give the same bits.
+// token's sum is made in the same order as matvec makes it, span by span, so both give the same bits.
 
 #import step
 #import matrix
@@ -11,9 +11,10 @@
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
 
-// One for each row of each token.
+// One for each row of each token: of the span, and of those before.
 #unroll m 16
 var<private> sums$m: array<vec4<f32>, ROWS>;
+var<private> totals$m: array<f32, ROWS>;
 #end
 
 #unroll m 16
@@ -34,11 +35,46 @@ fn multiply_eight(i: u32, at: u32, stride: u32) {
 #end
 }
 
-fn store(token: u32, row: u32, sum: vec4<f32>) {
+// Multiplies a tile with x, of which the first token's is at `start`.
+fn multiply_tile(row_block: u32, lane: u32, col_tile: u32, start: u32, stride: u32) {
+    open_columns(row_block, col_tile);
+#unroll r ROWS
+    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
+#end
+    let cols = cols_in(col_tile);
+    var at = start + ((col_tile * matrix.tile_cols) >> 2u);
+    for (var col = 0u; col < cols; col += COLS) {
+        begin_chunk(cols - col);
+        next_chunk();
+        // Not unrolled: there is much in it already.
+        for (var i = 0u; i < EIGHTS; i++) {
+            multiply_eight(i, at + 2u * i, stride);
+        }
+        at += COLS / 4u;
+    }
+}
+
+fn begin_span() {
+#unroll m 16
+#unroll r ROWS
+    sums$m[$r] = vec4<f32>(0.0);
+#end
+#end
+}
+
+fn end_span() {
+#unroll m 16
+#unroll r ROWS
+    totals$m[$r] += (sums$m[$r].x + sums$m[$r].y) + (sums$m[$r].z + sums$m[$r].w);
+#end
+#end
+}
+
+fn store(token: u32, row: u32, sum: f32) {
     if token >= step.tokens || row >= matrix.rows {
         return;
     }
-    var total = (sum.x + sum.y) + (sum.z + sum.w);
+    var total = sum;
     let out = matrix.first_row + row;
 #ifdef BIAS
     total += bias[out];
@@ -57,31 +93,23 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let stride = matrix.x_stride >> 2u;
 #unroll m 16
 #unroll r ROWS
-    sums$m[$r] = vec4<f32>(0.0);
+    totals$m[$r] = 0.0;
 #end
 #end
-    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-#unroll r ROWS
-        open_tile($ru, invocation + $ru * LANES, row_block, col_tile);
-#end
-        let cols = cols_in(col_tile);
-        var at = token * stride + ((col_tile * matrix.tile_cols) >> 2u);
-        for (var col = 0u; col < cols; col += COLS) {
-            begin_chunk(cols - col);
-            next_chunk();
-            // Not unrolled: there is much in it already.
-            for (var i = 0u; i < EIGHTS; i++) {
-                multiply_eight(i, at + 2u * i, stride);
-            }
-            at += COLS / 4u;
+    for (var span = 0u; span < matrix.spans; span++) {
+        begin_span();
+        let end = min((span + 1u) * matrix.span_tiles, matrix.col_tiles);
+        for (var col_tile = span * matrix.span_tiles; col_tile < end; col_tile++) {
+            multiply_tile(row_block, invocation, col_tile, token * stride, stride);
         }
+        end_span();
     }
 #unroll r ROWS
     let row$r = row_block * 64u + invocation + $ru * LANES;
 #end
 #unroll m 16
 #unroll r ROWS
-    store(token + $mu, row$r, sums$m[$r]);
+    store(token + $mu, row$r, totals$m[$r]);
 #end
 #end
 }

@@ -1,18 +1,29 @@
-// y = W x for one token. A workgroup multiplies one row block (64 rows) by the whole of x. Each
-// invocation owns ROWS rows, so that what it reads of x serves all of them, and keeps a sum for each, in
-// four parts by column modulo four.
+// y = W x for one token. A workgroup multiplies one row block (64 rows) by the whole of x. It has SPLITS
+// groups of LANES invocations. Each invocation of a group owns ROWS rows, so that what it reads of x serves
+// all of them, and keeps a sum for each, in four parts by column modulo four.
 //
-// BIAS adds a bias; ACCUMULATE adds to what y holds.
+// The columns are summed span by span, and the spans' sums are added in order, whoever made them: any
+// number of splits gives the same bits.
+//
+// BIAS adds a bias; ACCUMULATE adds to what y holds. X_UNIFORM: x, of X_VECTORS vectors, is a uniform.
 
 #import matrix
 
+#ifdef X_UNIFORM
+@group(0) @binding(4) var<uniform> x: array<vec4<f32>, X_VECTORS>;
+#else
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+#endif
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 #ifdef BIAS
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
 
+// Of one span.
 var<private> sums: array<vec4<f32>, ROWS>;
+#ifdef SPLIT
+var<workgroup> span_sums: array<f32, SPLITS * LANES>;
+#endif
 
 // Adds the products of the eight columns that were loaded with x from `at` on.
 fn multiply_eight(at: u32) {
@@ -25,6 +36,15 @@ fn multiply_eight(at: u32) {
 
 fn multiply_chunk(at: u32) {
     next_chunk();
+#ifdef CARE
+    // In a loop: software drivers are quicker with less code.
+    for (var i = 0u; i < 3u; i++) {
+        load_stored_eight(i);
+        multiply_eight(at + 2u * i);
+    }
+    take_last_eight();
+    multiply_eight(at + 6u);
+#else
 #ifdef FAST
     // Where the bits of a weight are depends on i.
 #unroll i EIGHTS
@@ -37,82 +57,149 @@ fn multiply_chunk(at: u32) {
         multiply_eight(at + 2u * i);
     }
 #endif
+#endif
 }
 
 #ifdef CARE
 // The same for a chunk that needs no care.
 fn multiply_quickly(at: u32) {
     next_chunk();
-#unroll i EIGHTS
-    load_eight_quickly($iu);
-    multiply_eight(at + 2u * $iu);
-#end
-}
-
-#endif
-fn store(row: u32, sum: vec4<f32>) {
-    if row >= matrix.rows {
-        return;
+    for (var i = 0u; i < 3u; i++) {
+        load_stored_eight_quickly(i);
+        multiply_eight(at + 2u * i);
     }
-    var total = (sum.x + sum.y) + (sum.z + sum.w);
-    let out = matrix.first_row + row;
-#ifdef BIAS
-    total += bias[out];
-#endif
-#ifdef ACCUMULATE
-    total += y[out];
-#endif
-    y[out] = total;
+    take_last_eight_quickly();
+    multiply_eight(at + 6u);
 }
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let row_block = group.x;
+#endif
+fn open_rows(lane: u32, row_block: u32, col_tile: u32) {
+    open_columns(row_block, col_tile);
 #unroll r ROWS
-    sums[$r] = vec4<f32>(0.0);
+    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
 #end
-    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-#unroll r ROWS
-        open_tile($ru, invocation + $ru * LANES, row_block, col_tile);
-#end
-        let cols = cols_in(col_tile);
-        var at = (col_tile * matrix.tile_cols) >> 2u;
-        var col = 0u;
-        loop {
+}
+
+fn multiply_tile(col_tile: u32) {
+    let cols = cols_in(col_tile);
+    var at = (col_tile * matrix.tile_cols) >> 2u;
+    var col = 0u;
+    loop {
 #ifdef CARE
-            // Software drivers run both sides of a branch, but a loop only for as long as a lane is in it:
-            // so what is rare stands outside of this one.
-            loop {
-                begin_chunk(cols - col);
-                if needs_care() {
-                    break;
-                }
-                multiply_quickly(at);
-                at += COLS / 4u;
-                col += COLS;
-                continuing {
-                    break if col >= cols;
-                }
-            }
-            if col < cols {
-                multiply_chunk(at);
-                at += COLS / 4u;
-                col += COLS;
-            }
-#else
+        // Software drivers run both sides of a branch, but a loop only for as long as a lane is in it:
+        // so what is rare stands outside of this one.
+        loop {
             begin_chunk(cols - col);
-            multiply_chunk(at);
+            if needs_care() {
+                break;
+            }
+            multiply_quickly(at);
             at += COLS / 4u;
             col += COLS;
-#endif
-            // Here, and not in front: software drivers run what follows the end of a loop once more, with
-            // all lanes off.
             continuing {
                 break if col >= cols;
             }
         }
+        if col < cols {
+            multiply_chunk(at);
+            at += COLS / 4u;
+            col += COLS;
+        }
+#else
+        begin_chunk(cols - col);
+        multiply_chunk(at);
+        at += COLS / 4u;
+        col += COLS;
+#endif
+        // Here, and not in front: software drivers run what follows the end of a loop once more, with
+        // all lanes off.
+        continuing {
+            break if col >= cols;
+        }
+    }
+}
+
+fn multiply_span(lane: u32, row_block: u32, span: u32) {
+#unroll r ROWS
+    sums[$r] = vec4<f32>(0.0);
+#end
+#ifdef DENSE
+    for (var i = 0u; i < matrix.span_tiles; i++) {
+        let col_tile = span * matrix.span_tiles + i;
+        if col_tile < matrix.col_tiles {
+            open_rows(lane, row_block, col_tile);
+            multiply_tile(col_tile);
+        }
+    }
+#else
+#ifdef SPLIT
+    open_rows(lane, row_block, span);
+#endif
+    // Else the rows go on where they are.
+    multiply_tile(span);
+#endif
+}
+
+fn total(sum: vec4<f32>) -> f32 {
+    return (sum.x + sum.y) + (sum.z + sum.w);
+}
+
+fn store(row: u32, sum: f32) {
+    if row >= matrix.rows {
+        return;
+    }
+    var result = sum;
+    let out = matrix.first_row + row;
+#ifdef BIAS
+    result += bias[out];
+#endif
+#ifdef ACCUMULATE
+    result += y[out];
+#endif
+    y[out] = result;
+}
+
+@compute @workgroup_size(LANES * SPLITS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+    let row_block = group.x;
+#ifdef SPLIT
+    let lane = invocation % LANES;
+    let split = invocation / LANES;
+    var sum = 0.0;
+    for (var first_span = 0u; first_span < matrix.spans; first_span += SPLITS) {
+        let span = first_span + split;
+        if span < matrix.spans {
+            multiply_span(lane, row_block, span);
+            span_sums[invocation] = total(sums[0]);
+        }
+        workgroupBarrier();
+        if split == 0u {
+            let count = min(matrix.spans - first_span, SPLITS);
+            for (var i = 0u; i < count; i++) {
+                sum += span_sums[i * LANES + lane];
+            }
+        }
+        workgroupBarrier();
+    }
+    if split == 0u {
+        store(row_block * 64u + lane, sum);
+    }
+#else
+#unroll r ROWS
+    var sum$r = 0.0;
+#end
+#ifdef DENSE
+#else
+    open_rows(invocation, row_block, 0u);
+#endif
+    for (var span = 0u; span < matrix.spans; span++) {
+        multiply_span(invocation, row_block, span);
+#unroll r ROWS
+        sum$r += total(sums[$r]);
+#end
     }
 #unroll r ROWS
-    store(row_block * 64u + invocation + $ru * LANES, sums[$r]);
+    store(row_block * 64u + invocation + $ru * LANES, sum$r);
 #end
+#endif
 }

@@ -4,8 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bantam::bench::Calibration;
-use bantam::gpu::format::Rows;
-use bantam::gpu::{Gpu, KernelChoices, RowsByStorage};
+use bantam::gpu::{Gpu, Invocations, InvocationsByStorage, KernelChoices};
 use bantam::model::{LoadOptions, Model};
 use serde_json::{Value, json};
 
@@ -14,8 +13,16 @@ mod models;
 
 /// Choices that no device has by itself.
 fn unusual() -> KernelChoices {
-    let matvec = RowsByStorage { raw: Rows::FOUR, dense: Rows::EIGHT, fast: Rows::TWO };
-    KernelChoices { matvec, matmul: RowsByStorage::all(Rows::FOUR), fast_is_faster: false }
+    let matvec = InvocationsByStorage {
+        raw: Invocations::FOUR_ROWS_EACH,
+        dense: Invocations::EIGHT_ROWS_EACH,
+        fast: Invocations::TWO_ROWS_EACH,
+    };
+    KernelChoices {
+        matvec,
+        matmul: InvocationsByStorage::all(Invocations::FOUR_ROWS_EACH),
+        fast_is_faster: false,
+    }
 }
 
 #[test]
@@ -31,11 +38,13 @@ fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
     }
     let (choices, mut chosen) = (calibration.choices, 0);
     for (kernel, of_kernel) in [("matvec", choices.matvec), ("matmul", choices.matmul)] {
-        for (form, rows) in [("raw", of_kernel.raw), ("dense", of_kernel.dense), ("fast", of_kernel.fast)] {
+        for (form, invocations) in
+            [("raw", of_kernel.raw), ("dense", of_kernel.dense), ("fast", of_kernel.fast)]
+        {
             let is_it = |t: &&bantam::bench::Trial| t.kernel == kernel && t.form == form && t.chosen;
             let trials: Vec<_> = calibration.trials.iter().filter(is_it).collect();
             assert_eq!(trials.len(), 1, "{kernel} {form}");
-            assert_eq!(trials[0].rows, rows, "{kernel} {form}");
+            assert_eq!(trials[0].invocations, invocations, "{kernel} {form}");
             chosen += 1;
         }
     }
@@ -82,11 +91,11 @@ fn files_that_are_damaged_or_of_another_device_are_not_used() {
     let text = std::fs::read_to_string(&path).unwrap();
     let good: Value = serde_json::from_str(&text).unwrap();
     let mut bad = vec![String::new(), "{}".into(), "[".repeat(100_000), text[..text.len() / 2].into()];
-    for rows in
-        [json!(0), json!(3), json!(16), json!(-1), json!(u64::MAX), json!(1.5), json!("4"), json!(null)]
+    for count in
+        [json!(0), json!(4), json!(512), json!(-1), json!(u64::MAX), json!(1.5), json!("64"), json!(null)]
     {
-        bad.push(changed(&good, "/choices/matvec/raw", rows.clone()));
-        bad.push(changed(&good, "/choices/matmul/fast", rows));
+        bad.push(changed(&good, "/choices/matvec/raw", count.clone()));
+        bad.push(changed(&good, "/choices/matmul/fast", count));
     }
     bad.push(changed(&good, "/choices/fast_is_faster", json!(7)));
     bad.push(changed(&good, "/choices", json!({})));
@@ -171,11 +180,14 @@ fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
     assert_eq!(kernels_of_bench(cache, &[]), unusual());
     assert_eq!(kernels_of_bench(cache, &["--kernel", "auto"]), unusual());
     assert_eq!(kernels_of_bench(cache, &["--kernel", "default"]), usual);
-    assert_eq!(kernels_of_bench(cache, &["--kernel", "rows=2"]), KernelChoices::with_rows(Rows::TWO));
+    assert_eq!(
+        kernels_of_bench(cache, &["--kernel", "invocations=32"]),
+        KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH)
+    );
 
     let demo = models::demo();
     let run = ["run", demo.to_str().unwrap(), "-p", "The little rooster", "-n", "6", "--json"];
-    let texts = [&[][..], &["--kernel", "default"], &["--kernel", "rows=4"]]
+    let texts = [&[][..], &["--kernel", "default"], &["--kernel", "invocations=16"]]
         .map(|more| bantam(cache, &[&run, more].concat())["text"].clone());
     assert!(texts[0].is_string() && texts.iter().all(|text| *text == texts[0]));
     // Damage is no error. A GPU is timed again.

@@ -6,12 +6,13 @@ use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
 use bantam::codec::head::Kind;
 use bantam::codec::split::Split;
 use bantam::gpu::fast;
-use bantam::gpu::format::{Format, Rows};
+use bantam::gpu::format::Format;
 use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::{decode, embed, matmul, matvec};
 use bantam::gpu::weights::DeviceMatrix;
-use bantam::gpu::{Buffer, Dispatch, Gpu, KernelChoices, Uploader, download};
+use bantam::gpu::{Buffer, Dispatch, Gpu, Invocations, KernelChoices, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
+use wgpu::BufferUsages;
 
 mod data;
 mod device;
@@ -21,8 +22,8 @@ use data::{Random, bf16_bytes};
 use on_device::{EPSILON, assert_close, normal, padded, read, run, step, storage, uniform};
 
 /// Sizes around the edges of chunks (16), row blocks (64) and tiles (256 and more columns).
-const SHAPES: [(usize, usize); 7] =
-    [(100, 50), (64, 16), (130, 300), (1, 33), (63, 1), (65, 513), (200, 1040)];
+const SHAPES: [(usize, usize); 8] =
+    [(100, 50), (64, 16), (130, 300), (1, 33), (63, 1), (65, 513), (70, 800), (200, 1040)];
 
 /// Weights on the device, and what they are in F32.
 struct Weights {
@@ -247,7 +248,8 @@ fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, 
         read(gpu, &y, room * y_stride)
     };
 
-    let wanted = matmul::cpu(&weights.values, cols, &x, with_bias.then_some(&bias[..]));
+    let wanted =
+        matmul::cpu(&weights.values, cols, weights.device.span_cols(), &x, with_bias.then_some(&bias[..]));
     let with_matmul = |product: &Product<'_>| matmul::dispatches(gpu, &step, product).unwrap();
     let with_matvec = |product: &Product<'_>| matvec::dispatches(gpu, product).unwrap();
     let by_matmul = multiply(&weights.device, &with_matmul);
@@ -273,9 +275,10 @@ fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, 
         );
     }
     assert_eq!(by_matvec[..rows], by_matmul[..rows], "matvec and matmul of {what}");
+    let span_cols = weights.device.span_cols();
     assert_eq!(
-        matvec::cpu(&weights.values, &x[..cols], None),
-        matmul::cpu(&weights.values, cols, &x[..cols], None)
+        matvec::cpu(&weights.values, span_cols, &x[..cols], None),
+        matmul::cpu(&weights.values, cols, span_cols, &x[..cols], None)
     );
     // Nothing but the results was written.
     assert_eq!(by_matvec[rows..], before[rows..], "matvec of {what} wrote past its row");
@@ -318,29 +321,51 @@ fn products_add_biases_and_accumulate() {
 }
 
 #[test]
-fn any_number_of_rows_an_invocation_gives_the_same_bits() {
+fn any_number_of_invocations_gives_the_same_bits() {
     let gpu = device::gpu();
+    // A row of 800 columns is three tiles of 272: two of them make a span.
     for form in [0, 5, 8, 15].map(|i| Form::ALL[i]) {
-        let weights = weights(&gpu, form, 130, 300).unwrap();
-        let results = Rows::ALL.map(|rows| {
-            let gpu = gpu.with_choices(KernelChoices::with_rows(rows));
-            products(&gpu, &weights.device, 19, rows)
-        });
-        for (rows, result) in Rows::ALL.iter().zip(&results) {
-            let same = result.iter().zip(&results[0]).all(|(a, b)| same_bits(a, b));
-            assert!(same, "{form:?}, {rows} rows an invocation");
+        let weights = weights(&gpu, form, 130, 800).unwrap();
+        let mut results = Vec::new();
+        for invocations in Invocations::ALL {
+            let gpu = gpu.with_choices(KernelChoices::with_invocations(invocations));
+            // As uniforms with as many as processors have that stand in for a device.
+            let few =
+                invocations == Invocations::EIGHT_ROWS_EACH || invocations == Invocations::TWO_ROWS_EACH;
+            let uniform = few.then_some(BufferUsages::STORAGE | BufferUsages::UNIFORM);
+            for usage in [BufferUsages::STORAGE].into_iter().chain(uniform) {
+                let (result, labels) = products(&gpu, &weights.device, 19, usage);
+                results.push((invocations, result));
+                let rows = (64 / u32::from(invocations)).max(1);
+                assert!(labels.iter().all(|l| l.contains(&format!("ROWS={rows} "))), "{labels:?}");
+                // As many as there are spans, or as are asked for.
+                let splits = (u32::from(invocations) / 64).clamp(1, 2);
+                assert!(labels[0].contains(&format!("SPLITS={splits}")), "{labels:?}");
+                let is_uniform = gpu.is_cpu() && usage.contains(BufferUsages::UNIFORM);
+                assert_eq!(labels[0].contains("X_UNIFORM"), is_uniform, "{labels:?}");
+            }
+        }
+        for (invocations, result) in &results {
+            let same = result.iter().zip(&results[0].1).all(|(a, b)| same_bits(a, b));
+            assert!(same, "{form:?}, {invocations} invocations");
         }
     }
 }
 
-/// What `matvec` and `matmul` make of `tokens` tokens, with the kernels that `gpu` has: those of `chosen`
-/// rows an invocation.
-fn products(gpu: &Gpu, weights: &DeviceMatrix, tokens: usize, chosen: Rows) -> [Vec<f32>; 2] {
+/// What `matvec` and `matmul` make of `tokens` tokens, whose activations are in a buffer for `usage`, with
+/// the kernels that `gpu` has; and the kernels' names.
+fn products(
+    gpu: &Gpu,
+    weights: &DeviceMatrix,
+    tokens: usize,
+    usage: BufferUsages,
+) -> ([Vec<f32>; 2], [String; 2]) {
     let (rows, x_stride) = (weights.matrix.rows, weights.padded_cols());
     let room = tokens.next_multiple_of(16);
-    let x = storage(gpu, &normal(1, room * x_stride));
+    let x = normal(1, room * x_stride);
+    let x = gpu.buffer_with("x", bytemuck::cast_slice(&x), usage).unwrap();
     let step = uniform(gpu, step(tokens, 0));
-    [false, true].map(|batch| {
+    let results = [false, true].map(|batch| {
         let y = storage(gpu, &vec![7f32; room * rows]);
         let product =
             Product { weights, x: &x, x_stride, y: &y, y_stride: rows, bias: None, accumulate: false };
@@ -348,11 +373,11 @@ fn products(gpu: &Gpu, weights: &DeviceMatrix, tokens: usize, chosen: Rows) -> [
             true => matmul::dispatches(gpu, &step, &product).unwrap(),
             false => matvec::dispatches(gpu, &product).unwrap(),
         };
-        let label = dispatches[0].label();
-        assert!(label.contains(&format!("ROWS={chosen} ")), "{label}");
         run(gpu, &dispatches, tokens);
-        read(gpu, &y, room * rows)
-    })
+        (read(gpu, &y, room * rows), dispatches[0].label().to_string())
+    });
+    let [(matvec, matvec_label), (matmul, matmul_label)] = results;
+    ([matvec, matmul], [matvec_label, matmul_label])
 }
 
 #[test]

@@ -9,6 +9,8 @@ const COLS: u32 = 16u;
 // Columns of the chunk that are the tile's, and perhaps more.
 var<private> chunk_valid: u32;
 
+fn open_columns(row_block: u32, col_tile: u32) {}
+
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     open_stream(r, lane, row_block, col_tile);
     open_planes(r, lane, row_block, col_tile);

@@ -24,7 +24,7 @@ var<private> cursors: array<u32, ROWS>;
 var<private> chunk_at: array<u32, ROWS>;
 // Each row's lowest exponent, in both halves.
 var<private> lowest: array<u32, ROWS>;
-// What was found of columns 24 to 31.
+// What was found of columns 24 to 31: twelve bits of a half, the sign above the others.
 var<private> rest: array<vec4<u32>, ROWS>;
 // The chunk's words, two weights each, as uncompressed weights have them.
 var<private> pairs: array<vec4<u32>, ROWS>;
@@ -39,18 +39,45 @@ var<private> entry: u32;
 var<private> next_exception: u32;
 var<private> end_exception: u32;
 
+fn open_columns(row_block: u32, col_tile: u32) {
+    // Before the next chunk is gone to.
+    chunk = ((col_tile * matrix.tile_cols) >> 5u) - 1u;
+    let starts = matrix.tiles_at + row_block;
+#ifdef SEEK
+    end_exception = exceptions[starts + 1u];
+    go_to_exception(first_from(chunk + 1u, exceptions[starts]));
+#else
+    if col_tile == 0u {
+        end_exception = exceptions[starts + 1u];
+        go_to_exception(exceptions[starts]);
+    }
+#endif
+}
+
+#ifdef SEEK
+// The first exception of chunk `at` or a later one, of those from `start` on.
+fn first_from(at: u32, start: u32) -> u32 {
+    var low = start;
+    var high = end_exception;
+    while low < high {
+        let middle = low + ((high - low) >> 1u);
+        if (exceptions[matrix.coded_at + middle] >> 19u) < at {
+            low = middle + 1u;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+#endif
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
-    chunk = (col_tile * matrix.tile_cols) >> 5u;
-    cursors[r] = (row_block * chunks + chunk) * 192u + lane;
+    let first_chunk = (col_tile * matrix.tile_cols) >> 5u;
+    cursors[r] = (row_block * chunks + first_chunk) * 192u + lane;
     lanes[r] = lane;
     let four = exceptions[16u * row_block + (lane >> 2u)];
     lowest[r] = ((four >> (8u * (lane & 3u))) & 255u) * ONES;
-    let starts = matrix.tiles_at + row_block;
-    end_exception = exceptions[starts + 1u];
-    go_to_exception(exceptions[starts]);
-    // Before the next chunk is gone to.
-    chunk -= 1u;
 }
 
 fn begin_chunk(valid: u32) {}
@@ -60,32 +87,30 @@ fn next_chunk() {
 #unroll r ROWS
     chunk_at[$r] = cursors[$r];
     cursors[$r] += 192u;
+    rest[$r] = vec4<u32>(0u);
 #end
 }
 
-// Loads columns 8 i .. 8 i + 7 of row `r`.
+// Loads columns 8 i .. 8 i + 7 of row `r`, for i < 3.
 fn load_pairs(r: u32, i: u32) {
-    var words: vec4<u32>;
-    if i < 3u {
-        words = payload[chunk_at[r] + 64u * i];
-    } else {
-        words = rest[r];
-    }
-    if i == 0u {
-        rest[r] = (words >> vec4<u32>(11u)) & vec4<u32>(0x000f000fu);
-    } else if i == 1u {
-        rest[r] |= (words >> vec4<u32>(7u)) & vec4<u32>(0x00f000f0u);
-    } else if i == 2u {
-        rest[r] |= ((words >> vec4<u32>(3u)) & vec4<u32>(0x07000700u)) |
-            ((words << vec4<u32>(1u)) & vec4<u32>(0x80008000u));
-    }
-    words &= vec4<u32>(HALVES);
+    let words = payload[chunk_at[r] + 64u * i];
+    rest[r] = (rest[r] >> vec4<u32>(4u)) | ((words >> vec4<u32>(3u)) & vec4<u32>(0x0f000f00u));
+    set_pairs(r, words & vec4<u32>(HALVES));
+}
+
+// Takes columns 24 to 31 of row `r`, once the others were loaded.
+fn take_rest(r: u32) {
+    let sign = (rest[r] & vec4<u32>(0x08000800u)) << vec4<u32>(4u);
+    set_pairs(r, (rest[r] & vec4<u32>(0x07ff07ffu)) | sign);
+}
+
+fn set_pairs(r: u32, halves: vec4<u32>) {
 #ifdef ZEROS
     // Bit 11 of a half is set where its code is not zero.
-    let coded = (((words & vec4<u32>(CODES)) + vec4<u32>(CODES)) >> vec4<u32>(11u)) & vec4<u32>(0x00010001u);
-    pairs[r] = words + coded * vec4<u32>(lowest[r] & 0xffffu);
+    let coded = (((halves & vec4<u32>(CODES)) + vec4<u32>(CODES)) >> vec4<u32>(11u)) & vec4<u32>(0x00010001u);
+    pairs[r] = halves + coded * vec4<u32>(lowest[r] & 0xffffu);
 #else
-    pairs[r] = words + vec4<u32>(lowest[r]);
+    pairs[r] = halves + vec4<u32>(lowest[r]);
 #endif
 }
 
@@ -114,12 +139,6 @@ fn go_to_exception(at: u32) {
 // Mends columns 8 i .. 8 i + 7 of all rows.
 fn mend_eight(i: u32) {
     let eight = 4u * chunk + i;
-#ifdef SKIP
-    // Exceptions of columns that are not read.
-    while (entry >> 17u) < eight {
-        go_to_exception(next_exception + 1u);
-    }
-#endif
     while (entry >> 17u) == eight {
 #unroll r ROWS
         mend($ru, entry);
@@ -134,6 +153,15 @@ fn needs_care() -> bool {
 }
 
 fn load_eight(i: u32) {
+    if i < 3u {
+        load_stored_eight(i);
+    } else {
+        take_last_eight();
+    }
+}
+
+// Columns 8 i .. 8 i + 7 of the chunk, for i < 3, and then the others.
+fn load_stored_eight(i: u32) {
 #unroll r ROWS
     load_pairs($ru, i);
 #end
@@ -141,10 +169,25 @@ fn load_eight(i: u32) {
     widen_pairs();
 }
 
+fn take_last_eight() {
+#unroll r ROWS
+    take_rest($ru);
+#end
+    mend_eight(3u);
+    widen_pairs();
+}
+
 // The same where the chunk has no exceptions.
-fn load_eight_quickly(i: u32) {
+fn load_stored_eight_quickly(i: u32) {
 #unroll r ROWS
     load_pairs($ru, i);
+#end
+    widen_pairs();
+}
+
+fn take_last_eight_quickly() {
+#unroll r ROWS
+    take_rest($ru);
 #end
     widen_pairs();
 }

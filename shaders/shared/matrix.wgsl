@@ -5,12 +5,14 @@
 // order, so that a kernel written against this interface computes the same bits from raw and from
 // compressed weights.
 //
-//   open_tile(r, lane, row_block, col_tile)   row r goes to the start of a tile
+//   open_columns(row_block, col_tile)         the columns of a tile come next
+//   open_tile(r, lane, row_block, col_tile)   row r goes to the start of the tile
 //   begin_chunk(valid)                        the next chunk has so many columns, or more
 //   next_chunk()                              all rows go to the next chunk
 //   load_eight(i)                             columns 8 i .. 8 i + 7 of the chunk, for all rows, to
 //                                             `first` and `second`; to be called for all i in order
 //
+// Tiles of a row block are read in order, from the first on; SEEK: from any on, in ascending order or not.
 // A chunk has EIGHTS times eight columns. Columns that the matrix does not have are zeros.
 
 struct Matrix {
@@ -38,8 +40,10 @@ struct Matrix {
     shift_unit: u32,
     // Bits of a window that are looked up.
     window_mask: u32,
-    unused0: u32,
-    unused1: u32,
+    // Tiles that are summed as one span, and spans side by side. A span begins at a multiple of 32 columns,
+    // and is the same columns however the weights are stored.
+    span_tiles: u32,
+    spans: u32,
 }
 
 @group(0) @binding(1) var<uniform> matrix: Matrix;

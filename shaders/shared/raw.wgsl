@@ -10,6 +10,8 @@ const CHUNK_VECTORS: u32 = WEIGHT_BITS / 4u;
 var<private> cursors: array<u32, ROWS>;
 var<private> chunk_at: array<u32, ROWS>;
 
+fn open_columns(row_block: u32, col_tile: u32) {}
+
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
     let chunk = row_block * chunks + ((col_tile * matrix.tile_cols) >> 5u);

@@ -13,9 +13,8 @@ use super::timing::{Patience, Timing};
 use super::{Bench, weights};
 use crate::archive::Progress;
 use crate::codec::{Payload, encode};
-use crate::gpu::format::Rows;
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Gpu, GpuError, KernelChoices, RowsByStorage, Uploader, download};
+use crate::gpu::{Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Uploader, download};
 use crate::tensor::{Dtype, Matrix};
 
 /// Tokens of a batch: as many as a session computes at once.
@@ -31,8 +30,8 @@ pub struct Trial {
     pub kernel: &'static str,
     /// The form of the weights.
     pub form: &'static str,
-    /// Rows of an invocation.
-    pub rows: Rows,
+    /// Invocations for 64 rows.
+    pub invocations: Invocations,
     /// One product.
     #[serde(flatten)]
     pub timing: Timing,
@@ -81,17 +80,18 @@ struct Plan {
     effort: Effort,
     /// Rows and columns of the matrix.
     shape: [usize; 2],
-    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for both of dense tiles.
-    matvec: &'static [Rows],
-    matmul: &'static [Rows],
-    dense: &'static [Rows],
+    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for both of dense tiles where these
+    /// are others.
+    matvec: &'static [Invocations],
+    matmul: &'static [Invocations],
+    dense: Option<&'static [Invocations]>,
     /// When it has taken so long, only the usual kernels are still tried.
     lasts: Duration,
 }
 
 impl Plan {
     /// As many copies of a matrix as no cache holds. With eight rows an invocation, most lanes of a
-    /// subgroup would be idle.
+    /// subgroup would be idle. Rows are only shared in `matvec`.
     const GPU: Self = Self {
         effort: Effort {
             runs: 7,
@@ -101,9 +101,14 @@ impl Plan {
             ..Effort::QUICK
         },
         shape: [4096, 2048],
-        matvec: &[Rows::ONE, Rows::TWO, Rows::FOUR],
-        matmul: &[Rows::ONE, Rows::TWO],
-        dense: &[Rows::ONE, Rows::TWO, Rows::FOUR],
+        matvec: &[
+            Invocations::FOUR_A_ROW,
+            Invocations::TWO_A_ROW,
+            Invocations::ONE_ROW_EACH,
+            Invocations::TWO_ROWS_EACH,
+        ],
+        matmul: &[Invocations::ONE_ROW_EACH, Invocations::TWO_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
+        dense: None,
         lasts: Duration::from_secs(15),
     };
 
@@ -117,9 +122,9 @@ impl Plan {
             ..Effort::QUICK
         },
         shape: [1024, 1024],
-        matvec: &[Rows::EIGHT, Rows::FOUR],
-        matmul: &[Rows::FOUR, Rows::TWO],
-        dense: &[Rows::TWO, Rows::ONE, Rows::FOUR],
+        matvec: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
+        matmul: &[Invocations::FOUR_ROWS_EACH, Invocations::TWO_ROWS_EACH],
+        dense: Some(&[Invocations::TWO_ROWS_EACH, Invocations::ONE_ROW_EACH, Invocations::FOUR_ROWS_EACH]),
         lasts: Duration::from_secs(90),
     };
 
@@ -127,17 +132,18 @@ impl Plan {
         if gpu.is_cpu() { Self::CPU } else { Self::GPU }
     }
 
-    fn rows(&self, kernel: Kernel, form: Form) -> &'static [Rows] {
-        match (kernel, form) {
-            (_, Form::Dense) => self.dense,
-            (Kernel::Matvec, _) => self.matvec,
-            (Kernel::Matmul(_), _) => self.matmul,
+    fn invocations(&self, kernel: Kernel, form: Form) -> &'static [Invocations] {
+        match (kernel, form, self.dense) {
+            (_, Form::Dense, Some(dense)) => dense,
+            (Kernel::Matvec, ..) => self.matvec,
+            (Kernel::Matmul(_), ..) => self.matmul,
         }
     }
 
     /// How many there are in all.
     fn candidates(&self) -> usize {
-        let of_form = |form| KERNELS.map(|kernel| self.rows(kernel, form).len()).into_iter().sum::<usize>();
+        let of_form =
+            |form| KERNELS.map(|kernel| self.invocations(kernel, form).len()).into_iter().sum::<usize>();
         Form::ALL.map(of_form).into_iter().sum()
     }
 }
@@ -146,8 +152,8 @@ impl Plan {
 const KERNELS: [Kernel; 2] = [Kernel::Matvec, Kernel::Matmul(TOKENS)];
 
 /// The place of what is chosen for weights in `form`.
-fn place(choices: &mut KernelChoices, kernel: Kernel, form: Form) -> &mut Rows {
-    let RowsByStorage { raw, dense, fast } = match kernel {
+fn place(choices: &mut KernelChoices, kernel: Kernel, form: Form) -> &mut Invocations {
+    let InvocationsByStorage { raw, dense, fast } = match kernel {
         Kernel::Matvec => &mut choices.matvec,
         Kernel::Matmul(_) => &mut choices.matmul,
     };
@@ -171,7 +177,7 @@ struct Trials<'a> {
 
 /// What is timed in turn with others.
 struct Candidate {
-    rows: Rows,
+    invocations: Invocations,
     contender: Contender,
     same_bits: bool,
 }
@@ -201,9 +207,9 @@ impl Trials<'_> {
     async fn compare(&mut self, kernel: Kernel, copies: &Copies) -> Result<(), BenchError> {
         let operands = Operands::new(&self.bench.gpu, self.plan.shape, kernel.tokens())?;
         let mut candidates = Vec::new();
-        for &rows in self.plan.rows(kernel, copies.form) {
+        for &invocations in self.plan.invocations(kernel, copies.form) {
             if candidates.is_empty() || !self.patience.is_over() {
-                candidates.extend(self.candidate(kernel, copies, &operands, rows).await?);
+                candidates.extend(self.candidate(kernel, copies, &operands, invocations).await?);
             }
             self.bench.progress.advance(1);
         }
@@ -231,14 +237,14 @@ impl Trials<'_> {
         kernel: Kernel,
         copies: &Copies,
         operands: &Operands,
-        rows: Rows,
+        invocations: Invocations,
     ) -> Result<Option<Candidate>, BenchError> {
         self.bench.check()?;
         let mut choices = self.choices;
-        *place(&mut choices, kernel, copies.form) = rows;
+        *place(&mut choices, kernel, copies.form) = invocations;
         let gpu = self.bench.gpu.with_choices(choices);
         let what =
-            || format!("{} of {} weights, {rows} rows an invocation", kernel.name(), copies.form.name());
+            || format!("{} of {} weights, {invocations} invocations", kernel.name(), copies.form.name());
         let bind = |weights: &DeviceMatrix| operands.dispatches(&gpu, kernel, weights);
         let mut contender = match Contender::new(copies, self.plan.effort.pass, bind) {
             Err(GpuError::Validation(why)) => {
@@ -255,7 +261,7 @@ impl Trials<'_> {
         if !same_bits {
             log::warn!("{} gives other bits, and is not used", what());
         }
-        Ok(Some(Candidate { rows, contender, same_bits }))
+        Ok(Some(Candidate { invocations, contender, same_bits }))
     }
 }
 
@@ -268,7 +274,7 @@ impl Candidate {
             ratio,
             kernel: kernel.name(),
             form: self.contender.form.name(),
-            rows: self.rows,
+            invocations: self.invocations,
             timing: Timing::of(self.contender.samples),
             same_bits: self.same_bits,
             chosen: false,
@@ -278,16 +284,16 @@ impl Candidate {
 
 /// Marks the best of `trials`, of which the first has the usual kernel. None is good where all give wrong
 /// results.
-fn fastest(trials: &mut [Trial]) -> Option<Rows> {
-    let usual = trials.first()?.rows;
+fn fastest(trials: &mut [Trial]) -> Option<Invocations> {
+    let usual = trials.first()?.invocations;
     let cost = |trial: &Trial| {
-        let favour = if trial.rows == usual { WORTH_IT } else { 1.0 };
+        let favour = if trial.invocations == usual { WORTH_IT } else { 1.0 };
         trial.ratio * favour
     };
     let right = trials.iter_mut().filter(|trial| trial.same_bits);
     let best = right.min_by(|a, b| cost(a).total_cmp(&cost(b)))?;
     best.chosen = true;
-    Some(best.rows)
+    Some(best.invocations)
 }
 
 /// Whether a product with one token, which generating text waits for, takes less from the fast layout.
@@ -306,9 +312,9 @@ fn fast_is_faster(trials: &[Trial]) -> bool {
 mod tests {
     use super::*;
 
-    fn trial(form: Form, rows: Rows, seconds: f64, same_bits: bool) -> Trial {
+    fn trial(form: Form, invocations: Invocations, seconds: f64, same_bits: bool) -> Trial {
         let (kernel, form, timing) = (Kernel::Matvec.name(), form.name(), Timing::of(vec![seconds]));
-        Trial { kernel, form, rows, timing, ratio: seconds / 3.0, same_bits, chosen: false }
+        Trial { kernel, form, invocations, timing, ratio: seconds / 3.0, same_bits, chosen: false }
     }
 
     #[test]
@@ -318,7 +324,7 @@ mod tests {
             for (kernel, form) in KERNELS.into_iter().flat_map(|kernel| Form::ALL.map(|form| (kernel, form)))
             {
                 assert_eq!(
-                    plan.rows(kernel, form)[0],
+                    plan.invocations(kernel, form)[0],
                     *place(&mut usual, kernel, form),
                     "{kernel:?} {form:?}"
                 );
@@ -329,18 +335,19 @@ mod tests {
     #[test]
     fn the_fastest_is_chosen_if_it_is_right_and_worth_it() {
         let best = |of: [(f64, bool); 3]| {
-            let rows = [Rows::TWO, Rows::ONE, Rows::FOUR];
+            let rows = [Invocations::TWO_ROWS_EACH, Invocations::ONE_ROW_EACH, Invocations::FOUR_ROWS_EACH];
             let trial = |((seconds, same), rows)| trial(Form::Raw, rows, seconds, same);
             let mut trials: Vec<Trial> = of.into_iter().zip(rows).map(trial).collect();
             let best = fastest(&mut trials);
-            let chosen: Vec<Rows> = trials.iter().filter(|t| t.chosen).map(|t| t.rows).collect();
+            let chosen: Vec<Invocations> =
+                trials.iter().filter(|t| t.chosen).map(|t| t.invocations).collect();
             assert_eq!(chosen, Vec::from_iter(best));
             best
         };
-        assert_eq!(best([(3.0, true), (2.0, true), (4.0, true)]), Some(Rows::ONE));
-        assert_eq!(best([(3.0, true), (2.0, false), (4.0, true)]), Some(Rows::TWO));
-        assert_eq!(best([(3.0, true), (2.99, true), (2.95, true)]), Some(Rows::TWO));
-        assert_eq!(best([(3.0, false), (5.0, true), (4.0, true)]), Some(Rows::FOUR));
+        assert_eq!(best([(3.0, true), (2.0, true), (4.0, true)]), Some(Invocations::ONE_ROW_EACH));
+        assert_eq!(best([(3.0, true), (2.0, false), (4.0, true)]), Some(Invocations::TWO_ROWS_EACH));
+        assert_eq!(best([(3.0, true), (2.99, true), (2.95, true)]), Some(Invocations::TWO_ROWS_EACH));
+        assert_eq!(best([(3.0, false), (5.0, true), (4.0, true)]), Some(Invocations::FOUR_ROWS_EACH));
         assert_eq!(best([(3.0, false), (2.0, false), (4.0, false)]), None);
         assert_eq!(fastest(&mut []), None);
     }
@@ -348,8 +355,8 @@ mod tests {
     #[test]
     fn the_fast_layout_has_to_be_faster_and_right() {
         let faster = |fast: (f64, bool), dense: (f64, bool)| {
-            let mut fast = [trial(Form::Fast, Rows::ONE, fast.0, fast.1)];
-            let mut dense = [trial(Form::Dense, Rows::ONE, dense.0, dense.1)];
+            let mut fast = [trial(Form::Fast, Invocations::ONE_ROW_EACH, fast.0, fast.1)];
+            let mut dense = [trial(Form::Dense, Invocations::ONE_ROW_EACH, dense.0, dense.1)];
             fastest(&mut fast);
             fastest(&mut dense);
             fast_is_faster(&[dense, fast].concat())

@@ -254,7 +254,7 @@ impl Operands {
         let usage = wgpu::BufferUsages::STORAGE | copied;
         let step = Step { tokens: tokens as u32, position: 0, first_output: 0, rank: 0 };
         Ok(Self {
-            x: gpu.buffer_with("x", &x, wgpu::BufferUsages::STORAGE)?,
+            x: gpu.buffer_with("x", &x, wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM)?,
             x_stride,
             y: gpu.buffer("y", (rows * padded * 4) as u64, usage)?,
             y_stride: rows,

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bantam::archive::ArchiveError;
 use bantam::bench::Calibration;
-use bantam::gpu::format::Rows;
-use bantam::gpu::{Gpu, GpuOptions, KernelChoices};
+use bantam::gpu::{Gpu, GpuOptions, Invocations, KernelChoices};
 use etcetera::BaseStrategy;
 use pollster::block_on;
 
@@ -16,7 +15,7 @@ use super::{Result, interrupt, print};
 #[derive(clap::Args)]
 pub struct KernelArgs {
     /// Kernels to use: auto (what was fastest when this device was timed, see `bantam calibrate`),
-    /// default, or rows=1, 2, 4 or 8: so many rows of a matrix an invocation
+    /// default, or invocations=8, 16, 32, 64, 128 or 256: so many for 64 rows of a matrix
     #[arg(long, value_name = "CHOICE", default_value = "auto", value_parser = parse)]
     kernel: Kernel,
 }
@@ -26,18 +25,18 @@ pub struct KernelArgs {
 enum Kernel {
     Auto,
     Default,
-    Rows(Rows),
+    Invocations(Invocations),
 }
 
 fn parse(text: &str) -> std::result::Result<Kernel, String> {
-    match (text, text.strip_prefix("rows=")) {
+    match (text, text.strip_prefix("invocations=")) {
         ("auto", _) => Ok(Kernel::Auto),
         ("default", _) => Ok(Kernel::Default),
-        (_, Some(rows)) => {
-            let count: u32 = rows.parse().map_err(|_| format!("{rows:?} is not a number"))?;
-            Rows::try_from(count).map(Kernel::Rows).map_err(|error| error.to_string())
+        (_, Some(count)) => {
+            let count: u32 = count.parse().map_err(|_| format!("{count:?} is not a number"))?;
+            Invocations::try_from(count).map(Kernel::Invocations).map_err(|error| error.to_string())
         }
-        _ => Err("there are auto, default and rows=N".into()),
+        _ => Err("there are auto, default and invocations=N".into()),
     }
 }
 
@@ -47,7 +46,7 @@ impl KernelArgs {
     pub fn choose(&self, gpu: Gpu, device: &DeviceArgs) -> Result<Gpu> {
         match self.kernel {
             Kernel::Default => Ok(gpu),
-            Kernel::Rows(rows) => Ok(gpu.with_choices(KernelChoices::with_rows(rows))),
+            Kernel::Invocations(all) => Ok(gpu.with_choices(KernelChoices::with_invocations(all))),
             Kernel::Auto => {
                 let Some(folder) = folder() else { return Ok(gpu) };
                 let choices = match KernelChoices::load(&gpu, &folder) {
@@ -108,12 +107,12 @@ mod tests {
     fn choices_are_parsed_or_refused_with_a_reason() {
         assert_eq!(parse("auto"), Ok(Kernel::Auto));
         assert_eq!(parse("default"), Ok(Kernel::Default));
-        assert_eq!(parse("rows=4"), Ok(Kernel::Rows(Rows::FOUR)));
+        assert_eq!(parse("invocations=16"), Ok(Kernel::Invocations(Invocations::FOUR_ROWS_EACH)));
         for (text, why) in [
-            ("rows=3", "an invocation has 1, 2, 4 or 8 rows, not 3"),
-            ("rows=", "\"\" is not a number"),
-            ("rows=-1", "\"-1\" is not a number"),
-            ("fast", "there are auto, default and rows=N"),
+            ("invocations=3", "64 rows have 8, 16, 32, 64, 128 or 256 invocations, not 3"),
+            ("invocations=", "\"\" is not a number"),
+            ("invocations=-1", "\"-1\" is not a number"),
+            ("fast", "there are auto, default and invocations=N"),
         ] {
             assert_eq!(parse(text), Err(why.into()));
         }

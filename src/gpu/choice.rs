@@ -3,27 +3,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{Format, Rows};
+use super::format::Format;
+use super::invocations::Invocations;
 
-/// Rows of an invocation, by how weights are stored.
+/// Invocations for a row block, by how weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowsByStorage {
+pub struct InvocationsByStorage {
     /// For uncompressed weights.
-    pub raw: Rows,
+    pub raw: Invocations,
     /// For dense tiles.
-    pub dense: Rows,
+    pub dense: Invocations,
     /// For the fast layout.
-    pub fast: Rows,
+    pub fast: Invocations,
 }
 
-impl RowsByStorage {
-    /// The same rows for all.
-    pub fn all(rows: Rows) -> Self {
-        Self { raw: rows, dense: rows, fast: rows }
+impl InvocationsByStorage {
+    /// As many for all.
+    pub fn all(invocations: Invocations) -> Self {
+        Self { raw: invocations, dense: invocations, fast: invocations }
     }
 
-    /// The rows for weights in `format`.
-    pub fn of(&self, format: Format) -> Rows {
+    /// As many as there are for weights in `format`.
+    pub fn of(&self, format: Format) -> Invocations {
         match format {
             Format::RawBf16 | Format::RawF16 | Format::RawF32 => self.raw,
             Format::Dense(_) => self.dense,
@@ -36,9 +37,9 @@ impl RowsByStorage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelChoices {
     /// For products with one token.
-    pub matvec: RowsByStorage,
+    pub matvec: InvocationsByStorage,
     /// For products with a batch.
-    pub matmul: RowsByStorage,
+    pub matmul: InvocationsByStorage,
     /// Whether the fast layout is faster than dense tiles.
     pub fast_is_faster: bool,
 }
@@ -47,21 +48,32 @@ impl KernelChoices {
     /// What a device is given that was not timed.
     pub fn usual(is_cpu: bool) -> Self {
         match is_cpu {
-            // One row for each of a row block's 64 invocations.
-            false => Self::with_rows(Rows::ONE),
+            // A matrix of 4096 rows has 64 row blocks, which would leave most of a large device idle if there
+            // were 64 invocations for each.
+            false => Self::with_invocations(Invocations::FOUR_A_ROW),
             // Where a processor stands in for a device, reading the same activation in every lane takes as
             // long as reading a weight, and eight lanes are all that run side by side. But the streams of
             // dense tiles and the sums of a batch are more than its registers hold for so many rows.
             true => Self {
-                matvec: RowsByStorage { raw: Rows::EIGHT, dense: Rows::TWO, fast: Rows::EIGHT },
-                matmul: RowsByStorage { raw: Rows::FOUR, dense: Rows::TWO, fast: Rows::FOUR },
+                matvec: InvocationsByStorage {
+                    raw: Invocations::EIGHT_ROWS_EACH,
+                    dense: Invocations::TWO_ROWS_EACH,
+                    fast: Invocations::EIGHT_ROWS_EACH,
+                },
+                matmul: InvocationsByStorage {
+                    raw: Invocations::FOUR_ROWS_EACH,
+                    dense: Invocations::TWO_ROWS_EACH,
+                    fast: Invocations::FOUR_ROWS_EACH,
+                },
                 fast_is_faster: true,
             },
         }
     }
 
-    /// So many rows in every product.
-    pub fn with_rows(rows: Rows) -> Self {
-        Self { matvec: RowsByStorage::all(rows), matmul: RowsByStorage::all(rows), fast_is_faster: true }
+    /// So many invocations for a row block in every product; in those with a batch, no row is shared.
+    pub fn with_invocations(invocations: Invocations) -> Self {
+        let matvec = InvocationsByStorage::all(invocations);
+        let matmul = InvocationsByStorage::all(invocations.without_splits());
+        Self { matvec, matmul, fast_is_faster: true }
     }
 }

@@ -1,10 +1,9 @@
 //! How weights are stored on a device, as the shaders tell it apart.
 
-use serde::{Deserialize, Serialize};
-
+use super::invocations::Invocations;
 use super::shader::Variant;
 use crate::codec::Kept;
-use crate::codec::grid::{CHUNK, LANES};
+use crate::codec::grid::CHUNK;
 use crate::codec::head::Tiled;
 use crate::codec::split::{Plane, Source, Split};
 use crate::tensor::Dtype;
@@ -38,54 +37,6 @@ pub enum Format {
 pub struct FastFormat {
     /// Whether code 0 stands for the exponent 0.
     pub zeros: bool,
-}
-
-/// How many rows an invocation has: the more, the fewer times activations are read, and the fewer
-/// invocations there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
-pub struct Rows(u32);
-
-impl Rows {
-    /// One row for each of a row block's 64 invocations.
-    pub const ONE: Self = Self(1);
-    /// Two rows.
-    pub const TWO: Self = Self(2);
-    /// Four rows.
-    pub const FOUR: Self = Self(4);
-    /// Eight rows.
-    pub const EIGHT: Self = Self(8);
-    /// All there are.
-    pub const ALL: [Self; 4] = [Self::ONE, Self::TWO, Self::FOUR, Self::EIGHT];
-
-    fn apply(self, variant: Variant) -> Variant {
-        variant.constant("ROWS", self.0).constant("LANES", LANES as u32 / self.0)
-    }
-}
-
-/// There are no kernels with so many rows an invocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an invocation has 1, 2, 4 or 8 rows, not {0}")]
-pub struct NoSuchRows(pub u32);
-
-impl TryFrom<u32> for Rows {
-    type Error = NoSuchRows;
-
-    fn try_from(count: u32) -> Result<Self, NoSuchRows> {
-        Self::ALL.into_iter().find(|rows| rows.0 == count).ok_or(NoSuchRows(count))
-    }
-}
-
-impl std::fmt::Display for Rows {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl From<Rows> for u32 {
-    fn from(rows: Rows) -> Self {
-        rows.0
-    }
 }
 
 /// What is different from one matrix in dense tiles to another.
@@ -144,8 +95,8 @@ impl Format {
     pub const RAW: [Self; 3] = [Self::RawBf16, Self::RawF16, Self::RawF32];
 
     /// Adds what a kernel that imports `shared/matrix.wgsl` needs to read this format.
-    pub fn apply(self, variant: Variant, rows: Rows) -> Variant {
-        let variant = rows.apply(variant).constant("EIGHTS", self.chunk_cols() as u32 / 8);
+    pub fn apply(self, variant: Variant, invocations: Invocations) -> Variant {
+        let variant = invocations.apply(variant).constant("EIGHTS", self.chunk_cols() as u32 / 8);
         match self {
             Self::RawBf16 => variant.constant("WEIGHT_BITS", 16),
             Self::RawF16 => variant.flag("WEIGHT_F16").constant("WEIGHT_BITS", 16),

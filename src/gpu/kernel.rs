@@ -16,6 +16,8 @@ pub struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
+    /// The bindings that are uniforms. Of a longer buffer they are its beginning.
+    uniforms: Vec<u32>,
 }
 
 impl Kernel {
@@ -27,6 +29,7 @@ impl Kernel {
             ShaderError { file: variant.kernel.into(), line: 0, what: "naga rejects this WGSL; see the log" }
         })?;
         let entries = layout_entries(&module);
+        let uniforms = entries.iter().filter(|entry| is_uniform(entry)).map(|entry| entry.binding).collect();
         let device = gpu.device();
         gpu.checked(&label, 0, || {
             let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -54,7 +57,7 @@ impl Kernel {
                 },
                 cache: None,
             });
-            Self { label: label.clone(), pipeline, layout }
+            Self { label: label.clone(), pipeline, layout, uniforms }
         })
     }
 
@@ -68,15 +71,24 @@ impl Kernel {
         workgroups: [Workgroups; 2],
     ) -> Result<Dispatch, GpuError> {
         let params = gpu.buffer_with(&self.label, bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
+        let most_uniform = gpu.device().limits().max_uniform_buffer_binding_size;
         let entries: Vec<_> = std::iter::once((1, &params))
             .chain(buffers.iter().copied())
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.binding() })
+            .map(|(binding, buffer)| {
+                let is_uniform = self.uniforms.contains(&binding);
+                let most = if is_uniform { most_uniform } else { u64::MAX };
+                wgpu::BindGroupEntry { binding, resource: buffer.binding(most) }
+            })
             .collect();
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some(&self.label), layout: &self.layout, entries: &entries };
         let bind_group = gpu.checked(&self.label, 0, || gpu.device().create_bind_group(&descriptor))?;
         Ok(Dispatch { kernel: self.clone(), bind_group, workgroups, stage: None, _params: params })
     }
+}
+
+fn is_uniform(entry: &wgpu::BindGroupLayoutEntry) -> bool {
+    matches!(entry.ty, wgpu::BindingType::Buffer { ty: wgpu::BufferBindingType::Uniform, .. })
 }
 
 /// The bindings that `module` declares in group 0.

@@ -14,6 +14,17 @@ const SHIFT_WORDS: u32 = LANES as u32 / 8;
 /// Words of a row block in the table of row masks.
 const MASK_WORDS: u32 = 4;
 
+/// Tiles that products sum as one: as many as make whole chunks of every layout. So a sum does not depend
+/// on how the weights are stored.
+fn span_tiles(grid: &Grid) -> usize {
+    if grid.tile_cols.is_multiple_of(WIDE_CHUNK) { 1 } else { 2 }
+}
+
+/// Columns that products sum as one before they add the next ones.
+pub(super) fn span_cols(grid: &Grid) -> usize {
+    grid.tile_cols * span_tiles(grid)
+}
+
 /// `Matrix` of `shaders/shared/matrix.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -32,7 +43,8 @@ pub struct MatrixParams {
     pub(super) masks_at: u32,
     pub(super) shift_unit: u32,
     pub(super) window_mask: u32,
-    unused: [u32; 2],
+    pub(super) span_tiles: u32,
+    pub(super) spans: u32,
 }
 
 impl MatrixParams {
@@ -46,14 +58,19 @@ impl MatrixParams {
             tile_cols: grid.tile_cols as u32,
             col_tiles: grid.col_tiles as u32,
             first_row: first_row as u32,
+            span_tiles: span_tiles(grid) as u32,
+            spans: grid.col_tiles.div_ceil(span_tiles(grid)) as u32,
             ..Self::zeroed()
         }
     }
 
-    /// The part that has these row blocks, in a layout that has no tiles.
+    /// The part that has these row blocks, in a layout that has no tiles: each span is one.
     pub(super) fn untiled(grid: &Grid, row_blocks: Range<usize>) -> Self {
-        let cols = grid.matrix.cols.next_multiple_of(WIDE_CHUNK) as u32;
-        Self { tile_cols: cols, col_tiles: 1, ..Self::new(grid, row_blocks) }
+        let mut params = Self::new(grid, row_blocks);
+        params.tile_cols *= params.span_tiles;
+        params.col_tiles = params.spans;
+        params.span_tiles = 1;
+        params
     }
 
     /// The same part with a tile for every chunk, where the layout has no tiles of its own: several may

@@ -219,13 +219,18 @@ impl Buffer {
         &self.raw
     }
 
-    /// What is bound for a shader.
-    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
+    /// What is bound for a shader: of the buffer, no more than its first `most` bytes.
+    pub(super) fn binding(&self, most: u64) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.raw,
             offset: self.range.start,
-            size: wgpu::BufferSize::new(self.size()),
+            size: wgpu::BufferSize::new(self.size().min(most)),
         })
+    }
+
+    /// Whether shaders may have it as a uniform.
+    pub(super) fn is_uniform(&self) -> bool {
+        self.raw.usage().contains(wgpu::BufferUsages::UNIFORM)
     }
 
     /// Its size in bytes.

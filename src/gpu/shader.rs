@@ -213,7 +213,7 @@ mod tests {
         assert!(raw.contains("fn load_eight") && !raw.contains("codes") && !raw.contains('#'));
         let planes = variant("matmul").flag("DENSE").flag("PLANE0").flag("PLANE0_BITS_2");
         let dense = planes.source().unwrap();
-        assert!(dense.contains("codes") && dense.contains("store(token + 15u, row1, sums15[1]);"));
+        assert!(dense.contains("codes") && dense.contains("store(token + 15u, row1, totals15[1]);"));
         assert!(dense.contains("fn word_of_plane0") && !dense.contains("fn word_of_plane1"));
         assert!(!dense.contains("bias") && !dense.contains('$'));
     }

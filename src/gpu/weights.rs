@@ -8,7 +8,7 @@ use super::error::GpuError;
 use super::fast;
 use super::format::{DenseFormat, Format, Table, WIDE_CHUNK};
 use super::kernels::transcode;
-use super::matrix_params::MatrixParams;
+use super::matrix_params::{self, MatrixParams};
 use super::memory::Buffer;
 use super::transfer::Uploader;
 use crate::codec::grid::{Grid, LANES};
@@ -219,6 +219,17 @@ impl DeviceMatrix {
     /// What is bound beside a part's words.
     pub(super) fn table<'a>(&'a self, part: &'a Part) -> Option<&'a Buffer> {
         part.exceptions.as_ref().or(self.codes.as_ref())
+    }
+
+    /// Columns whose products are summed before others are added: the same however the weights are stored,
+    /// as long as they are tiled alike.
+    pub fn span_cols(&self) -> usize {
+        matrix_params::span_cols(&self.grid)
+    }
+
+    /// Spans side by side.
+    pub(super) fn spans(&self) -> u32 {
+        self.grid.matrix.cols.div_ceil(self.span_cols()) as u32
     }
 
     /// Tiles side by side.

@@ -123,6 +123,10 @@ impl Strides {
     }
 }
 
+/// What products read of them, they may read as a uniform.
+pub(super) const ACTIVATIONS: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::UNIFORM);
+
 /// The activations of a batch, shared by all layers.
 #[derive(Debug)]
 pub(super) struct Activations {
@@ -142,9 +146,7 @@ pub(super) struct Activations {
 impl Activations {
     pub fn new(gpu: &Gpu, config: &ModelConfig, tokens: usize) -> Result<Self, GpuError> {
         let strides = Strides::new(config);
-        let buffer = |label, stride: usize| {
-            gpu.buffer(label, (tokens * stride * 4) as u64, wgpu::BufferUsages::STORAGE)
-        };
+        let buffer = |label, stride: usize| gpu.buffer(label, (tokens * stride * 4) as u64, ACTIVATIONS);
         let x_usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
             strides,

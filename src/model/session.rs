@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::{Activations, LayerContext, Products, Strides, products};
+use super::layer::{ACTIVATIONS, Activations, LayerContext, Products, Strides, products};
 use super::load::{Embedding, Model};
 use super::rope;
 use crate::codec::grid::LANES;
@@ -465,7 +465,7 @@ impl SessionBuffers {
         Ok(Self {
             step: gpu.buffer("step", size_of::<Step>() as u64, upload | wgpu::BufferUsages::UNIFORM)?,
             token_ids: gpu.buffer("token ids", (BATCH * 4) as u64, upload | storage)?,
-            output: gpu.buffer("output", (tokens * activations.strides.hidden * 4) as u64, storage)?,
+            output: gpu.buffer("output", (tokens * activations.strides.hidden * 4) as u64, ACTIVATIONS)?,
             logits: gpu.buffer("logits", logits_len, storage | wgpu::BufferUsages::COPY_SRC)?,
             largest: gpu.buffer(
                 "largest logits",

@@ -49,11 +49,11 @@ pub fn calibration(calibration: &Calibration) -> String {
             (_, true) => "",
             (_, false) => "other bits",
         };
-        let (rows, ratio) = (t.rows.to_string(), format!("{:.3}", t.ratio));
-        vec![t.kernel.into(), t.form.into(), rows, time(t.timing.seconds), ratio, remark.into()]
+        let (count, ratio) = (t.invocations.to_string(), format!("{:.3}", t.ratio));
+        vec![t.kernel.into(), t.form.into(), count, time(t.timing.seconds), ratio, remark.into()]
     };
-    let header = ["kernel", "weights", "rows", "time", "of default", ""];
-    table("Rows of a matrix an invocation", &header, calibration.trials.iter().map(row))
+    let header = ["kernel", "weights", "invocations", "time", "of default", ""];
+    table("Invocations for 64 rows of a matrix", &header, calibration.trials.iter().map(row))
 }
 
 /// The rows of a matrix: one a form, or one that says why there is none.

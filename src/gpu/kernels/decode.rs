@@ -4,7 +4,8 @@ use super::super::transfer::{Uploader, download};
 use super::super::weights::{DeviceMatrix, Tiles, deinterleave};
 use crate::codec::Payload;
 use crate::codec::grid::LANES;
-use crate::gpu::format::{DenseFormat, Format, Rows};
+use crate::gpu::format::{DenseFormat, Format};
+use crate::gpu::invocations::Invocations;
 use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Workgroups that every device allows along a dimension.
@@ -13,7 +14,7 @@ const MAX_WORKGROUPS: u32 = 65_535;
 /// The kernel for dense weights in `format`.
 pub fn variant(format: DenseFormat) -> Variant {
     let bits = unit_bits(format) as u32;
-    let variant = Format::Dense(format).apply(Variant::new("decode"), Rows::ONE);
+    let variant = Format::Dense(format).apply(Variant::new("decode"), Invocations::ONE_ROW_EACH);
     variant.flag(format!("UNIT_{bits}")).constant("UNIT_BITS", bits)
 }
 

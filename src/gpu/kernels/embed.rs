@@ -1,12 +1,15 @@
 //! Embedding rows of a batch of tokens, from raw or compressed weights.
 
-use crate::gpu::format::{Format, Rows};
+use crate::gpu::format::Format;
+use crate::gpu::invocations::Invocations;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel for weights in `format`.
 pub fn variant(format: Format) -> Variant {
-    format.apply(Variant::new("embed"), Rows::ONE).flag_if(matches!(format, Format::Fast(_)), "SKIP")
+    format
+        .apply(Variant::new("embed"), Invocations::ONE_ROW_EACH)
+        .flag_if(matches!(format, Format::Fast(_)), "SEEK")
 }
 
 /// One dispatch for each part of the weights: row `token_ids[t]` goes to token `t` of `y`.

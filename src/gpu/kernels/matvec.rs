@@ -1,6 +1,7 @@
 //! `y = W x` for one token.
 
-use crate::gpu::format::{Format, Rows};
+use crate::gpu::format::Format;
+use crate::gpu::invocations::Invocations;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
@@ -23,12 +24,20 @@ pub struct Product<'a> {
     pub accumulate: bool,
 }
 
-/// The kernel for weights in `format`, with so many `rows` an invocation.
-pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Variant {
+/// Bytes of the largest uniform that every device can have.
+const MOST_UNIFORM: u64 = 64 << 10;
+
+/// The kernel for weights in `format`, with so many `invocations` for a row block.
+pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
+    let is_fast = matches!(format, Format::Fast(_));
     // Several rows are for processors that stand in for a device: there, what needs care is kept apart.
-    let care = rows != Rows::ONE && matches!(format, Format::Fast(_));
+    let care = is_fast && invocations.rows_each() > 1;
+    let splits = invocations.splits();
     format
-        .apply(Variant::new("matvec"), rows)
+        .apply(Variant::new("matvec"), invocations)
+        .constant("SPLITS", splits)
+        .flag_if(splits > 1, "SPLIT")
+        .flag_if(is_fast && splits > 1, "SEEK")
         .flag_if(care, "CARE")
         .flag_if(bias, "BIAS")
         .flag_if(accumulate, "ACCUMULATE")
@@ -36,8 +45,14 @@ pub fn variant(format: Format, rows: Rows, bias: bool, accumulate: bool) -> Vari
 
 /// One dispatch for each part of the weights.
 pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
-    let rows = gpu.choices().matvec.of(product.weights.format);
-    let variant = variant(product.weights.format, rows, product.bias.is_some(), product.accumulate);
+    let weights = product.weights;
+    let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.spans());
+    let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate);
+    // A software driver reads what all lanes read alike lane by lane, but from a uniform.
+    let x_bytes = 4 * weights.padded_cols() as u64;
+    if gpu.is_cpu() && product.x.is_uniform() && x_bytes <= MOST_UNIFORM {
+        variant = variant.flag("X_UNIFORM").constant("X_VECTORS", (x_bytes / 16) as u32);
+    }
     product.dispatch_parts(gpu, variant, None, Workgroups::Fixed(1))
 }
 
@@ -67,14 +82,19 @@ impl Product<'_> {
     }
 }
 
-/// The twin: `weights` is row-major, `x` has one element a column.
-pub fn cpu(weights: &[f32], x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
-    let row = |(i, row): (usize, &[f32])| {
+/// The twin: `weights` is row-major, `x` has one element a column. Spans have
+/// [`span_cols`](DeviceMatrix::span_cols).
+pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    let span = |(row, x): (&[f32], &[f32])| {
         let mut sum = [0f32; 4];
         for (c, (w, x)) in row.iter().zip(x).enumerate() {
             sum[c % 4] = w.mul_add(*x, sum[c % 4]);
         }
-        (sum[0] + sum[1]) + (sum[2] + sum[3]) + bias.map_or(0.0, |b| b[i])
+        (sum[0] + sum[1]) + (sum[2] + sum[3])
+    };
+    let row = |(i, row): (usize, &[f32])| {
+        let spans = row.chunks(span_cols).zip(x.chunks(span_cols)).map(span);
+        spans.fold(0.0, |total, sum| total + sum) + bias.map_or(0.0, |b| b[i])
     };
     weights.chunks_exact(x.len()).enumerate().map(row).collect()
 }

@@ -19,7 +19,8 @@ pub mod transcode;
 use bytemuck::{Pod, Zeroable};
 
 use self::attention::Division;
-use super::format::{DenseFormat, Escape, FastFormat, Format, Rows, Table};
+use super::format::{DenseFormat, Escape, FastFormat, Format, Table};
+use super::invocations::Invocations;
 use super::{CacheType, Variant};
 use crate::codec::Precision;
 use crate::codec::split::Split;
@@ -73,11 +74,11 @@ pub fn variants() -> Vec<Variant> {
     let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
     for format in Format::RAW.into_iter().chain(fast).chain(product_formats()) {
         all.push(embed::variant(format));
-        // All numbers of rows, and both ways to add to the result.
+        // All numbers of invocations, and both ways to add to the result.
         let additions = [(false, false), (false, true), (true, false), (true, true)];
-        for (rows, (bias, accumulate)) in Rows::ALL.into_iter().zip(additions) {
-            all.push(matvec::variant(format, rows, bias, accumulate));
-            all.push(matmul::variant(format, rows, bias, accumulate));
+        for (invocations, (bias, accumulate)) in Invocations::ALL.into_iter().zip(additions) {
+            all.push(matvec::variant(format, invocations, bias, accumulate));
+            all.push(matmul::variant(format, invocations, bias, accumulate));
         }
     }
     all

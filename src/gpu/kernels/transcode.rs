@@ -2,7 +2,8 @@
 
 use crate::codec::grid::Grid;
 use crate::gpu::fast::{self, Row};
-use crate::gpu::format::{DenseFormat, FastFormat, Format, Rows};
+use crate::gpu::format::{DenseFormat, FastFormat, Format};
+use crate::gpu::invocations::Invocations;
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::transfer::{Uploader, download};
 use crate::gpu::weights::{DeviceMatrix, Part, WEIGHTS};
@@ -10,12 +11,14 @@ use crate::gpu::{Batch, Buffer, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
-    Format::Dense(format).apply(Variant::new("measure"), Rows::ONE)
+    Format::Dense(format).apply(Variant::new("measure"), Invocations::ONE_ROW_EACH)
 }
 
 /// The kernel that transcodes dense weights in `dense` to `fast`.
 pub fn variant(dense: DenseFormat, fast: FastFormat) -> Variant {
-    Format::Dense(dense).apply(Variant::new("transcode"), Rows::ONE).flag_if(fast.zeros, "ZEROS")
+    Format::Dense(dense)
+        .apply(Variant::new("transcode"), Invocations::ONE_ROW_EACH)
+        .flag_if(fast.zeros, "ZEROS")
 }
 
 /// The fast layout of `weights`, or `weights` where they had better stay dense. Parts are given back as

@@ -1,23 +1,29 @@
-// y = W x for a batch of tokens. A workgroup multiplies one row block (64 rows) by sixteen tokens. Each
-// invocation owns ROWS rows, reads each of their weights once and keeps sixteen sums for each row. A
+// y = W x for a batch of tokens. A workgroup multiplies one row block (64 rows) by TOKENS tokens. Each
+// invocation owns ROWS rows, reads each of their weights once and keeps TOKENS sums for each row. A
 // token's sum is made in the same order as matvec makes it, span by span, so both give the same bits.
+//
+// X_UNIFORM: x has TOKENS tokens only, in X_VECTORS vectors, and is a uniform.
 
 #import step
 #import matrix
 
+#ifdef X_UNIFORM
+@group(0) @binding(4) var<uniform> x: array<vec4<f32>, X_VECTORS>;
+#else
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
+#endif
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 #ifdef BIAS
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
 
 // One for each row of each token: of the span, and of those before.
-#unroll m 16
+#unroll m TOKENS
 var<private> sums$m: array<vec4<f32>, ROWS>;
 var<private> totals$m: array<f32, ROWS>;
 #end
 
-#unroll m 16
+#unroll m TOKENS
 fn add_token$m(at: u32) {
     let a = x[at];
     let b = x[at + 1u];
@@ -30,7 +36,7 @@ fn add_token$m(at: u32) {
 // Adds the products of a chunk's columns 8 i .. 8 i + 7 with x, of which the first token's is at `at`.
 fn multiply_eight(i: u32, at: u32, stride: u32) {
     load_eight(i);
-#unroll m 16
+#unroll m TOKENS
     add_token$m(at + $mu * stride);
 #end
 }
@@ -55,7 +61,7 @@ fn multiply_tile(row_block: u32, lane: u32, col_tile: u32, start: u32, stride: u
 }
 
 fn begin_span() {
-#unroll m 16
+#unroll m TOKENS
 #unroll r ROWS
     sums$m[$r] = vec4<f32>(0.0);
 #end
@@ -63,7 +69,7 @@ fn begin_span() {
 }
 
 fn end_span() {
-#unroll m 16
+#unroll m TOKENS
 #unroll r ROWS
     totals$m[$r] += (sums$m[$r].x + sums$m[$r].y) + (sums$m[$r].z + sums$m[$r].w);
 #end
@@ -89,9 +95,10 @@ fn store(token: u32, row: u32, sum: f32) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let row_block = group.x;
-    let token = group.y * 16u;
+    // Of those in x.
+    let token = group.y * TOKENS;
     let stride = matrix.x_stride >> 2u;
-#unroll m 16
+#unroll m TOKENS
 #unroll r ROWS
     totals$m[$r] = 0.0;
 #end
@@ -107,9 +114,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #unroll r ROWS
     let row$r = row_block * 64u + invocation + $ru * LANES;
 #end
-#unroll m 16
+#unroll m TOKENS
 #unroll r ROWS
-    store(token + $mu, row$r, totals$m[$r]);
+    store(matrix.first_token + token + $mu, row$r, totals$m[$r]);
 #end
 #end
 }

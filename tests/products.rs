@@ -352,6 +352,22 @@ fn any_number_of_invocations_gives_the_same_bits() {
     }
 }
 
+#[test]
+fn activations_as_a_uniform_give_the_same_bits() {
+    let gpu = device::gpu();
+    // As many tokens as fit 64 KiB, of sixteen, eight and four.
+    for (cols, tokens) in [(1000, Some(16)), (1600, Some(8)), (3000, Some(4)), (5000, None)] {
+        let weights = weights(&gpu, Form::Raw(Dtype::BF16), 70, cols).unwrap();
+        let uniform = BufferUsages::STORAGE | BufferUsages::UNIFORM;
+        let (result, labels) = products(&gpu, &weights.device, 19, uniform);
+        let tokens = tokens.filter(|_| gpu.is_cpu());
+        assert_eq!(labels[1].contains("X_UNIFORM"), tokens.is_some(), "{labels:?}");
+        assert!(labels[1].contains(&format!("TOKENS={}", tokens.unwrap_or(16))), "{labels:?}");
+        let (expected, _) = products(&gpu, &weights.device, 19, BufferUsages::STORAGE);
+        assert!(result.iter().zip(&expected).all(|(a, b)| same_bits(a, b)), "{cols} columns");
+    }
+}
+
 /// What `matvec` and `matmul` make of `tokens` tokens, whose activations are in a buffer for `usage`, with
 /// the kernels that `gpu` has; and the kernels' names.
 fn products(

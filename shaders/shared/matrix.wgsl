@@ -44,6 +44,11 @@ struct Matrix {
     // and is the same columns however the weights are stored.
     span_tiles: u32,
     spans: u32,
+    // The token of a batch that its first one is, where not all of them are multiplied at once.
+    first_token: u32,
+    unused0: u32,
+    unused1: u32,
+    unused2: u32,
 }
 
 @group(0) @binding(1) var<uniform> matrix: Matrix;

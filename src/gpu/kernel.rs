@@ -9,6 +9,22 @@ use super::error::GpuError;
 use super::memory::Buffer;
 use super::shader::{ShaderError, Variant};
 
+/// What is bound of a buffer: all from byte `from` on, a multiple of 256; of a uniform, as much of it as
+/// the device can bind.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound<'a> {
+    /// The buffer.
+    pub buffer: &'a Buffer,
+    /// The byte.
+    pub from: u64,
+}
+
+impl<'a> From<&'a Buffer> for Bound<'a> {
+    fn from(buffer: &'a Buffer) -> Self {
+        Self { buffer, from: 0 }
+    }
+}
+
 /// A compiled kernel. Its bind group layout is read off the shader, so that the WGSL is the only
 /// place that says what is bound where.
 #[derive(Debug)]
@@ -16,7 +32,7 @@ pub struct Kernel {
     label: String,
     pipeline: wgpu::ComputePipeline,
     layout: wgpu::BindGroupLayout,
-    /// The bindings that are uniforms. Of a longer buffer they are its beginning.
+    /// The bindings that are uniforms.
     uniforms: Vec<u32>,
 }
 
@@ -63,21 +79,21 @@ impl Kernel {
 
     /// The kernel with its buffers: binding numbers are those of the WGSL. `params` becomes the
     /// uniform at binding 1.
-    pub fn bind<P: bytemuck::Pod>(
+    pub fn bind<'a, P: bytemuck::Pod>(
         self: &Arc<Self>,
         gpu: &Gpu,
         params: &P,
-        buffers: &[(u32, &Buffer)],
+        buffers: &[(u32, impl Into<Bound<'a>> + Copy)],
         workgroups: [Workgroups; 2],
     ) -> Result<Dispatch, GpuError> {
         let params = gpu.buffer_with(&self.label, bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
         let most_uniform = gpu.device().limits().max_uniform_buffer_binding_size;
-        let entries: Vec<_> = std::iter::once((1, &params))
-            .chain(buffers.iter().copied())
-            .map(|(binding, buffer)| {
+        let entries: Vec<_> = std::iter::once((1, Bound::from(&params)))
+            .chain(buffers.iter().map(|&(binding, buffer)| (binding, buffer.into())))
+            .map(|(binding, Bound { buffer, from })| {
                 let is_uniform = self.uniforms.contains(&binding);
                 let most = if is_uniform { most_uniform } else { u64::MAX };
-                wgpu::BindGroupEntry { binding, resource: buffer.binding(most) }
+                wgpu::BindGroupEntry { binding, resource: buffer.binding(from, most) }
             })
             .collect();
         let descriptor =
@@ -123,6 +139,8 @@ pub enum Workgroups {
     Fixed(u32),
     /// One for so many tokens of the batch.
     PerTokens(u32),
+    /// One where the batch has more than so many tokens.
+    Beyond(u32),
     /// One for each token whose logits are wanted.
     PerOutput,
 }
@@ -132,6 +150,7 @@ impl Workgroups {
         match self {
             Self::Fixed(count) => count,
             Self::PerTokens(each) => batch.tokens.div_ceil(each),
+            Self::Beyond(tokens) => u32::from(batch.tokens > tokens),
             Self::PerOutput => batch.outputs,
         }
     }
@@ -175,6 +194,9 @@ impl Dispatch {
     /// Records the dispatch for `batch`.
     pub fn record(&self, pass: &mut wgpu::ComputePass, batch: Batch) {
         let [x, y] = self.workgroups.map(|w| w.count(batch));
+        if x == 0 || y == 0 {
+            return;
+        }
         pass.set_pipeline(&self.kernel.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);

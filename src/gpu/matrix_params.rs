@@ -45,6 +45,8 @@ pub struct MatrixParams {
     pub(super) window_mask: u32,
     pub(super) span_tiles: u32,
     pub(super) spans: u32,
+    pub(super) first_token: u32,
+    unused: [u32; 3],
 }
 
 impl MatrixParams {

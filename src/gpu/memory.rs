@@ -219,12 +219,12 @@ impl Buffer {
         &self.raw
     }
 
-    /// What is bound for a shader: of the buffer, no more than its first `most` bytes.
-    pub(super) fn binding(&self, most: u64) -> wgpu::BindingResource<'_> {
+    /// What is bound for a shader: no more than `most` bytes from byte `from` on.
+    pub(super) fn binding(&self, from: u64, most: u64) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.raw,
-            offset: self.range.start,
-            size: wgpu::BufferSize::new(self.size().min(most)),
+            offset: self.range.start + from,
+            size: wgpu::BufferSize::new((self.size() - from).min(most)),
         })
     }
 

@@ -28,7 +28,7 @@ pub use clock::Clock;
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;
 pub use invocations::{Invocations, NoSuchInvocations};
-pub use kernel::{Batch, Dispatch, Kernel, Workgroups};
+pub use kernel::{Batch, Bound, Dispatch, Kernel, Workgroups};
 pub use kv_cache::{CacheType, KvCache};
 pub use memory::{Buffer, Memory};
 pub use requirements::{check_limits, least_limits, required_features, required_limits};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::{ACTIVATIONS, Activations, LayerContext, Products, Strides, products};
+use super::layer::{ACTIVATIONS, Activations, LayerContext, ProductShape, Products, Strides, products};
 use super::load::{Embedding, Model};
 use super::rope;
 use crate::codec::grid::LANES;
@@ -13,7 +13,7 @@ use crate::gpu::kernels::argmax::{self, Largest};
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::top::{self, Top};
-use crate::gpu::kernels::{Step, embed, norm};
+use crate::gpu::kernels::{Step, embed, matmul, norm};
 use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Readback, Sweep};
 use crate::stream::Ring;
 
@@ -360,16 +360,19 @@ fn dispatch_bytes(config: &ModelConfig) -> u64 {
     // A matrix is in several parts where it is large.
     let parts = |rows: usize, cols: usize| 1 + (rows as u64 * cols as u64 * 4) / (32 << 20);
     let shapes = products(config);
-    let of_products: u64 = shapes.iter().map(|p| parts(p.rows, p.cols)).sum();
-    let layers = config.layers as u64 * (of_products + 5);
+    // Of one token, and of a batch.
+    let both = |p: &ProductShape| parts(p.rows, p.cols) * (1 + matmul::most_dispatches(BATCH, p.cols));
+    let of_products: u64 = shapes.iter().map(both).sum();
+    let layers = config.layers as u64 * (of_products + 2 * 5);
     // The output matrix is in more parts where it is in stages, which may be as small as a product.
     let elements = |rows: usize, cols: usize| (rows as u64).saturating_mul(cols as u64);
     let layer: u64 = shapes.iter().map(|p| elements(p.rows, p.cols)).sum();
     let a_layer = 2 * shapes.len() as u64;
     let stages = elements(config.vocab, config.hidden).saturating_mul(a_layer) / layer.max(1);
     let stages = stages.min(config.vocab.div_ceil(LANES) as u64);
-    let ends = 2 * parts(config.vocab, config.hidden) + stages + 3;
-    2 * (layers + ends) * DISPATCH_BYTES
+    let outputs = 1 + matmul::most_dispatches(BATCH, config.hidden);
+    let ends = (2 * parts(config.vocab, config.hidden) + stages) * outputs + 2 * 3;
+    (layers + ends) * DISPATCH_BYTES
 }
 
 /// At least what one dispatch's parameters take.

@@ -1,6 +1,6 @@
 //! `y = W x` for a batch of tokens.
 
-use super::matvec::{self, Product};
+use super::matvec::{self, Group, Product};
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
@@ -8,18 +8,45 @@ use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 /// Tokens that a workgroup handles: sums that an invocation keeps.
 const TOKENS: u32 = 16;
 
+/// Tokens that it may handle where they are a uniform.
+const UNIFORM_TOKENS: [u32; 3] = [16, 8, 4];
+
 /// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let variant = format.apply(Variant::new("matmul"), invocations.without_splits());
     variant.flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
 }
 
-/// One dispatch for each part of the weights. `x` and `y` must have room for a multiple of sixteen
-/// tokens; what lies in `x` past the batch's last token does not matter.
+/// The same for so many tokens a workgroup.
+pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
+    variant.constant("TOKENS", tokens)
+}
+
+/// The dispatches for each part of the weights: one, or one for each group of tokens that is a uniform. `x`
+/// and `y` must have room for a multiple of sixteen tokens; what lies in `x` past the batch's last token
+/// does not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let invocations = gpu.choices().matmul.of(product.weights.format);
     let variant = variant(product.weights.format, invocations, product.bias.is_some(), product.accumulate);
-    product.dispatch_parts(gpu, variant, Some(step), Workgroups::PerTokens(TOKENS))
+    let uniform = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens));
+    let Some(tokens) = uniform else {
+        let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS) };
+        return product.dispatch_parts(gpu, with_tokens(variant, TOKENS), Some(step), &[all]);
+    };
+    let variant = product.with_uniform_x(with_tokens(variant, tokens), tokens);
+    let room = (product.x.size() / (4 * product.x_stride.max(1)) as u64) as u32;
+    let firsts = (0..room).step_by(tokens as usize);
+    let groups: Vec<Group> =
+        firsts.map(|first| Group { first, workgroups: Workgroups::Beyond(first) }).collect();
+    product.dispatch_parts(gpu, variant, Some(step), &groups)
+}
+
+/// Dispatches, at the most, of a product with `tokens` tokens whose rows have so many columns, for each part
+/// of the weights.
+pub fn most_dispatches(tokens: usize, cols: usize) -> u64 {
+    let fits = |&each: &u32| 4 * u64::from(each) * cols as u64 <= super::matvec::MOST_UNIFORM;
+    let each = UNIFORM_TOKENS.into_iter().find(fits).unwrap_or(tokens.max(1) as u32);
+    (tokens as u64).div_ceil(u64::from(each))
 }
 
 /// The twin: each token of `x`, `cols` elements long, as [`matvec::cpu`] does it.

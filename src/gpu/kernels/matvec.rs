@@ -2,8 +2,8 @@
 
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
-use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::weights::{DeviceMatrix, Part};
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// A product of a weight matrix with activations.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,16 @@ pub struct Product<'a> {
 }
 
 /// Bytes of the largest uniform that every device can have.
-const MOST_UNIFORM: u64 = 64 << 10;
+pub(super) const MOST_UNIFORM: u64 = 64 << 10;
+
+/// The tokens that a dispatch multiplies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    /// The first of them.
+    pub first: u32,
+    /// Workgroups for them.
+    pub workgroups: Workgroups,
+}
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
@@ -48,37 +57,53 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
     let weights = product.weights;
     let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.spans());
     let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate);
-    // A software driver reads what all lanes read alike lane by lane, but from a uniform.
-    let x_bytes = 4 * weights.padded_cols() as u64;
-    if gpu.is_cpu() && product.x.is_uniform() && x_bytes <= MOST_UNIFORM {
-        variant = variant.flag("X_UNIFORM").constant("X_VECTORS", (x_bytes / 16) as u32);
+    if product.x_can_be_uniform(gpu, 1) {
+        variant = product.with_uniform_x(variant, 1);
     }
-    product.dispatch_parts(gpu, variant, None, Workgroups::Fixed(1))
+    product.dispatch_parts(gpu, variant, None, &[Group { first: 0, workgroups: Workgroups::Fixed(1) }])
 }
 
 impl Product<'_> {
-    /// Binds `variant` to each part: row blocks along x, `y_workgroups` along y.
+    /// Whether so many tokens had better be read as a uniform. A software driver reads what all lanes read
+    /// alike lane by lane, but from a uniform.
+    pub(super) fn x_can_be_uniform(&self, gpu: &Gpu, tokens: u32) -> bool {
+        let bytes = 4 * u64::from(tokens) * self.x_stride as u64;
+        // Groups of tokens are bound at multiples of 256 bytes.
+        let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
+        gpu.is_cpu() && self.x.is_uniform() && is_aligned && bytes <= MOST_UNIFORM
+    }
+
+    /// `variant` with so many tokens as a uniform.
+    pub(super) fn with_uniform_x(&self, variant: Variant, tokens: u32) -> Variant {
+        variant.flag("X_UNIFORM").constant("X_VECTORS", tokens * self.x_stride as u32 / 4)
+    }
+
+    /// Binds `variant` to each part and each group of tokens: row blocks along x, tokens along y. A part's
+    /// dispatches follow each other, since it may be streamed.
     pub(super) fn dispatch_parts(
         &self,
         gpu: &Gpu,
         variant: Variant,
         step: Option<&Buffer>,
-        y_workgroups: Workgroups,
+        groups: &[Group],
     ) -> Result<Vec<Dispatch>, GpuError> {
         debug_assert!(self.x_stride.is_multiple_of(16) && self.x_stride >= self.weights.padded_cols());
         let kernel = gpu.kernel(variant)?;
-        let bind = |part: &crate::gpu::weights::Part| {
+        let bind = |part: &Part, group: &Group| {
             let mut params = part.params;
             params.x_stride = self.x_stride as u32;
             params.y_stride = self.y_stride as u32;
-            let mut buffers = vec![(2, &part.payload), (4, self.x), (5, self.y)];
-            buffers.extend(step.map(|b| (0, b)));
-            buffers.extend(self.weights.table(part).map(|b| (3, b)));
-            buffers.extend(self.bias.map(|b| (6, b)));
-            let workgroups = [Workgroups::Fixed(params.row_blocks()), y_workgroups];
+            params.first_token = group.first;
+            let x = Bound { buffer: self.x, from: 4 * u64::from(group.first) * self.x_stride as u64 };
+            let mut buffers = vec![(2, Bound::from(&part.payload)), (4, x), (5, self.y.into())];
+            buffers.extend(step.map(|b| (0, b.into())));
+            buffers.extend(self.weights.table(part).map(|b| (3, b.into())));
+            buffers.extend(self.bias.map(|b| (6, b.into())));
+            let workgroups = [Workgroups::Fixed(params.row_blocks()), group.workgroups];
             Ok(kernel.bind(gpu, &params, &buffers, workgroups)?.at_stage(part.stage))
         };
-        self.weights.parts.iter().map(bind).collect()
+        let all = |part| groups.iter().map(move |group| bind(part, group));
+        self.weights.parts.iter().flat_map(all).collect()
     }
 }
 

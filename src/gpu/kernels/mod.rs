@@ -78,7 +78,7 @@ pub fn variants() -> Vec<Variant> {
         let additions = [(false, false), (false, true), (true, false), (true, true)];
         for (invocations, (bias, accumulate)) in Invocations::ALL.into_iter().zip(additions) {
             all.push(matvec::variant(format, invocations, bias, accumulate));
-            all.push(matmul::variant(format, invocations, bias, accumulate));
+            all.push(matmul::with_tokens(matmul::variant(format, invocations, bias, accumulate), 16));
         }
     }
     all

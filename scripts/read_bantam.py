@@ -21,7 +21,6 @@ try:
 except ImportError:
     xxh3 = None
 
-PLANES = {0: (4, 2, 2), 1: (1, 2, 2, 2), 2: (2, 2, 2)}
 MAX_BITS = 12
 
 
@@ -115,11 +114,19 @@ def widths(bits):
     return [1 << i for i in range(5) if bits >> i & 1]
 
 
+def raw_widths(sign, exponent, t, middle):
+    """The widths of the raw field's planes."""
+    if exponent != 8 or not sign:
+        return widths(sign + middle)
+    ends = [1 + min(kept, t + middle) - t for kept in (3, 5, 7)]
+    return [width for above, end in zip([0] + ends, ends) for width in widths(end - above)]
+
+
 def decode(payload):
     """A tensor's bytes from its payload."""
     version = number(payload, 4, 2)
-    if payload[:4] != b"BTM\0" or version not in (1, 2):
-        raise ValueError("not a payload of version 1 or 2")
+    if payload[:4] != b"BTM\0" or version not in (1, 2, 3):
+        raise ValueError("not a payload of version 1 to 3")
     kind, length, head_len = payload[7], number(payload, 8, 8), number(payload, 16, 8)
     if length != len(payload):
         raise ValueError("the payload is cut short")
@@ -127,7 +134,7 @@ def decode(payload):
     original_len = number(payload, 32, 8)
     if kind == 0:
         return payload[head_len : head_len + original_len]
-    if kind == 2 and version == 2:
+    if kind == 2 and version >= 2:
         size = number(payload, 40, 2)
         return payload[64 : 64 + size] * (original_len // size)
     if kind != 1:
@@ -161,7 +168,7 @@ def decode_tiled(payload, version, length, head_len):
 
     clean_in_upper = clean if size == 2 else 0
     middle = mantissa - t - b - clean_in_upper
-    upper = PLANES[t] if exponent == 8 and sign else widths(sign + middle)
+    upper = raw_widths(sign, exponent, t, middle)
     lower = widths(16 - clean) if size == 4 else []
     kinds = [("raw", w) for w in upper] + [("lower", w) for w in lower] + [("clean", w) for w in widths(clean)]
     sparse_lanes = sum(bin(lanes).count("1") for lanes, _ in masks)

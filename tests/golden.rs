@@ -2,7 +2,8 @@
 //! byte the same, and read by a second decoder that shares no code with this one.
 //!
 //! If the encoder's choices are meant to change, `BANTAM_WRITE_GOLDEN=1 cargo test --test golden`
-//! writes `encoder.*` anew; the others stay, because old files must be read for ever.
+//! writes `encoder.*` anew; the others stay, because old files must be read for ever. What is written
+//! differently from then on is copied to a name of its own first.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,17 +89,33 @@ fn original_2() -> PlainFile {
         .tensor("ones", "F32", &[1000], &1f32.to_le_bytes().repeat(1000))
 }
 
+/// The same, and what came with version 3: BF16 that was FP8 once.
+fn original_3() -> PlainFile {
+    let values: Vec<u16> =
+        Random::new(15).gaussian_bf16(70 * 96).iter().map(|value| value >> 4 << 4).collect();
+    let mut some = values.clone();
+    some[5 * 96] |= 1;
+    some[69 * 96 + 95] |= 7;
+    original_2().tensor("from e4m3", "BF16", &[70, 96], &bf16_bytes(&values)).tensor(
+        "some from e4m3",
+        "BF16",
+        &[70, 96],
+        &bf16_bytes(&some),
+    )
+}
+
 #[test]
 fn the_encoder_still_writes_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));
-    original_2().write(&plain);
+    original_3().write(&plain);
     let report = compress_file(&plain, &packed, &REPLACE, &()).unwrap();
     let tops: Vec<Option<u8>> = report.tensors.iter().map(|t| top_bits(&t.coding)).collect();
     assert_eq!(tops[..7], [Some(0), Some(1), Some(2), Some(2), None, None, None]);
     let has = |wanted: fn(&Coding) -> bool| report.tensors.iter().any(|t| wanted(&t.coding));
     assert!(has(|c| matches!(c, Coding::Tiled { row_shifts: true, .. })), "{report:?}");
     assert!(has(|c| matches!(c, Coding::Tiled { clean_bits: 13, .. })), "{report:?}");
+    assert!(has(|c| matches!(c, Coding::Tiled { clean_bits: 4, .. })), "{report:?}");
     assert!(has(|c| matches!(c, Coding::Tiled { low_bits: 1.., .. })), "{report:?}");
     assert!(has(|c| *c == Coding::Constant), "{report:?}");
     let path = golden("encoder.bantam.safetensors");
@@ -120,7 +137,7 @@ fn top_bits(coding: &Coding) -> Option<u8> {
 fn old_files_are_still_read() {
     let folder = tempfile::tempdir().unwrap();
     let restored = folder.path().join("restored");
-    for (name, original) in [("v1", original()), ("encoder", original_2())] {
+    for (name, original) in [("v1", original()), ("v2", original_2()), ("encoder", original_3())] {
         decompress_file(&golden(&format!("{name}.bantam.safetensors")), &restored, &REPLACE, &()).unwrap();
         assert!(fs::read(&restored).unwrap() == original.bytes(), "{name}");
     }
@@ -163,7 +180,8 @@ fn a_second_decoder_reads_the_same() {
         fs::read(dst).unwrap()
     };
     assert!(second(&golden("v1.bantam.safetensors"), "golden") == original().bytes());
-    assert!(second(&golden("encoder.bantam.safetensors"), "encoder") == original_2().bytes());
+    assert!(second(&golden("v2.bantam.safetensors"), "golden 2") == original_2().bytes());
+    assert!(second(&golden("encoder.bantam.safetensors"), "encoder") == original_3().bytes());
     assert!(second(&golden("v2.gguf.bantam.safetensors"), "golden gguf") == original_gguf().bytes());
 
     // Partly filled tiles side by side and below each other.

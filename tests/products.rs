@@ -58,7 +58,7 @@ enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Raw(Dtype::BF16),
         Self::Raw(Dtype::F16),
         Self::Raw(Dtype::F32),
@@ -75,6 +75,7 @@ impl Form {
         Self::Fast { octaves: 0, any_bits: 0, zeros: 0 },
         Self::Fast { octaves: 6, any_bits: 500, zeros: 0 },
         Self::Fast { octaves: 2, any_bits: 300, zeros: 20 },
+        Self::Tiled { dtype: Dtype::BF16, split: (1, 0, 4), octaves: 0 },
     ];
 
     fn is_raw(self) -> bool {
@@ -83,7 +84,7 @@ impl Form {
 
     /// One of each type, raw and tiled.
     fn some() -> impl Iterator<Item = Self> {
-        [0, 1, 2, 5, 6, 8, 11, 14, 15].into_iter().map(|i| Self::ALL[i])
+        [0, 1, 2, 5, 6, 8, 11, 14, 15, 16].into_iter().map(|i| Self::ALL[i])
     }
 
     fn dtype(self) -> Dtype {
@@ -452,6 +453,15 @@ fn the_fast_layout_is_the_one_its_twin_makes() {
         }
     }
     assert!(fast >= 20, "{fast} matrices were fast");
+    // Weights that were FP8 once, all rows of them and some.
+    for dirty in [usize::MAX, 70] {
+        let mut bytes = fast_bytes(&mut Random::new(4), 257, 576, [0, 0, 0]);
+        for row in (0..257).filter(|row| row % dirty != dirty - 1) {
+            let low = bytes[2 * 576 * row..][..2 * 576].iter_mut().step_by(2);
+            low.for_each(|byte| *byte &= 0xf0);
+        }
+        assert!(check_transcoded(&gpu, 257, 576, &bytes));
+    }
 }
 
 #[test]
@@ -479,9 +489,13 @@ fn every_bf16_pattern_comes_back_from_the_fast_layout() {
 fn any_bits_are_looked_up_as_from_raw_weights() {
     let gpu = device::gpu();
     let (rows, cols) = (1536, 272);
-    for (dtype, t, b, clean) in
-        [(Dtype::BF16, 2, 0, 0), (Dtype::F16, 1, 0, 0), (Dtype::F16, 2, 1, 3), (Dtype::F32, 1, 0, 13)]
-    {
+    for (dtype, t, b, clean) in [
+        (Dtype::BF16, 2, 0, 0),
+        (Dtype::BF16, 1, 0, 5),
+        (Dtype::F16, 1, 0, 0),
+        (Dtype::F16, 2, 1, 3),
+        (Dtype::F32, 1, 0, 13),
+    ] {
         let split = Split::new(dtype, t, b, clean).unwrap();
         let like = Likeness { any_bits: 0, dirty_rows: 2, octaves: 0 };
         let mut bytes = rows_for(&split, rows, cols, like, &mut Random::new(6));

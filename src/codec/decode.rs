@@ -49,7 +49,7 @@ impl<'a> Payload<'a> {
     /// What a device reads of the raw planes; `None` where there are none.
     pub fn kept(&self) -> Option<Kept> {
         match &self.head.kind {
-            Kind::Tiled(tiled) => Some(self.precision.kept(&tiled.split)),
+            Kind::Tiled(tiled) => Some(tiled.kept(self.precision)),
             _ => None,
         }
     }

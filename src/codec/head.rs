@@ -14,11 +14,12 @@ use super::checksum::checksum;
 use super::error::CodecError;
 use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
 use super::huffman::Code;
+use super::precision::{Kept, Precision};
 use super::split::{Plane, Split};
 use crate::tensor::Dtype;
 
-/// The newest version of a payload. Raw payloads are still written as version 1.
-pub const VERSION: u16 = 2;
+/// The newest version of a payload. Older ones are still written where they can say what is to be said.
+pub const VERSION: u16 = 3;
 
 pub(super) const MAGIC: [u8; 4] = *b"BTM\0";
 /// Bytes of a head before its tables.
@@ -190,6 +191,20 @@ impl Tiled {
             None => self.coded.end,
         };
         at(row_blocks.start)..at(row_blocks.end)
+    }
+
+    /// What is read of the raw planes in `precision`. Sparse planes that no row has a part in are left out in any
+    /// case, and with them nothing is lost.
+    pub fn kept(&self, precision: Precision) -> Kept {
+        let kept = precision.kept(&self.split);
+        if self.split.clean_bits == 0 || self.masks.iter().any(|mask| mask.lanes != 0) {
+            return kept;
+        }
+        let dense = self.split.planes().iter().filter(|plane| !plane.is_sparse()).count();
+        match kept.planes >= dense {
+            true => Kept { planes: dense, mantissa_bits: None, middle: false },
+            false => kept,
+        }
     }
 
     /// Bytes of the original tensor that one row block holds, if it is full.

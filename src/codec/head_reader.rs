@@ -146,11 +146,13 @@ impl Head {
     }
 }
 
-/// In version 1 only BF16 is tiled, and only the number of top bits is said.
+/// In version 1 only BF16 is tiled, and only the number of top bits is said. Before version 3, a BF16 has no
+/// clean bits.
 fn parse_split(dtype: Dtype, version: u16, fixed: &Fixed) -> Result<Split, CodecError> {
     let split = match version {
         1 if dtype != Dtype::BF16 => None,
         1 => Split::new(dtype, fixed.0[50], 0, 0),
+        2 if dtype == Dtype::BF16 && fixed.0[60] != 0 => None,
         _ => Split::new(dtype, fixed.0[50], fixed.0[51], fixed.0[60]),
     };
     split.ok_or(CodecError::BadHead("no such split for this type"))

@@ -134,11 +134,12 @@ fn finest(dtype: Dtype) -> Option<Split> {
 }
 
 /// Numbers of clean bits worth trying: what an element has below an 8-bit mantissa, an F16's or a
-/// BF16's.
+/// BF16's; and what a BF16 has below that of an F8_E5M2 or an F8_E4M3.
 fn clean_choices(dtype: Dtype) -> &'static [u8] {
     match dtype {
         Dtype::F32 => &[8, 13, 16],
         Dtype::F16 => &[3],
+        Dtype::BF16 => &[4, 5],
         _ => &[],
     }
 }

@@ -286,8 +286,7 @@ impl Places {
         let low_bits = u32::from(split.low_bits);
         let sign_bits = u32::from(split.raw_bits() > 0);
         let clean_at = if split.unit_bytes() == 4 { 0 } else { 32 - upper_bits };
-        let low_at =
-            32 - upper_bits + if split.dtype == Dtype::F16 { u32::from(split.clean_bits) } else { 0 };
+        let low_at = 32 - upper_bits + if split.unit_bytes() == 2 { u32::from(split.clean_bits) } else { 0 };
         let symbol_at = 32 - sign_bits - (symbol_bits - low_bits);
         Self { symbol_at, low_at, raw_at: low_at + low_bits, clean_at, symbol_bits, low_bits }
     }
@@ -305,7 +304,7 @@ impl Places {
     /// The highest bit of those that are not kept.
     fn middle(&self, split: &Split, kept: Kept) -> Option<u32> {
         let below = |bits: u8| self.exponent_at(split) - 1 - u32::from(bits);
-        kept.mantissa_bits.map(|bits| 1 << below(bits))
+        kept.mantissa_bits.filter(|_| kept.middle).map(|bits| 1 << below(bits))
     }
 
     /// The bits of the exponent.
@@ -336,7 +335,7 @@ mod tests {
 
     #[test]
     fn symbol_and_planes_fill_the_unit() {
-        let all = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|c| (t, b, c))));
+        let all = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |c| (t, b, c))));
         let mut count = 0;
         for (t, b, c) in all {
             for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8] {
@@ -356,7 +355,7 @@ mod tests {
                 count += 1;
             }
         }
-        assert_eq!(count, 12 + 3 + 40 + 4 + 3 + 1);
+        assert_eq!(count, 12 + 20 + 40 + 4 + 3 + 1);
     }
 
     #[test]

@@ -252,7 +252,7 @@ impl<'a> Tiles<'a> {
     /// All tiles of the payload that has this head; `None` where it is not tiled.
     pub(super) fn of(head: &'a Head, precision: Precision) -> Option<Self> {
         let Kind::Tiled(tiled) = &head.kind else { return None };
-        let kept = precision.kept(&tiled.split);
+        let kept = tiled.kept(precision);
         Some(Self { tiled, kept, dtype: head.dtype, row_blocks: 0..tiled.grid.row_blocks })
     }
 

@@ -101,7 +101,7 @@ fn attention_variants() -> impl Iterator<Item = Variant> {
 /// Every split there is, one type standing for those that are alike.
 fn splits() -> impl Iterator<Item = Split> {
     let types = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8];
-    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|clean| (t, b, clean))));
+    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |clean| (t, b, clean))));
     bits.flat_map(move |(t, b, clean)| types.map(|dtype| Split::new(dtype, t, b, clean))).flatten()
 }
 

@@ -9,14 +9,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bantam::archive::{Coding, Options, Preset, compress_file, decompress_file};
+use bantam::archive::{
+    Coding, Lossy, Options, Preset, compress_bytes, compress_file, decompress_bytes, decompress_file, verify,
+};
 
 mod data;
 use data::gguf::{self, Gguf, mixture};
 use data::plain::PlainFile;
 use data::{Random, bf16_bytes};
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -143,6 +145,46 @@ fn old_files_are_still_read() {
     }
 }
 
+/// Weights to be rounded, in tiles that are full and others that are not, and a vector that is not rounded.
+fn original_lossy() -> PlainFile {
+    let mut random = Random::new(16);
+    let mut weights = |count: usize| -> Vec<f32> {
+        let one = |(i, weight): (usize, f32)| if i % 97 == 0 { 0.0 } else { weight * (1 + i % 5) as f32 };
+        random.gaussian_f32(count).into_iter().enumerate().map(one).collect()
+    };
+    let [bf16, f16, f32, vector] = [130 * 80, 70 * 100, 64 * 96, 200].map(&mut weights);
+    let halves = |weights: &[f32]| -> Vec<u8> {
+        weights.iter().flat_map(|&weight| half::bf16::from_f32(weight).to_le_bytes()).collect()
+    };
+    PlainFile::default()
+        .tensor("bf16", "BF16", &[130, 80], &halves(&bf16))
+        .tensor(
+            "f16",
+            "F16",
+            &[70, 100],
+            &f16.iter().flat_map(|&w| half::f16::from_f32(w).to_le_bytes()).collect::<Vec<_>>(),
+        )
+        .tensor("f32", "F32", &[64, 96], &f32.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>())
+        .tensor("vector", "BF16", &[200], &halves(&vector))
+}
+
+#[test]
+fn what_was_rounded_is_read_and_written_as_ever() {
+    let lossy = Some(Lossy::new(3, 32).unwrap());
+    let packed =
+        compress_bytes(original_lossy().bytes(), Options { lossy, ..Options::default() }, &()).unwrap();
+    let path = golden("lossy.bantam.safetensors");
+    if std::env::var_os("BANTAM_WRITE_GOLDEN").is_some() && !path.exists() {
+        fs::write(&path, &packed).unwrap();
+    }
+    let old = fs::read(&path).unwrap();
+    assert!(packed == old, "what is rounded is written differently");
+    // The hashes that are compared are those of what was decoded then.
+    assert!(decompress_bytes(old, &()).unwrap() != original_lossy().bytes());
+    let verification = verify(&path, &()).unwrap();
+    assert_eq!((verification.rounded, verification.failures.len()), (3, 0));
+}
+
 /// The same of a GGUF file: gaps that are not zeros, tensors described in another order, a type that
 /// is not known, bytes behind the last tensor.
 fn original_gguf() -> Gguf {
@@ -183,6 +225,9 @@ fn a_second_decoder_reads_the_same() {
     assert!(second(&golden("v2.bantam.safetensors"), "golden 2") == original_2().bytes());
     assert!(second(&golden("encoder.bantam.safetensors"), "encoder") == original_3().bytes());
     assert!(second(&golden("v2.gguf.bantam.safetensors"), "golden gguf") == original_gguf().bytes());
+
+    let lossy = decompress_bytes(fs::read(golden("lossy.bantam.safetensors")).unwrap(), &()).unwrap();
+    assert!(second(&golden("lossy.bantam.safetensors"), "golden lossy") == lossy);
 
     // Partly filled tiles side by side and below each other.
     let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));

@@ -66,6 +66,13 @@ impl HeadWriter {
         }
     }
 
+    /// The scales of what was rounded.
+    pub fn scales(&mut self, scales: &[u16]) {
+        self.bytes[4..6].copy_from_slice(&3u16.to_le_bytes());
+        self.bytes[7] = 3;
+        self.bytes.extend(scales.iter().flat_map(|scale| scale.to_le_bytes()));
+    }
+
     /// The tile table.
     pub fn tiles(&mut self, tiles: &[TileEntry]) {
         self.bytes.extend(tiles.iter().flat_map(|t| t.to_words()).flat_map(u32::to_le_bytes));

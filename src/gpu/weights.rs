@@ -251,7 +251,11 @@ pub struct Tiles<'a> {
 impl<'a> Tiles<'a> {
     /// All tiles of the payload that has this head; `None` where it is not tiled.
     pub(super) fn of(head: &'a Head, precision: Precision) -> Option<Self> {
+        // What was rounded is decoded on the host.
         let Kind::Tiled(tiled) = &head.kind else { return None };
+        if tiled.scaled.is_some() {
+            return None;
+        }
         let kept = tiled.kept(precision);
         Some(Self { tiled, kept, dtype: head.dtype, row_blocks: 0..tiled.grid.row_blocks })
     }

@@ -38,8 +38,9 @@ struct Matrix {
     shift_unit: u32,
     // Bits of a window that are looked up.
     window_mask: u32,
+    // Word offset of the table of scales.
+    scales_at: u32,
     unused0: u32,
-    unused1: u32,
 }
 
 @group(0) @binding(1) var<uniform> matrix: Matrix;

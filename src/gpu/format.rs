@@ -103,6 +103,8 @@ pub struct DenseFormat {
     pub ragged: bool,
     /// Where the table of windows is bound.
     pub table: Table,
+    /// Of what type the products of quotients and scales are; `None` where units are as they are.
+    pub scaled: Option<Dtype>,
 }
 
 /// How the table of windows is bound.
@@ -190,7 +192,18 @@ impl DenseFormat {
             row_shifts: !tiled.shifts.rows.is_empty(),
             ragged: !tiled.grid.matrix.cols.is_multiple_of(CHUNK),
             table: Table::Storage,
+            scaled: tiled.scaled.as_ref().map(|scaled| scaled.dtype),
         }
+    }
+
+    /// The type of the units.
+    pub(super) fn dtype(&self) -> Dtype {
+        self.scaled.unwrap_or(self.split.dtype)
+    }
+
+    /// Bits of a unit.
+    pub(super) fn unit_bits(&self) -> usize {
+        self.scaled.map_or(8 * self.split.unit_bytes(), |dtype| dtype.bitsize())
     }
 
     fn apply(self, variant: Variant) -> Variant {
@@ -200,7 +213,10 @@ impl DenseFormat {
             .table
             .apply(variant)
             .flag("DENSE")
-            .flag_if(split.dtype == Dtype::F16, "WEIGHT_F16")
+            .flag_if(self.dtype() == Dtype::F16, "WEIGHT_F16")
+            .flag_if(self.scaled.is_some(), "SCALED")
+            .flag_if(self.scaled == Some(Dtype::BF16), "SCALED_BF16")
+            .flag_if(self.scaled == Some(Dtype::F16), "SCALED_F16")
             .flag_if(self.escape != Escape::None, "ESCAPE")
             .flag_if(self.escape == Escape::Long, "ESCAPE_LONG")
             .flag_if(self.row_shifts, "SHIFTS")
@@ -368,6 +384,7 @@ mod tests {
             row_shifts: true,
             ragged: false,
             table: Table::Storage,
+            scaled: None,
         };
         let places = Places::of(&split);
         let mask = (1 << split.symbol_bits()) - 1;

@@ -14,6 +14,9 @@ const SHIFT_WORDS: u32 = LANES as u32 / 8;
 /// Words of a row block in the table of row masks.
 const MASK_WORDS: u32 = 4;
 
+/// Words of a tile in the table of scales.
+const SCALE_WORDS: u32 = LANES as u32 / 2;
+
 /// `Matrix` of `shaders/shared/matrix.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -32,7 +35,8 @@ pub struct MatrixParams {
     pub(super) masks_at: u32,
     pub(super) shift_unit: u32,
     pub(super) window_mask: u32,
-    unused: [u32; 2],
+    pub(super) scales_at: u32,
+    unused: u32,
 }
 
 impl MatrixParams {
@@ -76,6 +80,7 @@ impl MatrixParams {
         self.tiles_at += 2 * count * self.col_tiles;
         self.shifts_at += count * SHIFT_WORDS;
         self.masks_at += count * MASK_WORDS;
+        self.scales_at += count * self.col_tiles * SCALE_WORDS;
         for (at, plane) in self.planes_at.iter_mut().zip(dense.split.planes()).filter(|(_, p)| !p.is_sparse())
         {
             *at += count * LANES as u32 * (padded_cols * u32::from(plane.width)).div_ceil(32);

@@ -59,6 +59,7 @@ sources! {
     "shared/matrix" => "shared/matrix.wgsl",
     "shared/order" => "shared/order.wgsl",
     "shared/planes" => "shared/planes.wgsl",
+    "shared/scaled" => "shared/scaled.wgsl",
     "shared/raw" => "shared/raw.wgsl",
     "shared/step" => "shared/step.wgsl",
     "shared/stream" => "shared/stream.wgsl",

@@ -251,11 +251,7 @@ pub struct Tiles<'a> {
 impl<'a> Tiles<'a> {
     /// All tiles of the payload that has this head; `None` where it is not tiled.
     pub(super) fn of(head: &'a Head, precision: Precision) -> Option<Self> {
-        // What was rounded is decoded on the host.
         let Kind::Tiled(tiled) = &head.kind else { return None };
-        if tiled.scaled.is_some() {
-            return None;
-        }
         let kept = tiled.kept(precision);
         Some(Self { tiled, kept, dtype: head.dtype, row_blocks: 0..tiled.grid.row_blocks })
     }
@@ -280,10 +276,11 @@ impl<'a> Tiles<'a> {
         (end * LANES).min(self.tiled.grid.matrix.rows) - start * LANES
     }
 
-    /// Bytes that a row block has in the fast layout; `None` where there is none.
+    /// Bytes that a row block has in the fast layout; `None` where there is none, as for what was rounded.
     pub fn fast_row_block_bytes(&self) -> Option<u64> {
         let grid = &self.tiled.grid;
-        fast::suits(self.dtype, grid).then(|| fast::row_block_bytes(grid) as u64)
+        (self.tiled.scaled.is_none() && fast::suits(self.dtype, grid))
+            .then(|| fast::row_block_bytes(grid) as u64)
     }
 }
 
@@ -386,6 +383,7 @@ enum Section {
     Tiles,
     Shifts,
     Masks,
+    Scales,
     Coded,
     Plane(usize),
 }
@@ -397,6 +395,7 @@ impl Section {
             Self::Tiles => params.tiles_at = word,
             Self::Shifts => params.shifts_at = word,
             Self::Masks => params.masks_at = word,
+            Self::Scales => params.scales_at = word,
             // Tile offsets count from the start of the whole plane. Differences are modulo 2³²: what
             // the shaders add to them brings them back into the part.
             Self::Coded => {
@@ -422,6 +421,7 @@ fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section
         (Section::Tiles, share(&tiled.tables.tiles)),
         (Section::Shifts, share(&tiled.tables.shifts)),
         (Section::Masks, share(&tiled.tables.masks)),
+        (Section::Scales, share(&tiled.tables.scales)),
         (Section::Coded, tiled.coded_of(row_blocks.clone())),
     ];
     let plane = |plane| (Section::Plane(plane), tiled.plane_of(plane, row_blocks.clone()));

@@ -2,7 +2,7 @@
 
 use bantam::archive::{Archive, ArchiveError, Options, Report, compress_bytes, decompress_bytes};
 use bantam::codec::head::{Head, Kind, Tiled};
-use bantam::codec::{Encoder, Lossy, Payload, Preset, RowDecoder};
+use bantam::codec::{Encoder, Lossy, Payload, Precision, Preset, RowDecoder};
 use bantam::tensor::{Dtype, Matrix, SourceFile};
 use proptest::prelude::*;
 
@@ -89,6 +89,9 @@ fn check(dtype: Dtype, shape: &[usize], data: &[u8], lossy: Lossy) -> bool {
         return false;
     };
     assert_eq!((tiled.lossy(), payload.head().dtype), (Some(lossy), dtype));
+    // Nothing more is dropped where less precision is asked for.
+    let kept = tiled.kept(Precision::Mantissa(1));
+    assert_eq!((kept, kept.mantissa_bits), (tiled.kept(Precision::Lossless), None));
     let cols = tiled.grid.matrix.cols;
     let wanted = rounded(dtype, cols, data, lossy);
     let wrong = decoded.iter().zip(&wanted).position(|(a, b)| a != b);

@@ -42,7 +42,7 @@ fn tensor_json(tensor: &TensorReport) -> Value {
 }
 
 /// How weights were rounded, as JSON.
-fn lossy_json(lossy: Lossy) -> Value {
+pub fn lossy_json(lossy: Lossy) -> Value {
     json!({ "mantissa": lossy.mantissa_bits(), "block": lossy.block() })
 }
 

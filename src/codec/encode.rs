@@ -108,7 +108,7 @@ impl Encoder {
     }
 
     /// As [`Encoder::encode`], in pieces: no memory is needed but what the encoder keeps, whatever the size
-    /// of the tensor. The first error of `put` ends the encoding and is returned.
+    /// of the tensor, and its tables: two bytes a block where it is rounded. The first error of `put` ends the encoding and is returned.
     pub fn encode_to(
         &self,
         dtype: Dtype,

@@ -13,7 +13,8 @@ pub enum Precision {
     #[default]
     Lossless,
     /// So many bits of each mantissa at least: as many as the fewest planes hold. For BF16, 3 and 5 make a
-    /// difference. Tensors that are stored raw, and F16 whose low bits are coded, are read whole.
+    /// difference. Tensors that are stored raw, F16 whose low bits are coded, and what was rounded when it was
+    /// compressed are read whole.
     Mantissa(u8),
 }
 

@@ -21,7 +21,6 @@ try:
 except ImportError:
     xxh3 = None
 
-PLANES = {0: (4, 2, 2), 1: (1, 2, 2, 2), 2: (2, 2, 2)}
 MAX_BITS = 12
 
 
@@ -115,11 +114,19 @@ def widths(bits):
     return [1 << i for i in range(5) if bits >> i & 1]
 
 
+def raw_widths(sign, exponent, t, middle):
+    """The widths of the raw field's planes."""
+    if exponent != 8 or not sign:
+        return widths(sign + middle)
+    ends = [1 + min(kept, t + middle) - t for kept in (3, 5, 7)]
+    return [width for above, end in zip([0] + ends, ends) for width in widths(end - above)]
+
+
 def decode(payload):
     """A tensor's bytes from its payload."""
     version = number(payload, 4, 2)
-    if payload[:4] != b"BTM\0" or version not in (1, 2):
-        raise ValueError("not a payload of version 1 or 2")
+    if payload[:4] != b"BTM\0" or version not in (1, 2, 3):
+        raise ValueError("not a payload of version 1 to 3")
     kind, length, head_len = payload[7], number(payload, 8, 8), number(payload, 16, 8)
     if length != len(payload):
         raise ValueError("the payload is cut short")
@@ -127,12 +134,25 @@ def decode(payload):
     original_len = number(payload, 32, 8)
     if kind == 0:
         return payload[head_len : head_len + original_len]
-    if kind == 2 and version == 2:
+    if kind == 2 and version >= 2:
         size = number(payload, 40, 2)
         return payload[64 : 64 + size] * (original_len // size)
-    if kind != 1:
+    if kind != 1 and not (kind == 3 and version >= 3):
         raise ValueError("unknown kind of payload")
     return decode_tiled(payload, version, length, head_len)
+
+
+def element_of(element_type, quotient, scale):
+    """The bytes of an element from the bits of its quotient and its scale, both BF16."""
+    quotient, scale = (struct.unpack("<f", struct.pack("<I", bits << 16))[0] for bits in (quotient, scale))
+    product = quotient * scale
+    if element_type == 8:
+        return struct.pack("<e", product)
+    exact = struct.pack("<f", product)
+    if element_type == 12:
+        return exact
+    bits = number(exact, 0, 4)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 & 0xFFFF).to_bytes(2, "little")
 
 
 def decode_tiled(payload, version, length, head_len):
@@ -140,8 +160,11 @@ def decode_tiled(payload, version, length, head_len):
     clean, escape, shifted, shift_unit = payload[60:64]
     if version == 1:
         b = clean = escape = shifted = 0
-    size, exponent, mantissa = FLOATS.get(payload[6], (1, 8, 0))
-    sign = 1 if payload[6] in FLOATS else 0
+    # The units of scaled tiles are quotients, which are BF16.
+    scaled = payload[7] == 3
+    unit = 9 if scaled else payload[6]
+    size, exponent, mantissa = FLOATS.get(unit, (1, 8, 0))
+    sign = 1 if unit in FLOATS else 0
     row_blocks = -(-rows // 64)
 
     at = 64
@@ -157,11 +180,16 @@ def decode_tiled(payload, version, length, head_len):
     if clean:
         masks = [struct.unpack_from("<QQ", payload, at + 16 * block) for block in range(row_blocks)]
         at += 16 * row_blocks
+    col_tiles = -(-cols // tile_cols)
+    scales = []
+    if scaled:
+        scales = struct.unpack_from(f"<{64 * row_blocks * col_tiles}H", payload, at)
+        at += 128 * row_blocks * col_tiles
     tile_table = at
 
     clean_in_upper = clean if size == 2 else 0
     middle = mantissa - t - b - clean_in_upper
-    upper = PLANES[t] if exponent == 8 and sign else widths(sign + middle)
+    upper = raw_widths(sign, exponent, t, middle)
     lower = widths(16 - clean) if size == 4 else []
     kinds = [("raw", w) for w in upper] + [("lower", w) for w in lower] + [("clean", w) for w in widths(clean)]
     sparse_lanes = sum(bin(lanes).count("1") for lanes, _ in masks)
@@ -180,7 +208,8 @@ def decode_tiled(payload, version, length, head_len):
         parts = {"raw": [0] * cols, "lower": [0] * cols, "clean": [0] * cols}
         for (source, width), plane in zip(kinds, planes):
             parts[source] = [part << width | field for part, field in zip(parts[source], next(plane))]
-        for symbol, raw, low, rest in zip(row_symbols, parts["raw"], parts["lower"], parts["clean"]):
+        units = zip(row_symbols, parts["raw"], parts["lower"], parts["clean"])
+        for col, (symbol, raw, low, rest) in enumerate(units):
             symbol = (symbol + shifts[row]) & ((1 << symbol_bits) - 1)
             element = symbol >> b << (mantissa - t)
             element |= (symbol & ((1 << b) - 1)) << clean_in_upper
@@ -190,7 +219,11 @@ def decode_tiled(payload, version, length, head_len):
                 element = element << 16 | low << clean | rest
             elif size == 2:
                 element |= rest
-            out += element.to_bytes(size, "little")
+            if scaled:
+                tile = row // 64 * col_tiles + col // tile_cols
+                out += element_of(payload[6], element, scales[64 * tile + row % 64])
+            else:
+                out += element.to_bytes(size, "little")
     return bytes(out)
 
 

@@ -41,16 +41,11 @@ fn multiply_eight(i: u32, at: u32, stride: u32) {
 #end
 }
 
-// Multiplies a tile with x, of which the first token's is at `start`.
-fn multiply_tile(row_block: u32, lane: u32, col_tile: u32, start: u32, stride: u32) {
-    open_columns(row_block, col_tile);
-#unroll r ROWS
-    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
-#end
-    let cols = cols_in(col_tile);
-    var at = start + ((col_tile * matrix.tile_cols) >> 2u);
-    for (var col = 0u; col < cols; col += COLS) {
-        begin_chunk(cols - col);
+// Multiplies columns `start` to `end` of what is open with x, of which the first token's is at `first`.
+fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
+    var at = first + (start >> 2u);
+    for (var col = start; col < end; col += COLS) {
+        begin_chunk(end - col);
         next_chunk();
         // Not unrolled: there is much in it already.
         for (var i = 0u; i < EIGHTS; i++) {
@@ -58,6 +53,21 @@ fn multiply_tile(row_block: u32, lane: u32, col_tile: u32, start: u32, stride: u
         }
         at += COLS / 4u;
     }
+}
+
+// The columns of a span, or as many as the tile has that `col` is in. Gives the one behind them.
+fn multiply_piece(row_block: u32, lane: u32, col: u32, end: u32, first: u32, stride: u32) -> u32 {
+    let col_tile = col / matrix.tile_cols;
+    let start = col_tile * matrix.tile_cols;
+    if col == start {
+        open_columns(row_block, col_tile);
+#unroll r ROWS
+        open_tile($ru, lane + $ru * LANES, row_block, col_tile);
+#end
+    }
+    let stop = min(end, start + matrix.tile_cols);
+    multiply_columns(col, stop, first, stride);
+    return stop;
 }
 
 fn begin_span() {
@@ -105,9 +115,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #end
     for (var span = 0u; span < matrix.spans; span++) {
         begin_span();
-        let end = min((span + 1u) * matrix.span_tiles, matrix.col_tiles);
-        for (var col_tile = span * matrix.span_tiles; col_tile < end; col_tile++) {
-            multiply_tile(row_block, invocation, col_tile, token * stride, stride);
+        let end = min((span + 1u) * matrix.span_cols, matrix.cols);
+        for (var col = span * matrix.span_cols; col < end; ) {
+            col = multiply_piece(row_block, invocation, col, end, token * stride, stride);
         }
         end_span();
     }

@@ -80,9 +80,10 @@ fn open_rows(lane: u32, row_block: u32, col_tile: u32) {
 #end
 }
 
-fn multiply_tile(col_tile: u32) {
-    let cols = cols_in(col_tile);
-    var at = (col_tile * matrix.tile_cols) >> 2u;
+// Multiplies columns `start` to `end` of what is open.
+fn multiply_columns(start: u32, end: u32) {
+    let cols = end - start;
+    var at = start >> 2u;
     var col = 0u;
     loop {
 #ifdef CARE
@@ -123,12 +124,20 @@ fn multiply_span(lane: u32, row_block: u32, span: u32) {
 #unroll r ROWS
     sums[$r] = vec4<f32>(0.0);
 #end
+    let end = min((span + 1u) * matrix.span_cols, matrix.cols);
 #ifdef DENSE
-    for (var i = 0u; i < matrix.span_tiles; i++) {
-        let col_tile = span * matrix.span_tiles + i;
-        if col_tile < matrix.col_tiles {
+    var col = span * matrix.span_cols;
+    loop {
+        let col_tile = col / matrix.tile_cols;
+        let start = col_tile * matrix.tile_cols;
+        if col == start {
             open_rows(lane, row_block, col_tile);
-            multiply_tile(col_tile);
+        }
+        let stop = min(end, start + matrix.tile_cols);
+        multiply_columns(col, stop);
+        col = stop;
+        continuing {
+            break if col >= end;
         }
     }
 #else
@@ -136,7 +145,7 @@ fn multiply_span(lane: u32, row_block: u32, span: u32) {
     open_rows(lane, row_block, span);
 #endif
     // Else the rows go on where they are.
-    multiply_tile(span);
+    multiply_columns(span * matrix.span_cols, end);
 #endif
 }
 

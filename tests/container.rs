@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bantam::archive::{
-    Archive, ArchiveError, ModelFiles, Options, Preset, Progress, Stored, WeightSource, compress,
+    Archive, ArchiveError, Lossy, ModelFiles, Options, Preset, Progress, Stored, WeightSource, compress,
     compress_bytes, compress_file, decompress, decompress_bytes, decompress_file, verify,
 };
 use tempfile::TempDir;
@@ -17,8 +17,8 @@ mod data;
 use data::Random;
 use data::plain::{PlainFile, small_mixture};
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
-const KEEP: Options = Options { overwrite: false, preset: Preset::Small };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
+const KEEP: Options = Options { overwrite: false, preset: Preset::Small, lossy: None };
 
 /// So large that they are written as they are encoded: one in two passes, and one for which tiles were
 /// tried and are then given up.
@@ -339,6 +339,14 @@ fn a_folder_is_compressed_as_its_options_say() {
     assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(first + 1)).is_err());
     assert_eq!(compress(&model, Some(&out), &fast, &()).unwrap().finished, 0);
     same_files(&out, &fast_out);
+    // Nor with what is lossless, where something is to be rounded.
+    let [out, lossy_out] = ["out of lossy", "lossy"].map(|name| root.path().join(name));
+    let lossy = Options { lossy: Some(Lossy::new(3, 512).unwrap()), ..KEEP };
+    compress(&model, Some(&lossy_out), &lossy, &()).unwrap();
+    assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(first + 1)).is_err());
+    assert_eq!(compress(&model, Some(&out), &lossy, &()).unwrap().finished, 0);
+    same_files(&out, &lossy_out);
+    assert!(verify(&out, &()).unwrap().rounded > 0 && verify(&fast_out, &()).unwrap().rounded == 0);
 }
 
 /// Both folders have the same files.

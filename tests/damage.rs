@@ -20,7 +20,7 @@ mod data;
 use data::plain::{PlainFile, small_mixture};
 use data::{Random, bf16_bytes};
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
 
 /// A file of which every byte is tried: only tensors whose payloads are small.
 fn tiny() -> Vec<u8> {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bantam::archive::{Options, decompress};
+use bantam::codec::Lossy;
 use bantam::gpu::Gpu;
 use bantam::model::{Outputs, Session};
 use bantam::tensor::Dtype;
@@ -11,7 +13,10 @@ mod data;
 mod device;
 mod models;
 mod random_model;
-use models::{TEXTS, all_logits, assert_same_bits, compressed, load, load_fast, prompt, stepwise_logits};
+use models::{
+    TEXTS, all_logits, assert_same_bits, compressed, compressed_with, load, load_fast, prompt,
+    stepwise_logits,
+};
 
 /// Around the sixteen tokens that a workgroup multiplies and the sixty-four of a batch.
 const LENGTHS: [usize; 9] = [1, 2, 15, 16, 17, 63, 64, 65, 130];
@@ -204,4 +209,36 @@ fn decoding_makes_no_buffers_and_everything_is_given_back() {
     assert_eq!(gpu.memory().used(), weights);
     drop(model);
     assert_eq!(gpu.memory().used(), 0);
+}
+
+#[test]
+fn a_rounded_model_gives_the_logits_of_what_it_is_decoded_to() {
+    let gpu = device::gpu();
+    let sizes = json!({
+        "hidden_size": 192,
+        "intermediate_size": 400,
+        "vocab_size": 600,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 3,
+    });
+    let config = random_model::config("Qwen2ForCausalLM", sizes);
+    for (dtype, bits, block) in [(Dtype::BF16, 3, 512), (Dtype::F16, 4, 64), (Dtype::F32, 2, 32)] {
+        let folder = tempfile::tempdir().unwrap();
+        random_model::write(folder.path(), &config, dtype);
+        let lossy = Some(Lossy::new(bits, block).unwrap());
+        let (temporary, small) = compressed_with(folder.path(), &Options { lossy, ..Options::default() });
+        let restored = temporary.path().join("restored");
+        decompress(&small, Some(&restored), &Options::default(), &()).unwrap();
+        let tokens: Vec<u32> = (0..70).map(|i| i * i * 31 % 600).collect();
+        let logits = |folder: &Path, raw| all_logits(&load(&gpu, folder, raw), &tokens);
+        let wanted = logits(&restored, false);
+        assert!(wanted != logits(folder.path(), false), "{dtype}: nothing was rounded");
+        assert_same_bits(&wanted, &logits(&small, false), &format!("{dtype} in tiles"));
+        assert_same_bits(&wanted, &logits(&small, true), &format!("{dtype} decoded"));
+        let [tiled, raw] = [(&small, false), (&restored, false)].map(|(folder, raw)| load(&gpu, folder, raw));
+        assert_same_bits(&wanted, &stepwise_logits(&tiled, &tokens), &format!("{dtype}, one by one"));
+        assert_same_bits(&wanted, &all_logits(&load_fast(&gpu, &small), &tokens), "there is no fast layout");
+        assert!(tiled.weight_bytes() < raw.weight_bytes() * 3 / 4, "{dtype}");
+    }
 }

@@ -17,8 +17,8 @@ use data::Random;
 use data::gguf::{self, Gguf, array, mixture, text};
 use data::plain::small_mixture;
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
-const KEEP: Options = Options { overwrite: false, preset: Preset::Small };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
+const KEEP: Options = Options { overwrite: false, preset: Preset::Small, lossy: None };
 
 /// Compresses `bytes` and restores them; `Err` is what is said of a file that is refused.
 fn there_and_back(folder: &Path, bytes: &[u8]) -> Result<(FileReport, Vec<u8>), String> {

@@ -2,20 +2,23 @@
 //! byte the same, and read by a second decoder that shares no code with this one.
 //!
 //! If the encoder's choices are meant to change, `BANTAM_WRITE_GOLDEN=1 cargo test --test golden`
-//! writes `encoder.*` anew; the others stay, because old files must be read for ever.
+//! writes `encoder.*` anew; the others stay, because old files must be read for ever. What is written
+//! differently from then on is copied to a name of its own first.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bantam::archive::{Coding, Options, Preset, compress_file, decompress_file};
+use bantam::archive::{
+    Coding, Lossy, Options, Preset, compress_bytes, compress_file, decompress_bytes, decompress_file, verify,
+};
 
 mod data;
 use data::gguf::{self, Gguf, mixture};
 use data::plain::PlainFile;
 use data::{Random, bf16_bytes};
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -88,17 +91,33 @@ fn original_2() -> PlainFile {
         .tensor("ones", "F32", &[1000], &1f32.to_le_bytes().repeat(1000))
 }
 
+/// The same, and what came with version 3: BF16 that was FP8 once.
+fn original_3() -> PlainFile {
+    let values: Vec<u16> =
+        Random::new(15).gaussian_bf16(70 * 96).iter().map(|value| value >> 4 << 4).collect();
+    let mut some = values.clone();
+    some[5 * 96] |= 1;
+    some[69 * 96 + 95] |= 7;
+    original_2().tensor("from e4m3", "BF16", &[70, 96], &bf16_bytes(&values)).tensor(
+        "some from e4m3",
+        "BF16",
+        &[70, 96],
+        &bf16_bytes(&some),
+    )
+}
+
 #[test]
 fn the_encoder_still_writes_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));
-    original_2().write(&plain);
+    original_3().write(&plain);
     let report = compress_file(&plain, &packed, &REPLACE, &()).unwrap();
     let tops: Vec<Option<u8>> = report.tensors.iter().map(|t| top_bits(&t.coding)).collect();
     assert_eq!(tops[..7], [Some(0), Some(1), Some(2), Some(2), None, None, None]);
     let has = |wanted: fn(&Coding) -> bool| report.tensors.iter().any(|t| wanted(&t.coding));
     assert!(has(|c| matches!(c, Coding::Tiled { row_shifts: true, .. })), "{report:?}");
     assert!(has(|c| matches!(c, Coding::Tiled { clean_bits: 13, .. })), "{report:?}");
+    assert!(has(|c| matches!(c, Coding::Tiled { clean_bits: 4, .. })), "{report:?}");
     assert!(has(|c| matches!(c, Coding::Tiled { low_bits: 1.., .. })), "{report:?}");
     assert!(has(|c| *c == Coding::Constant), "{report:?}");
     let path = golden("encoder.bantam.safetensors");
@@ -120,10 +139,50 @@ fn top_bits(coding: &Coding) -> Option<u8> {
 fn old_files_are_still_read() {
     let folder = tempfile::tempdir().unwrap();
     let restored = folder.path().join("restored");
-    for (name, original) in [("v1", original()), ("encoder", original_2())] {
+    for (name, original) in [("v1", original()), ("v2", original_2()), ("encoder", original_3())] {
         decompress_file(&golden(&format!("{name}.bantam.safetensors")), &restored, &REPLACE, &()).unwrap();
         assert!(fs::read(&restored).unwrap() == original.bytes(), "{name}");
     }
+}
+
+/// Weights to be rounded, in tiles that are full and others that are not, and a vector that is not rounded.
+fn original_lossy() -> PlainFile {
+    let mut random = Random::new(16);
+    let mut weights = |count: usize| -> Vec<f32> {
+        let one = |(i, weight): (usize, f32)| if i % 97 == 0 { 0.0 } else { weight * (1 + i % 5) as f32 };
+        random.gaussian_f32(count).into_iter().enumerate().map(one).collect()
+    };
+    let [bf16, f16, f32, vector] = [130 * 80, 70 * 100, 64 * 96, 200].map(&mut weights);
+    let halves = |weights: &[f32]| -> Vec<u8> {
+        weights.iter().flat_map(|&weight| half::bf16::from_f32(weight).to_le_bytes()).collect()
+    };
+    PlainFile::default()
+        .tensor("bf16", "BF16", &[130, 80], &halves(&bf16))
+        .tensor(
+            "f16",
+            "F16",
+            &[70, 100],
+            &f16.iter().flat_map(|&w| half::f16::from_f32(w).to_le_bytes()).collect::<Vec<_>>(),
+        )
+        .tensor("f32", "F32", &[64, 96], &f32.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>())
+        .tensor("vector", "BF16", &[200], &halves(&vector))
+}
+
+#[test]
+fn what_was_rounded_is_read_and_written_as_ever() {
+    let lossy = Some(Lossy::new(3, 32).unwrap());
+    let packed =
+        compress_bytes(original_lossy().bytes(), Options { lossy, ..Options::default() }, &()).unwrap();
+    let path = golden("lossy.bantam.safetensors");
+    if std::env::var_os("BANTAM_WRITE_GOLDEN").is_some() && !path.exists() {
+        fs::write(&path, &packed).unwrap();
+    }
+    let old = fs::read(&path).unwrap();
+    assert!(packed == old, "what is rounded is written differently");
+    // The hashes that are compared are those of what was decoded then.
+    assert!(decompress_bytes(old, &()).unwrap() != original_lossy().bytes());
+    let verification = verify(&path, &()).unwrap();
+    assert_eq!((verification.rounded, verification.failures.len()), (3, 0));
 }
 
 /// The same of a GGUF file: gaps that are not zeros, tensors described in another order, a type that
@@ -163,8 +222,12 @@ fn a_second_decoder_reads_the_same() {
         fs::read(dst).unwrap()
     };
     assert!(second(&golden("v1.bantam.safetensors"), "golden") == original().bytes());
-    assert!(second(&golden("encoder.bantam.safetensors"), "encoder") == original_2().bytes());
+    assert!(second(&golden("v2.bantam.safetensors"), "golden 2") == original_2().bytes());
+    assert!(second(&golden("encoder.bantam.safetensors"), "encoder") == original_3().bytes());
     assert!(second(&golden("v2.gguf.bantam.safetensors"), "golden gguf") == original_gguf().bytes());
+
+    let lossy = decompress_bytes(fs::read(golden("lossy.bantam.safetensors")).unwrap(), &()).unwrap();
+    assert!(second(&golden("lossy.bantam.safetensors"), "golden lossy") == lossy);
 
     // Partly filled tiles side by side and below each other.
     let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));

@@ -3,7 +3,7 @@
 use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
 use bantam::codec::head::{Kind, Tiled};
 use bantam::codec::split::Split;
-use bantam::codec::{Payload, checksum, encode};
+use bantam::codec::{Encoder, Lossy, Payload, checksum, encode};
 use bantam::gpu::{Gpu, kernels};
 use bantam::tensor::Dtype;
 use proptest::prelude::{ProptestConfig, any};
@@ -44,7 +44,7 @@ fn tiled<'a>(payload: &'a Payload) -> &'a Tiled {
 
 /// Every split of `dtype`.
 fn splits(dtype: Dtype) -> Vec<Split> {
-    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|clean| (t, b, clean))));
+    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |clean| (t, b, clean))));
     bits.filter_map(|(t, b, clean)| Split::new(dtype, t, b, clean)).collect()
 }
 
@@ -68,7 +68,7 @@ fn every_pattern(split: &Split, rows: usize, cols: usize) -> Vec<u8> {
 #[test]
 fn every_16_bit_pattern_is_decoded_with_every_split() {
     let all: Vec<Split> = [Dtype::BF16, Dtype::F16].into_iter().flat_map(splits).collect();
-    assert_eq!(all.len(), 3 + 40);
+    assert_eq!(all.len(), 20 + 40);
     let gpus = device::every_gpu();
     for (i, split) in all.iter().enumerate() {
         let data = every_pattern(split, 1536, 272);
@@ -306,4 +306,47 @@ fn everything_is_given_back() {
     check(&gpu, &[256, 256], &Random::new(1).gaussian_bf16(1 << 16));
     assert_eq!(gpu.memory().used(), 0);
     assert!(gpu.memory().peak() > 0);
+}
+
+#[test]
+fn what_was_rounded_is_decoded_to_the_same_bits() {
+    // All finite patterns, subnormal ones too, beside weights.
+    for (dtype, infinite) in [(Dtype::BF16, 0x7f80), (Dtype::F16, 0x7c00), (Dtype::F32, 0x7f80)] {
+        let split = Split::new(dtype, 0, 0, 0).unwrap();
+        let width = split.unit_bytes();
+        let mut data = every_pattern_of_upper_halves(&split, infinite);
+        let lossy =
+            [(1, 16), (3, 512), (4, 272), (6, 48)].map(|(bits, block)| Lossy::new(bits, block).unwrap());
+        for (i, gpu) in device::every_gpu().iter().enumerate() {
+            for lossy in lossy.iter().filter(|lossy| i == 0 || lossy.block() == 512) {
+                for (rows, cols) in [(1536, 272), (1000, 417)] {
+                    let data = &data[..width * rows * cols.min(data.len() / width / rows)];
+                    let cols = data.len() / width / rows;
+                    let encoder = Encoder::default().rounding(Some(*lossy));
+                    let payload = encoder.encode(dtype, &[rows, cols], data).unwrap();
+                    let parsed = Payload::parse(&payload).unwrap();
+                    assert_eq!(tiled(&parsed).lossy(), Some(*lossy), "{dtype}");
+                    assert!(check_payload(gpu, &payload, &parsed.decode().unwrap()));
+                }
+            }
+        }
+        // Where nothing is said of the last columns, what lies there is no number.
+        data.truncate(width * 64 * 100);
+        let encoder = Encoder::default().rounding(Some(Lossy::new(2, 112).unwrap()));
+        let payload = encoder.encode(dtype, &[64, 100], &data).unwrap();
+        check_payload(&device::gpu(), &payload, &Payload::parse(&payload).unwrap().decode().unwrap());
+    }
+}
+
+/// Weights, with every upper half below `infinite` of either sign at every sixth place.
+fn every_pattern_of_upper_halves(split: &Split, infinite: u16) -> Vec<u8> {
+    let like = Likeness { any_bits: 0, dirty_rows: 0, octaves: 4 };
+    let mut bytes = rows_for(split, 1536, 272, like, &mut Random::new(8));
+    let width = split.unit_bytes();
+    let finite = (0..=u16::MAX).filter(|bits| bits & 0x7fff < infinite);
+    for (i, bits) in finite.enumerate() {
+        let end = width * (6 * i + 1);
+        bytes[end - 2..end].copy_from_slice(&bits.to_le_bytes());
+    }
+    bytes
 }

@@ -132,6 +132,23 @@ fn values_of_a_narrower_type_are_found() {
     let from_bf16: Vec<u8> = weights.iter().flat_map(|&w| as_f16(w)).collect();
     let from_bf16_len = round_trip_len(Dtype::F16, rows, cols, &from_bf16);
     assert!(from_bf16_len < narrow + 2048, "{from_bf16_len} {narrow}");
+    // BF16 from both kinds of FP8: about what these take themselves. A few rows are not clean.
+    for (dtype, clean) in [(Dtype::F8_E4M3, 4), (Dtype::F8_E5M2, 5)] {
+        let mut bf16: Vec<u16> = weights.iter().map(|w| w >> clean << clean).collect();
+        let fp8: Vec<u8> = bf16.iter().map(|w| (w >> 8 & 0x80 | w >> clean & 0x7f) as u8).collect();
+        let all = round_trip_len(Dtype::BF16, rows, cols, &bf16_bytes(&bf16));
+        let fp8 = round_trip_len(dtype, rows, cols, &fp8);
+        assert!(all < fp8 + fp8 / 50 + 2048, "{all} {fp8}");
+        bf16[70 * cols + 3] |= 1;
+        let some = encode(Dtype::BF16, &[rows, cols], &bf16_bytes(&bf16)).unwrap();
+        assert!(some.len() < all + 1024, "{} {all}", some.len());
+        // Decoders that do not know of it must refuse it.
+        assert_eq!(some[4..6], [3, 0]);
+    }
+    // Zeros are clean in any number of bits, and no reason.
+    let mut zeros = weights.clone();
+    zeros[..rows / 4 * cols].fill(0);
+    assert_eq!(encode(Dtype::BF16, &[rows, cols], &bf16_bytes(&zeros)).unwrap()[4..6], [2, 0]);
 }
 
 fn round_trip_len(dtype: Dtype, rows: usize, cols: usize, bytes: &[u8]) -> usize {

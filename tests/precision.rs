@@ -34,7 +34,7 @@ fn rounded(bytes: &[u8], split: &Split, kept: Kept) -> Vec<u8> {
 fn the_device_decodes_what_is_kept() {
     let gpu = device::gpu();
     let types = [Dtype::BF16, Dtype::F16, Dtype::F32];
-    let bits = || (0..4).flat_map(|t| [0, 13].map(|clean| (t, clean)));
+    let bits = || (0..4).flat_map(|t| [0, 3, 13, 16].map(|clean| (t, clean)));
     let splits = types.iter().flat_map(|&dtype| bits().filter_map(move |(t, c)| Split::new(dtype, t, 0, c)));
     let mut lossy = 0;
     for split in splits {
@@ -69,7 +69,7 @@ fn rounded_model(small: &Path, precision: Precision) -> tempfile::TempDir {
         let bantam::codec::head::Kind::Tiled(tiled) = &payload.head().kind else { continue };
         let tensor = file.tensors().iter().find(|tensor| tensor.name == weight.name).unwrap();
         let start = tensor.range.start;
-        let rounded = rounded(file.data(tensor), &tiled.split, precision.kept(&tiled.split));
+        let rounded = rounded(file.data(tensor), &tiled.split, tiled.kept(precision));
         bytes[start..start + rounded.len()].copy_from_slice(&rounded);
     }
     fs::write(folder.path().join("model.safetensors"), bytes).unwrap();

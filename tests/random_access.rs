@@ -16,7 +16,7 @@ mod data;
 use data::plain::{PlainFile, small_mixture};
 use data::{Random, bf16_bytes};
 
-const KEEP: Options = Options { overwrite: false, preset: Preset::Small };
+const KEEP: Options = Options { overwrite: false, preset: Preset::Small, lossy: None };
 
 /// Rows of `tall` have 1152 bytes, and 28 row blocks of 64 rows share a checksum.
 const ROW: usize = 2 * 576;

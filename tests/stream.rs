@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bantam::archive::{ArchiveError, ModelFiles};
-use bantam::codec::Precision;
+use bantam::archive::{ArchiveError, ModelFiles, Options};
+use bantam::codec::{Lossy, Precision};
 use bantam::gpu::{Gpu, GpuError, GpuOptions, KernelChoices};
 use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Precisions, Session};
 use bantam::stream::{Plan, StreamError};
@@ -18,13 +18,19 @@ mod data;
 mod device;
 mod models;
 mod random_model;
-use models::{all_logits, assert_same_bits, compressed, load, load_with};
+use models::{all_logits, assert_same_bits, compressed, compressed_with, load, load_with};
 
 /// Positions of the sessions that budgets are made for.
 const CONTEXT: usize = 70;
 
 /// A compressed model of ten layers.
 fn ten_layers() -> (tempfile::TempDir, std::path::PathBuf) {
+    let (_plain, folder) = ten_layers_plain();
+    compressed(&folder)
+}
+
+/// The same, not compressed, in a folder that lasts as long as the first result.
+fn ten_layers_plain() -> (tempfile::TempDir, std::path::PathBuf) {
     let sizes = json!({
         "hidden_size": 256,
         "intermediate_size": 512,
@@ -36,7 +42,8 @@ fn ten_layers() -> (tempfile::TempDir, std::path::PathBuf) {
     });
     let folder = tempfile::tempdir().unwrap();
     random_model::write(folder.path(), &random_model::config("LlamaForCausalLM", sizes), Dtype::BF16);
-    compressed(folder.path())
+    let path = folder.path().to_path_buf();
+    (folder, path)
 }
 
 fn tokens(vocab: usize) -> Vec<u32> {
@@ -130,6 +137,20 @@ fn every_budget_gives_the_same_bits() {
     check_within(&folder, &fast, &wanted, &tokens, 3);
     let error = try_plan(&device::gpu(), &folder, &within(&folder, minimum - 1)).unwrap_err();
     assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
+}
+
+#[test]
+fn what_was_rounded_is_streamed_too() {
+    let (_plain, plain) = ten_layers_plain();
+    let lossy = Some(Lossy::new(3, 512).unwrap());
+    let (_temporary, folder) = compressed_with(&plain, &Options { lossy, ..Options::default() });
+    let tokens = tokens(300);
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let (whole, minimum) = (whole(&folder), minimum(&folder));
+    for budget in [whole - 1, minimum + (whole - minimum) / 2, minimum] {
+        let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 3);
+        assert!(plan.embedding_on_host, "{plan:?}");
+    }
 }
 
 #[test]

@@ -4,8 +4,9 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use bantam::codec::encode::encode_with_split;
+use bantam::codec::head::Kind;
 use bantam::codec::split::Split;
-use bantam::codec::{Payload, Preset, encode_with};
+use bantam::codec::{Encoder, Lossy, Payload, Preset, encode_with};
 use bantam::tensor::{Dtype, Matrix};
 use bantam_fuzz::elements::Recipe;
 use bantam_fuzz::{one_thread, read_payload, sign_payload};
@@ -58,15 +59,21 @@ struct Coding {
 impl Coding {
     fn encode(&self, dtype: Dtype, shape: &[usize], data: &[u8]) -> Vec<u8> {
         let split = || {
-            let clean = [0, 3, 8, 13, 16][usize::from(self.split) / 20 % 5];
+            let clean = [0, 3, 8, 13, 16, 4, 5, 1][usize::from(self.split) / 20 % 8];
             Split::new(dtype, self.split % 4, self.split / 4 % 5, clean)
         };
         let payload = match (self.kind % 8, split()) {
             (0..=2, Some(split)) => encode_with_split(shape, data, split),
             (3, _) => encode_with(dtype, shape, data, Preset::Fast),
+            (4, _) => Encoder::default().rounding(self.lossy()).encode(dtype, shape, data),
             _ => encode_with(dtype, shape, data, Preset::Small),
         };
         payload.expect("the length fits the shape")
+    }
+
+    /// Any number of bits, and blocks narrower and wider than the matrix.
+    fn lossy(&self) -> Option<Lossy> {
+        Lossy::new(1 + self.split % 6, 16 * (1 + usize::from(self.split) / 6)).ok()
     }
 }
 
@@ -166,6 +173,10 @@ fn round_trip(original: &[u8], payload: &[u8], place: u64) -> usize {
     let payload = Payload::parse(payload).expect("it was just written");
     payload.check().expect("it was just written");
     let decoded = read_payload(&payload, place).expect("it was just written, and is not large");
-    assert!(decoded == original, "other bytes come back");
+    let wanted = match &payload.head().kind {
+        Kind::Tiled(tiled) => tiled.restored(0, original),
+        _ => original.into(),
+    };
+    assert!(decoded == *wanted, "other bytes come back");
     payload.head().len
 }

@@ -3,6 +3,9 @@
 
 #import stream
 #import planes
+#ifdef SCALED
+#import scaled
+#endif
 
 const COLS: u32 = 16u;
 
@@ -14,6 +17,9 @@ fn open_columns(row_block: u32, col_tile: u32) {}
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     open_stream(r, lane, row_block, col_tile);
     open_planes(r, lane, row_block, col_tile);
+#ifdef SCALED
+    open_scale(r, lane, row_block, col_tile);
+#endif
 }
 
 fn begin_chunk(valid: u32) {
@@ -36,7 +42,11 @@ fn four_units(r: u32, i: u32) -> vec4<u32> {
     let has_none = (exponents == vec4<u32>(0u)) | (exponents == vec4<u32>(EXPONENT));
     return units | select(vec4<u32>(MIDDLE), vec4<u32>(0u), has_none);
 #else
+#ifdef SCALED
+    return products(r, units);
+#else
     return units;
+#endif
 #endif
 }
 

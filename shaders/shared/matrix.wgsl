@@ -40,15 +40,16 @@ struct Matrix {
     shift_unit: u32,
     // Bits of a window that are looked up.
     window_mask: u32,
-    // Tiles that are summed as one span, and spans side by side. A span begins at a multiple of 32 columns,
-    // and is the same columns however the weights are stored.
-    span_tiles: u32,
+    // Columns that are summed as one span, a multiple of 32, and spans side by side. They are the same
+    // columns however the weights are stored.
+    span_cols: u32,
     spans: u32,
     // The token of a batch that its first one is, where not all of them are multiplied at once.
     first_token: u32,
+    // Word offset of the table of scales.
+    scales_at: u32,
     unused0: u32,
     unused1: u32,
-    unused2: u32,
 }
 
 @group(0) @binding(1) var<uniform> matrix: Matrix;

@@ -43,7 +43,10 @@ pub fn compress(
     let replace = Options { overwrite: true, ..*options };
     let work = Work {
         name: "compressing",
-        how: format!("{:?}", options.preset),
+        how: match options.lossy {
+            None => format!("{:?}", options.preset),
+            Some(lossy) => format!("{:?}, {lossy}", options.preset),
+        },
         bytes: &|file: &SourceFile| file.bytes().len() as u64,
         stamp: &|file| Stamp::of(file.path(), &file.outside()),
         write: &|file, dst| compress_begun(file, dst, &replace, progress),

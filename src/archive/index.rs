@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Form;
 use crate::codec::grid::SECTION_ALIGN;
+use crate::codec::{Lossy, NoSuchLossy};
 use crate::tensor::Dtype;
 
 /// The version of a container whose original is a safetensors file.
@@ -22,6 +23,8 @@ pub const INDEX_KEY: &str = "bantam.index";
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
 /// Metadata key of the original's form, from [`VERSION_OF_FORMS`] on.
 pub const FORM_KEY: &str = "bantam.original_form";
+/// Metadata key that only files with rounded tensors have: how they were rounded, in words.
+pub const LOSSY_KEY: &str = "bantam.lossy";
 /// The form of an original that is a GGUF file.
 pub const GGUF_FORM: &str = "gguf";
 /// The name of the original header's tensor, unless the original file has a tensor of this name.
@@ -36,8 +39,34 @@ pub struct IndexEntry {
     pub shape: Vec<usize>,
     /// Bytes of the original tensor.
     pub bytes: usize,
-    /// BLAKE3 of these bytes, in hexadecimal.
+    /// BLAKE3 of the bytes that are decoded, in hexadecimal: those of the original tensor, unless it was rounded.
     pub blake3: String,
+    /// How it was rounded; `None` where it is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossy: Option<LossyEntry>,
+}
+
+/// What the index says about how a tensor was rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossyEntry {
+    /// Mantissa bits that are left.
+    pub mantissa: u8,
+    /// Elements that share a scale.
+    pub block: usize,
+}
+
+impl From<Lossy> for LossyEntry {
+    fn from(lossy: Lossy) -> Self {
+        Self { mantissa: lossy.mantissa_bits(), block: lossy.block() }
+    }
+}
+
+impl TryFrom<LossyEntry> for Lossy {
+    type Error = NoSuchLossy;
+
+    fn try_from(entry: LossyEntry) -> Result<Self, NoSuchLossy> {
+        Self::new(entry.mantissa, entry.block)
+    }
 }
 
 /// The index as a reader gets it.
@@ -102,6 +131,11 @@ impl Contents<'_> {
             metadata.insert("format".into(), framework.into());
         }
         metadata.extend(self.form.metadata().into_iter().map(|(key, value)| (key.into(), value.into())));
+        if let Some(lossy) = self.tensors.iter().find_map(|(_, entry, _)| entry.lossy) {
+            let LossyEntry { mantissa, block } = lossy;
+            let words = format!("rounded to {mantissa} mantissa bits in blocks of {block}: not the original");
+            metadata.insert(LOSSY_KEY.into(), words.into());
+        }
         metadata.insert(ORIGINAL_HEADER_KEY.into(), self.original_header.0.into());
         metadata.insert(INDEX_KEY.into(), Value::Object(index).to_string().into());
         header.insert("__metadata__".into(), Value::Object(metadata));

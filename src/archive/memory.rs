@@ -7,20 +7,20 @@ use super::progress::reported;
 use super::restore::write_original;
 use super::sink::Sink;
 use super::writer::write_container;
-use super::{Archive, ArchiveError, IN_MEMORY, Progress};
-use crate::codec::Preset;
+use super::{Archive, ArchiveError, IN_MEMORY, Options, Progress};
 use crate::tensor::SourceFile;
 
 /// The compressed form of a plain safetensors or GGUF file whose bytes are `plain`: what
-/// [`compress_file`](super::compress_file) would write.
+/// [`compress_file`](super::compress_file) would write with these options. A preset alone will do.
 pub fn compress_bytes(
     plain: impl AsRef<[u8]> + Send + Sync + 'static,
-    preset: Preset,
+    options: impl Into<Options>,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, ArchiveError> {
     let file = SourceFile::from_bytes(Path::new(IN_MEMORY), plain)?;
+    let options = options.into();
     reported(progress, file.bytes().len() as u64, "compressing", || {
-        in_memory(|sink| write_container(&file, sink, preset, progress).map(drop))
+        in_memory(|sink| write_container(&file, sink, &options, progress).map(drop))
     })
 }
 

@@ -51,7 +51,7 @@ pub use tensor_reader::TensorReader;
 pub use verify::{Decode, Failure, Verification, verify, verify_with};
 pub use writer::{compress_file, compress_opened};
 
-pub use crate::codec::Preset;
+pub use crate::codec::{Lossy, NoSuchLossy, Preset};
 
 /// What messages call bytes that are in no file.
 const IN_MEMORY: &str = "(in memory)";
@@ -63,4 +63,12 @@ pub struct Options {
     pub overwrite: bool,
     /// What to strive for when compressing.
     pub preset: Preset,
+    /// How matrices are rounded when compressing. Without it, nothing is lost.
+    pub lossy: Option<Lossy>,
+}
+
+impl From<Preset> for Options {
+    fn from(preset: Preset) -> Self {
+        Self { preset, ..Self::default() }
+    }
 }

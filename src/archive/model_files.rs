@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{Archive, ArchiveError, folder, is_bantam, names};
-use crate::codec::Payload;
 use crate::codec::head::Head;
+use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SourceFile};
 
 /// One file that tensors are read from.
@@ -159,6 +159,14 @@ impl<'a> Weight<'a> {
     /// Whether it is stored as a payload.
     pub fn is_compressed(&self) -> bool {
         matches!(self.source, WeightSource::Compressed(_))
+    }
+
+    /// How it was rounded when it was compressed; `None` where it is as it was.
+    pub fn lossy(&self) -> Option<Lossy> {
+        match self.source {
+            WeightSource::Compressed(archive) => archive.tensors()[self.index].lossy,
+            WeightSource::Plain(_) => None,
+        }
     }
 
     /// An error where a payload's head is that of another tensor.

@@ -26,7 +26,7 @@ const LOCK: &str = ".bantam-lock";
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small };
+const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
 
 /// Whether a file of this name is one of those that unfinished folders have.
 pub(super) fn is_own(name: &str) -> bool {

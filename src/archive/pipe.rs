@@ -7,25 +7,25 @@ use std::path::Path;
 use super::restore::write_original;
 use super::sink::Sink;
 use super::writer::write_container;
-use super::{Archive, ArchiveError, FileReport, Progress, reported};
-use crate::codec::Preset;
+use super::{Archive, ArchiveError, FileReport, Options, Progress, reported};
 use crate::tensor::SourceFile;
 
 /// What messages call the other end.
 const PIPE: &str = "(output pipe)";
 
-/// Writes the compressed form of `file` to `to`. The system's folder for temporary files needs room
+/// Writes the compressed form of `file` to `to`. A preset alone will do for options. The system's folder for temporary files needs room
 /// for it.
 pub fn compress_to(
     file: &SourceFile,
     to: &mut dyn Write,
-    preset: Preset,
+    options: impl Into<Options>,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
+    let options = options.into();
     through_temporary(to, |sink| {
         let total = file.bytes().len() as u64;
         let mut report =
-            reported(progress, total, "compressing", || write_container(file, sink, preset, progress))?;
+            reported(progress, total, "compressing", || write_container(file, sink, &options, progress))?;
         report.output = PIPE.into();
         Ok(report)
     })

@@ -7,10 +7,10 @@ use std::path::Path;
 use super::form::Layout;
 use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
 use super::{ArchiveError, Coding, FileReport, Form, IN_MEMORY, TensorReport, original_header};
-use crate::codec::Payload;
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::{Head, Kind};
 use crate::codec::split::unit_matrix;
+use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
 /// Whether `file` is a compressed one, perhaps damaged. Two signs are looked for in different
@@ -34,8 +34,10 @@ pub struct ArchivedTensor {
     pub quantized: Option<Quantized>,
     /// Bytes of the original.
     pub original_len: usize,
-    /// BLAKE3 of the original's bytes.
+    /// BLAKE3 of the original's bytes, or of what they were rounded to.
     pub blake3: blake3::Hash,
+    /// How it was rounded; `None` where what is decoded is the original.
+    pub lossy: Option<Lossy>,
     /// Where its payload lies, counted from the start of the file: in bounds, and at a multiple of
     /// 256 by construction.
     pub payload: Range<usize>,
@@ -171,13 +173,25 @@ impl Archive {
             Kind::Tiled(tiled) => Some(tiled.grid.matrix),
         };
         let matrix_fits = matrix.is_none_or(|m| unit_matrix(tensor.dtype, &tensor.shape) == Some(m));
-        if head.dtype != tensor.dtype || head.original_len != tensor.original_len || !matrix_fits {
+        let lossy = match &head.kind {
+            Kind::Tiled(tiled) => tiled.lossy(),
+            _ => None,
+        };
+        let fits = head.dtype == tensor.dtype && head.original_len == tensor.original_len && matrix_fits;
+        if !fits || lossy != tensor.lossy {
+            let rounded = |lossy: Option<Lossy>| lossy.map_or(String::new(), |lossy| format!(", {lossy}"));
             let matrix = matrix.map_or(String::new(), |m| format!(" as {} × {}", m.rows, m.cols));
             return Err(ArchiveError::WrongPayload {
                 file: self.path().into(),
                 tensor: tensor.name.clone(),
-                expected: format!("{} bytes of {} {:?}", tensor.original_len, tensor.dtype, tensor.shape),
-                found: format!("{} bytes of {}{matrix}", head.original_len, head.dtype),
+                expected: format!(
+                    "{} bytes of {} {:?}{}",
+                    tensor.original_len,
+                    tensor.dtype,
+                    tensor.shape,
+                    rounded(tensor.lossy)
+                ),
+                found: format!("{} bytes of {}{matrix}{}", head.original_len, head.dtype, rounded(lossy)),
             });
         }
         Ok(())
@@ -300,7 +314,10 @@ fn match_tensor(
     }
     let blake3 = blake3::Hash::from_hex(&index.blake3)
         .map_err(|_| format!("the index has no usable hash for tensor {name}"))?;
+    let lossy = index.lossy.map(Lossy::try_from).transpose();
+    let lossy = lossy.map_err(|error| format!("how tensor {name} was rounded is unknown: {error}"))?;
     Ok(ArchivedTensor {
+        lossy,
         dtype: original.dtype,
         shape: original.shape,
         quantized: original.quantized,

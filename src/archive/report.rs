@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::codec::Lossy;
 use crate::codec::head::{Head, Kind};
 use crate::tensor::{Dtype, Quantized};
 
@@ -37,6 +38,8 @@ pub enum Coding {
         coded_bytes: usize,
         /// Width and bytes of each raw plane.
         planes: Vec<(u8, usize)>,
+        /// How the tensor was rounded; `None` where it is as it was.
+        lossy: Option<Lossy>,
     },
     /// One element that all are equal to.
     Constant,
@@ -65,7 +68,16 @@ impl Coding {
                     .zip(&tiled.planes)
                     .map(|(p, r)| (p.width, r.len()))
                     .collect(),
+                lossy: tiled.lossy(),
             },
+        }
+    }
+
+    /// How the tensor was rounded; `None` where it is as it was.
+    pub fn lossy(&self) -> Option<Lossy> {
+        match self {
+            Self::Tiled { lossy, .. } => *lossy,
+            _ => None,
         }
     }
 }
@@ -153,6 +165,14 @@ impl Report {
     pub fn quantized(&self) -> (usize, u64) {
         let tensors = self.files.iter().flat_map(|f| &f.tensors).filter(|t| t.quantized.is_some());
         tensors.fold((0, 0), |(count, bytes), t| (count + 1, bytes + t.original_bytes as u64))
+    }
+
+    /// How many tensors were rounded, and their bytes in the plain files; and how, which is the same for all that
+    /// were compressed together.
+    pub fn rounded(&self) -> Option<(Lossy, usize, u64)> {
+        let tensors = self.files.iter().flat_map(|f| &f.tensors);
+        let rounded = tensors.filter_map(|t| Some((t.coding.lossy()?, 1, t.original_bytes as u64)));
+        rounded.reduce(|(lossy, count, bytes), (_, one, more)| (lossy, count + one, bytes + more))
     }
 
     /// Bytes of the compressed files.

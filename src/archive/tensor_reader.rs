@@ -110,7 +110,7 @@ impl TensorReader {
     pub fn check(&self, precision: Precision) -> Result<(), ArchiveError> {
         let Some(head) = self.head() else { return Ok(()) };
         let planes = match &head.kind {
-            Kind::Tiled(tiled) => precision.kept(&tiled.split).planes,
+            Kind::Tiled(tiled) => tiled.kept(precision).planes,
             _ => usize::MAX,
         };
         let mut piece = vec![0; PIECE];
@@ -186,7 +186,7 @@ impl TensorReader {
     /// in `precision`. It must be of BF16, F16 or F32.
     pub fn values<'a>(&'a self, bytes: &'a [u8], precision: Precision) -> impl Iterator<Item = f32> + 'a {
         let kept = self.head().and_then(|head| match &head.kind {
-            Kind::Tiled(tiled) => Some((precision.kept(&tiled.split), &tiled.split)),
+            Kind::Tiled(tiled) => Some((tiled.kept(precision), &tiled.split)),
             _ => None,
         });
         let width = self.dtype.bitsize() / 8;

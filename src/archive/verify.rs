@@ -28,6 +28,9 @@ pub struct Failure {
 pub struct Verification {
     /// Tensors that were looked at.
     pub tensors: usize,
+    /// How many of these were rounded when they were compressed, so that they decode to something else than the
+    /// original.
+    pub rounded: usize,
     /// What is wrong; empty where all is well.
     pub failures: Vec<Failure>,
 }
@@ -75,6 +78,7 @@ fn verify_each(
     reported(progress, total, "verifying", || {
         for archive in &archives {
             result.tensors += archive.tensors().len();
+            result.rounded += archive.tensors().iter().filter(|tensor| tensor.lossy.is_some()).count();
             result.failures.extend(verify(archive)?);
         }
         Ok::<_, ArchiveError>(())

@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
-use super::index::{self, Contents, IndexEntry};
+use super::index::{self, Contents, IndexEntry, LossyEntry};
 use super::original_header::Kept;
 use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
 use super::sink::Sink;
 use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
-use crate::codec::{EncodeError, Encoder, Payload, Preset};
+use crate::codec::grid::LANES;
+use crate::codec::head::{Kind, Tiled};
+use crate::codec::{EncodeError, Encoder, Lossy, Payload};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
 /// Original bytes of a batch. Two batches are in memory at a time: few enough that payloads are
@@ -66,7 +68,7 @@ pub(super) fn compress_begun(
     refuse_compressed(file)?;
     refuse_same(file.path(), dst)?;
     let output = OutputFile::create(dst, options)?;
-    let mut report = write_container(file, output.sink(), options.preset, progress)?;
+    let mut report = write_container(file, output.sink(), options, progress)?;
     output.publish()?;
     report.output = dst.into();
     Ok(report)
@@ -83,11 +85,11 @@ fn refuse_compressed(file: &SourceFile) -> Result<(), ArchiveError> {
 pub(super) fn write_container(
     file: &SourceFile,
     sink: Sink,
-    preset: Preset,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
     refuse_compressed(file)?;
-    let mut writer = Writer::begin(file, sink, preset, progress)?;
+    let mut writer = Writer::begin(file, sink, options, progress)?;
     progress.advance(writer.kept_len as u64);
     let mut encoded = Vec::new();
     for batch in batches(file.tensors()) {
@@ -142,6 +144,8 @@ struct Writer<'a> {
     kept_len: usize,
     sink: Sink<'a>,
     encoder: Encoder,
+    /// How tensors are rounded that can be.
+    lossy: Option<Lossy>,
     progress: &'a dyn Progress,
     original_header_name: String,
     header_len: usize,
@@ -154,7 +158,7 @@ impl<'a> Writer<'a> {
     fn begin(
         file: &'a SourceFile,
         sink: Sink<'a>,
-        preset: Preset,
+        options: &Options,
         progress: &'a dyn Progress,
     ) -> Result<Self, ArchiveError> {
         let outside = file.outside();
@@ -164,7 +168,8 @@ impl<'a> Writer<'a> {
             kept: Kept::new(outside),
             kept_len,
             sink,
-            encoder: Encoder::new(preset),
+            encoder: Encoder::new(options.preset).rounding(options.lossy),
+            lossy: options.lossy,
             progress,
             original_header_name: index::original_header_name(file.tensors().iter().map(|t| &t.name[..])),
             header_len: 0,
@@ -173,7 +178,9 @@ impl<'a> Writer<'a> {
             len: 0,
         };
         let no_hash = blake3::Hash::from_bytes([0; blake3::OUT_LEN]);
-        let expected: Vec<_> = file.tensors().iter().map(|t| entry(t, no_hash, 0)).collect();
+        let lossy =
+            |t: &TensorEntry| options.lossy.filter(|lossy| lossy.applies(t.dtype, &t.shape)).map(Into::into);
+        let expected: Vec<_> = file.tensors().iter().map(|t| entry(t, no_hash, 0, lossy(t))).collect();
         // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
         // started MiB, and padding: this much more is plenty.
         let len = file.bytes().len();
@@ -206,11 +213,21 @@ impl<'a> Writer<'a> {
     fn encode(&self, tensor: &'a TensorEntry) -> Result<Encoded<'a>, ArchiveError> {
         check(self.progress)?;
         let data = self.file.data(tensor);
-        let (hash, payload) =
-            rayon::join(|| blake3::hash(data), || self.encoder.encode(tensor.dtype, &tensor.shape, data));
+        let exact = self.lossy.is_none();
+        let (hash, payload) = rayon::join(
+            || exact.then(|| blake3::hash(data)),
+            || self.encoder.encode(tensor.dtype, &tensor.shape, data),
+        );
         let wrong = || ArchiveError::tensor(self.file.path(), &tensor.name);
         let payload = payload.map_err(wrong())?;
-        let coding = Coding::of(Payload::parse(&payload).map_err(wrong())?.head());
+        let parsed = Payload::parse(&payload).map_err(wrong())?;
+        let coding = Coding::of(parsed.head());
+        // Of what was rounded, what will be decoded.
+        let hash = match hash {
+            Some(hash) => hash,
+            None if coding.lossy().is_some() => blake3::hash(&parsed.decode().map_err(wrong())?),
+            None => blake3::hash(data),
+        };
         self.progress.advance(data.len() as u64);
         Ok(Encoded { tensor, hash, coding, payload_len: payload.len(), payload, offset: 0 })
     }
@@ -226,8 +243,9 @@ impl<'a> Writer<'a> {
             told.advance(piece.len() as u64);
             Ok(())
         };
+        let exact = self.lossy.is_none();
         let (hash, encoded) = rayon::join(
-            || self.hash_large(data, &told),
+            || exact.then(|| self.hash_large(data, &told)).transpose(),
             || self.encoder.encode_to(tensor.dtype, &tensor.shape, data, &put),
         );
         let encoded = encoded.map_err(|error| match error {
@@ -235,10 +253,30 @@ impl<'a> Writer<'a> {
             EncodeError::Put(_) if self.progress.cancelled() => ArchiveError::Cancelled,
             EncodeError::Put(error) => self.sink.refused(error),
         })?;
-        let hash = hash?;
+        let hash = match (hash?, &encoded.head.kind) {
+            (Some(hash), _) => hash,
+            (None, Kind::Tiled(tiled)) => self.hash_restored(tiled, data)?,
+            (None, _) => self.hash_large(data, &told)?,
+        };
         told.advance(data.len() as u64);
         let coding = Coding::of(&encoded.head);
         Ok(Encoded { tensor, hash, coding, payload_len: encoded.len, payload: Vec::new(), offset: 0 })
+    }
+
+    /// The hash of what will be decoded, some row blocks of it at a time.
+    fn hash_restored(&self, tiled: &Tiled, data: &[u8]) -> Result<blake3::Hash, ArchiveError> {
+        let mut hasher = blake3::Hasher::new();
+        let blocks = data.chunks(tiled.row_block_bytes()).enumerate().collect::<Vec<_>>();
+        let at_once = (HASHED_BYTES / tiled.row_block_bytes()).max(1);
+        for blocks in blocks.chunks(at_once) {
+            check(self.progress)?;
+            let restored = |&(i, rows): &(usize, _)| tiled.restored(i * LANES, rows);
+            let restored: Vec<_> = blocks.par_iter().map(restored).collect();
+            restored.iter().for_each(|rows| {
+                hasher.update_rayon(rows);
+            });
+        }
+        Ok(hasher.finalize())
     }
 
     fn hash_large(&self, data: &[u8], told: &Told) -> Result<blake3::Hash, ArchiveError> {
@@ -258,7 +296,7 @@ impl<'a> Writer<'a> {
         for Encoded { tensor, hash, coding, payload_len, offset, .. } in encoded {
             *offset = self.len;
             self.len += *payload_len as u64;
-            self.entries.push(entry(tensor, *hash, *payload_len));
+            self.entries.push(entry(tensor, *hash, *payload_len, coding.lossy().map(Into::into)));
             self.reports.push(TensorReport {
                 name: tensor.name.clone(),
                 dtype: tensor.dtype,
@@ -315,9 +353,14 @@ fn framework(file: &SourceFile) -> Option<&str> {
     }
 }
 
-fn entry(tensor: &TensorEntry, hash: blake3::Hash, payload_len: usize) -> (String, IndexEntry, usize) {
+fn entry(
+    tensor: &TensorEntry,
+    hash: blake3::Hash,
+    payload_len: usize,
+    lossy: Option<LossyEntry>,
+) -> (String, IndexEntry, usize) {
     let blake3 = hash.to_hex().to_string();
-    let entry =
-        IndexEntry { dtype: tensor.dtype, shape: tensor.shape.clone(), bytes: tensor.range.len(), blake3 };
+    let (shape, bytes) = (tensor.shape.clone(), tensor.range.len());
+    let entry = IndexEntry { dtype: tensor.dtype, shape, bytes, blake3, lossy };
     (tensor.name.clone(), entry, payload_len)
 }

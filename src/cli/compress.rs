@@ -4,7 +4,7 @@ use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bantam::archive::{self, ArchiveError, Options, Preset, Report};
+use bantam::archive::{self, ArchiveError, Lossy, Options, Preset, Report};
 
 use super::progress::Bar;
 use super::{Conversion, Result, pipe, print, sizes};
@@ -16,6 +16,20 @@ pub struct Args {
     /// What to strive for
     #[arg(long, value_enum, default_value_t = Strive::Small)]
     preset: Strive,
+    /// Round matrices to so many mantissa bits, from k1 to k6: a smaller file, which does not give the original back
+    #[arg(long, value_name = "K", value_parser = parse_bits)]
+    lossy: Option<u8>,
+    /// Weights of a row that share a scale where they are rounded: a multiple of 16, up to 1024
+    #[arg(long, value_name = "N", default_value_t = Lossy::BLOCK, requires = "lossy")]
+    block: usize,
+}
+
+/// `k3`, as `--precision` has it.
+fn parse_bits(text: &str) -> std::result::Result<u8, String> {
+    let bits = text.strip_prefix('k').and_then(|bits| bits.parse().ok());
+    let bits = bits.ok_or("write k and a number of mantissa bits, from k1 to k6")?;
+    let lossy = Lossy::new(bits, Lossy::BLOCK).map_err(|error| error.to_string())?;
+    Ok(lossy.mantissa_bits())
 }
 
 /// The presets of [`archive::Preset`].
@@ -38,8 +52,9 @@ impl From<Strive> for Preset {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let preset = args.preset.into();
+    let lossy = args.lossy.map(|bits| Lossy::new(bits, args.block)).transpose()?;
     let args = &args.conversion;
-    let options = Options { overwrite: args.force, preset };
+    let options = Options { overwrite: args.force, preset, lossy };
     let began = Instant::now();
     let report = args.jobs.run(|| compress(args, &options))??;
     let time = began.elapsed();
@@ -48,6 +63,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print::remark(format_args!(
             "{tensors} quantised tensors ({size}) are coded byte by byte: they hardly compress"
         ));
+    }
+    match report.rounded() {
+        Some(rounded) => print::remark(sizes::rounded(rounded)),
+        None if lossy.is_some() => print::remark("no tensor could be rounded: the file is lossless"),
+        None => {}
     }
     if args.json {
         args.say(sizes::report_json(&report, time))?;
@@ -67,9 +87,7 @@ fn compress(args: &Conversion, options: &Options) -> Result<Report> {
     }
     let file = pipe::open(&args.src, args.output.as_deref())?;
     let report = match output {
-        Some(output) if pipe::is_pipe(output) => {
-            archive::compress_to(&file, &mut stdout(), options.preset, &bar)?
-        }
+        Some(output) if pipe::is_pipe(output) => archive::compress_to(&file, &mut stdout(), *options, &bar)?,
         Some(output) => archive::compress_opened(&file, output, options, &bar)?,
         None => return Err(ArchiveError::NoDefaultName { path: args.src.clone() }.into()),
     };

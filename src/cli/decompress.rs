@@ -7,7 +7,7 @@ use std::time::Instant;
 use bantam::archive::{self, Archive, ArchiveError, Options, Report};
 
 use super::progress::Bar;
-use super::{Conversion, Result, pipe, sizes};
+use super::{Conversion, Result, pipe, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,6 +21,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let began = Instant::now();
     let report = args.jobs.run(|| decompress(args, &options))??;
     let time = began.elapsed();
+    if let Some(rounded) = report.rounded() {
+        print::remark(sizes::rounded(rounded));
+    }
     if args.json {
         args.say(sizes::report_json(&report, time))?;
     } else {

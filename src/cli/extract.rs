@@ -98,6 +98,9 @@ fn report(
         *first = rows.len();
     }
     let dtype = weight.dtype.to_string();
+    if let Some(lossy) = weight.lossy() {
+        print::remark(format_args!("lossy: the tensor was rounded to {lossy}, and is not the original's"));
+    }
     if args.json {
         let object = json!({
             "output": output.display().to_string(),
@@ -106,6 +109,7 @@ fn report(
             "shape": shape,
             "rows": rows.map(|rows| [rows.start, rows.end]),
             "bytes": bytes,
+            "lossy": weight.lossy().map(sizes::lossy_json),
             "seconds": began.elapsed().as_secs_f64(),
         });
         return print::line_beside(Some(output), object);

@@ -31,6 +31,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         print_json(&report, compressed, began)?;
     } else {
         report.files.iter().try_for_each(print_table)?;
+        if let Some(rounded) = report.rounded() {
+            print::line(sizes::rounded(rounded))?;
+        }
         if !compressed {
             print::line(format_args!("not compressed; `bantam compress {}` does that", args.src.display()))?;
         }

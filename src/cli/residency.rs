@@ -108,7 +108,12 @@ fn streamed(plan: &Plan) -> String {
 pub fn precision_words(precisions: &Precisions, files: &ModelFiles) -> String {
     let counts = precision_counts(precisions, files);
     let words = counts.into_iter().map(|(precision, count)| format!("{count} {}", precision_name(precision)));
-    format!("Precision: {} of all matrices", words.collect::<Vec<_>>().join(", "))
+    let rounded = files.weights().filter(|weight| weight.lossy().is_some()).count();
+    let lossy = match rounded {
+        0 => String::new(),
+        _ => format!("; {rounded} were rounded when the file was made (lossy)"),
+    };
+    format!("Precision: {} of all matrices{lossy}", words.collect::<Vec<_>>().join(", "))
 }
 
 /// The JSON object of it.

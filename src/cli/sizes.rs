@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bantam::archive::{Coding, Report, TensorReport};
+use bantam::archive::{Coding, Lossy, Report, TensorReport};
 use serde_json::{Value, json};
 
 /// The JSON object of `compress`, `decompress` and `inspect`. A ratio is the compressed size
@@ -18,6 +18,12 @@ pub fn report_json(report: &Report, time: Duration) -> Value {
         "seconds": time.as_secs_f64(),
         "finished_before": report.finished,
         "quantized": { "tensors": quantized, "bytes": quantized_bytes },
+        "lossy": report.rounded().map(|(lossy, tensors, bytes)| {
+            let mut rounded = lossy_json(lossy);
+            rounded["tensors"] = tensors.into();
+            rounded["bytes"] = bytes.into();
+            rounded
+        }),
         "left_out": report.left_out.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "tensors": report.files.iter().flat_map(|f| &f.tensors).map(tensor_json).collect::<Vec<_>>(),
     })
@@ -33,6 +39,19 @@ fn tensor_json(tensor: &TensorReport) -> Value {
         "bits_per_weight": tensor.bits_per_weight(),
         "ratio": tensor.ratio(),
     })
+}
+
+/// How weights were rounded, as JSON.
+pub fn lossy_json(lossy: Lossy) -> Value {
+    json!({ "mantissa": lossy.mantissa_bits(), "block": lossy.block() })
+}
+
+/// A remark on what [`Report::rounded`] says.
+pub fn rounded((lossy, tensors, bytes): (Lossy, usize, u64)) -> String {
+    let size = megabytes(bytes);
+    format!(
+        "lossy: {tensors} tensors ({size}) were rounded to {lossy}; the original does not come back from this"
+    )
 }
 
 /// How a tensor is stored, as JSON.
@@ -52,6 +71,7 @@ pub fn coding_json(coding: &Coding) -> Value {
             head_bytes,
             coded_bytes,
             planes,
+            lossy,
         } => json!({
             "kind": "tiled",
             "t": top_bits,
@@ -65,6 +85,7 @@ pub fn coding_json(coding: &Coding) -> Value {
             "coded_bytes": coded_bytes,
             "plane_widths": planes.iter().map(|(width, _)| width).collect::<Vec<_>>(),
             "plane_bytes": planes.iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(),
+            "lossy": lossy.map(lossy_json),
         }),
     }
 }
@@ -75,12 +96,13 @@ pub fn coding_words(coding: &Coding) -> String {
         Coding::Plain => "not compressed".into(),
         Coding::Raw { .. } => "raw".into(),
         Coding::Constant => "constant".into(),
-        Coding::Tiled { top_bits, low_bits, clean_bits, row_shifts, tiles, planes, .. } => {
+        Coding::Tiled { top_bits, low_bits, clean_bits, row_shifts, tiles, planes, lossy, .. } => {
             let widths: Vec<String> = planes.iter().map(|(width, _)| width.to_string()).collect();
             let low = if *low_bits > 0 { format!(" b={low_bits}") } else { String::new() };
             let clean = if *clean_bits > 0 { format!(" clean={clean_bits}") } else { String::new() };
             let shifts = if *row_shifts { " shifted" } else { "" };
-            format!("t={top_bits}{low}{clean}{shifts} planes {} in {tiles} tiles", widths.join("+"))
+            let lossy = lossy.map_or(String::new(), |lossy| format!("lossy {lossy}: "));
+            format!("{lossy}t={top_bits}{low}{clean}{shifts} planes {} in {tiles} tiles", widths.join("+"))
         }
     }
 }

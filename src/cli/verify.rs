@@ -48,15 +48,24 @@ pub fn decode_on(gpu: &Gpu, payload: &Payload) -> std::result::Result<Vec<u8>, B
 }
 
 fn report(verification: &Verification, args: &Args) -> Result<ExitCode> {
-    let Verification { tensors, failures } = verification;
+    let Verification { tensors, rounded, failures } = verification;
     for Failure { error, .. } in failures {
         print::error_line(&failure::chain(error));
     }
     if args.json {
         let failures: Vec<Value> = failures.iter().map(failure_json).collect();
-        print::line(json!({ "ok": failures.is_empty(), "tensors": tensors, "failures": failures }))?;
+        print::line(json!({
+            "ok": failures.is_empty(), "tensors": tensors, "lossy": rounded, "failures": failures
+        }))?;
     } else if failures.is_empty() {
-        print::line(format_args!("{}: {tensors} tensors, all as they were compressed", args.src.display()))?;
+        let lossy = match rounded {
+            0 => String::new(),
+            _ => format!("; {rounded} of them were rounded (lossy), and are not the original's"),
+        };
+        print::line(format_args!(
+            "{}: {tensors} tensors, all as they were compressed{lossy}",
+            args.src.display()
+        ))?;
     } else {
         print::line(format_args!(
             "{}: {} failures in {tensors} tensors",

@@ -9,7 +9,7 @@ use super::error::CodecError;
 use super::grid::{LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, Tiled};
 use super::precision::{Kept, Precision};
-use super::vector;
+use super::scaled::decode_rows;
 
 /// Bytes of a raw or constant payload that are handled at a time.
 const BAND: usize = 1 << 20;
@@ -49,7 +49,7 @@ impl<'a> Payload<'a> {
     /// What a device reads of the raw planes; `None` where there are none.
     pub fn kept(&self) -> Option<Kept> {
         match &self.head.kind {
-            Kind::Tiled(tiled) => Some(self.precision.kept(&tiled.split)),
+            Kind::Tiled(tiled) => Some(tiled.kept(self.precision)),
             _ => None,
         }
     }
@@ -184,13 +184,13 @@ impl<'a> Payload<'a> {
         range: Range<usize>,
         mut out: &mut [u8],
     ) -> Result<(), CodecError> {
-        let tile_bytes = tiled.split.unit_bytes() * tiled.grid.tile_cols;
+        let tile_bytes = tiled.unit_bytes() * tiled.grid.tile_cols;
         let row = range.start / tiled.row_bytes();
         let mut at = range.start % tiled.row_bytes();
         let mut buffer = [0; 4 * MAX_TILE_COLS];
         while !out.is_empty() {
             let (col_tile, in_tile) = (at / tile_bytes, at % tile_bytes);
-            let decoded = &mut buffer[..tiled.split.unit_bytes() * tiled.grid.cols_in(col_tile)];
+            let decoded = &mut buffer[..tiled.unit_bytes() * tiled.grid.cols_in(col_tile)];
             self.run(tiled, row..row + 1, col_tile..col_tile + 1, decoded.len(), decoded)?;
             let (here, rest) = out.split_at_mut(out.len().min(decoded.len() - in_tile));
             here.copy_from_slice(&decoded[in_tile..in_tile + here.len()]);
@@ -221,6 +221,6 @@ impl<'a> Payload<'a> {
         let lanes = rows.start % LANES..rows.start % LANES + rows.len();
         let row_block = rows.start / LANES;
         let (bytes, tables) = (self.bytes, &self.tables);
-        vector::run(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
+        decode_rows(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
     }
 }

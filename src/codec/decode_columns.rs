@@ -234,11 +234,11 @@ mod tests {
     #[test]
     fn every_split_comes_back_by_columns() {
         use Dtype::*;
-        let bf16 = [0, 1, 2].map(|top| (BF16, top, 0, 0));
+        let bf16 = [(0, 0), (1, 0), (2, 0), (1, 4), (0, 6), (2, 1)].map(|(top, clean)| (BF16, top, 0, clean));
         let f32 = [(1, 0), (0, 13), (2, 16)].map(|(top, clean)| (F32, top, 0, clean));
         let f16 = [(0, 0, 0), (3, 0, 3), (2, 4, 0)].map(|(top, low, clean)| (F16, top, low, clean));
         let bytes = [(F8_E4M3, 1), (F8_E5M2, 2), (I8, 0)].map(|(dtype, top)| (dtype, top, 0, 0));
-        for (dtype, top, low, clean) in [bf16, f32, f16, bytes].into_iter().flatten() {
+        for (dtype, top, low, clean) in bf16.into_iter().chain([f32, f16, bytes].into_iter().flatten()) {
             for (rows, cols) in [(64, 96), (190, 79), (127, 601)] {
                 let split = Split::new(dtype, top, low, clean).unwrap();
                 let data = units(&split, rows, cols);

@@ -10,8 +10,10 @@ use super::error::{CodecError, EncodeError};
 use super::grid::SECTION_ALIGN;
 use super::head::{self, Head};
 use super::head_writer::HeadWriter;
+use super::lossy::Lossy;
 use super::payload_memory::PayloadMemory;
 use super::plan::{Choice, Chosen, Plan};
+use super::source_rows::SourceRows;
 use super::spare::Spare;
 use super::split::{Split, unit_matrix};
 use crate::tensor::{Dtype, Matrix};
@@ -68,13 +70,20 @@ pub fn encode_with_split(shape: &[usize], data: &[u8], split: Split) -> Result<V
 #[derive(Debug, Default)]
 pub struct Encoder {
     preset: Preset,
+    lossy: Option<Lossy>,
     spare: Spare,
 }
 
 impl Encoder {
     /// An encoder that strives for what `preset` says.
     pub fn new(preset: Preset) -> Self {
-        Self { preset, spare: Spare::default() }
+        Self { preset, ..Self::default() }
+    }
+
+    /// The same encoder, rounding what `lossy` [applies](Lossy::applies) to. A payload says whether it was done:
+    /// [`Tiled::lossy`](super::head::Tiled::lossy).
+    pub fn rounding(self, lossy: Option<Lossy>) -> Self {
+        Self { lossy, ..self }
     }
 
     /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
@@ -99,7 +108,7 @@ impl Encoder {
     }
 
     /// As [`Encoder::encode`], in pieces: no memory is needed but what the encoder keeps, whatever the size
-    /// of the tensor. The first error of `put` ends the encoding and is returned.
+    /// of the tensor, and its tables: two bytes a block where it is rounded. The first error of `put` ends the encoding and is returned.
     pub fn encode_to(
         &self,
         dtype: Dtype,
@@ -165,9 +174,14 @@ impl Encoder {
         let too_large = |n: usize| u32::try_from(n).is_err();
         let fits = !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols);
         let choice = Choice { preset: self.preset, split };
-        if fits && let Some(plan) = Plan::smallest(dtype, matrix, data, choice) {
+        let rounded = self.lossy.filter(|lossy| fits && lossy.applies(dtype, shape));
+        let rounded = rounded.and_then(|lossy| SourceRows::rounded(dtype, matrix, data, lossy));
+        // What rounding does not make smaller need not be rounded.
+        let exact = fits.then(|| SourceRows::new(dtype, matrix, data));
+        for source in rounded.into_iter().chain(exact) {
+            let Some(plan) = Plan::smallest(&source, matrix, choice) else { continue };
             let limit = raw_payload_len(code, data.len());
-            if let Some(encoded) = encode_tiled(&self.spare, code, matrix, plan, data, limit, put)? {
+            if let Some(encoded) = encode_tiled(&self.spare, code, matrix, plan, &source, limit, put)? {
                 return Ok(encoded);
             }
         }

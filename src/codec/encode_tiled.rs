@@ -10,10 +10,11 @@ use super::checksum::checksum;
 use super::encode::{EncodedPayload, Put, put_head};
 use super::encode_group::{Coder, EncodeGroup, Group, Planes, Sections};
 use super::error::EncodeError;
-use super::grid::{Grid, LANES, SECTION_ALIGN};
+use super::grid::{LANES, SECTION_ALIGN};
 use super::head::{self, RowMask, Shifts, TileEntry};
 use super::head_writer::HeadWriter;
 use super::plan::Plan;
+use super::source_rows::SourceRows;
 use super::spare::{KEPT_GROUPS, Spare};
 use super::vector;
 use crate::tensor::Matrix;
@@ -34,11 +35,11 @@ pub(super) fn encode_tiled(
     code: u8,
     matrix: Matrix,
     plan: Plan,
-    data: &[u8],
+    source: &SourceRows,
     limit: usize,
     put: &Put<'_>,
 ) -> Result<Option<EncodedPayload>, EncodeError> {
-    let tensor = Tensor { spare, code, data, coder: coder(matrix, &plan, data) };
+    let tensor = Tensor { spare, code, source, coder: coder(matrix, &plan, source) };
     let head_len = tensor.head_len(&plan);
     let mut kept = Vec::new();
     let Some(coded) = tensor.put_coded(head_len, &mut kept, put)? else { return Ok(None) };
@@ -51,30 +52,36 @@ pub(super) fn encode_tiled(
     sums.extend(tensor.put_planes(coded.end, &plane_ends, kept, put)?);
     let mut writer = tensor.head(&plan);
     writer.masks(&tensor.coder.masks);
+    if let Some(rounding) = source.rounding() {
+        writer.scales(&rounding.scaled.scales);
+    }
     writer.tiles(&coded.tiles);
     put_head(writer, &sums, payload_len, put).map(Some)
 }
 
-fn coder(matrix: Matrix, plan: &Plan, data: &[u8]) -> Coder {
-    let grid = Grid::for_matrix(matrix);
+fn coder(matrix: Matrix, plan: &Plan, source: &SourceRows) -> Coder {
+    let grid = source.grid();
     let split = plan.split;
     let row_bytes = matrix.cols * split.unit_bytes();
+    let row_blocks = || (0..grid.row_blocks).into_par_iter();
+    let rows = |row_block| source.row_blocks(row_block..row_block + 1);
     let mut shifts = Shifts::default();
     if let Some(levels) = plan.levels {
         shifts.unit = plan.shift_unit();
-        let of_block = |rows: &'_ [u8]| -> Vec<u8> {
-            levels.shifts(split.dtype, rows.chunks_exact(row_bytes)).collect()
+        let of_block = |row_block| -> Vec<u8> {
+            levels.shifts(split.dtype, rows(row_block).chunks_exact(row_bytes)).collect()
         };
-        shifts.rows = data.par_chunks(LANES * row_bytes).flat_map_iter(of_block).collect();
+        shifts.rows = row_blocks().flat_map_iter(of_block).collect();
         shifts.rows.resize(grid.row_blocks * LANES, 0);
     }
     let mut masks = Vec::new();
     if split.clean_bits > 0 {
         let lanes = |rows: &[u8]| dirty_lanes(rows, row_bytes, split.unit_bytes(), split.clean_bits);
-        masks = data
-            .par_chunks(LANES * row_bytes)
-            .map(|rows| RowMask { lanes: lanes(rows), before: 0 })
-            .collect();
+        let of_block = |row_block| match source.rounding() {
+            Some(_) => 0,
+            None => lanes(&rows(row_block)),
+        };
+        masks = row_blocks().map(|row_block| RowMask { lanes: of_block(row_block), before: 0 }).collect();
         let mut before = 0;
         for mask in &mut masks {
             mask.before = before;
@@ -101,7 +108,7 @@ fn dirty_lanes(rows: &[u8], row_bytes: usize, unit_bytes: usize, clean: u8) -> u
 struct Tensor<'a> {
     spare: &'a Spare,
     code: u8,
-    data: &'a [u8],
+    source: &'a SourceRows<'a>,
     coder: Coder,
 }
 
@@ -115,7 +122,7 @@ struct Coded {
 impl Tensor<'_> {
     /// The head up to where row masks and tile table go.
     fn head(&self, plan: &Plan) -> HeadWriter {
-        let mut writer = HeadWriter::new(self.code, self.data.len());
+        let mut writer = HeadWriter::new(self.code, self.source.original_len());
         writer.tiled(&self.coder.grid, &self.coder.split, &plan.code, &self.coder.shifts);
         writer
     }
@@ -123,8 +130,10 @@ impl Tensor<'_> {
     fn head_len(&self, plan: &Plan) -> usize {
         let grid = &self.coder.grid;
         let sums = self.groups() * (1 + self.coder.split.planes().len());
-        // In numbers of 8 bytes: a tile is one, a row mask two.
-        self.head(plan).padded_len(grid.row_blocks * grid.col_tiles + 2 * self.coder.masks.len() + sums)
+        // In numbers of 8 bytes: a tile is one, a row mask two, and four scales one.
+        let scales = self.source.rounding().map_or(0, |rounding| rounding.scaled.scales.len() / 4);
+        let tiles = grid.row_blocks * grid.col_tiles;
+        self.head(plan).padded_len(tiles + 2 * self.coder.masks.len() + scales + sums)
     }
 
     /// Whether the planes are made together with the coded plane, and kept until its length is known. Of
@@ -150,9 +159,8 @@ impl Tensor<'_> {
 
     fn encode(&self, group: usize, sections: Sections) -> Group {
         let row_blocks = self.row_blocks(group);
-        let block = LANES * self.coder.grid.matrix.cols * self.coder.split.unit_bytes();
-        let rows = row_blocks.start * block..(row_blocks.end * block).min(self.data.len());
-        let (coder, rows, group) = (&self.coder, &self.data[rows], self.spare.take());
+        let rows = self.source.row_blocks(row_blocks.clone());
+        let (coder, rows, group) = (&self.coder, &rows[..], self.spare.take());
         vector::run(EncodeGroup { coder, row_blocks, rows, sections, group })
     }
 

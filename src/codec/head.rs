@@ -1,24 +1,28 @@
 //! What is written about a tensor at the front of its payload.
 //!
 //! ```text
-//! fixed part, tables, checksums | padding | coded plane | raw plane 0 | raw plane 1 …   tiled
+//! fixed part, tables, checksums | padding | coded plane | raw plane 0 | raw plane 1 …   tiled, scaled or not
 //! fixed part, checksums         | padding | data                                        raw
 //! fixed part, one element       | padding                                               constant
 //! ```
 //! Every section starts on a multiple of 256 bytes from the start of the payload and is padded
 //! with zeros to the next. All numbers are little-endian. `docs/format.md` has the byte offsets.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::checksum::checksum;
 use super::error::CodecError;
 use super::grid::{CHUNK, Grid, LANES, SECTION_ALIGN};
 use super::huffman::Code;
-use super::split::{Plane, Split};
+use super::lossy::Lossy;
+use super::precision::{Kept, Precision};
+pub use super::scaled::Scaled;
+use super::split::{BF16_CLEAN_BITS, Plane, Split};
 use crate::tensor::Dtype;
 
-/// The newest version of a payload. Raw payloads are still written as version 1.
-pub const VERSION: u16 = 2;
+/// The newest version of a payload. Older ones are still written where they can say what is to be said.
+pub const VERSION: u16 = 3;
 
 pub(super) const MAGIC: [u8; 4] = *b"BTM\0";
 /// Bytes of a head before its tables.
@@ -74,7 +78,7 @@ pub enum Kind {
 pub struct Tiled {
     /// The tiles, of units: see [`unit_matrix`](super::split::unit_matrix).
     pub grid: Grid,
-    /// Which bits are where.
+    /// Which bits are where in a unit; in a quotient, where the tensor was rounded.
     pub split: Split,
     /// The code of the symbols.
     pub code: Code,
@@ -82,6 +86,8 @@ pub struct Tiled {
     pub shifts: Shifts,
     /// Which rows have a part in the sparse planes, by row block; empty where there are none.
     pub masks: Vec<RowMask>,
+    /// What quotients are multiplied by; `None` where the tensor is as it was.
+    pub scaled: Option<Scaled>,
     /// Tiles by index.
     pub tiles: Vec<TileEntry>,
     /// Row blocks that share a checksum.
@@ -101,6 +107,8 @@ pub struct Tables {
     pub shifts: Range<usize>,
     /// Row masks: 16 bytes a row block.
     pub masks: Range<usize>,
+    /// Scales: 128 bytes a tile.
+    pub scales: Range<usize>,
     /// Tile table: 8 bytes a tile.
     pub tiles: Range<usize>,
 }
@@ -192,6 +200,21 @@ impl Tiled {
         at(row_blocks.start)..at(row_blocks.end)
     }
 
+    /// What is read of the raw planes in `precision`. Sparse planes that no row has a part in are left out in any
+    /// case, and with them nothing is lost. What was rounded already is read whole.
+    pub fn kept(&self, precision: Precision) -> Kept {
+        let precision = if self.scaled.is_some() { Precision::Lossless } else { precision };
+        let kept = precision.kept(&self.split);
+        if self.split.clean_bits == 0 || self.masks.iter().any(|mask| mask.lanes != 0) {
+            return kept;
+        }
+        let dense = self.split.planes().iter().filter(|plane| !plane.is_sparse()).count();
+        match kept.planes >= dense {
+            true => Kept { planes: dense, mantissa_bits: None, middle: false },
+            false => kept,
+        }
+    }
+
     /// Bytes of the original tensor that one row block holds, if it is full.
     pub fn row_block_bytes(&self) -> usize {
         LANES * self.row_bytes()
@@ -199,7 +222,30 @@ impl Tiled {
 
     /// Bytes of one row of the original tensor.
     pub fn row_bytes(&self) -> usize {
-        self.grid.matrix.cols * self.split.unit_bytes()
+        self.grid.matrix.cols * self.unit_bytes()
+    }
+
+    /// Bytes that a unit is decoded to.
+    pub(super) fn unit_bytes(&self) -> usize {
+        self.scaled.as_ref().map_or(self.split.unit_bytes(), Scaled::element_bytes)
+    }
+
+    /// How the tensor was rounded; `None` where it is as it was.
+    pub fn lossy(&self) -> Option<Lossy> {
+        self.scaled.as_ref().and_then(|_| Lossy::new(self.mantissa_bits(), self.grid.tile_cols).ok())
+    }
+
+    /// Mantissa bits of a quotient.
+    fn mantissa_bits(&self) -> u8 {
+        BF16_CLEAN_BITS + 1 - self.split.clean_bits
+    }
+
+    /// What is decoded of `rows` of the original tensor, of which the first is row `first`. They must be whole rows.
+    pub fn restored<'a>(&self, first: usize, rows: &'a [u8]) -> Cow<'a, [u8]> {
+        match &self.scaled {
+            Some(scaled) => scaled.restored(&self.grid, self.mantissa_bits(), first, rows).into(),
+            None => rows.into(),
+        }
     }
 
     /// [`Tiled::coded_of`] for section 0, [`Tiled::plane_of`] for those after it.

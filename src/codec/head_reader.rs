@@ -6,8 +6,8 @@ use super::checksum::checksum;
 use super::error::CodecError;
 use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
 use super::head::{
-    CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, MAX_CONSTANT, RowMask, Shifts, Tables, TileEntry,
-    Tiled, VERSION, plane_bytes, raw_groups,
+    CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, MAX_CONSTANT, RowMask, Scaled, Shifts, Tables,
+    TileEntry, Tiled, VERSION, plane_bytes, raw_groups,
 };
 use super::huffman::Code;
 use super::split::Split;
@@ -79,6 +79,7 @@ impl Head {
         match (fixed.0[7], version) {
             (0, _) => head.parse_raw(rest, payload_len)?,
             (1, _) => head.parse_tiled(&fixed, version, rest, payload_len)?,
+            (3, 3..) => head.parse_tiled(&fixed, version, rest, payload_len)?,
             (2, 2..) => head.parse_constant(usize::from(fixed.u16(40)), rest, payload_len)?,
             _ => return Err(CodecError::BadHead("unknown kind of payload")),
         }
@@ -112,8 +113,13 @@ impl Head {
         mut rest: Cursor,
         payload_len: usize,
     ) -> Result<(), CodecError> {
-        let split = parse_split(self.dtype, version, fixed)?;
-        let grid = parse_grid(fixed, &split, self.original_len)?;
+        let is_scaled = fixed.0[7] == 3;
+        let split = match is_scaled {
+            true => parse_quotients(self.dtype, fixed)?,
+            false => parse_split(self.dtype, version, fixed)?,
+        };
+        let unit_bytes = if is_scaled { self.dtype.bitsize() / 8 } else { split.unit_bytes() };
+        let grid = parse_grid(fixed, unit_bytes, self.original_len)?;
         let group_row_blocks = fixed.u32(56) as usize;
         if group_row_blocks == 0 {
             return Err(CodecError::BadHead("empty checksum groups"));
@@ -133,11 +139,31 @@ impl Head {
         if split.clean_bits > 0 {
             (tables.masks, masks) = parse_masks(&mut rest, &grid)?;
         }
+        let mut scaled = None;
+        if is_scaled {
+            if masks.iter().any(|mask| mask.lanes != 0) {
+                return Err(CodecError::BadHead("quotients with more bits than they have"));
+            }
+            let (table, scales) = parse_scales(&mut rest, &grid)?;
+            tables.scales = table;
+            scaled = Some(Scaled { dtype: self.dtype, scales });
+        }
         let (tiles, tile_table) = parse_tiles(&mut rest, &grid)?;
         tables.tiles = tile_table;
         let planes = Vec::new();
-        let mut tiled =
-            Tiled { grid, split, code, shifts, masks, tiles, group_row_blocks, tables, coded: 0..0, planes };
+        let mut tiled = Tiled {
+            grid,
+            split,
+            code,
+            shifts,
+            masks,
+            scaled,
+            tiles,
+            group_row_blocks,
+            tables,
+            coded: 0..0,
+            planes,
+        };
         place_sections(&mut tiled, self.len, payload_len)?;
         check_tiles(&tiled)?;
         self.checksums = rest.u64s(tiled.groups().saturating_mul(1 + tiled.planes.len()))?;
@@ -146,21 +172,34 @@ impl Head {
     }
 }
 
-/// In version 1 only BF16 is tiled, and only the number of top bits is said.
+/// In version 1 only BF16 is tiled, and only the number of top bits is said. Before version 3, a BF16 has no
+/// clean bits.
 fn parse_split(dtype: Dtype, version: u16, fixed: &Fixed) -> Result<Split, CodecError> {
     let split = match version {
         1 if dtype != Dtype::BF16 => None,
         1 => Split::new(dtype, fixed.0[50], 0, 0),
+        2 if dtype == Dtype::BF16 && fixed.0[60] != 0 => None,
         _ => Split::new(dtype, fixed.0[50], fixed.0[51], fixed.0[60]),
     };
     split.ok_or(CodecError::BadHead("no such split for this type"))
 }
 
-fn parse_grid(fixed: &Fixed, split: &Split, original_len: usize) -> Result<Grid, CodecError> {
+/// How the quotients of a tensor of `dtype` are taken apart.
+fn parse_quotients(dtype: Dtype, fixed: &Fixed) -> Result<Split, CodecError> {
+    let split = match dtype {
+        Dtype::BF16 | Dtype::F16 | Dtype::F32 => {
+            Split::new(Dtype::BF16, fixed.0[50], fixed.0[51], fixed.0[60]).filter(|s| s.clean_bits > 0)
+        }
+        _ => None,
+    };
+    split.ok_or(CodecError::BadHead("no such split for quotients of this type"))
+}
+
+fn parse_grid(fixed: &Fixed, unit_bytes: usize, original_len: usize) -> Result<Grid, CodecError> {
     let matrix = Matrix { rows: fixed.u32(40) as usize, cols: fixed.u32(44) as usize };
     let tile_cols = usize::from(fixed.u16(48));
     let units = matrix.rows.checked_mul(matrix.cols);
-    if units.and_then(|n| n.checked_mul(split.unit_bytes())) != Some(original_len) || original_len == 0 {
+    if units.and_then(|n| n.checked_mul(unit_bytes)) != Some(original_len) || original_len == 0 {
         return Err(CodecError::BadHead("rows and columns do not fit the tensor"));
     }
     if tile_cols == 0 || tile_cols % CHUNK != 0 || tile_cols > MAX_TILE_COLS {
@@ -244,6 +283,17 @@ fn parse_masks(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<RowM
         before += lanes.count_ones();
     }
     Ok((start..rest.at, masks))
+}
+
+fn parse_scales(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<u16>), CodecError> {
+    let start = rest.at;
+    let count = grid.col_tiles.checked_mul(grid.row_blocks).and_then(|n| n.checked_mul(2 * LANES));
+    let bytes = rest.take(count.ok_or(CodecError::BadHead("too many tiles"))?)?;
+    let scales: Vec<u16> = bytes.as_chunks().0.iter().map(|&scale| u16::from_le_bytes(scale)).collect();
+    match scales.iter().all(|&scale| scale == 0 || (0x0080..0x7f80).contains(&scale)) {
+        true => Ok((start..rest.at, scales)),
+        false => Err(CodecError::BadHead("a scale that is not a positive number")),
+    }
 }
 
 fn parse_tiles(rest: &mut Cursor, grid: &Grid) -> Result<(Vec<TileEntry>, Range<usize>), CodecError> {

@@ -5,6 +5,7 @@ use super::grid::{Grid, SECTION_ALIGN};
 use super::head::{CHECKSUM_AT, FIXED_LEN, MAGIC, RowMask, Shifts, TileEntry, group_row_blocks};
 use super::huffman::Code;
 use super::split::Split;
+use crate::tensor::Dtype;
 
 /// Version of raw payloads, which have not changed since.
 const RAW_VERSION: u16 = 1;
@@ -36,7 +37,9 @@ impl HeadWriter {
     /// Describes a tiled tensor. The tables follow in the order of the methods.
     pub fn tiled(&mut self, grid: &Grid, split: &Split, code: &Code, shifts: &Shifts) {
         let b = &mut self.bytes;
-        b[4..6].copy_from_slice(&2u16.to_le_bytes());
+        // Clean bits of a BF16 came with version 3.
+        let version = if split.dtype == Dtype::BF16 && split.clean_bits > 0 { 3u16 } else { 2 };
+        b[4..6].copy_from_slice(&version.to_le_bytes());
         b[7] = 1;
         b[40..44].copy_from_slice(&(grid.matrix.rows as u32).to_le_bytes());
         b[44..48].copy_from_slice(&(grid.matrix.cols as u32).to_le_bytes());
@@ -61,6 +64,13 @@ impl HeadWriter {
             self.bytes.extend(mask.lanes.to_le_bytes());
             self.bytes.extend(u64::from(mask.before).to_le_bytes());
         }
+    }
+
+    /// The scales of what was rounded.
+    pub fn scales(&mut self, scales: &[u16]) {
+        self.bytes[4..6].copy_from_slice(&3u16.to_le_bytes());
+        self.bytes[7] = 3;
+        self.bytes.extend(scales.iter().flat_map(|scale| scale.to_le_bytes()));
     }
 
     /// The tile table.

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::huffman::Code;
 use super::levels::Levels;
 use super::sample::{Sample, shift_unit};
+use super::source_rows::SourceRows;
 use super::split::Split;
 use crate::tensor::{Dtype, Matrix};
 
@@ -56,10 +57,13 @@ pub(super) enum Chosen {
 }
 
 impl Plan {
-    /// The smallest plan for a matrix of units of `dtype`; `None` where there is nothing to code.
-    pub fn smallest(dtype: Dtype, matrix: Matrix, data: &[u8], choice: Choice) -> Option<Self> {
-        let sample = Sample::take(dtype, matrix, data)?;
-        let clean = clean_bits(&sample);
+    /// The smallest plan for a matrix of units; `None` where there is nothing to code.
+    pub fn smallest(source: &SourceRows, matrix: Matrix, choice: Choice) -> Option<Self> {
+        let sample = Sample::take(source, matrix)?;
+        let clean = match source.rounding() {
+            Some(rounding) => rounding.lossy.clean_bits(),
+            None => clean_bits(&sample),
+        };
         // Of a split that was asked for, the sample need not know every low bit.
         let open = !sample.complete || matches!(choice.split, Some(Chosen::Split(_)));
         let candidates = candidates(&sample, splits(&sample, clean, choice));
@@ -140,8 +144,10 @@ fn splits(sample: &Sample, clean: u8, choice: Choice) -> Vec<Split> {
 /// The number of clean bits that leaves out most.
 fn clean_bits(sample: &Sample) -> u8 {
     let saved = |&(bits, rows): &(u8, usize)| usize::from(bits) * rows;
-    // Worth the masks, which take two bits a row, if one row in a hundred has nothing there.
-    let worth = |&&(_, rows): &&(u8, usize)| rows * 100 > sample.rows;
+    // Worth the masks, which take two bits a row, if one row in a hundred has nothing there. Of a BF16, rows
+    // of zeros alone are no reason for a payload that older decoders refuse.
+    let least = if sample.finest.dtype == Dtype::BF16 { sample.rows / 2 } else { sample.rows / 100 };
+    let worth = |&&(_, rows): &&(u8, usize)| rows > least;
     sample.clean_rows.iter().filter(worth).max_by_key(|choice| saved(choice)).map_or(0, |&(bits, _)| bits)
 }
 

@@ -13,7 +13,8 @@ pub enum Precision {
     #[default]
     Lossless,
     /// So many bits of each mantissa at least: as many as the fewest planes hold. For BF16, 3 and 5 make a
-    /// difference. Tensors that are stored raw, and F16 whose low bits are coded, are read whole.
+    /// difference. Tensors that are stored raw, F16 whose low bits are coded, and what was rounded when it was
+    /// compressed are read whole.
     Mantissa(u8),
 }
 
@@ -24,20 +25,25 @@ pub struct Kept {
     pub planes: usize,
     /// Mantissa bits of each weight that are read, where not all are.
     pub mantissa_bits: Option<u8>,
+    /// Whether bits that are not read count as their middle. They count as zeros where they are those that
+    /// [clean](Split::clean_bits) rows do not have: most rows then lose nothing, and are to gain nothing.
+    pub middle: bool,
 }
 
 impl Precision {
-    /// What is read of a tensor that is taken apart by `split`.
+    /// What is read of a tensor that is taken apart by `split`. Of one whose rows are known,
+    /// [`Tiled::kept`](super::head::Tiled::kept) knows better.
     pub fn kept(self, split: &Split) -> Kept {
         let planes = split.planes();
-        let all = Kept { planes: planes.len(), mantissa_bits: None };
+        let all = Kept { planes: planes.len(), mantissa_bits: None, middle: false };
         let (Self::Mantissa(wanted), 0, 1..) = (self, split.low_bits, split.raw_bits()) else { return all };
         // The first bit of the raw field is the sign.
         let mut bits = i16::from(split.top_bits) - 1;
         for (i, plane) in planes.iter().enumerate().filter(|(_, plane)| plane.source == Source::Raw) {
             bits += i16::from(plane.width);
             if bits >= i16::from(wanted) && i + 1 < planes.len() {
-                return Kept { planes: i + 1, mantissa_bits: u8::try_from(bits).ok() };
+                let middle = planes[i + 1..].iter().any(|plane| !plane.is_sparse());
+                return Kept { planes: i + 1, mantissa_bits: u8::try_from(bits).ok(), middle };
             }
         }
         all
@@ -53,7 +59,7 @@ impl Kept {
         let dropped = mantissa - u32::from(kept);
         let unit = unit >> dropped << dropped;
         let has_middle = (1..exponent).contains(&(unit >> mantissa & exponent));
-        unit | u32::from(has_middle) << (dropped - 1)
+        unit | u32::from(has_middle && self.middle) << (dropped - 1)
     }
 }
 
@@ -67,19 +73,38 @@ mod tests {
         let bf16 = |t, k| Precision::Mantissa(k).kept(&Split::new(Dtype::BF16, t, 0, 0).unwrap());
         for t in 0..3 {
             let all = Split::new(Dtype::BF16, t, 0, 0).unwrap().planes().len();
-            assert_eq!(bf16(t, 7), Kept { planes: all, mantissa_bits: None });
-            assert_eq!(bf16(t, 5), Kept { planes: all - 1, mantissa_bits: Some(5) });
-            assert_eq!(bf16(t, 3), Kept { planes: all - 2, mantissa_bits: Some(3) });
+            let kept = |planes, bits| Kept { planes, mantissa_bits: Some(bits), middle: true };
+            assert_eq!(bf16(t, 7), Kept { planes: all, mantissa_bits: None, middle: false });
+            assert_eq!(bf16(t, 5), kept(all - 1, 5));
+            assert_eq!(bf16(t, 3), kept(all - 2, 3));
             assert_eq!(bf16(t, 4), bf16(t, 5));
         }
         let f32 = Split::new(Dtype::F32, 1, 0, 13).unwrap();
-        assert_eq!(Precision::Mantissa(3).kept(&f32), Kept { planes: 2, mantissa_bits: Some(3) });
+        assert_eq!(
+            Precision::Mantissa(3).kept(&f32),
+            Kept { planes: 2, mantissa_bits: Some(3), middle: true }
+        );
         // The planes of the upper half: another one less is the lower half.
         assert_eq!(Precision::Mantissa(7).kept(&f32).mantissa_bits, Some(7));
         let low_bits = Split::new(Dtype::F16, 1, 2, 3).unwrap();
         assert_eq!(Precision::Mantissa(1).kept(&low_bits).mantissa_bits, None);
         let bytes = Split::new(Dtype::U8, 0, 0, 0).unwrap();
         assert_eq!(Precision::Mantissa(1).kept(&bytes).planes, 0);
+    }
+
+    #[test]
+    fn bits_that_clean_rows_do_not_have_count_as_zeros() {
+        for (dtype, clean, wanted) in [(Dtype::F16, 3, 7), (Dtype::F32, 16, 7), (Dtype::BF16, 4, 3)] {
+            let split = Split::new(dtype, 1, 0, clean).unwrap();
+            let kept = Precision::Mantissa(wanted).kept(&split);
+            assert_eq!((kept.mantissa_bits, kept.middle), (Some(wanted), false), "{dtype}");
+            let one = 0x55 << split.mantissa_bits();
+            let odd = one | 1 << clean;
+            assert_eq!([one, odd, odd | 1].map(|unit| kept.of_unit(&split, unit)), [one, odd, odd]);
+            // Where more is dropped than those bits, the others have a middle.
+            let less = Precision::Mantissa(1).kept(&split);
+            assert!(less.middle || less.mantissa_bits == kept.mantissa_bits);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::decode_rows::{DecodeRows, Tables};
 use super::error::CodecError;
 use super::grid::{Grid, LANES};
 use super::head::{Head, Kind, Shifts, Tiled};
-use super::vector;
+use super::scaled::decode_rows;
 use crate::tensor::Matrix;
 
 /// Decodes single row blocks of a tiled payload that somebody else reads.
@@ -70,7 +70,7 @@ impl RowDecoder {
         }
         let alone = alone(tiled, row_block);
         let (tables, stride, col_tiles) = (&self.tables, tiled.row_bytes(), 0..tiled.grid.col_tiles);
-        let decoded = vector::run(DecodeRows {
+        let decoded = decode_rows(DecodeRows {
             bytes,
             tiled: &alone,
             tables,
@@ -116,6 +116,7 @@ fn alone(tiled: &Tiled, row_block: usize) -> Tiled {
         code: tiled.code.clone(),
         shifts: Shifts { rows, unit: tiled.shifts.unit },
         masks,
+        scaled: tiled.scaled.as_ref().map(|scaled| scaled.of_row_blocks(grid, row_block..row_block + 1)),
         tiles,
         group_row_blocks: 1,
         tables: Default::default(),

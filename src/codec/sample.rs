@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::grid::MAX_TILE_COLS;
 use super::levels::{Levels, MAX_SHIFT};
+use super::source_rows::SourceRows;
 use super::split::{ALPHABET, Layout, Split};
 use super::unit_halves::take_apart;
 use super::vector::{self, Kernel, Vectors};
@@ -17,6 +18,9 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// Of large tensors one row in so many is looked at.
 const SAMPLE_SHARE: usize = 16;
+
+/// Of rows that must be made to be looked at, no more units are.
+const MADE_UNITS: usize = 4 << 20;
 
 /// What was counted.
 #[derive(Debug)]
@@ -36,12 +40,19 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Looks at rows of `data`, a matrix of units of `dtype`.
-    pub fn take(dtype: Dtype, matrix: Matrix, data: &[u8]) -> Option<Self> {
+    /// Looks at rows of `source`, a matrix of units.
+    pub fn take(source: &SourceRows, matrix: Matrix) -> Option<Self> {
+        let dtype = source.dtype;
         let finest = finest(dtype)?;
-        let row_bytes = matrix.cols * finest.unit_bytes();
-        let every = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE);
-        let rows: Vec<&[u8]> = data.chunks_exact(row_bytes).step_by(every).collect();
+        let mut every = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE);
+        if source.rounding().is_some() {
+            every = every.max(matrix.len() / MADE_UNITS);
+        }
+        let made = source.sampled(every);
+        let rows: Vec<&[u8]> = match &made {
+            Some(made) => made.chunks_exact(source.row_bytes()).collect(),
+            None => source.data().chunks_exact(source.row_bytes()).step_by(every).collect(),
+        };
         let shifted = Levels::of_rows(dtype, &rows);
         let (levels, shifts) = shifted.map_or((None, vec![0; rows.len()]), |(l, shifts)| (Some(l), shifts));
         let mut sample = Self {
@@ -134,11 +145,12 @@ fn finest(dtype: Dtype) -> Option<Split> {
 }
 
 /// Numbers of clean bits worth trying: what an element has below an 8-bit mantissa, an F16's or a
-/// BF16's.
+/// BF16's; and what a BF16 has below that of an F8_E5M2 or an F8_E4M3.
 fn clean_choices(dtype: Dtype) -> &'static [u8] {
     match dtype {
         Dtype::F32 => &[8, 13, 16],
         Dtype::F16 => &[3],
+        Dtype::BF16 => &[4, 5],
         _ => &[],
     }
 }

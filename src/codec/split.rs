@@ -17,6 +17,9 @@ use crate::tensor::{Dtype, Matrix};
 /// Most raw planes that a split has.
 pub const MAX_PLANES: usize = 9;
 
+/// Most clean bits of a BF16: all of its mantissa but the highest bit.
+pub const BF16_CLEAN_BITS: u8 = 6;
+
 /// No symbol has more bits.
 pub const MAX_SYMBOL_BITS: u32 = 12;
 
@@ -122,7 +125,10 @@ impl Split {
         let layout = Layout::of(dtype);
         let known = match dtype {
             Dtype::F32 => top_bits <= 2 && low_bits == 0 && [0, 8, 13, 16].contains(&clean_bits),
-            Dtype::BF16 => top_bits <= 2 && low_bits == 0 && clean_bits == 0,
+            Dtype::BF16 => {
+                // What is coded of the mantissa is no clean bit.
+                clean_bits <= BF16_CLEAN_BITS && top_bits <= 2.min(7 - clean_bits) && low_bits == 0
+            }
             Dtype::F16 => top_bits <= 3 && low_bits <= 4 && [0, 3].contains(&clean_bits),
             _ => top_bits <= layout.mantissa_bits && low_bits == 0 && clean_bits == 0,
         };
@@ -132,14 +138,7 @@ impl Split {
         let none = Plane { source: Source::Raw, shift: 0, width: 0 };
         let planes = [none; MAX_PLANES];
         let mut split = Self { dtype, top_bits, low_bits, clean_bits, layout, planes, plane_count: 0 };
-        let raw_bits = split.raw_bits();
-        match (layout.exponent_bits, raw_bits) {
-            // Boundaries fall on 3, 5 and 7 kept mantissa bits whatever t is.
-            (8, 8) => split.add(Source::Raw, 8, &[4, 2, 2]),
-            (8, 7) => split.add(Source::Raw, 7, &[1, 2, 2, 2]),
-            (8, 6) => split.add(Source::Raw, 6, &[2, 2, 2]),
-            (_, bits) => split.add(Source::Raw, bits, powers_of_two(bits)),
-        }
+        split.add_raw();
         if dtype == Dtype::F32 {
             split.add_above(Source::Lower, clean_bits, powers_of_two(16 - clean_bits));
         }
@@ -150,6 +149,22 @@ impl Split {
     fn add(&mut self, source: Source, bits: u8, widths: &[u8]) {
         debug_assert_eq!(widths.iter().sum::<u8>(), bits);
         self.add_above(source, 0, widths);
+    }
+
+    /// Adds the planes of the raw field.
+    fn add_raw(&mut self) {
+        let bits = self.raw_bits();
+        if self.layout.exponent_bits != 8 || self.layout.sign_bits == 0 {
+            return self.add(Source::Raw, bits, powers_of_two(bits));
+        }
+        // Boundaries fall on 3, 5 and 7 kept mantissa bits whatever t is.
+        let mantissa = self.top_bits + self.middle_bits();
+        let ends = [3, 5, 7].map(|end: u8| end.min(mantissa) - self.top_bits + 1);
+        let mut above = 0;
+        for end in ends {
+            self.add_above(Source::Raw, bits - end, powers_of_two(end - above));
+            above = end;
+        }
     }
 
     /// Adds planes, most significant first, the last of them `bottom` bits above the source's.
@@ -336,14 +351,14 @@ mod tests {
 
     fn all_splits() -> impl Iterator<Item = Split> {
         use Dtype::*;
-        let bits = (0..4u8).flat_map(|t| (0..5u8).flat_map(move |b| [0, 3, 8, 13, 16].map(|l| (t, b, l))));
+        let bits = (0..4u8).flat_map(|t| (0..5u8).flat_map(move |b| (0..=16).map(move |l| (t, b, l))));
         bits.flat_map(|(t, b, l)| [F32, BF16, F16, F8_E4M3, F8_E5M2, U8, F64].map(|d| Split::new(d, t, b, l)))
             .flatten()
     }
 
     #[test]
     fn every_pattern_comes_back_and_planes_cover_it() {
-        assert_eq!(all_splits().count(), 12 + 3 + 40 + 4 + 3 + 2);
+        assert_eq!(all_splits().count(), 12 + 20 + 40 + 4 + 3 + 2);
         for split in all_splits() {
             let masks = split.masks();
             let bits = split.layout.upper_bits();

@@ -54,6 +54,8 @@ pub struct DenseFormat {
     pub ragged: bool,
     /// Where the table of windows is bound.
     pub table: Table,
+    /// Of what type the products of quotients and scales are; `None` where units are as they are.
+    pub scaled: Option<Dtype>,
 }
 
 /// How the table of windows is bound.
@@ -141,7 +143,18 @@ impl DenseFormat {
             row_shifts: !tiled.shifts.rows.is_empty(),
             ragged: !tiled.grid.matrix.cols.is_multiple_of(CHUNK),
             table: Table::Storage,
+            scaled: tiled.scaled.as_ref().map(|scaled| scaled.dtype),
         }
+    }
+
+    /// The type of the units.
+    pub(super) fn dtype(&self) -> Dtype {
+        self.scaled.unwrap_or(self.split.dtype)
+    }
+
+    /// Bits of a unit.
+    pub(super) fn unit_bits(&self) -> usize {
+        self.scaled.map_or(8 * self.split.unit_bytes(), |dtype| dtype.bitsize())
     }
 
     fn apply(self, variant: Variant) -> Variant {
@@ -151,7 +164,10 @@ impl DenseFormat {
             .table
             .apply(variant)
             .flag("DENSE")
-            .flag_if(split.dtype == Dtype::F16, "WEIGHT_F16")
+            .flag_if(self.dtype() == Dtype::F16, "WEIGHT_F16")
+            .flag_if(self.scaled.is_some(), "SCALED")
+            .flag_if(self.scaled == Some(Dtype::BF16), "SCALED_BF16")
+            .flag_if(self.scaled == Some(Dtype::F16), "SCALED_F16")
             .flag_if(self.escape != Escape::None, "ESCAPE")
             .flag_if(self.escape == Escape::Long, "ESCAPE_LONG")
             .flag_if(self.row_shifts, "SHIFTS")
@@ -237,8 +253,7 @@ impl Places {
         let low_bits = u32::from(split.low_bits);
         let sign_bits = u32::from(split.raw_bits() > 0);
         let clean_at = if split.unit_bytes() == 4 { 0 } else { 32 - upper_bits };
-        let low_at =
-            32 - upper_bits + if split.dtype == Dtype::F16 { u32::from(split.clean_bits) } else { 0 };
+        let low_at = 32 - upper_bits + if split.unit_bytes() == 2 { u32::from(split.clean_bits) } else { 0 };
         let symbol_at = 32 - sign_bits - (symbol_bits - low_bits);
         Self { symbol_at, low_at, raw_at: low_at + low_bits, clean_at, symbol_bits, low_bits }
     }
@@ -256,7 +271,7 @@ impl Places {
     /// The highest bit of those that are not kept.
     fn middle(&self, split: &Split, kept: Kept) -> Option<u32> {
         let below = |bits: u8| self.exponent_at(split) - 1 - u32::from(bits);
-        kept.mantissa_bits.map(|bits| 1 << below(bits))
+        kept.mantissa_bits.filter(|_| kept.middle).map(|bits| 1 << below(bits))
     }
 
     /// The bits of the exponent.
@@ -287,7 +302,7 @@ mod tests {
 
     #[test]
     fn symbol_and_planes_fill_the_unit() {
-        let all = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|c| (t, b, c))));
+        let all = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |c| (t, b, c))));
         let mut count = 0;
         for (t, b, c) in all {
             for dtype in [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8] {
@@ -307,7 +322,7 @@ mod tests {
                 count += 1;
             }
         }
-        assert_eq!(count, 12 + 3 + 40 + 4 + 3 + 1);
+        assert_eq!(count, 12 + 20 + 40 + 4 + 3 + 1);
     }
 
     #[test]
@@ -320,6 +335,7 @@ mod tests {
             row_shifts: true,
             ragged: false,
             table: Table::Storage,
+            scaled: None,
         };
         let places = Places::of(&split);
         let mask = (1 << split.symbol_bits()) - 1;

@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use super::format::{Format, WIDE_CHUNK};
 use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::codec::split::MAX_PLANES;
+use crate::tensor::Matrix;
 
 /// Words of a row block in the table of row shifts.
 const SHIFT_WORDS: u32 = LANES as u32 / 8;
@@ -14,15 +15,15 @@ const SHIFT_WORDS: u32 = LANES as u32 / 8;
 /// Words of a row block in the table of row masks.
 const MASK_WORDS: u32 = 4;
 
-/// Tiles that products sum as one: as many as make whole chunks of every layout. So a sum does not depend
-/// on how the weights are stored.
-fn span_tiles(grid: &Grid) -> usize {
-    if grid.tile_cols.is_multiple_of(WIDE_CHUNK) { 1 } else { 2 }
-}
+/// Words of a tile in the table of scales.
+const SCALE_WORDS: u32 = LANES as u32 / 2;
 
-/// Columns that products sum as one before they add the next ones.
-pub(super) fn span_cols(grid: &Grid) -> usize {
-    grid.tile_cols * span_tiles(grid)
+/// Columns that products sum as one before they add the next ones: a tile, or two, of those that the encoder
+/// makes, so that it is whole chunks of every layout. It is the matrix's own, so that a sum does not depend
+/// on how the weights are stored.
+pub(super) fn span_cols(matrix: Matrix) -> usize {
+    let tile_cols = Grid::for_matrix(matrix).tile_cols;
+    if tile_cols.is_multiple_of(WIDE_CHUNK) { tile_cols } else { 2 * tile_cols }
 }
 
 /// `Matrix` of `shaders/shared/matrix.wgsl`.
@@ -43,16 +44,18 @@ pub struct MatrixParams {
     pub(super) masks_at: u32,
     pub(super) shift_unit: u32,
     pub(super) window_mask: u32,
-    pub(super) span_tiles: u32,
+    pub(super) span_cols: u32,
     pub(super) spans: u32,
     pub(super) first_token: u32,
-    unused: [u32; 3],
+    pub(super) scales_at: u32,
+    unused: [u32; 2],
 }
 
 impl MatrixParams {
     /// The part that has these row blocks; what is particular to dense tiles is zero.
     pub(super) fn new(grid: &Grid, row_blocks: Range<usize>) -> Self {
         let first_row = row_blocks.start * LANES;
+        let span_cols = span_cols(grid.matrix);
         let rows = (row_blocks.end * LANES).min(grid.matrix.rows) - first_row;
         Self {
             rows: rows as u32,
@@ -60,8 +63,8 @@ impl MatrixParams {
             tile_cols: grid.tile_cols as u32,
             col_tiles: grid.col_tiles as u32,
             first_row: first_row as u32,
-            span_tiles: span_tiles(grid) as u32,
-            spans: grid.col_tiles.div_ceil(span_tiles(grid)) as u32,
+            span_cols: span_cols as u32,
+            spans: grid.matrix.cols.div_ceil(span_cols) as u32,
             ..Self::zeroed()
         }
     }
@@ -69,9 +72,8 @@ impl MatrixParams {
     /// The part that has these row blocks, in a layout that has no tiles: each span is one.
     pub(super) fn untiled(grid: &Grid, row_blocks: Range<usize>) -> Self {
         let mut params = Self::new(grid, row_blocks);
-        params.tile_cols *= params.span_tiles;
+        params.tile_cols = params.span_cols;
         params.col_tiles = params.spans;
-        params.span_tiles = 1;
         params
     }
 
@@ -95,6 +97,7 @@ impl MatrixParams {
         self.tiles_at += 2 * count * self.col_tiles;
         self.shifts_at += count * SHIFT_WORDS;
         self.masks_at += count * MASK_WORDS;
+        self.scales_at += count * self.col_tiles * SCALE_WORDS;
         for (at, plane) in self.planes_at.iter_mut().zip(dense.split.planes()).filter(|(_, p)| !p.is_sparse())
         {
             *at += count * LANES as u32 * (padded_cols * u32::from(plane.width)).div_ceil(32);

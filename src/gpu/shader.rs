@@ -59,6 +59,7 @@ sources! {
     "shared/matrix" => "shared/matrix.wgsl",
     "shared/order" => "shared/order.wgsl",
     "shared/planes" => "shared/planes.wgsl",
+    "shared/scaled" => "shared/scaled.wgsl",
     "shared/raw" => "shared/raw.wgsl",
     "shared/step" => "shared/step.wgsl",
     "shared/stream" => "shared/stream.wgsl",
@@ -207,13 +208,19 @@ mod tests {
 
     #[test]
     fn flags_choose_lines_and_unroll_repeats_them() {
-        let variant = |kernel| Variant::new(kernel).constant("ROWS", 2).constant("EIGHTS", 4);
+        let variant =
+            |kernel| Variant::new(kernel).constant("ROWS", 2).constant("EIGHTS", 4).constant("TOKENS", 16);
         let raw = variant("matvec").source().unwrap();
-        assert!(raw.starts_with("const ROWS: u32 = 2u;\nconst EIGHTS: u32 = 4u;\n"));
+        assert!(
+            raw.starts_with("const ROWS: u32 = 2u;\nconst EIGHTS: u32 = 4u;\nconst TOKENS: u32 = 16u;\n")
+        );
         assert!(raw.contains("fn load_eight") && !raw.contains("codes") && !raw.contains('#'));
         let planes = variant("matmul").flag("DENSE").flag("PLANE0").flag("PLANE0_BITS_2");
         let dense = planes.source().unwrap();
-        assert!(dense.contains("codes") && dense.contains("store(token + 15u, row1, totals15[1]);"));
+        assert!(
+            dense.contains("codes")
+                && dense.contains("store(matrix.first_token + token + 15u, row1, totals15[1]);")
+        );
         assert!(dense.contains("fn word_of_plane0") && !dense.contains("fn word_of_plane1"));
         assert!(!dense.contains("bias") && !dense.contains('$'));
     }

@@ -221,15 +221,18 @@ impl DeviceMatrix {
         part.exceptions.as_ref().or(self.codes.as_ref())
     }
 
-    /// Columns whose products are summed before others are added: the same however the weights are stored,
-    /// as long as they are tiled alike.
+    /// Columns whose products are summed before others are added: the same however the weights are stored.
     pub fn span_cols(&self) -> usize {
-        matrix_params::span_cols(&self.grid)
+        matrix_params::span_cols(self.matrix)
     }
 
-    /// Spans side by side.
-    pub(super) fn spans(&self) -> u32 {
-        self.grid.matrix.cols.div_ceil(self.span_cols()) as u32
+    /// Spans that can be read apart from each other: one where tiles reach across them.
+    pub(super) fn splits(&self) -> u32 {
+        let reach_across = !self.span_cols().is_multiple_of(self.grid.tile_cols.max(1));
+        match self.format {
+            Format::Dense(_) if reach_across => 1,
+            _ => self.matrix.cols.div_ceil(self.span_cols()) as u32,
+        }
     }
 
     /// Tiles side by side.
@@ -263,7 +266,7 @@ impl<'a> Tiles<'a> {
     /// All tiles of the payload that has this head; `None` where it is not tiled.
     pub(super) fn of(head: &'a Head, precision: Precision) -> Option<Self> {
         let Kind::Tiled(tiled) = &head.kind else { return None };
-        let kept = precision.kept(&tiled.split);
+        let kept = tiled.kept(precision);
         Some(Self { tiled, kept, dtype: head.dtype, row_blocks: 0..tiled.grid.row_blocks })
     }
 
@@ -287,10 +290,11 @@ impl<'a> Tiles<'a> {
         (end * LANES).min(self.tiled.grid.matrix.rows) - start * LANES
     }
 
-    /// Bytes that a row block has in the fast layout; `None` where there is none.
+    /// Bytes that a row block has in the fast layout; `None` where there is none, as for what was rounded.
     pub fn fast_row_block_bytes(&self) -> Option<u64> {
         let grid = &self.tiled.grid;
-        fast::suits(self.dtype, grid).then(|| fast::row_block_bytes(grid) as u64)
+        (self.tiled.scaled.is_none() && fast::suits(self.dtype, grid))
+            .then(|| fast::row_block_bytes(grid) as u64)
     }
 }
 
@@ -393,6 +397,7 @@ enum Section {
     Tiles,
     Shifts,
     Masks,
+    Scales,
     Coded,
     Plane(usize),
 }
@@ -404,6 +409,7 @@ impl Section {
             Self::Tiles => params.tiles_at = word,
             Self::Shifts => params.shifts_at = word,
             Self::Masks => params.masks_at = word,
+            Self::Scales => params.scales_at = word,
             // Tile offsets count from the start of the whole plane. Differences are modulo 2³²: what
             // the shaders add to them brings them back into the part.
             Self::Coded => {
@@ -429,6 +435,7 @@ fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section
         (Section::Tiles, share(&tiled.tables.tiles)),
         (Section::Shifts, share(&tiled.tables.shifts)),
         (Section::Masks, share(&tiled.tables.masks)),
+        (Section::Scales, share(&tiled.tables.scales)),
         (Section::Coded, tiled.coded_of(row_blocks.clone())),
     ];
     let plane = |plane| (Section::Plane(plane), tiled.plane_of(plane, row_blocks.clone()));

@@ -79,7 +79,7 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
     for pair in LADDER.windows(2) {
         let [before, precision] = [pair[0], pair[1]];
         let now = takes(precision)?.pinned;
-        if precision.kept(&tiled.split) == before.kept(&tiled.split) || now >= bytes {
+        if tiled.kept(precision) == tiled.kept(before) || now >= bytes {
             continue;
         }
         let rounded = rounding_error(tensor, precision)?;

@@ -26,9 +26,14 @@ pub fn optional(name: &str) -> Option<PathBuf> {
 
 /// The compressed form of a model folder, in a folder that lasts as long as the first result.
 pub fn compressed(folder: &Path) -> (tempfile::TempDir, PathBuf) {
+    compressed_with(folder, &Options::default())
+}
+
+/// The same, as `options` say.
+pub fn compressed_with(folder: &Path, options: &Options) -> (tempfile::TempDir, PathBuf) {
     let temporary = tempfile::tempdir().unwrap();
     let output = temporary.path().join("compressed");
-    compress(folder, Some(&output), &Options::default(), &()).unwrap();
+    compress(folder, Some(&output), options, &()).unwrap();
     (temporary, output)
 }
 

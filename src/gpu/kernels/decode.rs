@@ -19,7 +19,7 @@ pub fn variant(format: DenseFormat) -> Variant {
 }
 
 fn unit_bits(format: DenseFormat) -> usize {
-    8 * format.split.unit_bytes()
+    format.unit_bits()
 }
 
 /// Uploads a payload, decodes it on the device and gives back the original bytes. Device memory is

@@ -55,7 +55,7 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
 /// One dispatch for each part of the weights.
 pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let weights = product.weights;
-    let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.spans());
+    let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
     let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);

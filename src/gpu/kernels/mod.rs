@@ -22,8 +22,8 @@ use self::attention::Division;
 use super::format::{DenseFormat, Escape, FastFormat, Format, Table};
 use super::invocations::Invocations;
 use super::{CacheType, Variant};
-use crate::codec::Precision;
 use crate::codec::split::Split;
+use crate::codec::{Kept, Precision};
 use crate::tensor::Dtype;
 
 /// `Step` of `shaders/shared/step.wgsl`.
@@ -60,6 +60,7 @@ pub fn variants() -> Vec<Variant> {
                 row_shifts,
                 ragged: false,
                 table: Table::Storage,
+                scaled: None,
             }));
         }
     }
@@ -67,12 +68,19 @@ pub fn variants() -> Vec<Variant> {
     for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
         let (row_shifts, ragged) = (split.top_bits > 0, split.top_bits > 1);
         let kept = Precision::Lossless.kept(&split);
-        let dense = DenseFormat { split, escape, kept, row_shifts, ragged, table: Table::Uniform(11) };
+        let table = Table::Uniform(11);
+        let dense = DenseFormat { split, escape, kept, row_shifts, ragged, table, scaled: None };
         all.push(transcode::measure_variant(dense));
         all.extend([false, true].map(|zeros| transcode::variant(dense, FastFormat { zeros })));
     }
+    all.extend(scaled_formats().map(decode::variant));
     let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
-    for format in Format::RAW.into_iter().chain(fast).chain(product_formats()) {
+    for format in Format::RAW
+        .into_iter()
+        .chain(fast)
+        .chain(product_formats())
+        .chain(scaled_formats().map(Format::Dense))
+    {
         all.push(embed::variant(format));
         // All numbers of invocations, and both ways to add to the result.
         let additions = [(false, false), (false, true), (true, false), (true, true)];
@@ -102,8 +110,29 @@ fn attention_variants() -> impl Iterator<Item = Variant> {
 /// Every split there is, one type standing for those that are alike.
 fn splits() -> impl Iterator<Item = Split> {
     let types = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8];
-    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| [0, 3, 8, 13, 16].map(|clean| (t, b, clean))));
+    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |clean| (t, b, clean))));
     bits.flat_map(move |(t, b, clean)| types.map(|dtype| Split::new(dtype, t, b, clean))).flatten()
+}
+
+/// What was rounded, of each type that can be.
+fn scaled_formats() -> impl Iterator<Item = DenseFormat> {
+    let types = [(Dtype::BF16, 4), (Dtype::F16, 5), (Dtype::F32, 1)];
+    types.into_iter().filter_map(|(dtype, clean)| {
+        let split = Split::new(Dtype::BF16, 1, 0, clean)?;
+        let planes = split.planes().iter().filter(|plane| !plane.is_sparse()).count();
+        let kept = Kept { planes, mantissa_bits: None, middle: false };
+        let (row_shifts, ragged) = (dtype == Dtype::F16, dtype != Dtype::F32);
+        let table = if ragged { Table::Uniform(11) } else { Table::Storage };
+        Some(DenseFormat {
+            split,
+            escape: Escape::Short,
+            kept,
+            row_shifts,
+            ragged,
+            table,
+            scaled: Some(dtype),
+        })
+    })
 }
 
 /// Some of what products read from dense tiles: every type, with and without low bits, sparse planes,
@@ -121,6 +150,14 @@ fn product_formats() -> impl Iterator<Item = Format> {
         // Some with fewer planes.
         let precision = if escape == None { Precision::Lossless } else { Precision::Mantissa(3) };
         let kept = precision.kept(&split);
-        Some(Format::Dense(DenseFormat { split, escape, kept, row_shifts, ragged, table }))
+        Some(Format::Dense(DenseFormat {
+            split,
+            escape,
+            kept,
+            row_shifts,
+            ragged,
+            table,
+            scaled: Option::None,
+        }))
     })
 }

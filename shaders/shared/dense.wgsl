@@ -37,10 +37,12 @@ fn next_chunk() {
 fn four_units(r: u32, i: u32) -> vec4<u32> {
     let units = four_symbols(r) | four_raw(r, i);
 #ifdef MIDDLE_BITS
-    // Bits that are not there count as the middle of what they could be, but for zeros and infinities.
+    // Bits that are not there count as the middle of what they could be, but for zeros and infinities: as
+    // the higher of the two numbers around it where the lowest bit that is there is 1.
+    let middle = vec4<u32>(MIDDLE) + ((units >> vec4<u32>(DROPPED)) & vec4<u32>(LAST));
     let exponents = units & vec4<u32>(EXPONENT);
     let has_none = (exponents == vec4<u32>(0u)) | (exponents == vec4<u32>(EXPONENT));
-    return units | select(vec4<u32>(MIDDLE), vec4<u32>(0u), has_none);
+    return units | select(middle, vec4<u32>(0u), has_none);
 #else
 #ifdef SCALED
     return products(r, units);

@@ -5,8 +5,10 @@ use super::split::{Source, Split};
 /// How precise weights are to be.
 ///
 /// Raw planes lie in a payload one behind the other, the most significant first, so that less of a
-/// weight is less of the file. Bits that are not read count as the middle of what they could be: the highest
-/// is 1, the others 0. Zeros stay zeros and infinities stay infinite; a NaN may become infinite.
+/// weight is less of the file. Bits that are not read count as the middle of what they could be. That lies
+/// between two numbers, and is the higher one where the lowest bit that is read is 1: so that weights are
+/// neither too large nor too small in the mean. Zeros stay zeros and infinities stay infinite; a NaN may
+/// become infinite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// All bits.
@@ -59,7 +61,8 @@ impl Kept {
         let dropped = mantissa - u32::from(kept);
         let unit = unit >> dropped << dropped;
         let has_middle = (1..exponent).contains(&(unit >> mantissa & exponent));
-        unit | u32::from(has_middle && self.middle) << (dropped - 1)
+        let middle = (1 << (dropped - 1)) - 1 + (unit >> dropped & 1);
+        if has_middle && self.middle { unit | middle } else { unit }
     }
 }
 
@@ -112,7 +115,13 @@ mod tests {
         let split = Split::new(Dtype::BF16, 2, 0, 0).unwrap();
         let kept = Precision::Mantissa(3).kept(&split);
         let of = |unit| kept.of_unit(&split, unit);
-        assert_eq!([0x3f80, 0x3f8f, 0xbf9f, 0x3fff].map(of), [0x3f88, 0x3f88, 0xbf98, 0x3ff8]);
+        assert_eq!([0x3f80, 0x3f8f, 0xbf9f, 0x3fff].map(of), [0x3f87, 0x3f87, 0xbf98, 0x3ff8]);
+        // What is added and what is lost are alike, over all weights of an exponent.
+        for k in [3, 5] {
+            let kept = Precision::Mantissa(k).kept(&split);
+            let gained = |unit| i64::from(kept.of_unit(&split, unit)) - i64::from(unit);
+            assert_eq!((0x3f80..0x4000).map(gained).sum::<i64>(), 0);
+        }
         assert_eq!(
             [0, 0x8000, 0x000f, 0x7f80, 0xff80, 0x7fc1].map(of),
             [0, 0x8000, 0, 0x7f80, 0xff80, 0x7fc0]

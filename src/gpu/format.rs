@@ -179,10 +179,12 @@ impl DenseFormat {
             .constant("LOW_AT", places.low_at)
             .constant("SYMBOL", places.symbol_mask())
             .constant("CARRY", self.carry());
-        if let Some(middle) = places.middle(split, self.kept) {
+        if let Some((dropped, middle)) = places.middle(split, self.kept) {
             variant = variant
                 .flag("MIDDLE_BITS")
                 .constant("MIDDLE", middle)
+                .constant("DROPPED", dropped)
+                .constant("LAST", places.last())
                 .constant("EXPONENT", places.exponent(split));
         }
         for (i, plane) in self.planes().iter().enumerate() {
@@ -243,6 +245,8 @@ struct Places {
     clean_at: u32,
     symbol_bits: u32,
     low_bits: u32,
+    /// Where the unit ends.
+    last_at: u32,
 }
 
 impl Places {
@@ -255,7 +259,8 @@ impl Places {
         let clean_at = if split.unit_bytes() == 4 { 0 } else { 32 - upper_bits };
         let low_at = 32 - upper_bits + if split.unit_bytes() == 2 { u32::from(split.clean_bits) } else { 0 };
         let symbol_at = 32 - sign_bits - (symbol_bits - low_bits);
-        Self { symbol_at, low_at, raw_at: low_at + low_bits, clean_at, symbol_bits, low_bits }
+        let last_at = 32 - 8 * split.unit_bytes() as u32;
+        Self { symbol_at, low_at, raw_at: low_at + low_bits, clean_at, symbol_bits, low_bits, last_at }
     }
 
     /// A symbol in its place.
@@ -268,10 +273,16 @@ impl Places {
         self.place((1 << self.symbol_bits) - 1)
     }
 
-    /// The highest bit of those that are not kept.
-    fn middle(&self, split: &Split, kept: Kept) -> Option<u32> {
-        let below = |bits: u8| self.exponent_at(split) - 1 - u32::from(bits);
-        kept.mantissa_bits.filter(|_| kept.middle).map(|bits| 1 << below(bits))
+    /// How many bits are not kept, and the lower of the two numbers around their middle.
+    fn middle(&self, split: &Split, kept: Kept) -> Option<(u32, u32)> {
+        let bits = kept.mantissa_bits.filter(|_| kept.middle)?;
+        let dropped = split.mantissa_bits() - u32::from(bits);
+        Some((dropped, ((1 << (dropped - 1)) - 1) * self.last()))
+    }
+
+    /// The unit's lowest bit.
+    fn last(&self) -> u32 {
+        1 << self.last_at
     }
 
     /// The bits of the exponent.

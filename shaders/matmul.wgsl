@@ -2,6 +2,8 @@
 // invocation owns ROWS rows, reads each of their weights once and keeps TOKENS sums for each row. A
 // token's sum is made in the same order as matvec makes it, span by span, so both give the same bits.
 //
+// A span is a tile, or where there are PIECES it has parts of several.
+//
 // X_UNIFORM: x has TOKENS tokens only, in X_VECTORS vectors, and is a uniform.
 
 #import step
@@ -55,19 +57,30 @@ fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
     }
 }
 
-// The columns of a span, or as many as the tile has that `col` is in. Gives the one behind them.
-fn multiply_piece(row_block: u32, lane: u32, col: u32, end: u32, first: u32, stride: u32) -> u32 {
-    let col_tile = col / matrix.tile_cols;
-    let start = col_tile * matrix.tile_cols;
-    if col == start {
-        open_columns(row_block, col_tile);
+fn open_rows(row_block: u32, lane: u32, col_tile: u32) {
+    open_columns(row_block, col_tile);
 #unroll r ROWS
-        open_tile($ru, lane + $ru * LANES, row_block, col_tile);
+    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
 #end
+}
+
+fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) {
+    let end = min((span + 1u) * matrix.span_cols, matrix.cols);
+#ifdef PIECES
+    for (var col = span * matrix.span_cols; col < end; ) {
+        let col_tile = col / matrix.tile_cols;
+        let start = col_tile * matrix.tile_cols;
+        if col == start {
+            open_rows(row_block, lane, col_tile);
+        }
+        let stop = min(end, start + matrix.tile_cols);
+        multiply_columns(col, stop, first, stride);
+        col = stop;
     }
-    let stop = min(end, start + matrix.tile_cols);
-    multiply_columns(col, stop, first, stride);
-    return stop;
+#else
+    open_rows(row_block, lane, span);
+    multiply_columns(span * matrix.span_cols, end, first, stride);
+#endif
 }
 
 fn begin_span() {
@@ -115,10 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #end
     for (var span = 0u; span < matrix.spans; span++) {
         begin_span();
-        let end = min((span + 1u) * matrix.span_cols, matrix.cols);
-        for (var col = span * matrix.span_cols; col < end; ) {
-            col = multiply_piece(row_block, invocation, col, end, token * stride, stride);
-        }
+        multiply_span(row_block, invocation, span, token * stride, stride);
         end_span();
     }
 #unroll r ROWS

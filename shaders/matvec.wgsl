@@ -5,6 +5,9 @@
 // The columns are summed span by span, and the spans' sums are added in order, whoever made them: any
 // number of splits gives the same bits.
 //
+// A span is a tile, or where there are PIECES it has parts of several. OPEN_SPANS: each tile is gone to; IN_ORDER: the
+// layout has no tiles of its own, and is read from the first column to the last.
+//
 // BIAS adds a bias; ACCUMULATE adds to what y holds. X_UNIFORM: x, of X_VECTORS vectors, is a uniform.
 
 #import matrix
@@ -125,7 +128,7 @@ fn multiply_span(lane: u32, row_block: u32, span: u32) {
     sums[$r] = vec4<f32>(0.0);
 #end
     let end = min((span + 1u) * matrix.span_cols, matrix.cols);
-#ifdef DENSE
+#ifdef PIECES
     var col = span * matrix.span_cols;
     loop {
         let col_tile = col / matrix.tile_cols;
@@ -141,10 +144,9 @@ fn multiply_span(lane: u32, row_block: u32, span: u32) {
         }
     }
 #else
-#ifdef SPLIT
+#ifdef OPEN_SPANS
     open_rows(lane, row_block, span);
 #endif
-    // Else the rows go on where they are.
     multiply_columns(span * matrix.span_cols, end);
 #endif
 }
@@ -197,8 +199,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #unroll r ROWS
     var sum$r = 0.0;
 #end
-#ifdef DENSE
-#else
+#ifdef IN_ORDER
+    // Then the rows go on where they are.
     open_rows(invocation, row_block, 0u);
 #endif
     for (var span = 0u; span < matrix.spans; span++) {

@@ -235,6 +235,11 @@ impl DeviceMatrix {
         }
     }
 
+    /// Whether spans have parts of several tiles.
+    pub(super) fn spans_have_pieces(&self) -> bool {
+        matches!(self.format, Format::Dense(_)) && self.span_cols() != self.grid.tile_cols
+    }
+
     /// Tiles side by side.
     pub(super) fn col_tiles(&self) -> u32 {
         self.grid.col_tiles as u32

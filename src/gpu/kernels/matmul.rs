@@ -1,6 +1,6 @@
 //! `y = W x` for a batch of tokens.
 
-use super::matvec::{self, Group, Product};
+use super::matvec::{self, Group, PIECES, Product};
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
@@ -27,7 +27,9 @@ pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
 /// does not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let invocations = gpu.choices().matmul.of(product.weights.format);
-    let variant = variant(product.weights.format, invocations, product.bias.is_some(), product.accumulate);
+    let weights = product.weights;
+    let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
+        .flag_if(weights.spans_have_pieces(), PIECES);
     let uniform = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens));
     let Some(tokens) = uniform else {
         let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS) };

@@ -27,6 +27,9 @@ pub struct Product<'a> {
 /// Bytes of the largest uniform that every device can have.
 pub(super) const MOST_UNIFORM: u64 = 64 << 10;
 
+/// The flag of products whose spans have parts of several tiles.
+pub const PIECES: &str = "PIECES";
+
 /// The tokens that a dispatch multiplies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
@@ -38,7 +41,7 @@ pub(super) struct Group {
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
-    let is_fast = matches!(format, Format::Fast(_));
+    let (is_fast, is_dense) = (matches!(format, Format::Fast(_)), matches!(format, Format::Dense(_)));
     // Several rows are for processors that stand in for a device: there, what needs care is kept apart.
     let care = is_fast && invocations.rows_each() > 1;
     let splits = invocations.splits();
@@ -47,6 +50,7 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
         .constant("SPLITS", splits)
         .flag_if(splits > 1, "SPLIT")
         .flag_if(is_fast && splits > 1, "SEEK")
+        .flag(if is_dense || splits > 1 { "OPEN_SPANS" } else { "IN_ORDER" })
         .flag_if(care, "CARE")
         .flag_if(bias, "BIAS")
         .flag_if(accumulate, "ACCUMULATE")
@@ -56,7 +60,8 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
 pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let weights = product.weights;
     let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
-    let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate);
+    let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
+        .flag_if(weights.spans_have_pieces(), PIECES);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);
     }
@@ -65,12 +70,13 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
 
 impl Product<'_> {
     /// Whether so many tokens had better be read as a uniform. A software driver reads what all lanes read
-    /// alike lane by lane, but from a uniform.
+    /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long.
     pub(super) fn x_can_be_uniform(&self, gpu: &Gpu, tokens: u32) -> bool {
         let bytes = 4 * u64::from(tokens) * self.x_stride as u64;
         // Groups of tokens are bound at multiples of 256 bytes.
         let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
-        gpu.is_cpu() && self.x.is_uniform() && is_aligned && bytes <= MOST_UNIFORM
+        let is_dense = matches!(self.weights.format, Format::Dense(_));
+        !is_dense && gpu.is_cpu() && self.x.is_uniform() && is_aligned && bytes <= MOST_UNIFORM
     }
 
     /// `variant` with so many tokens as a uniform.

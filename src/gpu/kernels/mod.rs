@@ -84,8 +84,12 @@ pub fn variants() -> Vec<Variant> {
         all.push(embed::variant(format));
         // All numbers of invocations, and both ways to add to the result.
         let additions = [(false, false), (false, true), (true, false), (true, true)];
-        for (invocations, (bias, accumulate)) in Invocations::ALL.into_iter().zip(additions) {
-            all.push(matvec::variant(format, invocations, bias, accumulate));
+        for (invocations, (bias, accumulate)) in
+            Invocations::ALL.into_iter().zip(additions.into_iter().cycle())
+        {
+            let pieces = accumulate && matches!(format, Format::Dense(_));
+            let matvec = matvec::variant(format, invocations, bias, accumulate);
+            all.push(matvec.flag_if(pieces, matvec::PIECES));
             all.push(matmul::with_tokens(matmul::variant(format, invocations, bias, accumulate), 16));
         }
     }

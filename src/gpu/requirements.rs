@@ -31,6 +31,7 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let wanted = wgpu::Limits {
         max_buffer_size: allowed.max_buffer_size,
         max_storage_buffer_binding_size: allowed.max_storage_buffer_binding_size,
+        max_uniform_buffer_binding_size: allowed.max_uniform_buffer_binding_size,
         ..least_limits()
     };
     wanted.or_worse_values_from(&allowed)

@@ -19,21 +19,27 @@ pub fn adapter() -> wgpu::Adapter {
 
 /// A device without any feature, whose uncaptured errors are recorded.
 pub fn device() -> (wgpu::Device, wgpu::Queue, Uncaptured) {
-    device_with(|_| wgpu::Features::empty())
+    device_with(|_| wgpu::Features::empty(), bantam::gpu::required_limits)
+}
+
+/// As [`device`], with the least limits that the library can do with.
+pub fn device_with_least_limits() -> (wgpu::Device, wgpu::Queue, Uncaptured) {
+    device_with(|_| wgpu::Features::empty(), |_| bantam::gpu::least_limits())
 }
 
 /// As [`device`], with what the library has a use for.
 pub fn device_with_features() -> (wgpu::Device, wgpu::Queue, Uncaptured) {
-    device_with(bantam::gpu::required_features)
+    device_with(bantam::gpu::required_features, bantam::gpu::required_limits)
 }
 
 fn device_with(
     features: impl Fn(&wgpu::Adapter) -> wgpu::Features,
+    limits: impl Fn(&wgpu::Adapter) -> wgpu::Limits,
 ) -> (wgpu::Device, wgpu::Queue, Uncaptured) {
     let adapter = adapter();
     let descriptor = wgpu::DeviceDescriptor {
         required_features: features(&adapter),
-        required_limits: bantam::gpu::required_limits(&adapter),
+        required_limits: limits(&adapter),
         ..Default::default()
     };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();

@@ -24,7 +24,7 @@ pub struct Product<'a> {
     pub accumulate: bool,
 }
 
-/// Bytes of the largest uniform that every device can have.
+/// Bytes of the largest uniform that activations are put into.
 pub(super) const MOST_UNIFORM: u64 = 64 << 10;
 
 /// The flag of products whose spans have parts of several tiles.
@@ -76,7 +76,10 @@ impl Product<'_> {
         // Groups of tokens are bound at multiples of 256 bytes.
         let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
         let is_dense = matches!(self.weights.format, Format::Dense(_));
-        !is_dense && gpu.is_cpu() && self.x.is_uniform() && is_aligned && bytes <= MOST_UNIFORM
+        // A host may have asked for less.
+        let is_allowed = gpu.device().limits().max_uniform_buffer_binding_size >= MOST_UNIFORM;
+        let fits = self.x.is_uniform() && is_aligned && is_allowed && bytes <= MOST_UNIFORM;
+        gpu.is_cpu() && !is_dense && fits
     }
 
     /// `variant` with so many tokens as a uniform.

@@ -24,7 +24,7 @@ var<private> cursors: array<u32, ROWS>;
 var<private> chunk_at: array<u32, ROWS>;
 // Each row's lowest exponent, in both halves.
 var<private> lowest: array<u32, ROWS>;
-// What was found of columns 24 to 31: twelve bits of a half, the sign above the others.
+// What was found of columns 24 to 31: twelve bits of a half below its highest, the sign above the others.
 var<private> rest: array<vec4<u32>, ROWS>;
 // The chunk's words, two weights each, as uncompressed weights have them.
 var<private> pairs: array<vec4<u32>, ROWS>;
@@ -94,14 +94,14 @@ fn next_chunk() {
 // Loads columns 8 i .. 8 i + 7 of row `r`, for i < 3.
 fn load_pairs(r: u32, i: u32) {
     let words = payload[chunk_at[r] + 64u * i];
-    rest[r] = (rest[r] >> vec4<u32>(4u)) | ((words >> vec4<u32>(3u)) & vec4<u32>(0x0f000f00u));
+    rest[r] = (rest[r] >> vec4<u32>(4u)) | (words & vec4<u32>(0x78007800u));
     set_pairs(r, words & vec4<u32>(HALVES));
 }
 
 // Takes columns 24 to 31 of row `r`, once the others were loaded.
 fn take_rest(r: u32) {
-    let sign = (rest[r] & vec4<u32>(0x08000800u)) << vec4<u32>(4u);
-    set_pairs(r, (rest[r] & vec4<u32>(0x07ff07ffu)) | sign);
+    let sign = (rest[r] & vec4<u32>(0x40004000u)) << vec4<u32>(1u);
+    set_pairs(r, ((rest[r] >> vec4<u32>(3u)) & vec4<u32>(0x07ff07ffu)) | sign);
 }
 
 fn set_pairs(r: u32, halves: vec4<u32>) {

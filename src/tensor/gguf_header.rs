@@ -289,6 +289,11 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.take(8, part)?.try_into().expect("eight bytes")))
     }
 
+    /// A length or a place. No file has one beyond what this machine can count, and none ends there.
+    fn size(&mut self, part: &'static str) -> Result<usize, GgufError> {
+        Ok(usize::try_from(self.u64(part)?).unwrap_or(usize::MAX))
+    }
+
     /// A number of things that take at least `min` bytes each.
     fn count(&mut self, min: usize, part: &'static str) -> Result<usize, GgufError> {
         let count = self.u64(part)?;
@@ -360,11 +365,11 @@ impl<'a> Cursor<'a> {
         let rank = self.u32(PART)? as u64;
         let mut shape = Vec::new();
         for _ in 0..self.fitting(rank, 8, PART)? {
-            shape.push(self.u64(PART)? as usize);
+            shape.push(self.size(PART)?);
         }
         shape.reverse();
         let ggml_type = GgmlType(self.u32(PART)?);
-        let start = self.u64(PART)? as usize;
+        let start = self.size(PART)?;
         Ok(Description { name: text.into(), ggml_type, shape, start, len: None })
     }
 }

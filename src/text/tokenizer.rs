@@ -48,18 +48,17 @@ impl Tokenizer {
     /// With `add_special`, also what the tokenizer puts around a text, usually a token that begins
     /// it. A rendered chat template already has these: encode it without.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
-        let encoding = self.0.vocabulary.encode_fast(text, add_special).map_err(|e| self.failed(e))?;
-        Ok(encoding.get_ids().to_vec())
+        self.ask(|vocabulary| Ok(vocabulary.encode_fast(text, add_special)?.get_ids().to_vec()))
     }
 
     /// The text of `ids`, special tokens left out. Ids outside the vocabulary have no text.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TextError> {
-        self.0.vocabulary.decode(ids, true).map_err(|e| self.failed(e))
+        self.ask(|vocabulary| vocabulary.decode(ids, true))
     }
 
     /// The text of `ids`, special tokens by their names.
     pub fn decode_with_special(&self, ids: &[u32]) -> Result<String, TextError> {
-        self.0.vocabulary.decode(ids, false).map_err(|e| self.failed(e))
+        self.ask(|vocabulary| vocabulary.decode(ids, false))
     }
 
     /// A decoder for tokens that arrive one at a time and begin a text of their own: an answer.
@@ -109,23 +108,31 @@ impl Tokenizer {
         self.0.vocabulary.token_to_id(token)
     }
 
-    fn failed(&self, reason: tokenizers::Error) -> TextError {
-        TextError::Tokenizer { path: self.0.path.clone(), reason: reason.to_string() }
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&tokenizers::Tokenizer) -> tokenizers::Result<T>,
+    ) -> Result<T, TextError> {
+        let failed = |reason| TextError::Tokenizer { path: self.0.path.clone(), reason };
+        caught(|| question(&self.0.vocabulary)).map_err(failed)
     }
 }
 
-/// The crate that parses the vocabulary panics at some faults. Text that is no JSON at all is the
-/// commonest and found out first; the others are caught. Encoding nothing shows whether the special
-/// tokens to be put around a text are there.
+/// Text that is no JSON at all is the commonest fault and found out first. Encoding nothing shows whether the
+/// special tokens to be put around a text are there.
 fn parse(text: &str) -> Result<tokenizers::Tokenizer, String> {
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| error.to_string())?;
-    let parsed = std::panic::catch_unwind(|| {
+    caught(|| {
         let parsed: tokenizers::Tokenizer = text.parse()?;
         parsed.encode_fast("", true)?;
         Ok(parsed)
-    });
-    match parsed {
-        Ok(parsed) => parsed.map_err(|error: tokenizers::Error| error.to_string()),
+    })
+}
+
+/// What `call` gives. The crate that knows vocabularies panics at some faults of a file, some of them only when
+/// a text is encoded or decoded. A vocabulary does not change by that, but for a cache of words.
+fn caught<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("a part of it is missing or not what it should be".into()),
     }
 }
@@ -198,8 +205,7 @@ mod tests {
             assert!(error.to_string().contains("tokenizer.json"), "{error}");
         }
         // The special token of its template is not defined: found when opened, not when used.
-        let demo = std::fs::read_to_string(Path::new(DEMO).join("tokenizer.json")).unwrap();
-        let mut json: serde_json::Value = serde_json::from_str(&demo).unwrap();
+        let mut json = demo_json();
         json["post_processor"]["special_tokens"] = serde_json::json!({});
         std::fs::write(&path, json.to_string()).unwrap();
         assert!(matches!(Tokenizer::open(folder.path()), Err(TextError::BadFile { .. })));
@@ -207,11 +213,30 @@ mod tests {
         assert!(matches!(Tokenizer::open(folder.path()), Err(TextError::Io { .. })));
     }
 
+    /// The demo's tokenizer.json, to be changed.
+    fn demo_json() -> serde_json::Value {
+        let text = std::fs::read_to_string(Path::new(DEMO).join("tokenizer.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn faults_that_show_when_text_is_decoded_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut json = demo_json();
+        // More than a token has.
+        json["decoder"] = serde_json::json!({"type": "Strip", "content": "e", "start": 0, "stop": 99});
+        std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+        let changed = Tokenizer::open(folder.path()).unwrap();
+        let ids = changed.encode("e e e", false).unwrap();
+        let error = changed.decode(&ids).unwrap_err();
+        assert!(matches!(error, TextError::Tokenizer { .. }), "{error}");
+        assert_eq!(changed.encode("e e e", false).unwrap(), ids);
+    }
+
     #[test]
     fn truncation_and_padding_of_the_file_are_not_applied() {
         let folder = tempfile::tempdir().unwrap();
-        let text = std::fs::read_to_string(Path::new(DEMO).join("tokenizer.json")).unwrap();
-        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut json = demo_json();
         json["truncation"] = serde_json::json!(
             {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
         );

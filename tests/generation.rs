@@ -3,9 +3,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bantam::archive::ModelFiles;
-use bantam::gpu::Gpu;
+use bantam::gpu::{Gpu, Pace};
 use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::tensor::Dtype;
 use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, complete, generate};
@@ -77,6 +78,86 @@ fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
         next = top.placed[0].place;
     }
     assert_eq!(counts(), (before.0 + 20, before.1));
+}
+
+/// A compressed model whose matrices are whole row blocks, and multiply-adds of one of its layers for the first
+/// 64 tokens.
+fn whole_blocks() -> (tempfile::TempDir, std::path::PathBuf, u64) {
+    let (hidden, q, kv, intermediate, tokens) = (128, 128, 64, 192, 64);
+    let sizes = json!({
+        "hidden_size": hidden, "intermediate_size": intermediate, "vocab_size": 320,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+    });
+    let plain = tempfile::tempdir().unwrap();
+    random_model::write(plain.path(), &config("LlamaForCausalLM", sizes), Dtype::BF16);
+    let (temporary, folder) = compressed(plain.path());
+    let weights = hidden * (2 * q + 2 * kv) + 3 * hidden * intermediate;
+    // Each token looks at as many positions as the last, with keys and with values.
+    (temporary, folder, tokens * weights + tokens * tokens * 2 * q)
+}
+
+#[test]
+fn a_pass_is_as_many_submissions_as_its_work_asks_for() {
+    let (_temporary, folder, layer) = whole_blocks();
+    let gpu = device::gpu();
+    let model = load(&gpu, &folder, false);
+    let tokens: Vec<u32> = (0..70).map(|i| i * i * 7 % 320).collect();
+    let wanted = models::all_logits(&model, &tokens);
+    let layers = model.config().layers as u64;
+    // All dispatches of a token but two norms, rotations and what is between the products of the MLP in a
+    // layer, the look-up, the last norm and the likeliest. Of these, one a layer is attention, and one is the
+    // output matrix's.
+    let single = Session::new(&model, 1, Outputs::Last).unwrap().dispatches_a_token() as u64 - 4 * layers - 3;
+    let products = single - layers - 1;
+
+    // For the first 64 tokens, whose products are cut into groups of sixteen where all are too much; and for
+    // one token.
+    for (work, of_batch, of_token) in [
+        (u64::MAX, 1, 1),
+        (layers * layer + 320 * 128, 1, 1),
+        (layers * layer, 2, 1),
+        (layer, layers + 1, 1),
+        (2 * layer, layers / 2 + 1, 1),
+        (1, 4 * products + layers + 1, single),
+    ] {
+        let model = load(&gpu.with_submission_work(work), &folder, false);
+        let mut session = Session::new(&model, 70, Outputs::All).unwrap();
+        let logits = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap();
+        models::assert_same_bits(&wanted, &logits, &format!("{work} at a time"));
+        session.rewind(0);
+        let counts = || (gpu.submissions(), gpu.memory().allocations());
+        let before = counts();
+        pollster::block_on(session.likeliest(&tokens[..64])).unwrap();
+        let between = counts();
+        assert_eq!(between, (before.0 + of_batch, before.1), "{work} at a time");
+        for (token, wanted) in tokens.iter().zip(wanted.chunks(320)).skip(64) {
+            let logits = pollster::block_on(session.forward(&[*token], Outputs::Last)).unwrap();
+            models::assert_same_bits(wanted, &logits, "one token");
+        }
+        assert_eq!(counts(), (between.0 + 6 * of_token, between.1), "{work} at a time");
+    }
+}
+
+#[test]
+fn submissions_do_not_run_ahead_of_the_device() {
+    let gpu = device::gpu();
+    let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let buffers = [0, 1].map(|_| gpu.buffer("copied", 4 << 20, usage).unwrap());
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut pace = Pace::default();
+    for submitted in 0..20usize {
+        pollster::block_on(pace.next(&gpu)).unwrap();
+        let done_before = done.load(Ordering::SeqCst);
+        assert!(done_before + 1 >= submitted, "{done_before} of {submitted} are done");
+        gpu.submit("copy", |encoder| {
+            encoder.copy_buffer_to_buffer(buffers[0].raw(), 0, buffers[1].raw(), 0, None);
+        })
+        .unwrap();
+        let theirs = done.clone();
+        gpu.queue().on_submitted_work_done(move || {
+            theirs.fetch_add(1, Ordering::SeqCst);
+        });
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bantam::archive::Progress;
-use bantam::gpu::GpuError;
+use bantam::gpu::{Gpu, GpuError, GpuOptions};
 use bantam::model::{Layout, LoadOptions, ModelError};
 use bantam::runtime::{
     Generation, GenerationOptions, Runtime, RuntimeError, RuntimeOptions, SessionOptions, TextModel,
@@ -294,4 +294,28 @@ fn everything_can_move_between_threads_and_be_kept() {
     let generation = session.complete(PROMPT, most(3)).unwrap();
     drop((runtime, model, session));
     assert!(!text(generation).is_empty());
+}
+
+#[test]
+fn the_work_of_a_submission_can_be_chosen() {
+    let adapter = std::env::var("BANTAM_DEVICE").ok();
+    let with =
+        |submission_work| RuntimeOptions { adapter: adapter.clone(), submission_work, ..Default::default() };
+    let count = |runtime: Runtime| {
+        let model = runtime.load_blocking(demo(), &LoadOptions::default(), &()).unwrap();
+        let session = open(&model);
+        let before = runtime.gpu().submissions();
+        let text: String =
+            session.complete(PROMPT, most(1)).unwrap().blocking().map(|piece| piece.unwrap().text).collect();
+        (text, runtime.gpu().submissions() - before)
+    };
+    let (text, one) = count(Runtime::new_blocking(&with(None)).unwrap());
+    let (same, several) = count(Runtime::new_blocking(&with(Some(1_000_000))).unwrap());
+    let (host, queue, _errors) = host::device();
+    let (too, as_many) = count(Runtime::from_device(host, queue, &with(Some(1_000_000))).unwrap());
+    assert_eq!((&text, &text, one, several), (&same, &too, 1, as_many));
+    assert!(several > 3, "{several}");
+    let device = adapter.clone();
+    let options = GpuOptions { device, submission_work: Some(7), ..GpuOptions::default() };
+    assert_eq!(pollster::block_on(Gpu::open(&options)).unwrap().submission_work(), 7);
 }

@@ -177,6 +177,43 @@ fn less_precision_moves_fewer_bytes() {
     assert!(plan.bytes_a_pass * 3 < lossless.bytes_a_pass * 2);
 }
 
+#[test]
+fn streamed_passes_are_cut_too() {
+    let (_temporary, folder) = ten_layers();
+    let tokens = tokens(300);
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let (whole, minimum) = (whole(&folder), minimum(&folder));
+    // A product of its own at a time; and about a layer of 64 tokens.
+    for (budget, work) in [(minimum, 1), ((whole + minimum) / 2, 1), ((whole + minimum) / 2, 40 << 20)] {
+        let gpu = device::gpu();
+        let count = |gpu: &Gpu| {
+            let model = load_with(gpu, &folder, &within(&folder, budget));
+            let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
+            let logits = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap();
+            assert_same_bits(&wanted, &logits, &format!("{budget} bytes, {work} at a time"));
+            let before = (gpu.submissions(), gpu.memory().allocations());
+            session.rewind(0);
+            assert_same_bits(&wanted[..300], &forward(&mut session, &tokens[..1]).unwrap(), "one token");
+            assert_eq!(gpu.memory().allocations(), before.1);
+            assert!(gpu.memory().peak() <= budget);
+            let plan = model.residency().unwrap();
+            // A row of the embedding may be brought; then comes what is before the first streamed stage, and
+            // each of these.
+            let least = u64::from(plan.embedding_on_host) + 1 + plan.streamed.len() as u64;
+            (gpu.submissions() - before.0, least, session.dispatches_a_token() as u64)
+        };
+        let (submissions, least, _) = count(&gpu);
+        assert_eq!(submissions, least);
+        let (submissions, least, dispatches) = count(&gpu.with_submission_work(work));
+        match work {
+            // Norms, rotations and such are not counted, and have no submission of their own.
+            1 => assert!(submissions > dispatches / 2 && submissions < dispatches, "{submissions}"),
+            // A token is less than a layer's batch.
+            _ => assert_eq!(submissions, least),
+        }
+    }
+}
+
 /// Bytes of a model's files.
 fn stored(folder: &Path) -> u64 {
     let files = ModelFiles::open(folder).unwrap();

@@ -16,6 +16,7 @@ use super::memory::{Buffer, Memory};
 use super::poller::{self, Poller};
 use super::requirements::required_features;
 use super::shader::Variant;
+use super::work::SUBMISSION_WORK;
 
 /// How often a mapping is asked for, where nobody is told of its outcome.
 const MAP_TRIES: usize = 8;
@@ -32,6 +33,9 @@ pub struct GpuOptions {
     pub max_binding: Option<u64>,
     /// Whether passes are to be timed by the device, where it can do that.
     pub timestamps: bool,
+    /// The most multiply-adds of one submission; [`SUBMISSION_WORK`] where nothing is given. See
+    /// [`Gpu::with_submission_work`].
+    pub submission_work: Option<u64>,
 }
 
 /// An open device. Clones share it.
@@ -41,6 +45,7 @@ pub struct Gpu {
     /// All of the device's, or a share.
     memory: Arc<Memory>,
     choices: KernelChoices,
+    submission_work: u64,
 }
 
 #[derive(Debug)]
@@ -85,7 +90,8 @@ impl Gpu {
         // here came from elsewhere, such as a submission to a device that was just lost.
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
         log::info!("using {}", adapter::name_of(&adapter.get_info()));
-        Ok(Self::new(device, queue, options.budget, options.max_binding, lost))
+        let gpu = Self::new(device, queue, options.budget, options.max_binding, lost);
+        Ok(gpu.with_submission_work(options.submission_work.unwrap_or(SUBMISSION_WORK)))
     }
 
     /// Uses a device of the host application. Nothing is installed on it and none of its settings
@@ -118,7 +124,8 @@ impl Gpu {
             lost,
         };
         let memory = Memory::with_budget(budget);
-        Self { inner: Arc::new(inner), memory, choices: KernelChoices::usual(is_cpu) }
+        let choices = KernelChoices::usual(is_cpu);
+        Self { inner: Arc::new(inner), memory, choices, submission_work: SUBMISSION_WORK }
     }
 
     /// The same device, with other kernels for what is made with the result: models and sessions keep the
@@ -134,9 +141,24 @@ impl Gpu {
         Self { memory: self.memory.share(budget), ..self.clone() }
     }
 
+    /// The same device, where sessions of models that are loaded with the result submit no more than so many
+    /// multiply-adds at a time: a pass that has more becomes several submissions. A dispatch is never cut, so
+    /// that a product of a very large matrix may have more by itself.
+    ///
+    /// The less there is, the sooner the device has time for others: a frame of the host's waits for two
+    /// submissions at the most. Each takes the processor some tens of microseconds.
+    pub fn with_submission_work(&self, multiply_adds: u64) -> Self {
+        Self { submission_work: multiply_adds, ..self.clone() }
+    }
+
     /// Which variants products have.
     pub fn choices(&self) -> &KernelChoices {
         &self.choices
+    }
+
+    /// The most multiply-adds of one submission.
+    pub fn submission_work(&self) -> u64 {
+        self.submission_work
     }
 
     /// The wgpu device.
@@ -321,8 +343,15 @@ impl Gpu {
     /// Sees that buffers are freed that were dropped before the device was done with them: wgpu frees them
     /// when somebody polls the device after that, which may otherwise be never.
     pub(super) fn sweep(&self) {
-        let (ticket, _) = self.inner.poller.wait();
+        drop(self.done());
+    }
+
+    /// Tells when the device is done with all that was submitted so far. The device is polled until then,
+    /// whether anybody listens or not.
+    pub(super) fn done(&self) -> oneshot::Receiver<poller::Outcome> {
+        let (ticket, outcome) = self.inner.poller.wait();
         self.inner.queue.on_submitted_work_done(move || ticket.resolve(Ok(())));
+        outcome
     }
 
     /// How often commands have been submitted.

@@ -8,6 +8,7 @@ use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::Buffer;
 use super::shader::{ShaderError, Variant};
+use super::work::Work;
 
 /// What is bound of a buffer: all from byte `from` on, a multiple of 256; of a uniform, as much of it as
 /// the device can bind.
@@ -99,7 +100,8 @@ impl Kernel {
         let descriptor =
             wgpu::BindGroupDescriptor { label: Some(&self.label), layout: &self.layout, entries: &entries };
         let bind_group = gpu.checked(&self.label, 0, || gpu.device().create_bind_group(&descriptor))?;
-        Ok(Dispatch { kernel: self.clone(), bind_group, workgroups, stage: None, _params: params })
+        let (kernel, work) = (self.clone(), Work::Little);
+        Ok(Dispatch { kernel, bind_group, workgroups, stage: None, work, _params: params })
     }
 }
 
@@ -173,12 +175,24 @@ pub struct Dispatch {
     _params: Buffer,
     workgroups: [Workgroups; 2],
     stage: Option<usize>,
+    work: Work,
 }
 
 impl Dispatch {
     /// The same, of weights that are in the slot of the streamed stage `stage` when it runs.
     pub(super) fn at_stage(self, stage: Option<usize>) -> Self {
         Self { stage, ..self }
+    }
+
+    /// The same, of which so much is counted.
+    pub(super) fn with_work(self, work: Work) -> Self {
+        Self { work, ..self }
+    }
+
+    /// Multiply-adds that it has for `batch`, whose last token sees so many positions, its own among them.
+    pub fn work(&self, batch: Batch, positions: u32) -> u64 {
+        let [x, y] = self.workgroups.map(|w| u64::from(w.count(batch)));
+        self.work.of(x * y, positions)
     }
 
     /// The streamed stage that must be in its slot when this runs, if it reads one.

@@ -105,6 +105,11 @@ impl MatrixParams {
         self
     }
 
+    /// Weights of a row block.
+    pub(super) fn row_block_weights(&self) -> u64 {
+        LANES as u64 * u64::from(self.cols)
+    }
+
     /// Row blocks of the part.
     pub(super) fn row_blocks(&self) -> u32 {
         self.rows.div_ceil(LANES as u32)

@@ -10,6 +10,7 @@ mod layer;
 mod load;
 mod loader;
 mod needs;
+mod pass;
 mod planned;
 mod precisions;
 mod rope;

@@ -1,12 +1,12 @@
 //! One sequence being computed.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{ACTIVATIONS, Activations, LayerContext, ProductShape, Products, Strides, products};
 use super::load::{Embedding, Model};
+use super::pass::{Pass, Results};
 use super::rope;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::argmax::{self, Largest};
@@ -14,8 +14,7 @@ use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::top::{self, Top};
 use crate::gpu::kernels::{Step, embed, matmul, norm};
-use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Readback, Sweep};
-use crate::stream::Ring;
+use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep};
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 const BATCH: usize = 64;
@@ -255,11 +254,11 @@ impl Session {
         self.check(tokens)?;
         self.has_last_logits = false;
         self.buffers.readback.ready(&self.model.gpu).await?;
-        let mut position = self.tokens.len();
+        let (mut position, mut pace) = (self.tokens.len(), Pace::default());
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();
             let wanted = if is_last || wanted == Wanted::All { wanted } else { Wanted::Nothing };
-            let len = self.submit(chunk, position, wanted).await?;
+            let len = self.submit(chunk, position, wanted, &mut pace).await?;
             if len > 0 {
                 self.buffers.readback.read(&self.model.gpu, len, &mut take).await?;
             }
@@ -286,7 +285,13 @@ impl Session {
     }
 
     /// Computes one batch, and gives the number of bytes that are to be read back.
-    async fn submit(&self, tokens: &[u32], position: usize, wanted: Wanted) -> Result<u64, ModelError> {
+    async fn submit(
+        &self,
+        tokens: &[u32],
+        position: usize,
+        wanted: Wanted,
+        pace: &mut Pace,
+    ) -> Result<u64, ModelError> {
         let gpu = &self.model.gpu;
         let outputs = match wanted {
             Wanted::Nothing => 0,
@@ -301,34 +306,48 @@ impl Session {
         };
         gpu.write(&self.buffers.step, bytemuck::bytes_of(&step))?;
         gpu.write(&self.buffers.token_ids, bytemuck::cast_slice(tokens))?;
-        let batch = Batch { tokens: step.tokens, outputs: outputs as u32 };
-        let layers = if tokens.len() == 1 { &self.single } else { &self.batch };
-        let (read, len) = match wanted {
-            Wanted::Likeliest => (&self.buffers.largest, self.buffers.largest.size()),
-            Wanted::Top(_) => (&self.buffers.top, self.buffers.top.size()),
-            _ => (&self.buffers.logits, (outputs * self.model.config.vocab * 4) as u64),
+        let results = self.results(wanted, outputs);
+        let len = results.len;
+        let pass = Pass {
+            gpu,
+            batch: Batch { tokens: step.tokens, outputs: outputs as u32 },
+            positions: step.position + step.tokens,
+            dispatches: self.dispatches(tokens.len(), outputs, wanted).collect(),
+            results,
         };
+        if let Embedding::OnHost(rows) = &self.model.embedding {
+            rows.bring(tokens, &self.activations.x).await?;
+        }
+        pass.submit(self.model.ring.as_ref(), pace).await?;
+        Ok(len)
+    }
+
+    /// What is brought back of a batch, of which so many tokens have logits.
+    fn results(&self, wanted: Wanted, outputs: usize) -> Results<'_> {
+        let buffers = &self.buffers;
+        let (from, len) = match wanted {
+            Wanted::Likeliest => (&buffers.largest, buffers.largest.size()),
+            Wanted::Top(_) => (&buffers.top, buffers.top.size()),
+            _ => (&buffers.logits, (outputs * self.model.config.vocab * 4) as u64),
+        };
+        Results { from, len, to: &buffers.readback }
+    }
+
+    /// The dispatches of a batch, in order: those of the layers, of the output matrix where logits are
+    /// wanted, and what finds the likeliest tokens.
+    fn dispatches(&self, tokens: usize, outputs: usize, wanted: Wanted) -> impl Iterator<Item = &Dispatch> {
+        let layers = if tokens == 1 { &self.single } else { &self.batch };
         let output = match outputs {
             0 => &[][..],
             1 => &self.last_output,
             _ => &self.all_outputs,
         };
-        let pass = Pass {
-            session: self,
-            batch,
-            wanted,
-            read,
-            len,
-            dispatches: layers.iter().chain(output).collect(),
+        let reduce = match wanted {
+            Wanted::Likeliest => Some(&self.argmax),
+            Wanted::Top(_) => Some(&self.top),
+            _ => None,
         };
-        if let Embedding::OnHost(rows) = &self.model.embedding {
-            rows.bring(tokens, &self.activations.x).await?;
-        }
-        match &self.model.ring {
-            None => gpu.submit("forward", |encoder| pass.record_last(encoder, 0))?,
-            Some(ring) => pass.submit_in_turns(ring).await?,
-        }
-        Ok(len)
+        layers.iter().chain(output).chain(reduce)
     }
 
     /// Device memory that a session of a model takes, in bytes: about, and never less.
@@ -377,86 +396,6 @@ fn dispatch_bytes(config: &ModelConfig) -> u64 {
 
 /// At least what one dispatch's parameters take.
 const DISPATCH_BYTES: u64 = 128;
-
-/// One batch: what is computed, and what of it is brought back.
-struct Pass<'a> {
-    session: &'a Session,
-    batch: Batch,
-    wanted: Wanted,
-    /// What is brought back, and how many bytes of it.
-    read: &'a Buffer,
-    len: u64,
-    /// The layers' dispatches, and the output matrix's where logits are wanted.
-    dispatches: Vec<&'a Dispatch>,
-}
-
-impl Pass<'_> {
-    /// Submits stages as they come: what there is up to each streamed one, as soon as that one is there.
-    async fn submit_in_turns(&self, ring: &Ring) -> Result<(), ModelError> {
-        let gpu = &self.session.model.gpu;
-        let starts = self.streamed_at();
-        let mut turn = ring.turn(starts.len()).await;
-        // What comes before the first streamed stage runs while that is waited for.
-        if let Some(&first) = starts.first() {
-            gpu.submit("forward", |encoder| self.record(encoder, 0..first))?;
-            turn.submitted();
-        }
-        for (i, &start) in starts.iter().enumerate() {
-            turn.ready(i).await?;
-            gpu.submit("forward", |encoder| {
-                turn.record(i, encoder);
-                match starts.get(i + 1) {
-                    Some(&next) => self.record(encoder, start..next),
-                    None => self.record_last(encoder, start),
-                }
-            })?;
-            turn.used(i);
-        }
-        match starts.is_empty() {
-            true => Ok(gpu.submit("forward", |encoder| self.record_last(encoder, 0))?),
-            false => Ok(()),
-        }
-    }
-
-    /// Where the dispatches of each streamed stage begin. They come in order.
-    fn streamed_at(&self) -> Vec<usize> {
-        let mut starts = Vec::new();
-        for (i, dispatch) in self.dispatches.iter().enumerate() {
-            if dispatch.stage() == Some(starts.len()) {
-                starts.push(i);
-            }
-        }
-        starts
-    }
-
-    fn record(&self, encoder: &mut wgpu::CommandEncoder, range: Range<usize>) {
-        record(encoder, self.dispatches[range].iter().copied(), self.batch);
-    }
-
-    /// Records what there is from dispatch `start` on, and what comes after it.
-    fn record_last(&self, encoder: &mut wgpu::CommandEncoder, start: usize) {
-        let session = self.session;
-        let reduce = match self.wanted {
-            Wanted::Likeliest => Some(&session.argmax),
-            Wanted::Top(_) => Some(&session.top),
-            _ => None,
-        };
-        record(encoder, self.dispatches[start..].iter().copied().chain(reduce), self.batch);
-        if self.len > 0 {
-            session.buffers.readback.record(encoder, self.read, self.len);
-        }
-    }
-}
-
-/// Records dispatches in a pass of their own.
-fn record<'a>(
-    encoder: &mut wgpu::CommandEncoder,
-    dispatches: impl IntoIterator<Item = &'a Dispatch>,
-    batch: Batch,
-) {
-    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-    dispatches.into_iter().for_each(|dispatch| dispatch.record(&mut pass, batch));
-}
 
 impl SessionBuffers {
     fn new(model: &Model, activations: &Activations, outputs: Outputs) -> Result<Self, GpuError> {

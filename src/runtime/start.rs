@@ -23,6 +23,10 @@ pub struct RuntimeOptions {
     /// Which kernels products have, where that is known of the device
     /// ([`Calibration`](crate::bench::Calibration) finds out); else the usual ones.
     pub kernels: Option<KernelChoices>,
+    /// The most multiply-adds of one submission; [`SUBMISSION_WORK`](crate::gpu::SUBMISSION_WORK) where
+    /// nothing is given. Less of it lets the device turn to the application's frames more often. See
+    /// [`Gpu::with_submission_work`].
+    pub submission_work: Option<u64>,
 }
 
 /// A device, with what models on it share: compiled kernels, and a budget. Clones share it too.
@@ -38,9 +42,9 @@ pub struct Runtime {
 impl Runtime {
     /// Opens a device of its own.
     pub async fn new(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
-        let RuntimeOptions { adapter, budget, kernels } = options;
-        let gpu_options = GpuOptions { device: adapter.clone(), budget: *budget, ..GpuOptions::default() };
-        Ok(Self::with(Gpu::open(&gpu_options).await?, *kernels))
+        let (device, budget) = (options.adapter.clone(), options.budget);
+        let gpu = Gpu::open(&GpuOptions { device, budget, ..GpuOptions::default() }).await?;
+        Ok(Self::with(gpu, options))
     }
 
     /// Uses a device of the application, which goes on using it. Nothing is installed on it, and none of its
@@ -55,11 +59,16 @@ impl Runtime {
         options: &RuntimeOptions,
     ) -> Result<Self, RuntimeError> {
         check_limits(&device)?;
-        Ok(Self::with(Gpu::from_device(device, queue, options.budget), options.kernels))
+        Ok(Self::with(Gpu::from_device(device, queue, options.budget), options))
     }
 
-    fn with(gpu: Gpu, kernels: Option<KernelChoices>) -> Self {
-        let gpu = kernels.map_or_else(|| gpu.clone(), |kernels| gpu.with_choices(kernels));
+    fn with(mut gpu: Gpu, options: &RuntimeOptions) -> Self {
+        if let Some(kernels) = options.kernels {
+            gpu = gpu.with_choices(kernels);
+        }
+        if let Some(work) = options.submission_work {
+            gpu = gpu.with_submission_work(work);
+        }
         Self { gpu, workers: Arc::default() }
     }
 

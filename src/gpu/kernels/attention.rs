@@ -1,7 +1,7 @@
 //! Causal attention over the KV cache.
 
 use super::rope::HeadParams;
-use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Variant, Workgroups};
+use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Variant, Work, Workgroups};
 
 /// Query heads that a workgroup has at the most. More would not fit the registers of many devices.
 const MOST_HEADS: u32 = 4;
@@ -69,14 +69,14 @@ pub fn dispatch(
     cache: &KvCache,
     [q, y]: [&Buffer; 2],
 ) -> Result<Dispatch, GpuError> {
-    let (_, workgroups) = sharing(params);
-    let workgroups = [Workgroups::Fixed(params.kv_heads * workgroups), Workgroups::PerTokens(1)];
-    gpu.kernel(variant(params, division, cache.cache_type))?.bind(
-        gpu,
-        params,
-        &[(0, step), (2, q), (3, &cache.buffer), (4, y)],
-        workgroups,
-    )
+    let (heads, shares) = sharing(params);
+    let workgroups = [Workgroups::Fixed(params.kv_heads * shares), Workgroups::PerTokens(1)];
+    // With a key, and with a value.
+    let each = 2 * u64::from(heads.div_ceil(shares)) * u64::from(params.head_dim);
+    let work = Work::APosition { each, window: params.window };
+    let buffers = [(0, step), (2, q), (3, &cache.buffer), (4, y)];
+    let kernel = gpu.kernel(variant(params, division, cache.cache_type))?;
+    Ok(kernel.bind(gpu, params, &buffers, workgroups)?.with_work(work))
 }
 
 /// The twin, for one query head: `keys` and `values` are those it sees, in order.

@@ -3,6 +3,7 @@
 use super::matvec::{self, Group, PIECES, Product};
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
+use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Tokens that a workgroup handles: sums that an invocation keeps.
@@ -22,32 +23,42 @@ pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
     variant.constant("TOKENS", tokens)
 }
 
-/// The dispatches for each part of the weights: one, or one for each group of tokens that is a uniform. `x`
-/// and `y` must have room for a multiple of sixteen tokens; what lies in `x` past the batch's last token
-/// does not matter.
+/// The dispatches for each part of the weights: one, or one for each group of tokens, where that is a uniform
+/// or where all tokens together would be too much for a submission. `x` and `y` must have room for a multiple
+/// of sixteen tokens; what lies in `x` past the batch's last token does not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let invocations = gpu.choices().matmul.of(product.weights.format);
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
-    let uniform = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens));
-    let Some(tokens) = uniform else {
-        let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS) };
-        return product.dispatch_parts(gpu, with_tokens(variant, TOKENS), Some(step), &[all]);
-    };
-    let variant = product.with_uniform_x(with_tokens(variant, tokens), tokens);
     let room = (product.x.size() / (4 * product.x_stride.max(1)) as u64) as u32;
-    let firsts = (0..room).step_by(tokens as usize);
-    let groups: Vec<Group> =
-        firsts.map(|first| Group { first, workgroups: Workgroups::Beyond(first) }).collect();
-    product.dispatch_parts(gpu, variant, Some(step), &groups)
+    let groups = |each: u32| -> Vec<Group> {
+        let group = |first| Group { first, workgroups: Workgroups::Beyond(first), each };
+        (0..room).step_by(each as usize).map(group).collect()
+    };
+    if let Some(tokens) = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens)) {
+        let variant = product.with_uniform_x(with_tokens(variant, tokens), tokens);
+        return product.dispatch_parts(gpu, variant, Some(step), &groups(tokens));
+    }
+    let variant = with_tokens(variant, TOKENS);
+    if most_weights(weights).saturating_mul(room.into()) > gpu.submission_work() {
+        return product.dispatch_parts(gpu, variant, Some(step), &groups(TOKENS));
+    }
+    let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS), each: TOKENS };
+    product.dispatch_parts(gpu, variant, Some(step), &[all])
+}
+
+/// Weights of the largest part.
+fn most_weights(weights: &DeviceMatrix) -> u64 {
+    let part = |part: &Part| part.params.row_block_weights() * u64::from(part.params.row_blocks());
+    weights.parts.iter().map(part).max().unwrap_or(0)
 }
 
 /// Dispatches, at the most, of a product with `tokens` tokens whose rows have so many columns, for each part
 /// of the weights.
 pub fn most_dispatches(tokens: usize, cols: usize) -> u64 {
     let fits = |&each: &u32| 4 * u64::from(each) * cols as u64 <= super::matvec::MOST_UNIFORM;
-    let each = UNIFORM_TOKENS.into_iter().find(fits).unwrap_or(tokens.max(1) as u32);
+    let each = UNIFORM_TOKENS.into_iter().find(fits).unwrap_or(TOKENS);
     (tokens as u64).div_ceil(u64::from(each))
 }
 

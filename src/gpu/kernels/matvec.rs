@@ -3,7 +3,7 @@
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups};
 
 /// A product of a weight matrix with activations.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +37,8 @@ pub(super) struct Group {
     pub first: u32,
     /// Workgroups for them.
     pub workgroups: Workgroups,
+    /// Tokens that a workgroup multiplies.
+    pub each: u32,
 }
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block.
@@ -65,7 +67,8 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);
     }
-    product.dispatch_parts(gpu, variant, None, &[Group { first: 0, workgroups: Workgroups::Fixed(1) }])
+    let one = Group { first: 0, workgroups: Workgroups::Fixed(1), each: 1 };
+    product.dispatch_parts(gpu, variant, None, &[one])
 }
 
 impl Product<'_> {
@@ -109,7 +112,8 @@ impl Product<'_> {
             buffers.extend(self.weights.table(part).map(|b| (3, b.into())));
             buffers.extend(self.bias.map(|b| (6, b.into())));
             let workgroups = [Workgroups::Fixed(params.row_blocks()), group.workgroups];
-            Ok(kernel.bind(gpu, &params, &buffers, workgroups)?.at_stage(part.stage))
+            let work = Work::AWorkgroup(params.row_block_weights() * u64::from(group.each));
+            Ok(kernel.bind(gpu, &params, &buffers, workgroups)?.at_stage(part.stage).with_work(work))
         };
         let all = |part| groups.iter().map(move |group| bind(part, group));
         self.weights.parts.iter().flat_map(all).collect()

@@ -1,0 +1,103 @@
+//! A batch on its way to the device, in one submission or several.
+
+use std::ops::Range;
+
+use super::error::ModelError;
+use crate::gpu::{Batch, Buffer, Dispatch, Gpu, Pace, Readback};
+use crate::stream::Ring;
+
+/// What is brought back of a batch.
+pub(super) struct Results<'a> {
+    pub from: &'a Buffer,
+    /// Bytes, from the first on. Where there are none, nothing is recorded.
+    pub len: u64,
+    pub to: &'a Readback,
+}
+
+/// One batch.
+pub(super) struct Pass<'a> {
+    pub gpu: &'a Gpu,
+    pub batch: Batch,
+    /// Positions that the batch's last token sees, its own among them.
+    pub positions: u32,
+    /// All that is computed, in order.
+    pub dispatches: Vec<&'a Dispatch>,
+    pub results: Results<'a>,
+}
+
+/// Dispatches that are submitted at once.
+#[derive(Debug, PartialEq, Eq)]
+struct Submission {
+    dispatches: Range<usize>,
+    /// The streamed stage that must be there first, and is visited from here on.
+    begins: Option<usize>,
+    /// The streamed stage that no later submission reads.
+    ends: Option<usize>,
+}
+
+impl Pass<'_> {
+    /// Submits all of it: streamed stages as they come, and no more at a time than the device is to be given.
+    pub async fn submit(&self, ring: Option<&Ring>, pace: &mut Pace) -> Result<(), ModelError> {
+        let submissions = self.submissions();
+        let mut turn = match ring {
+            Some(ring) => Some(ring.turn(submissions.iter().filter(|s| s.begins.is_some()).count()).await),
+            None => None,
+        };
+        for (i, submission) in submissions.iter().enumerate() {
+            if let (Some(turn), Some(stage)) = (&mut turn, submission.begins) {
+                turn.ready(stage).await?;
+            }
+            pace.next(self.gpu).await?;
+            self.gpu.submit("forward", |encoder| {
+                if let (Some(turn), Some(stage)) = (&turn, submission.begins) {
+                    turn.record(stage, encoder);
+                }
+                self.record(submission.dispatches.clone(), encoder);
+                if i + 1 == submissions.len() && self.results.len > 0 {
+                    self.results.to.record(encoder, self.results.from, self.results.len);
+                }
+            })?;
+            match (&mut turn, submission.ends) {
+                (Some(turn), Some(stage)) => turn.used(stage),
+                (Some(turn), None) => turn.submitted(),
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the dispatches where a streamed stage begins, and where there would be too much work otherwise.
+    /// One that is too much by itself has a submission of its own.
+    fn submissions(&self) -> Vec<Submission> {
+        let (mut all, mut work, mut stages) = (Vec::<Submission>::new(), 0u64, 0);
+        // The last submission that reads each stage.
+        let mut readers = Vec::new();
+        for (i, dispatch) in self.dispatches.iter().enumerate() {
+            let begins = dispatch.stage().filter(|&stage| stage == stages);
+            let more = dispatch.work(self.batch, self.positions);
+            // What counts for nothing can go with anything.
+            let is_too_much = work.min(more) > 0 && work.saturating_add(more) > self.gpu.submission_work();
+            if all.is_empty() || begins.is_some() || is_too_much {
+                all.push(Submission { dispatches: i..i, begins, ends: None });
+                work = 0;
+            }
+            work = work.saturating_add(more);
+            if begins.is_some() {
+                stages += 1;
+                readers.push(0);
+            }
+            if let Some(reader) = dispatch.stage().and_then(|stage| readers.get_mut(stage)) {
+                *reader = all.len() - 1;
+            }
+            all.last_mut().iter_mut().for_each(|submission| submission.dispatches.end = i + 1);
+        }
+        readers.iter().enumerate().for_each(|(stage, &reader)| all[reader].ends = Some(stage));
+        all
+    }
+
+    /// Records dispatches in a pass of their own.
+    fn record(&self, range: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        self.dispatches[range].iter().for_each(|dispatch| dispatch.record(&mut pass, self.batch));
+    }
+}

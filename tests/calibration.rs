@@ -22,6 +22,7 @@ fn unusual() -> KernelChoices {
         matvec,
         matmul: InvocationsByStorage::all(Invocations::FOUR_ROWS_EACH),
         fast_is_faster: false,
+        joins: false,
     }
 }
 

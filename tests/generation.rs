@@ -59,11 +59,12 @@ fn the_demo_model_tells_the_same_story_compressed_and_raw() {
 #[test]
 fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
     let gpu = device::gpu();
-    let model = load(&gpu, &demo(), false);
+    let model = load(&gpu, &demo(), true);
     let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
-    // Two norms, seven products, rotations, attention, and what is between the products of the MLP; before
-    // the layers the look-up of the token, behind them a norm, a product, and finding the likeliest.
-    assert_eq!(session.dispatches_a_token(), 12 * model.config().layers + 4);
+    // Two norms, four products (queries, keys and values in one, gate and up in another), rotations and
+    // attention; before the layers the look-up of the token, behind them a norm, a product, and finding the
+    // likeliest.
+    assert_eq!(session.dispatches_a_token(), 8 * model.config().layers + 4);
     let prompt = prompt();
     let mut next = pollster::block_on(session.likeliest(&prompt)).unwrap().unwrap();
     let counts = || (gpu.submissions(), gpu.memory().allocations());

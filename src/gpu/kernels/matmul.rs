@@ -30,6 +30,7 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
+    let variant = weights.apply_joined(variant);
     let uniform = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens));
     let Some(tokens) = uniform else {
         let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS) };

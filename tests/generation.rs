@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
-use bantam::gpu::Gpu;
+use bantam::gpu::{Gpu, KernelChoices};
 use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::tensor::Dtype;
 use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, complete, generate};
@@ -59,12 +59,18 @@ fn the_demo_model_tells_the_same_story_compressed_and_raw() {
 #[test]
 fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
     let gpu = device::gpu();
-    let model = load(&gpu, &demo(), true);
-    let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
-    // Two norms, four products (queries, keys and values in one, gate and up in another), rotations and
-    // attention; before the layers the look-up of the token, behind them a norm, a product, and finding the
-    // likeliest.
-    assert_eq!(session.dispatches_a_token(), 8 * model.config().layers + 4);
+    // Two norms, seven products, rotations, attention, and what is between the products of the MLP. Where
+    // matrices are joined, queries, keys and values are one product, and gate, up and what follows are another.
+    // Before the layers comes the look-up of the token, behind them a norm, a product, and finding the likeliest.
+    for (joins, a_layer) in [(false, 12), (true, 8)] {
+        let gpu = gpu.with_choices(KernelChoices { joins, ..*gpu.choices() });
+        check_a_token(&gpu, &load(&gpu, &demo(), true), a_layer);
+    }
+}
+
+fn check_a_token(gpu: &Gpu, model: &Arc<Model>, dispatches_a_layer: usize) {
+    let mut session = Session::new(model, 64, Outputs::Last).unwrap();
+    assert_eq!(session.dispatches_a_token(), dispatches_a_layer * model.config().layers + 4);
     let prompt = prompt();
     let mut next = pollster::block_on(session.likeliest(&prompt)).unwrap().unwrap();
     let counts = || (gpu.submissions(), gpu.memory().allocations());

@@ -68,7 +68,8 @@ impl KernelChoices {
                     fast: Invocations::FOUR_ROWS_EACH,
                 },
                 fast_is_faster: true,
-                joins: true,
+                // A dispatch costs little there, and each kind of group is another kernel to compile.
+                joins: false,
             },
         }
     }

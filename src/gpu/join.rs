@@ -131,6 +131,9 @@ impl Places {
     }
 }
 
+/// Joined matrices, and of each the pieces of its payload that are to be written there.
+pub type JoinedWithPieces = (DeviceMatrix, Vec<Vec<Piece>>);
+
 /// What joined matrices have on the device.
 pub(super) struct JoinedBuffers {
     pub payload: Buffer,
@@ -176,7 +179,7 @@ impl DeviceMatrix {
         tiles: &[(Tiles<'_>, usize)],
         join: Join,
         slot: Option<SlotPlace<'_>>,
-    ) -> Result<Option<(Self, Vec<Vec<Piece>>)>, GpuError> {
+    ) -> Result<Option<JoinedWithPieces>, GpuError> {
         let Some((first, _)) = tiles.first() else { return Ok(None) };
         let (format, _) = dense_format(gpu, first);
         let mut places = Places::new(join, Format::Dense(format));

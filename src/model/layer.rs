@@ -78,7 +78,7 @@ pub(super) struct LayerWeights {
 #[derive(Debug)]
 enum GateUp {
     /// One dispatch multiplies with both, and joins the results.
-    Gated(DeviceMatrix),
+    Gated(Box<DeviceMatrix>),
     /// The results are joined by a dispatch of their own.
     Apart(Vec<Linear>),
 }
@@ -96,7 +96,7 @@ impl GateUp {
         let named = [gate, up].map(|shape| (name(shape.name) + ".weight", shape));
         let apart = |weights| Linear { weights, bias: None };
         Ok(match <[DeviceMatrix; 1]>::try_from(loader.joined(&named, Join::Gated).await?) {
-            Ok([both]) => Self::Gated(both),
+            Ok([both]) => Self::Gated(Box::new(both)),
             Err(matrices) => Self::Apart(matrices.into_iter().map(apart).collect()),
         })
     }

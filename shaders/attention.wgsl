@@ -16,6 +16,7 @@
 #import step
 #import heads
 
+// Queries come first in what a token has of queries, keys and values.
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
 #ifdef F16_CACHE
 @group(0) @binding(3) var<storage, read> cache: array<vec2<u32>>;
@@ -181,8 +182,8 @@ fn gather(at: u32, count: u32, lane: u32) {
     }
 }
 
-// Writes an element of each piece `p` of the first `count` heads, `at` being where the first head goes.
-fn store(p: u32, within: u32, at: u32, count: u32, lane: u32) {
+// Writes an element of each piece `p` of the first `count` heads, `to` being where the first head goes.
+fn store(p: u32, within: u32, to: u32, count: u32, lane: u32) {
 #unroll h HEADS
 #ifdef F16_CACHE
     weights[$hu * LANES + lane] = sums[$hu * PIECES + p][within];
@@ -202,7 +203,7 @@ fn store(p: u32, within: u32, at: u32, count: u32, lane: u32) {
         }
         let element = (p * ELEMENT_LANES + column) * WIDTH + within;
         if element < DIM {
-            y[at + head * DIM + element] = sum / total;
+            y[to + head * DIM + element] = sum / total;
         }
     }
     workgroupBarrier();
@@ -218,7 +219,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // The last of these workgroups may have fewer heads than places for them.
     let count = min(HEADS, sharing - head_in);
     let token = group.y;
-    let at = token * heads.q_stride + (kv_head * sharing + head_in) * DIM;
+    let first_element = (kv_head * sharing + head_in) * DIM;
+    let at = token * heads.qkv_stride + first_element;
+    let to = token * heads.y_stride + first_element;
     // Places without a head get the last numbers of a head, and their result is not stored.
     for (var i = lane; i < HEADS * QUADS; i += LANES) {
         queries[i] = q[(at >> 2u) + min(i, count * QUADS - 1u)] * heads.scale;
@@ -246,9 +249,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     largest[$hu * LANES + lane] = totals[$h];
 #end
 #unroll p PIECES
-    store($pu, 0u, at, count, lane);
+    store($pu, 0u, to, count, lane);
 #ifdef F16_CACHE
-    store($pu, 1u, at, count, lane);
+    store($pu, 1u, to, count, lane);
 #endif
 #end
 }

@@ -5,6 +5,8 @@
 // A span is a tile, or where there are PIECES it has parts of several.
 //
 // X_UNIFORM: x has TOKENS tokens only, in X_VECTORS vectors, and is a uniform.
+//
+// JOINED and GATED: several matrices, as matvec has them.
 
 #import step
 #import matrix
@@ -19,6 +21,13 @@
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
 
+#ifdef GATED
+#import silu
+
+// Whether y has the products of the first matrix.
+var<private> gate_is_there: bool;
+
+#endif
 // One for each row of each token: of the span, and of those before.
 #unroll m TOKENS
 var<private> sums$m: array<vec4<f32>, ROWS>;
@@ -112,21 +121,25 @@ fn store(token: u32, row: u32, sum: f32) {
 #ifdef ACCUMULATE
     total += y[at];
 #endif
+#ifdef GATED
+    if gate_is_there {
+        // This invocation's.
+        total = silu_times(y[at], total);
+    }
+#endif
     y[at] = total;
 }
 
-@compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let row_block = group.x;
-    // Of those in x.
-    let token = group.y * TOKENS;
+// `group`: of tokens, of those in x.
+fn multiply_row_block(invocation: u32, row_block: u32, group: u32) {
+    let token = group * TOKENS;
     let stride = matrix.x_stride >> 2u;
 #unroll m TOKENS
 #unroll r ROWS
     totals$m[$r] = 0.0;
 #end
 #end
-    for (var span = 0u; span < matrix.spans; span++) {
+    for (var span = 0u; span < row_spans(); span++) {
         begin_span();
         multiply_span(row_block, invocation, span, token * stride, stride);
         end_span();
@@ -139,4 +152,28 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     store(matrix.first_token + token + $mu, row$r, totals$m[$r]);
 #end
 #end
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+#ifdef JOINED
+#ifdef GATED
+    for (var i = 0u; i < 2u; i++) {
+        matrix = members[i];
+        gate_is_there = i == 1u;
+        multiply_row_block(invocation, group.x, group.y);
+    }
+#else
+    var member = 0u;
+#unroll m MEMBERS
+    if group.x >= members[$m].first_block {
+        member = $mu;
+    }
+#end
+    matrix = members[member];
+    multiply_row_block(invocation, group.x - matrix.first_block, group.y);
+#endif
+#else
+    multiply_row_block(invocation, group.x, group.y);
+#endif
 }

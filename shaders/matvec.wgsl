@@ -9,6 +9,9 @@
 // layout has no tiles of its own, and is read from the first column to the last.
 //
 // BIAS adds a bias; ACCUMULATE adds to what y holds. X_UNIFORM: x, of X_VECTORS vectors, is a uniform.
+//
+// JOINED: there are several matrices, whose row blocks follow each other. GATED: there are two, and a workgroup
+// multiplies a row block of the first, then that of the second, and y = silu(first product) · second.
 
 #import matrix
 
@@ -22,6 +25,13 @@
 @group(0) @binding(6) var<storage, read> bias: array<f32>;
 #endif
 
+#ifdef GATED
+#import silu
+
+// Whether y has the products of the first matrix.
+var<private> gate_is_there: bool;
+
+#endif
 // Of one span.
 var<private> sums: array<vec4<f32>, ROWS>;
 #ifdef SPLIT
@@ -167,25 +177,29 @@ fn store(row: u32, sum: f32) {
 #ifdef ACCUMULATE
     result += y[out];
 #endif
+#ifdef GATED
+    if gate_is_there {
+        // This invocation's.
+        result = silu_times(y[out], result);
+    }
+#endif
     y[out] = result;
 }
 
-@compute @workgroup_size(LANES * SPLITS)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    let row_block = group.x;
+fn multiply_row_block(invocation: u32, row_block: u32) {
 #ifdef SPLIT
     let lane = invocation % LANES;
     let split = invocation / LANES;
     var sum = 0.0;
-    for (var first_span = 0u; first_span < matrix.spans; first_span += SPLITS) {
+    for (var first_span = 0u; first_span < row_spans(); first_span += SPLITS) {
         let span = first_span + split;
-        if span < matrix.spans {
+        if span < row_spans() {
             multiply_span(lane, row_block, span);
             span_sums[invocation] = total(sums[0]);
         }
         workgroupBarrier();
         if split == 0u {
-            let count = min(matrix.spans - first_span, SPLITS);
+            let count = min(row_spans() - first_span, SPLITS);
             for (var i = 0u; i < count; i++) {
                 sum += span_sums[i * LANES + lane];
             }
@@ -203,7 +217,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Then the rows go on where they are.
     open_rows(invocation, row_block, 0u);
 #endif
-    for (var span = 0u; span < matrix.spans; span++) {
+    for (var span = 0u; span < row_spans(); span++) {
         multiply_span(invocation, row_block, span);
 #unroll r ROWS
         sum$r += total(sums[$r]);
@@ -212,5 +226,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 #unroll r ROWS
     store(row_block * 64u + invocation + $ru * LANES, sum$r);
 #end
+#endif
+}
+
+@compute @workgroup_size(LANES * SPLITS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+#ifdef JOINED
+#ifdef GATED
+    for (var i = 0u; i < 2u; i++) {
+        matrix = members[i];
+        gate_is_there = i == 1u;
+        multiply_row_block(invocation, group.x);
+    }
+#else
+    var member = 0u;
+#unroll m MEMBERS
+    if group.x >= members[$m].first_block {
+        member = $mu;
+    }
+#end
+    matrix = members[member];
+    multiply_row_block(invocation, group.x - matrix.first_block);
+#endif
+#else
+    multiply_row_block(invocation, group.x);
 #endif
 }

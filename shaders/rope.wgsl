@@ -8,19 +8,18 @@
 #import step
 #import heads
 
-@group(0) @binding(2) var<storage, read_write> q: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read> k: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read> v: array<vec2<f32>>;
+// Of each token its queries, its keys and its values.
+@group(0) @binding(2) var<storage, read_write> qkv: array<vec2<f32>>;
 // cos and sin by position and frequency, those of two frequencies together.
-@group(0) @binding(5) var<storage, read> rotations: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> rotations: array<vec4<f32>>;
 #ifdef F16_CACHE
-@group(0) @binding(6) var<storage, read_write> cache: array<u32>;
+@group(0) @binding(4) var<storage, read_write> cache: array<u32>;
 #else
-@group(0) @binding(6) var<storage, read_write> cache: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read_write> cache: array<vec2<f32>>;
 #endif
 #ifdef HEAD_NORM
-@group(0) @binding(7) var<storage, read> q_norm: array<vec2<f32>>;
-@group(0) @binding(8) var<storage, read> k_norm: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read> q_norm: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read> k_norm: array<vec2<f32>>;
 
 var<workgroup> parts: array<f32, 64>;
 
@@ -61,26 +60,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let half_pairs = pairs >> 1u;
     let is_query = head < heads.heads;
     let is_value = head >= heads.heads + heads.kv_heads;
-    let q_at = ((token * heads.q_stride) >> 1u) + head * pairs;
+    // Keys and values follow as more heads.
+    let at = ((token * heads.qkv_stride) >> 1u) + head * pairs;
     let kv_head = select(head - heads.heads, head - heads.heads - heads.kv_heads, is_value);
-    let kv_at = ((token * heads.kv_stride) >> 1u) + kv_head * pairs;
 
     if is_value {
         let to = cache_at(1u, kv_head, token);
         for (var i = lane; i < pairs; i += 64u) {
-            keep(to + i, v[kv_at + i]);
+            keep(to + i, qkv[at + i]);
         }
         return;
     }
 #ifdef HEAD_NORM
     var part = 0.0;
     for (var i = lane; i < pairs; i += 64u) {
-        var e = vec2<f32>(0.0);
-        if is_query {
-            e = q[q_at + i];
-        } else {
-            e = k[kv_at + i];
-        }
+        let e = qkv[at + i];
         part = fma(e.y, e.y, fma(e.x, e.x, part));
     }
     let scale = head_scale(part, lane);
@@ -88,15 +82,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let to = cache_at(0u, kv_head, token);
     for (var i = lane; i < half_pairs; i += 64u) {
         let rotation = rotations[(step.position + token) * half_pairs + i];
-        var a: vec2<f32>;
-        var b: vec2<f32>;
-        if is_query {
-            a = q[q_at + i];
-            b = q[q_at + i + half_pairs];
-        } else {
-            a = k[kv_at + i];
-            b = k[kv_at + i + half_pairs];
-        }
+        var a = qkv[at + i];
+        var b = qkv[at + i + half_pairs];
 #ifdef HEAD_NORM
         if is_query {
             a = a * scale * q_norm[i];
@@ -109,8 +96,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let first = a * rotation.xz - b * rotation.yw;
         let second = b * rotation.xz + a * rotation.yw;
         if is_query {
-            q[q_at + i] = first;
-            q[q_at + i + half_pairs] = second;
+            qkv[at + i] = first;
+            qkv[at + i + half_pairs] = second;
         } else {
             keep(to + i, first);
             keep(to + i + half_pairs, second);

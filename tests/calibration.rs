@@ -22,6 +22,7 @@ fn unusual() -> KernelChoices {
         matvec,
         matmul: InvocationsByStorage::all(Invocations::FOUR_ROWS_EACH),
         fast_is_faster: false,
+        joins: false,
     }
 }
 
@@ -182,7 +183,7 @@ fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
     assert_eq!(kernels_of_bench(cache, &["--kernel", "default"]), usual);
     assert_eq!(
         kernels_of_bench(cache, &["--kernel", "invocations=32"]),
-        KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH)
+        KernelChoices { joins: usual.joins, ..KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH) }
     );
 
     let demo = models::demo();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bantam::archive::ModelFiles;
-use bantam::gpu::{Gpu, Pace};
+use bantam::gpu::{Gpu, KernelChoices, Pace};
 use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::tensor::Dtype;
 use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, complete, generate};
@@ -60,11 +60,18 @@ fn the_demo_model_tells_the_same_story_compressed_and_raw() {
 #[test]
 fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
     let gpu = device::gpu();
-    let model = load(&gpu, &demo(), false);
-    let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
-    // Two norms, seven products, rotations, attention, and what is between the products of the MLP; before
-    // the layers the look-up of the token, behind them a norm, a product, and finding the likeliest.
-    assert_eq!(session.dispatches_a_token(), 12 * model.config().layers + 4);
+    // Two norms, seven products, rotations, attention, and what is between the products of the MLP. Where
+    // matrices are joined, queries, keys and values are one product, and gate, up and what follows are another.
+    // Before the layers comes the look-up of the token, behind them a norm, a product, and finding the likeliest.
+    for (joins, a_layer) in [(false, 12), (true, 8)] {
+        let gpu = gpu.with_choices(KernelChoices { joins, ..*gpu.choices() });
+        check_a_token(&gpu, &load(&gpu, &demo(), true), a_layer);
+    }
+}
+
+fn check_a_token(gpu: &Gpu, model: &Arc<Model>, dispatches_a_layer: usize) {
+    let mut session = Session::new(model, 64, Outputs::Last).unwrap();
+    assert_eq!(session.dispatches_a_token(), dispatches_a_layer * model.config().layers + 4);
     let prompt = prompt();
     let mut next = pollster::block_on(session.likeliest(&prompt)).unwrap().unwrap();
     let counts = || (gpu.submissions(), gpu.memory().allocations());

@@ -175,8 +175,8 @@ impl Heads {
             kv_heads: kv_heads as u32,
             head_dim: dim as u32,
             context: (position + tokens + 3) as u32,
-            q_stride: (heads * dim).next_multiple_of(16) as u32 + 16,
-            kv_stride: (kv_heads * dim).next_multiple_of(16) as u32 + 32,
+            qkv_stride: ((heads + 2 * kv_heads) * dim) as u32 + 8,
+            y_stride: (heads * dim).next_multiple_of(16) as u32 + 16,
             window: window.map_or(u32::MAX, |w| w as u32),
             scale: (dim as f32).sqrt().recip(),
             epsilon: 1e-5,
@@ -264,8 +264,9 @@ fn kept(cache_type: CacheType, values: Vec<f32>) -> Vec<f32> {
 }
 
 fn check_attention(gpu: &Gpu, case: &Heads, division: Division, cache_type: CacheType) {
-    let (dim, stride) = (case.dim(), case.params.q_stride as usize);
-    let q: Vec<f32> = normal(1, case.tokens * stride).into_iter().map(|q| 2.0 * q).collect();
+    let dim = case.dim();
+    let [q_stride, stride] = [case.params.qkv_stride, case.params.y_stride].map(|stride| stride as usize);
+    let q: Vec<f32> = normal(1, case.tokens * q_stride).into_iter().map(|q| 2.0 * q).collect();
     let mut cache = kept(cache_type, normal(2, case.cache_len()));
     let end = case.position + case.tokens;
     let kv_heads = case.params.kv_heads as usize;
@@ -294,7 +295,8 @@ fn check_attention(gpu: &Gpu, case: &Heads, division: Division, cache_type: Cach
                 (first..=position).map(row).collect()
             };
             let at = token * stride + head * dim;
-            let wanted = attention::cpu(&q[at..at + dim], &seen(0), &seen(1), case.params.scale);
+            let query = &q[token * q_stride + head * dim..][..dim];
+            let wanted = attention::cpu(query, &seen(0), &seen(1), case.params.scale);
             // Scores reach about 10: their own rounding, exp's (3 + 2 |x| units in the last
             // place) and the order of the sums change weights by less than 1e-5, relatively,
             // and the values that they weigh reach about 4.
@@ -330,33 +332,30 @@ fn read_cache(gpu: &Gpu, cache: &KvCache, len: usize) -> Vec<f32> {
 
 fn check_rope(gpu: &Gpu, case: &Heads, head_norm: bool, cache_type: CacheType) {
     let dim = case.dim();
-    let [q_stride, kv_stride] = [case.params.q_stride, case.params.kv_stride].map(|s| s as usize);
+    let stride = case.params.qkv_stride as usize;
     let (heads, kv_heads) = (case.params.heads as usize, case.params.kv_heads as usize);
-    let q = normal(1, case.tokens * q_stride);
-    let [k, v] = [2, 3].map(|seed| normal(seed, case.tokens * kv_stride));
+    let qkv = normal(1, case.tokens * stride);
     let angles = normal(4, case.params.context as usize * dim / 2);
     let rotations: Vec<[f32; 2]> = angles.iter().map(|a| [a.cos(), a.sin()]).collect();
     let norms = [5, 6].map(|seed| normal(seed, dim));
     let before = kept(cache_type, normal(7, case.cache_len()));
 
-    let [device_q, device_k, device_v] = [&q, &k, &v].map(|values| storage(gpu, values));
+    let device_qkv = storage(gpu, &qkv);
     let cache = kv_cache(gpu, cache_type, &before);
     let device_rotations = storage(gpu, &rotations);
     let device_norms = [0, 1].map(|i| storage(gpu, &norms[i]));
     let with = RopeBuffers {
-        q: &device_q,
-        k: &device_k,
-        v: &device_v,
+        qkv: &device_qkv,
         rotations: &device_rotations,
         cache: &cache,
         head_norms: head_norm.then_some([&device_norms[0], &device_norms[1]]),
     };
     let step = uniform(gpu, step(case.tokens, case.position));
     run(gpu, &[rope::dispatch(gpu, &step, &case.params, &with).unwrap()], case.tokens);
-    let rotated = read(gpu, &device_q, q.len());
+    let rotated = read(gpu, &device_qkv, qkv.len());
     let cached = read_cache(gpu, &cache, case.cache_len());
 
-    let (mut wanted_q, mut wanted_cache) = (q.clone(), before);
+    let (mut wanted_q, mut wanted_cache) = (qkv.clone(), before);
     for token in 0..case.tokens {
         let position = case.position + token;
         let rotations = &rotations[position * dim / 2..][..dim / 2];
@@ -364,15 +363,15 @@ fn check_rope(gpu: &Gpu, case: &Heads, head_norm: bool, cache_type: CacheType) {
             rope::cpu(head, rotations, head_norm.then_some((norm, case.params.epsilon)))
         };
         for head in 0..heads {
-            let at = token * q_stride + head * dim;
-            wanted_q[at..at + dim].copy_from_slice(&twin(&q[at..at + dim], &norms[0]));
+            let at = token * stride + head * dim;
+            wanted_q[at..at + dim].copy_from_slice(&twin(&qkv[at..at + dim], &norms[0]));
         }
         for head in 0..kv_heads {
-            let at = token * kv_stride + head * dim;
+            let at = |kind: usize| token * stride + (heads + kind * kv_heads + head) * dim;
             let key = case.cache_at(0, head, position);
-            wanted_cache[key..key + dim].copy_from_slice(&twin(&k[at..at + dim], &norms[1]));
+            wanted_cache[key..key + dim].copy_from_slice(&twin(&qkv[at(0)..][..dim], &norms[1]));
             let value = case.cache_at(1, head, position);
-            wanted_cache[value..value + dim].copy_from_slice(&v[at..at + dim]);
+            wanted_cache[value..value + dim].copy_from_slice(&qkv[at(1)..][..dim]);
         }
     }
     // A difference of two products of numbers up to 5, or up to 25 after a norm with such weights,

@@ -74,9 +74,9 @@ fn first_from(at: u32, start: u32) -> u32 {
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
     let first_chunk = (col_tile * matrix.tile_cols) >> 5u;
-    cursors[r] = (row_block * chunks + first_chunk) * 192u + lane;
+    cursors[r] = matrix.words_at + (row_block * chunks + first_chunk) * 192u + lane;
     lanes[r] = lane;
-    let four = exceptions[16u * row_block + (lane >> 2u)];
+    let four = exceptions[matrix.table_at + 16u * row_block + (lane >> 2u)];
     lowest[r] = ((four >> (8u * (lane & 3u))) & 255u) * ONES;
 }
 

@@ -5,9 +5,9 @@ struct Heads {
     kv_heads: u32,
     head_dim: u32,
     context: u32,
-    // Elements from one token to the next.
-    q_stride: u32,
-    kv_stride: u32,
+    // Elements from one token's queries, keys and values to the next one's, and of attention's results.
+    qkv_stride: u32,
+    y_stride: u32,
     // How many positions back a query sees, itself included.
     window: u32,
     // What scores are multiplied by.

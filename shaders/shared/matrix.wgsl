@@ -13,6 +13,9 @@
 //                                             `first` and `second`; to be called for all i in order
 //
 // Tiles of a row block are read in order, from the first on; SEEK: from any on, in ascending order or not.
+// JOINED: there are MEMBERS matrices in the same buffers, with as many columns each, and `matrix` is set to
+// one of them before it is read.
+//
 // A chunk has EIGHTS times eight columns. Columns that the matrix does not have are zeros.
 
 struct Matrix {
@@ -48,11 +51,23 @@ struct Matrix {
     first_token: u32,
     // Word offset of the table of scales.
     scales_at: u32,
+    // Where matrices are joined: the vector of the payload that this one begins with, where the layout has
+    // vectors; the word of the table beside the payload; the row blocks of those before.
+    words_at: u32,
+    table_at: u32,
+    first_block: u32,
     unused0: u32,
     unused1: u32,
+    unused2: u32,
 }
 
+#ifdef JOINED
+@group(0) @binding(1) var<uniform> members: array<Matrix, MEMBERS>;
+// The one that is being read.
+var<private> matrix: Matrix;
+#else
 @group(0) @binding(1) var<uniform> matrix: Matrix;
+#endif
 #ifdef DENSE
 @group(0) @binding(2) var<storage, read> payload: array<u32>;
 #else
@@ -62,6 +77,15 @@ struct Matrix {
 // The weights that were loaded last, by row: four columns each.
 var<private> first: array<vec4<f32>, ROWS>;
 var<private> second: array<vec4<f32>, ROWS>;
+
+// Spans of a row.
+fn row_spans() -> u32 {
+#ifdef JOINED
+    return members[0].spans;
+#else
+    return matrix.spans;
+#endif
+}
 
 // Columns of tile `col_tile`.
 fn cols_in(col_tile: u32) -> u32 {

@@ -15,7 +15,7 @@ fn open_columns(row_block: u32, col_tile: u32) {}
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
     let chunk = row_block * chunks + ((col_tile * matrix.tile_cols) >> 5u);
-    cursors[r] = chunk * CHUNK_VECTORS * 64u + lane;
+    cursors[r] = matrix.words_at + chunk * CHUNK_VECTORS * 64u + lane;
 }
 
 fn begin_chunk(valid: u32) {}

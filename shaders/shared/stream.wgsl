@@ -11,19 +11,32 @@
 // For every window of as many bits as the longest code has: the symbol in its place, ESCAPED where
 // it is to be read from the stream, and the code's length in the low four bits.
 #ifdef UNIFORM_CODES
+#ifdef JOINED
+@group(0) @binding(3) var<uniform> codes: array<vec4<u32>, CODE_VECTORS * MEMBERS>;
+#else
 @group(0) @binding(3) var<uniform> codes: array<vec4<u32>, CODE_VECTORS>;
+#endif
 
 fn code_of(bits: u32) -> u32 {
-    let i = bits & matrix.window_mask;
+    let i = window_entry(bits);
     return codes[i >> 2u][i & 3u];
 }
 #else
 @group(0) @binding(3) var<storage, read> codes: array<u32>;
 
 fn code_of(bits: u32) -> u32 {
-    return codes[bits & matrix.window_mask];
+    return codes[window_entry(bits)];
 }
 #endif
+
+// Where the table has the window that begins with `bits`.
+fn window_entry(bits: u32) -> u32 {
+#ifdef JOINED
+    return matrix.table_at + (bits & matrix.window_mask);
+#else
+    return bits & matrix.window_mask;
+#endif
+}
 
 const INDEX_BYTE: u32 = 0x01010101u;
 const LENGTH: u32 = 15u;

@@ -46,7 +46,10 @@ impl KernelArgs {
     pub fn choose(&self, gpu: Gpu, device: &DeviceArgs) -> Result<Gpu> {
         match self.kernel {
             Kernel::Default => Ok(gpu),
-            Kernel::Invocations(all) => Ok(gpu.with_choices(KernelChoices::with_invocations(all))),
+            Kernel::Invocations(all) => {
+                let joins = gpu.choices().joins;
+                Ok(gpu.with_choices(KernelChoices { joins, ..KernelChoices::with_invocations(all) }))
+            }
             Kernel::Auto => {
                 let Some(folder) = folder() else { return Ok(gpu) };
                 let choices = match KernelChoices::load(&gpu, &folder) {

@@ -42,6 +42,8 @@ pub struct KernelChoices {
     pub matmul: InvocationsByStorage,
     /// Whether the fast layout is faster than dense tiles.
     pub fast_is_faster: bool,
+    /// Whether a layer's matrices are joined where they can be, so that one dispatch multiplies with several.
+    pub joins: bool,
 }
 
 impl KernelChoices {
@@ -66,6 +68,8 @@ impl KernelChoices {
                     fast: Invocations::FOUR_ROWS_EACH,
                 },
                 fast_is_faster: true,
+                // A dispatch costs little there, and each kind of group is another kernel to compile.
+                joins: false,
             },
         }
     }
@@ -74,6 +78,6 @@ impl KernelChoices {
     pub fn with_invocations(invocations: Invocations) -> Self {
         let matvec = InvocationsByStorage::all(invocations);
         let matmul = InvocationsByStorage::all(invocations.without_splits());
-        Self { matvec, matmul, fast_is_faster: true }
+        Self { matvec, matmul, fast_is_faster: true, joins: true }
     }
 }

@@ -17,6 +17,9 @@ const MOST_EXCEPTIONS: u64 = 128;
 /// Code 0 stands for zeros where that spares so many exceptions, one weight in so many.
 const MANY_ZEROS: u64 = 1024;
 
+/// Tables of joined matrices begin at multiples of so many bytes.
+pub(super) const TABLE_BYTES: u64 = 256;
+
 /// Words of the table that say the lowest exponents of a row block.
 const LOWEST_WORDS: usize = LANES / 4;
 

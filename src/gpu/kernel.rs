@@ -87,7 +87,19 @@ impl Kernel {
         buffers: &[(u32, impl Into<Bound<'a>> + Copy)],
         workgroups: [Workgroups; 2],
     ) -> Result<Dispatch, GpuError> {
-        let params = gpu.buffer_with(&self.label, bytemuck::bytes_of(params), wgpu::BufferUsages::UNIFORM)?;
+        self.bind_each(gpu, std::slice::from_ref(params), buffers, workgroups)
+    }
+
+    /// The same where the uniform is an array of parameters.
+    pub fn bind_each<'a, P: bytemuck::Pod>(
+        self: &Arc<Self>,
+        gpu: &Gpu,
+        params: &[P],
+        buffers: &[(u32, impl Into<Bound<'a>> + Copy)],
+        workgroups: [Workgroups; 2],
+    ) -> Result<Dispatch, GpuError> {
+        let params =
+            gpu.buffer_with(&self.label, bytemuck::cast_slice(params), wgpu::BufferUsages::UNIFORM)?;
         let most_uniform = gpu.device().limits().max_uniform_buffer_binding_size;
         let entries: Vec<_> = std::iter::once((1, Bound::from(&params)))
             .chain(buffers.iter().map(|&(binding, buffer)| (binding, buffer.into())))

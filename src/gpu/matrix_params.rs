@@ -48,7 +48,10 @@ pub struct MatrixParams {
     pub(super) spans: u32,
     pub(super) first_token: u32,
     pub(super) scales_at: u32,
-    unused: [u32; 2],
+    pub(super) words_at: u32,
+    pub(super) table_at: u32,
+    pub(super) first_block: u32,
+    unused: [u32; 3],
 }
 
 impl MatrixParams {
@@ -105,9 +108,36 @@ impl MatrixParams {
         self
     }
 
-    /// Weights of a row block.
-    pub(super) fn row_block_weights(&self) -> u64 {
-        LANES as u64 * u64::from(self.cols)
+    /// Weights of the part, padding rows among them.
+    pub(super) fn weights(&self) -> u64 {
+        u64::from(self.row_blocks()) * LANES as u64 * u64::from(self.cols)
+    }
+
+    /// The same part where its words begin at byte `at` of a buffer, and what is beside them at word `table`
+    /// of a table, behind `first_block` row blocks of other matrices.
+    pub(super) fn moved(mut self, format: Format, at: u64, table: u32, first_block: u32) -> Self {
+        match format {
+            Format::Dense(_) => {
+                // Some are differences modulo 2³².
+                let offsets = [
+                    &mut self.tiles_at,
+                    &mut self.coded_at,
+                    &mut self.shifts_at,
+                    &mut self.masks_at,
+                    &mut self.scales_at,
+                ];
+                for offset in offsets.into_iter().chain(&mut self.planes_at) {
+                    *offset = offset.wrapping_add((at / 4) as u32);
+                }
+            }
+            Format::Fast(_) => {
+                self.tiles_at += table;
+                self.coded_at += table;
+                self.words_at = (at / 16) as u32;
+            }
+            Format::RawBf16 | Format::RawF16 | Format::RawF32 => self.words_at = (at / 16) as u32,
+        }
+        Self { table_at: table, first_block, ..self }
     }
 
     /// Row blocks of the part.

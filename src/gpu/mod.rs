@@ -9,6 +9,7 @@ mod error;
 pub mod fast;
 pub mod format;
 mod invocations;
+pub mod join;
 mod kernel;
 pub mod kernels;
 mod kv_cache;

@@ -61,6 +61,7 @@ sources! {
     "shared/planes" => "shared/planes.wgsl",
     "shared/scaled" => "shared/scaled.wgsl",
     "shared/raw" => "shared/raw.wgsl",
+    "shared/silu" => "shared/silu.wgsl",
     "shared/step" => "shared/step.wgsl",
     "shared/stream" => "shared/stream.wgsl",
 }

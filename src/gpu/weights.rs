@@ -7,6 +7,7 @@ use super::device::Gpu;
 use super::error::GpuError;
 use super::fast;
 use super::format::{DenseFormat, Format, Table, WIDE_CHUNK};
+use super::join::{Join, Joined};
 use super::kernels::transcode;
 use super::matrix_params::{self, MatrixParams};
 use super::memory::Buffer;
@@ -42,6 +43,8 @@ pub struct DeviceMatrix {
     pub parts: Vec<Part>,
     /// The table that windows of the streams are looked up in, for dense tiles.
     pub codes: Option<Buffer>,
+    /// What it is joined of, where it is several matrices: they are in one part then.
+    pub joined: Option<Joined>,
     pub(super) grid: Grid,
 }
 
@@ -77,10 +80,11 @@ impl DeviceMatrix {
         };
         let split = split_row_blocks(gpu, label, all, |r| (r.len() * block) as u64)?;
         let parts = split.into_iter().map(part).collect::<Result<_, GpuError>>()?;
-        Ok(Some(Self { format, matrix, parts, codes: None, grid }))
+        Ok(Some(Self { format, matrix, parts, codes: None, joined: None, grid }))
     }
 
-    /// Writes the rows of row block `row_block` of uncompressed weights.
+    /// Writes the rows of row block `row_block` of uncompressed weights: of several matrices that are joined,
+    /// those of the second follow those of the first.
     pub async fn write_raw(
         &self,
         uploader: &mut Uploader,
@@ -89,7 +93,8 @@ impl DeviceMatrix {
     ) -> Result<(), GpuError> {
         let width = if matches!(self.format, Format::RawF32) { 32 } else { 16 };
         let block = wide_row_block_bytes(&self.grid, width);
-        let blocks_before = |part: &Part| part.params.first_row as usize / LANES;
+        let is_joined = self.joined.is_some();
+        let blocks_before = |part: &Part| if is_joined { 0 } else { part.params.first_row as usize / LANES };
         let Some(part) = self.parts.iter().rfind(|part| blocks_before(part) <= row_block) else {
             return Ok(());
         };
@@ -172,6 +177,18 @@ impl DeviceMatrix {
         transcode::transcode(gpu, uploader, label, self).await
     }
 
+    /// The same of several matrices, those joined that are stored alike, each with the element of a token's
+    /// results that it begins with.
+    pub async fn into_fast_joined(
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        label: &str,
+        matrices: Vec<(Self, usize)>,
+        join: Join,
+    ) -> Result<Vec<Self>, GpuError> {
+        transcode::transcode_joined(gpu, uploader, label, matrices, join).await
+    }
+
     /// Tiles that are yet to be brought to a slot, and the pieces of the payload that go there. Only the
     /// table of codes is uploaded now.
     pub fn in_slot(
@@ -192,17 +209,12 @@ impl DeviceMatrix {
     }
 
     fn of_tiles(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, parts: Vec<Part>) -> Result<Self, GpuError> {
-        let Tiles { tiled, kept, .. } = *tiles;
-        let mut dense = DenseFormat::of(tiled, kept);
-        let table = dense.window_table(tiled);
-        if gpu.is_cpu() {
-            dense.table = Table::Uniform(table.len().ilog2() as u8);
-        }
+        let (dense, table) = dense_format(gpu, tiles);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?;
-        let grid = tiled.grid;
+        let grid = tiles.tiled.grid;
         let matrix = Matrix { rows: tiles.rows(), cols: grid.matrix.cols };
-        Ok(Self { format: Format::Dense(dense), matrix, parts, codes: Some(codes), grid })
+        Ok(Self { format: Format::Dense(dense), matrix, parts, codes: Some(codes), joined: None, grid })
     }
 
     /// Bytes in device memory, without those of a slot that it is brought to.
@@ -329,7 +341,7 @@ impl MatrixBytes {
             Some(block) => {
                 let count = parts(block)?.len() as u64;
                 let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
-                Some(most.max(dense.iter().sum::<u64>() + codes) + 16 * count)
+                Some(most.max(dense.iter().sum::<u64>() + codes) + (16 + fast::TABLE_BYTES) * count)
             }
             None => None,
         };
@@ -349,8 +361,19 @@ impl MatrixBytes {
     }
 }
 
+/// How tiles are stored on `gpu`, and the table that windows of their streams are looked up in.
+pub(super) fn dense_format(gpu: &Gpu, tiles: &Tiles<'_>) -> (DenseFormat, Vec<u32>) {
+    let Tiles { tiled, kept, .. } = *tiles;
+    let mut dense = DenseFormat::of(tiled, kept);
+    let table = dense.window_table(tiled);
+    if gpu.is_cpu() {
+        dense.table = Table::Uniform(table.len().ilog2() as u8);
+    }
+    (dense, table)
+}
+
 /// Bytes of a slot that a part of `len` bytes takes: the next one can be bound.
-fn slot_bytes(len: u64) -> u64 {
+pub(super) fn slot_bytes(len: u64) -> u64 {
     Gpu::buffer_bytes(len).next_multiple_of(256)
 }
 
@@ -364,14 +387,19 @@ pub struct Piece {
 }
 
 /// What a part of a tiled matrix consists of.
-struct PartLayout {
-    params: MatrixParams,
-    pieces: Vec<Piece>,
-    len: u64,
+pub(super) struct PartLayout {
+    pub params: MatrixParams,
+    pub pieces: Vec<Piece>,
+    pub len: u64,
 }
 
 /// The parts of a tiled matrix, in which a row block could also have `least_block` bytes.
-fn lay_out(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, least_block: u64) -> Result<Vec<PartLayout>, GpuError> {
+pub(super) fn lay_out(
+    gpu: &Gpu,
+    label: &str,
+    tiles: &Tiles<'_>,
+    least_block: u64,
+) -> Result<Vec<PartLayout>, GpuError> {
     let Tiles { tiled, kept, .. } = *tiles;
     let size = |r: Range<usize>| {
         let dense: u64 = sections(tiled, kept, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
@@ -448,6 +476,11 @@ fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section
     all
 }
 
+/// Bytes of the largest part.
+pub(super) fn most_part(gpu: &Gpu) -> u64 {
+    gpu.max_binding().min(MAX_PART)
+}
+
 /// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is
 /// too large: the shaders could not address its bits.
 fn split_row_blocks(
@@ -456,7 +489,7 @@ fn split_row_blocks(
     row_blocks: Range<usize>,
     size: impl Fn(Range<usize>) -> u64,
 ) -> Result<Vec<Range<usize>>, GpuError> {
-    let limit = gpu.max_binding().min(MAX_PART);
+    let limit = most_part(gpu);
     let mut parts = Vec::new();
     let mut start = row_blocks.start;
     while start < row_blocks.end {
@@ -481,7 +514,7 @@ fn split_row_blocks(
 }
 
 /// Bytes that a row block of uncompressed weights has on the device.
-fn wide_row_block_bytes(grid: &Grid, width: usize) -> usize {
+pub(super) fn wide_row_block_bytes(grid: &Grid, width: usize) -> usize {
     grid.matrix.cols.next_multiple_of(WIDE_CHUNK) * width / 8 * LANES
 }
 

@@ -1,14 +1,18 @@
 //! One transformer layer: its weights, and its dispatches in a session.
 
+use std::ops::Range;
+
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::loader::{Linear, Loader};
 use crate::gpu::format::WIDE_CHUNK;
+use crate::gpu::join::Join;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use crate::gpu::kernels::swiglu::SwigluParams;
 use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu};
+use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache};
 
 /// The name of a part of a layer.
@@ -42,6 +46,9 @@ pub(super) fn products(config: &ModelConfig) -> [ProductShape; 7] {
     ]
 }
 
+/// Which of [`products`] are joined where they can be: queries, keys and values; gate and up.
+pub(super) const JOINED: [Range<usize>; 2] = [0..3, 4..6];
+
 /// Names and lengths of the norms before attention and before the MLP.
 pub(super) fn norms(config: &ModelConfig) -> [(&'static str, usize); 2] {
     [("input_layernorm.weight", config.hidden), ("post_attention_layernorm.weight", config.hidden)]
@@ -57,15 +64,49 @@ pub(super) fn head_norms(config: &ModelConfig) -> Option<[(&'static str, usize);
 #[derive(Debug)]
 pub(super) struct LayerWeights {
     input_norm: Buffer,
-    q: Linear,
-    k: Linear,
-    v: Linear,
+    /// Queries, keys and values, whose results lie side by side.
+    qkv: Vec<DeviceMatrix>,
+    qkv_bias: Option<Buffer>,
     head_norms: Option<[Buffer; 2]>,
     o: Linear,
     mlp_norm: Buffer,
-    gate: Linear,
-    up: Linear,
+    gate_up: GateUp,
     down: Linear,
+}
+
+/// The first two matrices of an MLP.
+#[derive(Debug)]
+enum GateUp {
+    /// One dispatch multiplies with both, and joins the results.
+    Gated(Box<DeviceMatrix>),
+    /// The results are joined by a dispatch of their own.
+    Apart(Vec<Linear>),
+}
+
+impl GateUp {
+    async fn load(
+        loader: &mut Loader<'_>,
+        name: impl Fn(&str) -> String,
+        [gate, up]: [&ProductShape; 2],
+    ) -> Result<Self, ModelError> {
+        if gate.bias || up.bias {
+            let gate = loader.linear(&name(gate.name), gate).await?;
+            return Ok(Self::Apart(vec![gate, loader.linear(&name(up.name), up).await?]));
+        }
+        let named = [gate, up].map(|shape| (name(shape.name) + ".weight", shape));
+        let apart = |weights| Linear { weights, bias: None };
+        Ok(match <[DeviceMatrix; 1]>::try_from(loader.joined(&named, Join::Gated).await?) {
+            Ok([both]) => Self::Gated(Box::new(both)),
+            Err(matrices) => Self::Apart(matrices.into_iter().map(apart).collect()),
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Gated(both) => both.bytes(),
+            Self::Apart(apart) => apart.iter().map(Linear::bytes).sum(),
+        }
+    }
 }
 
 impl LayerWeights {
@@ -80,25 +121,40 @@ impl LayerWeights {
         let [input_norm, mlp_norm] = norms(config);
         Ok(Self {
             input_norm: vector(loader, input_norm)?,
-            q: loader.linear(&name(q.name), &q).await?,
-            k: loader.linear(&name(k.name), &k).await?,
-            v: loader.linear(&name(v.name), &v).await?,
+            qkv: {
+                let named = [&q, &k, &v].map(|shape| (name(shape.name) + ".weight", shape));
+                loader.joined(&named, Join::Stacked).await?
+            },
+            qkv_bias: match q.bias {
+                true => {
+                    let named = [&q, &k, &v].map(|shape| (name(shape.name) + ".bias", shape.rows));
+                    Some(loader.vectors(&named)?)
+                }
+                false => None,
+            },
             head_norms: match head_norms(config) {
                 Some([q, k]) => Some([vector(loader, q)?, vector(loader, k)?]),
                 None => None,
             },
             o: loader.linear(&name(o.name), &o).await?,
             mlp_norm: vector(loader, mlp_norm)?,
-            gate: loader.linear(&name(gate.name), &gate).await?,
-            up: loader.linear(&name(up.name), &up).await?,
+            gate_up: GateUp::load(loader, name, [&gate, &up]).await?,
             down: loader.linear(&name(down.name), &down).await?,
         })
     }
 
     pub fn bytes(&self) -> u64 {
-        let linears = [&self.q, &self.k, &self.v, &self.o, &self.gate, &self.up, &self.down];
-        let vectors = [&self.input_norm, &self.mlp_norm].into_iter().chain(self.head_norms.iter().flatten());
-        linears.iter().map(|l| l.bytes()).sum::<u64>() + vectors.map(Buffer::size).sum::<u64>()
+        let vectors = [&self.input_norm, &self.mlp_norm].into_iter();
+        let vectors = vectors.chain(&self.qkv_bias).chain(self.head_norms.iter().flatten());
+        self.qkv.iter().map(DeviceMatrix::bytes).sum::<u64>()
+            + [&self.o, &self.down].map(Linear::bytes).iter().sum::<u64>()
+            + self.gate_up.bytes()
+            + vectors.map(Buffer::size).sum::<u64>()
+    }
+
+    /// Whether results of the second matrix of the MLP need room of their own.
+    pub fn has_up(&self) -> bool {
+        matches!(self.gate_up, GateUp::Apart(_))
     }
 }
 
@@ -107,8 +163,10 @@ impl LayerWeights {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strides {
     pub hidden: usize,
-    pub q: usize,
-    pub kv: usize,
+    /// Queries, keys and values of a token: these are not what products read.
+    pub qkv: usize,
+    /// What attention gives.
+    pub attended: usize,
     pub intermediate: usize,
 }
 
@@ -116,8 +174,8 @@ impl Strides {
     pub fn new(config: &ModelConfig) -> Self {
         Self {
             hidden: config.hidden.next_multiple_of(WIDE_CHUNK),
-            q: (config.heads * config.head_dim).next_multiple_of(WIDE_CHUNK),
-            kv: (config.kv_heads * config.head_dim).next_multiple_of(WIDE_CHUNK),
+            qkv: (config.heads + 2 * config.kv_heads) * config.head_dim,
+            attended: (config.heads * config.head_dim).next_multiple_of(WIDE_CHUNK),
             intermediate: config.intermediate.next_multiple_of(WIDE_CHUNK),
         }
     }
@@ -135,16 +193,16 @@ pub(super) struct Activations {
     pub x: Buffer,
     /// What the norms give.
     pub normed: Buffer,
-    pub q: Buffer,
-    pub k: Buffer,
-    pub v: Buffer,
+    pub qkv: Buffer,
     pub attended: Buffer,
     pub gate: Buffer,
+    /// Nothing where all layers have gate and up joined.
     pub up: Buffer,
 }
 
 impl Activations {
-    pub fn new(gpu: &Gpu, config: &ModelConfig, tokens: usize) -> Result<Self, GpuError> {
+    /// For so many tokens, with room for results of `up` where that `has_up`.
+    pub fn new(gpu: &Gpu, config: &ModelConfig, tokens: usize, has_up: bool) -> Result<Self, GpuError> {
         let strides = Strides::new(config);
         let buffer = |label, stride: usize| gpu.buffer(label, (tokens * stride * 4) as u64, ACTIVATIONS);
         let x_usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
@@ -152,12 +210,10 @@ impl Activations {
             strides,
             x: gpu.buffer("residual", (tokens * strides.hidden * 4) as u64, x_usage)?,
             normed: buffer("normed", strides.hidden)?,
-            q: buffer("queries", strides.q)?,
-            k: buffer("keys", strides.kv)?,
-            v: buffer("values", strides.kv)?,
-            attended: buffer("attended", strides.q)?,
+            qkv: buffer("queries, keys, values", strides.qkv)?,
+            attended: buffer("attended", strides.attended)?,
             gate: buffer("gate", strides.intermediate)?,
-            up: buffer("up", strides.intermediate)?,
+            up: buffer("up", if has_up { strides.intermediate } else { 0 })?,
         })
     }
 }
@@ -208,37 +264,59 @@ impl LayerContext<'_> {
     ) -> Result<Vec<Dispatch>, GpuError> {
         let (a, s) = (self.activations, self.activations.strides);
         let mut all = Vec::new();
-        let multiply = |all: &mut Vec<Dispatch>, linear: &Linear, x, x_stride, y, y_stride, accumulate| {
-            let (weights, bias) = (&linear.weights, linear.bias.as_ref());
-            let product = Product { weights, x, x_stride, y, y_stride, bias, accumulate };
+        let multiply = |all: &mut Vec<Dispatch>, product: Product<'_>| {
             all.extend(products.dispatches(self.gpu, self.step, &product)?);
             Ok::<_, GpuError>(())
         };
+        // From the normed residual stream.
+        let from_normed = |weights, bias, y, y_stride| {
+            let (x, x_stride, accumulate) = (&a.normed, s.hidden, false);
+            Product { weights, x, x_stride, y, y_stride, bias, accumulate }
+        };
+        // To the residual stream.
+        let to_residual = |weights, bias, x, x_stride| Product {
+            weights,
+            x,
+            x_stride,
+            y: &a.x,
+            y_stride: s.hidden,
+            bias,
+            accumulate: true,
+        };
 
         all.push(self.norm(&weights.input_norm)?);
-        multiply(&mut all, &weights.q, &a.normed, s.hidden, &a.q, s.q, false)?;
-        multiply(&mut all, &weights.k, &a.normed, s.hidden, &a.k, s.kv, false)?;
-        multiply(&mut all, &weights.v, &a.normed, s.hidden, &a.v, s.kv, false)?;
+        for matrix in &weights.qkv {
+            multiply(&mut all, from_normed(matrix, weights.qkv_bias.as_ref(), &a.qkv, s.qkv))?;
+        }
         let heads = self.head_params(layer);
         let norms = weights.head_norms.as_ref().map(|[q, k]| [q, k]);
-        let with =
-            RopeBuffers { q: &a.q, k: &a.k, v: &a.v, rotations: self.rotations, cache, head_norms: norms };
+        let with = RopeBuffers { qkv: &a.qkv, rotations: self.rotations, cache, head_norms: norms };
         all.push(rope::dispatch(self.gpu, self.step, &heads, &with)?);
         let division = attention::Division::of(self.gpu, cache.cache_type);
-        all.push(attention::dispatch(self.gpu, self.step, &heads, division, cache, [&a.q, &a.attended])?);
-        multiply(&mut all, &weights.o, &a.attended, s.q, &a.x, s.hidden, true)?;
+        all.push(attention::dispatch(self.gpu, self.step, &heads, division, cache, [&a.qkv, &a.attended])?);
+        let Linear { weights: o, bias } = &weights.o;
+        multiply(&mut all, to_residual(o, bias.as_ref(), &a.attended, s.attended))?;
 
         all.push(self.norm(&weights.mlp_norm)?);
-        multiply(&mut all, &weights.gate, &a.normed, s.hidden, &a.gate, s.intermediate, false)?;
-        multiply(&mut all, &weights.up, &a.normed, s.hidden, &a.up, s.intermediate, false)?;
-        let params = SwigluParams {
-            len: self.config.intermediate as u32,
-            stride: s.intermediate as u32,
-            unused: [0; 2],
-        };
-        all.push(swiglu::dispatch(self.gpu, self.step, &params, [&a.gate, &a.up])?);
-        multiply(&mut all, &weights.down, &a.gate, s.intermediate, &a.x, s.hidden, true)?;
+        match &weights.gate_up {
+            GateUp::Gated(both) => multiply(&mut all, from_normed(both, None, &a.gate, s.intermediate))?,
+            GateUp::Apart(apart) => {
+                for (Linear { weights, bias }, y) in apart.iter().zip([&a.gate, &a.up]) {
+                    multiply(&mut all, from_normed(weights, bias.as_ref(), y, s.intermediate))?;
+                }
+                all.push(self.swiglu()?);
+            }
+        }
+        let Linear { weights, bias } = &weights.down;
+        multiply(&mut all, to_residual(weights, bias.as_ref(), &a.gate, s.intermediate))?;
         Ok(all)
+    }
+
+    fn swiglu(&self) -> Result<Dispatch, GpuError> {
+        let a = self.activations;
+        let (len, stride) = (self.config.intermediate as u32, a.strides.intermediate as u32);
+        let params = SwigluParams { len, stride, unused: [0; 2] };
+        swiglu::dispatch(self.gpu, self.step, &params, [&a.gate, &a.up])
     }
 
     fn norm(&self, weight: &Buffer) -> Result<Dispatch, GpuError> {
@@ -265,8 +343,8 @@ impl LayerContext<'_> {
             kv_heads: config.kv_heads as u32,
             head_dim: config.head_dim as u32,
             context: self.context as u32,
-            q_stride: self.activations.strides.q as u32,
-            kv_stride: self.activations.strides.kv as u32,
+            qkv_stride: self.activations.strides.qkv as u32,
+            y_stride: self.activations.strides.attended as u32,
             window: config.windows[layer].map_or(u32::MAX, |w| u32::try_from(w).unwrap_or(u32::MAX)),
             scale: (config.head_dim as f32).sqrt().recip(),
             epsilon: config.norm_epsilon,

@@ -36,25 +36,34 @@ const PIECE: usize = 1 << 20;
 const ROWS: usize = LANES;
 
 /// A streamed stage that is loaded.
-struct Streaming {
-    slot: Arc<Buffer>,
+pub(super) struct Streaming {
+    pub slot: Arc<Buffer>,
     /// Bytes of the slot that are taken.
-    taken: u64,
+    pub taken: u64,
     stage: StreamedStage,
+}
+
+impl Streaming {
+    /// Adds pieces of the payload that `reader` reads.
+    pub fn add(&mut self, reader: &TensorReader, pieces: &[Piece]) {
+        self.stage.add(reader.file(), reader.start(), pieces);
+        let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
+        self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
+    }
 }
 
 /// Reads tensors by name and uploads them. Files are read by position, in pieces: no more of them than
 /// that is in the host's memory.
 pub(super) struct Loader<'a> {
-    gpu: &'a Gpu,
+    pub(super) gpu: &'a Gpu,
     files: &'a ModelFiles,
     raw: bool,
-    planned: &'a Planned,
-    uploader: Uploader,
-    progress: &'a dyn Progress,
+    pub(super) planned: &'a Planned,
+    pub(super) uploader: Uploader,
+    pub(super) progress: &'a dyn Progress,
     piece: Vec<u8>,
     /// The streamed stages, in the order in which they are visited.
-    streaming: Vec<Streaming>,
+    pub(super) streaming: Vec<Streaming>,
 }
 
 impl<'a> Loader<'a> {
@@ -134,7 +143,7 @@ impl<'a> Loader<'a> {
             Some(tiles) => {
                 for (stage, row_blocks) in &self.planned.cut.output {
                     let tiles = tiles.of_row_blocks(row_blocks.clone());
-                    output.push(self.tiled(&weight, &reader, &tiles, Some(*stage)).await?);
+                    output.push(self.tiled(&weight, &reader, &tiles, self.place_of(*stage)).await?);
                 }
             }
             None => output.push(self.raw(&weight, &reader).await?),
@@ -171,89 +180,142 @@ impl<'a> Loader<'a> {
         let reader = weight.reader()?;
         reader.check(self.planned.precisions.of(name))?;
         let matrix = match self.tiles(&reader) {
-            Some(tiles) => {
-                let stage = self.planned.cut.stage_of.get(name).copied();
-                self.tiled(&weight, &reader, &tiles, stage).await?
-            }
+            Some(tiles) => self.tiled(&weight, &reader, &tiles, self.streamed_stage(name)).await?,
             None => self.raw(&weight, &reader).await?,
         };
         self.progress.advance(weight.original_len as u64);
         Ok(matrix)
     }
 
+    /// The streamed stage that a layer's matrix belongs to, by place among the streamed ones; `None` where it
+    /// stays.
+    pub(super) fn streamed_stage(&self, name: &str) -> Option<usize> {
+        self.place_of(*self.planned.cut.stage_of.get(name)?)
+    }
+
+    /// The place of a stage among the streamed ones.
+    fn place_of(&self, stage: usize) -> Option<usize> {
+        self.planned.plan.as_ref()?.streamed.binary_search(&stage).ok()
+    }
+
     /// The tiles that products are to read; `None` where they read the matrix uncompressed.
-    fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
+    pub(super) fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
         let head = reader.head().filter(|_| !self.raw)?;
         Tiles::for_products(head, self.planned.precisions.of(reader.name()))
     }
 
-    /// Tiles of stage `stage` that have been checked: in its slot, or on the device.
-    async fn tiled(
+    /// Tiles that have been checked: in the slot of the streamed stage `streamed`, or on the device.
+    pub(super) async fn tiled(
         &mut self,
         weight: &Weight<'_>,
         reader: &TensorReader,
         tiles: &Tiles<'_>,
-        stage: Option<usize>,
+        streamed: Option<usize>,
     ) -> Result<DeviceMatrix, ModelError> {
         let (gpu, label) = (self.gpu, weight.name);
-        let streamed =
-            stage.and_then(|stage| self.planned.plan.as_ref()?.streamed.binary_search(&stage).ok());
         if let Some((k, streaming)) = streamed.and_then(|k| Some((k, self.streaming.get_mut(k)?))) {
             let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage: k };
             let (matrix, pieces) = DeviceMatrix::in_slot(gpu, label, tiles, place)?;
-            streaming.stage.add(reader.file(), reader.start(), &pieces);
-            let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
-            streaming.taken = end.unwrap_or(streaming.taken).next_multiple_of(256);
+            streaming.add(reader, &pieces);
             return Ok(matrix);
         }
         let fast_block = tiles.fast_row_block_bytes().filter(|_| self.planned.fast);
-        let (matrix, pieces) = DeviceMatrix::dense(gpu, label, tiles, fast_block.unwrap_or(0))?;
-        for (part, pieces) in matrix.parts.iter().zip(pieces) {
-            for Piece { payload, at } in pieces {
-                for start in payload.clone().step_by(PIECE) {
-                    let piece = &mut self.piece[..(payload.end - start).min(PIECE)];
-                    reader.read(start, piece)?;
-                    let at = at + (start - payload.start) as u64;
-                    self.uploader.write(&part.payload, at, piece).await?;
-                }
-            }
-        }
-        // What was checked is what was uploaded.
-        reader.require_unchanged()?;
+        let matrix = self.dense(weight, reader, tiles, fast_block.unwrap_or(0)).await?;
         match fast_block {
             Some(_) => Ok(matrix.into_fast(gpu, &mut self.uploader, label).await?),
             None => Ok(matrix),
         }
     }
 
-    /// A matrix, uncompressed.
-    async fn raw(&mut self, weight: &Weight<'_>, reader: &TensorReader) -> Result<DeviceMatrix, ModelError> {
-        let wrong_type = || wrong_type(weight);
-        let &[rows, cols] = weight.shape else { return Err(wrong_type()) };
-        let raw = DeviceMatrix::raw(self.gpu, weight.name, weight.dtype, Matrix { rows, cols })?;
-        let matrix = raw.ok_or_else(wrong_type)?;
-        for (row_block, first) in (0..rows).step_by(ROWS).enumerate() {
-            let bytes = reader.read_rows(first..(first + ROWS).min(rows))?;
-            matrix.write_raw(&mut self.uploader, row_block, &bytes).await?;
+    /// Tiles on the device, in parts in which a row block could also have `least_block` bytes.
+    pub(super) async fn dense(
+        &mut self,
+        weight: &Weight<'_>,
+        reader: &TensorReader,
+        tiles: &Tiles<'_>,
+        least_block: u64,
+    ) -> Result<DeviceMatrix, ModelError> {
+        let (matrix, pieces) = DeviceMatrix::dense(self.gpu, weight.name, tiles, least_block)?;
+        for (part, pieces) in matrix.parts.iter().zip(pieces) {
+            self.write_pieces(reader, &part.payload, &pieces).await?;
         }
+        // What was checked is what was uploaded.
         reader.require_unchanged()?;
         Ok(matrix)
     }
 
-    /// A vector (a norm's weight, a bias), widened to F32.
-    pub fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
-        let weight = self.require(name, &[len])?;
-        if !matches!(weight.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32) {
-            return Err(wrong_type(&weight));
+    /// Uploads pieces of a payload.
+    pub(super) async fn write_pieces(
+        &mut self,
+        reader: &TensorReader,
+        to: &Buffer,
+        pieces: &[Piece],
+    ) -> Result<(), ModelError> {
+        for Piece { payload, at } in pieces {
+            for start in payload.clone().step_by(PIECE) {
+                let piece = &mut self.piece[..(payload.end - start).min(PIECE)];
+                reader.read(start, piece)?;
+                let at = at + (start - payload.start) as u64;
+                self.uploader.write(to, at, piece).await?;
+            }
         }
-        let reader = weight.reader()?;
-        let bytes = reader.read_all()?;
-        let values: Vec<f32> = reader.values(&bytes, Precision::Lossless).collect();
-        self.progress.advance(weight.original_len as u64);
-        Ok(self.gpu.buffer_with(name, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
+        Ok(())
     }
 
-    fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
+    /// A matrix, uncompressed.
+    pub(super) async fn raw(
+        &mut self,
+        weight: &Weight<'_>,
+        reader: &TensorReader,
+    ) -> Result<DeviceMatrix, ModelError> {
+        let wrong_type = || wrong_type(weight);
+        let &[rows, cols] = weight.shape else { return Err(wrong_type()) };
+        let raw = DeviceMatrix::raw(self.gpu, weight.name, weight.dtype, Matrix { rows, cols })?;
+        let matrix = raw.ok_or_else(wrong_type)?;
+        self.write_rows(&matrix, 0, rows, reader).await?;
+        Ok(matrix)
+    }
+
+    /// Uploads all `rows` rows of a matrix, uncompressed, from row block `row_block` on; gives how many row
+    /// blocks they are.
+    pub(super) async fn write_rows(
+        &mut self,
+        matrix: &DeviceMatrix,
+        row_block: usize,
+        rows: usize,
+        reader: &TensorReader,
+    ) -> Result<usize, ModelError> {
+        for (i, first) in (0..rows).step_by(ROWS).enumerate() {
+            let bytes = reader.read_rows(first..(first + ROWS).min(rows))?;
+            matrix.write_raw(&mut self.uploader, row_block + i, &bytes).await?;
+        }
+        reader.require_unchanged()?;
+        Ok(rows.div_ceil(ROWS))
+    }
+
+    /// A vector (a norm's weight, a bias), widened to F32.
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
+        self.vectors(&[(name.into(), len)])
+    }
+
+    /// Vectors of such names and lengths end to end, widened to F32.
+    pub fn vectors(&mut self, vectors: &[(String, usize)]) -> Result<Buffer, ModelError> {
+        let mut values: Vec<f32> = Vec::new();
+        for (name, len) in vectors {
+            let weight = self.require(name, &[*len])?;
+            if !matches!(weight.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32) {
+                return Err(wrong_type(&weight));
+            }
+            let reader = weight.reader()?;
+            let bytes = reader.read_all()?;
+            values.extend(reader.values(&bytes, Precision::Lossless));
+            self.progress.advance(weight.original_len as u64);
+        }
+        let label = vectors.first().map_or("", |(name, _)| name);
+        Ok(self.gpu.buffer_with(label, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
+    }
+
+    pub(super) fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
         if self.progress.cancelled() {
             return Err(ArchiveError::Cancelled.into());
         }

@@ -6,6 +6,7 @@
 mod config;
 mod economy;
 mod error;
+mod joining;
 mod layer;
 mod load;
 mod loader;

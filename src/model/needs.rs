@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::{ProductShape, head_norms, layer_name, norms, products};
+use super::layer::{JOINED, ProductShape, head_norms, layer_name, norms, products};
 use super::loader::require;
 use super::precisions::Precisions;
 use crate::archive::{ModelFiles, TensorReader};
+use crate::gpu::join::fast_fit_together;
 use crate::gpu::weights::{MatrixBytes, Tiles};
 use crate::gpu::{Gpu, GpuError, Slot, Uploader};
 use crate::stream::{Needs, StageNeeds, StageOf};
@@ -210,7 +211,23 @@ impl LayerCensus {
     }
 
     fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Vec<Taken>, GpuError> {
-        self.products.iter().map(|product| product.takes(gpu, keeping)).collect()
+        let taken = self.products.iter().map(|product| product.takes(gpu, keeping));
+        let mut taken = taken.collect::<Result<Vec<_>, _>>()?;
+        for together in JOINED {
+            // All of them are there as dense tiles before the first is transcoded.
+            if keeping.fast && gpu.choices().joins && self.fast_fit(gpu, keeping, together.clone()) {
+                let sum = taken[together.clone()].iter().map(|taken| taken.transcoding).sum();
+                taken[together].iter_mut().for_each(|taken| taken.transcoding = sum);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Whether those of these products that have a fast layout fit a binding together.
+    fn fast_fit(&self, gpu: &Gpu, keeping: Keeping<'_>, together: Range<usize>) -> bool {
+        let tiles = self.products[together].iter().filter_map(|product| product.tiles(keeping));
+        let fast: Vec<_> = tiles.filter(|tiles| tiles.fast_row_block_bytes().is_some()).collect();
+        fast_fit_together(gpu, &fast.iter().collect::<Vec<_>>())
     }
 }
 

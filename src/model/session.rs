@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::config::ModelConfig;
 use super::error::ModelError;
-use super::layer::{ACTIVATIONS, Activations, LayerContext, ProductShape, Products, Strides, products};
+use super::layer::{
+    ACTIVATIONS, Activations, LayerContext, LayerWeights, ProductShape, Products, Strides, products,
+};
 use super::load::{Embedding, Model};
 use super::pass::{Pass, Results};
 use super::rope;
@@ -107,7 +109,8 @@ impl Session {
         if context > MAX_CONTEXT {
             return Err(ModelError::ContextTooLong { context, most: MAX_CONTEXT });
         }
-        let activations = Activations::new(gpu, config, BATCH)?;
+        let has_up = model.layers.iter().any(LayerWeights::has_up);
+        let activations = Activations::new(gpu, config, BATCH, has_up)?;
         let buffers = SessionBuffers::new(model, &activations, outputs)?;
         // The buffer first: a budget that is too small should not cost host memory.
         let rotations_len = (context * config.head_dim / 2 * 8) as u64;
@@ -354,12 +357,13 @@ impl Session {
     pub fn device_bytes(config: &ModelConfig, context: usize, outputs: Outputs) -> u64 {
         let strides = Strides::new(config);
         let positions = if outputs == Outputs::All { BATCH } else { 1 };
-        let widths = strides.hidden + strides.q + strides.kv + strides.intermediate;
+        // The residual stream and what is normed, gate and up.
+        let widths = 2 * (strides.hidden + strides.intermediate) + strides.qkv + strides.attended;
         let product = |numbers: &[usize]| {
             numbers.iter().fold(1u64, |product, &number| product.saturating_mul(number as u64))
         };
         let buffers = [
-            product(&[2, widths, BATCH, 4]),
+            product(&[widths, BATCH, 4]),
             product(&[positions, strides.hidden, 4]),
             // The logits, and the buffer that they are read from.
             product(&[2, positions, config.vocab, 4]),

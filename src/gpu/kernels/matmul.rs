@@ -3,6 +3,7 @@
 use super::matvec::{self, Group, PIECES, Product};
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
+use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
@@ -31,6 +32,7 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
+    let variant = weights.apply_joined(variant);
     let room = (product.x.size() / (4 * product.x_stride.max(1)) as u64) as u32;
     let groups = |each: u32| -> Vec<Group> {
         let group = |first| Group { first, workgroups: Workgroups::Beyond(first), each };
@@ -50,7 +52,7 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
 
 /// Weights of the largest part.
 fn most_weights(weights: &DeviceMatrix) -> u64 {
-    let part = |part: &Part| part.params.row_block_weights() * u64::from(part.params.row_blocks());
+    let part = |part: &Part| weights.params_of(part).0.iter().map(MatrixParams::weights).sum();
     weights.parts.iter().map(part).max().unwrap_or(0)
 }
 

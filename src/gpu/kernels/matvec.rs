@@ -1,11 +1,13 @@
 //! `y = W x` for one token.
 
+use super::swiglu;
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
+use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups};
 
-/// A product of a weight matrix with activations.
+/// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::join::Join).
 #[derive(Debug, Clone, Copy)]
 pub struct Product<'a> {
     /// W.
@@ -64,6 +66,7 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
     let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
     let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
+    variant = weights.apply_joined(variant);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);
     }
@@ -102,18 +105,21 @@ impl Product<'_> {
         debug_assert!(self.x_stride.is_multiple_of(16) && self.x_stride >= self.weights.padded_cols());
         let kernel = gpu.kernel(variant)?;
         let bind = |part: &Part, group: &Group| {
-            let mut params = part.params;
-            params.x_stride = self.x_stride as u32;
-            params.y_stride = self.y_stride as u32;
-            params.first_token = group.first;
+            let (mut params, row_blocks) = self.weights.params_of(part);
+            for params in &mut params {
+                params.x_stride = self.x_stride as u32;
+                params.y_stride = self.y_stride as u32;
+                params.first_token = group.first;
+            }
             let x = Bound { buffer: self.x, from: 4 * u64::from(group.first) * self.x_stride as u64 };
             let mut buffers = vec![(2, Bound::from(&part.payload)), (4, x), (5, self.y.into())];
             buffers.extend(step.map(|b| (0, b.into())));
             buffers.extend(self.weights.table(part).map(|b| (3, b.into())));
             buffers.extend(self.bias.map(|b| (6, b.into())));
-            let workgroups = [Workgroups::Fixed(params.row_blocks()), group.workgroups];
-            let work = Work::AWorkgroup(params.row_block_weights() * u64::from(group.each));
-            Ok(kernel.bind(gpu, &params, &buffers, workgroups)?.at_stage(part.stage).with_work(work))
+            let workgroups = [Workgroups::Fixed(row_blocks), group.workgroups];
+            let weights: u64 = params.iter().map(MatrixParams::weights).sum();
+            let work = Work::AWorkgroup(weights.div_ceil(row_blocks.max(1).into()) * u64::from(group.each));
+            Ok(kernel.bind_each(gpu, &params, &buffers, workgroups)?.at_stage(part.stage).with_work(work))
         };
         let all = |part| groups.iter().map(move |group| bind(part, group));
         self.weights.parts.iter().flat_map(all).collect()
@@ -135,4 +141,9 @@ pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -
         spans.fold(0.0, |total, sum| total + sum) + bias.map_or(0.0, |b| b[i])
     };
     weights.chunks_exact(x.len()).enumerate().map(row).collect()
+}
+
+/// The twin of a product that is [gated](crate::gpu::join::Join::Gated), by [`cpu`]'s of each matrix.
+pub fn cpu_gated([gate, up]: [&[f32]; 2], span_cols: usize, x: &[f32]) -> Vec<f32> {
+    swiglu::cpu(&cpu(gate, span_cols, x, None), &cpu(up, span_cols, x, None))
 }

@@ -21,6 +21,7 @@ use bytemuck::{Pod, Zeroable};
 use self::attention::Division;
 use super::format::{DenseFormat, Escape, FastFormat, Format, Table};
 use super::invocations::Invocations;
+use super::join::{Join, Joined};
 use super::{CacheType, Variant};
 use crate::codec::split::Split;
 use crate::codec::{Kept, Precision};
@@ -91,6 +92,15 @@ pub fn variants() -> Vec<Variant> {
             let matvec = matvec::variant(format, invocations, bias, accumulate);
             all.push(matvec.flag_if(pieces, matvec::PIECES));
             all.push(matmul::with_tokens(matmul::variant(format, invocations, bias, accumulate), 16));
+            if !accumulate {
+                // Joined ones too.
+                let join = if bias { Join::Stacked } else { Join::Gated };
+                let members = if bias { 3 } else { 2 };
+                let joined = |variant| Joined::apply(join, members, variant);
+                all.push(joined(matvec::variant(format, invocations, bias, accumulate)));
+                let matmul = matmul::variant(format, invocations, bias, accumulate);
+                all.push(joined(matmul::with_tokens(matmul, 16)));
+            }
         }
     }
     all

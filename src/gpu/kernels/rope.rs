@@ -17,10 +17,11 @@ pub struct HeadParams {
     pub head_dim: u32,
     /// Positions that the KV cache has room for.
     pub context: u32,
-    /// Elements from one token of the queries (and of the attention's result) to the next.
-    pub q_stride: u32,
-    /// Elements from one token of the keys or values to the next.
-    pub kv_stride: u32,
+    /// Elements from the queries of one token, behind which its keys and then its values lie, to those of the
+    /// next: a multiple of four.
+    pub qkv_stride: u32,
+    /// Elements from one token of the attention's result to the next.
+    pub y_stride: u32,
     /// How many positions back a query sees, itself included.
     pub window: u32,
     /// What scores are multiplied by.
@@ -34,12 +35,8 @@ pub struct HeadParams {
 /// What the kernel reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct RopeBuffers<'a> {
-    /// Queries, rotated in place.
-    pub q: &'a Buffer,
-    /// Keys.
-    pub k: &'a Buffer,
-    /// Values.
-    pub v: &'a Buffer,
+    /// Queries, keys and values of each token. Queries are rotated in place.
+    pub qkv: &'a Buffer,
     /// Pairs of cosine and sine, by position and frequency.
     pub rotations: &'a Buffer,
     /// The layer's KV cache.
@@ -61,9 +58,9 @@ pub fn dispatch(
     with: &RopeBuffers<'_>,
 ) -> Result<Dispatch, GpuError> {
     let KvCache { buffer: cache, cache_type } = with.cache;
-    let mut buffers = vec![(0, step), (2, with.q), (3, with.k), (4, with.v), (5, with.rotations), (6, cache)];
+    let mut buffers = vec![(0, step), (2, with.qkv), (3, with.rotations), (4, cache)];
     if let Some([q_norm, k_norm]) = with.head_norms {
-        buffers.extend([(7, q_norm), (8, k_norm)]);
+        buffers.extend([(5, q_norm), (6, k_norm)]);
     }
     let workgroups = [Workgroups::Fixed(params.heads + 2 * params.kv_heads), Workgroups::PerTokens(1)];
     gpu.kernel(variant(with.head_norms.is_some(), *cache_type))?.bind(gpu, params, &buffers, workgroups)

@@ -1,13 +1,16 @@
 //! Dense tiles of BF16 to the fast layout, on the device. The twin is [`crate::gpu::fast::transcode`].
 
-use crate::codec::grid::Grid;
+use std::ops::Range;
+
+use crate::codec::grid::{Grid, LANES};
 use crate::gpu::fast::{self, Row};
 use crate::gpu::format::{DenseFormat, FastFormat, Format};
 use crate::gpu::invocations::Invocations;
+use crate::gpu::join::{Join, JoinedBuffers, Places};
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::transfer::{Uploader, download};
 use crate::gpu::weights::{DeviceMatrix, Part, WEIGHTS};
-use crate::gpu::{Batch, Buffer, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
@@ -27,14 +30,110 @@ pub(in crate::gpu) async fn transcode(
     gpu: &Gpu,
     uploader: &mut Uploader,
     label: &str,
-    mut weights: DeviceMatrix,
+    weights: DeviceMatrix,
 ) -> Result<DeviceMatrix, GpuError> {
-    let Format::Dense(dense) = weights.format else { return Ok(weights) };
+    let Some(rows) = measure(gpu, &weights).await? else { return Ok(weights) };
+    make(gpu, uploader, label, weights, &rows).await
+}
+
+/// The same of several matrices, each with the element of a token's results that it begins with. Those that
+/// are stored alike are joined; all are measured first.
+pub(in crate::gpu) async fn transcode_joined(
+    gpu: &Gpu,
+    uploader: &mut Uploader,
+    label: &str,
+    matrices: Vec<(DeviceMatrix, usize)>,
+    join: Join,
+) -> Result<Vec<DeviceMatrix>, GpuError> {
+    let (mut measured, mut formats) = (Vec::new(), Vec::new());
+    for (weights, first_row) in matrices {
+        let rows = measure(gpu, &weights).await?.unwrap_or_default();
+        let format = fast::choose(&weights.grid, &rows);
+        formats.push(format.filter(|_| weights.parts.len() == 1 && !rows.is_empty()));
+        measured.push(Some(Measured { weights, rows, first_row }));
+    }
+    let mut made = Vec::new();
+    for group in join.groups(&formats) {
+        let format = formats[group[0]];
+        let mut members: Vec<Measured> = group.into_iter().filter_map(|i| measured[i].take()).collect();
+        match (members.len(), format) {
+            (2.., Some(format)) => {
+                made.extend(make_joined(gpu, uploader, label, members, format, join).await?)
+            }
+            _ => {
+                for Measured { weights, rows, first_row } in members.drain(..) {
+                    made.push(make(gpu, uploader, label, weights, &rows).await?.at_row(first_row));
+                }
+            }
+        }
+    }
+    Ok(made)
+}
+
+/// Dense weights, and what their rows are like.
+struct Measured {
+    weights: DeviceMatrix,
+    rows: Vec<Row>,
+    first_row: usize,
+}
+
+/// The fast layout of several matrices in the same buffers. What is dense of each is given back as soon as it
+/// is transcoded.
+async fn make_joined(
+    gpu: &Gpu,
+    uploader: &mut Uploader,
+    label: &str,
+    members: Vec<Measured>,
+    format: FastFormat,
+    join: Join,
+) -> Result<Option<DeviceMatrix>, GpuError> {
+    let mut places = Places::new(join, Format::Fast(format));
+    let (mut table, mut starts) = (Vec::new(), Vec::new());
+    for Measured { weights, rows, first_row } in &members {
+        starts.push((places.bytes, 4 * table.len() as u64));
+        let row_blocks = rows.len().div_ceil(LANES);
+        let params = fast_params(&weights.grid, 0..row_blocks);
+        let mut own = fast::table(rows, format);
+        own.resize(own.len().next_multiple_of(fast::TABLE_BYTES as usize / 4), 0);
+        let bytes = (fast::row_block_bytes(&weights.grid) * row_blocks) as u64;
+        places.add(params, *first_row, bytes, own.len());
+        table.append(&mut own);
+    }
+    let Some(grid) = members.first().map(|member| member.weights.grid) else { return Ok(None) };
+    let payload = gpu.buffer(label, places.bytes, WEIGHTS)?;
+    let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
+    uploader.write(&exceptions, 0, bytemuck::cast_slice(&table)).await?;
+    for (Measured { weights, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
+        let (Format::Dense(dense), Some(part)) = (weights.format, weights.parts.first()) else { continue };
+        let kernel = gpu.kernel(variant(dense, format))?;
+        let table = Bound { buffer: &exceptions, from: table_at };
+        let buffers = [(&part.payload).into(), table, Bound { buffer: &payload, from: payload_at }];
+        run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
+    }
+    let buffers = JoinedBuffers { payload, exceptions: Some(exceptions), codes: None, stage: None };
+    Ok(places.into_matrix(grid, buffers))
+}
+
+/// What is known of all rows of dense weights; `None` of others.
+async fn measure(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<Row>>, GpuError> {
+    let Format::Dense(dense) = weights.format else { return Ok(None) };
     let mut rows = Vec::with_capacity(weights.matrix.rows);
     for part in &weights.parts {
-        rows.extend(measure(gpu, &weights, part, dense).await?);
+        rows.extend(measure_part(gpu, weights, part, dense).await?);
     }
-    let Some(format) = fast::choose(&weights.grid, &rows) else { return Ok(weights) };
+    Ok(Some(rows))
+}
+
+/// The fast layout of weights whose rows are like `rows`.
+async fn make(
+    gpu: &Gpu,
+    uploader: &mut Uploader,
+    label: &str,
+    mut weights: DeviceMatrix,
+    rows: &[Row],
+) -> Result<DeviceMatrix, GpuError> {
+    let Format::Dense(dense) = weights.format else { return Ok(weights) };
+    let Some(format) = fast::choose(&weights.grid, rows) else { return Ok(weights) };
     let mut parts = Vec::with_capacity(weights.parts.len());
     let first_row = weights.parts.first().map_or(0, |part| part.params.first_row);
     for part in std::mem::take(&mut weights.parts) {
@@ -42,7 +141,7 @@ pub(in crate::gpu) async fn transcode(
         let table = fast::table(rows, format);
         let made = FastPart::new(gpu, uploader, label, &weights.grid, &part, &table).await?;
         let kernel = gpu.kernel(variant(dense, format))?;
-        let buffers = [&part.payload, &made.exceptions, &made.payload];
+        let buffers = [&part.payload, &made.exceptions, &made.payload].map(Bound::from);
         run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
         parts.push(made.into_part());
     }
@@ -65,11 +164,9 @@ impl FastPart {
         dense: &Part,
         table: &[u32],
     ) -> Result<Self, GpuError> {
-        let first = dense.params.first_row as usize / crate::codec::grid::LANES;
+        let first = dense.params.first_row as usize / LANES;
         let row_blocks = dense.params.row_blocks() as usize;
-        let mut params = MatrixParams::untiled(grid, first..first + row_blocks);
-        params.tiles_at = fast::starts_at(row_blocks) as u32;
-        params.coded_at = fast::entries_at(row_blocks) as u32;
+        let params = fast_params(grid, first..first + row_blocks);
         let payload = gpu.buffer(label, (fast::row_block_bytes(grid) * row_blocks) as u64, WEIGHTS)?;
         let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
         uploader.write(&exceptions, 0, bytemuck::cast_slice(table)).await?;
@@ -81,7 +178,15 @@ impl FastPart {
     }
 }
 
-async fn measure(
+/// What kernels are told about these row blocks in the fast layout.
+fn fast_params(grid: &Grid, row_blocks: Range<usize>) -> MatrixParams {
+    let mut params = MatrixParams::untiled(grid, row_blocks.clone());
+    params.tiles_at = fast::starts_at(row_blocks.len()) as u32;
+    params.coded_at = fast::entries_at(row_blocks.len()) as u32;
+    params
+}
+
+async fn measure_part(
     gpu: &Gpu,
     weights: &DeviceMatrix,
     part: &Part,
@@ -91,7 +196,7 @@ async fn measure(
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let measured = gpu.buffer("measured", len, usage)?;
     let kernel = gpu.kernel(measure_variant(dense))?;
-    run(gpu, &kernel, &part.params, weights.codes.as_ref(), &[&part.payload, &measured])?;
+    run(gpu, &kernel, &part.params, weights.codes.as_ref(), &[&part.payload, &measured].map(Bound::from))?;
     let bytes = download(gpu, &measured, len).await?;
     let words: Vec<u32> = bytes.as_chunks().0.iter().map(|&b| u32::from_ne_bytes(b)).collect();
     Ok(words.as_chunks().0.iter().map(|&[lowest, a, b]| Row { lowest, without: [a, b] }).collect())
@@ -104,10 +209,10 @@ fn run(
     kernel: &std::sync::Arc<crate::gpu::Kernel>,
     params: &MatrixParams,
     codes: Option<&Buffer>,
-    buffers: &[&Buffer],
+    buffers: &[Bound<'_>],
 ) -> Result<(), GpuError> {
-    let mut bound: Vec<(u32, &Buffer)> = [2, 4, 5].into_iter().zip(buffers.iter().copied()).collect();
-    bound.extend(codes.map(|b| (3, b)));
+    let mut bound: Vec<(u32, Bound<'_>)> = [2, 4, 5].into_iter().zip(buffers.iter().copied()).collect();
+    bound.extend(codes.map(|b| (3, b.into())));
     let groups = [Workgroups::Fixed(params.row_blocks()), Workgroups::Fixed(1)];
     let dispatch = kernel.bind(gpu, params, &bound, groups)?;
     gpu.submit("transcode", |encoder| {

@@ -1,0 +1,204 @@
+//! Loading matrices that one dispatch is to multiply with.
+
+use super::error::ModelError;
+use super::layer::ProductShape;
+use super::loader::Loader;
+use crate::archive::{TensorReader, Weight};
+use crate::gpu::join::{Join, TilesKey, fast_fit_together};
+use crate::gpu::weights::{DeviceMatrix, SlotPlace, Tiles};
+use crate::tensor::{Dtype, Matrix};
+
+/// A matrix that is to be loaded.
+struct Source<'a> {
+    weight: Weight<'a>,
+    reader: TensorReader,
+    matrix: Matrix,
+    /// The element of a token's results that this one's begin with.
+    first_row: usize,
+    /// Its streamed stage, by place among those.
+    streamed: Option<usize>,
+}
+
+/// What matrices must have in common to be joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Raw(Dtype),
+    /// To be transcoded; what comes out must be alike too.
+    Fast,
+    Dense(TilesKey),
+    Streamed(usize, TilesKey),
+}
+
+impl<'a> Loader<'a> {
+    /// The matrices of products of the same activations, of which the tensors are named: those joined that are
+    /// stored alike.
+    pub async fn joined(
+        &mut self,
+        products: &[(String, &ProductShape)],
+        join: Join,
+    ) -> Result<Vec<DeviceMatrix>, ModelError> {
+        let sources = self.sources(products, join)?;
+        let tiles: Vec<Option<Tiles<'_>>> = sources.iter().map(|source| self.tiles(&source.reader)).collect();
+        let keys: Vec<Option<Key>> =
+            sources.iter().zip(&tiles).map(|(source, tiles)| self.key(source, tiles.as_ref())).collect();
+        let mut all = Vec::new();
+        for group in join.groups(&keys) {
+            let members: Vec<_> = group.iter().map(|&i| (&sources[i], tiles[i].as_ref())).collect();
+            match keys[group[0]].filter(|_| members.len() > 1) {
+                Some(key) => all.extend(self.group(&members, key, join).await?),
+                None => all.extend(self.apart(&members).await?),
+            }
+        }
+        sources.iter().for_each(|source| self.progress.advance(source.weight.original_len as u64));
+        Ok(all)
+    }
+
+    fn sources(
+        &self,
+        products: &[(String, &ProductShape)],
+        join: Join,
+    ) -> Result<Vec<Source<'a>>, ModelError> {
+        let mut rows = 0;
+        let source = |(name, shape): &(String, &ProductShape)| {
+            let matrix = Matrix { rows: shape.rows, cols: shape.cols };
+            let weight = self.require(name, &[shape.rows, shape.cols])?;
+            let reader = weight.reader()?;
+            reader.check(self.planned.precisions.of(name))?;
+            let streamed = self.streamed_stage(name);
+            let first_row = if join == Join::Stacked { rows } else { 0 };
+            rows += shape.rows;
+            Ok(Source { weight, reader, matrix, first_row, streamed })
+        };
+        products.iter().map(source).collect()
+    }
+
+    /// `None` for what is not joined with anything.
+    fn key(&self, source: &Source<'_>, tiles: Option<&Tiles<'_>>) -> Option<Key> {
+        if !self.gpu.choices().joins {
+            return None;
+        }
+        let Some(tiles) = tiles else { return Some(Key::Raw(source.weight.dtype)) };
+        let is_fast = self.planned.fast && tiles.fast_row_block_bytes().is_some();
+        Some(match source.streamed {
+            Some(stage) => Key::Streamed(stage, TilesKey::of(self.gpu, tiles)),
+            None if is_fast => Key::Fast,
+            None => Key::Dense(TilesKey::of(self.gpu, tiles)),
+        })
+    }
+
+    /// Matrices one by one.
+    async fn apart(&mut self, members: &[Member<'_, '_>]) -> Result<Vec<DeviceMatrix>, ModelError> {
+        let mut all = Vec::new();
+        for (source, tiles) in members {
+            let Source { weight, reader, streamed, first_row, .. } = source;
+            let matrix = match tiles {
+                Some(tiles) => self.tiled(weight, reader, tiles, *streamed).await?,
+                None => self.raw(weight, reader).await?,
+            };
+            all.push(matrix.at_row(*first_row));
+        }
+        Ok(all)
+    }
+
+    /// Matrices that have `key` in common: one by one where they do not fit together.
+    async fn group(
+        &mut self,
+        members: &[Member<'_, '_>],
+        key: Key,
+        join: Join,
+    ) -> Result<Vec<DeviceMatrix>, ModelError> {
+        let joined = match key {
+            Key::Raw(dtype) => self.raw_joined(members, dtype, join).await?,
+            Key::Fast => return self.fast_joined(members, join).await,
+            Key::Dense(_) => self.dense_joined(members, join).await?,
+            Key::Streamed(stage, _) => self.streamed_joined(members, stage, join)?,
+        };
+        match joined {
+            Some(joined) => Ok(vec![joined]),
+            None => self.apart(members).await,
+        }
+    }
+
+    async fn raw_joined(
+        &mut self,
+        members: &[Member<'_, '_>],
+        dtype: Dtype,
+        join: Join,
+    ) -> Result<Option<DeviceMatrix>, ModelError> {
+        let matrices: Vec<_> = members.iter().map(|(source, _)| (source.matrix, source.first_row)).collect();
+        let Some(joined) = DeviceMatrix::raw_joined(self.gpu, label(members), dtype, &matrices, join)? else {
+            return Ok(None);
+        };
+        let mut row_block = 0;
+        for (source, _) in members {
+            row_block += self.write_rows(&joined, row_block, source.matrix.rows, &source.reader).await?;
+        }
+        Ok(Some(joined))
+    }
+
+    async fn dense_joined(
+        &mut self,
+        members: &[Member<'_, '_>],
+        join: Join,
+    ) -> Result<Option<DeviceMatrix>, ModelError> {
+        let joined = DeviceMatrix::dense_joined(self.gpu, label(members), &tiles_of(members), join, None)?;
+        let Some((joined, pieces)) = joined else { return Ok(None) };
+        for ((source, _), pieces) in members.iter().zip(pieces) {
+            for part in &joined.parts {
+                self.write_pieces(&source.reader, &part.payload, &pieces).await?;
+            }
+            source.reader.require_unchanged()?;
+        }
+        Ok(Some(joined))
+    }
+
+    fn streamed_joined(
+        &mut self,
+        members: &[Member<'_, '_>],
+        stage: usize,
+        join: Join,
+    ) -> Result<Option<DeviceMatrix>, ModelError> {
+        let Some(streaming) = self.streaming.get_mut(stage) else { return Ok(None) };
+        let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage };
+        let (tiles, label) = (tiles_of(members), label(members));
+        let joined = DeviceMatrix::dense_joined(self.gpu, label, &tiles, join, Some(place))?;
+        let Some((joined, pieces)) = joined else { return Ok(None) };
+        for ((source, _), pieces) in members.iter().zip(&pieces) {
+            streaming.add(&source.reader, pieces);
+        }
+        Ok(Some(joined))
+    }
+
+    /// All are on the device as dense tiles before the first of them is transcoded.
+    async fn fast_joined(
+        &mut self,
+        members: &[Member<'_, '_>],
+        join: Join,
+    ) -> Result<Vec<DeviceMatrix>, ModelError> {
+        let tiles: Vec<_> = members.iter().filter_map(|(_, tiles)| *tiles).collect();
+        if !fast_fit_together(self.gpu, &tiles) {
+            return self.apart(members).await;
+        }
+        let mut dense = Vec::new();
+        for ((source, _), tiles) in members.iter().zip(tiles) {
+            let least_block = tiles.fast_row_block_bytes().unwrap_or(0);
+            let matrix = self.dense(&source.weight, &source.reader, tiles, least_block).await?;
+            dense.push((matrix, source.first_row));
+        }
+        let (gpu, uploader) = (self.gpu, &mut self.uploader);
+        Ok(DeviceMatrix::into_fast_joined(gpu, uploader, label(members), dense, join).await?)
+    }
+}
+
+/// A matrix, and its tiles where it has some.
+type Member<'m, 's> = (&'m Source<'s>, Option<&'m Tiles<'m>>);
+
+/// What buffers are called.
+fn label<'m>(members: &[Member<'m, '_>]) -> &'m str {
+    members.first().map_or("", |(source, _)| source.weight.name)
+}
+
+/// The tiles of each, and the element of a token's results that it begins with.
+fn tiles_of<'m>(members: &[Member<'m, '_>]) -> Vec<(Tiles<'m>, usize)> {
+    members.iter().filter_map(|(source, tiles)| Some(((*tiles)?.clone(), source.first_row))).collect()
+}

@@ -38,11 +38,10 @@ impl Code {
         if total == 0 {
             return None;
         }
-        let coded_above = |rare: u64| counts.iter().filter(|&&n| n > rare).count();
         let candidate = |rare: u64| {
             let kept: Vec<u64> = counts.iter().map(|&n| if n > rare { n } else { 0 }).collect();
             let escaped = total - kept.iter().sum::<u64>();
-            let coded = coded_above(rare);
+            let coded = kept.iter().filter(|&&n| n > 0).count();
             let escape = open || escaped > 0;
             if coded == 0 || coded + usize::from(escape) > 1 << limit {
                 return None;
@@ -61,7 +60,7 @@ impl Code {
         };
         // None at all, those below an eighth of a code's least share of the room, or below a half.
         let mut rare = vec![0, total >> (limit + 3), total >> (limit + 1)];
-        rare.dedup_by_key(|rare| coded_above(*rare));
+        rare.dedup();
         rare.into_iter().filter_map(candidate).min_by_key(|(bits, _)| *bits).map(|(_, code)| code)
     }
 
@@ -160,20 +159,15 @@ fn merge_packages(leaves: &[(u64, usize)], limit: u32) -> Vec<Vec<Item>> {
     let mut levels: Vec<Vec<Item>> = Vec::new();
     for _ in 0..limit {
         let packages = levels.last().map_or(&[][..], |previous| previous.as_chunks::<2>().0);
-        let mut level = Vec::with_capacity(leaves.len() + packages.len());
-        let package = |i: usize| packages[i][0].weight + packages[i][1].weight;
-        let (mut leaf_at, mut package_at) = (0, 0);
-        // Nobody can foresee which of both is next, so there is no branch for it.
-        while leaf_at < leaves.len() && package_at < packages.len() {
-            let (leaf, package) = (leaves[leaf_at].0, package(package_at));
-            let is_leaf = leaf <= package;
-            level.push(Item { weight: leaf.min(package), is_leaf });
-            leaf_at += usize::from(is_leaf);
-            package_at += usize::from(!is_leaf);
+        let mut packages = packages.iter().map(|[a, b]| a.weight + b.weight).peekable();
+        let mut level = Vec::with_capacity(2 * leaves.len());
+        for &(weight, _) in leaves {
+            while let Some(weight) = packages.next_if(|&package| package < weight) {
+                level.push(Item { weight, is_leaf: false });
+            }
+            level.push(Item { weight, is_leaf: true });
         }
-        level.extend(leaves[leaf_at..].iter().map(|&(weight, _)| Item { weight, is_leaf: true }));
-        let rest = (package_at..packages.len()).map(package);
-        level.extend(rest.map(|weight| Item { weight, is_leaf: false }));
+        level.extend(packages.map(|weight| Item { weight, is_leaf: false }));
         levels.push(level);
     }
     levels

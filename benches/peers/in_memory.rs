@@ -1,8 +1,8 @@
 //! bantam on the tensors of a file in memory, once for each line on standard input.
 //!
-//! `benches/peers/run` starts it as `peers FILE THREADS new` or `again` and takes the answers: one JSON
-//! object a line, with the seconds of each direction, the payloads' bytes, and whether the original came
-//! back. Encoding includes the checksums of every section, and decoding compares them. What is written
+//! `benches/peers/run` starts it as `peers FILE THREADS MEMORY PRESET`, where MEMORY is `new` or `again` and
+//! PRESET is `small` or `fast`, and takes the answers: one JSON object a line, with the seconds of each
+//! direction, the payloads' bytes, and whether the original came back. Encoding includes the checksums of every section, and decoding compares them. What is written
 //! goes to `new` memory, as with the other codecs, or to the same memory `again`, as in a program that
 //! keeps its buffers. The encoder keeps what it needs on the way, as it does from tensor to tensor.
 
@@ -10,25 +10,27 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
-use bantam::codec::{Encoder, Payload, most_bytes};
+use bantam::codec::{Encoder, Payload, Preset, most_bytes};
 use bantam::tensor::{SafetensorsFile, TensorEntry, Zeroed};
 use rayon::prelude::*;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let [path, threads, memory] = &arguments[..] else {
+    let [path, threads, memory, preset] = &arguments[..] else {
         return println!("benches/peers/run compares bantam with other codecs");
     };
     let file = SafetensorsFile::open(Path::new(path)).expect("a safetensors file");
     let threads = threads.parse().expect("a number of threads");
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
-    let encoder = Encoder::default();
+    let encoder = Encoder::new(if preset == "fast" { Preset::Fast } else { Preset::Small });
     let mut written = Written::default();
     for _ in std::io::stdin().lock().lines() {
         if memory != "again" {
             written = Written::default();
         }
-        println!("{}", pool.install(|| repeat(&file, &encoder, &mut written)));
+        let mut answer = pool.install(|| repeat(&file, &encoder, &mut written));
+        answer["setting"] = preset.as_str().into();
+        println!("{answer}");
     }
 }
 
@@ -60,7 +62,6 @@ fn repeat(file: &SafetensorsFile, encoder: &Encoder, written: &mut Written) -> s
         "decompress": decompress.as_secs_f64(),
         "bytes": written.lens.iter().sum::<usize>(),
         "exact": restored[..] == file.bytes()[file.header_bytes().len()..],
-        "setting": "in memory",
     })
 }
 

@@ -22,6 +22,7 @@ DIRECTIONS = ["compress", "decompress"]
 LABELS = {
     "in memory": "bantam, in memory",
     "again": "bantam, to memory that it wrote before",
+    "fast": "bantam, the same, preset fast",
     "file to file": "bantam, file to file",
     "zipnn": "ZipNN",
     "openzl": "OpenZL",
@@ -86,8 +87,9 @@ def competitors(programs, data_set, file, cores, threads):
     """Those that take part with so many threads, by name."""
     prefix = ["taskset", "-c", ",".join(map(str, cores))]
     started = {
-        "in memory": Worker([*prefix, programs.in_memory, file, str(threads), "new"]),
-        "again": Worker([*prefix, programs.in_memory, file, str(threads), "again"]),
+        "in memory": Worker([*prefix, programs.in_memory, file, str(threads), "new", "small"]),
+        "again": Worker([*prefix, programs.in_memory, file, str(threads), "again", "small"]),
+        "fast": Worker([*prefix, programs.in_memory, file, str(threads), "again", "fast"]),
         "file to file": Command(prefix, programs.command, file, threads),
     }
     for name in PEERS:
@@ -123,9 +125,10 @@ def summary(data_set, file, one, all_cores, cores):
         row = rows[name] = {"setting": runs[0]["setting"], "runs": {"1": runs}}
         if name in all_cores:
             row["runs"][str(cores)] = all_cores[name]
-        # bantam's file has everything; to the others' data the header is added.
-        size = one["file to file"][0]["bytes"] if name not in PEERS else None
-        row["ratio"] = (size or runs[0]["bytes"] + total - data) / total
+        # Of bantam's file all that is not payloads; to the others' data the header is added.
+        beside = one["file to file"][0]["bytes"] - one["again"][0]["bytes"] if name not in PEERS else total - data
+        size = runs[0]["bytes"] + (0 if name == "file to file" else beside)
+        row["ratio"] = size / total
         row["mb_per_s"] = {
             threads: {d: data / 1e6 / statistics.median(r[d] for r in runs) for d in DIRECTIONS}
             for threads, runs in row["runs"].items()

@@ -1,5 +1,7 @@
 //! Writing the bit streams of symbols.
 
+use std::sync::OnceLock;
+
 use super::huffman::{Code, MAX_CODE_BITS};
 use super::split::ALPHABET;
 use super::vector::Vectors;
@@ -13,6 +15,9 @@ const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
 /// Symbols whose codes are joined before they are appended.
 pub(super) const JOINED: usize = 32;
 
+/// Symbols that are looked up in pairs together.
+const PAIRED: usize = 64;
+
 /// Symbols that a [`SmallBook`] has room for, and the entry for all others.
 pub(super) const SMALL: usize = 128;
 
@@ -21,6 +26,8 @@ pub(super) struct Codebook {
     entries: Box<[u32; ALPHABET]>,
     /// Where the alphabet is small, as most are.
     small: Option<Box<SmallBook>>,
+    /// Made of that where it is needed.
+    pairs: OnceLock<PairBook>,
 }
 
 /// The codes of a small alphabet, which vectors can hold.
@@ -47,6 +54,32 @@ impl SmallBook {
     }
 }
 
+/// The codes of any two symbols of a small alphabet, one after the other: `bits << 8 | length` by both of them,
+/// and [`PairBook::ESCAPED`] where one has none.
+struct PairBook(Box<[u32; SMALL * SMALL]>);
+
+impl PairBook {
+    /// What is no length.
+    const ESCAPED: u32 = 0x80;
+
+    fn new(book: &SmallBook) -> Self {
+        let mut pairs = Box::new([Self::ESCAPED; SMALL * SMALL]);
+        let code = |entry: u16| {
+            let bits = u32::from(entry) & ((1 << MAX_CODE_BITS) - 1);
+            (entry < SmallBook::ESCAPED).then_some((bits, u32::from(entry >> MAX_CODE_BITS)))
+        };
+        for (pairs, &second) in pairs.chunks_exact_mut(SMALL).zip(&book.entries) {
+            let Some((second, second_len)) = code(second) else { continue };
+            for (pair, &first) in pairs.iter_mut().zip(&book.entries) {
+                if let Some((first, len)) = code(first) {
+                    *pair = (first | second << len) << 8 | (len + second_len);
+                }
+            }
+        }
+        Self(pairs)
+    }
+}
+
 impl Codebook {
     pub fn new(code: &Code, symbol_bits: u32) -> Self {
         let codes = code.codes();
@@ -63,7 +96,7 @@ impl Codebook {
                 *entry = u32::from(bits) << 8 | u32::from(len);
             }
         }
-        Self { entries, small: SmallBook::new(code, &codes).map(Box::new) }
+        Self { entries, small: SmallBook::new(code, &codes).map(Box::new), pairs: OnceLock::new() }
     }
 }
 
@@ -105,13 +138,15 @@ impl BitWriter {
         let mut rest = symbols;
         if let Some(small) = &book.small {
             let (blocks, few) = symbols.as_chunks();
-            for block in blocks {
-                match vectors.join_codes(small, block) {
-                    Some(joined) => put_joined(&mut end, buffer, book, block, &joined),
-                    None => put_each(&mut end, buffer, book, block),
-                }
-            }
             rest = few;
+            for (i, block) in blocks.iter().enumerate() {
+                let Some(joined) = vectors.join_codes(small, block) else {
+                    let pairs = book.pairs.get_or_init(|| PairBook::new(small));
+                    rest = put_pairs(&mut end, buffer, book, pairs, small.first, &symbols[i * JOINED..]);
+                    break;
+                };
+                put_joined(&mut end, buffer, book, block, &joined);
+            }
         }
         put_each(&mut end, buffer, book, rest);
         self.end = end;
@@ -147,6 +182,53 @@ fn put_joined(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16;
             piece(end, buffer, i);
         }
     }
+}
+
+/// Appends the codes of `symbols`, looked up two by two, and returns those that are left at the end.
+#[inline(always)]
+fn put_pairs<'a>(
+    end: &mut End,
+    buffer: &mut [u8],
+    book: &Codebook,
+    pairs: &PairBook,
+    first: u16,
+    symbols: &'a [u16],
+) -> &'a [u16] {
+    let (parts, rest) = symbols.as_chunks();
+    for part in parts {
+        // All of them first: numbers that were stored as vectors are not there at once for those who read them singly.
+        let twos = places_of_pairs(part, first);
+        for (eight, twos) in part.as_chunks::<8>().0.iter().zip(twos.as_chunks::<4>().0) {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|i| u64::from(pairs.0[twos[i] as usize % (SMALL * SMALL)]));
+            // The low byte of a sum of two entries is the sum of their lengths, and shifts look at its low six
+            // bits only.
+            let (low, low_len) = (a >> 8 | (b >> 8) << (a & 63), (a + b) & 63);
+            let (high, high_len) = (c >> 8 | (d >> 8) << (c & 63), (c + d) & 63);
+            let escaped = (a | b | c | d) & u64::from(PairBook::ESCAPED) != 0;
+            if !escaped && low_len + high_len <= APPEND_BITS {
+                end.append(buffer, low | high << low_len, (low_len + high_len) as u32);
+            } else {
+                put_each(end, buffer, book, eight);
+            }
+        }
+    }
+    rest
+}
+
+/// Where a [`PairBook`] has each two symbols.
+#[inline(always)]
+fn places_of_pairs(symbols: &[u16; PAIRED], first: u16) -> [u32; PAIRED / 2] {
+    let mut places = [0; PAIRED];
+    for (place, symbol) in places.iter_mut().zip(symbols) {
+        *place = symbol.wrapping_sub(first).min(SMALL as u16 - 1).to_le();
+    }
+    let mut twos: [u32; PAIRED / 2] = bytemuck::cast(places);
+    for two in &mut twos {
+        // Side by side, they become one.
+        let both = u32::from_le(*two);
+        *two = (both | both >> (16 - SMALL.ilog2())) & (SMALL * SMALL - 1) as u32;
+    }
+    twos
 }
 
 /// Appends the codes of `symbols`, looked up one by one.

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 use super::decode_columns::{Buffers, LEAST_LANES};
 use super::error::CodecError;
-use super::fields::{LaneWords, unpack};
-use super::grid::{CHUNK, LANES, MAX_TILE_COLS};
+use super::fields::{BLOCK, Bits, LaneWords, unpack};
+use super::grid::LANES;
 use super::head::{Tiled, plane_place};
 use super::huffman::Code;
 use super::peek_levels::PeekLevels;
-use super::split::Source;
+use super::split::Piece;
 use super::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable, Symbols};
-use super::unit_halves::{Halves, put_together};
+use super::unit_halves::put_together;
 use super::vector::{self, Kernel, Vectors};
 
 /// Decodes some lanes of some tiles of a row block into `out`.
@@ -45,13 +45,6 @@ impl Tables {
     fn levels(&self, code: &Code, symbol_bits: u32) -> Option<&PeekLevels> {
         self.levels.get_or_init(|| PeekLevels::new(code, symbol_bits)).as_ref()
     }
-}
-
-/// The raw bits of one lane of a tile.
-struct Lane {
-    raw: Halves,
-    lower: Halves,
-    clean: Halves,
 }
 
 impl Kernel for DecodeRows<'_> {
@@ -94,9 +87,8 @@ impl DecodeRows<'_> {
             vector::expect(&self.bytes[part]);
         }
         let table = self.tables.peek(&tiled.code, tiled.split.symbol_bits());
-        let mut symbols = [NO_SYMBOLS; INTERLEAVED];
-        let empty = [0; MAX_TILE_COLS];
-        let mut parts = Lane { raw: empty, lower: empty, clean: empty };
+        let pieces = &tiled.split.pieces();
+        let (mut symbols, mut lower) = ([NO_SYMBOLS; INTERLEAVED], NO_SYMBOLS);
         for first in self.lanes.clone().step_by(INTERLEAVED) {
             // Where fewer lanes are left, the last one is read more than once.
             let lane = |i: usize| (first + i).min(self.lanes.end - 1);
@@ -111,16 +103,16 @@ impl DecodeRows<'_> {
             for (i, symbols) in symbols.iter_mut().enumerate().take(self.lanes.end - first) {
                 let lane = first + i;
                 let at = (lane - self.lanes.start) * self.stride + self.place(col_tile, 0);
-                let (symbols, parts) = (&mut symbols[..cols], &mut parts);
-                let out = &mut self.out[at..at + unit * cols];
+                let (bytes, lower, out) = (self.bytes, &mut lower, &mut self.out[at..at + unit * cols]);
                 vectors.call(JoinLane {
-                    bytes: self.bytes,
+                    bytes,
                     tiled,
+                    pieces,
                     row_block,
                     lane,
                     col_tile,
                     symbols,
-                    parts,
+                    lower,
                     out,
                 });
             }
@@ -185,11 +177,14 @@ impl Kernel for ReadLanes<'_> {
 struct JoinLane<'a> {
     bytes: &'a [u8],
     tiled: &'a Tiled,
+    /// What the planes have of upper halves, and of lower ones.
+    pieces: &'a [Vec<Piece>; 2],
     row_block: usize,
     lane: usize,
     col_tile: usize,
-    symbols: &'a mut [u16],
-    parts: &'a mut Lane,
+    symbols: &'a mut Symbols,
+    /// Room for the lower halves.
+    lower: &'a mut Symbols,
     out: &'a mut [u8],
 }
 
@@ -198,46 +193,63 @@ impl Kernel for JoinLane<'_> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, vectors: V) {
-        let Self { bytes, tiled, row_block, lane, col_tile, symbols, parts, out } = self;
-        let split = &tiled.split;
-        let unit = split.unit_bytes();
-        let cols = out.len() / unit;
-        let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
-        // Where clean rows have nothing, and where all bits are clean, nothing else is written.
-        if split.raw_bits() == 0 {
-            parts.raw[..padded].fill(0);
+        match self.tiled.split.unit_bytes() {
+            1 => self.join::<1>(vectors),
+            2 => self.join::<2>(vectors),
+            _ => self.join::<4>(vectors),
         }
-        if unit == 4 && split.clean_bits > 0 {
-            parts.lower[..padded].fill(0);
+    }
+}
+
+impl JoinLane<'_> {
+    #[inline(always)]
+    fn join<const UNIT: usize>(self, vectors: impl Vectors) {
+        let Self { tiled, pieces: [upper_pieces, lower_pieces], .. } = self;
+        let cols = self.out.len() / UNIT;
+        let place = Place { row_block: self.row_block, lane: self.lane, col_tile: self.col_tile, cols };
+        let masks = tiled.split.masks();
+        let shift = tiled.shifts.of(self.row_block * LANES + self.lane);
+        let upper = &mut self.symbols.as_chunks_mut().0[..cols.div_ceil(BLOCK)];
+        for symbol in upper.as_flattened_mut() {
+            *symbol = masks.join(symbol.wrapping_add(shift), 0);
         }
-        if split.clean_bits > 0 {
-            parts.clean[..padded].fill(0);
+        add_pieces(vectors, self.bytes, tiled, upper_pieces, place, upper);
+        let lower = &mut self.lower.as_chunks_mut().0[..cols.div_ceil(BLOCK)];
+        if UNIT == 4 {
+            lower.as_flattened_mut().fill(0);
+            add_pieces(vectors, self.bytes, tiled, lower_pieces, place, lower);
         }
-        let mut written = [false; 3];
-        for (i, plane) in split.planes().iter().enumerate() {
-            let Some((place, stride)) = plane_place(plane, &tiled.masks, row_block, lane) else { continue };
-            let words = bytes[tiled.planes[i].clone()].as_chunks().0;
-            let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);
-            let at = LaneWords { start: tiled.plane_word(i, row_block) + place, stride, first_bit };
-            let fields = match plane.source {
-                Source::Raw => &mut parts.raw[..padded],
-                Source::Lower => &mut parts.lower[..padded],
-                Source::Clean if unit == 4 => &mut parts.lower[..padded],
-                Source::Clean => &mut parts.clean[..padded],
-            };
-            let first = !std::mem::replace(&mut written[plane.source as usize], true);
-            // Clean bits of an F32 are added to its lower half.
-            let first = first && (plane.source != Source::Clean || unit == 2);
-            unpack(vectors, words, at, plane.shift, plane.width, first, fields);
-        }
-        let masks = split.masks();
-        let shift = tiled.shifts.of(row_block * LANES + lane);
-        for (symbol, &raw) in symbols.iter_mut().zip(&parts.raw[..cols]) {
-            *symbol = masks.join(symbol.wrapping_add(shift), raw);
-        }
-        if split.clean_bits > 0 && unit == 2 {
-            symbols.iter_mut().zip(&parts.clean[..cols]).for_each(|(upper, clean)| *upper |= clean);
-        }
-        put_together(symbols, &parts.lower[..cols], unit, out);
+        put_together(&upper.as_flattened()[..cols], &lower.as_flattened()[..cols], UNIT, self.out);
+    }
+}
+
+/// A lane of a tile of so many columns.
+#[derive(Clone, Copy)]
+struct Place {
+    row_block: usize,
+    lane: usize,
+    col_tile: usize,
+    cols: usize,
+}
+
+/// Adds what the lane has of `pieces` to halves of its units.
+#[inline(always)]
+fn add_pieces(
+    vectors: impl Vectors,
+    bytes: &[u8],
+    tiled: &Tiled,
+    pieces: &[Piece],
+    place: Place,
+    halves: &mut [[u16; BLOCK]],
+) {
+    let Place { row_block, lane, col_tile, cols } = place;
+    for piece in pieces {
+        let plane = &tiled.split.planes()[piece.plane];
+        // A clean row has no part in a sparse plane.
+        let Some((lane, stride)) = plane_place(plane, &tiled.masks, row_block, lane) else { continue };
+        let words = bytes[tiled.planes[piece.plane].clone()].as_chunks().0;
+        let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);
+        let at = LaneWords { start: tiled.plane_word(piece.plane, row_block) + lane, stride, first_bit };
+        unpack(vectors, words, at, plane.width, Bits { up: piece.up, mask: piece.mask }, cols, halves);
     }
 }

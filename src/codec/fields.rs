@@ -139,29 +139,33 @@ fn gather<const W: u32>(fields: u64) -> u64 {
     (v | v >> (2 * step)) & in_each(4 * W, 1)
 }
 
-/// Adds the lane's part of a plane to `fields`, which are whole chunks: `width` bits each, `shift`
-/// bits up. `words` are the row block's little-endian words. `first` says that there is nothing yet to
-/// add to, whatever `fields` holds.
+/// Some bits of a plane's fields, and where they belong.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bits {
+    /// How far the fields are moved up.
+    pub up: u8,
+    /// What of them is kept then.
+    pub mask: u16,
+}
+
+/// Adds `bits` of the lane's first `cols` fields, of `width` bits, to those of `blocks`, and perhaps of more.
+/// `words` are the row block's little-endian words.
 #[inline(always)]
 pub(super) fn unpack(
     vectors: impl Vectors,
     words: &[[u8; 4]],
     at: LaneWords,
-    shift: u8,
     width: u8,
-    first: bool,
-    fields: &mut [u16],
+    bits: Bits,
+    cols: usize,
+    blocks: &mut [[u16; BLOCK]],
 ) {
-    if first && width != 16 {
-        // Written by whole blocks below, so that this costs next to nothing.
-        fields.fill(0);
-    }
     match width {
-        1 => unpack_narrow::<1>(vectors, words, at, shift, fields),
-        2 => unpack_narrow::<2>(vectors, words, at, shift, fields),
-        4 => unpack_narrow::<4>(vectors, words, at, shift, fields),
-        8 => unpack_bytes(words, at, shift, fields),
-        _ => unpack_halves(words, at, fields),
+        1 => unpack_narrow::<1>(vectors, words, at, bits, cols, blocks),
+        2 => unpack_narrow::<2>(vectors, words, at, bits, cols, blocks),
+        4 => unpack_narrow::<4>(vectors, words, at, bits, cols, blocks),
+        8 => unpack_bytes(words, at, bits, cols, blocks.as_flattened_mut()),
+        _ => unpack_halves(words, at, bits, cols, blocks.as_flattened_mut()),
     }
 }
 
@@ -171,67 +175,94 @@ fn unpack_narrow<const W: u32>(
     vectors: impl Vectors,
     words: &[[u8; 4]],
     at: LaneWords,
-    shift: u8,
-    fields: &mut [u16],
+    bits: Bits,
+    cols: usize,
+    blocks: &mut [[u16; BLOCK]],
 ) {
-    let mut bit = at.first_bit;
-    let word = |bit: usize| u64::from(u32::from_le_bytes(words[at.start + bit / 32 * at.stride]));
-    let (blocks, rest) = fields.as_chunks_mut::<BLOCK>();
-    for block in blocks {
+    let mut index = at.start + at.first_bit / 32 * at.stride;
+    let mut next = || {
+        let word = u64::from(u32::from_le_bytes(words[index]));
+        index += at.stride;
+        word
+    };
+    // The last block may have no more than a chunk.
+    let whole = blocks.len() - usize::from(cols.wrapping_sub(1) % BLOCK < CHUNK);
+    let (whole, rest) = blocks.split_at_mut(whole);
+    // A plane of one bit may begin in the middle of a word.
+    let halfway = W == 1 && at.first_bit % 32 == 16;
+    let mut before = if halfway { next() } else { 0 };
+    for block in whole {
         let packed = match W {
-            // A plane of one bit may begin in the middle of a word.
-            1 if bit % 32 == 16 => [word(bit) >> 16 | (word(bit + 16) & 0xffff) << 16, 0],
-            1 => [word(bit), 0],
-            2 => [word(bit) | word(bit + 32) << 32, 0],
-            _ => [word(bit) | word(bit + 32) << 32, word(bit + 64) | word(bit + 96) << 32],
+            1 if halfway => {
+                let word = next();
+                let packed = before >> 16 | (word & 0xffff) << 16;
+                before = word;
+                [packed, 0]
+            }
+            1 => [next(), 0],
+            2 => [next() | next() << 32, 0],
+            _ => [next() | next() << 32, next() | next() << 32],
         };
-        vectors.unpack::<W>(packed, shift, block);
-        bit += BLOCK * W as usize;
+        vectors.unpack::<W>(packed, bits, block);
     }
-    if !rest.is_empty() {
+    for block in rest {
         let packed = match W {
-            1 => word(bit) >> (bit % 32),
-            2 => word(bit),
-            _ => word(bit) | word(bit + 32) << 32,
+            1 if halfway => before >> 16,
+            1 | 2 => next(),
+            _ => next() | next() << 32,
         };
-        let mut block = [0; BLOCK];
-        vectors.unpack::<W>([packed, 0], shift, &mut block);
-        rest.iter_mut().zip(block).for_each(|(field, more)| *field |= more);
+        vectors.unpack::<W>([packed, 0], bits, block);
     }
 }
 
 #[inline(always)]
-fn unpack_bytes(words: &[[u8; 4]], at: LaneWords, shift: u8, fields: &mut [u16]) {
+fn unpack_bytes(words: &[[u8; 4]], at: LaneWords, bits: Bits, cols: usize, sums: &mut [u16]) {
     let mut index = at.start + at.first_bit / 32 * at.stride;
-    for four in fields.as_chunks_mut::<4>().0 {
-        for (field, byte) in four.iter_mut().zip(words[index]) {
-            *field |= u16::from(byte) << shift;
+    for four in sums.as_chunks_mut::<4>().0.iter_mut().take(cols.div_ceil(4)) {
+        for (sum, byte) in four.iter_mut().zip(words[index]) {
+            *sum |= (u16::from(byte) << bits.up) & bits.mask;
         }
         index += at.stride;
     }
 }
 
 #[inline(always)]
-fn unpack_halves(words: &[[u8; 4]], at: LaneWords, fields: &mut [u16]) {
+fn unpack_halves(words: &[[u8; 4]], at: LaneWords, bits: Bits, cols: usize, sums: &mut [u16]) {
     let mut index = at.start + at.first_bit / 32 * at.stride;
-    for pair in fields.as_chunks_mut::<2>().0 {
+    for pair in sums.as_chunks_mut::<2>().0.iter_mut().take(cols.div_ceil(2)) {
         let word = words[index];
-        *pair = [u16::from_le_bytes([word[0], word[1]]), u16::from_le_bytes([word[2], word[3]])];
+        for (sum, half) in pair.iter_mut().zip([[word[0], word[1]], [word[2], word[3]]]) {
+            *sum |= (u16::from_le_bytes(half) << bits.up) & bits.mask;
+        }
         index += at.stride;
     }
 }
 
-/// The inverse of [`pack_bits`]: adds the fields, `shift` bits up, to those of `block`. A field is
-/// brought to the top of its 16 bits by a multiplication, because many processors cannot shift 16-bit
-/// numbers by different amounts at once.
+/// The inverse of [`pack_bits`]: adds `bits` of the fields to those of `block`. A field is brought to the
+/// top of its 16 bits by a multiplication, because many processors cannot shift 16-bit numbers by different
+/// amounts at once.
 #[inline(always)]
-pub(super) fn unpack_bits<const W: u32>(packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
-    let halves: [u16; 8] = std::array::from_fn(|i| (packed[i / 4] >> (16 * (i % 4))) as u16);
-    let (each, width) = (16 / W as usize, W as usize);
-    for (i, field) in block.iter_mut().enumerate() {
-        let top = halves[i / each].wrapping_mul(1 << (16 - width - width * (i % each)));
-        *field |= (top >> (16 - width)) << shift;
+pub(super) fn unpack_bits<const W: u32>(packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
+    let times = const { to_top(W as usize) };
+    let down = 16 - W - u32::from(bits.up);
+    let fields_a_half = 16 / W as usize;
+    for (i, fields) in block.chunks_exact_mut(fields_a_half).enumerate() {
+        let half = (packed[i / 4] >> (16 * (i % 4))) as u16;
+        for (field, times) in fields.iter_mut().zip(&times) {
+            *field |= (half.wrapping_mul(*times) >> down) & bits.mask;
+        }
     }
+}
+
+/// What brings each of the fields of `width` bits in 16 to the top of them.
+pub(super) const fn to_top(width: usize) -> [u16; CHUNK] {
+    let mut times = [0; CHUNK];
+    let mut i = 0;
+    while i < CHUNK {
+        times[i] = 1 << (16 - width - i * width % 16);
+        i += 1;
+    }
+    times
 }
 
 #[cfg(test)]
@@ -257,9 +288,10 @@ mod tests {
                     assert_eq!((word >> (bit % 32)) as u16 & mask, (field >> shift) & mask, "{width}");
                 }
                 let bytes: Vec<[u8; 4]> = words.iter().map(|w| w.to_ne_bytes()).collect();
-                let mut back = vec![0; 48];
-                unpack(Portable, &bytes, at, shift, width, true, &mut back);
-                assert!(back.iter().zip(&fields).all(|(b, f)| *b == f & mask << shift));
+                let mut back = [[0; BLOCK]; 2];
+                let moved = Bits { up: shift, mask: mask << shift };
+                unpack(Portable, &bytes, at, width, moved, 48, &mut back);
+                assert!(back.as_flattened().iter().zip(&fields).all(|(b, f)| *b == f & mask << shift));
             }
         }
     }

@@ -1,32 +1,15 @@
 //! Reading the bit streams of symbols, several symbols at a time.
 
-use super::grid::MAX_TILE_COLS;
-use super::huffman::{Code, TABLE_LEN};
+use super::huffman::Code;
 use super::split::MAX_SYMBOL_BITS;
 
-/// Streams that are read side by side: their look-ups do not wait for each other.
-pub(super) const INTERLEAVED: usize = 4;
+use super::vector::lanes::{Entries, NARROW, WIDE, stay_inside};
 
-/// Symbols that one look-up yields at the most.
-const AT_ONCE: usize = 3;
-
-/// Symbols of one lane of a tile, with room for what a look-up writes past the last. So much room
-/// that a remainder by the length shows the compiler that an index is inside.
-pub(super) type Symbols = [u16; SYMBOLS_LEN + 4];
-
-const SYMBOLS_LEN: usize = 2 * MAX_TILE_COLS;
-
-/// No symbols yet.
-pub(super) const NO_SYMBOLS: Symbols = [0; SYMBOLS_LEN + 4];
+pub(super) use super::vector::lanes::{INTERLEAVED, NO_SYMBOLS, Symbols};
 
 /// What a reader looks up.
 pub(super) struct PeekTable {
-    /// For every window of the longest code's bits: 8 bits with the bits taken, 8 with the number of
-    /// symbols, and then up to [`AT_ONCE`] symbols, 12 bits each and 4 with the length of its code.
-    /// 0 if the first is an escape.
-    entries: Box<[u64; TABLE_LEN]>,
-    /// Low bits of a window that are looked at: those of the longest code.
-    mask: u64,
+    entries: Entries,
     /// Length of the escape's code.
     escape: u32,
     symbol_bits: u32,
@@ -36,16 +19,8 @@ pub(super) struct PeekTable {
 
 impl PeekTable {
     pub fn new(code: &Code, symbol_bits: u32) -> Self {
-        let known = code.peek_table();
-        let bits = code.longest();
-        let mut entries = Box::new([0; TABLE_LEN]);
-        if !code.is_single() {
-            for (window, entry) in entries.iter_mut().enumerate().take(1 << bits) {
-                *entry = entry_of(&known, window, bits);
-            }
-        }
         let single = code.is_single().then_some(code.first);
-        Self { entries, mask: (1 << bits) - 1, escape: u32::from(code.escape), symbol_bits, single }
+        Self { entries: Entries::new(code), escape: u32::from(code.escape), symbol_bits, single }
     }
 
     /// Reads `count` symbols of each of four streams that start at the bits `at`, and moves `at` to
@@ -65,68 +40,44 @@ impl PeekTable {
             return;
         }
         let mut done = [0; INTERLEAVED];
-        if self.mask < 1 << 11 {
-            self.read_side_by_side::<5, INTERLEAVED>(bytes, at, count, &mut done, symbols);
-        } else {
-            self.read_side_by_side::<4, INTERLEAVED>(bytes, at, count, &mut done, symbols);
+        // Of a payload's last tile some streams end too close to its end.
+        while stay_inside(bytes, at) && done.iter().any(|done| *done < count) {
+            match self.entries.bits() {
+                NARROW => self.entries.read::<NARROW, 5>(bytes, at, count, &mut done, symbols),
+                _ => self.entries.read::<WIDE, 4>(bytes, at, count, &mut done, symbols),
+            }
+            if !self.read_escaped(bytes, at, count, &mut done, symbols) {
+                break;
+            }
         }
-        // Closer to the end, in smaller steps; and then each for itself.
-        self.read_side_by_side::<1, INTERLEAVED>(bytes, at, count, &mut done, symbols);
         for i in 0..INTERLEAVED {
-            let alone = |array: &mut [usize; INTERLEAVED]| [array[i]];
-            let (mut one_at, mut one_done) = (alone(at), alone(&mut done));
-            let one = symbols[i..].first_chunk_mut::<1>().expect("a lane");
-            self.read_side_by_side::<2, 1>(bytes, &mut one_at, count, &mut one_done, one);
-            at[i] = one_at[0];
-            self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][one_done[0]..count]);
+            // What was read beyond is given back: it is another stream's.
+            let beyond = symbols[i][count..done[i].max(count)].iter();
+            at[i] -= beyond.map(|symbol| usize::from(symbol >> MAX_SYMBOL_BITS)).sum::<usize>();
+            self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i].min(count)..count]);
         }
     }
 
-    /// Reads on while no stream can come to its end, `STEPS` look-ups from each window.
-    #[inline(always)]
-    fn read_side_by_side<const STEPS: usize, const LANES: usize>(
+    /// Reads a symbol of each stream that stands at an escape; `false` where none does.
+    #[cold]
+    fn read_escaped(
         &self,
         bytes: &[u8],
-        at: &mut [usize; LANES],
+        at: &mut [usize; INTERLEAVED],
         count: usize,
-        done: &mut [usize; LANES],
-        symbols: &mut [Symbols; LANES],
-    ) {
-        let most = STEPS * AT_ONCE;
-        while done.iter().all(|done| done + most <= count) {
-            let mut windows = [0; LANES];
-            for i in 0..LANES {
-                // The mark above the bits that are looked at shows how far they were shifted.
-                windows[i] = window(bytes, at[i]) | 1 << 63;
-            }
-            let mut stuck = false;
-            for step in 0..STEPS {
-                for i in 0..LANES {
-                    let entry = self.entries[(windows[i] & self.mask) as usize % TABLE_LEN];
-                    // First what the next look-up waits for.
-                    windows[i] >>= entry & 63;
-                    let four: [u16; 4] = std::array::from_fn(|k| ((entry >> 16) >> (16 * k)) as u16);
-                    let to = done[i] % SYMBOLS_LEN;
-                    symbols[i][to..to + 4].copy_from_slice(&four);
-                    done[i] += (entry >> 8) as usize & 255;
-                    stuck |= step + 1 == STEPS && entry == 0;
-                }
-            }
-            for i in 0..LANES {
-                at[i] += windows[i].leading_zeros() as usize;
-            }
-            // After an escape look-ups stand still.
-            if stuck {
-                for i in 0..LANES {
-                    let next = self.entries[(window(bytes, at[i]) & self.mask) as usize % TABLE_LEN];
-                    // What follows a stream that came to its end is not its own.
-                    if next == 0 && done[i] < count {
-                        self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
-                        done[i] += 1;
-                    }
-                }
+        done: &mut [usize; INTERLEAVED],
+        symbols: &mut [Symbols; INTERLEAVED],
+    ) -> bool {
+        let mut any = false;
+        for i in 0..INTERLEAVED {
+            // What follows a stream that came to its end is not its own.
+            if done[i] < count && self.entries.of(window(bytes, at[i])) == 0 {
+                self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
+                done[i] += 1;
+                any = true;
             }
         }
+        any
     }
 
     /// Fills `symbols` from the stream at bit `at`.
@@ -135,7 +86,7 @@ impl PeekTable {
         for some in symbols.chunks_mut(2) {
             let mut window = window(bytes, *at);
             for symbol in some {
-                let entry = self.entries[(window & self.mask) as usize % TABLE_LEN];
+                let entry = self.entries.of(window);
                 *symbol = (entry >> 16) as u16;
                 let mut len = u32::from(*symbol >> MAX_SYMBOL_BITS);
                 if entry == 0 {
@@ -147,19 +98,6 @@ impl PeekTable {
             }
         }
     }
-}
-
-/// The symbols that the lowest `bits` bits of `window` hold whole.
-fn entry_of(known: &[(Option<u16>, u8)], window: usize, bits: u32) -> u64 {
-    let (mut symbols, mut count, mut used) = (0, 0, 0);
-    while count < AT_ONCE {
-        let (symbol, len) = known[(window >> used) % TABLE_LEN];
-        let Some(symbol) = symbol.filter(|_| used + u32::from(len) <= bits) else { break };
-        symbols |= u64::from(symbol | u16::from(len) << MAX_SYMBOL_BITS) << (16 * count);
-        used += u32::from(len);
-        count += 1;
-    }
-    symbols << 16 | (count as u64) << 8 | u64::from(used)
 }
 
 /// At least 57 bits from bit `at` on: eight bytes, less the bits before.
@@ -194,6 +132,7 @@ mod tests {
             weights in prop::collection::vec(1u64..50_000, 1..80),
             picks in prop::collection::vec(any::<u16>(), 4 * 90),
             open: bool,
+            at_end: bool,
             cols in 1usize..90,
         ) {
             let symbol_bits = 8;
@@ -212,7 +151,12 @@ mod tests {
                 writer.put(Portable, &book, &lane[..cols]);
                 *end = writer.len();
             }
-            let bytes = writer.finish().to_vec();
+            let mut bytes = writer.finish().to_vec();
+            if !at_end {
+                // Then streams can be read side by side.
+                bytes.resize(bytes.len() + (1 << 13), 0x5a);
+                prop_assert!(stay_inside(&bytes, &ends));
+            }
             let table = PeekTable::new(&code, symbol_bits);
             let mut at = [0, ends[0], ends[1], ends[2]];
             let mut read = [NO_SYMBOLS; 4];

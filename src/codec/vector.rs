@@ -6,7 +6,7 @@
 
 use super::bit_writer::{JOINED, Joined, SmallBook};
 use super::columns::{self, Column, Columns, Join, Rows};
-use super::fields::{BLOCK, pack_bits, unpack_bits};
+use super::fields::{BLOCK, Bits, pack_bits, unpack_bits};
 use super::grid::LANES;
 use super::peek_levels::PeekLevels;
 
@@ -16,6 +16,8 @@ mod codes_avx512;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod columns_avx512;
+#[allow(unsafe_code)]
+pub(super) mod lanes;
 
 /// A loop that is compiled for several kinds of processor.
 pub(super) trait Kernel {
@@ -37,10 +39,10 @@ pub(super) trait Vectors: Copy {
     /// numbers after the first `W / 2`, rounded up, are 0.
     fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2];
 
-    /// The inverse of [`Vectors::pack`]: adds the fields, `shift` bits up, to those of `block`.
+    /// The inverse of [`Vectors::pack`]: adds `bits` of the fields to those of `block`.
     #[inline(always)]
-    fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
-        unpack_bits::<W>(packed, shift, block);
+    fn unpack<const W: u32>(self, packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
+        unpack_bits::<W>(packed, bits, block);
     }
 
     /// As [`columns::read`].
@@ -117,7 +119,7 @@ mod x86 {
 
     use super::super::bit_writer::{JOINED, Joined, SmallBook};
     use super::super::columns::{Column, Columns, Join, Rows};
-    use super::super::fields::BLOCK;
+    use super::super::fields::{BLOCK, Bits, to_top};
     use super::super::grid::LANES;
     use super::super::peek_levels::PeekLevels;
     use super::{Kernel, Portable, Vectors, codes_avx512, columns_avx512};
@@ -178,6 +180,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn unpack<const W: u32>(self, packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
+            // SAFETY: as above.
+            unsafe { unpack_avx2::<W>(packed, bits, block) }
+        }
+
+        #[inline(always)]
         fn call<K: Kernel>(self, kernel: K) -> K::Output {
             // SAFETY: as above.
             unsafe { with_avx2(kernel, self) }
@@ -218,9 +226,9 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn unpack<const W: u32>(self, packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
+        fn unpack<const W: u32>(self, packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
             // SAFETY: as above.
-            unsafe { unpack_avx512::<W>(packed, shift, block) }
+            unsafe { unpack_avx512::<W>(packed, bits, block) }
         }
 
         #[inline(always)]
@@ -300,12 +308,48 @@ mod x86 {
         places
     }
 
-    /// Adds the packed fields of `W` (1, 2 or 4) bits, `shift` bits up, to those of `block`.
+    /// For each of sixteen fields, the two bytes of the packed ones that it lies in.
+    const fn bytes_of(width: usize) -> [u8; BLOCK] {
+        let mut bytes = [0; BLOCK];
+        let mut i = 0;
+        while i < BLOCK {
+            bytes[i] = (2 * (i / 2 * width / 16) + i % 2) as u8;
+            i += 1;
+        }
+        bytes
+    }
+
+    /// Adds `bits` of the packed fields of `W` (1, 2 or 4) bits to those of `block`.
+    ///
+    /// # Safety
+    /// The processor must have AVX2.
+    #[inline(always)]
+    unsafe fn unpack_avx2<const W: u32>(packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
+        let (bytes, times) = const { (bytes_of(W as usize), to_top(W as usize)) };
+        // Sixteen fields are 16 W bits.
+        let second = if W == 4 { packed[1] } else { packed[0] >> (16 * W) };
+        // SAFETY: by the caller's promise; half of a block is 32 bytes, and loads and stores need no alignment.
+        unsafe {
+            let bytes = _mm256_loadu_si256(bytes.as_ptr().cast());
+            let times = _mm256_loadu_si256(times.as_ptr().cast());
+            let down = _mm_cvtsi32_si128(16 - W as i32 - i32::from(bits.up));
+            let mask = _mm256_set1_epi16(bits.mask as i16);
+            for (half, fields) in [packed[0], second].into_iter().zip(block.as_chunks_mut::<16>().0) {
+                let alike = _mm256_shuffle_epi8(_mm256_set1_epi64x(half as i64), bytes);
+                let moved = _mm256_srl_epi16(_mm256_mullo_epi16(alike, times), down);
+                let at: *mut __m256i = fields.as_mut_ptr().cast();
+                let sum = _mm256_or_si256(_mm256_loadu_si256(at), _mm256_and_si256(moved, mask));
+                _mm256_storeu_si256(at, sum);
+            }
+        }
+    }
+
+    /// Adds `bits` of the packed fields of `W` (1, 2 or 4) bits to those of `block`.
     ///
     /// # Safety
     /// The processor must have AVX-512F and AVX-512BW.
     #[inline(always)]
-    unsafe fn unpack_avx512<const W: u32>(packed: [u64; 2], shift: u8, block: &mut [u16; BLOCK]) {
+    unsafe fn unpack_avx512<const W: u32>(packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
         // SAFETY: by the caller's promise; blocks are 64 bytes, and loads and stores need no alignment.
         unsafe {
             let load = |at: &[u16; BLOCK]| _mm512_loadu_si512(at.as_ptr().cast());
@@ -315,11 +359,11 @@ mod x86 {
                 let [half, up] = const { places(W as u16) };
                 let both = _mm_set_epi64x(packed[1] as i64, packed[0] as i64);
                 let halves = _mm512_permutexvar_epi16(load(&half), _mm512_broadcast_i32x4(both));
-                let mask = _mm512_set1_epi16((1 << W) - 1);
-                _mm512_and_si512(_mm512_srlv_epi16(halves, load(&up)), mask)
+                _mm512_srlv_epi16(halves, load(&up))
             };
-            let moved = _mm512_sll_epi16(fields, _mm_cvtsi32_si128(i32::from(shift)));
-            let sum = _mm512_or_si512(load(block), moved);
+            let moved = _mm512_sll_epi16(fields, _mm_cvtsi32_si128(i32::from(bits.up)));
+            let kept = _mm512_and_si512(moved, _mm512_set1_epi16(bits.mask as i16));
+            let sum = _mm512_or_si512(load(block), kept);
             _mm512_storeu_si512(block.as_mut_ptr().cast(), sum);
         }
     }
@@ -353,10 +397,10 @@ mod tests {
         fn run<V: Vectors>(self, vectors: V) -> Self::Output {
             let packed =
                 [vectors.pack::<1>(&self.0, 0), vectors.pack::<2>(&self.0, 0), vectors.pack::<4>(&self.0, 0)];
-            let mut blocks = [[0x8000; BLOCK]; 3];
-            vectors.unpack::<1>(packed[0], 2, &mut blocks[0]);
-            vectors.unpack::<2>(packed[1], 0, &mut blocks[1]);
-            vectors.unpack::<4>(packed[2], 9, &mut blocks[2]);
+            let mut blocks = [[0x0100; BLOCK]; 3];
+            vectors.unpack::<1>(packed[0], Bits { up: 2, mask: 4 }, &mut blocks[0]);
+            vectors.unpack::<2>(packed[1], Bits { up: 14, mask: 0x8000 }, &mut blocks[1]);
+            vectors.unpack::<4>(packed[2], Bits { up: 9, mask: 0x1e00 }, &mut blocks[2]);
             (packed, blocks)
         }
     }
@@ -421,7 +465,7 @@ mod tests {
             }
             for (i, field) in block.into_iter().enumerate() {
                 assert_eq!((expected.0[1][0] >> (2 * i)) as u16 & 3, field & 3);
-                let unpacked = [(field & 1) << 2, field & 3, (field & 15) << 9].map(|f| f | 0x8000);
+                let unpacked = [(field & 1) << 2, (field & 2) << 14, (field & 15) << 9].map(|f| f | 0x0100);
                 assert_eq!(expected.1.map(|block| block[i]), unpacked);
             }
         }

@@ -215,25 +215,31 @@ fn unpack_narrow<const W: u32>(
     }
 }
 
+/// Fields of 8 bits, four at a time in one number.
 #[inline(always)]
 fn unpack_bytes(words: &[[u8; 4]], at: LaneWords, bits: Bits, cols: usize, sums: &mut [u16]) {
+    let mask = 0x0001_0001_0001_0001 * u64::from(bits.mask);
     let mut index = at.start + at.first_bit / 32 * at.stride;
     for four in sums.as_chunks_mut::<4>().0.iter_mut().take(cols.div_ceil(4)) {
-        for (sum, byte) in four.iter_mut().zip(words[index]) {
-            *sum |= (u16::from(byte) << bits.up) & bits.mask;
-        }
+        let word = u64::from(u32::from_le_bytes(words[index]));
+        let halves = (word | word << 16) & 0x0000_ffff_0000_ffff;
+        let fields = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+        let sum = u64::from_le(bytemuck::cast(four.map(u16::to_le))) | (fields << bits.up) & mask;
+        *four = bytemuck::cast::<_, [u16; 4]>(sum.to_le()).map(u16::from_le);
         index += at.stride;
     }
 }
 
+/// Fields of 16 bits, two at a time in one number.
 #[inline(always)]
 fn unpack_halves(words: &[[u8; 4]], at: LaneWords, bits: Bits, cols: usize, sums: &mut [u16]) {
+    let mask = 0x0001_0001 * u32::from(bits.mask);
     let mut index = at.start + at.first_bit / 32 * at.stride;
     for pair in sums.as_chunks_mut::<2>().0.iter_mut().take(cols.div_ceil(2)) {
-        let word = words[index];
-        for (sum, half) in pair.iter_mut().zip([[word[0], word[1]], [word[2], word[3]]]) {
-            *sum |= (u16::from_le_bytes(half) << bits.up) & bits.mask;
-        }
+        let word = u32::from_le_bytes(words[index]);
+        // What is moved from the lower field into the upper one is not kept.
+        let sum = u32::from_le(bytemuck::cast(pair.map(u16::to_le))) | (word << bits.up) & mask;
+        *pair = bytemuck::cast::<_, [u16; 2]>(sum.to_le()).map(u16::from_le);
         index += at.stride;
     }
 }

@@ -211,7 +211,8 @@ impl Folder {
             );
         }
         let left = files.iter().zip(&reports).filter(|(_, report)| report.is_none());
-        let total = left.map(|((_, file), _)| (work.bytes)(file)).fold(0, u64::saturating_add);
+        let total = left.map(|((_, file), _)| (work.bytes)(file)).chain(self.others_bytes());
+        let total = total.fold(0, u64::saturating_add);
         let mut report =
             Report { output: dst.into(), left_out: self.left_out.clone(), finished, ..Report::default() };
         reported(progress, total, work.name, || {
@@ -230,6 +231,11 @@ impl Folder {
         Ok(report)
     }
 
+    /// Bytes of each file that is copied. One whose length cannot be found out will say so when it is.
+    fn others_bytes(&self) -> impl Iterator<Item = u64> {
+        self.others.iter().map(|name| std::fs::metadata(self.path.join(name)).map_or(0, |file| file.len()))
+    }
+
     fn copy_others(
         &self,
         output: &OutputFolder,
@@ -240,10 +246,9 @@ impl Folder {
             log::warn!("{}: not copied, because it is not a file", self.path.join(name).display());
         }
         for name in &self.others {
-            check(progress)?;
             let mut copy =
                 OutputFile::create(&output.file(name), &Options { overwrite: true, ..Options::default() })?;
-            copy.copy_from(&self.path.join(name))?;
+            copy.copy_from(&self.path.join(name), progress)?;
             copy.publish()?;
             report.copied.push(name.clone());
         }

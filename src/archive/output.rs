@@ -1,15 +1,20 @@
 //! Outputs appear under their name when they are complete, or not at all.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
+use super::progress::check;
 use super::sink::Sink;
-use super::{ArchiveError, Options};
+use super::{ArchiveError, Options, Progress};
 
 /// What the temporary name of an unfinished file ends with.
 pub(super) const UNFINISHED: &str = ".partial";
+
+/// Bytes that are copied between two looks at whether to go on.
+const COPIED_AT_ONCE: u64 = 16 << 20;
 
 /// A file that is written under a temporary name beside its final one. Dropped before
 /// [`OutputFile::publish`], it is removed.
@@ -36,10 +41,17 @@ impl OutputFile {
         Sink::File(self.temporary.as_file(), &self.path)
     }
 
-    /// Copies all of `source` to here.
-    pub fn copy_from(&mut self, source: &Path) -> Result<u64, ArchiveError> {
+    /// Copies all of `source` to here, and tells `progress` of its bytes.
+    pub fn copy_from(&mut self, source: &Path, progress: &dyn Progress) -> Result<(), ArchiveError> {
         let mut from = File::open(source).map_err(ArchiveError::io("open", source))?;
-        std::io::copy(&mut from, self.temporary.as_file_mut()).map_err(ArchiveError::io("copy", source))
+        loop {
+            check(progress)?;
+            let copied = std::io::copy(&mut (&mut from).take(COPIED_AT_ONCE), self.temporary.as_file_mut());
+            match copied.map_err(ArchiveError::io("copy", source))? {
+                0 => return Ok(()),
+                bytes => progress.advance(bytes),
+            }
+        }
     }
 
     /// Makes the file durable and gives it its name.

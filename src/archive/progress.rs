@@ -9,8 +9,12 @@ use super::ArchiveError;
 pub trait Progress: Sync {
     /// The operation begins; `total_bytes` will be handled. `what` is a short word for people.
     fn begin(&self, total_bytes: u64, what: &str);
-    /// `bytes` more have been handled.
-    fn advance(&self, bytes: u64);
+    /// The same where it is not bytes that are handled, but tokens, say.
+    fn begin_count(&self, total: u64, what: &str) {
+        self.begin(total, what);
+    }
+    /// So many more bytes, or other things, have been handled.
+    fn advance(&self, more: u64);
     /// The operation has ended, well or not.
     fn finish(&self);
     /// Asked every few megabytes: whether to stop. Unfinished outputs are then removed and the
@@ -32,8 +36,12 @@ impl<P: Progress + Send + ?Sized> Progress for Arc<P> {
         (**self).begin(total_bytes, what);
     }
 
-    fn advance(&self, bytes: u64) {
-        (**self).advance(bytes);
+    fn begin_count(&self, total: u64, what: &str) {
+        (**self).begin_count(total, what);
+    }
+
+    fn advance(&self, more: u64) {
+        (**self).advance(more);
     }
 
     fn finish(&self) {
@@ -50,7 +58,7 @@ pub(super) fn check(progress: &dyn Progress) -> Result<(), ArchiveError> {
     if progress.cancelled() { Err(ArchiveError::Cancelled) } else { Ok(()) }
 }
 
-/// Runs `work` between `begin` and `finish`.
+/// Runs `work`, which handles so many bytes, between `begin` and `finish`.
 pub fn reported<T, E>(
     progress: &dyn Progress,
     total_bytes: u64,

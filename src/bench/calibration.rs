@@ -65,7 +65,7 @@ impl Calibration {
         let gpu = gpu.with_choices(KernelChoices::usual(gpu.is_cpu()));
         let bench = Bench::new(&gpu, plan.effort, progress)?;
         let patience = Patience::new(usize::MAX, plan.lasts);
-        progress.begin(plan.candidates() as u64, "timing kernels");
+        progress.begin_count(plan.candidates() as u64, "timing kernels");
         let choices = *gpu.choices();
         let trials = Trials { bench, plan, patience, expected: [None, None], choices, done: Vec::new() };
         let calibration = trials.run().await;

@@ -69,7 +69,7 @@ enum Command {
 /// Parses the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    print::log_to_stderr();
     interrupt::watch();
     let result = match &cli.command {
         Command::Compress(args) => compress::run(args),

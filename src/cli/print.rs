@@ -17,7 +17,7 @@ pub fn line(text: impl Display) -> super::Result<()> {
 pub fn line_beside(output: Option<&Path>, text: impl Display) -> super::Result<()> {
     match output.is_some_and(super::pipe::is_pipe) {
         true => {
-            remark(harmless(&text.to_string()));
+            remark(text);
             Ok(())
         }
         false => line(text),
@@ -34,12 +34,26 @@ pub fn part(text: &str) -> super::Result<()> {
 
 /// Prints a remark to stderr.
 pub fn remark(text: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", harmless(&text.to_string()));
 }
 
 /// Prints an error to stderr; where that is gone too, there is nobody to tell.
 pub fn error_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "error: {}", harmless(text));
+}
+
+/// Prints what is logged to stderr: warnings, or what `RUST_LOG` asks for.
+pub fn log_to_stderr() {
+    let environment = env_logger::Env::default().default_filter_or("warn");
+    let format = |out: &mut env_logger::fmt::Formatter, record: &log::Record| {
+        let (level, text) = (record.level(), harmless(&record.args().to_string()));
+        match level {
+            log::Level::Error => writeln!(out, "error: {text}"),
+            log::Level::Warn => writeln!(out, "warning: {text}"),
+            _ => writeln!(out, "{} {} {text}", level.as_str().to_lowercase(), record.target()),
+        }
+    };
+    env_logger::Builder::from_env(environment).format(format).init();
 }
 
 /// `text` with its control characters escaped; line breaks and tabs stay.

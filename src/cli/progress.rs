@@ -19,21 +19,19 @@ struct Shown {
 
 impl Progress for Bar {
     fn begin(&self, total_bytes: u64, what: &str) {
-        let bar = ProgressBar::with_draw_target(Some(total_bytes), ProgressDrawTarget::hidden());
-        let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(what.to_string());
-        *self.lock() = Some(Shown { bar, began: Instant::now() });
+        self.show(total_bytes, what, "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
     }
 
-    fn advance(&self, bytes: u64) {
+    fn begin_count(&self, total: u64, what: &str) {
+        self.show(total, what, "{msg} {wide_bar} {pos}/{len}, {per_sec}, {eta} left");
+    }
+
+    fn advance(&self, more: u64) {
         if let Some(shown) = &*self.lock() {
             if shown.bar.is_hidden() && shown.began.elapsed() > PATIENCE {
                 shown.bar.set_draw_target(ProgressDrawTarget::stderr());
             }
-            shown.bar.inc(bytes);
+            shown.bar.inc(more);
         }
     }
 
@@ -49,6 +47,15 @@ impl Progress for Bar {
 }
 
 impl Bar {
+    fn show(&self, total: u64, what: &str, template: &str) {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_string());
+        *self.lock() = Some(Shown { bar, began: Instant::now() });
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Shown>> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam::archive::ArchiveError;
 use bantam::model::{CacheType, Model, ModelConfig, Outputs, Session};
 use bantam::text::{ChatTemplate, Message, Sampler, SamplingOptions, Tokenizer, generate};
 use futures::StreamExt;
@@ -143,11 +142,8 @@ pub fn generate_text(
     let mut stream = std::pin::pin!(generate(&mut session, tokenizer, prompt, sampler, n));
     let mut start = Instant::now();
     pollster::block_on(async {
-        while let Some(piece) = stream.next().await {
+        while let Some(piece) = interrupt::unless_interrupted(stream.next()).await? {
             let piece = piece?;
-            if interrupt::interrupted() {
-                return Err(ArchiveError::Cancelled.into());
-            }
             if piece.token.is_some() {
                 result.generated_tokens += 1;
             }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam::archive::{ArchiveError, Progress, reported};
+use bantam::archive::{ArchiveError, Progress};
 use bantam::model::{CacheType, Model, ModelConfig, Outputs, Session};
 use serde_json::json;
 
@@ -20,6 +20,9 @@ pub struct Args {
     model: ModelArgs,
     /// The text, in UTF-8
     file: PathBuf,
+    /// Positions that are scored at once, if not all that the model has: a longer text is cut into windows
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    context: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -37,15 +40,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             format!("{}: a text of at least two tokens is needed to score", args.file.display()).into()
         );
     }
-    let start = Instant::now();
     let config = ModelConfig::open(files.folder())?;
-    let working_set = Session::device_bytes(&config, context(&config, &tokens), Outputs::All);
-    let model = args.model.load(&files, working_set)?;
+    let context = context(args, &config, &tokens);
+    let model = args.model.load(&files, Session::device_bytes(&config, context, Outputs::All))?;
     let bar = Bar::default();
-    let nll = reported(&bar, tokens.len() as u64, "scoring tokens", || {
-        mean_nll(&model, args.model.kv_cache.into(), &tokens, &bar)
-    })?;
-    let rate = tokens.len() as f64 / start.elapsed().as_secs_f64();
+    bar.begin_count(tokens.len() as u64 - 1, "scoring tokens");
+    let start = Instant::now();
+    let nll = mean_nll(&model, args.model.kv_cache.into(), context, &tokens, &bar);
+    let rate = (tokens.len() - 1) as f64 / start.elapsed().as_secs_f64();
+    bar.finish();
+    let nll = nll?;
     let peak = model.gpu().memory().peak();
     if args.json {
         let object = json!({
@@ -68,20 +72,21 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Positions that are scored at once.
-fn context(config: &ModelConfig, tokens: &[u32]) -> usize {
-    config.max_positions.min(tokens.len()).max(2)
+fn context(args: &Args, config: &ModelConfig, tokens: &[u32]) -> usize {
+    let most = args.context.map_or(usize::MAX, |positions| positions as usize);
+    config.max_positions.min(tokens.len()).min(most).max(2)
 }
 
 /// Mean negative log-likelihood, in nats, of all tokens but the first. A text that is longer than
-/// the model's context is cut into windows, each of which begins with the last token of the one
+/// `context` is cut into windows, each of which begins with the last token of the one
 /// before, so that every token is scored once.
 fn mean_nll(
     model: &Arc<Model>,
     cache_type: CacheType,
+    context: usize,
     tokens: &[u32],
     progress: &dyn Progress,
 ) -> Result<f64> {
-    let context = context(model.config(), tokens);
     let vocab = model.config().vocab;
     let mut session = Session::with_cache(model, context, Outputs::All, cache_type)?;
     let mut total = 0.0;

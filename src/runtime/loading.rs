@@ -54,8 +54,12 @@ impl Progress for Watched<'_> {
         self.progress.begin(total_bytes, what);
     }
 
-    fn advance(&self, bytes: u64) {
-        self.progress.advance(bytes);
+    fn begin_count(&self, total: u64, what: &str) {
+        self.progress.begin_count(total, what);
+    }
+
+    fn advance(&self, more: u64) {
+        self.progress.advance(more);
     }
 
     fn finish(&self) {

@@ -12,8 +12,9 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use serde::{Deserialize, Serialize};
 
 use super::error::TextError;
+use super::json_style::{self, Style};
 use super::special_tokens::{Templates, read_text, read_tokenizer_config};
-use super::{json_style, strftime};
+use super::strftime;
 
 /// Instructions of a template before it is stopped. Real ones take some hundreds a message.
 const MAX_STEPS: u64 = 20_000_000;
@@ -151,16 +152,27 @@ fn environment(source: &str) -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
-/// Replaces the engine's own filter, which escapes for HTML. Options that would not change
-/// anything here (`ensure_ascii=False`) are accepted.
+/// Replaces the engine's own filter, which escapes for HTML. Characters are never escaped, as with
+/// `ensure_ascii=False`, which transformers has unless a template says otherwise.
 fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
-    for name in ["ensure_ascii", "separators", "sort_keys"] {
-        let _: Option<Value> = options.get(name)?;
-    }
+    let style = Style {
+        indent: indent.map(|width| width.min(MAX_INDENT)),
+        separators: separators(options.get("separators")?)?,
+        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or_default(),
+    };
+    let _: Option<Value> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
-    json_style::to_json(value, indent.map(|width| width.min(MAX_INDENT)))
+    json_style::to_json(value, &style)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
+}
+
+/// Two strings, which Python has as a tuple.
+fn separators(given: Option<Vec<String>>) -> Result<Option<(String, String)>, Error> {
+    let Some(given) = given else { return Ok(None) };
+    let [item, key] = <[String; 2]>::try_from(given)
+        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "tojson: separators are two strings"))?;
+    Ok(Some((item, key)))
 }
 
 /// `{% generation %} … {% endgeneration %}` marks the assistant's text for training and is unknown

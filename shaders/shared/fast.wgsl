@@ -93,7 +93,7 @@ fn next_chunk() {
 
 // Loads columns 8 i .. 8 i + 7 of row `r`, for i < 3.
 fn load_pairs(r: u32, i: u32) {
-    let words = payload[chunk_at[r] + 64u * i];
+    let words = payload_at(chunk_at[r] + 64u * i);
     rest[r] = (rest[r] >> vec4<u32>(4u)) | (words & vec4<u32>(0x78007800u));
     set_pairs(r, words & vec4<u32>(HALVES));
 }

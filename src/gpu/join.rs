@@ -7,9 +7,10 @@ use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
 use super::shader::Variant;
 use super::weights::{
-    DeviceMatrix, Part, PartLayout, Piece, SlotPlace, Tiles, WEIGHTS, dense_format, lay_out, most_part,
-    slot_bytes, wide_row_block_bytes,
+    DeviceMatrix, Part, PartLayout, Piece, SlotPlace, Tiles, dense_format, lay_out, most_part, slot_bytes,
+    wide_row_block_bytes,
 };
+use super::words::{Texel, Words};
 use crate::codec::grid::Grid;
 use crate::tensor::{Dtype, Matrix};
 
@@ -136,7 +137,7 @@ pub type JoinedWithPieces = (DeviceMatrix, Vec<Vec<Piece>>);
 
 /// What joined matrices have on the device.
 pub(super) struct JoinedBuffers {
-    pub payload: Buffer,
+    pub payload: Words,
     pub exceptions: Option<Buffer>,
     pub codes: Option<Buffer>,
     pub stage: Option<usize>,
@@ -165,7 +166,7 @@ impl DeviceMatrix {
         if places.bytes > most_part(gpu) || matrices.iter().any(|(matrix, _)| matrix.cols != first.cols) {
             return Ok(None);
         }
-        let payload = gpu.buffer(label, places.bytes, WEIGHTS)?;
+        let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
         let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: None };
         Ok(places.into_matrix(Grid::for_matrix(*first), buffers))
     }
@@ -205,8 +206,8 @@ impl DeviceMatrix {
             return Ok(None);
         }
         let payload = match slot {
-            Some(place) => Buffer::part_of(place.slot, place.at..place.at + places.bytes),
-            None => gpu.buffer(label, places.bytes, WEIGHTS)?,
+            Some(place) => Words::Buffer(Buffer::part_of(place.slot, place.at..place.at + places.bytes)),
+            None => Words::new(gpu, label, places.bytes, Texel::Word)?,
         };
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = Some(gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?);
@@ -221,8 +222,9 @@ impl DeviceMatrix {
         self
     }
 
-    /// Tells a kernel which matrices it reads.
-    pub(super) fn apply_joined(&self, variant: Variant) -> Variant {
+    /// Tells a kernel where the words are, and which matrices it reads.
+    pub(super) fn apply_stored(&self, variant: Variant) -> Variant {
+        let variant = self.apply_words(variant);
         match &self.joined {
             Some(joined) => Joined::apply(joined.join, joined.members.len() as u32, variant),
             None => variant,

@@ -11,7 +11,9 @@ use super::join::{Join, Joined};
 use super::kernels::transcode;
 use super::matrix_params::{self, MatrixParams};
 use super::memory::Buffer;
+use super::shader::Variant;
 use super::transfer::Uploader;
+use super::words::{Texel, Words};
 use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::{Head, Kind, Tiled};
 use crate::codec::{Kept, Payload, Precision};
@@ -24,7 +26,7 @@ const MAX_PART: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Part {
     /// The words that the shaders read.
-    pub payload: Buffer,
+    pub payload: Words,
     /// The exceptions of the fast layout.
     pub exceptions: Option<Buffer>,
     /// The streamed stage in whose slot it is, if it does not stay on the device.
@@ -74,7 +76,7 @@ impl DeviceMatrix {
         let block = wide_row_block_bytes(&grid, dtype.bitsize());
         let all = 0..grid.row_blocks;
         let part = |row_blocks: Range<usize>| {
-            let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
+            let payload = Words::new(gpu, label, (row_blocks.len() * block) as u64, Texel::Vector)?;
             let params = MatrixParams::untiled(&grid, row_blocks);
             Ok(Part { payload, exceptions: None, stage: None, params })
         };
@@ -164,7 +166,7 @@ impl DeviceMatrix {
     ) -> Result<(Self, Vec<Vec<Piece>>), GpuError> {
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, least_block)? {
-            let payload = gpu.buffer(label, part.len, WEIGHTS)?;
+            let payload = Words::new(gpu, label, part.len, Texel::Word)?;
             parts.push(Part { payload, exceptions: None, stage: None, params: part.params });
             pieces.push(part.pieces);
         }
@@ -200,7 +202,7 @@ impl DeviceMatrix {
         let SlotPlace { slot, mut at, stage } = place;
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, 0)? {
-            let payload = Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len));
+            let payload = Words::Buffer(Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len)));
             pieces.extend(part.pieces.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }));
             at += slot_bytes(part.len);
             parts.push(Part { payload, exceptions: None, stage: Some(stage), params: part.params });
@@ -226,6 +228,14 @@ impl DeviceMatrix {
     /// Columns, rounded up to whole chunks of any layout: what a row of activations must be padded to.
     pub fn padded_cols(&self) -> usize {
         self.grid.matrix.cols.next_multiple_of(WIDE_CHUNK)
+    }
+
+    /// Tells a kernel where the words are: in all parts alike.
+    pub(super) fn apply_words(&self, variant: Variant) -> Variant {
+        match self.parts.first() {
+            Some(part) => part.payload.apply(variant),
+            None => variant,
+        }
     }
 
     /// What is bound beside a part's words.
@@ -341,12 +351,15 @@ impl MatrixBytes {
             Some(block) => {
                 let count = parts(block)?.len() as u64;
                 let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
-                Some(most.max(dense.iter().sum::<u64>() + codes) + (16 + fast::TABLE_BYTES) * count)
+                Some(
+                    most.max(dense.iter().sum::<u64>() + codes)
+                        + (Words::slack(gpu) + fast::TABLE_BYTES) * count,
+                )
             }
             None => None,
         };
         Ok(Self {
-            dense: dense.iter().map(|&len| Gpu::buffer_bytes(len)).sum::<u64>() + Gpu::buffer_bytes(codes),
+            dense: dense.iter().map(|&len| Words::bytes_of(gpu, len)).sum::<u64>() + Gpu::buffer_bytes(codes),
             fast,
             in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
             beside_slot: Gpu::buffer_bytes(codes),
@@ -354,10 +367,14 @@ impl MatrixBytes {
     }
 
     /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
-    pub fn raw(dtype: Dtype, matrix: Matrix) -> Option<u64> {
-        Format::raw(dtype)?;
+    pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<u64>, GpuError> {
+        if Format::raw(dtype).is_none() {
+            return Ok(None);
+        }
         let grid = Grid::for_matrix(matrix);
-        Some((grid.row_blocks * wide_row_block_bytes(&grid, dtype.bitsize())) as u64)
+        let bytes = |r: &Range<usize>| (r.len() * wide_row_block_bytes(&grid, dtype.bitsize())) as u64;
+        let parts = split_row_blocks(gpu, label, 0..grid.row_blocks, |r| bytes(&r))?;
+        Ok(Some(parts.iter().map(|part| Words::bytes_of(gpu, bytes(part))).sum()))
     }
 }
 
@@ -478,7 +495,7 @@ fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section
 
 /// Bytes of the largest part.
 pub(super) fn most_part(gpu: &Gpu) -> u64 {
-    gpu.max_binding().min(MAX_PART)
+    Words::most_bytes(gpu).min(MAX_PART)
 }
 
 /// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is

@@ -12,6 +12,7 @@ use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, SlotPlace, Tiles};
+use crate::gpu::words::Words;
 use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
 use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
@@ -155,7 +156,8 @@ impl<'a> Loader<'a> {
     /// What reads rows of the embedding, which is checked.
     fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
         let weight = self.require(EMBEDDING, &[config.vocab, config.hidden])?;
-        if MatrixBytes::raw(weight.dtype, Matrix { rows: config.vocab, cols: config.hidden }).is_none() {
+        let matrix = Matrix { rows: config.vocab, cols: config.hidden };
+        if MatrixBytes::raw(self.gpu, weight.name, weight.dtype, matrix)?.is_none() {
             return Err(wrong_type(&weight));
         }
         let reader = weight.reader()?;
@@ -248,7 +250,7 @@ impl<'a> Loader<'a> {
     pub(super) async fn write_pieces(
         &mut self,
         reader: &TensorReader,
-        to: &Buffer,
+        to: &Words,
         pieces: &[Piece],
     ) -> Result<(), ModelError> {
         for Piece { payload, at } in pieces {

@@ -241,7 +241,7 @@ impl TensorCensus {
     pub fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
         match self.tiles(keeping) {
             Some(tiles) => self.takes_in(gpu, keeping, &tiles),
-            None => Ok(self.raw()),
+            None => self.raw(gpu),
         }
     }
 
@@ -251,8 +251,9 @@ impl TensorCensus {
         Tiles::for_products(head, keeping.precisions.of(&self.name))
     }
 
-    fn raw(&self) -> Taken {
-        Taken::fixed(MatrixBytes::raw(self.reader.dtype(), self.matrix).unwrap_or(0))
+    fn raw(&self, gpu: &Gpu) -> Result<Taken, GpuError> {
+        let bytes = MatrixBytes::raw(gpu, &self.name, self.reader.dtype(), self.matrix)?;
+        Ok(Taken::fixed(bytes.unwrap_or(0)))
     }
 
     fn takes_in(&self, gpu: &Gpu, keeping: Keeping<'_>, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
@@ -276,7 +277,7 @@ impl TensorCensus {
         keeping: Keeping<'_>,
         limit: u64,
     ) -> Result<Vec<(Range<usize>, Taken)>, GpuError> {
-        let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw())]) };
+        let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw(gpu)?)]) };
         let all = tiles.row_blocks();
         let whole = self.takes_in(gpu, keeping, &tiles)?.in_slot;
         let count = whole.div_ceil(limit.max(1)).clamp(1, all.len().max(1) as u64) as usize;

@@ -66,7 +66,7 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
     let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
     let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
-    variant = weights.apply_joined(variant);
+    variant = weights.apply_stored(variant);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);
     }
@@ -111,7 +111,8 @@ impl Product<'_> {
                 params.y_stride = self.y_stride as u32;
                 params.first_token = group.first;
             }
-            let x = Bound { buffer: self.x, from: 4 * u64::from(group.first) * self.x_stride as u64 };
+            let from = 4 * u64::from(group.first) * self.x_stride as u64;
+            let x = Bound::Buffer { buffer: self.x, from };
             let mut buffers = vec![(2, Bound::from(&part.payload)), (4, x), (5, self.y.into())];
             buffers.extend(step.map(|b| (0, b.into())));
             buffers.extend(self.weights.table(part).map(|b| (3, b.into())));

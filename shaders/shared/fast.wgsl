@@ -139,11 +139,16 @@ fn go_to_exception(at: u32) {
 // Mends columns 8 i .. 8 i + 7 of all rows.
 fn mend_eight(i: u32) {
     let eight = 4u * chunk + i;
-    while (entry >> 17u) == eight {
+    if (entry >> 17u) == eight {
+        loop {
 #unroll r ROWS
-        mend($ru, entry);
+            mend($ru, entry);
 #end
-        go_to_exception(next_exception + 1u);
+            go_to_exception(next_exception + 1u);
+            continuing {
+                break if (entry >> 17u) != eight;
+            }
+        }
     }
 }
 

@@ -56,10 +56,15 @@ var<private> row_shift: array<u32, ROWS>;
 // Bits of the streams before `lane`'s, from the tile's lane index of 8 bits a lane.
 fn narrow_offset(index: u32, base: u32, lane: u32) -> u32 {
     var sum = lane * base;
-    for (var i = 0u; i < 16u; i++) {
+    var i = 0u;
+    loop {
         let counted = clamp(lane, 4u * i, 4u * i + 4u) - 4u * i;
         let mask = select(0xffffffffu, (1u << (8u * (counted & 3u))) - 1u, counted < 4u);
         sum += dot4U8Packed(payload_at(index + i) & mask, INDEX_BYTE);
+        i += 1u;
+        continuing {
+            break if i >= 16u;
+        }
     }
     return sum;
 }

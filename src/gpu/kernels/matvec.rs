@@ -5,6 +5,7 @@ use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
+use crate::gpu::words::Words;
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups};
 
 /// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::join::Join).
@@ -76,16 +77,18 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
 
 impl Product<'_> {
     /// Whether so many tokens had better be read as a uniform. A software driver reads what all lanes read
-    /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long.
+    /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long, but for one token where
+    /// they are in a texture.
     pub(super) fn x_can_be_uniform(&self, gpu: &Gpu, tokens: u32) -> bool {
         let bytes = 4 * u64::from(tokens) * self.x_stride as u64;
         // Groups of tokens are bound at multiples of 256 bytes.
         let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
-        let is_dense = matches!(self.weights.format, Format::Dense(_));
+        let in_texture = self.weights.parts.iter().all(|part| matches!(part.payload, Words::Texture(_)));
+        let is_worth_it = !matches!(self.weights.format, Format::Dense(_)) || (in_texture && tokens == 1);
         // A host may have asked for less.
         let is_allowed = gpu.device().limits().max_uniform_buffer_binding_size >= MOST_UNIFORM;
         let fits = self.x.is_uniform() && is_aligned && is_allowed && bytes <= MOST_UNIFORM;
-        gpu.is_cpu() && !is_dense && fits
+        gpu.is_cpu() && is_worth_it && fits
     }
 
     /// `variant` with so many tokens as a uniform.

@@ -23,6 +23,7 @@ mod slot;
 mod sweep;
 mod transfer;
 pub mod weights;
+pub mod wide;
 pub mod words;
 mod work;
 

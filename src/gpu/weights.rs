@@ -13,6 +13,7 @@ use super::matrix_params::{self, MatrixParams};
 use super::memory::Buffer;
 use super::shader::Variant;
 use super::transfer::Uploader;
+use super::wide;
 use super::words::{Texel, Words};
 use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::{Head, Kind, Tiled};
@@ -73,14 +74,13 @@ impl DeviceMatrix {
     pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<Self>, GpuError> {
         let Some(format) = Format::raw(dtype) else { return Ok(None) };
         let grid = Grid::for_matrix(matrix);
-        let block = wide_row_block_bytes(&grid, dtype.bitsize());
-        let all = 0..grid.row_blocks;
+        let block = wide::row_block_bytes(dtype, matrix.cols);
         let part = |row_blocks: Range<usize>| {
             let payload = Words::new(gpu, label, (row_blocks.len() * block) as u64, Texel::Vector)?;
             let params = MatrixParams::untiled(&grid, row_blocks);
             Ok(Part { payload, exceptions: None, stage: None, params })
         };
-        let split = split_row_blocks(gpu, label, all, |r| (r.len() * block) as u64)?;
+        let split = split_wide(gpu, label, dtype, matrix.cols, 0..grid.row_blocks)?;
         let parts = split.into_iter().map(part).collect::<Result<_, GpuError>>()?;
         Ok(Some(Self { format, matrix, parts, codes: None, joined: None, grid }))
     }
@@ -93,16 +93,17 @@ impl DeviceMatrix {
         row_block: usize,
         rows: &[u8],
     ) -> Result<(), GpuError> {
-        let width = if matches!(self.format, Format::RawF32) { 32 } else { 16 };
-        let block = wide_row_block_bytes(&self.grid, width);
+        let (dtype, cols) = (self.format.dtype(), self.grid.matrix.cols);
+        let block = wide::row_block_bytes(dtype, cols);
         let is_joined = self.joined.is_some();
         let blocks_before = |part: &Part| if is_joined { 0 } else { part.params.first_row as usize / LANES };
         let Some(part) = self.parts.iter().rfind(|part| blocks_before(part) <= row_block) else {
             return Ok(());
         };
         let at = (row_block - blocks_before(part)) * block;
-        let words = interleave_wide(rows, &self.grid, width);
-        uploader.write(&part.payload, at as u64, bytemuck::cast_slice(&words)).await
+        let mut words = vec![0; block];
+        wide::interleave(rows, dtype, cols, |at, run| words[at..][..run.len()].copy_from_slice(run));
+        uploader.write(&part.payload, at as u64, &words).await
     }
 
     /// Uploads a tiled payload as it is; `None` where it is not tiled, or of a type that no product
@@ -208,6 +209,32 @@ impl DeviceMatrix {
             parts.push(Part { payload, exceptions: None, stage: Some(stage), params: part.params });
         }
         Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))
+    }
+
+    /// Uncompressed weights that are yet to be decoded and brought to a slot, and which row blocks go there.
+    /// `None` for a type that no kernel reads.
+    pub fn decoded_in_slot(
+        gpu: &Gpu,
+        label: &str,
+        tiles: &Tiles<'_>,
+        place: SlotPlace<'_>,
+    ) -> Result<Option<(Self, Vec<RowBlocks>)>, GpuError> {
+        let Some(format) = Format::raw(tiles.dtype) else { return Ok(None) };
+        let SlotPlace { slot, mut at, stage } = place;
+        let Matrix { cols, .. } = tiles.tiled.grid.matrix;
+        let grid = Grid::for_matrix(tiles.tiled.grid.matrix);
+        let block = wide::row_block_bytes(tiles.dtype, cols) as u64;
+        let (mut parts, mut pieces) = (Vec::new(), Vec::new());
+        for row_blocks in split_wide(gpu, label, tiles.dtype, cols, tiles.row_blocks())? {
+            let len = row_blocks.len() as u64 * block;
+            let payload = Words::Buffer(Buffer::part_of(slot, at..at + Gpu::buffer_bytes(len)));
+            let params = MatrixParams::untiled(&grid, row_blocks.clone());
+            parts.push(Part { payload, exceptions: None, stage: Some(stage), params });
+            pieces.push(RowBlocks { row_blocks, at, each: block });
+            at += slot_bytes(len);
+        }
+        let matrix = Matrix { rows: tiles.rows(), cols };
+        Ok(Some((Self { format, matrix, parts, codes: None, joined: None, grid }, pieces)))
     }
 
     fn of_tiles(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, parts: Vec<Part>) -> Result<Self, GpuError> {
@@ -336,6 +363,9 @@ pub struct MatrixBytes {
     pub in_slot: u64,
     /// Beside the slot.
     pub beside_slot: u64,
+    /// In a slot that it is decoded into, with nothing beside it; `None` where a row block does not fit a
+    /// binding, or the type is one that no kernel reads.
+    pub decoded: Option<u64>,
 }
 
 impl MatrixBytes {
@@ -363,7 +393,16 @@ impl MatrixBytes {
             fast,
             in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
             beside_slot: Gpu::buffer_bytes(codes),
+            decoded: Self::decoded(gpu, label, tiles),
         })
+    }
+
+    fn decoded(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Option<u64> {
+        let (dtype, cols) = (tiles.dtype, tiles.tiled.grid.matrix.cols);
+        Format::raw(dtype)?;
+        let parts = split_wide(gpu, label, dtype, cols, tiles.row_blocks()).ok()?;
+        let block = wide::row_block_bytes(dtype, cols) as u64;
+        Some(parts.iter().map(|part| slot_bytes(part.len() as u64 * block)).sum())
     }
 
     /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
@@ -372,9 +411,9 @@ impl MatrixBytes {
             return Ok(None);
         }
         let grid = Grid::for_matrix(matrix);
-        let bytes = |r: &Range<usize>| (r.len() * wide_row_block_bytes(&grid, dtype.bitsize())) as u64;
-        let parts = split_row_blocks(gpu, label, 0..grid.row_blocks, |r| bytes(&r))?;
-        Ok(Some(parts.iter().map(|part| Words::bytes_of(gpu, bytes(part))).sum()))
+        let block = wide::row_block_bytes(dtype, matrix.cols) as u64;
+        let parts = split_wide(gpu, label, dtype, matrix.cols, 0..grid.row_blocks)?;
+        Ok(Some(parts.iter().map(|part| Words::bytes_of(gpu, part.len() as u64 * block)).sum()))
     }
 }
 
@@ -401,6 +440,24 @@ pub struct Piece {
     pub payload: Range<usize>,
     /// The byte where it begins in the buffer.
     pub at: u64,
+}
+
+/// Row blocks of a payload that are decoded, and where they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowBlocks {
+    /// Row blocks of the payload.
+    pub row_blocks: Range<usize>,
+    /// The byte where the first begins in the buffer.
+    pub at: u64,
+    /// Bytes of each there.
+    pub each: u64,
+}
+
+impl RowBlocks {
+    /// The byte where the last one ends.
+    pub fn end(&self) -> u64 {
+        self.at + self.row_blocks.len() as u64 * self.each
+    }
 }
 
 /// What a part of a tiled matrix consists of.
@@ -498,6 +555,18 @@ pub(super) fn most_part(gpu: &Gpu) -> u64 {
     Words::most_bytes(gpu).min(MAX_PART)
 }
 
+/// The parts of uncompressed weights.
+fn split_wide(
+    gpu: &Gpu,
+    label: &str,
+    dtype: Dtype,
+    cols: usize,
+    row_blocks: Range<usize>,
+) -> Result<Vec<Range<usize>>, GpuError> {
+    let block = wide::row_block_bytes(dtype, cols) as u64;
+    split_row_blocks(gpu, label, row_blocks, |r| r.len() as u64 * block)
+}
+
 /// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is
 /// too large: the shaders could not address its bits.
 fn split_row_blocks(
@@ -528,25 +597,6 @@ fn split_row_blocks(
         start = end;
     }
     Ok(parts)
-}
-
-/// Bytes that a row block of uncompressed weights has on the device.
-pub(super) fn wide_row_block_bytes(grid: &Grid, width: usize) -> usize {
-    grid.matrix.cols.next_multiple_of(WIDE_CHUNK) * width / 8 * LANES
-}
-
-/// Lays the rows of one row block out as the raw reader wants them: four words of a lane side by side,
-/// the `v`th such vector of lane `l` at `64 v + l`; elements of `width` (16 or 32) bits from the low end.
-fn interleave_wide(rows: &[u8], grid: &Grid, width: usize) -> Vec<[u32; 4]> {
-    let mut vectors = vec![[0; 4]; wide_row_block_bytes(grid, width) / 16];
-    for (lane, row) in rows.chunks_exact(grid.matrix.cols * width / 8).enumerate() {
-        for (i, bytes) in row.chunks(16).enumerate() {
-            let vector: &mut [u8] = bytemuck::bytes_of_mut(&mut vectors[i * LANES + lane]);
-            vector[..bytes.len()].copy_from_slice(bytes);
-        }
-    }
-    vectors.iter_mut().flatten().for_each(|word| *word = u32::from_le(*word));
-    vectors
 }
 
 /// Rows of one row block from what `decode` writes: word `w` of lane `l` at `64 w + l`, units of `width`

@@ -11,7 +11,7 @@ use super::planned::Planned;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
-use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, SlotPlace, Tiles};
+use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, RowBlocks, SlotPlace, Tiles};
 use crate::gpu::words::Words;
 use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
 use crate::stream::{Ring, StreamedStage, TokenRows};
@@ -49,6 +49,13 @@ impl Streaming {
     pub fn add(&mut self, reader: &TensorReader, pieces: &[Piece]) {
         self.stage.add(reader.file(), reader.start(), pieces);
         let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
+        self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
+    }
+
+    /// Adds row blocks that are decoded in `precision` on their way.
+    pub fn add_decoded(&mut self, reader: &TensorReader, precision: Precision, pieces: &[RowBlocks]) {
+        self.stage.add_decoded(reader, precision, pieces);
+        let end = pieces.iter().map(RowBlocks::end).max();
         self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
     }
 }
@@ -217,6 +224,12 @@ impl<'a> Loader<'a> {
         let (gpu, label) = (self.gpu, weight.name);
         if let Some((k, streaming)) = streamed.and_then(|k| Some((k, self.streaming.get_mut(k)?))) {
             let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage: k };
+            if self.planned.decodes() {
+                let decoded = DeviceMatrix::decoded_in_slot(gpu, label, tiles, place)?;
+                let (matrix, pieces) = decoded.ok_or_else(|| wrong_type(weight))?;
+                streaming.add_decoded(reader, self.planned.precisions.of(label), &pieces);
+                return Ok(matrix);
+            }
             let (matrix, pieces) = DeviceMatrix::in_slot(gpu, label, tiles, place)?;
             streaming.add(reader, &pieces);
             return Ok(matrix);

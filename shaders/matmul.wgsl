@@ -55,14 +55,24 @@ fn multiply_eight(i: u32, at: u32, stride: u32) {
 // Multiplies columns `start` to `end` of what is open with x, of which the first token's is at `first`.
 fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
     var at = first + (start >> 2u);
-    for (var col = start; col < end; col += COLS) {
+    var col = start;
+    loop {
         begin_chunk(end - col);
         next_chunk();
         // Not unrolled: there is much in it already.
-        for (var i = 0u; i < EIGHTS; i++) {
+        var i = 0u;
+        loop {
             multiply_eight(i, at + 2u * i, stride);
+            i += 1u;
+            continuing {
+                break if i >= EIGHTS;
+            }
         }
         at += COLS / 4u;
+        col += COLS;
+        continuing {
+            break if col >= end;
+        }
     }
 }
 
@@ -76,7 +86,8 @@ fn open_rows(row_block: u32, lane: u32, col_tile: u32) {
 fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) {
     let end = min((span + 1u) * matrix.span_cols, matrix.cols);
 #ifdef PIECES
-    for (var col = span * matrix.span_cols; col < end; ) {
+    var col = span * matrix.span_cols;
+    loop {
         let col_tile = col / matrix.tile_cols;
         let start = col_tile * matrix.tile_cols;
         if col == start {
@@ -85,6 +96,9 @@ fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) 
         let stop = min(end, start + matrix.tile_cols);
         multiply_columns(col, stop, first, stride);
         col = stop;
+        continuing {
+            break if col >= end;
+        }
     }
 #else
     open_rows(row_block, lane, span);
@@ -139,10 +153,17 @@ fn multiply_row_block(invocation: u32, row_block: u32, group: u32) {
     totals$m[$r] = 0.0;
 #end
 #end
-    for (var span = 0u; span < row_spans(); span++) {
+    // Loops end at their bottom: software drivers run their bodies once more with all lanes off where they end
+    // at the top.
+    var span = 0u;
+    loop {
         begin_span();
         multiply_span(row_block, invocation, span, token * stride, stride);
         end_span();
+        span += 1u;
+        continuing {
+            break if span >= row_spans();
+        }
     }
 #unroll r ROWS
     let row$r = row_block * 64u + invocation + $ru * LANES;

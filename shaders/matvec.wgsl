@@ -51,9 +51,14 @@ fn multiply_chunk(at: u32) {
     next_chunk();
 #ifdef CARE
     // In a loop: software drivers are quicker with less code.
-    for (var i = 0u; i < 3u; i++) {
+    var i = 0u;
+    loop {
         load_stored_eight(i);
         multiply_eight(at + 2u * i);
+        i += 1u;
+        continuing {
+            break if i >= 3u;
+        }
     }
     take_last_eight();
     multiply_eight(at + 6u);
@@ -65,9 +70,14 @@ fn multiply_chunk(at: u32) {
     multiply_eight(at + 2u * $iu);
 #end
 #else
-    for (var i = 0u; i < EIGHTS; i++) {
+    var i = 0u;
+    loop {
         load_eight(i);
         multiply_eight(at + 2u * i);
+        i += 1u;
+        continuing {
+            break if i >= EIGHTS;
+        }
     }
 #endif
 #endif
@@ -77,9 +87,14 @@ fn multiply_chunk(at: u32) {
 // The same for a chunk that needs no care.
 fn multiply_quickly(at: u32) {
     next_chunk();
-    for (var i = 0u; i < 3u; i++) {
+    var i = 0u;
+    loop {
         load_stored_eight_quickly(i);
         multiply_eight(at + 2u * i);
+        i += 1u;
+        continuing {
+            break if i >= 3u;
+        }
     }
     take_last_eight_quickly();
     multiply_eight(at + 6u);
@@ -93,38 +108,18 @@ fn open_rows(lane: u32, row_block: u32, col_tile: u32) {
 #end
 }
 
+#ifdef CARE
+#else
 // Multiplies columns `start` to `end` of what is open.
 fn multiply_columns(start: u32, end: u32) {
     let cols = end - start;
     var at = start >> 2u;
     var col = 0u;
     loop {
-#ifdef CARE
-        // Software drivers run both sides of a branch, but a loop only for as long as a lane is in it:
-        // so what is rare stands outside of this one.
-        loop {
-            begin_chunk(cols - col);
-            if needs_care() {
-                break;
-            }
-            multiply_quickly(at);
-            at += COLS / 4u;
-            col += COLS;
-            continuing {
-                break if col >= cols;
-            }
-        }
-        if col < cols {
-            multiply_chunk(at);
-            at += COLS / 4u;
-            col += COLS;
-        }
-#else
         begin_chunk(cols - col);
         multiply_chunk(at);
         at += COLS / 4u;
         col += COLS;
-#endif
         // Here, and not in front: software drivers run what follows the end of a loop once more, with
         // all lanes off.
         continuing {
@@ -161,6 +156,7 @@ fn multiply_span(lane: u32, row_block: u32, span: u32) {
 #endif
 }
 
+#endif
 fn total(sum: vec4<f32>) -> f32 {
     return (sum.x + sum.y) + (sum.z + sum.w);
 }
@@ -186,6 +182,80 @@ fn store(row: u32, sum: f32) {
     y[out] = result;
 }
 
+#ifdef CARE
+var<private> totals: array<f32, ROWS>;
+
+fn begin_span() {
+#unroll r ROWS
+    sums[$r] = vec4<f32>(0.0);
+#end
+}
+
+fn end_span() {
+#unroll r ROWS
+    totals[$r] += total(sums[$r]);
+#end
+    begin_span();
+}
+
+// Software drivers run both sides of a branch, and the body of a loop once more than any lane is in it where its
+// end is not at its bottom. So what is rare stands outside of the loops for what is not, and every loop ends at
+// its bottom.
+fn multiply_row_block(invocation: u32, row_block: u32) {
+    open_rows(invocation, row_block, 0u);
+#unroll r ROWS
+    totals[$r] = 0.0;
+#end
+    begin_span();
+    let cols = matrix.cols;
+    // Where the span ends.
+    var end = min(matrix.span_cols, cols);
+    var at = 0u;
+    var col = 0u;
+    loop {
+        if col < cols && !needs_care() {
+            loop {
+                loop {
+                    multiply_quickly(at);
+                    at += COLS / 4u;
+                    col += COLS;
+                    continuing {
+                        break if col >= end || needs_care();
+                    }
+                }
+                if col >= end {
+                    end_span();
+                    end = min(end + matrix.span_cols, cols);
+                }
+                continuing {
+                    break if col >= cols || needs_care();
+                }
+            }
+        }
+        if col < cols {
+            loop {
+                multiply_chunk(at);
+                at += COLS / 4u;
+                col += COLS;
+                if col >= end {
+                    end_span();
+                    end = min(end + matrix.span_cols, cols);
+                }
+                continuing {
+                    break if col >= cols || !needs_care();
+                }
+            }
+        }
+        continuing {
+            break if col >= cols;
+        }
+    }
+#unroll r ROWS
+    store(row_block * 64u + invocation + $ru * LANES, totals[$r]);
+#end
+}
+
+#else
 fn multiply_row_block(invocation: u32, row_block: u32) {
 #ifdef SPLIT
     let lane = invocation % LANES;
@@ -217,11 +287,16 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
     // Then the rows go on where they are.
     open_rows(invocation, row_block, 0u);
 #endif
-    for (var span = 0u; span < row_spans(); span++) {
+    var span = 0u;
+    loop {
         multiply_span(invocation, row_block, span);
 #unroll r ROWS
         sum$r += total(sums[$r]);
 #end
+        span += 1u;
+        continuing {
+            break if span >= row_spans();
+        }
     }
 #unroll r ROWS
     store(row_block * 64u + invocation + $ru * LANES, sum$r);
@@ -229,6 +304,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
 #endif
 }
 
+#endif
 @compute @workgroup_size(LANES * SPLITS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
 #ifdef JOINED

@@ -5,7 +5,20 @@
 
 // The table of shared/fast.wgsl: lowest exponents and first exceptions are there, exceptions are written.
 @group(0) @binding(4) var<storage, read_write> exceptions: array<u32>;
+#ifdef TO_TEXTURE
+// In rows of as many vectors as TO_ROW_BITS bits count.
+@group(0) @binding(5) var transcoded: texture_storage_2d<rgba32uint, write>;
+
+fn put_vector(i: u32, vector: vec4<u32>) {
+    textureStore(transcoded, vec2<u32>(i & ((1u << TO_ROW_BITS) - 1u), i >> TO_ROW_BITS), vector);
+}
+#else
 @group(0) @binding(5) var<storage, read_write> transcoded: array<vec4<u32>>;
+
+fn put_vector(i: u32, vector: vec4<u32>) {
+    transcoded[i] = vector;
+}
+#endif
 
 // Exceptions of each lane in the chunk.
 var<workgroup> counts: array<u32, 64>;
@@ -72,13 +85,13 @@ fn put_exceptions(lane: u32, eight: u32, start: u32) -> u32 {
 // Writes the chunk, and its exceptions from `start` on in order of rows. Gives how many there are.
 fn put_chunk(lane: u32, row_block: u32, chunk: u32, start: u32) -> u32 {
     let chunks = (matrix.cols + 31u) >> 5u;
-    let at = (row_block * chunks + chunk) * 192u + lane;
+    let at = matrix.words_at + (row_block * chunks + chunk) * 192u + lane;
     if live {
         let last = pairs[3];
-        transcoded[at] = pairs[0] | ((last & vec4<u32>(0x000f000fu)) << vec4<u32>(11u));
-        transcoded[at + 64u] = pairs[1] | ((last & vec4<u32>(0x00f000f0u)) << vec4<u32>(7u));
-        transcoded[at + 128u] = pairs[2] | ((last & vec4<u32>(0x07000700u)) << vec4<u32>(3u)) |
-            ((last & vec4<u32>(0x80008000u)) >> vec4<u32>(1u));
+        put_vector(at, pairs[0] | ((last & vec4<u32>(0x000f000fu)) << vec4<u32>(11u)));
+        put_vector(at + 64u, pairs[1] | ((last & vec4<u32>(0x00f000f0u)) << vec4<u32>(7u)));
+        let others = ((last & vec4<u32>(0x07000700u)) << vec4<u32>(3u)) | ((last & vec4<u32>(0x80008000u)) >> vec4<u32>(1u));
+        put_vector(at + 128u, pairs[2] | others);
     } else {
         exceptional = 0u;
     }

@@ -38,14 +38,20 @@ fn a_plan_foretells_what_its_bytes_take() {
     let files = ModelFiles::open(&folder).unwrap();
     let gpu = pollster::block_on(Gpu::open(&GpuOptions::default())).unwrap();
     let mut bench = Bench::new(&gpu, Effort::QUICK, &()).unwrap();
-    for (budget, layout) in [(u64::MAX, Layout::Fast), (u64::MAX, Layout::Dense), (1_000_000, Layout::Dense)]
-    {
+    for (budget, layout) in [
+        (u64::MAX, Layout::Fast),
+        (u64::MAX, Layout::Dense),
+        (1_000_000, Layout::Dense),
+        (1_000_000, Layout::Fast),
+    ] {
         let working_set = Some(200_000);
         let options =
             LoadOptions { device_budget: Some(budget), working_set, layout, ..LoadOptions::default() };
         let plan = Model::plan(&gpu, &files, &options).unwrap().unwrap();
         assert_eq!((plan.fast, plan.is_resident()), (layout == Layout::Fast, budget == u64::MAX));
+        let is_decoded = gpu.is_cpu() && layout == Layout::Fast && !plan.is_resident();
         let forecast = pollster::block_on(bench.forecast(&files, &plan)).unwrap().unwrap();
+        assert_eq!((plan.decoded, forecast.decoded), (is_decoded, is_decoded));
         let rates = [forecast.read_gb_per_s, forecast.streamed_gb_per_s];
         assert!(rates.iter().all(|rate| rate.is_some() != plan.is_resident()), "{forecast:?}");
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
@@ -54,7 +60,10 @@ fn a_plan_foretells_what_its_bytes_take() {
         let computing = seconds(plan.streamed_bytes, rates[1])
             + seconds(plan.resident_a_token, Some(forecast.resident_gb_per_s));
         assert!(near(forecast.computing_seconds, computing) && computing > 0.0, "{forecast:?}");
-        let longer = forecast.reading_seconds.max(forecast.computing_seconds);
+        // Decoding takes a core of those that compute.
+        let cores = rayon::current_num_threads() as f64;
+        let lent = if is_decoded { forecast.reading_seconds / cores } else { 0.0 };
+        let longer = forecast.reading_seconds.max(forecast.computing_seconds + lent);
         assert!(near(forecast.tokens_per_s, 1.0 / longer));
     }
     // What is not compressed cannot be streamed.

@@ -23,6 +23,7 @@ fn unusual() -> KernelChoices {
         matmul: InvocationsByStorage::all(Invocations::FOUR_ROWS_EACH),
         fast_is_faster: false,
         joins: false,
+        textures: false,
     }
 }
 

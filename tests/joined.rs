@@ -60,6 +60,8 @@ fn check(gpu: &Gpu, folder: &Path) -> [f64; 3] {
         assert_eq!(apart.0, APART as f64, "form {form}");
         // Tables that lie side by side begin at multiples of 256 bytes in the fast layout.
         let room = if form == 2 { 5.0 * 256.0 * 32.0 } else { 0.0 };
+        // And textures have whole rows of 8 KiB, if they have more than one.
+        let room = room + if gpu.choices().textures { 2.0 * 8192.0 * 32.0 } else { 0.0 };
         assert!(joined.1 as f64 <= apart.1 as f64 + room, "form {form}: {joined:?}, {apart:?}");
         joined.0
     })

@@ -12,6 +12,7 @@ use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::swiglu::SwigluParams;
 use bantam::gpu::kernels::{decode, embed, matmul, matvec, swiglu};
 use bantam::gpu::weights::{DeviceMatrix, Tiles};
+use bantam::gpu::words::Words;
 use bantam::gpu::{Buffer, Dispatch, Gpu, Invocations, KernelChoices, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
 use wgpu::BufferUsages;
@@ -375,7 +376,9 @@ fn any_number_of_invocations_gives_the_same_bits() {
                 let splits = (u32::from(invocations) / 64).clamp(1, most);
                 assert!(labels[0].contains(&format!("SPLITS={splits}")), "{labels:?}");
                 let is_dense = matches!(weights.device.format, Format::Dense(_));
-                let is_uniform = gpu.is_cpu() && !is_dense && usage.contains(BufferUsages::UNIFORM);
+                let in_texture = matches!(weights.device.parts[0].payload, Words::Texture(_));
+                let is_uniform =
+                    gpu.is_cpu() && (!is_dense || in_texture) && usage.contains(BufferUsages::UNIFORM);
                 assert_eq!(labels[0].contains("X_UNIFORM"), is_uniform, "{labels:?}");
             }
         }
@@ -494,11 +497,39 @@ fn embedding_rows_are_exact_for_every_form_and_shape() {
     }
 }
 
+/// The same device, with textures or without.
+fn with_textures(gpu: &Gpu, textures: bool) -> Gpu {
+    gpu.with_choices(KernelChoices { textures, ..*gpu.choices() })
+}
+
+#[test]
+fn textures_and_buffers_give_the_same() {
+    let gpu = device::gpu();
+    let textures = [false, true];
+    let of_textures = textures.map(|textures| {
+        let gpu = with_textures(&gpu, textures);
+        for form in Form::some() {
+            // In rows of a texture that are not whole, and in several.
+            for (rows, cols) in [(3, 17), (130, 300)] {
+                if let Some(weights) = weights(&gpu, form, rows, cols) {
+                    check_products(&gpu, &weights, 3, true, false);
+                    check_rows(&gpu, &weights);
+                }
+            }
+        }
+        weights(&gpu, Form::Raw(Dtype::BF16), 64, 64)
+            .map(|w| matches!(w.device.parts[0].payload, Words::Texture(_)))
+    });
+    assert_eq!(of_textures, textures.map(Some));
+}
+
 /// Transcodes on the device and on the CPU; whether the result was fast.
 fn check_transcoded(gpu: &Gpu, rows: usize, cols: usize, bytes: &[u8]) -> bool {
     let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], bytes, 2).unwrap();
     let parsed = Payload::parse(&payload).unwrap();
     let Kind::Tiled(tiled) = &parsed.head().kind else { return false };
+    // Buffers can be read back.
+    let gpu = &with_textures(gpu, false);
     let device = uploaded_fast(gpu, &payload);
     let bits: Vec<u16> = bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b)).collect();
     let wanted = fast::transcode(&tiled.grid, &bits);
@@ -509,11 +540,12 @@ fn check_transcoded(gpu: &Gpu, rows: usize, cols: usize, bytes: &[u8]) -> bool {
     let wanted = wanted.unwrap();
     assert_eq!(format.zeros, wanted.zeros);
     let [part] = &device.parts[..] else { panic!("{} parts", device.parts.len()) };
+    let Words::Buffer(payload) = &part.payload else { panic!("not a buffer") };
     let words = |buffer: &Buffer| {
         let bytes = pollster::block_on(download(gpu, buffer, buffer.size())).unwrap();
         bytes.as_chunks().0.iter().map(|&b| u32::from_ne_bytes(b)).collect::<Vec<_>>()
     };
-    assert!(words(&part.payload) == wanted.weights.as_flattened(), "weights of {rows} x {cols}");
+    assert!(words(payload) == wanted.weights.as_flattened(), "weights of {rows} x {cols}");
     assert!(words(part.exceptions.as_ref().unwrap()) == wanted.table, "table of {rows} x {cols}");
     true
 }

@@ -7,7 +7,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use bantam::archive::{Archive, ArchiveError, Options, Preset, WeightSource, compress, compress_file};
+use bantam::archive::{
+    Archive, ArchiveError, Options, Preset, RowBlock, WeightSource, compress, compress_file,
+};
 use bantam::codec::Precision;
 use bantam::codec::head::Kind;
 use tempfile::TempDir;
@@ -77,6 +79,64 @@ fn rows_are_those_of_the_original() {
     refused(archive.read_rows("halves", 0..1), "do not begin and end with whole bytes");
     refused(archive.read_rows("none", 0..1), "there is no tensor none");
     refused(archive.read_tensor("none"), "there is no tensor none");
+}
+
+#[test]
+fn row_blocks_are_decoded_one_by_one_in_any_precision() {
+    let files = Files::new();
+    let source = WeightSource::open(&files.packed()).unwrap();
+    let reader = source.require("tall").unwrap().reader().unwrap();
+    let mut memory = RowBlock::default();
+    let blocks = 3 * GROUP / 64;
+    let value = |unit: &[u8]| half::bf16::from_le_bytes([unit[0], unit[1]]).to_f32();
+    let mut read = Vec::new();
+    for precision in [Precision::Lossless, Precision::Mantissa(5), Precision::Mantissa(3)] {
+        for block in [0, 1, blocks - 1] {
+            let rows = reader.read_row_block(block, precision, &mut memory).unwrap();
+            let original = &files.tall[64 * ROW * block..64 * ROW * (block + 1)];
+            assert_eq!(rows == original, precision == Precision::Lossless);
+            let wanted: Vec<f32> = reader.values(original, precision).collect();
+            assert_eq!(rows.chunks(2).map(value).collect::<Vec<_>>(), wanted);
+        }
+        assert!(reader.read_row_block(blocks, precision, &mut memory).unwrap().is_empty());
+        read.push(reader.row_blocks_len(0..blocks, precision));
+    }
+    assert!(read[0] > read[1] && read[1] > read[2], "{read:?}");
+    assert_eq!(reader.row_blocks_len(3..5, Precision::Lossless), {
+        let of = |block| reader.row_blocks_len(block..block + 1, Precision::Lossless);
+        of(3) + of(4)
+    });
+    // A tensor that is not in tiles has no row blocks.
+    let norm = source.require("model.norm").unwrap().reader().unwrap();
+    assert!(norm.read_row_block(0, Precision::Lossless, &mut memory).unwrap().is_empty());
+    assert_eq!(norm.row_blocks_len(0..1, Precision::Lossless), 0);
+}
+
+#[test]
+fn a_row_block_that_cannot_be_decoded_is_an_error() {
+    let files = Files::new();
+    let coded = {
+        let archive = Archive::open(&files.packed()).unwrap();
+        let start = archive.tensor("tall").unwrap().payload.start;
+        let payload = archive.payload("tall").unwrap();
+        let Kind::Tiled(tiled) = &payload.head().kind else { panic!("not in tiles") };
+        start + tiled.coded.start..start + tiled.coded.end
+    };
+    let mut bytes = fs::read(files.packed()).unwrap();
+    bytes[coded].fill(0xff);
+    fs::write(files.packed(), bytes).unwrap();
+    let mut memory = RowBlock::default();
+    let source = WeightSource::open(&files.packed()).unwrap();
+    let reader = source.require("tall").unwrap().reader().unwrap();
+    let mut read =
+        || reader.read_row_block(1, Precision::Lossless, &mut memory).map(<[u8]>::len).unwrap_err();
+    // It was so when the file was opened.
+    let error = read();
+    assert!(matches!(error, ArchiveError::Tensor { .. }), "{error}");
+    // It was written to since, and nothing is known of what is there.
+    fs::File::options().append(true).open(files.packed()).unwrap().write_all(&[0]).unwrap();
+    let error = read();
+    assert!(matches!(error, ArchiveError::Changed { .. }), "{error}");
 }
 
 #[test]

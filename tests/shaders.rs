@@ -34,7 +34,9 @@ fn every_variant_keeps_to_the_portable_budget() {
         assert!(storage <= most as usize, "{label} binds {storage} storage buffers");
         let uniform = in_space(|s| s == naga::AddressSpace::Uniform).count();
         assert!(uniform <= least.max_uniform_buffers_per_shader_stage as usize, "{label}");
-        assert!(storage + uniform <= least.max_bindings_per_bind_group as usize, "{label}");
+        let textures = in_space(|s| s == naga::AddressSpace::Handle).count();
+        assert!(textures <= least.max_storage_textures_per_shader_stage as usize, "{label}");
+        assert!(storage + uniform + textures <= least.max_bindings_per_bind_group as usize, "{label}");
         let shared: u32 = in_space(|s| s == naga::AddressSpace::WorkGroup)
             .map(|v| module.types[v.ty].inner.size(module.to_ctx()))
             .sum();

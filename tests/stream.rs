@@ -61,6 +61,11 @@ fn within(folder: &Path, budget: u64) -> LoadOptions {
     LoadOptions { device_budget: Some(budget), working_set, layout: Layout::Dense, ..LoadOptions::default() }
 }
 
+/// The same where no layout is asked for: a processor that stands in for a device decodes what is streamed.
+fn auto_within(folder: &Path, budget: u64) -> LoadOptions {
+    LoadOptions { layout: Layout::Auto, ..within(folder, budget) }
+}
+
 fn try_plan(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Result<Plan, ModelError> {
     Ok(Model::plan(gpu, &ModelFiles::open(folder).unwrap(), options)?.unwrap())
 }
@@ -74,15 +79,40 @@ fn minimum(folder: &Path) -> u64 {
     minimum
 }
 
+/// The smallest budget within which what is streamed is decoded on its way; on a device that never does so, the
+/// smallest of all.
+fn least_decoded(folder: &Path) -> LoadOptions {
+    let (gpu, files) = (device::gpu(), ModelFiles::open(folder).unwrap());
+    let plan = |budget| Model::plan(&gpu, &files, &auto_within(folder, budget));
+    let mut least = plan(u64::MAX).unwrap().unwrap().minimum;
+    let mut most = if gpu.is_cpu() { whole(folder) * 2 } else { least };
+    while least < most {
+        let middle = least.midpoint(most);
+        match plan(middle).unwrap().is_some_and(|plan| plan.decoded || plan.is_resident()) {
+            true => most = middle,
+            false => least = middle + 1,
+        }
+    }
+    auto_within(folder, most)
+}
+
 /// What everything takes that stays in device memory, with room for a session.
 fn whole(folder: &Path) -> u64 {
     try_plan(&device::gpu(), folder, &within(folder, u64::MAX)).unwrap().total
 }
 
+/// The smallest budgets with which dense tiles are streamed, and with which they are decoded on their way.
+fn both_ways(folder: &Path) -> [LoadOptions; 2] {
+    [within(folder, minimum(folder)), least_decoded(folder)]
+}
+
 /// A session of the model within the smallest budget.
 fn least_session(gpu: &Gpu, folder: &Path) -> Session {
-    let model = load_with(gpu, folder, &within(folder, minimum(folder)));
-    Session::new(&model, CONTEXT, Outputs::Last).unwrap()
+    session_within(gpu, folder, &within(folder, minimum(folder)))
+}
+
+fn session_within(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Session {
+    Session::new(&load_with(gpu, folder, options), CONTEXT, Outputs::Last).unwrap()
 }
 
 fn forward(session: &mut Session, tokens: &[u32]) -> Result<Vec<f32>, ModelError> {
@@ -139,6 +169,85 @@ fn every_budget_gives_the_same_bits() {
 }
 
 #[test]
+fn what_is_decoded_on_its_way_gives_the_same_bits_within_every_budget() {
+    let (_temporary, folder) = ten_layers();
+    let (tokens, gpu) = (tokens(300), device::gpu());
+    let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
+    let plan = |budget| try_plan(&gpu, &folder, &auto_within(&folder, budget)).unwrap();
+    let (whole, least) = (plan(u64::MAX), least_decoded(&folder).device_budget.unwrap());
+    assert!(whole.is_resident() && !whole.decoded && whole.minimum <= minimum(&folder));
+    let mut moved = Vec::new();
+    for budget in [whole.total - 1, least.midpoint(whole.total), least] {
+        let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
+        assert_eq!(plan.decoded, gpu.is_cpu(), "{plan:?}");
+        moved.push(plan.bytes_a_pass);
+    }
+    assert!(moved.is_sorted() && moved[0] > 0 && moved[0] < moved[2], "{moved:?}");
+    // In a slot, weights take what they take uncompressed.
+    let plan = plan(least);
+    assert_eq!(plan.bytes_a_pass * 16 < plan.streamed_bytes * 12, gpu.is_cpu(), "{plan:?}");
+}
+
+#[test]
+fn where_a_slot_has_no_room_for_uncompressed_weights_it_has_dense_tiles() {
+    let sizes = json!({
+        "hidden_size": 256, "intermediate_size": 2048, "num_hidden_layers": 2, "num_attention_heads": 8,
+        "num_key_value_heads": 4, "tie_word_embeddings": true
+    });
+    let plain = tempfile::tempdir().unwrap();
+    random_model::write(plain.path(), &random_model::config("LlamaForCausalLM", sizes), Dtype::BF16);
+    let (_temporary, folder) = compressed(plain.path());
+    let (tokens, gpu) = (tokens(300), device::gpu());
+    let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
+    let (minimum, least) = (minimum(&folder), least_decoded(&folder).device_budget.unwrap());
+    assert_eq!(minimum < least, gpu.is_cpu());
+    for budget in [minimum, least.max(minimum + 1) - 1] {
+        let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
+        assert!(!plan.decoded && !plan.is_resident() && plan.minimum == minimum, "{plan:?}");
+    }
+    let error = try_plan(&gpu, &folder, &auto_within(&folder, minimum - 1)).unwrap_err();
+    assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
+    let plan = check_within(&folder, &auto_within(&folder, least), &wanted, &tokens, 3);
+    assert_eq!(plan.decoded, gpu.is_cpu());
+}
+
+#[test]
+fn what_is_counted_is_what_is_read_of_the_file() {
+    let (_temporary, folder) = ten_layers();
+    for options in both_ways(&folder) {
+        let gpu = device::gpu();
+        let mut session = session_within(&gpu, &folder, &options);
+        let model = session.model().clone();
+        let plan = model.residency().unwrap().clone();
+        assert_eq!(plan.streamed.len(), plan.stages.len());
+        // The first stages of the next pass are brought ahead.
+        let mut bytes_after = |passes: usize| {
+            session.rewind(0);
+            forward(&mut session, &[7]).unwrap();
+            let wanted = (passes * plan.streamed.len() + plan.slots) as u64;
+            let mut stats = model.stream_stats();
+            for _ in 0..10_000 {
+                if stats.stages_moved == wanted {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                stats = model.stream_stats();
+            }
+            assert_eq!(stats.stages_moved, wanted);
+            stats.bytes_moved
+        };
+        let a_pass = bytes_after(1).abs_diff(bytes_after(2));
+        let stored = stored(&folder);
+        assert!(a_pass > stored * 9 / 10 && a_pass < stored, "{a_pass} {stored}");
+        match plan.decoded {
+            true => assert_eq!(a_pass, plan.bytes_a_pass),
+            // The plan counts what lies between the pieces too.
+            false => assert!(a_pass <= plan.bytes_a_pass && plan.bytes_a_pass < stored),
+        }
+    }
+}
+
+#[test]
 fn what_was_rounded_is_streamed_too() {
     let (_plain, plain) = ten_layers_plain();
     let lossy = Some(Lossy::new(3, 512).unwrap());
@@ -149,6 +258,11 @@ fn what_was_rounded_is_streamed_too() {
     for budget in [whole - 1, minimum + (whole - minimum) / 2, minimum] {
         let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 3);
         assert!(plan.embedding_on_host, "{plan:?}");
+    }
+    let decoded = least_decoded(&folder);
+    for budget in [whole - 1, decoded.device_budget.unwrap()] {
+        let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
+        assert_eq!(plan.decoded, device::gpu().is_cpu(), "{plan:?}");
     }
 }
 
@@ -175,6 +289,18 @@ fn less_precision_moves_fewer_bytes() {
     assert_eq!(lossless.streamed.len(), lossless.stages.len());
     // Two thirds of all weights are what is left, or less.
     assert!(plan.bytes_a_pass * 3 < lossless.bytes_a_pass * 2);
+    // Decoded on its way, no more is read, and the bits that are not are what they are on a device.
+    let budget = least_decoded(&folder).device_budget.unwrap();
+    let auto = |precision| LoadOptions { precision, ..auto_within(&folder, budget) };
+    let lossless = try_plan(&gpu, &folder, &auto(Precisions::default())).unwrap();
+    for bits in [3, 5] {
+        let precision: Precisions = Precision::Mantissa(bits).into();
+        let resident = LoadOptions { precision: precision.clone(), ..resident.clone() };
+        let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
+        let plan = check_within(&folder, &auto(precision), &wanted, &tokens, 3);
+        assert_eq!(plan.decoded, gpu.is_cpu());
+        assert!(plan.bytes_a_pass * 8 < lossless.bytes_a_pass * 7, "{plan:?}");
+    }
 }
 
 #[test]
@@ -278,6 +404,13 @@ fn matrices_of_every_kind_are_streamed_and_looked_up() {
             assert_eq!(plan.is_resident(), !tied && budget == whole - 1);
             assert!(budget > minimum || plan.streamed_output().0 > 1, "{plan:?}");
         }
+        let decoded = least_decoded(&folder);
+        let room = whole - decoded.device_budget.unwrap().min(whole);
+        for budget in [decoded.device_budget.unwrap(), whole - room / 2] {
+            let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
+            assert_eq!(plan.decoded, device::gpu().is_cpu() && !plan.is_resident(), "{plan:?}");
+            assert!(plan.decoded || budget > decoded.device_budget.unwrap(), "{plan:?}");
+        }
         let raw = LoadOptions { raw: true, ..within(&folder, whole * 4) };
         let whole = try_plan(&device::gpu(), &folder, &raw).unwrap().total;
         if !tied {
@@ -321,6 +454,9 @@ fn smollm2_runs_within_every_budget() {
     let options = |percent| within(&folder, stored * percent / 100 + working_set);
     for percent in [100, 50, 25, 10, 5] {
         check_within(&folder, &options(percent), &wanted, tokens, 2);
+        let auto = LoadOptions { layout: Layout::Auto, ..options(percent) };
+        let plan = check_within(&folder, &auto, &wanted, tokens, 2);
+        assert_eq!(plan.decoded, device::gpu().is_cpu(), "{percent} %: {plan:?}");
     }
     let prompt = "The capital of France is";
     let story = text(&folder, &options(100), prompt, 8);
@@ -344,15 +480,18 @@ fn a_device_without_shared_memory_is_copied_to() {
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     let gpu = Gpu::from_device(device, queue, None);
     let middle = (minimum(&folder) + whole(&folder)) / 2;
-    let model = load_with(&gpu, &folder, &within(&folder, middle));
-    let plan = model.residency().unwrap();
-    // One for shaders, and two that the host fills.
-    assert_eq!(plan.ring, 3 * plan.slot_bytes);
-    let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
-    for _ in 0..3 {
-        session.rewind(0);
-        let logits = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap();
-        assert_same_bits(&wanted, &logits, "copied");
+    for options in [within(&folder, middle), auto_within(&folder, middle)] {
+        let model = load_with(&gpu, &folder, &options);
+        let plan = model.residency().unwrap();
+        // One for shaders, and two that the host fills.
+        assert_eq!(plan.ring, 3 * plan.slot_bytes);
+        assert_eq!(plan.decoded, gpu.is_cpu() && options.layout == Layout::Auto);
+        let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
+        for _ in 0..3 {
+            session.rewind(0);
+            let logits = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap();
+            assert_same_bits(&wanted, &logits, "copied");
+        }
     }
     assert!(gpu.memory().peak() <= middle);
 }
@@ -385,8 +524,12 @@ fn sessions_take_turns() {
 #[test]
 fn a_pass_that_is_dropped_leaves_nothing_behind() {
     let (_temporary, folder) = ten_layers();
+    both_ways(&folder).iter().for_each(|options| drop_passes(&folder, options));
+}
+
+fn drop_passes(folder: &Path, options: &LoadOptions) {
     let gpu = device::gpu();
-    let (mut session, tokens) = (least_session(&gpu, &folder), tokens(300));
+    let (mut session, tokens) = (session_within(&gpu, folder, options), tokens(300));
     let wanted = forward(&mut session, &tokens).unwrap();
     for polls in 1..12 {
         session.rewind(0);
@@ -414,16 +557,29 @@ fn a_pass_that_is_dropped_leaves_nothing_behind() {
 
 #[test]
 fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
+    // Neither are bytes that somebody writes taken for weights, whatever they are decoded to.
+    let cut = |file: &std::fs::File| file.set_len(1000).unwrap();
+    let overwrite = |file: &std::fs::File| {
+        let len = file.metadata().unwrap().len();
+        std::io::Write::write_all(&mut &*file, &vec![0xff; len as usize]).unwrap();
+    };
+    for way in [0, 1] {
+        change_a_file(way, cut);
+        change_a_file(way, overwrite);
+    }
+}
+
+fn change_a_file(way: usize, change: impl Fn(&std::fs::File)) {
     let (_temporary, folder) = ten_layers();
     let gpu = device::gpu();
-    let (mut session, tokens) = (least_session(&gpu, &folder), tokens(300));
+    let (mut session, tokens) = (session_within(&gpu, &folder, &both_ways(&folder)[way]), tokens(300));
     let wanted = forward(&mut session, &tokens).unwrap();
     let path = ModelFiles::open(&folder).unwrap().sources()[0].path().to_path_buf();
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     session.rewind(0);
     assert_same_bits(&wanted, &forward(&mut session, &tokens).unwrap(), "without a name");
-    file.set_len(1000).unwrap();
+    change(&file);
     session.rewind(0);
     // What was brought before may still do for one pass.
     let error = (0..2).find_map(|_| {
@@ -445,7 +601,8 @@ fn a_file_that_is_cut_short_while_it_is_loaded_is_an_error() {
     let (_temporary, folder) = ten_layers();
     let path = ModelFiles::open(&folder).unwrap().sources()[0].path().to_path_buf();
     let whole = std::fs::read(&path).unwrap();
-    for options in [LoadOptions::default(), within(&folder, minimum(&folder))] {
+    let [dense, decoded] = both_ways(&folder);
+    for options in [LoadOptions::default(), dense, decoded] {
         for part in [20, 9, 3] {
             std::fs::write(&path, &whole).unwrap();
             let files = ModelFiles::open(&folder).unwrap();

@@ -93,7 +93,7 @@ fn next_chunk() {
 
 // Loads columns 8 i .. 8 i + 7 of row `r`, for i < 3.
 fn load_pairs(r: u32, i: u32) {
-    let words = payload[chunk_at[r] + 64u * i];
+    let words = payload_at(chunk_at[r] + 64u * i);
     rest[r] = (rest[r] >> vec4<u32>(4u)) | (words & vec4<u32>(0x78007800u));
     set_pairs(r, words & vec4<u32>(HALVES));
 }
@@ -139,11 +139,16 @@ fn go_to_exception(at: u32) {
 // Mends columns 8 i .. 8 i + 7 of all rows.
 fn mend_eight(i: u32) {
     let eight = 4u * chunk + i;
-    while (entry >> 17u) == eight {
+    if (entry >> 17u) == eight {
+        loop {
 #unroll r ROWS
-        mend($ru, entry);
+            mend($ru, entry);
 #end
-        go_to_exception(next_exception + 1u);
+            go_to_exception(next_exception + 1u);
+            continuing {
+                break if (entry >> 17u) != eight;
+            }
+        }
     }
 }
 

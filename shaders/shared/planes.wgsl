@@ -31,10 +31,10 @@ fn open_planes(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     next_col = col_tile * matrix.tile_cols;
 #ifdef SPARSE
     let mask = matrix.masks_at + 4u * row_block;
-    let lanes = vec2<u32>(payload[mask], payload[mask + 1u]);
+    let lanes = vec2<u32>(payload_at(mask), payload_at(mask + 1u));
     let below = (1u << (lane & 31u)) - 1u;
     let counts = countOneBits(lanes);
-    sparse_before = payload[mask + 2u];
+    sparse_before = payload_at(mask + 2u);
     sparse_lanes = counts.x + counts.y;
     if lane < 32u {
         sparse_has[r] = ((lanes.x >> lane) & 1u) != 0u;
@@ -53,7 +53,7 @@ fn lane_words(width: u32) -> u32 {
 
 // Word `i` of this lane in a plane of `width` bits that begins at word `at`.
 fn plane_word(r: u32, at: u32, width: u32, i: u32) -> u32 {
-    return payload[at + ((plane_block * lane_words(width) + i) << 6u) + plane_lane[r]];
+    return payload_at(at + ((plane_block * lane_words(width) + i) << 6u) + plane_lane[r]);
 }
 
 #ifdef SPARSE
@@ -62,7 +62,7 @@ fn sparse_word(r: u32, at: u32, width: u32, i: u32) -> u32 {
     if !sparse_has[r] {
         return 0u;
     }
-    return payload[at + sparse_before * lane_words(width) + i * sparse_lanes + sparse_place[r]];
+    return payload_at(at + sparse_before * lane_words(width) + i * sparse_lanes + sparse_place[r]);
 }
 #endif
 

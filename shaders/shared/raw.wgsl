@@ -30,10 +30,10 @@ fn next_chunk() {
 fn load_row(r: u32, i: u32) {
 #ifdef WEIGHT_F32
     let at = chunk_at[r] + i * 128u;
-    first[r] = bitcast<vec4<f32>>(payload[at]);
-    second[r] = bitcast<vec4<f32>>(payload[at + 64u]);
+    first[r] = bitcast<vec4<f32>>(payload_at(at));
+    second[r] = bitcast<vec4<f32>>(payload_at(at + 64u));
 #else
-    let words = payload[chunk_at[r] + i * 64u];
+    let words = payload_at(chunk_at[r] + i * 64u);
 #ifdef WEIGHT_F16
     first[r] = vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
     second[r] = vec4<f32>(unpack2x16float(words.z), unpack2x16float(words.w));

@@ -10,7 +10,7 @@ var<private> scale: array<f32, ROWS>;
 // The table has a half word for each lane of each tile.
 fn open_scale(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let tile = row_block * matrix.col_tiles + col_tile;
-    let pair = payload[matrix.scales_at + 32u * tile + (lane >> 1u)];
+    let pair = payload_at(matrix.scales_at + 32u * tile + (lane >> 1u));
     scale[r] = bitcast<f32>(select(pair << 16u, pair & 0xffff0000u, (lane & 1u) != 0u));
 }
 

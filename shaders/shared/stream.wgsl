@@ -56,10 +56,15 @@ var<private> row_shift: array<u32, ROWS>;
 // Bits of the streams before `lane`'s, from the tile's lane index of 8 bits a lane.
 fn narrow_offset(index: u32, base: u32, lane: u32) -> u32 {
     var sum = lane * base;
-    for (var i = 0u; i < 16u; i++) {
+    var i = 0u;
+    loop {
         let counted = clamp(lane, 4u * i, 4u * i + 4u) - 4u * i;
         let mask = select(0xffffffffu, (1u << (8u * (counted & 3u))) - 1u, counted < 4u);
-        sum += dot4U8Packed(payload[index + i] & mask, INDEX_BYTE);
+        sum += dot4U8Packed(payload_at(index + i) & mask, INDEX_BYTE);
+        i += 1u;
+        continuing {
+            break if i >= 16u;
+        }
     }
     return sum;
 }
@@ -68,7 +73,7 @@ fn narrow_offset(index: u32, base: u32, lane: u32) -> u32 {
 fn wide_offset(index: u32, base: u32, lane: u32) -> u32 {
     var sum = lane * base;
     for (var i = 0u; i < 32u; i++) {
-        let pair = payload[index + i];
+        let pair = payload_at(index + i);
         sum += select(0u, pair & 0xffffu, 2u * i < lane);
         sum += select(0u, pair >> 16u, 2u * i + 1u < lane);
     }
@@ -77,8 +82,8 @@ fn wide_offset(index: u32, base: u32, lane: u32) -> u32 {
 
 fn open_stream(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let entry = matrix.tiles_at + 2u * (row_block * matrix.col_tiles + col_tile);
-    let index = matrix.coded_at + payload[entry];
-    let shape = payload[entry + 1u];
+    let index = matrix.coded_at + payload_at(entry);
+    let shape = payload_at(entry + 1u);
     let base = shape & 0xffffu;
     var start: u32;
     if (shape >> 16u) == 0u {
@@ -88,11 +93,11 @@ fn open_stream(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     }
     bit[r] = start & 31u;
     let first_word = start >> 5u;
-    here[r] = payload[first_word];
-    ahead[r] = payload[first_word + 1u];
+    here[r] = payload_at(first_word);
+    ahead[r] = payload_at(first_word + 1u);
     word[r] = first_word + 2u;
 #ifdef SHIFTS
-    let eight = payload[matrix.shifts_at + 8u * row_block + (lane >> 3u)];
+    let eight = payload_at(matrix.shifts_at + 8u * row_block + (lane >> 3u));
     row_shift[r] = placed(((eight >> (4u * (lane & 7u))) & 15u) << matrix.shift_unit);
 #endif
 }
@@ -107,7 +112,7 @@ fn advance(r: u32, bits: u32) {
     bit[r] += bits;
     if bit[r] >= 32u {
         here[r] = ahead[r];
-        ahead[r] = payload[word[r]];
+        ahead[r] = payload_at(word[r]);
         word[r] += 1u;
         bit[r] -= 32u;
     }
@@ -133,7 +138,7 @@ fn one_symbol(r: u32) -> u32 {
     symbol = select(symbol, placed(bits >> used) | CARRY, escaped);
     used += select(0u, SYMBOL_BITS, escaped);
 #endif
-    let next = payload[word[r]];
+    let next = payload_at(word[r]);
     let sum = bit[r] + used;
     let over = sum >= 32u;
     here[r] = select(here[r], ahead[r], over);

@@ -4,6 +4,7 @@
 //! short. Read by position, a tensor of any size takes a bounded buffer, and what goes wrong is an error.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::{ArchiveError, Weight};
 use crate::codec::grid::{LANES, SECTION_ALIGN};
@@ -17,11 +18,11 @@ const PIECE: usize = 256 << 10;
 
 /// A tensor whose file is read by position: no more than the head of its payload stays in memory.
 ///
-/// It can be kept longer than the files that it was made from.
-#[derive(Debug)]
+/// It can be kept longer than the files that it was made from. Clones share what is in memory.
+#[derive(Debug, Clone)]
 pub struct TensorReader {
     file: FileReader,
-    name: String,
+    name: Arc<str>,
     /// Element type.
     dtype: Dtype,
     /// Rows of the tensor seen as a matrix: see [`unit_matrix`].
@@ -31,7 +32,7 @@ pub struct TensorReader {
     /// Where in the file its bytes are, or its payload.
     start: u64,
     /// `None` for a plain tensor.
-    payload: Option<RowDecoder>,
+    pub(super) payload: Option<Arc<RowDecoder>>,
 }
 
 impl Weight<'_> {
@@ -50,7 +51,7 @@ impl Weight<'_> {
         if self.is_compressed() {
             let head = reader.read_head(range.len())?;
             self.check_head(&head)?;
-            reader.payload = Some(RowDecoder::new(head));
+            reader.payload = Some(Arc::new(RowDecoder::new(head)));
         }
         Ok(reader)
     }
@@ -64,7 +65,7 @@ impl TensorReader {
 
     /// The payload's head; `None` for a plain tensor.
     pub fn head(&self) -> Option<&Head> {
-        self.payload.as_ref().map(RowDecoder::head)
+        self.payload.as_ref().map(|decoder| decoder.head())
     }
 
     /// Element type.
@@ -75,6 +76,11 @@ impl TensorReader {
     /// Rows of the tensor seen as a matrix, whose columns are its last dimension.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Columns of that matrix.
+    pub fn cols(&self) -> usize {
+        self.row_bytes() * 8 / self.dtype.bitsize().max(1)
     }
 
     /// Bytes of a row.
@@ -203,11 +209,24 @@ impl TensorReader {
 
     /// Fills `read` with some of the payload, end to end.
     fn read_ranges(&self, ranges: &[Range<usize>], read: &mut Vec<u8>) -> Result<(), ArchiveError> {
+        self.read_first_ranges(ranges, ranges.len(), read)
+    }
+
+    /// The same, with zeros instead of all ranges but the first `count`.
+    pub(super) fn read_first_ranges(
+        &self,
+        ranges: &[Range<usize>],
+        count: usize,
+        read: &mut Vec<u8>,
+    ) -> Result<(), ArchiveError> {
         read.resize(ranges.iter().map(Range::len).sum(), 0);
         let mut rest = &mut read[..];
-        for range in ranges {
+        for (i, range) in ranges.iter().enumerate() {
             let (here, after) = rest.split_at_mut(range.len());
-            self.read(range.start, here)?;
+            match i < count {
+                true => self.read(range.start, here)?,
+                false => here.fill(0),
+            }
             rest = after;
         }
         Ok(())

@@ -58,6 +58,12 @@ impl From<GpuError> for BenchError {
     }
 }
 
+impl From<StreamError> for BenchError {
+    fn from(error: StreamError) -> Self {
+        Self::Model(error.into())
+    }
+}
+
 impl From<ArchiveError> for BenchError {
     fn from(error: ArchiveError) -> Self {
         Self::Model(error.into())

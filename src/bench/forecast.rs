@@ -8,10 +8,12 @@ use super::error::BenchError;
 use super::form::{Form, Original};
 use super::{Bench, Timing};
 use crate::archive::{ModelFiles, Stored, Weight};
+use crate::codec::Precision;
+use crate::codec::grid::LANES;
 use crate::gpu::kernels::matvec::{self, Product};
-use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Batch, Dispatch, Slot, Uploader};
-use crate::stream::Plan;
+use crate::gpu::weights::{DeviceMatrix, RowBlocks};
+use crate::gpu::{Batch, Dispatch, Slot, Uploader, wide};
+use crate::stream::{Plan, StreamedStage};
 use crate::tensor::Matrix;
 
 /// Bytes of weights, as they are stored, that are looked at: one matrix at least.
@@ -23,9 +25,13 @@ const PIECE: usize = 256 << 10;
 /// Matrices of a model with which is measured, and what was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Forecast {
-    /// 10⁹ bytes of the file that were brought to a slot a second; `None` where nothing is streamed.
+    /// Whether what is streamed is decoded on its way to a slot.
+    pub decoded: bool,
+    /// 10⁹ bytes of the file that were brought to a slot a second, decoded on their way or not; `None` where
+    /// nothing is streamed.
     pub read_gb_per_s: Option<f64>,
-    /// 10⁹ bytes of dense tiles that products read a second; `None` where nothing is streamed.
+    /// 10⁹ bytes of what is in slots, uncompressed weights or dense tiles, that products read a second; `None`
+    /// where nothing is streamed.
     pub streamed_gb_per_s: Option<f64>,
     /// 10⁹ bytes of weights that products read a second, of those that stay.
     pub resident_gb_per_s: f64,
@@ -34,7 +40,7 @@ pub struct Forecast {
     /// What the products of a token would take.
     pub computing_seconds: f64,
     /// Tokens a second if one goes on beside the other and nothing else took any time: not more than
-    /// that, about.
+    /// that, about. Where a processor decodes that also computes, it does so with one of its cores.
     pub tokens_per_s: f64,
 }
 
@@ -55,27 +61,36 @@ impl Bench<'_> {
         }
         let resident = if plan.fast { Form::Fast } else { Form::Dense };
         // Reading comes first: later the file is sure to be in the system's cache.
-        let read = match plan.is_resident() {
-            true => None,
-            false => Some((self.read_rate(&sample).await?, self.product_rate(Form::Dense, &sample).await?)),
+        let streamed = if plan.decoded { Form::Raw } else { Form::Dense };
+        let read = match (plan.is_resident(), plan.decoded) {
+            (true, _) => None,
+            (false, true) => Some(self.decode_rate(&sample).await?),
+            (false, false) => Some(self.read_rate(&sample).await?),
+        };
+        let read = match read {
+            Some(read) => Some((read, self.product_rate(streamed, &sample).await?)),
+            None => None,
         };
         let resident = match read {
-            Some((_, dense)) if resident == Form::Dense => dense,
+            Some((_, rate)) if resident == streamed => rate,
             _ => self.product_rate(resident, &sample).await?,
         };
         let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
         let (mut reading, mut computing) = (0.0, seconds(plan.resident_a_token, resident));
-        if let Some((file, dense)) = read {
+        if let Some((file, streamed)) = read {
             reading = seconds(plan.bytes_a_pass, file);
-            computing += seconds(plan.streamed_bytes, dense);
+            computing += seconds(plan.streamed_bytes, streamed);
         }
+        // Computing has all cores, and lends one to decoding.
+        let lent = if plan.decoded { reading / rayon::current_num_threads() as f64 } else { 0.0 };
         Ok(Some(Forecast {
+            decoded: plan.decoded,
             read_gb_per_s: read.map(|(file, _)| file / 1e9),
-            streamed_gb_per_s: read.map(|(_, dense)| dense / 1e9),
+            streamed_gb_per_s: read.map(|(_, streamed)| streamed / 1e9),
             resident_gb_per_s: resident / 1e9,
             reading_seconds: reading,
             computing_seconds: computing,
-            tokens_per_s: 1.0 / f64::max(reading, computing).max(1e-9),
+            tokens_per_s: 1.0 / f64::max(reading, computing + lent).max(1e-9),
         }))
     }
 
@@ -103,6 +118,28 @@ impl Bench<'_> {
         Ok(bytes as f64 / seconds.max(1e-9))
     }
 
+    /// Bytes a second of files that are decoded into a slot.
+    async fn decode_rate(&mut self, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
+        let readers = sample.iter().map(Weight::reader).collect::<Result<Vec<_>, _>>()?;
+        let each = readers.iter().map(|reader| wide::row_block_bytes(reader.dtype(), reader.cols()));
+        let each = each.max().unwrap_or(0) as u64;
+        let mut stage = StreamedStage::default();
+        for reader in &readers {
+            let row_blocks = 0..reader.rows().div_ceil(LANES);
+            let at_once = row_blocks.map(|i| RowBlocks { row_blocks: i..i + 1, at: 0, each });
+            stage.add_decoded(reader, Precision::Lossless, &at_once.collect::<Vec<_>>());
+        }
+        let slots = Slot::several(&self.gpu, 1, each)?;
+        let Some(slot) = slots.first() else { return Ok(0.0) };
+        let mut writing = slot.start_writing(&self.gpu);
+        writing.granted().await?;
+        let began = Instant::now();
+        stage.bring(&mut writing)?;
+        let seconds = began.elapsed().as_secs_f64();
+        writing.finish()?;
+        Ok(stage.bytes() as f64 / seconds.max(1e-9))
+    }
+
     /// Bytes a second that products with single tokens read of weights in `form`.
     async fn product_rate(&mut self, form: Form, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
         let mut uploader = Uploader::new(&self.gpu)?;
@@ -112,7 +149,9 @@ impl Bench<'_> {
                 continue;
             };
             let matrix = Matrix { rows, cols };
-            let of = Original { dtype: weight.dtype, matrix, bytes: &[], payload: &payload };
+            // No other form is made from the original bytes.
+            let bytes = if form == Form::Raw { payload.decode()? } else { Vec::new() };
+            let of = Original { dtype: weight.dtype, matrix, bytes: &bytes, payload: &payload };
             weights.extend(form.upload(&self.gpu, &mut uploader, &of).await?);
         }
         let most = |of: fn(&DeviceMatrix) -> usize| weights.iter().map(of).max().unwrap_or(0);

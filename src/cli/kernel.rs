@@ -47,8 +47,12 @@ impl KernelArgs {
         match self.kernel {
             Kernel::Default => Ok(gpu),
             Kernel::Invocations(all) => {
-                let joins = gpu.choices().joins;
-                Ok(gpu.with_choices(KernelChoices { joins, ..KernelChoices::with_invocations(all) }))
+                let KernelChoices { joins, textures, .. } = *gpu.choices();
+                Ok(gpu.with_choices(KernelChoices {
+                    joins,
+                    textures,
+                    ..KernelChoices::with_invocations(all)
+                }))
             }
             Kernel::Auto => {
                 let Some(folder) = folder() else { return Ok(gpu) };

@@ -25,6 +25,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "output_parts": plan.streamed_output().1,
         "streamed_output_parts": plan.streamed_output().0,
         "fast_layout": plan.fast,
+        "decoded_on_the_way": plan.decoded,
         "stages": plan.stages.len(),
         "streamed_stages": plan.streamed.len(),
         "resident_stage_bytes": plan.resident,
@@ -54,11 +55,12 @@ pub fn plan_words(plan: &Plan) -> String {
     } else {
         lines.push(format!("  {} for {stay} of {of} stages that stay", megabytes(plan.resident)));
         lines.push(format!(
-            "  {} for {} slots of {}, through which {} are streamed",
+            "  {} for {} slots of {}, through which {} are streamed{}",
             megabytes(plan.ring),
             plan.slots,
             megabytes(plan.slot_bytes),
             streamed(plan),
+            if plan.decoded { ", decoded on the way" } else { "" },
         ));
         lines.push(format!("A token moves {}", megabytes(plan.bytes_a_pass)));
     }
@@ -73,7 +75,8 @@ pub fn forecast_words(forecast: &Forecast) -> String {
         None => computing,
         Some(rate) => {
             format!(
-                "reading takes about {} at {rate:.2} GB/s, {computing}",
+                "{} takes about {} at {rate:.2} GB/s of the file, {computing}",
+                if forecast.decoded { "reading and decoding" } else { "reading" },
                 milliseconds(forecast.reading_seconds)
             )
         }
@@ -166,13 +169,14 @@ pub fn stats_words(model: &Model, elapsed: Duration) -> String {
         None => "no budget: all weights stayed in device memory".into(),
         Some(plan) if plan.is_resident() => "all weights fit: none were streamed".into(),
         Some(plan) => format!(
-            "{} of {} stages streamed through {} slots of {}: {} moved in {:.2} s, the device waited {:.2} s \
+            "{} of {} stages streamed through {} slots of {}: {} {} in {:.2} s, the device waited {:.2} s \
              ({:.1} % of the time), overlap {:.0} %",
             plan.streamed.len(),
             plan.stages.len(),
             plan.slots,
             megabytes(plan.slot_bytes),
             megabytes(stats.bytes_moved),
+            if plan.decoded { "read and decoded on the way" } else { "moved" },
             stats.reading.as_secs_f64(),
             stats.stalled.as_secs_f64(),
             100.0 * share(stats.stalled, elapsed),

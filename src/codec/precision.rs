@@ -64,6 +64,22 @@ impl Kept {
         let middle = (1 << (dropped - 1)) - 1 + (unit >> dropped & 1);
         if has_middle && self.middle { unit | middle } else { unit }
     }
+
+    /// The same of all little-endian `units`, in place.
+    pub fn of_units(&self, split: &Split, units: &mut [u8]) {
+        if self.mantissa_bits.is_none() {
+            return;
+        }
+        match split.unit_bytes() {
+            2 => units.as_chunks_mut().0.iter_mut().for_each(|unit| {
+                *unit = (self.of_unit(split, u32::from(u16::from_le_bytes(*unit))) as u16).to_le_bytes();
+            }),
+            4 => units.as_chunks_mut().0.iter_mut().for_each(|unit| {
+                *unit = self.of_unit(split, u32::from_le_bytes(*unit)).to_le_bytes();
+            }),
+            _ => units.iter_mut().for_each(|unit| *unit = self.of_unit(split, u32::from(*unit)) as u8),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,5 +143,25 @@ mod tests {
             [0, 0x8000, 0, 0x7f80, 0xff80, 0x7fc0]
         );
         assert_eq!(Precision::Lossless.kept(&split).of_unit(&split, 0x3f81), 0x3f81);
+    }
+
+    #[test]
+    fn units_of_every_width_are_cut_in_place() {
+        for (dtype, width) in [(Dtype::BF16, 2), (Dtype::F32, 4), (Dtype::F8_E4M3, 1)] {
+            let split = Split::new(dtype, 1, 0, 0).unwrap();
+            let kept = Precision::Mantissa(1).kept(&split);
+            let units: Vec<u32> =
+                (0..300u32).map(|i| i.wrapping_mul(0x9e37_79b9) >> (32 - 8 * width)).collect();
+            let bytes = |units: &[u32]| -> Vec<u8> {
+                units.iter().flat_map(|unit| unit.to_le_bytes().into_iter().take(width)).collect()
+            };
+            let wanted: Vec<u32> = units.iter().map(|&unit| kept.of_unit(&split, unit)).collect();
+            let mut cut = bytes(&units);
+            kept.of_units(&split, &mut cut);
+            assert_eq!(cut, bytes(&wanted));
+            assert_eq!(kept.mantissa_bits.is_some(), wanted != units, "{dtype}");
+            Precision::Lossless.kept(&split).of_units(&split, &mut cut);
+            assert_eq!(cut, bytes(&wanted));
+        }
     }
 }

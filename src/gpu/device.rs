@@ -12,10 +12,11 @@ use super::adapter;
 use super::choice::KernelChoices;
 use super::error::GpuError;
 use super::kernel::Kernel;
-use super::memory::{Buffer, Memory};
+use super::memory::{Buffer, Memory, Reservation};
 use super::poller::{self, Poller};
 use super::requirements::required_features;
 use super::shader::Variant;
+use super::words::Texture;
 use super::work::SUBMISSION_WORK;
 
 /// How often a mapping is asked for, where nobody is told of its outcome.
@@ -186,6 +187,11 @@ impl Gpu {
         &self.memory
     }
 
+    /// Whether weights that stay are textures.
+    pub(super) fn has_textures(&self) -> bool {
+        self.choices.textures && Texture::most_bytes(&self.inner.device).is_some()
+    }
+
     /// The most bytes that one storage binding may have.
     pub fn max_binding(&self) -> u64 {
         self.inner.max_binding
@@ -226,6 +232,11 @@ impl Gpu {
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let raw = self.checked(label, size, || self.inner.device.create_buffer(&descriptor))?;
         Ok(Buffer::new(raw, reservation))
+    }
+
+    /// Takes bytes from the budget.
+    pub(super) fn reserve(&self, label: &str, bytes: u64) -> Result<Reservation, GpuError> {
+        self.memory.reserve(label, bytes)
     }
 
     /// Makes a buffer that shaders read and that holds `contents`: small things such as parameters.

@@ -116,6 +116,16 @@ impl Format {
         }
     }
 
+    /// The type of the weights.
+    pub(super) fn dtype(self) -> Dtype {
+        match self {
+            Self::RawBf16 | Self::Fast(_) => Dtype::BF16,
+            Self::RawF16 => Dtype::F16,
+            Self::RawF32 => Dtype::F32,
+            Self::Dense(dense) => dense.dtype(),
+        }
+    }
+
     /// How uncompressed weights of `dtype` are kept; `None` for a type that no product reads.
     pub(super) fn raw(dtype: Dtype) -> Option<Self> {
         match dtype {

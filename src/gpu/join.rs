@@ -7,9 +7,11 @@ use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
 use super::shader::Variant;
 use super::weights::{
-    DeviceMatrix, Part, PartLayout, Piece, SlotPlace, Tiles, WEIGHTS, dense_format, lay_out, most_part,
-    slot_bytes, wide_row_block_bytes,
+    DeviceMatrix, Part, PartLayout, Piece, RowBlocks, SlotPlace, Tiles, dense_format, lay_out, most_part,
+    slot_bytes,
 };
+use super::wide;
+use super::words::{Texel, Words};
 use crate::codec::grid::Grid;
 use crate::tensor::{Dtype, Matrix};
 
@@ -136,7 +138,7 @@ pub type JoinedWithPieces = (DeviceMatrix, Vec<Vec<Piece>>);
 
 /// What joined matrices have on the device.
 pub(super) struct JoinedBuffers {
-    pub payload: Buffer,
+    pub payload: Words,
     pub exceptions: Option<Buffer>,
     pub codes: Option<Buffer>,
     pub stage: Option<usize>,
@@ -153,21 +155,26 @@ impl DeviceMatrix {
         matrices: &[(Matrix, usize)],
         join: Join,
     ) -> Result<Option<Self>, GpuError> {
-        let (Some(format), Some((first, _))) = (Format::raw(dtype), matrices.first()) else {
-            return Ok(None);
-        };
-        let mut places = Places::new(join, format);
-        for (matrix, first_row) in matrices {
-            let grid = Grid::for_matrix(*matrix);
-            let bytes = grid.row_blocks * wide_row_block_bytes(&grid, dtype.bitsize());
-            places.add(MatrixParams::untiled(&grid, 0..grid.row_blocks), *first_row, bytes as u64, 0);
-        }
-        if places.bytes > most_part(gpu) || matrices.iter().any(|(matrix, _)| matrix.cols != first.cols) {
-            return Ok(None);
-        }
-        let payload = gpu.buffer(label, places.bytes, WEIGHTS)?;
+        let Some((places, _)) = wide_places(gpu, dtype, matrices, join, 0) else { return Ok(None) };
+        let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
         let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: None };
-        Ok(places.into_matrix(Grid::for_matrix(*first), buffers))
+        Ok(matrices.first().and_then(|(first, _)| places.into_matrix(Grid::for_matrix(*first), buffers)))
+    }
+
+    /// The same in a slot that they are decoded into, and for each matrix the row blocks that go there.
+    pub fn decoded_joined(
+        gpu: &Gpu,
+        dtype: Dtype,
+        matrices: &[(Matrix, usize)],
+        join: Join,
+        place: SlotPlace<'_>,
+    ) -> Option<(Self, Vec<RowBlocks>)> {
+        let SlotPlace { slot, at, stage } = place;
+        let (places, pieces) = wide_places(gpu, dtype, matrices, join, at)?;
+        let payload = Words::Buffer(Buffer::part_of(slot, at..at + places.bytes));
+        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: Some(stage) };
+        let (first, _) = matrices.first()?;
+        places.into_matrix(Grid::for_matrix(*first), buffers).map(|joined| (joined, pieces))
     }
 
     /// Room for tiles of several matrices with the same [key](TilesKey), on the device or in a slot, and the
@@ -205,8 +212,8 @@ impl DeviceMatrix {
             return Ok(None);
         }
         let payload = match slot {
-            Some(place) => Buffer::part_of(place.slot, place.at..place.at + places.bytes),
-            None => gpu.buffer(label, places.bytes, WEIGHTS)?,
+            Some(place) => Words::Buffer(Buffer::part_of(place.slot, place.at..place.at + places.bytes)),
+            None => Words::new(gpu, label, places.bytes, Texel::Word)?,
         };
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = Some(gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?);
@@ -221,8 +228,9 @@ impl DeviceMatrix {
         self
     }
 
-    /// Tells a kernel which matrices it reads.
-    pub(super) fn apply_joined(&self, variant: Variant) -> Variant {
+    /// Tells a kernel where the words are, and which matrices it reads.
+    pub(super) fn apply_stored(&self, variant: Variant) -> Variant {
+        let variant = self.apply_words(variant);
         match &self.joined {
             Some(joined) => Joined::apply(joined.join, joined.members.len() as u32, variant),
             None => variant,
@@ -236,6 +244,28 @@ impl DeviceMatrix {
             None => (vec![part.params], part.params.row_blocks()),
         }
     }
+}
+
+/// Where uncompressed matrices go that are joined from byte `start` of a buffer on, and their row blocks.
+fn wide_places(
+    gpu: &Gpu,
+    dtype: Dtype,
+    matrices: &[(Matrix, usize)],
+    join: Join,
+    start: u64,
+) -> Option<(Places, Vec<RowBlocks>)> {
+    let (first, _) = matrices.first()?;
+    let mut places = Places::new(join, Format::raw(dtype)?);
+    let each = wide::row_block_bytes(dtype, first.cols) as u64;
+    let mut pieces = Vec::new();
+    for (matrix, first_row) in matrices {
+        let grid = Grid::for_matrix(*matrix);
+        pieces.push(RowBlocks { row_blocks: 0..grid.row_blocks, at: start + places.bytes, each });
+        let params = MatrixParams::untiled(&grid, 0..grid.row_blocks);
+        places.add(params, *first_row, grid.row_blocks as u64 * each, 0);
+    }
+    let fit = places.bytes <= most_part(gpu) && matrices.iter().all(|(matrix, _)| matrix.cols == first.cols);
+    fit.then_some((places, pieces))
 }
 
 /// Whether the fast layouts of these fit a binding together; `false` where one of them has none.

@@ -2,27 +2,42 @@
 
 use std::sync::Arc;
 
-use naga::{AddressSpace, StorageAccess};
+use naga::{AddressSpace, ImageClass, StorageAccess, StorageFormat, TypeInner};
 
 use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::Buffer;
 use super::shader::{ShaderError, Variant};
+use super::words::{Texture, Words};
 use super::work::Work;
 
-/// What is bound of a buffer: all from byte `from` on, a multiple of 256; of a uniform, as much of it as
+/// What is bound: of a buffer all from byte `from` on, a multiple of 256; of a uniform, as much of it as
 /// the device can bind.
 #[derive(Debug, Clone, Copy)]
-pub struct Bound<'a> {
-    /// The buffer.
-    pub buffer: &'a Buffer,
-    /// The byte.
-    pub from: u64,
+pub enum Bound<'a> {
+    /// A buffer.
+    Buffer {
+        /// The buffer.
+        buffer: &'a Buffer,
+        /// The byte.
+        from: u64,
+    },
+    /// A texture, all of it.
+    Texture(&'a Texture),
 }
 
 impl<'a> From<&'a Buffer> for Bound<'a> {
     fn from(buffer: &'a Buffer) -> Self {
-        Self { buffer, from: 0 }
+        Self::Buffer { buffer, from: 0 }
+    }
+}
+
+impl<'a> From<&'a Words> for Bound<'a> {
+    fn from(words: &'a Words) -> Self {
+        match words {
+            Words::Buffer(buffer) => buffer.into(),
+            Words::Texture(texture) => Self::Texture(texture),
+        }
     }
 }
 
@@ -103,10 +118,14 @@ impl Kernel {
         let most_uniform = gpu.device().limits().max_uniform_buffer_binding_size;
         let entries: Vec<_> = std::iter::once((1, Bound::from(&params)))
             .chain(buffers.iter().map(|&(binding, buffer)| (binding, buffer.into())))
-            .map(|(binding, Bound { buffer, from })| {
+            .map(|(binding, bound)| {
                 let is_uniform = self.uniforms.contains(&binding);
                 let most = if is_uniform { most_uniform } else { u64::MAX };
-                wgpu::BindGroupEntry { binding, resource: buffer.binding(from, most) }
+                let resource = match bound {
+                    Bound::Buffer { buffer, from } => buffer.binding(from, most),
+                    Bound::Texture(texture) => texture.binding(),
+                };
+                wgpu::BindGroupEntry { binding, resource }
             })
             .collect();
         let descriptor =
@@ -128,22 +147,39 @@ fn layout_entries(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
         .iter()
         .filter_map(|(_, variable)| {
             let binding = variable.binding.as_ref()?.binding;
-            let ty = match variable.space {
-                AddressSpace::Storage { access } => {
-                    wgpu::BufferBindingType::Storage { read_only: !access.contains(StorageAccess::STORE) }
+            let buffer =
+                |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
+            let ty = match (variable.space, &module.types[variable.ty].inner) {
+                (AddressSpace::Storage { access }, _) => {
+                    let read_only = !access.contains(StorageAccess::STORE);
+                    buffer(wgpu::BufferBindingType::Storage { read_only })
                 }
-                _ => wgpu::BufferBindingType::Uniform,
+                (_, &TypeInner::Image { class: ImageClass::Storage { format, access }, .. }) => {
+                    texture_binding(format, access)
+                }
+                _ => buffer(wgpu::BufferBindingType::Uniform),
             };
-            Some(wgpu::BindGroupLayoutEntry {
-                binding,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-                count: None,
-            })
+            let visibility = wgpu::ShaderStages::COMPUTE;
+            Some(wgpu::BindGroupLayoutEntry { binding, visibility, ty, count: None })
         })
         .collect();
     entries.sort_by_key(|e| e.binding);
     entries
+}
+
+/// How a texture is bound: there are those of words and those of vectors.
+fn texture_binding(format: StorageFormat, access: StorageAccess) -> wgpu::BindingType {
+    wgpu::BindingType::StorageTexture {
+        access: match access.contains(StorageAccess::STORE) {
+            true => wgpu::StorageTextureAccess::WriteOnly,
+            false => wgpu::StorageTextureAccess::ReadOnly,
+        },
+        format: match format {
+            StorageFormat::R32Uint => wgpu::TextureFormat::R32Uint,
+            _ => wgpu::TextureFormat::Rgba32Uint,
+        },
+        view_dimension: wgpu::TextureViewDimension::D2,
+    }
 }
 
 /// Workgroups along one dimension.

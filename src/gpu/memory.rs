@@ -163,7 +163,7 @@ impl Drop for Memory {
 
 impl Reservation {
     /// The device gave the memory: it counts for the peak from now on.
-    fn taken(&self) {
+    pub(super) fn taken(&self) {
         self.memory.note_taken();
         if let Some(whole) = &self.memory.whole {
             whole.note_taken();

@@ -23,6 +23,8 @@ mod slot;
 mod sweep;
 mod transfer;
 pub mod weights;
+pub mod wide;
+pub mod words;
 mod work;
 
 pub use adapter::{adapters, name_of};

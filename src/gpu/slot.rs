@@ -1,6 +1,7 @@
 //! A place in device memory that is filled again and again from the host, and read by shaders in
 //! between.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::device::Gpu;
@@ -105,12 +106,18 @@ impl Writing {
     pub fn write(&mut self, start: u64, bytes: &[u8]) -> Result<(), GpuError> {
         // Views begin at multiples of eight.
         let before = start % wgpu::MAP_ALIGNMENT;
-        let range = start - before..start + bytes.len() as u64;
-        let view = self.buffer.raw().get_mapped_range_mut(range);
-        // Leave was given, so only the device's end can have taken it away.
-        let mut view = view.map_err(|error| self.gpu.lost_by(error.to_string()))?;
+        let mut view = self.view(start - before..start + bytes.len() as u64)?;
         view.slice(before as usize..).copy_from_slice(bytes);
         Ok(())
+    }
+
+    /// The bytes `range` of the slot, to be written piece by piece. It begins at a multiple of eight and ends at one
+    /// of four, and nobody else has a view of any of it. Leave must have been [granted](Self::granted), and ends
+    /// after the view does.
+    pub fn view(&self, range: Range<u64>) -> Result<wgpu::BufferViewMut, GpuError> {
+        let view = self.buffer.raw().get_mapped_range_mut(range);
+        // Leave was given, so only the device's end can have taken it away.
+        view.map_err(|error| self.gpu.lost_by(error.to_string()))
     }
 
     /// Ends the writing; an error where the device did not take it.

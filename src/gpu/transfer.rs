@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 
 use super::device::Gpu;
 use super::error::GpuError;
+use super::kernel::Bound;
 use super::memory::Buffer;
 use super::sweep::Sweep;
 
@@ -16,7 +17,7 @@ const SLOTS: usize = 2;
 
 pub(super) type Mapping = BoxFuture<'static, Result<(), GpuError>>;
 
-/// Copies host memory into device buffers through two staging buffers.
+/// Copies host memory into buffers and textures of the device through two staging buffers.
 pub struct Uploader {
     gpu: Gpu,
     slots: Vec<(Buffer, Option<Mapping>)>,
@@ -50,8 +51,14 @@ impl Uploader {
     /// The fewest bytes that an uploader's staging buffers take.
     pub const LEAST: u64 = (PIECE[0] * SLOTS) as u64;
 
-    /// Copies `bytes`, a multiple of four of them, to byte `offset` of `buffer`.
-    pub async fn write(&mut self, buffer: &Buffer, offset: u64, bytes: &[u8]) -> Result<(), GpuError> {
+    /// Copies `bytes`, a multiple of four of them, to byte `offset` of a buffer, or whole texels to a texture.
+    pub async fn write(
+        &mut self,
+        to: impl Into<Bound<'_>>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), GpuError> {
+        let bound = to.into();
         let most = self.piece;
         for (i, piece) in bytes.chunks(most).enumerate() {
             let (slot, mapping) = &mut self.slots[self.next];
@@ -69,9 +76,12 @@ impl Uploader {
             view.copy_from_slice(piece);
             drop(view);
             slot.raw().unmap();
-            let to = offset + (i * most) as u64;
-            gpu.submit("upload", |encoder| {
-                encoder.copy_buffer_to_buffer(slot.raw(), 0, buffer.raw(), to, Some(piece.len() as u64));
+            let (to, len) = (offset + (i * most) as u64, piece.len() as u64);
+            gpu.submit("upload", |encoder| match bound {
+                Bound::Buffer { buffer, from } => {
+                    encoder.copy_buffer_to_buffer(slot.raw(), 0, buffer.raw(), from + to, Some(len));
+                }
+                Bound::Texture(texture) => texture.record_copy(encoder, slot.raw(), to, len),
             })?;
             *mapping = Some(Box::pin(gpu.start_map(slot, wgpu::MapMode::Write, most as u64)));
         }

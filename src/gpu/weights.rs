@@ -11,7 +11,10 @@ use super::join::{Join, Joined};
 use super::kernels::transcode;
 use super::matrix_params::{self, MatrixParams};
 use super::memory::Buffer;
+use super::shader::Variant;
 use super::transfer::Uploader;
+use super::wide;
+use super::words::{Texel, Words};
 use crate::codec::grid::{Grid, LANES};
 use crate::codec::head::{Head, Kind, Tiled};
 use crate::codec::{Kept, Payload, Precision};
@@ -24,7 +27,7 @@ const MAX_PART: u64 = 256 << 20;
 #[derive(Debug)]
 pub struct Part {
     /// The words that the shaders read.
-    pub payload: Buffer,
+    pub payload: Words,
     /// The exceptions of the fast layout.
     pub exceptions: Option<Buffer>,
     /// The streamed stage in whose slot it is, if it does not stay on the device.
@@ -71,14 +74,13 @@ impl DeviceMatrix {
     pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<Self>, GpuError> {
         let Some(format) = Format::raw(dtype) else { return Ok(None) };
         let grid = Grid::for_matrix(matrix);
-        let block = wide_row_block_bytes(&grid, dtype.bitsize());
-        let all = 0..grid.row_blocks;
+        let block = wide::row_block_bytes(dtype, matrix.cols);
         let part = |row_blocks: Range<usize>| {
-            let payload = gpu.buffer(label, (row_blocks.len() * block) as u64, WEIGHTS)?;
+            let payload = Words::new(gpu, label, (row_blocks.len() * block) as u64, Texel::Vector)?;
             let params = MatrixParams::untiled(&grid, row_blocks);
             Ok(Part { payload, exceptions: None, stage: None, params })
         };
-        let split = split_row_blocks(gpu, label, all, |r| (r.len() * block) as u64)?;
+        let split = split_wide(gpu, label, dtype, matrix.cols, 0..grid.row_blocks)?;
         let parts = split.into_iter().map(part).collect::<Result<_, GpuError>>()?;
         Ok(Some(Self { format, matrix, parts, codes: None, joined: None, grid }))
     }
@@ -91,16 +93,17 @@ impl DeviceMatrix {
         row_block: usize,
         rows: &[u8],
     ) -> Result<(), GpuError> {
-        let width = if matches!(self.format, Format::RawF32) { 32 } else { 16 };
-        let block = wide_row_block_bytes(&self.grid, width);
+        let (dtype, cols) = (self.format.dtype(), self.grid.matrix.cols);
+        let block = wide::row_block_bytes(dtype, cols);
         let is_joined = self.joined.is_some();
         let blocks_before = |part: &Part| if is_joined { 0 } else { part.params.first_row as usize / LANES };
         let Some(part) = self.parts.iter().rfind(|part| blocks_before(part) <= row_block) else {
             return Ok(());
         };
         let at = (row_block - blocks_before(part)) * block;
-        let words = interleave_wide(rows, &self.grid, width);
-        uploader.write(&part.payload, at as u64, bytemuck::cast_slice(&words)).await
+        let mut words = vec![0; block];
+        wide::interleave(rows, dtype, cols, |at, run| words[at..][..run.len()].copy_from_slice(run));
+        uploader.write(&part.payload, at as u64, &words).await
     }
 
     /// Uploads a tiled payload as it is; `None` where it is not tiled, or of a type that no product
@@ -164,7 +167,7 @@ impl DeviceMatrix {
     ) -> Result<(Self, Vec<Vec<Piece>>), GpuError> {
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, least_block)? {
-            let payload = gpu.buffer(label, part.len, WEIGHTS)?;
+            let payload = Words::new(gpu, label, part.len, Texel::Word)?;
             parts.push(Part { payload, exceptions: None, stage: None, params: part.params });
             pieces.push(part.pieces);
         }
@@ -200,12 +203,38 @@ impl DeviceMatrix {
         let SlotPlace { slot, mut at, stage } = place;
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, 0)? {
-            let payload = Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len));
+            let payload = Words::Buffer(Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len)));
             pieces.extend(part.pieces.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }));
             at += slot_bytes(part.len);
             parts.push(Part { payload, exceptions: None, stage: Some(stage), params: part.params });
         }
         Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))
+    }
+
+    /// Uncompressed weights that are yet to be decoded and brought to a slot, and which row blocks go there.
+    /// `None` for a type that no kernel reads.
+    pub fn decoded_in_slot(
+        gpu: &Gpu,
+        label: &str,
+        tiles: &Tiles<'_>,
+        place: SlotPlace<'_>,
+    ) -> Result<Option<(Self, Vec<RowBlocks>)>, GpuError> {
+        let Some(format) = Format::raw(tiles.dtype) else { return Ok(None) };
+        let SlotPlace { slot, mut at, stage } = place;
+        let Matrix { cols, .. } = tiles.tiled.grid.matrix;
+        let grid = Grid::for_matrix(tiles.tiled.grid.matrix);
+        let block = wide::row_block_bytes(tiles.dtype, cols) as u64;
+        let (mut parts, mut pieces) = (Vec::new(), Vec::new());
+        for row_blocks in split_wide(gpu, label, tiles.dtype, cols, tiles.row_blocks())? {
+            let len = row_blocks.len() as u64 * block;
+            let payload = Words::Buffer(Buffer::part_of(slot, at..at + Gpu::buffer_bytes(len)));
+            let params = MatrixParams::untiled(&grid, row_blocks.clone());
+            parts.push(Part { payload, exceptions: None, stage: Some(stage), params });
+            pieces.push(RowBlocks { row_blocks, at, each: block });
+            at += slot_bytes(len);
+        }
+        let matrix = Matrix { rows: tiles.rows(), cols };
+        Ok(Some((Self { format, matrix, parts, codes: None, joined: None, grid }, pieces)))
     }
 
     fn of_tiles(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, parts: Vec<Part>) -> Result<Self, GpuError> {
@@ -226,6 +255,14 @@ impl DeviceMatrix {
     /// Columns, rounded up to whole chunks of any layout: what a row of activations must be padded to.
     pub fn padded_cols(&self) -> usize {
         self.grid.matrix.cols.next_multiple_of(WIDE_CHUNK)
+    }
+
+    /// Tells a kernel where the words are: in all parts alike.
+    pub(super) fn apply_words(&self, variant: Variant) -> Variant {
+        match self.parts.first() {
+            Some(part) => part.payload.apply(variant),
+            None => variant,
+        }
     }
 
     /// What is bound beside a part's words.
@@ -326,6 +363,9 @@ pub struct MatrixBytes {
     pub in_slot: u64,
     /// Beside the slot.
     pub beside_slot: u64,
+    /// In a slot that it is decoded into, with nothing beside it; `None` where a row block does not fit a
+    /// binding, or the type is one that no kernel reads.
+    pub decoded: Option<u64>,
 }
 
 impl MatrixBytes {
@@ -341,23 +381,39 @@ impl MatrixBytes {
             Some(block) => {
                 let count = parts(block)?.len() as u64;
                 let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
-                Some(most.max(dense.iter().sum::<u64>() + codes) + (16 + fast::TABLE_BYTES) * count)
+                Some(
+                    most.max(dense.iter().sum::<u64>() + codes)
+                        + (Words::slack(gpu) + fast::TABLE_BYTES) * count,
+                )
             }
             None => None,
         };
         Ok(Self {
-            dense: dense.iter().map(|&len| Gpu::buffer_bytes(len)).sum::<u64>() + Gpu::buffer_bytes(codes),
+            dense: dense.iter().map(|&len| Words::bytes_of(gpu, len)).sum::<u64>() + Gpu::buffer_bytes(codes),
             fast,
             in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
             beside_slot: Gpu::buffer_bytes(codes),
+            decoded: Self::decoded(gpu, label, tiles),
         })
     }
 
-    /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
-    pub fn raw(dtype: Dtype, matrix: Matrix) -> Option<u64> {
+    fn decoded(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Option<u64> {
+        let (dtype, cols) = (tiles.dtype, tiles.tiled.grid.matrix.cols);
         Format::raw(dtype)?;
+        let parts = split_wide(gpu, label, dtype, cols, tiles.row_blocks()).ok()?;
+        let block = wide::row_block_bytes(dtype, cols) as u64;
+        Some(parts.iter().map(|part| slot_bytes(part.len() as u64 * block)).sum())
+    }
+
+    /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
+    pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<u64>, GpuError> {
+        if Format::raw(dtype).is_none() {
+            return Ok(None);
+        }
         let grid = Grid::for_matrix(matrix);
-        Some((grid.row_blocks * wide_row_block_bytes(&grid, dtype.bitsize())) as u64)
+        let block = wide::row_block_bytes(dtype, matrix.cols) as u64;
+        let parts = split_wide(gpu, label, dtype, matrix.cols, 0..grid.row_blocks)?;
+        Ok(Some(parts.iter().map(|part| Words::bytes_of(gpu, part.len() as u64 * block)).sum()))
     }
 }
 
@@ -384,6 +440,24 @@ pub struct Piece {
     pub payload: Range<usize>,
     /// The byte where it begins in the buffer.
     pub at: u64,
+}
+
+/// Row blocks of a payload that are decoded, and where they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowBlocks {
+    /// Row blocks of the payload.
+    pub row_blocks: Range<usize>,
+    /// The byte where the first begins in the buffer.
+    pub at: u64,
+    /// Bytes of each there.
+    pub each: u64,
+}
+
+impl RowBlocks {
+    /// The byte where the last one ends.
+    pub fn end(&self) -> u64 {
+        self.at + self.row_blocks.len() as u64 * self.each
+    }
 }
 
 /// What a part of a tiled matrix consists of.
@@ -478,7 +552,19 @@ fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section
 
 /// Bytes of the largest part.
 pub(super) fn most_part(gpu: &Gpu) -> u64 {
-    gpu.max_binding().min(MAX_PART)
+    Words::most_bytes(gpu).min(MAX_PART)
+}
+
+/// The parts of uncompressed weights.
+fn split_wide(
+    gpu: &Gpu,
+    label: &str,
+    dtype: Dtype,
+    cols: usize,
+    row_blocks: Range<usize>,
+) -> Result<Vec<Range<usize>>, GpuError> {
+    let block = wide::row_block_bytes(dtype, cols) as u64;
+    split_row_blocks(gpu, label, row_blocks, |r| r.len() as u64 * block)
 }
 
 /// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is
@@ -511,25 +597,6 @@ fn split_row_blocks(
         start = end;
     }
     Ok(parts)
-}
-
-/// Bytes that a row block of uncompressed weights has on the device.
-pub(super) fn wide_row_block_bytes(grid: &Grid, width: usize) -> usize {
-    grid.matrix.cols.next_multiple_of(WIDE_CHUNK) * width / 8 * LANES
-}
-
-/// Lays the rows of one row block out as the raw reader wants them: four words of a lane side by side,
-/// the `v`th such vector of lane `l` at `64 v + l`; elements of `width` (16 or 32) bits from the low end.
-fn interleave_wide(rows: &[u8], grid: &Grid, width: usize) -> Vec<[u32; 4]> {
-    let mut vectors = vec![[0; 4]; wide_row_block_bytes(grid, width) / 16];
-    for (lane, row) in rows.chunks_exact(grid.matrix.cols * width / 8).enumerate() {
-        for (i, bytes) in row.chunks(16).enumerate() {
-            let vector: &mut [u8] = bytemuck::bytes_of_mut(&mut vectors[i * LANES + lane]);
-            vector[..bytes.len()].copy_from_slice(bytes);
-        }
-    }
-    vectors.iter_mut().flatten().for_each(|word| *word = u32::from_le(*word));
-    vectors
 }
 
 /// Rows of one row block from what `decode` writes: word `w` of lane `l` at `64 w + l`, units of `width`

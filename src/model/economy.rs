@@ -72,7 +72,7 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
     let Some(Kind::Tiled(tiled)) = tensor.reader.head().map(|head| &head.kind) else { return Ok(Vec::new()) };
     let takes = |precision: Precision| {
         let precisions = Precisions::All(precision);
-        tensor.takes(gpu, Keeping { precisions: &precisions, raw: false, fast: false })
+        tensor.takes(gpu, Keeping { precisions: &precisions, raw: false, fast: false, decoded: false })
     };
     let (mut bytes, mut error) = (takes(Precision::Lossless)?.pinned, 0.0);
     let mut steps: Vec<Step> = Vec::new();

@@ -27,6 +27,8 @@ enum Key {
     Fast,
     Dense(TilesKey),
     Streamed(usize, TilesKey),
+    /// Decoded on its way into the slot of that stage.
+    Decoded(usize, Dtype),
 }
 
 impl<'a> Loader<'a> {
@@ -80,6 +82,7 @@ impl<'a> Loader<'a> {
         let Some(tiles) = tiles else { return Some(Key::Raw(source.weight.dtype)) };
         let is_fast = self.planned.fast && tiles.fast_row_block_bytes().is_some();
         Some(match source.streamed {
+            Some(stage) if self.planned.decodes() => Key::Decoded(stage, source.weight.dtype),
             Some(stage) => Key::Streamed(stage, TilesKey::of(self.gpu, tiles)),
             None if is_fast => Key::Fast,
             None => Key::Dense(TilesKey::of(self.gpu, tiles)),
@@ -112,6 +115,7 @@ impl<'a> Loader<'a> {
             Key::Fast => return self.fast_joined(members, join).await,
             Key::Dense(_) => self.dense_joined(members, join).await?,
             Key::Streamed(stage, _) => self.streamed_joined(members, stage, join)?,
+            Key::Decoded(stage, dtype) => self.decoded_joined(members, stage, dtype, join),
         };
         match joined {
             Some(joined) => Ok(vec![joined]),
@@ -125,7 +129,7 @@ impl<'a> Loader<'a> {
         dtype: Dtype,
         join: Join,
     ) -> Result<Option<DeviceMatrix>, ModelError> {
-        let matrices: Vec<_> = members.iter().map(|(source, _)| (source.matrix, source.first_row)).collect();
+        let matrices = matrices_of(members);
         let Some(joined) = DeviceMatrix::raw_joined(self.gpu, label(members), dtype, &matrices, join)? else {
             return Ok(None);
         };
@@ -169,6 +173,24 @@ impl<'a> Loader<'a> {
         Ok(Some(joined))
     }
 
+    fn decoded_joined(
+        &mut self,
+        members: &[Member<'_, '_>],
+        stage: usize,
+        dtype: Dtype,
+        join: Join,
+    ) -> Option<DeviceMatrix> {
+        let streaming = self.streaming.get_mut(stage)?;
+        let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage };
+        let matrices = matrices_of(members);
+        let (joined, pieces) = DeviceMatrix::decoded_joined(self.gpu, dtype, &matrices, join, place)?;
+        for ((source, _), rows) in members.iter().zip(pieces) {
+            let precision = self.planned.precisions.of(source.weight.name);
+            streaming.add_decoded(&source.reader, precision, &[rows]);
+        }
+        Some(joined)
+    }
+
     /// All are on the device as dense tiles before the first of them is transcoded.
     async fn fast_joined(
         &mut self,
@@ -196,6 +218,11 @@ type Member<'m, 's> = (&'m Source<'s>, Option<&'m Tiles<'m>>);
 /// What buffers are called.
 fn label<'m>(members: &[Member<'m, '_>]) -> &'m str {
     members.first().map_or("", |(source, _)| source.weight.name)
+}
+
+/// The size of each, and the element of a token's results that it begins with.
+fn matrices_of(members: &[Member<'_, '_>]) -> Vec<(Matrix, usize)> {
+    members.iter().map(|(source, _)| (source.matrix, source.first_row)).collect()
 }
 
 /// The tiles of each, and the element of a token's results that it begins with.

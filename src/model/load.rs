@@ -39,6 +39,9 @@ pub struct LoadOptions {
 pub const USUAL_CONTEXT: usize = 1024;
 
 /// How compressed weights are kept in device memory. Results are the same bits from each.
+///
+/// What is streamed is in dense tiles in any case, but where a processor stands in for a device: there it is decoded on
+/// its way, as far as there is room for uncompressed weights, unless dense tiles are what is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Layout {
     /// As in files, the smallest: about 10.6 bits a BF16.

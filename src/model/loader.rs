@@ -11,7 +11,8 @@ use super::planned::Planned;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
-use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, SlotPlace, Tiles};
+use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, RowBlocks, SlotPlace, Tiles};
+use crate::gpu::words::Words;
 use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
 use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
@@ -48,6 +49,13 @@ impl Streaming {
     pub fn add(&mut self, reader: &TensorReader, pieces: &[Piece]) {
         self.stage.add(reader.file(), reader.start(), pieces);
         let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
+        self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
+    }
+
+    /// Adds row blocks that are decoded in `precision` on their way.
+    pub fn add_decoded(&mut self, reader: &TensorReader, precision: Precision, pieces: &[RowBlocks]) {
+        self.stage.add_decoded(reader, precision, pieces);
+        let end = pieces.iter().map(RowBlocks::end).max();
         self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
     }
 }
@@ -155,7 +163,8 @@ impl<'a> Loader<'a> {
     /// What reads rows of the embedding, which is checked.
     fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
         let weight = self.require(EMBEDDING, &[config.vocab, config.hidden])?;
-        if MatrixBytes::raw(weight.dtype, Matrix { rows: config.vocab, cols: config.hidden }).is_none() {
+        let matrix = Matrix { rows: config.vocab, cols: config.hidden };
+        if MatrixBytes::raw(self.gpu, weight.name, weight.dtype, matrix)?.is_none() {
             return Err(wrong_type(&weight));
         }
         let reader = weight.reader()?;
@@ -215,6 +224,12 @@ impl<'a> Loader<'a> {
         let (gpu, label) = (self.gpu, weight.name);
         if let Some((k, streaming)) = streamed.and_then(|k| Some((k, self.streaming.get_mut(k)?))) {
             let place = SlotPlace { slot: &streaming.slot, at: streaming.taken, stage: k };
+            if self.planned.decodes() {
+                let decoded = DeviceMatrix::decoded_in_slot(gpu, label, tiles, place)?;
+                let (matrix, pieces) = decoded.ok_or_else(|| wrong_type(weight))?;
+                streaming.add_decoded(reader, self.planned.precisions.of(label), &pieces);
+                return Ok(matrix);
+            }
             let (matrix, pieces) = DeviceMatrix::in_slot(gpu, label, tiles, place)?;
             streaming.add(reader, &pieces);
             return Ok(matrix);
@@ -248,7 +263,7 @@ impl<'a> Loader<'a> {
     pub(super) async fn write_pieces(
         &mut self,
         reader: &TensorReader,
-        to: &Buffer,
+        to: &Words,
         pieces: &[Piece],
     ) -> Result<(), ModelError> {
         for Piece { payload, at } in pieces {

@@ -51,6 +51,8 @@ pub(super) struct Keeping<'a> {
     pub raw: bool,
     /// Whether what stays is transcoded to the fast layout, where it can be.
     pub fast: bool,
+    /// Whether what is streamed is decoded on its way.
+    pub decoded: bool,
 }
 
 /// What a matrix or several take.
@@ -62,6 +64,8 @@ pub(super) struct Taken {
     pub beside_slot: u64,
     /// In a slot then; 0 where it cannot be streamed.
     pub in_slot: u64,
+    /// What is read of files for that.
+    pub read: u64,
     /// What is there for a while when it is transcoded.
     pub transcoding: u64,
 }
@@ -75,13 +79,15 @@ impl Taken {
     fn add(&mut self, other: &Self) {
         self.pinned += other.pinned;
         self.beside_slot += other.beside_slot;
-        self.in_slot += other.in_slot;
+        // What does not fit a binding is more than any budget.
+        self.in_slot = self.in_slot.saturating_add(other.in_slot);
+        self.read += other.read;
         self.transcoding = self.transcoding.max(other.transcoding);
     }
 
     fn stage(&self, of: StageOf) -> StageNeeds {
-        let Self { pinned, beside_slot, in_slot, .. } = *self;
-        StageNeeds { of, pinned, beside_slot, in_slot }
+        let Self { pinned, beside_slot, in_slot, read, .. } = *self;
+        StageNeeds { of, pinned, beside_slot, in_slot, read }
     }
 }
 
@@ -135,7 +141,8 @@ impl Census {
         let (mut cut, mut stages) = (Cut::default(), Vec::new());
         let layers =
             self.layers.iter().map(|layer| layer.takes(gpu, keeping)).collect::<Result<Vec<_>, _>>()?;
-        let in_slot = |products: &Vec<Taken>| products.iter().map(|taken| taken.in_slot).sum::<u64>();
+        let in_slot =
+            |products: &Vec<Taken>| products.iter().map(|taken| taken.in_slot).fold(0, u64::saturating_add);
         let largest = layers.iter().map(in_slot).max().unwrap_or(0);
         let limit = largest.div_ceil(pieces);
         let mut transcoding = 0;
@@ -174,6 +181,7 @@ impl Census {
             loading_whole: whole.transcoding.max(apart.transcoding),
             buffers_beside: Slot::buffers_beside(gpu),
             fast: keeping.fast,
+            decoded: keeping.decoded,
             stages,
         };
         Ok((needs, cut))
@@ -183,16 +191,16 @@ impl Census {
 /// How many products there are in each of a layer's stages: as many as are not more than `limit` together,
 /// or one.
 fn runs(products: &[Taken], limit: u64) -> Vec<usize> {
-    let (mut runs, mut sum) = (Vec::<usize>::new(), 0);
+    let (mut runs, mut sum) = (Vec::<usize>::new(), 0u64);
     for product in products {
         match runs.last_mut() {
-            Some(count) if sum + product.in_slot <= limit => *count += 1,
+            Some(count) if product.in_slot.saturating_add(sum) <= limit => *count += 1,
             _ => {
                 runs.push(1);
                 sum = 0;
             }
         }
-        sum += product.in_slot;
+        sum = sum.saturating_add(product.in_slot);
     }
     runs
 }
@@ -241,7 +249,7 @@ impl TensorCensus {
     pub fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
         match self.tiles(keeping) {
             Some(tiles) => self.takes_in(gpu, keeping, &tiles),
-            None => Ok(self.raw()),
+            None => self.raw(gpu),
         }
     }
 
@@ -251,8 +259,9 @@ impl TensorCensus {
         Tiles::for_products(head, keeping.precisions.of(&self.name))
     }
 
-    fn raw(&self) -> Taken {
-        Taken::fixed(MatrixBytes::raw(self.reader.dtype(), self.matrix).unwrap_or(0))
+    fn raw(&self, gpu: &Gpu) -> Result<Taken, GpuError> {
+        let bytes = MatrixBytes::raw(gpu, &self.name, self.reader.dtype(), self.matrix)?;
+        Ok(Taken::fixed(bytes.unwrap_or(0)))
     }
 
     fn takes_in(&self, gpu: &Gpu, keeping: Keeping<'_>, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
@@ -260,10 +269,19 @@ impl TensorCensus {
         let fast = bytes.fast.filter(|_| keeping.fast);
         // The dense tiles, and twelve bytes a row that are measured and downloaded.
         let rows = Gpu::buffer_bytes(12 * self.matrix.rows as u64) + 4096;
+        let (beside_slot, in_slot, read) = match keeping.decoded {
+            true => {
+                let precision = keeping.precisions.of(&self.name);
+                let read = self.reader.row_blocks_len(tiles.row_blocks(), precision);
+                (0, bytes.decoded.unwrap_or(u64::MAX), read)
+            }
+            false => (bytes.beside_slot, bytes.in_slot, bytes.in_slot),
+        };
         Ok(Taken {
             pinned: fast.unwrap_or(bytes.dense),
-            beside_slot: bytes.beside_slot,
-            in_slot: bytes.in_slot,
+            beside_slot,
+            in_slot,
+            read,
             transcoding: if fast.is_some() { bytes.dense + 2 * rows } else { 0 },
         })
     }
@@ -276,7 +294,7 @@ impl TensorCensus {
         keeping: Keeping<'_>,
         limit: u64,
     ) -> Result<Vec<(Range<usize>, Taken)>, GpuError> {
-        let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw())]) };
+        let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw(gpu)?)]) };
         let all = tiles.row_blocks();
         let whole = self.takes_in(gpu, keeping, &tiles)?.in_slot;
         let count = whole.div_ceil(limit.max(1)).clamp(1, all.len().max(1) as u64) as usize;

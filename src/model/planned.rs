@@ -60,7 +60,9 @@ impl Planned {
             return Ok(Self::all_stays(options, layout != Layout::Dense));
         };
         let (census, precisions) = (Census::read(files, config)?, options.precision.clone());
-        let mut planner = Planner { gpu, census, options, config, budget, precisions };
+        // Reading dense tiles takes a processor several times as long as decoding them beforehand.
+        let ways = if gpu.is_cpu() && layout != Layout::Dense { &[true, false][..] } else { &[false] };
+        let mut planner = Planner { gpu, census, options, config, budget, precisions, ways };
         if options.precision == Precisions::Auto && !options.raw {
             planner.precisions = planner.most_precise()?;
         }
@@ -78,6 +80,11 @@ impl Planned {
             given => given.clone(),
         };
         Self { plan: None, cut: Cut::default(), precisions, fast, staging: u64::MAX }
+    }
+
+    /// Whether streamed stages are decoded on their way into a slot.
+    pub fn decodes(&self) -> bool {
+        self.plan.as_ref().is_some_and(|plan| plan.decoded)
     }
 
     /// Whether everything stays on the device.
@@ -99,6 +106,8 @@ struct Planner<'a> {
     options: &'a LoadOptions,
     budget: u64,
     precisions: Precisions,
+    /// Whether what is streamed is decoded on its way: what is better first.
+    ways: &'a [bool],
 }
 
 impl Planner<'_> {
@@ -149,16 +158,19 @@ impl Planner<'_> {
         }
     }
 
-    /// The plan with the largest stages that fit.
+    /// The plan with the largest stages that fit, decoded on their way where that is wanted and any fit so.
     fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
         let usual = || {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
             super::Session::device_bytes(self.config, context, super::Outputs::Last)
         };
         let working_set = self.options.working_set.unwrap_or_else(usual);
-        let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast };
-        let needs = |pieces| self.census.needs(self.gpu, keeping, pieces, working_set);
-        let all = PIECES.map(needs).into_iter().collect::<Result<Vec<_>, _>>()?;
+        let needs = |(decoded, pieces)| {
+            let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast, decoded };
+            self.census.needs(self.gpu, keeping, pieces, working_set)
+        };
+        let ways = self.ways.iter().flat_map(|&decoded| PIECES.map(|pieces| (decoded, pieces)));
+        let all = ways.map(needs).collect::<Result<Vec<_>, _>>()?;
         let minimum = all.iter().map(|(needs, _)| Plan::minimum(needs)).min().unwrap_or(u64::MAX);
         for (needs, cut) in all {
             if let Ok(plan) = Plan::new(&needs, Some(self.budget)) {

@@ -4,8 +4,9 @@
 //! A model is visited in *stages*, token after token: its layers, and then the output matrix in parts that
 //! are about as large. As many as fit are *pinned*: they stay in device memory, compressed. The others are
 //! *streamed* through a [`Ring`] of slots: while the device computes with one, the next one's compressed
-//! bytes are read from the file into another. Of the embedding a token needs one row, which is decoded on
-//! the host ([`TokenRows`]) where the matrix itself does not fit.
+//! bytes are read from the file into another, decoded on their way where a processor stands in for the device. Of
+//! the embedding a token needs one row, which is decoded on the host ([`TokenRows`]) where the matrix itself does
+//! not fit.
 //! [`Plan`] says which is which, before anything is uploaded.
 
 mod error;
@@ -13,10 +14,12 @@ mod plan;
 mod reader;
 mod ring;
 mod rows;
+mod stage;
 mod stats;
 
 pub use error::StreamError;
 pub use plan::{Needs, Plan, StageNeeds, StageOf};
-pub use ring::{Ring, StreamedStage, Turn};
+pub use ring::{Ring, Turn};
 pub use rows::TokenRows;
+pub use stage::StreamedStage;
 pub use stats::StreamStats;

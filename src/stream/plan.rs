@@ -25,6 +25,8 @@ pub struct StageNeeds {
     pub beside_slot: u64,
     /// What goes through a slot then; 0 where nothing can.
     pub in_slot: u64,
+    /// What is read of files for that.
+    pub read: u64,
 }
 
 /// What a model takes in device memory, in bytes.
@@ -48,6 +50,8 @@ pub struct Needs {
     pub buffers_beside: u64,
     /// Whether what stays is in the fast layout, where it can be.
     pub fast: bool,
+    /// Whether streamed stages are decoded on their way into a slot.
+    pub decoded: bool,
     /// The stages in the order in which they are visited: layers, then the output matrix.
     pub stages: Vec<StageNeeds>,
 }
@@ -68,6 +72,9 @@ pub struct Plan {
     pub embedding_on_host: bool,
     /// Whether what stays is in the fast layout, where it can be.
     pub fast: bool,
+    /// Whether streamed stages are decoded on their way: slots have uncompressed weights then. Otherwise they have
+    /// dense tiles, as files do.
+    pub decoded: bool,
     /// What is left to sessions and to loading, in bytes.
     pub working_set: u64,
     /// What stages take that stays, in bytes.
@@ -85,12 +92,12 @@ pub struct Plan {
     pub ring: u64,
     /// Stages that a token moves. One that has a slot for itself is brought there only once.
     pub stages_a_pass: usize,
-    /// Bytes of all streamed stages.
+    /// Bytes that all streamed stages have in slots.
     pub streamed_bytes: u64,
     /// Bytes that stay and that computing a token reads.
     pub resident_a_token: u64,
-    /// Bytes that each pass through all stages moves, of one token or of a batch. At the most: what lies
-    /// between the pieces of a slot is counted too.
+    /// Bytes of files that each pass through all stages moves, of one token or of a batch. At the most: where
+    /// stages are not decoded, what lies between the pieces of a slot is counted too.
     pub bytes_a_pass: u64,
 }
 
@@ -156,7 +163,7 @@ impl Plan {
                 streamed_bytes = streamed_bytes.saturating_add(stage.in_slot);
                 if moves(k) {
                     stages_a_pass += 1;
-                    bytes_a_pass = bytes_a_pass.saturating_add(stage.in_slot);
+                    bytes_a_pass = bytes_a_pass.saturating_add(stage.read);
                 }
             } else if embedding_on_host || stage.of != StageOf::Output {
                 resident = resident.saturating_add(stage.pinned);
@@ -179,6 +186,7 @@ impl Plan {
             fixed,
             embedding_on_host,
             fast: needs.fast,
+            decoded: needs.decoded && slots > 0,
             working_set,
             resident,
             stages: needs.stages.iter().map(|stage| stage.of).collect(),
@@ -243,7 +251,7 @@ mod tests {
     /// Eight layers of 100 bytes, 10 of which always stay, and an output matrix in two parts like them,
     /// which is the embedding too.
     fn needs(buffers_beside: u64) -> Needs {
-        let stage = |of| StageNeeds { of, pinned: 100, beside_slot: 10, in_slot: 90 };
+        let stage = |of| StageNeeds { of, pinned: 100, beside_slot: 10, in_slot: 90, read: 90 };
         let layers = (0..8).map(|layer| stage(StageOf::Layer(layer)));
         Needs {
             fixed: 50,
@@ -255,6 +263,7 @@ mod tests {
             loading_whole: 0,
             buffers_beside,
             fast: false,
+            decoded: false,
             stages: layers.chain([stage(StageOf::Output); 2]).collect(),
         }
     }
@@ -292,6 +301,17 @@ mod tests {
         assert_eq!(Plan::new(&needs(0), Some(809 + ROWS)).unwrap().streamed.len(), 6);
         // With another buffer beside the slots too.
         assert_eq!(Plan::new(&needs(1), Some(810 + ROWS)).unwrap().streamed.len(), 6);
+    }
+
+    #[test]
+    fn what_is_decoded_takes_more_room_than_it_moves() {
+        let mut needs = Needs { decoded: true, ..needs(0) };
+        needs.stages.iter_mut().for_each(|stage| (stage.in_slot, stage.beside_slot) = (130, 0));
+        let plan = Plan::new(&needs, Some(50 + ROWS + 30 + 5 * 100 + 2 * 130)).unwrap();
+        assert_eq!((plan.slot_bytes, plan.ring, plan.streamed.len()), (130, 260, 5));
+        assert_eq!((plan.streamed_bytes, plan.bytes_a_pass, plan.decoded), (650, 450, true));
+        // Nothing is, where nothing is streamed.
+        assert!(!Plan::new(&needs, None).unwrap().decoded);
     }
 
     #[test]

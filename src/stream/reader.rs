@@ -10,16 +10,9 @@ use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, Shared, select};
 
 use super::error::StreamError;
-use super::ring::{Read, StreamedStage};
+use super::stage::{Filled, Passage, StreamedStage};
 use super::stats::Counters;
-use crate::archive::ArchiveError;
 use crate::gpu::Writing;
-
-/// Bytes that are read at a time: they go through memory that stays in a processor's cache.
-const PIECE: usize = 256 << 10;
-
-/// How filling a slot ended.
-pub(super) type Filled = Result<(), StreamError>;
 
 /// A slot to be filled with a stage.
 struct Job {
@@ -81,16 +74,16 @@ struct Worker {
 
 impl Worker {
     fn run(self, jobs: &mpsc::Receiver<Job>) {
-        let mut piece = vec![0; PIECE];
+        let mut passage = Passage::default();
         while let Ok(Job { writing, stage, done }) = jobs.recv() {
-            let filled = self.fill(writing, &stage, &mut piece);
+            let filled = self.fill(writing, &stage, &mut passage);
             // Slots are free to be dropped before anybody hears of it.
             drop(stage);
             let _ = done.send(filled);
         }
     }
 
-    fn fill(&self, mut writing: Writing, stage: &StreamedStage, piece: &mut [u8]) -> Filled {
+    fn fill(&self, mut writing: Writing, stage: &StreamedStage, passage: &mut Passage) -> Filled {
         let granted = pollster::block_on(async {
             match select(Box::pin(writing.granted()), self.stopping.clone()).await {
                 Either::Left((granted, _)) => Some(granted),
@@ -99,28 +92,9 @@ impl Worker {
         });
         granted.ok_or(StreamError::NoReader)??;
         let start = Instant::now();
-        for read in &stage.reads {
-            self.copy(&mut writing, read, piece)?;
-        }
-        // After reading: what was read before somebody wrote is right.
-        if let Some(read) = stage.reads.iter().find(|read| !read.file.is_unchanged()) {
-            return Err(ArchiveError::Changed { file: read.file.path().into() }.into());
-        }
+        stage.fill(&mut writing, passage, &self.stopped)?;
         writing.finish()?;
-        self.counters.moved(stage.bytes, start.elapsed());
-        Ok(())
-    }
-
-    fn copy(&self, writing: &mut Writing, read: &Read, piece: &mut [u8]) -> Filled {
-        for start in (0..read.len).step_by(PIECE) {
-            if self.stopped.load(Ordering::Relaxed) {
-                return Err(StreamError::NoReader);
-            }
-            let piece = &mut piece[..(read.len - start).min(PIECE)];
-            let bytes = read.file.read_exact_at(piece, read.offset + start as u64);
-            bytes.map_err(ArchiveError::read_again(read.file.path()))?;
-            writing.write(read.at + start as u64, piece)?;
-        }
+        self.counters.moved(stage.bytes(), start.elapsed());
         Ok(())
     }
 }

@@ -7,56 +7,10 @@ use futures::channel::oneshot;
 use futures::lock::{Mutex, MutexGuard};
 
 use super::error::StreamError;
-use super::reader::{Filled, Reader};
+use super::reader::Reader;
+use super::stage::{Filled, StreamedStage};
 use super::stats::{Counters, StreamStats};
-use crate::gpu::weights::Piece;
 use crate::gpu::{Buffer, Gpu, Slot};
-use crate::tensor::FileReader;
-
-/// A run of bytes of a file, and where it goes in a slot.
-#[derive(Debug)]
-pub(super) struct Read {
-    pub file: FileReader,
-    /// Byte of the file.
-    pub offset: u64,
-    /// Bytes, a multiple of four.
-    pub len: usize,
-    /// Byte of the slot, a multiple of four.
-    pub at: u64,
-}
-
-/// Where a streamed stage's bytes are read from.
-#[derive(Debug, Default)]
-pub struct StreamedStage {
-    pub(super) reads: Vec<Read>,
-    pub(super) bytes: u64,
-    /// Bytes of the slot that it takes.
-    pub(super) end: u64,
-}
-
-impl StreamedStage {
-    /// Adds pieces of the payload that begins at byte `payload_at` of `file`. What lies together in file
-    /// and slot is read together.
-    pub fn add(&mut self, file: &FileReader, payload_at: u64, pieces: &[Piece]) {
-        let mut follows = false;
-        for Piece { payload, at } in pieces.iter().filter(|piece| !piece.payload.is_empty()) {
-            let offset = payload_at + payload.start as u64;
-            self.bytes += payload.len() as u64;
-            self.end = self.end.max(at + payload.len() as u64);
-            match self.reads.last_mut() {
-                Some(last)
-                    if follows
-                        && last.offset + last.len as u64 == offset
-                        && last.at + last.len as u64 == *at =>
-                {
-                    last.len += payload.len();
-                }
-                _ => self.reads.push(Read { file: file.clone(), offset, len: payload.len(), at: *at }),
-            }
-            follows = true;
-        }
-    }
-}
 
 /// Slots that a model's streamed stages are brought to in turn. The sessions of a model share it: one
 /// pass through the stages has it at a time.
@@ -171,7 +125,7 @@ impl Turn<'_> {
     /// [ready](Self::ready).
     pub fn record(&self, stage: usize, encoder: &mut wgpu::CommandEncoder) {
         let slot = &self.ring.slots[self.ring.slot_index(stage)];
-        slot.record(encoder, self.ring.stages[stage].end);
+        slot.record(encoder, self.ring.stages[stage].end());
     }
 
     /// Takes note that all work that reads `stage` in this pass has been submitted: its slot is given to

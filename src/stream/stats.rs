@@ -6,11 +6,13 @@ use std::time::Duration;
 /// What a model's stages have cost to stream, since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamStats {
-    /// Bytes that were brought to slots.
+    /// Bytes that were read from files for slots: compressed ones, whether a slot has them as they are or what they
+    /// were decoded to.
     pub bytes_moved: u64,
     /// How many times a stage was brought to a slot.
     pub stages_moved: u64,
-    /// Time that reading and copying them took, on a thread of its own.
+    /// Time that reading and copying them took, on a thread of its own, and decoding where they are decoded on
+    /// the way.
     pub reading: Duration,
     /// Time that the device had nothing to do because the next stage was not there yet.
     pub stalled: Duration,

@@ -6,7 +6,7 @@ use crate::codec::Payload;
 use crate::codec::grid::LANES;
 use crate::gpu::format::{DenseFormat, Format};
 use crate::gpu::invocations::Invocations;
-use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Workgroups that every device allows along a dimension.
 const MAX_WORKGROUPS: u32 = 65_535;
@@ -94,10 +94,12 @@ impl Resident {
         let decoded = gpu.buffer("decoded", self.decoded_len(stretch), usage)?;
         let part = &self.weights.parts[stretch.part];
         let params = part.params.skip_row_blocks(stretch.first, self.weights.format);
-        let mut buffers = vec![(2, &part.payload), (4, &decoded)];
-        buffers.extend(self.weights.table(part).map(|b| (3, b)));
+        let mut buffers: Vec<(u32, Bound<'_>)> = vec![(2, (&part.payload).into()), (4, (&decoded).into())];
+        buffers.extend(self.weights.table(part).map(|b| (3, b.into())));
         let groups = [Workgroups::Fixed(self.weights.col_tiles()), Workgroups::Fixed(stretch.count)];
-        let dispatch = gpu.kernel(variant(self.format))?.bind(gpu, &params, &buffers, groups)?;
+        let dispatch = gpu
+            .kernel(self.weights.apply_words(variant(self.format)))?
+            .bind(gpu, &params, &buffers, groups)?;
         Ok((dispatch, decoded))
     }
 

@@ -3,7 +3,7 @@
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel for weights in `format`.
 pub fn variant(format: Format) -> Variant {
@@ -21,12 +21,13 @@ pub fn dispatches(
     y: &Buffer,
     y_stride: usize,
 ) -> Result<Vec<Dispatch>, GpuError> {
-    let kernel = gpu.kernel(variant(weights.format))?;
+    let kernel = gpu.kernel(weights.apply_words(variant(weights.format)))?;
     let bind = |part: &crate::gpu::weights::Part| {
         let mut params = part.params.in_chunks(weights.format);
         params.y_stride = y_stride as u32;
-        let mut buffers = vec![(0, step), (2, &part.payload), (4, token_ids), (5, y)];
-        buffers.extend(weights.table(part).map(|b| (3, b)));
+        let mut buffers: Vec<(u32, Bound<'_>)> =
+            vec![(0, step.into()), (2, (&part.payload).into()), (4, token_ids.into()), (5, y.into())];
+        buffers.extend(weights.table(part).map(|b| (3, b.into())));
         kernel.bind(gpu, &params, &buffers, [Workgroups::PerTokens(1), Workgroups::Fixed(1)])
     };
     weights.parts.iter().map(bind).collect()

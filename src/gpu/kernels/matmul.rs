@@ -32,7 +32,7 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
-    let variant = weights.apply_joined(variant);
+    let variant = weights.apply_stored(variant);
     let room = (product.x.size() / (4 * product.x_stride.max(1)) as u64) as u32;
     let groups = |each: u32| -> Vec<Group> {
         let group = |first| Group { first, workgroups: Workgroups::Beyond(first), each };

@@ -5,6 +5,7 @@ use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
+use crate::gpu::words::Words;
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups};
 
 /// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::join::Join).
@@ -66,7 +67,7 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
     let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
     let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
-    variant = weights.apply_joined(variant);
+    variant = weights.apply_stored(variant);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);
     }
@@ -76,16 +77,18 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
 
 impl Product<'_> {
     /// Whether so many tokens had better be read as a uniform. A software driver reads what all lanes read
-    /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long.
+    /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long, but for one token where
+    /// they are in a texture.
     pub(super) fn x_can_be_uniform(&self, gpu: &Gpu, tokens: u32) -> bool {
         let bytes = 4 * u64::from(tokens) * self.x_stride as u64;
         // Groups of tokens are bound at multiples of 256 bytes.
         let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
-        let is_dense = matches!(self.weights.format, Format::Dense(_));
+        let in_texture = self.weights.parts.iter().all(|part| matches!(part.payload, Words::Texture(_)));
+        let is_worth_it = !matches!(self.weights.format, Format::Dense(_)) || (in_texture && tokens == 1);
         // A host may have asked for less.
         let is_allowed = gpu.device().limits().max_uniform_buffer_binding_size >= MOST_UNIFORM;
         let fits = self.x.is_uniform() && is_aligned && is_allowed && bytes <= MOST_UNIFORM;
-        gpu.is_cpu() && !is_dense && fits
+        gpu.is_cpu() && is_worth_it && fits
     }
 
     /// `variant` with so many tokens as a uniform.
@@ -111,7 +114,8 @@ impl Product<'_> {
                 params.y_stride = self.y_stride as u32;
                 params.first_token = group.first;
             }
-            let x = Bound { buffer: self.x, from: 4 * u64::from(group.first) * self.x_stride as u64 };
+            let from = 4 * u64::from(group.first) * self.x_stride as u64;
+            let x = Bound::Buffer { buffer: self.x, from };
             let mut buffers = vec![(2, Bound::from(&part.payload)), (4, x), (5, self.y.into())];
             buffers.extend(step.map(|b| (0, b.into())));
             buffers.extend(self.weights.table(part).map(|b| (3, b.into())));

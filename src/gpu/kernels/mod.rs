@@ -22,6 +22,7 @@ use self::attention::Division;
 use super::format::{DenseFormat, Escape, FastFormat, Format, Table};
 use super::invocations::Invocations;
 use super::join::{Join, Joined};
+use super::words::{Texel, texture_variant, written_texture_variant};
 use super::{CacheType, Variant};
 use crate::codec::split::Split;
 use crate::codec::{Kept, Precision};
@@ -71,10 +72,19 @@ pub fn variants() -> Vec<Variant> {
         let kept = Precision::Lossless.kept(&split);
         let table = Table::Uniform(11);
         let dense = DenseFormat { split, escape, kept, row_shifts, ragged, table, scaled: None };
-        all.push(transcode::measure_variant(dense));
-        all.extend([false, true].map(|zeros| transcode::variant(dense, FastFormat { zeros })));
+        let measure = transcode::measure_variant(dense);
+        let transcode = [false, true].map(|zeros| transcode::variant(dense, FastFormat { zeros }));
+        for variant in transcode.into_iter().chain([measure]) {
+            let written = if variant.kernel == "transcode" {
+                written_texture_variant(variant.clone())
+            } else {
+                variant.clone()
+            };
+            all.extend([texture_variant(written, Texel::Word), variant]);
+        }
     }
     all.extend(scaled_formats().map(decode::variant));
+    all.extend(scaled_formats().map(|format| texture_variant(decode::variant(format), Texel::Word)));
     let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
     for format in Format::RAW
         .into_iter()
@@ -82,7 +92,9 @@ pub fn variants() -> Vec<Variant> {
         .chain(product_formats())
         .chain(scaled_formats().map(Format::Dense))
     {
-        all.push(embed::variant(format));
+        let texel = if matches!(format, Format::Dense(_)) { Texel::Word } else { Texel::Vector };
+        let textured = |variant| texture_variant(variant, texel);
+        all.extend([embed::variant(format), textured(embed::variant(format))]);
         // All numbers of invocations, and both ways to add to the result.
         let additions = [(false, false), (false, true), (true, false), (true, true)];
         for (invocations, (bias, accumulate)) in
@@ -90,14 +102,16 @@ pub fn variants() -> Vec<Variant> {
         {
             let pieces = accumulate && matches!(format, Format::Dense(_));
             let matvec = matvec::variant(format, invocations, bias, accumulate);
-            all.push(matvec.flag_if(pieces, matvec::PIECES));
-            all.push(matmul::with_tokens(matmul::variant(format, invocations, bias, accumulate), 16));
+            let matvec = matvec.flag_if(pieces, matvec::PIECES);
+            let matmul = matmul::with_tokens(matmul::variant(format, invocations, bias, accumulate), 16);
+            all.extend([textured(matvec.clone()), textured(matmul.clone()), matvec, matmul]);
             if !accumulate {
                 // Joined ones too.
                 let join = if bias { Join::Stacked } else { Join::Gated };
                 let members = if bias { 3 } else { 2 };
                 let joined = |variant| Joined::apply(join, members, variant);
-                all.push(joined(matvec::variant(format, invocations, bias, accumulate)));
+                let matvec = joined(matvec::variant(format, invocations, bias, accumulate));
+                all.extend([textured(matvec.clone()), matvec]);
                 let matmul = matmul::variant(format, invocations, bias, accumulate);
                 all.push(joined(matmul::with_tokens(matmul, 16)));
             }

@@ -10,6 +10,7 @@ use crate::gpu::join::{Join, JoinedBuffers, Places};
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::transfer::{Uploader, download};
 use crate::gpu::weights::{DeviceMatrix, Part, WEIGHTS};
+use crate::gpu::words::{Texel, Words};
 use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel that measures rows of dense weights in `format`.
@@ -100,15 +101,17 @@ async fn make_joined(
         table.append(&mut own);
     }
     let Some(grid) = members.first().map(|member| member.weights.grid) else { return Ok(None) };
-    let payload = gpu.buffer(label, places.bytes, WEIGHTS)?;
+    let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
     let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
     uploader.write(&exceptions, 0, bytemuck::cast_slice(&table)).await?;
     for (Measured { weights, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
         let (Format::Dense(dense), Some(part)) = (weights.format, weights.parts.first()) else { continue };
-        let kernel = gpu.kernel(variant(dense, format))?;
-        let table = Bound { buffer: &exceptions, from: table_at };
-        let buffers = [(&part.payload).into(), table, Bound { buffer: &payload, from: payload_at }];
-        run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
+        let kernel = gpu.kernel(part.payload.apply(payload.apply_written(variant(dense, format))))?;
+        let table = Bound::Buffer { buffer: &exceptions, from: table_at };
+        let mut params = part.params;
+        params.words_at = (payload_at / 16) as u32;
+        let buffers = [(&part.payload).into(), table, (&payload).into()];
+        run(gpu, &kernel, &params, weights.codes.as_ref(), &buffers)?;
     }
     let buffers = JoinedBuffers { payload, exceptions: Some(exceptions), codes: None, stage: None };
     Ok(places.into_matrix(grid, buffers))
@@ -140,8 +143,8 @@ async fn make(
         let rows = &rows[(part.params.first_row - first_row) as usize..][..part.params.rows as usize];
         let table = fast::table(rows, format);
         let made = FastPart::new(gpu, uploader, label, &weights.grid, &part, &table).await?;
-        let kernel = gpu.kernel(variant(dense, format))?;
-        let buffers = [&part.payload, &made.exceptions, &made.payload].map(Bound::from);
+        let kernel = gpu.kernel(part.payload.apply(made.payload.apply_written(variant(dense, format))))?;
+        let buffers = [(&part.payload).into(), (&made.exceptions).into(), (&made.payload).into()];
         run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
         parts.push(made.into_part());
     }
@@ -150,7 +153,7 @@ async fn make(
 
 /// A part with its buffers, not yet filled.
 struct FastPart {
-    payload: Buffer,
+    payload: Words,
     exceptions: Buffer,
     params: MatrixParams,
 }
@@ -167,7 +170,8 @@ impl FastPart {
         let first = dense.params.first_row as usize / LANES;
         let row_blocks = dense.params.row_blocks() as usize;
         let params = fast_params(grid, first..first + row_blocks);
-        let payload = gpu.buffer(label, (fast::row_block_bytes(grid) * row_blocks) as u64, WEIGHTS)?;
+        let bytes = (fast::row_block_bytes(grid) * row_blocks) as u64;
+        let payload = Words::new(gpu, label, bytes, Texel::Vector)?;
         let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
         uploader.write(&exceptions, 0, bytemuck::cast_slice(table)).await?;
         Ok(Self { payload, exceptions, params })
@@ -195,8 +199,9 @@ async fn measure_part(
     let len = 12 * u64::from(part.params.rows);
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let measured = gpu.buffer("measured", len, usage)?;
-    let kernel = gpu.kernel(measure_variant(dense))?;
-    run(gpu, &kernel, &part.params, weights.codes.as_ref(), &[&part.payload, &measured].map(Bound::from))?;
+    let kernel = gpu.kernel(part.payload.apply(measure_variant(dense)))?;
+    let buffers = [(&part.payload).into(), (&measured).into()];
+    run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
     let bytes = download(gpu, &measured, len).await?;
     let words: Vec<u32> = bytes.as_chunks().0.iter().map(|&b| u32::from_ne_bytes(b)).collect();
     Ok(words.as_chunks().0.iter().map(|&[lowest, a, b]| Row { lowest, without: [a, b] }).collect())

@@ -1,0 +1,61 @@
+//! Decoding a tensor row block by row block, again and again.
+
+use std::ops::Range;
+
+use super::{ArchiveError, TensorReader};
+use crate::codec::head::{Kind, Tiled};
+use crate::codec::{Kept, Precision};
+
+/// Memory for a row block: what is read of the file, and what that is decoded to. It is as large as the
+/// largest row block that it was used for.
+#[derive(Debug, Default)]
+pub struct RowBlock {
+    read: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+impl TensorReader {
+    /// Bytes of the file that row blocks are decoded from in `precision`; 0 for a tensor that is not in tiles.
+    pub fn row_blocks_len(&self, row_blocks: Range<usize>, precision: Precision) -> u64 {
+        let Some((tiled, kept)) = self.tiles(precision) else { return 0 };
+        let planes = (0..kept.planes).map(|plane| tiled.plane_of(plane, row_blocks.clone()).len() as u64);
+        tiled.coded_of(row_blocks.clone()).len() as u64 + planes.sum::<u64>()
+    }
+
+    /// The rows of a row block, as they are where the tensor is read in `precision`: whole ones of the original,
+    /// end to end. Planes that are beyond it are not read. None for a tensor that is not in tiles, and where there
+    /// are not so many row blocks. Nothing is [checked](Self::check), so that whoever reads a file that may have been
+    /// written to since asks [afterwards](Self::require_unchanged).
+    pub fn read_row_block<'b>(
+        &self,
+        row_block: usize,
+        precision: Precision,
+        memory: &'b mut RowBlock,
+    ) -> Result<&'b [u8], ArchiveError> {
+        let (Some(decoder), Some((tiled, kept))) = (&self.payload, self.tiles(precision)) else {
+            return Ok(&[]);
+        };
+        let ranges = decoder.ranges(row_block);
+        if ranges.is_empty() {
+            return Ok(&[]);
+        }
+        let RowBlock { read, rows } = memory;
+        self.read_first_ranges(&ranges, 1 + kept.planes, read)?;
+        let lanes = 0..tiled.grid.rows_in(row_block);
+        rows.resize(lanes.len() * tiled.row_bytes(), 0);
+        decoder.decode(row_block, lanes, read, rows).map_err(|error| {
+            // What cannot be decoded was written after it was checked, and that is what to tell.
+            let wrong = ArchiveError::tensor(self.file().path(), self.name());
+            self.require_unchanged().err().unwrap_or_else(|| wrong(error))
+        })?;
+        kept.of_units(&tiled.split, rows);
+        Ok(rows)
+    }
+
+    fn tiles(&self, precision: Precision) -> Option<(&Tiled, Kept)> {
+        match &self.head()?.kind {
+            Kind::Tiled(tiled) => Some((tiled, tiled.kept(precision))),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The layout of uncompressed weights, as `shaders/shared/raw.wgsl` reads it: four words of a lane side by side,
+//! the `v`th such vector of lane `l` of a row block at `64 v + l`, and zeros behind a row's end up to a whole
+//! chunk.
+
+use super::format::WIDE_CHUNK;
+use crate::codec::grid::LANES;
+use crate::tensor::Dtype;
+
+/// Bytes of a vector.
+const VECTOR: usize = 16;
+
+/// Vectors of a lane that are laid out at a time: a cache line of its row. Chunks are multiples of it.
+const RUN: usize = 4;
+
+/// Bytes that a row has, up to a whole chunk.
+fn row_bytes(dtype: Dtype, cols: usize) -> usize {
+    cols.next_multiple_of(WIDE_CHUNK) * dtype.bitsize() / 8
+}
+
+/// Bytes that a row block of `cols` columns has.
+pub fn row_block_bytes(dtype: Dtype, cols: usize) -> usize {
+    row_bytes(dtype, cols) * LANES
+}
+
+/// Lays out rows of one row block, of `cols` elements of `dtype` each: gives `put` all of the row block in runs of
+/// 4 KiB, each with the byte where it begins.
+pub fn interleave(rows: &[u8], dtype: Dtype, cols: usize, mut put: impl FnMut(usize, &[u8])) {
+    let each = (cols * dtype.bitsize() / 8).max(1);
+    for first in (0..row_bytes(dtype, cols)).step_by(RUN * VECTOR) {
+        let mut run = [[0u32; 4]; RUN * LANES];
+        for (lane, row) in rows.chunks_exact(each).take(LANES).enumerate() {
+            let row = row.get(first..).unwrap_or_default();
+            let mut line = [[0u8; VECTOR]; RUN];
+            match row.first_chunk() {
+                Some(whole) => line = bytemuck::cast::<[u8; RUN * VECTOR], _>(*whole),
+                None => line.as_flattened_mut()[..row.len()].copy_from_slice(row),
+            }
+            for (v, vector) in line.into_iter().enumerate() {
+                run[v * LANES + lane] = bytemuck::cast::<_, [u32; 4]>(vector).map(u32::from_le);
+            }
+        }
+        put(first * LANES, bytemuck::cast_slice(&run));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_element_has_its_place_and_the_rest_is_zero() {
+        for (dtype, lanes, cols) in
+            [(Dtype::BF16, 64, 96), (Dtype::F16, 3, 33), (Dtype::F32, 64, 43), (Dtype::F32, 1, 1)]
+        {
+            let width = dtype.bitsize() / 8;
+            let rows: Vec<u8> = (0..lanes * cols * width).map(|i| (i % 255) as u8 + 1).collect();
+            let mut laid_out = vec![0xee; row_block_bytes(dtype, cols)];
+            interleave(&rows, dtype, cols, |at, run| laid_out[at..][..run.len()].copy_from_slice(run));
+            for (at, &byte) in laid_out.iter().enumerate() {
+                let (vector, in_vector) = (at / VECTOR, at % VECTOR);
+                let (lane, in_row) = (vector % LANES, vector / LANES * VECTOR + in_vector);
+                // Words are in the order of this machine's bytes.
+                let in_row = if cfg!(target_endian = "big") { in_row ^ 3 } else { in_row };
+                let is_there = lane < lanes && in_row < cols * width;
+                let wanted = if is_there { rows[lane * cols * width + in_row] } else { 0 };
+                assert_eq!(byte, wanted, "{dtype} {at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a streamed stage is made of, and bringing it to a slot.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::StreamError;
+use crate::archive::{ArchiveError, RowBlock, TensorReader};
+use crate::codec::Precision;
+use crate::gpu::weights::{Piece, RowBlocks};
+use crate::gpu::{Writing, wide};
+use crate::tensor::FileReader;
+
+/// Bytes that are read at a time: they go through memory that stays in a processor's cache.
+const PIECE: usize = 256 << 10;
+
+/// How filling a slot ended.
+pub(super) type Filled = Result<(), StreamError>;
+
+/// A run of bytes of a file, and where it goes in a slot.
+#[derive(Debug)]
+struct Read {
+    file: FileReader,
+    /// Byte of the file.
+    offset: u64,
+    /// Bytes, a multiple of four.
+    len: usize,
+    /// Byte of the slot, a multiple of four.
+    at: u64,
+}
+
+/// Row blocks of a tensor that are decoded, and where they go in a slot.
+#[derive(Debug)]
+struct Decode {
+    tensor: TensorReader,
+    precision: Precision,
+    rows: RowBlocks,
+}
+
+/// Where a streamed stage's bytes come from.
+#[derive(Debug, Default)]
+pub struct StreamedStage {
+    reads: Vec<Read>,
+    decodes: Vec<Decode>,
+    bytes: u64,
+    end: u64,
+}
+
+/// Memory that stages go through on their way. It does not grow with them, but with the largest row block that is
+/// decoded.
+#[derive(Debug, Default)]
+pub(super) struct Passage {
+    piece: Vec<u8>,
+    row_block: RowBlock,
+}
+
+impl StreamedStage {
+    /// Adds pieces of the payload that begins at byte `payload_at` of `file`. What lies together in file
+    /// and slot is read together.
+    pub fn add(&mut self, file: &FileReader, payload_at: u64, pieces: &[Piece]) {
+        let mut follows = false;
+        for Piece { payload, at } in pieces.iter().filter(|piece| !piece.payload.is_empty()) {
+            let offset = payload_at + payload.start as u64;
+            self.bytes += payload.len() as u64;
+            self.end = self.end.max(at + payload.len() as u64);
+            match self.reads.last_mut() {
+                Some(last)
+                    if follows
+                        && last.offset + last.len as u64 == offset
+                        && last.at + last.len as u64 == *at =>
+                {
+                    last.len += payload.len();
+                }
+                _ => self.reads.push(Read { file: file.clone(), offset, len: payload.len(), at: *at }),
+            }
+            follows = true;
+        }
+    }
+
+    /// Adds row blocks of a tensor, to be decoded in `precision` on their way. What is read of the file for that
+    /// must have been [checked](TensorReader::check).
+    pub fn add_decoded(&mut self, tensor: &TensorReader, precision: Precision, pieces: &[RowBlocks]) {
+        for rows in pieces {
+            self.bytes += tensor.row_blocks_len(rows.row_blocks.clone(), precision);
+            self.end = self.end.max(rows.end());
+            self.decodes.push(Decode { tensor: tensor.clone(), precision, rows: rows.clone() });
+        }
+    }
+
+    /// Bytes that are read from files.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of the slot that it takes.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Writes all of it to a slot.
+    pub fn bring(&self, writing: &mut Writing) -> Result<(), StreamError> {
+        self.fill(writing, &mut Passage::default(), &AtomicBool::new(false))
+    }
+
+    /// Writes all of it to a slot, unless it is `stopped`.
+    pub(super) fn fill(&self, writing: &mut Writing, passage: &mut Passage, stopped: &AtomicBool) -> Filled {
+        let go_on = || match stopped.load(Ordering::Relaxed) {
+            true => Err(StreamError::NoReader),
+            false => Ok(()),
+        };
+        for read in &self.reads {
+            read.copy(writing, &mut passage.piece, go_on)?;
+        }
+        for decode in &self.decodes {
+            decode.run(writing, &mut passage.row_block, go_on)?;
+        }
+        // After reading: what was read before somebody wrote is right.
+        let files = self.reads.iter().map(|read| &read.file);
+        let mut files = files.chain(self.decodes.iter().map(|decode| decode.tensor.file()));
+        match files.find(|file| !file.is_unchanged()) {
+            Some(file) => Err(ArchiveError::Changed { file: file.path().into() }.into()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Read {
+    fn copy(&self, writing: &mut Writing, piece: &mut Vec<u8>, go_on: impl Fn() -> Filled) -> Filled {
+        piece.resize(PIECE, 0);
+        for start in (0..self.len).step_by(PIECE) {
+            go_on()?;
+            let piece = &mut piece[..(self.len - start).min(PIECE)];
+            let bytes = self.file.read_exact_at(piece, self.offset + start as u64);
+            bytes.map_err(ArchiveError::read_again(self.file.path()))?;
+            writing.write(self.at + start as u64, piece)?;
+        }
+        Ok(())
+    }
+}
+
+impl Decode {
+    fn run(&self, writing: &Writing, memory: &mut RowBlock, go_on: impl Fn() -> Filled) -> Filled {
+        let RowBlocks { row_blocks, at, each } = &self.rows;
+        let (dtype, cols) = (self.tensor.dtype(), self.tensor.cols());
+        for (i, row_block) in row_blocks.clone().enumerate() {
+            go_on()?;
+            let rows = self.tensor.read_row_block(row_block, self.precision, memory)?;
+            let start = at + i as u64 * each;
+            let mut view = writing.view(start..start + each)?;
+            wide::interleave(rows, dtype, cols, |at, run| {
+                view.slice(at..at + run.len()).copy_from_slice(run);
+            });
+        }
+        Ok(())
+    }
+}

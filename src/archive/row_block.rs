@@ -43,11 +43,8 @@ impl TensorReader {
         self.read_first_ranges(&ranges, 1 + kept.planes, read)?;
         let lanes = 0..tiled.grid.rows_in(row_block);
         rows.resize(lanes.len() * tiled.row_bytes(), 0);
-        decoder.decode(row_block, lanes, read, rows).map_err(|error| {
-            // What cannot be decoded was written after it was checked, and that is what to tell.
-            let wrong = ArchiveError::tensor(self.file().path(), self.name());
-            self.require_unchanged().err().unwrap_or_else(|| wrong(error))
-        })?;
+        let decoded = decoder.decode(row_block, lanes, read, rows);
+        decoded.map_err(|error| self.not_decoded(error))?;
         kept.of_units(&tiled.split, rows);
         Ok(rows)
     }

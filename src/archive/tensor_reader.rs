@@ -112,6 +112,13 @@ impl TensorReader {
         }
     }
 
+    /// What to tell where something of the payload cannot be decoded: that it was written after it was checked, if
+    /// so it was.
+    pub(super) fn not_decoded(&self, error: CodecError) -> ArchiveError {
+        let wrong = ArchiveError::tensor(self.file.path(), &self.name);
+        self.require_unchanged().err().unwrap_or_else(|| wrong(error))
+    }
+
     /// Compares every section that is read in `precision` with its checksums. A plain tensor has none.
     pub fn check(&self, precision: Precision) -> Result<(), ArchiveError> {
         let Some(head) = self.head() else { return Ok(()) };
@@ -180,7 +187,8 @@ impl TensorReader {
                     let lanes = rows.start.max(first) - first..rows.end.min(first + LANES) - first;
                     let (here, after) = rest.split_at_mut(lanes.len() * row_bytes);
                     self.read_ranges(&decoder.ranges(row_block), &mut read)?;
-                    decoder.decode(row_block, lanes, &read, here).map_err(wrong())?;
+                    let decoded = decoder.decode(row_block, lanes, &read, here);
+                    decoded.map_err(|error| self.not_decoded(error))?;
                     rest = after;
                 }
             }

@@ -50,7 +50,7 @@ fn multiply_eight(at: u32) {
 fn multiply_chunk(at: u32) {
     next_chunk();
 #ifdef CARE
-    // In a loop: software drivers are quicker with less code.
+    // In a loop: this is rare, and less code compiles sooner.
     var i = 0u;
     loop {
         load_stored_eight(i);
@@ -87,15 +87,10 @@ fn multiply_chunk(at: u32) {
 // The same for a chunk that needs no care.
 fn multiply_quickly(at: u32) {
     next_chunk();
-    var i = 0u;
-    loop {
-        load_stored_eight_quickly(i);
-        multiply_eight(at + 2u * i);
-        i += 1u;
-        continuing {
-            break if i >= 3u;
-        }
-    }
+#unroll i 3
+    load_stored_eight_quickly($iu);
+    multiply_eight(at + 2u * $iu);
+#end
     take_last_eight_quickly();
     multiply_eight(at + 6u);
 }

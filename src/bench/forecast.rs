@@ -12,12 +12,15 @@ use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::matvec::{self, Product};
 use crate::gpu::weights::{DeviceMatrix, RowBlocks};
-use crate::gpu::{Batch, Dispatch, Slot, Uploader, wide};
+use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, Uploader, wide};
 use crate::stream::{Plan, StreamedStage};
 use crate::tensor::Matrix;
 
 /// Bytes of weights, as they are stored, that are looked at: one matrix at least.
 const SAMPLE: usize = 32 << 20;
+
+/// Row blocks that are decoded at a time.
+const AT_ONCE: usize = 16;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;
@@ -40,7 +43,8 @@ pub struct Forecast {
     /// What the products of a token would take.
     pub computing_seconds: f64,
     /// Tokens a second if one goes on beside the other and nothing else took any time: not more than
-    /// that, about. Where a processor decodes that also computes, it does so with one of its cores.
+    /// that, about. Where a processor decodes that also computes, both take all of its cores, and so their times
+    /// add up.
     pub tokens_per_s: f64,
 }
 
@@ -67,13 +71,16 @@ impl Bench<'_> {
             (false, true) => Some(self.decode_rate(&sample).await?),
             (false, false) => Some(self.read_rate(&sample).await?),
         };
+        // Slots are buffers, whatever weights are in that stay.
+        let in_slots = self.gpu.with_choices(KernelChoices { textures: false, ..*self.gpu.choices() });
         let read = match read {
-            Some(read) => Some((read, self.product_rate(streamed, &sample).await?)),
+            Some(read) => Some((read, self.product_rate(&in_slots, streamed, &sample).await?)),
             None => None,
         };
+        let gpu = self.gpu.clone();
         let resident = match read {
-            Some((_, rate)) if resident == streamed => rate,
-            _ => self.product_rate(resident, &sample).await?,
+            Some((_, rate)) if resident == streamed && !gpu.choices().textures => rate,
+            _ => self.product_rate(&gpu, resident, &sample).await?,
         };
         let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
         let (mut reading, mut computing) = (0.0, seconds(plan.resident_a_token, resident));
@@ -81,8 +88,7 @@ impl Bench<'_> {
             reading = seconds(plan.bytes_a_pass, file);
             computing += seconds(plan.streamed_bytes, streamed);
         }
-        // Computing has all cores, and lends one to decoding.
-        let lent = if plan.decoded { reading / rayon::current_num_threads() as f64 } else { 0.0 };
+        let both = if plan.decoded { computing + reading } else { reading.max(computing) };
         Ok(Some(Forecast {
             decoded: plan.decoded,
             read_gb_per_s: read.map(|(file, _)| file / 1e9),
@@ -90,7 +96,7 @@ impl Bench<'_> {
             resident_gb_per_s: resident / 1e9,
             reading_seconds: reading,
             computing_seconds: computing,
-            tokens_per_s: 1.0 / f64::max(reading, computing + lent).max(1e-9),
+            tokens_per_s: 1.0 / both.max(1e-9),
         }))
     }
 
@@ -123,26 +129,40 @@ impl Bench<'_> {
         let readers = sample.iter().map(Weight::reader).collect::<Result<Vec<_>, _>>()?;
         let each = readers.iter().map(|reader| wide::row_block_bytes(reader.dtype(), reader.cols()));
         let each = each.max().unwrap_or(0) as u64;
-        let mut stage = StreamedStage::default();
+        // Each has a place of its own among those that are decoded side by side.
+        let mut stages = Vec::new();
         for reader in &readers {
-            let row_blocks = 0..reader.rows().div_ceil(LANES);
-            let at_once = row_blocks.map(|i| RowBlocks { row_blocks: i..i + 1, at: 0, each });
-            stage.add_decoded(reader, Precision::Lossless, &at_once.collect::<Vec<_>>());
+            let all = reader.rows().div_ceil(LANES);
+            for first in (0..all).step_by(AT_ONCE) {
+                let row_blocks = first..all.min(first + AT_ONCE);
+                let mut stage = StreamedStage::default();
+                stage.add_decoded(reader, Precision::Lossless, &[RowBlocks { row_blocks, at: 0, each }]);
+                stages.push(stage);
+            }
         }
-        let slots = Slot::several(&self.gpu, 1, each)?;
+        let slots = Slot::several(&self.gpu, 1, AT_ONCE as u64 * each)?;
         let Some(slot) = slots.first() else { return Ok(0.0) };
         let mut writing = slot.start_writing(&self.gpu);
         writing.granted().await?;
         let began = Instant::now();
-        stage.bring(&mut writing)?;
+        for stage in &stages {
+            self.check()?;
+            stage.bring(&mut writing)?;
+        }
         let seconds = began.elapsed().as_secs_f64();
         writing.finish()?;
-        Ok(stage.bytes() as f64 / seconds.max(1e-9))
+        let bytes: u64 = stages.iter().map(StreamedStage::bytes).sum();
+        Ok(bytes as f64 / seconds.max(1e-9))
     }
 
-    /// Bytes a second that products with single tokens read of weights in `form`.
-    async fn product_rate(&mut self, form: Form, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
-        let mut uploader = Uploader::new(&self.gpu)?;
+    /// Bytes a second that products with single tokens read of weights in `form`, as `gpu` keeps them.
+    async fn product_rate(
+        &mut self,
+        gpu: &Gpu,
+        form: Form,
+        sample: &[Weight<'_>],
+    ) -> Result<f64, BenchError> {
+        let mut uploader = Uploader::new(gpu)?;
         let mut weights = Vec::new();
         for weight in sample {
             let (Stored::Compressed(payload), &[rows, cols]) = (weight.stored()?, weight.shape) else {
@@ -152,17 +172,17 @@ impl Bench<'_> {
             // No other form is made from the original bytes.
             let bytes = if form == Form::Raw { payload.decode()? } else { Vec::new() };
             let of = Original { dtype: weight.dtype, matrix, bytes: &bytes, payload: &payload };
-            weights.extend(form.upload(&self.gpu, &mut uploader, &of).await?);
+            weights.extend(form.upload(gpu, &mut uploader, &of).await?);
         }
         let most = |of: fn(&DeviceMatrix) -> usize| weights.iter().map(of).max().unwrap_or(0);
         let (x_stride, y_stride) = (most(DeviceMatrix::padded_cols), most(|weights| weights.matrix.rows));
-        let buffer = |len: usize| self.gpu.buffer("forecast", 4 * len as u64, wgpu::BufferUsages::STORAGE);
+        let buffer = |len: usize| gpu.buffer("forecast", 4 * len as u64, wgpu::BufferUsages::STORAGE);
         let (x, y) = (buffer(x_stride)?, buffer(y_stride)?);
         let mut dispatches: Vec<Dispatch> = Vec::new();
         for weights in &weights {
             let (x, y, bias) = (&x, &y, None);
             let product = Product { weights, x, x_stride, y, y_stride, bias, accumulate: false };
-            dispatches.extend(matvec::dispatches(&self.gpu, &product)?);
+            dispatches.extend(matvec::dispatches(gpu, &product)?);
         }
         let mut samples = Vec::new();
         // The first time, kernels are compiled.

@@ -106,18 +106,15 @@ impl Writing {
     pub fn write(&mut self, start: u64, bytes: &[u8]) -> Result<(), GpuError> {
         // Views begin at multiples of eight.
         let before = start % wgpu::MAP_ALIGNMENT;
-        let mut view = self.view(start - before..start + bytes.len() as u64)?;
+        let mut view = self.room().view(start - before..start + bytes.len() as u64)?;
         view.slice(before as usize..).copy_from_slice(bytes);
         Ok(())
     }
 
-    /// The bytes `range` of the slot, to be written piece by piece. It begins at a multiple of eight and ends at one
-    /// of four, and nobody else has a view of any of it. Leave must have been [granted](Self::granted), and ends
-    /// after the view does.
-    pub fn view(&self, range: Range<u64>) -> Result<wgpu::BufferViewMut, GpuError> {
-        let view = self.buffer.raw().get_mapped_range_mut(range);
-        // Leave was given, so only the device's end can have taken it away.
-        view.map_err(|error| self.gpu.lost_by(error.to_string()))
+    /// What several threads can write to at a time. Leave must have been [granted](Self::granted), and ends after
+    /// this does.
+    pub fn room(&self) -> Room<'_> {
+        Room { gpu: &self.gpu, buffer: &self.buffer }
     }
 
     /// Ends the writing; an error where the device did not take it.
@@ -133,6 +130,23 @@ impl Writing {
         self.ended = true;
         self.mapping = None;
         self.gpu.checked("unmap", 0, || self.buffer.raw().unmap())
+    }
+}
+
+/// A slot that leave was given to write to.
+#[derive(Debug, Clone, Copy)]
+pub struct Room<'a> {
+    gpu: &'a Gpu,
+    buffer: &'a Buffer,
+}
+
+impl Room<'_> {
+    /// The bytes `range` of the slot, to be written piece by piece. It begins at a multiple of eight and ends at one
+    /// of four, and nobody else has a view of any of it.
+    pub fn view(&self, range: Range<u64>) -> Result<wgpu::BufferViewMut, GpuError> {
+        let view = self.buffer.raw().get_mapped_range_mut(range);
+        // Leave was given, so only the device's end can have taken it away.
+        view.map_err(|error| self.gpu.lost_by(error.to_string()))
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a streamed stage is made of, and bringing it to a slot.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
 
 use super::error::StreamError;
 use crate::archive::{ArchiveError, RowBlock, TensorReader};
 use crate::codec::Precision;
 use crate::gpu::weights::{Piece, RowBlocks};
-use crate::gpu::{Writing, wide};
+use crate::gpu::{Room, Writing, wide};
 use crate::tensor::FileReader;
 
 /// Bytes that are read at a time: they go through memory that stays in a processor's cache.
@@ -45,11 +48,23 @@ pub struct StreamedStage {
 }
 
 /// Memory that stages go through on their way. It does not grow with them, but with the largest row block that is
-/// decoded.
+/// decoded, and there are as many of these as threads decode.
 #[derive(Debug, Default)]
 pub(super) struct Passage {
     piece: Vec<u8>,
-    row_block: RowBlock,
+    row_blocks: Mutex<Vec<RowBlock>>,
+}
+
+impl Passage {
+    /// Runs `work` with memory for a row block that nobody else has meanwhile.
+    fn with_row_block<T>(&self, work: impl FnOnce(&mut RowBlock) -> T) -> T {
+        let spare = || self.row_blocks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let taken = spare().pop();
+        let mut row_block = taken.unwrap_or_default();
+        let done = work(&mut row_block);
+        spare().push(row_block);
+        done
+    }
 }
 
 impl StreamedStage {
@@ -109,9 +124,14 @@ impl StreamedStage {
         for read in &self.reads {
             read.copy(writing, &mut passage.piece, go_on)?;
         }
-        for decode in &self.decodes {
-            decode.run(writing, &mut passage.row_block, go_on)?;
-        }
+        let (room, passage) = (writing.room(), &*passage);
+        let row_blocks = |decode| Decode::row_blocks(decode).map(move |row_block| (decode, row_block));
+        // On all threads: while a stage is computed that takes less time than the next one takes to be brought,
+        // the device has nothing to do.
+        self.decodes.par_iter().flat_map(row_blocks).try_for_each(|(decode, row_block)| {
+            go_on()?;
+            passage.with_row_block(|memory| decode.run(room, row_block, memory))
+        })?;
         // After reading: what was read before somebody wrote is right.
         let files = self.reads.iter().map(|read| &read.file);
         let mut files = files.chain(self.decodes.iter().map(|decode| decode.tensor.file()));
@@ -137,18 +157,19 @@ impl Read {
 }
 
 impl Decode {
-    fn run(&self, writing: &Writing, memory: &mut RowBlock, go_on: impl Fn() -> Filled) -> Filled {
+    /// Those of the tensor that it decodes.
+    fn row_blocks(&self) -> impl ParallelIterator<Item = usize> {
+        self.rows.row_blocks.clone().into_par_iter()
+    }
+
+    fn run(&self, room: Room<'_>, row_block: usize, memory: &mut RowBlock) -> Filled {
         let RowBlocks { row_blocks, at, each } = &self.rows;
-        let (dtype, cols) = (self.tensor.dtype(), self.tensor.cols());
-        for (i, row_block) in row_blocks.clone().enumerate() {
-            go_on()?;
-            let rows = self.tensor.read_row_block(row_block, self.precision, memory)?;
-            let start = at + i as u64 * each;
-            let mut view = writing.view(start..start + each)?;
-            wide::interleave(rows, dtype, cols, |at, run| {
-                view.slice(at..at + run.len()).copy_from_slice(run);
-            });
-        }
+        let rows = self.tensor.read_row_block(row_block, self.precision, memory)?;
+        let start = at + (row_block - row_blocks.start) as u64 * each;
+        let mut view = room.view(start..start + each)?;
+        wide::interleave(rows, self.tensor.dtype(), self.tensor.cols(), |at, run| {
+            view.slice(at..at + run.len()).copy_from_slice(run);
+        });
         Ok(())
     }
 }

@@ -184,7 +184,11 @@ fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
     assert_eq!(kernels_of_bench(cache, &["--kernel", "default"]), usual);
     assert_eq!(
         kernels_of_bench(cache, &["--kernel", "invocations=32"]),
-        KernelChoices { joins: usual.joins, ..KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH) }
+        KernelChoices {
+            joins: usual.joins,
+            textures: usual.textures,
+            ..KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH)
+        }
     );
 
     let demo = models::demo();

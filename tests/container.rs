@@ -198,6 +198,12 @@ fn sharded_model() -> (TempDir, PathBuf) {
     (root, model)
 }
 
+/// Bytes that are handled when the second shard is begun: files that are copied come first.
+fn bytes_into_second_shard(model: &Path) -> u64 {
+    let handled = ["config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"];
+    handled.map(|name| fs::metadata(model.join(name)).unwrap().len()).iter().sum::<u64>() + 1
+}
+
 fn names_in(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -302,8 +308,11 @@ fn an_interrupted_folder_is_gone_on_with_where_it_stopped() {
     let (root, model) = sharded_model();
     let [whole, packed, restored] = ["whole", "m-bantam", "restored"].map(|n| root.path().join(n));
     compress(&model, Some(&whole), &KEEP, &()).unwrap();
-    let first = fs::metadata(model.join("model-00001-of-00002.safetensors")).unwrap().len();
-    assert!(matches!(compress(&model, None, &KEEP, &Cancel::after(first + 1)), Err(ArchiveError::Cancelled)));
+    let into_second = bytes_into_second_shard(&model);
+    assert!(matches!(
+        compress(&model, None, &KEEP, &Cancel::after(into_second)),
+        Err(ArchiveError::Cancelled)
+    ));
     assert_eq!(names_in(root.path()), [".m-bantam.bantam-partial", "m", "whole"]);
     // A process that is killed leaves a temporary file too.
     fs::write(root.path().join(".m-bantam.bantam-partial/.x.partial"), "half").unwrap();
@@ -311,7 +320,7 @@ fn an_interrupted_folder_is_gone_on_with_where_it_stopped() {
     assert_eq!((report.finished, report.files.len()), (1, 2));
     same_files(&packed, &whole);
 
-    let cancelled = decompress(&packed, Some(&restored), &KEEP, &Cancel::after(first + 1));
+    let cancelled = decompress(&packed, Some(&restored), &KEEP, &Cancel::after(into_second));
     assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
     let report = decompress(&packed, Some(&restored), &KEEP, &()).unwrap();
     assert_eq!((report.finished, report.files.len()), (1, 2));
@@ -335,15 +344,15 @@ fn a_folder_is_compressed_as_its_options_say() {
     let [small_file, fast_file] = [&small_out, &fast_out].map(|folder| fs::read(folder.join(&name)).unwrap());
     assert!(fast_file != small_file && fast_file == fs::read(alone).unwrap());
     // What was begun with one preset is not gone on with in another.
-    let first = fs::metadata(model.join(format!("{first}.safetensors"))).unwrap().len();
-    assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(first + 1)).is_err());
+    let into_second = bytes_into_second_shard(&model);
+    assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(into_second)).is_err());
     assert_eq!(compress(&model, Some(&out), &fast, &()).unwrap().finished, 0);
     same_files(&out, &fast_out);
     // Nor with what is lossless, where something is to be rounded.
     let [out, lossy_out] = ["out of lossy", "lossy"].map(|name| root.path().join(name));
     let lossy = Options { lossy: Some(Lossy::new(3, 512).unwrap()), ..KEEP };
     compress(&model, Some(&lossy_out), &lossy, &()).unwrap();
-    assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(first + 1)).is_err());
+    assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(into_second)).is_err());
     assert_eq!(compress(&model, Some(&out), &lossy, &()).unwrap().finished, 0);
     same_files(&out, &lossy_out);
     assert!(verify(&out, &()).unwrap().rounded > 0 && verify(&fast_out, &()).unwrap().rounded == 0);
@@ -361,9 +370,9 @@ fn same_files(a: &Path, b: &Path) {
 fn a_source_that_has_changed_is_not_mixed_with_what_was_finished() {
     let (root, model) = sharded_model();
     let shard = model.join("model-00001-of-00002.safetensors");
-    let first = fs::metadata(&shard).unwrap().len();
+    let into_second = bytes_into_second_shard(&model);
     let interrupt = |from: &Path| {
-        let cancelled = compress(from, Some(&root.path().join("out")), &KEEP, &Cancel::after(first + 1));
+        let cancelled = compress(from, Some(&root.path().join("out")), &KEEP, &Cancel::after(into_second));
         assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
     };
     interrupt(&model);

@@ -94,8 +94,8 @@ impl Entries {
         {
             let mut windows = [0; INTERLEAVED];
             for i in 0..INTERLEAVED {
-                // SAFETY: a stream has not taken more bits than the longest codes of the symbols that there is room for, from
-                // where it was found to stay inside.
+                // SAFETY: from where it was found to stay inside, a stream has not taken more bits than the longest
+                // codes of as many symbols as there is room for.
                 let eight = unsafe { eight_bytes(bytes, at[i] / 8) };
                 // The mark above the bits that are looked at shows how far they were shifted.
                 windows[i] = eight >> (at[i] % 8) | 1 << 63;

@@ -88,7 +88,7 @@ fn least_decoded(folder: &Path) -> LoadOptions {
     let mut most = if gpu.is_cpu() { whole(folder) * 2 } else { least };
     while least < most {
         let middle = least.midpoint(most);
-        match plan(middle).unwrap().is_some_and(|plan| plan.decoded || plan.is_resident()) {
+        match plan(middle).unwrap().is_some_and(|plan| plan.decodes() || plan.is_resident()) {
             true => most = middle,
             false => least = middle + 1,
         }
@@ -175,11 +175,11 @@ fn what_is_decoded_on_its_way_gives_the_same_bits_within_every_budget() {
     let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
     let plan = |budget| try_plan(&gpu, &folder, &auto_within(&folder, budget)).unwrap();
     let (whole, least) = (plan(u64::MAX), least_decoded(&folder).device_budget.unwrap());
-    assert!(whole.is_resident() && !whole.decoded && whole.minimum <= minimum(&folder));
+    assert!(whole.is_resident() && !whole.decodes() && whole.minimum <= minimum(&folder));
     let mut moved = Vec::new();
     for budget in [whole.total - 1, least.midpoint(whole.total), least] {
         let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
-        assert_eq!(plan.decoded, gpu.is_cpu(), "{plan:?}");
+        assert_eq!(plan.decodes(), gpu.is_cpu(), "{plan:?}");
         moved.push(plan.bytes_a_pass);
     }
     assert!(moved.is_sorted() && moved[0] > 0 && moved[0] < moved[2], "{moved:?}");
@@ -203,12 +203,12 @@ fn where_a_slot_has_no_room_for_uncompressed_weights_it_has_dense_tiles() {
     assert_eq!(minimum < least, gpu.is_cpu());
     for budget in [minimum, least.max(minimum + 1) - 1] {
         let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
-        assert!(!plan.decoded && !plan.is_resident() && plan.minimum == minimum, "{plan:?}");
+        assert!(!plan.decodes() && !plan.is_resident() && plan.minimum == minimum, "{plan:?}");
     }
     let error = try_plan(&gpu, &folder, &auto_within(&folder, minimum - 1)).unwrap_err();
     assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
     let plan = check_within(&folder, &auto_within(&folder, least), &wanted, &tokens, 3);
-    assert_eq!(plan.decoded, gpu.is_cpu());
+    assert_eq!(plan.decodes(), gpu.is_cpu());
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn what_is_counted_is_what_is_read_of_the_file() {
         let a_pass = bytes_after(1).abs_diff(bytes_after(2));
         let stored = stored(&folder);
         assert!(a_pass > stored * 9 / 10 && a_pass < stored, "{a_pass} {stored}");
-        match plan.decoded {
+        match plan.decodes() {
             true => assert_eq!(a_pass, plan.bytes_a_pass),
             // The plan counts what lies between the pieces too.
             false => assert!(a_pass <= plan.bytes_a_pass && plan.bytes_a_pass < stored),
@@ -262,7 +262,7 @@ fn what_was_rounded_is_streamed_too() {
     let decoded = least_decoded(&folder);
     for budget in [whole - 1, decoded.device_budget.unwrap()] {
         let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
-        assert_eq!(plan.decoded, device::gpu().is_cpu(), "{plan:?}");
+        assert_eq!(plan.decodes(), device::gpu().is_cpu(), "{plan:?}");
     }
 }
 
@@ -298,7 +298,7 @@ fn less_precision_moves_fewer_bytes() {
         let resident = LoadOptions { precision: precision.clone(), ..resident.clone() };
         let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
         let plan = check_within(&folder, &auto(precision), &wanted, &tokens, 3);
-        assert_eq!(plan.decoded, gpu.is_cpu());
+        assert_eq!(plan.decodes(), gpu.is_cpu());
         assert!(plan.bytes_a_pass * 8 < lossless.bytes_a_pass * 7, "{plan:?}");
     }
 }
@@ -408,8 +408,8 @@ fn matrices_of_every_kind_are_streamed_and_looked_up() {
         let room = whole - decoded.device_budget.unwrap().min(whole);
         for budget in [decoded.device_budget.unwrap(), whole - room / 2] {
             let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
-            assert_eq!(plan.decoded, device::gpu().is_cpu() && !plan.is_resident(), "{plan:?}");
-            assert!(plan.decoded || budget > decoded.device_budget.unwrap(), "{plan:?}");
+            assert_eq!(plan.decodes(), device::gpu().is_cpu() && !plan.is_resident(), "{plan:?}");
+            assert!(plan.decodes() || budget > decoded.device_budget.unwrap(), "{plan:?}");
         }
         let raw = LoadOptions { raw: true, ..within(&folder, whole * 4) };
         let whole = try_plan(&device::gpu(), &folder, &raw).unwrap().total;
@@ -456,7 +456,7 @@ fn smollm2_runs_within_every_budget() {
         check_within(&folder, &options(percent), &wanted, tokens, 2);
         let auto = LoadOptions { layout: Layout::Auto, ..options(percent) };
         let plan = check_within(&folder, &auto, &wanted, tokens, 2);
-        assert_eq!(plan.decoded, device::gpu().is_cpu(), "{percent} %: {plan:?}");
+        assert_eq!(plan.decodes(), device::gpu().is_cpu(), "{percent} %: {plan:?}");
     }
     let prompt = "The capital of France is";
     let story = text(&folder, &options(100), prompt, 8);
@@ -485,7 +485,7 @@ fn a_device_without_shared_memory_is_copied_to() {
         let plan = model.residency().unwrap();
         // One for shaders, and two that the host fills.
         assert_eq!(plan.ring, 3 * plan.slot_bytes);
-        assert_eq!(plan.decoded, gpu.is_cpu() && options.layout == Layout::Auto);
+        assert_eq!(plan.decodes(), gpu.is_cpu() && options.layout == Layout::Auto);
         let mut session = Session::new(&model, CONTEXT, Outputs::All).unwrap();
         for _ in 0..3 {
             session.rewind(0);

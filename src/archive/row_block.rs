@@ -42,7 +42,12 @@ impl TensorReader {
         let RowBlock { read, rows } = memory;
         self.read_first_ranges(&ranges, 1 + kept.planes, read)?;
         let lanes = 0..tiled.grid.rows_in(row_block);
-        rows.resize(lanes.len() * tiled.row_bytes(), 0);
+        let len = lanes.len() * tiled.row_bytes();
+        // It never shrinks: growing again would cost zeros.
+        if rows.len() < len {
+            rows.resize(len, 0);
+        }
+        let rows = &mut rows[..len];
         let decoded = decoder.decode(row_block, lanes, read, rows);
         decoded.map_err(|error| self.not_decoded(error))?;
         kept.of_units(&tiled.split, rows);

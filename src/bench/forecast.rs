@@ -12,7 +12,7 @@ use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::matvec::{self, Product};
 use crate::gpu::weights::{DeviceMatrix, RowBlocks};
-use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, Uploader, wide};
+use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, SlotKind, Uploader, wide};
 use crate::stream::{Plan, StreamedStage};
 use crate::tensor::Matrix;
 
@@ -65,21 +65,22 @@ impl Bench<'_> {
         }
         let resident = if plan.fast { Form::Fast } else { Form::Dense };
         // Reading comes first: later the file is sure to be in the system's cache.
-        let streamed = if plan.decoded { Form::Raw } else { Form::Dense };
-        let read = match (plan.is_resident(), plan.decoded) {
+        let streamed = if plan.decodes() { Form::Raw } else { Form::Dense };
+        let read = match (plan.is_resident(), plan.decodes()) {
             (true, _) => None,
-            (false, true) => Some(self.decode_rate(&sample).await?),
+            (false, true) => Some(self.decode_rate(plan.slot_kind, &sample).await?),
             (false, false) => Some(self.read_rate(&sample).await?),
         };
-        // Slots are buffers, whatever weights are in that stay.
-        let in_slots = self.gpu.with_choices(KernelChoices { textures: false, ..*self.gpu.choices() });
+        // Slots may be other than what weights are in that stay.
+        let textures = plan.slot_kind == SlotKind::WideTexture;
+        let in_slots = self.gpu.with_choices(KernelChoices { textures, ..*self.gpu.choices() });
         let read = match read {
             Some(read) => Some((read, self.product_rate(&in_slots, streamed, &sample).await?)),
             None => None,
         };
         let gpu = self.gpu.clone();
         let resident = match read {
-            Some((_, rate)) if resident == streamed && !gpu.choices().textures => rate,
+            Some((_, rate)) if resident == streamed && gpu.choices().textures == textures => rate,
             _ => self.product_rate(&gpu, resident, &sample).await?,
         };
         let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
@@ -88,9 +89,9 @@ impl Bench<'_> {
             reading = seconds(plan.bytes_a_pass, file);
             computing += seconds(plan.streamed_bytes, streamed);
         }
-        let both = if plan.decoded { computing + reading } else { reading.max(computing) };
+        let both = if plan.decodes() { computing + reading } else { reading.max(computing) };
         Ok(Some(Forecast {
-            decoded: plan.decoded,
+            decoded: plan.decodes(),
             read_gb_per_s: read.map(|(file, _)| file / 1e9),
             streamed_gb_per_s: read.map(|(_, streamed)| streamed / 1e9),
             resident_gb_per_s: resident / 1e9,
@@ -102,7 +103,7 @@ impl Bench<'_> {
 
     /// Bytes a second that are read from files to a slot.
     async fn read_rate(&mut self, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
-        let slots = Slot::several(&self.gpu, 1, PIECE as u64)?;
+        let slots = Slot::several(&self.gpu, SlotKind::Dense, 1, PIECE as u64)?;
         let Some(slot) = slots.first() else { return Ok(0.0) };
         let mut writing = slot.start_writing(&self.gpu);
         writing.granted().await?;
@@ -124,8 +125,8 @@ impl Bench<'_> {
         Ok(bytes as f64 / seconds.max(1e-9))
     }
 
-    /// Bytes a second of files that are decoded into a slot.
-    async fn decode_rate(&mut self, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
+    /// Bytes a second of files that are decoded into a slot, and copied where that is what the device reads.
+    async fn decode_rate(&mut self, kind: SlotKind, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
         let readers = sample.iter().map(Weight::reader).collect::<Result<Vec<_>, _>>()?;
         let each = readers.iter().map(|reader| wide::row_block_bytes(reader.dtype(), reader.cols()));
         let each = each.max().unwrap_or(0) as u64;
@@ -140,7 +141,7 @@ impl Bench<'_> {
                 stages.push(stage);
             }
         }
-        let slots = Slot::several(&self.gpu, 1, AT_ONCE as u64 * each)?;
+        let slots = Slot::several(&self.gpu, kind, 1, AT_ONCE as u64 * each)?;
         let Some(slot) = slots.first() else { return Ok(0.0) };
         let mut writing = slot.start_writing(&self.gpu);
         writing.granted().await?;
@@ -149,8 +150,14 @@ impl Bench<'_> {
             self.check()?;
             stage.bring(&mut writing)?;
         }
-        let seconds = began.elapsed().as_secs_f64();
+        let mut seconds = began.elapsed().as_secs_f64();
         writing.finish()?;
+        if kind.beside(&self.gpu) > 0 {
+            let copies = |encoder: &mut wgpu::CommandEncoder| {
+                stages.iter().for_each(|stage| slot.record(encoder, stage.end()))
+            };
+            seconds += self.clock.commands(copies).await?.as_secs_f64();
+        }
         let bytes: u64 = stages.iter().map(StreamedStage::bytes).sum();
         Ok(bytes as f64 / seconds.max(1e-9))
     }

@@ -25,7 +25,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "output_parts": plan.streamed_output().1,
         "streamed_output_parts": plan.streamed_output().0,
         "fast_layout": plan.fast,
-        "decoded_on_the_way": plan.decoded,
+        "decoded_on_the_way": plan.decodes(),
         "stages": plan.stages.len(),
         "streamed_stages": plan.streamed.len(),
         "resident_stage_bytes": plan.resident,
@@ -60,7 +60,7 @@ pub fn plan_words(plan: &Plan) -> String {
             plan.slots,
             megabytes(plan.slot_bytes),
             streamed(plan),
-            if plan.decoded { ", decoded on the way" } else { "" },
+            if plan.decodes() { ", decoded on the way" } else { "" },
         ));
         lines.push(format!("A token moves {}", megabytes(plan.bytes_a_pass)));
     }
@@ -176,7 +176,7 @@ pub fn stats_words(model: &Model, elapsed: Duration) -> String {
             plan.slots,
             megabytes(plan.slot_bytes),
             megabytes(stats.bytes_moved),
-            if plan.decoded { "read and decoded on the way" } else { "moved" },
+            if plan.decodes() { "read and decoded on the way" } else { "moved" },
             stats.reading.as_secs_f64(),
             stats.stalled.as_secs_f64(),
             100.0 * share(stats.stalled, elapsed),

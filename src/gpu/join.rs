@@ -99,6 +99,8 @@ pub(super) struct Places {
     join: Join,
     format: Format,
     members: Vec<MatrixParams>,
+    /// The byte of what is bound with which the first begins.
+    begins: u64,
     /// Bytes of all members so far.
     pub bytes: u64,
     /// Words beside them.
@@ -108,14 +110,15 @@ pub(super) struct Places {
 
 impl Places {
     pub fn new(join: Join, format: Format) -> Self {
-        Self { join, format, members: Vec::new(), bytes: 0, table_words: 0, row_blocks: 0 }
+        Self { join, format, members: Vec::new(), begins: 0, bytes: 0, table_words: 0, row_blocks: 0 }
     }
 
     /// Adds a matrix that has `bytes` bytes, and `table_words` words beside them. Its results begin with
     /// element `first_row` of a token's.
     pub fn add(&mut self, params: MatrixParams, first_row: usize, bytes: u64, table_words: usize) {
         let first_block = if self.join == Join::Stacked { self.row_blocks } else { 0 };
-        let mut member = params.moved(self.format, self.bytes, self.table_words as u32, first_block);
+        let at = self.begins + self.bytes;
+        let mut member = params.moved(self.format, at, self.table_words as u32, first_block);
         member.first_row = first_row as u32;
         self.members.push(member);
         self.bytes += bytes;
@@ -155,7 +158,7 @@ impl DeviceMatrix {
         matrices: &[(Matrix, usize)],
         join: Join,
     ) -> Result<Option<Self>, GpuError> {
-        let Some((places, _)) = wide_places(gpu, dtype, matrices, join, 0) else { return Ok(None) };
+        let Some((places, _)) = wide_places(gpu, dtype, matrices, join, None) else { return Ok(None) };
         let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
         let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: None };
         Ok(matrices.first().and_then(|(first, _)| places.into_matrix(Grid::for_matrix(*first), buffers)))
@@ -169,10 +172,9 @@ impl DeviceMatrix {
         join: Join,
         place: SlotPlace<'_>,
     ) -> Option<(Self, Vec<RowBlocks>)> {
-        let SlotPlace { slot, at, stage } = place;
-        let (places, pieces) = wide_places(gpu, dtype, matrices, join, at)?;
-        let payload = Words::Buffer(Buffer::part_of(slot, at..at + places.bytes));
-        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: Some(stage) };
+        let (places, pieces) = wide_places(gpu, dtype, matrices, join, Some(place))?;
+        let payload = place.slot.part(place.at..place.at + places.bytes);
+        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: Some(place.stage) };
         let (first, _) = matrices.first()?;
         places.into_matrix(Grid::for_matrix(*first), buffers).map(|joined| (joined, pieces))
     }
@@ -212,7 +214,7 @@ impl DeviceMatrix {
             return Ok(None);
         }
         let payload = match slot {
-            Some(place) => Words::Buffer(Buffer::part_of(place.slot, place.at..place.at + places.bytes)),
+            Some(place) => place.slot.part(place.at..place.at + places.bytes),
             None => Words::new(gpu, label, places.bytes, Texel::Word)?,
         };
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
@@ -246,16 +248,18 @@ impl DeviceMatrix {
     }
 }
 
-/// Where uncompressed matrices go that are joined from byte `start` of a buffer on, and their row blocks.
+/// Where uncompressed matrices go that are joined, on the device or in a slot, and their row blocks.
 fn wide_places(
     gpu: &Gpu,
     dtype: Dtype,
     matrices: &[(Matrix, usize)],
     join: Join,
-    start: u64,
+    slot: Option<SlotPlace<'_>>,
 ) -> Option<(Places, Vec<RowBlocks>)> {
     let (first, _) = matrices.first()?;
     let mut places = Places::new(join, Format::raw(dtype)?);
+    places.begins = slot.map_or(0, |place| place.slot.begins(place.at));
+    let start = slot.map_or(0, |place| place.at);
     let each = wide::row_block_bytes(dtype, first.cols) as u64;
     let mut pieces = Vec::new();
     for (matrix, first_row) in matrices {

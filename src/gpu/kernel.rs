@@ -37,6 +37,7 @@ impl<'a> From<&'a Words> for Bound<'a> {
         match words {
             Words::Buffer(buffer) => buffer.into(),
             Words::Texture(texture) => Self::Texture(texture),
+            Words::InSlot(texture) => Self::Texture(texture),
         }
     }
 }

@@ -39,7 +39,7 @@ pub use memory::{Buffer, Memory};
 pub use pace::Pace;
 pub use requirements::{check_limits, least_limits, required_features, required_limits};
 pub use shader::{ShaderError, Variant};
-pub use slot::{Room, Slot, Writing};
+pub use slot::{Room, Slot, SlotKind, SlotWords, Writing};
 pub use sweep::Sweep;
 pub use transfer::{Readback, Uploader, download};
 pub use work::{SUBMISSION_WORK, Work};

@@ -8,35 +8,115 @@ use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::Buffer;
 use super::transfer::Mapping;
+use super::words::{Texel, Texture, Words};
+
+/// What slots hold, and in what shaders read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SlotKind {
+    /// Dense tiles, as they are in files, in a buffer.
+    #[default]
+    Dense,
+    /// Uncompressed weights in a buffer.
+    Wide,
+    /// Uncompressed weights in a texture.
+    WideTexture,
+}
+
+impl SlotKind {
+    /// Those whose weights a processor decodes that stands in for `gpu`: the fastest to read first.
+    pub fn decoded_on(gpu: &Gpu) -> &'static [Self] {
+        match (gpu.is_cpu(), gpu.has_textures()) {
+            (true, true) => &[Self::WideTexture, Self::Wide],
+            (true, false) => &[Self::Wide],
+            _ => &[],
+        }
+    }
+
+    /// Whether weights are decoded on their way into the slot.
+    pub fn is_decoded(self) -> bool {
+        self != Self::Dense
+    }
+
+    /// Bytes of a slot for stages of `len` bytes at the most; `None` where no slot is that large.
+    pub fn slot_bytes(self, gpu: &Gpu, len: u64) -> Option<u64> {
+        match self {
+            Self::Dense | Self::Wide => Some(len),
+            Self::WideTexture => {
+                let bytes = len.checked_next_multiple_of(256).map(Texture::bytes_of)?;
+                (bytes <= Texture::most_bytes(gpu.device())?).then_some(bytes)
+            }
+        }
+    }
+
+    /// Buffers or textures of a slot's size that several slots take beside one for each.
+    pub fn beside(self, gpu: &Gpu) -> u64 {
+        if self != Self::WideTexture && Slot::is_shared(gpu) { 0 } else { 1 }
+    }
+}
 
 /// Device memory that the host fills while other work runs.
 ///
 /// Where host and device share their memory, the host writes to the very buffer that shaders read.
-/// Elsewhere it writes to a second one beside it, and the device copies.
+/// Elsewhere, and where shaders read a texture, it writes to a second one beside it, and the device copies.
 #[derive(Debug)]
 pub struct Slot {
-    device: Arc<Buffer>,
+    device: SlotWords,
     staging: Option<Arc<Buffer>>,
     size: u64,
 }
 
+/// What shaders read of a slot.
+#[derive(Debug, Clone)]
+pub enum SlotWords {
+    /// A buffer.
+    Buffer(Arc<Buffer>),
+    /// A texture of vectors.
+    Texture(Arc<Texture>),
+}
+
+impl SlotWords {
+    /// What is bound for the bytes `range`, which begin at a multiple of 256.
+    pub(super) fn part(&self, range: Range<u64>) -> Words {
+        match self {
+            Self::Buffer(buffer) => Words::Buffer(Buffer::part_of(buffer, range)),
+            Self::Texture(texture) => Words::InSlot(texture.clone()),
+        }
+    }
+
+    /// The byte of [that](Self::part) with which what is at byte `at` of the slot begins.
+    pub(super) fn begins(&self, at: u64) -> u64 {
+        match self {
+            Self::Buffer(_) => 0,
+            Self::Texture(_) => at,
+        }
+    }
+}
+
 impl Slot {
-    /// `count` slots of `size` bytes, which may be more than a binding: shaders read parts of them.
+    /// `count` slots of `size` bytes. A buffer may be more than a binding: shaders read parts of it.
     ///
-    /// Where the device copies, all have the same buffer for shaders: copies and shaders take turns in one
-    /// queue, so that a second one would not be filled any sooner.
-    pub fn several(gpu: &Gpu, count: usize, size: u64) -> Result<Vec<Self>, GpuError> {
+    /// Where the device copies, all have the same buffer or texture for shaders: copies and shaders take turns in
+    /// one queue, so that a second one would not be filled any sooner.
+    pub fn several(gpu: &Gpu, kind: SlotKind, count: usize, size: u64) -> Result<Vec<Self>, GpuError> {
         let storage = wgpu::BufferUsages::STORAGE;
         let size = Gpu::buffer_bytes(size);
-        if Self::is_shared(gpu) {
+        if kind.beside(gpu) == 0 {
             let usage = storage | wgpu::BufferUsages::MAP_WRITE;
             let slot = || {
-                let device = Arc::new(gpu.any_buffer("slot", size, usage)?);
+                let device = SlotWords::Buffer(Arc::new(gpu.any_buffer("slot", size, usage)?));
                 Ok(Self { device, staging: None, size })
             };
             return (0..count).map(|_| slot()).collect();
         }
-        let device = Arc::new(gpu.any_buffer("slot", size, storage | wgpu::BufferUsages::COPY_DST)?);
+        let device = match kind {
+            SlotKind::WideTexture => {
+                SlotWords::Texture(Arc::new(Texture::new(gpu, "slot", size, Texel::Vector)?))
+            }
+            SlotKind::Dense | SlotKind::Wide => {
+                let usage = storage | wgpu::BufferUsages::COPY_DST;
+                SlotWords::Buffer(Arc::new(gpu.any_buffer("slot", size, usage)?))
+            }
+        };
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let slot = || {
             let staging = Some(Arc::new(gpu.any_buffer("slot staging", size, usage)?));
@@ -54,28 +134,37 @@ impl Slot {
             )
     }
 
-    /// Buffers of a slot's size that several slots take beside one for each.
-    pub fn buffers_beside(gpu: &Gpu) -> u64 {
-        if Self::is_shared(gpu) { 0 } else { 1 }
-    }
-
     /// What shaders read.
-    pub fn device(&self) -> &Arc<Buffer> {
+    pub fn device(&self) -> &SlotWords {
         &self.device
     }
 
     /// Asks for leave to write, which is given once all that was submitted so far is done with the slot.
     /// Nothing that reads the slot may be submitted before [`Writing::finish`].
     pub fn start_writing(&self, gpu: &Gpu) -> Writing {
-        let buffer = self.staging.as_ref().unwrap_or(&self.device).clone();
+        let buffer = match (&self.staging, &self.device) {
+            (Some(staging), _) => staging.clone(),
+            (None, SlotWords::Buffer(buffer)) => buffer.clone(),
+            (None, SlotWords::Texture(_)) => unreachable!("textures have a buffer beside them"),
+        };
         let mapping = gpu.start_map(&buffer, wgpu::MapMode::Write, self.size);
         Writing { gpu: gpu.clone(), buffer, mapping: Some(Box::pin(mapping)), ended: false }
     }
 
+    /// Whether shaders read another place than the host writes to. What was written is [copied](Self::record) there,
+    /// and then the host may write again while shaders read.
+    pub fn is_copied(&self) -> bool {
+        self.staging.is_some()
+    }
+
     /// Records what brings the first `len` bytes that were written to where shaders read them.
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder, len: u64) {
-        if let Some(staging) = &self.staging {
-            encoder.copy_buffer_to_buffer(staging.raw(), 0, self.device.raw(), 0, Some(len));
+        let Some(staging) = &self.staging else { return };
+        match &self.device {
+            SlotWords::Buffer(device) => {
+                encoder.copy_buffer_to_buffer(staging.raw(), 0, device.raw(), 0, Some(len));
+            }
+            SlotWords::Texture(texture) => texture.record_copy(encoder, staging.raw(), 0, len),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A weight matrix in device memory, raw or compressed, in parts that fit a binding each.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::device::Gpu;
 use super::error::GpuError;
@@ -12,6 +11,7 @@ use super::kernels::transcode;
 use super::matrix_params::{self, MatrixParams};
 use super::memory::Buffer;
 use super::shader::Variant;
+use super::slot::SlotWords;
 use super::transfer::Uploader;
 use super::wide;
 use super::words::{Texel, Words};
@@ -203,7 +203,7 @@ impl DeviceMatrix {
         let SlotPlace { slot, mut at, stage } = place;
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, 0)? {
-            let payload = Words::Buffer(Buffer::part_of(slot, at..at + Gpu::buffer_bytes(part.len)));
+            let payload = slot.part(at..at + Gpu::buffer_bytes(part.len));
             pieces.extend(part.pieces.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }));
             at += slot_bytes(part.len);
             parts.push(Part { payload, exceptions: None, stage: Some(stage), params: part.params });
@@ -227,8 +227,9 @@ impl DeviceMatrix {
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for row_blocks in split_wide(gpu, label, tiles.dtype, cols, tiles.row_blocks())? {
             let len = row_blocks.len() as u64 * block;
-            let payload = Words::Buffer(Buffer::part_of(slot, at..at + Gpu::buffer_bytes(len)));
-            let params = MatrixParams::untiled(&grid, row_blocks.clone());
+            let payload = slot.part(at..at + Gpu::buffer_bytes(len));
+            let params =
+                MatrixParams::untiled(&grid, row_blocks.clone()).moved(format, slot.begins(at), 0, 0);
             parts.push(Part { payload, exceptions: None, stage: Some(stage), params });
             pieces.push(RowBlocks { row_blocks, at, each: block });
             at += slot_bytes(len);
@@ -299,7 +300,7 @@ impl DeviceMatrix {
 #[derive(Debug, Clone, Copy)]
 pub struct SlotPlace<'a> {
     /// What shaders read of the slot.
-    pub slot: &'a Arc<Buffer>,
+    pub slot: &'a SlotWords,
     /// The byte where the matrix begins: a multiple of 256.
     pub at: u64,
     /// The streamed stage that the matrix belongs to.

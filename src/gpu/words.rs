@@ -1,5 +1,7 @@
 //! The words of a weight matrix, which shaders only read: in a buffer, or in a texture.
 
+use std::sync::Arc;
+
 use super::device::Gpu;
 use super::error::GpuError;
 use super::memory::{Buffer, Reservation};
@@ -45,6 +47,8 @@ pub enum Words {
     /// In a texture: a software driver loads a texel for all lanes at once, where it goes from lane to
     /// lane to load from a buffer.
     Texture(Texture),
+    /// Somewhere in the texture of a [slot](super::Slot).
+    InSlot(Arc<Texture>),
 }
 
 impl Words {
@@ -80,14 +84,16 @@ impl Words {
         match self {
             Self::Buffer(buffer) => buffer.size(),
             Self::Texture(texture) => texture.bytes,
+            Self::InSlot(texture) => texture.bytes,
         }
     }
 
-    /// Bytes that are counted for it: none for a part of another buffer.
+    /// Bytes that are counted for it: none for a part of another buffer, or of a slot.
     pub fn own_bytes(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.own_bytes(),
             Self::Texture(texture) => texture.bytes,
+            Self::InSlot(_) => 0,
         }
     }
 
@@ -96,6 +102,7 @@ impl Words {
         match self {
             Self::Buffer(_) => variant,
             Self::Texture(texture) => texture_variant(variant, texture.texel),
+            Self::InSlot(texture) => texture_variant(variant, texture.texel),
         }
     }
 
@@ -103,7 +110,7 @@ impl Words {
     pub(super) fn apply_written(&self, variant: Variant) -> Variant {
         match self {
             Self::Buffer(_) => variant,
-            Self::Texture(_) => written_texture_variant(variant),
+            Self::Texture(_) | Self::InSlot(_) => written_texture_variant(variant),
         }
     }
 }
@@ -140,7 +147,8 @@ struct Rectangle {
 }
 
 impl Texture {
-    fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
+    /// Room for `len` bytes that are to be written and read as `texel`s.
+    pub(super) fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
         let bytes = Self::bytes_of(len);
         let (rows, row) = (bytes.div_ceil(ROW), bytes.min(ROW));
         let limit = Self::most_bytes(gpu.device()).unwrap_or(0);
@@ -172,7 +180,7 @@ impl Texture {
     }
 
     /// Bytes that a texture for `len` bytes takes.
-    fn bytes_of(len: u64) -> u64 {
+    pub(super) fn bytes_of(len: u64) -> u64 {
         if len <= ROW { len.max(16).next_multiple_of(16) } else { len.next_multiple_of(ROW) }
     }
 

@@ -7,7 +7,7 @@ use super::needs::{Census, Keeping, TensorCensus};
 use super::precisions::Precisions;
 use crate::codec::Precision;
 use crate::codec::head::Kind;
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, SlotKind};
 
 /// Precisions that a matrix goes through, the most precise first.
 const LADDER: [Precision; 3] = [Precision::Lossless, Precision::Mantissa(5), Precision::Mantissa(3)];
@@ -72,7 +72,10 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
     let Some(Kind::Tiled(tiled)) = tensor.reader.head().map(|head| &head.kind) else { return Ok(Vec::new()) };
     let takes = |precision: Precision| {
         let precisions = Precisions::All(precision);
-        tensor.takes(gpu, Keeping { precisions: &precisions, raw: false, fast: false, decoded: false })
+        tensor.takes(
+            gpu,
+            Keeping { precisions: &precisions, raw: false, fast: false, slot_kind: SlotKind::Dense },
+        )
     };
     let (mut bytes, mut error) = (takes(Precision::Lossless)?.pinned, 0.0);
     let mut steps: Vec<Step> = Vec::new();

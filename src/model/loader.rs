@@ -1,7 +1,5 @@
 //! From tensors in files to weights on a device.
 
-use std::sync::Arc;
-
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{LayerWeights, ProductShape, Strides};
@@ -13,7 +11,7 @@ use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, RowBlocks, SlotPlace, Tiles};
 use crate::gpu::words::Words;
-use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
+use crate::gpu::{Buffer, Gpu, SlotWords, Sweep, Uploader};
 use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 
@@ -38,7 +36,7 @@ const ROWS: usize = LANES;
 
 /// A streamed stage that is loaded.
 pub(super) struct Streaming {
-    pub slot: Arc<Buffer>,
+    pub slot: SlotWords,
     /// Bytes of the slot that are taken.
     pub taken: u64,
     stage: StreamedStage,
@@ -114,7 +112,7 @@ impl<'a> Loader<'a> {
         let Some(plan) = self.planned.plan.as_ref().filter(|plan| !plan.is_resident()) else {
             return Ok(None);
         };
-        let ring = Ring::new(self.gpu, plan.slots, plan.slot_bytes)?;
+        let ring = Ring::new(self.gpu, plan.slot_kind, plan.slots, plan.slot_bytes)?;
         let place =
             |k| Streaming { slot: ring.slot_of(k).clone(), taken: 0, stage: StreamedStage::default() };
         self.streaming = (0..plan.streamed.len()).map(place).collect();

@@ -11,7 +11,7 @@ use super::precisions::Precisions;
 use crate::archive::{ModelFiles, TensorReader};
 use crate::gpu::join::fast_fit_together;
 use crate::gpu::weights::{MatrixBytes, Tiles};
-use crate::gpu::{Gpu, GpuError, Slot, Uploader};
+use crate::gpu::{Gpu, GpuError, SlotKind, Uploader};
 use crate::stream::{Needs, StageNeeds, StageOf};
 use crate::tensor::Matrix;
 
@@ -51,8 +51,8 @@ pub(super) struct Keeping<'a> {
     pub raw: bool,
     /// Whether what stays is transcoded to the fast layout, where it can be.
     pub fast: bool,
-    /// Whether what is streamed is decoded on its way.
-    pub decoded: bool,
+    /// What slots hold.
+    pub slot_kind: SlotKind,
 }
 
 /// What a matrix or several take.
@@ -85,8 +85,9 @@ impl Taken {
         self.transcoding = self.transcoding.max(other.transcoding);
     }
 
-    fn stage(&self, of: StageOf) -> StageNeeds {
+    fn stage(&self, gpu: &Gpu, slot_kind: SlotKind, of: StageOf) -> StageNeeds {
         let Self { pinned, beside_slot, in_slot, read, .. } = *self;
+        let in_slot = if in_slot > 0 { slot_kind.slot_bytes(gpu, in_slot).unwrap_or(u64::MAX) } else { 0 };
         StageNeeds { of, pinned, beside_slot, in_slot, read }
     }
 }
@@ -148,7 +149,7 @@ impl Census {
         let mut transcoding = 0;
         let mut push = |taken: &Taken, of| {
             transcoding = taken.transcoding.max(transcoding);
-            stages.push(taken.stage(of));
+            stages.push(taken.stage(gpu, keeping.slot_kind, of));
             stages.len() - 1
         };
         for (i, (layer, products)) in self.layers.iter().zip(&layers).enumerate() {
@@ -179,9 +180,9 @@ impl Census {
             working_set,
             loading: Uploader::LEAST + transcoding,
             loading_whole: whole.transcoding.max(apart.transcoding),
-            buffers_beside: Slot::buffers_beside(gpu),
+            beside_slots: keeping.slot_kind.beside(gpu),
             fast: keeping.fast,
-            decoded: keeping.decoded,
+            slot_kind: keeping.slot_kind,
             stages,
         };
         Ok((needs, cut))
@@ -269,7 +270,7 @@ impl TensorCensus {
         let fast = bytes.fast.filter(|_| keeping.fast);
         // The dense tiles, and twelve bytes a row that are measured and downloaded.
         let rows = Gpu::buffer_bytes(12 * self.matrix.rows as u64) + 4096;
-        let (beside_slot, in_slot, read) = match keeping.decoded {
+        let (beside_slot, in_slot, read) = match keeping.slot_kind.is_decoded() {
             true => {
                 let precision = keeping.precisions.of(&self.name);
                 let read = self.reader.row_blocks_len(tiles.row_blocks(), precision);

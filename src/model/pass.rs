@@ -46,12 +46,10 @@ impl Pass<'_> {
         for (i, submission) in submissions.iter().enumerate() {
             if let (Some(turn), Some(stage)) = (&mut turn, submission.begins) {
                 turn.ready(stage).await?;
+                turn.begin(stage)?;
             }
             pace.next(self.gpu).await?;
             self.gpu.submit("forward", |encoder| {
-                if let (Some(turn), Some(stage)) = (&turn, submission.begins) {
-                    turn.record(stage, encoder);
-                }
                 self.record(submission.dispatches.clone(), encoder);
                 if i + 1 == submissions.len() && self.results.len > 0 {
                     self.results.to.record(encoder, self.results.from, self.results.len);

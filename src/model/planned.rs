@@ -7,7 +7,7 @@ use super::load::{Layout, LoadOptions, USUAL_CONTEXT};
 use super::needs::{Census, Cut, Keeping};
 use super::precisions::Precisions;
 use crate::archive::ModelFiles;
-use crate::gpu::{Gpu, Uploader};
+use crate::gpu::{Gpu, SlotKind, Uploader};
 use crate::stream::{Plan, StreamError};
 
 /// How a model is to be loaded.
@@ -61,8 +61,9 @@ impl Planned {
         };
         let (census, precisions) = (Census::read(files, config)?, options.precision.clone());
         // Reading dense tiles takes a processor several times as long as decoding them beforehand.
-        let ways = if gpu.is_cpu() && layout != Layout::Dense { &[true, false][..] } else { &[false] };
-        let mut planner = Planner { gpu, census, options, config, budget, precisions, ways };
+        let decoded = if layout == Layout::Dense { &[] } else { SlotKind::decoded_on(gpu) };
+        let slot_kinds = [decoded, &[SlotKind::Dense]].concat();
+        let mut planner = Planner { gpu, census, options, config, budget, precisions, slot_kinds };
         if options.precision == Precisions::Auto && !options.raw {
             planner.precisions = planner.most_precise()?;
         }
@@ -84,7 +85,7 @@ impl Planned {
 
     /// Whether streamed stages are decoded on their way into a slot.
     pub fn decodes(&self) -> bool {
-        self.plan.as_ref().is_some_and(|plan| plan.decoded)
+        self.plan.as_ref().is_some_and(Plan::decodes)
     }
 
     /// Whether everything stays on the device.
@@ -106,8 +107,8 @@ struct Planner<'a> {
     options: &'a LoadOptions,
     budget: u64,
     precisions: Precisions,
-    /// Whether what is streamed is decoded on its way: what is better first.
-    ways: &'a [bool],
+    /// What slots may hold: what is better first.
+    slot_kinds: Vec<SlotKind>,
 }
 
 impl Planner<'_> {
@@ -165,11 +166,11 @@ impl Planner<'_> {
             super::Session::device_bytes(self.config, context, super::Outputs::Last)
         };
         let working_set = self.options.working_set.unwrap_or_else(usual);
-        let needs = |(decoded, pieces)| {
-            let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast, decoded };
+        let needs = |(slot_kind, pieces)| {
+            let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast, slot_kind };
             self.census.needs(self.gpu, keeping, pieces, working_set)
         };
-        let ways = self.ways.iter().flat_map(|&decoded| PIECES.map(|pieces| (decoded, pieces)));
+        let ways = self.slot_kinds.iter().flat_map(|&kind| PIECES.map(|pieces| (kind, pieces)));
         let all = ways.map(needs).collect::<Result<Vec<_>, _>>()?;
         let minimum = all.iter().map(|(needs, _)| Plan::minimum(needs)).min().unwrap_or(u64::MAX);
         for (needs, cut) in all {

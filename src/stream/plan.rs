@@ -1,6 +1,7 @@
 //! Which weights stay in device memory.
 
 use super::error::StreamError;
+use crate::gpu::SlotKind;
 
 /// Slots of a ring: one that the device computes with, and one that is filled meanwhile.
 const SLOTS: usize = 2;
@@ -46,12 +47,12 @@ pub struct Needs {
     pub loading: u64,
     /// What loading embedding and output matrix in one piece takes for a while, before there are layers.
     pub loading_whole: u64,
-    /// Buffers of a slot's size that a ring takes beside one for each slot.
-    pub buffers_beside: u64,
+    /// Buffers or textures of a slot's size that a ring takes beside one for each slot.
+    pub beside_slots: u64,
     /// Whether what stays is in the fast layout, where it can be.
     pub fast: bool,
-    /// Whether streamed stages are decoded on their way into a slot.
-    pub decoded: bool,
+    /// What slots hold.
+    pub slot_kind: SlotKind,
     /// The stages in the order in which they are visited: layers, then the output matrix.
     pub stages: Vec<StageNeeds>,
 }
@@ -72,9 +73,8 @@ pub struct Plan {
     pub embedding_on_host: bool,
     /// Whether what stays is in the fast layout, where it can be.
     pub fast: bool,
-    /// Whether streamed stages are decoded on their way: slots have uncompressed weights then. Otherwise they have
-    /// dense tiles, as files do.
-    pub decoded: bool,
+    /// What slots hold, if there are any.
+    pub slot_kind: SlotKind,
     /// What is left to sessions and to loading, in bytes.
     pub working_set: u64,
     /// What stages take that stays, in bytes.
@@ -169,7 +169,7 @@ impl Plan {
                 resident = resident.saturating_add(stage.pinned);
             }
         }
-        let buffers = if slots > 0 { slots as u64 + needs.buffers_beside } else { 0 };
+        let buffers = if slots > 0 { slots as u64 + needs.beside_slots } else { 0 };
         let ring = slot_bytes.saturating_mul(buffers);
         let working_set = needs.working_set.max(needs.loading);
         // Output matrix, embedding, and what loading these takes.
@@ -186,7 +186,7 @@ impl Plan {
             fixed,
             embedding_on_host,
             fast: needs.fast,
-            decoded: needs.decoded && slots > 0,
+            slot_kind: needs.slot_kind,
             working_set,
             resident,
             stages: needs.stages.iter().map(|stage| stage.of).collect(),
@@ -199,6 +199,12 @@ impl Plan {
             resident_a_token: resident.saturating_add(output),
             bytes_a_pass,
         }
+    }
+
+    /// Whether streamed stages are decoded on their way: slots have uncompressed weights then. Otherwise they have
+    /// dense tiles, as files do.
+    pub fn decodes(&self) -> bool {
+        !self.is_resident() && self.slot_kind.is_decoded()
     }
 
     /// Whether nothing is streamed.
@@ -250,7 +256,7 @@ mod tests {
 
     /// Eight layers of 100 bytes, 10 of which always stay, and an output matrix in two parts like them,
     /// which is the embedding too.
-    fn needs(buffers_beside: u64) -> Needs {
+    fn needs(beside_slots: u64) -> Needs {
         let stage = |of| StageNeeds { of, pinned: 100, beside_slot: 10, in_slot: 90, read: 90 };
         let layers = (0..8).map(|layer| stage(StageOf::Layer(layer)));
         Needs {
@@ -261,9 +267,9 @@ mod tests {
             working_set: 30,
             loading: 20,
             loading_whole: 0,
-            buffers_beside,
+            beside_slots,
             fast: false,
-            decoded: false,
+            slot_kind: SlotKind::Dense,
             stages: layers.chain([stage(StageOf::Output); 2]).collect(),
         }
     }
@@ -305,13 +311,13 @@ mod tests {
 
     #[test]
     fn what_is_decoded_takes_more_room_than_it_moves() {
-        let mut needs = Needs { decoded: true, ..needs(0) };
+        let mut needs = Needs { slot_kind: SlotKind::Wide, ..needs(0) };
         needs.stages.iter_mut().for_each(|stage| (stage.in_slot, stage.beside_slot) = (130, 0));
         let plan = Plan::new(&needs, Some(50 + ROWS + 30 + 5 * 100 + 2 * 130)).unwrap();
         assert_eq!((plan.slot_bytes, plan.ring, plan.streamed.len()), (130, 260, 5));
-        assert_eq!((plan.streamed_bytes, plan.bytes_a_pass, plan.decoded), (650, 450, true));
+        assert_eq!((plan.streamed_bytes, plan.bytes_a_pass, plan.decodes()), (650, 450, true));
         // Nothing is, where nothing is streamed.
-        assert!(!Plan::new(&needs, None).unwrap().decoded);
+        assert!(!Plan::new(&needs, None).unwrap().decodes());
     }
 
     #[test]

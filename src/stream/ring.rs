@@ -10,7 +10,7 @@ use super::error::StreamError;
 use super::reader::Reader;
 use super::stage::{Filled, StreamedStage};
 use super::stats::{Counters, StreamStats};
-use crate::gpu::{Buffer, Gpu, Slot};
+use crate::gpu::{Gpu, Slot, SlotKind, SlotWords};
 
 /// Slots that a model's streamed stages are brought to in turn. The sessions of a model share it: one
 /// pass through the stages has it at a time.
@@ -45,11 +45,11 @@ struct Held {
 }
 
 impl Ring {
-    /// A ring of `slots` slots of `slot_bytes` each. Stages are [given](Self::set_stages) later: where
+    /// A ring of `slots` slots of `slot_bytes` each, for what `kind` says. Stages are [given](Self::set_stages) later: where
     /// they go must be known first.
-    pub fn new(gpu: &Gpu, slots: usize, slot_bytes: u64) -> Result<Self, StreamError> {
+    pub fn new(gpu: &Gpu, kind: SlotKind, slots: usize, slot_bytes: u64) -> Result<Self, StreamError> {
         let counters = Arc::<Counters>::default();
-        let slots = Slot::several(gpu, slots.max(1), slot_bytes)?;
+        let slots = Slot::several(gpu, kind, slots.max(1), slot_bytes)?;
         let state = State { holds: slots.iter().map(|_| None).collect(), last_done: Arc::default() };
         Ok(Self {
             reader: Reader::new(counters.clone())?,
@@ -62,7 +62,7 @@ impl Ring {
     }
 
     /// What shaders read of streamed stage `stage`, counted among the streamed ones.
-    pub fn slot_of(&self, stage: usize) -> &Arc<Buffer> {
+    pub fn slot_of(&self, stage: usize) -> &SlotWords {
         self.slots[self.slot_index(stage)].device()
     }
 
@@ -121,22 +121,34 @@ impl Turn<'_> {
         }
     }
 
-    /// Records what must come before the dispatches that read `stage`, in the same submission. It must be
-    /// [ready](Self::ready).
-    pub fn record(&self, stage: usize, encoder: &mut wgpu::CommandEncoder) {
+    /// Submits what must come before the dispatches that read `stage`. It must be [ready](Self::ready).
+    pub fn begin(&mut self, stage: usize) -> Result<(), StreamError> {
         let slot = &self.ring.slots[self.ring.slot_index(stage)];
-        slot.record(encoder, self.ring.stages[stage].end());
+        if slot.is_copied() {
+            // By itself, so that the slot can be written to again before the dispatches are done.
+            let len = self.ring.stages[stage].end();
+            self.ring.gpu.submit("slot", |encoder| slot.record(encoder, len))?;
+            self.submitted();
+            self.bring_next(stage);
+        }
+        Ok(())
     }
 
-    /// Takes note that all work that reads `stage` in this pass has been submitted: its slot is given to
-    /// the next stage, as soon as the device is done. Behind the last ones come the first ones of the
-    /// next pass.
+    /// Takes note that all work that reads `stage` in this pass has been submitted.
     pub fn used(&mut self, stage: usize) {
+        self.submitted();
+        if !self.ring.slots[self.ring.slot_index(stage)].is_copied() {
+            self.bring_next(stage);
+        }
+    }
+
+    /// Gives the slot of `stage` to the next one that goes there, as soon as the device is done. Behind the last ones
+    /// come the first ones of the next pass.
+    fn bring_next(&mut self, stage: usize) {
         let next = match stage + self.ring.slots.len() {
             next if next < self.visits => next,
             _ => self.ring.slot_index(stage),
         };
-        self.submitted();
         if next != stage {
             self.bring(next);
         }

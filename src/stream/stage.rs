@@ -106,7 +106,7 @@ impl StreamedStage {
     }
 
     /// Bytes of the slot that it takes.
-    pub(super) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.end
     }
 

@@ -26,21 +26,29 @@ pub fn row_block_bytes(dtype: Dtype, cols: usize) -> usize {
 /// 4 KiB, each with the byte where it begins.
 pub fn interleave(rows: &[u8], dtype: Dtype, cols: usize, mut put: impl FnMut(usize, &[u8])) {
     let each = (cols * dtype.bitsize() / 8).max(1);
+    // Lanes that have no row are never written to.
+    let mut run = [[0u32; 4]; RUN * LANES];
     for first in (0..row_bytes(dtype, cols)).step_by(RUN * VECTOR) {
-        let mut run = [[0u32; 4]; RUN * LANES];
         for (lane, row) in rows.chunks_exact(each).take(LANES).enumerate() {
             let row = row.get(first..).unwrap_or_default();
-            let mut line = [[0u8; VECTOR]; RUN];
-            match row.first_chunk() {
-                Some(whole) => line = bytemuck::cast::<[u8; RUN * VECTOR], _>(*whole),
-                None => line.as_flattened_mut()[..row.len()].copy_from_slice(row),
-            }
+            let line = match row.first_chunk() {
+                Some(whole) => bytemuck::cast::<[u8; RUN * VECTOR], [[u8; VECTOR]; RUN]>(*whole),
+                None => last_line(row),
+            };
             for (v, vector) in line.into_iter().enumerate() {
                 run[v * LANES + lane] = bytemuck::cast::<_, [u32; 4]>(vector).map(u32::from_le);
             }
         }
         put(first * LANES, bytemuck::cast_slice(&run));
     }
+}
+
+/// The end of a row, and zeros behind it.
+#[cold]
+fn last_line(row: &[u8]) -> [[u8; VECTOR]; RUN] {
+    let mut line = [[0; VECTOR]; RUN];
+    line.as_flattened_mut()[..row.len()].copy_from_slice(row);
+    line
 }
 
 #[cfg(test)]

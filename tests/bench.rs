@@ -36,7 +36,8 @@ fn names(list: &Value) -> Vec<&str> {
 fn a_plan_foretells_what_its_bytes_take() {
     let (_temporary, folder) = models::compressed(&models::demo());
     let files = ModelFiles::open(&folder).unwrap();
-    let gpu = pollster::block_on(Gpu::open(&GpuOptions::default())).unwrap();
+    let device = std::env::var("BANTAM_DEVICE").ok();
+    let gpu = pollster::block_on(Gpu::open(&GpuOptions { device, ..GpuOptions::default() })).unwrap();
     let mut bench = Bench::new(&gpu, Effort::QUICK, &()).unwrap();
     for (budget, layout) in [
         (u64::MAX, Layout::Fast),

@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let bar = Bar::default();
     let verification = if args.gpu {
         let gpu = args.device.open()?;
-        archive::verify_with(&args.src, &|_, payload| decode_on(&gpu, payload), &bar)?
+        args.jobs.run(|| archive::verify_with(&args.src, &|_, payload| decode_on(&gpu, payload), &bar))??
     } else {
         args.jobs.run(|| archive::verify(&args.src, &bar))??
     };

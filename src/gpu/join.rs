@@ -3,13 +3,13 @@
 use super::device::Gpu;
 use super::error::GpuError;
 use super::format::{DenseFormat, Format, Table};
+use super::layout::{PartLayout, Piece, RowBlocks, lay_out, most_part, slot_bytes};
 use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
 use super::shader::Variant;
-use super::weights::{
-    DeviceMatrix, Part, PartLayout, Piece, RowBlocks, SlotPlace, Tiles, dense_format, lay_out, most_part,
-    slot_bytes,
-};
+use super::slot::SlotPlace;
+use super::tiles::{Tiles, dense_format};
+use super::weights::{DeviceMatrix, Part};
 use super::wide;
 use super::words::{Texel, Words};
 use crate::codec::grid::Grid;

@@ -169,6 +169,17 @@ impl Slot {
     }
 }
 
+/// Where in a slot a matrix goes.
+#[derive(Debug, Clone, Copy)]
+pub struct SlotPlace<'a> {
+    /// What shaders read of the slot.
+    pub slot: &'a SlotWords,
+    /// The byte where the matrix begins: a multiple of 256.
+    pub at: u64,
+    /// The streamed stage that the matrix belongs to.
+    pub stage: usize,
+}
+
 /// Leave to write to a slot. It ends when this is dropped.
 pub struct Writing {
     gpu: Gpu,

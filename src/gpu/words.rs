@@ -13,6 +13,10 @@ const ROW: u64 = 8 << 10;
 /// Textures that are lower than this are not worth it: matrices would be in too many parts.
 const LEAST_ROWS: u32 = 8192;
 
+/// What is done with a buffer of weights.
+pub(super) const WEIGHTS: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+
 /// What a texel is. It is what shaders read at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Texel {
@@ -57,7 +61,7 @@ impl Words {
     pub(super) fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
         match gpu.has_textures() {
             true => Texture::new(gpu, label, len, texel).map(Self::Texture),
-            false => gpu.buffer(label, len, super::weights::WEIGHTS).map(Self::Buffer),
+            false => gpu.buffer(label, len, WEIGHTS).map(Self::Buffer),
         }
     }
 

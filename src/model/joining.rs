@@ -4,8 +4,10 @@ use super::error::ModelError;
 use super::layer::ProductShape;
 use super::loader::Loader;
 use crate::archive::{TensorReader, Weight};
+use crate::gpu::SlotPlace;
 use crate::gpu::join::{Join, TilesKey, fast_fit_together};
-use crate::gpu::weights::{DeviceMatrix, SlotPlace, Tiles};
+use crate::gpu::tiles::Tiles;
+use crate::gpu::weights::DeviceMatrix;
 use crate::tensor::{Dtype, Matrix};
 
 /// A matrix that is to be loaded.

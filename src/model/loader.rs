@@ -9,9 +9,11 @@ use super::planned::Planned;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
-use crate::gpu::weights::{DeviceMatrix, MatrixBytes, Piece, RowBlocks, SlotPlace, Tiles};
+use crate::gpu::layout::{Piece, RowBlocks};
+use crate::gpu::tiles::Tiles;
+use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::words::Words;
-use crate::gpu::{Buffer, Gpu, SlotWords, Sweep, Uploader};
+use crate::gpu::{Buffer, Gpu, MatrixBytes, SlotPlace, SlotWords, Sweep, Uploader};
 use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 

@@ -10,8 +10,8 @@ use super::loader::require;
 use super::precisions::Precisions;
 use crate::archive::{ModelFiles, TensorReader};
 use crate::gpu::join::fast_fit_together;
-use crate::gpu::weights::{MatrixBytes, Tiles};
-use crate::gpu::{Gpu, GpuError, SlotKind, Uploader};
+use crate::gpu::tiles::Tiles;
+use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader};
 use crate::stream::{Needs, StageNeeds, StageOf};
 use crate::tensor::Matrix;
 

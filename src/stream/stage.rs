@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::error::StreamError;
 use crate::archive::{ArchiveError, RowBlock, TensorReader};
 use crate::codec::Precision;
-use crate::gpu::weights::{Piece, RowBlocks};
+use crate::gpu::layout::{Piece, RowBlocks};
 use crate::gpu::{Room, Writing, wide};
 use crate::tensor::FileReader;
 

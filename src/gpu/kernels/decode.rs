@@ -1,9 +1,10 @@
 //! Dense tiles to the original type on the device. The twin is [`crate::codec::decode`].
 
+use super::super::tiles::Tiles;
 use super::super::transfer::{Uploader, download};
-use super::super::weights::{DeviceMatrix, Tiles, deinterleave};
+use super::super::weights::DeviceMatrix;
 use crate::codec::Payload;
-use crate::codec::grid::LANES;
+use crate::codec::grid::{Grid, LANES};
 use crate::gpu::format::{DenseFormat, Format};
 use crate::gpu::invocations::Invocations;
 use crate::gpu::{Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
@@ -123,5 +124,15 @@ impl Resident {
 
     fn decoded_len(&self, stretch: &Stretch) -> u64 {
         u64::from(stretch.count) * self.block() as u64
+    }
+}
+
+/// Rows of one row block from what `decode` writes: word `w` of lane `l` at `64 w + l`, units of `width`
+/// (8, 16 or 32) bits from the low end. `rows` receives as many rows as it has room for.
+fn deinterleave(words: &[u32], grid: &Grid, width: usize, rows: &mut [u8]) {
+    for (lane, row) in rows.chunks_exact_mut(grid.matrix.cols * width / 8).enumerate() {
+        for (i, bytes) in row.chunks_mut(4).enumerate() {
+            bytes.copy_from_slice(&words[i * LANES + lane].to_le_bytes()[..bytes.len()]);
+        }
     }
 }

@@ -9,8 +9,8 @@ use crate::gpu::invocations::Invocations;
 use crate::gpu::join::{Join, JoinedBuffers, Places};
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::transfer::{Uploader, download};
-use crate::gpu::weights::{DeviceMatrix, Part, WEIGHTS};
-use crate::gpu::words::{Texel, Words};
+use crate::gpu::weights::{DeviceMatrix, Part};
+use crate::gpu::words::{Texel, WEIGHTS, Words};
 use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel that measures rows of dense weights in `format`.

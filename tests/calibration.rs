@@ -23,6 +23,7 @@ fn unusual() -> KernelChoices {
         matmul: InvocationsByStorage::all(Invocations::FOUR_ROWS_EACH),
         fast_is_faster: false,
         joins: false,
+        joins_tiles: false,
         textures: false,
     }
 }
@@ -186,6 +187,7 @@ fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
         kernels_of_bench(cache, &["--kernel", "invocations=32"]),
         KernelChoices {
             joins: usual.joins,
+            joins_tiles: usual.joins_tiles,
             textures: usual.textures,
             ..KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH)
         }

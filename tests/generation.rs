@@ -64,7 +64,7 @@ fn a_token_takes_one_submission_no_buffer_and_so_many_dispatches() {
     // matrices are joined, queries, keys and values are one product, and gate, up and what follows are another.
     // Before the layers comes the look-up of the token, behind them a norm, a product, and finding the likeliest.
     for (joins, a_layer) in [(false, 12), (true, 8)] {
-        let gpu = gpu.with_choices(KernelChoices { joins, ..*gpu.choices() });
+        let gpu = gpu.with_choices(KernelChoices { joins, joins_tiles: joins, ..*gpu.choices() });
         check_a_token(&gpu, &load(&gpu, &demo(), true), a_layer);
     }
 }

@@ -26,7 +26,7 @@ const APART: usize = 12;
 const JOINED: usize = 8;
 
 fn with_joins(gpu: &Gpu, joins: bool) -> Gpu {
-    gpu.with_choices(KernelChoices { joins, ..*gpu.choices() })
+    gpu.with_choices(KernelChoices { joins, joins_tiles: joins, ..*gpu.choices() })
 }
 
 /// The dispatches that each layer takes on average.

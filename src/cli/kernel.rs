@@ -47,9 +47,10 @@ impl KernelArgs {
         match self.kernel {
             Kernel::Default => Ok(gpu),
             Kernel::Invocations(all) => {
-                let KernelChoices { joins, textures, .. } = *gpu.choices();
+                let KernelChoices { joins, joins_tiles, textures, .. } = *gpu.choices();
                 Ok(gpu.with_choices(KernelChoices {
                     joins,
+                    joins_tiles,
                     textures,
                     ..KernelChoices::with_invocations(all)
                 }))

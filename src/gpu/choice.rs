@@ -44,6 +44,8 @@ pub struct KernelChoices {
     pub fast_is_faster: bool,
     /// Whether a layer's matrices are joined where they can be, so that one dispatch multiplies with several.
     pub joins: bool,
+    /// Whether those are joined too that are dense tiles.
+    pub joins_tiles: bool,
     /// Whether weights that stay on the device are textures and not buffers, where its textures are large enough.
     pub textures: bool,
 }
@@ -70,8 +72,9 @@ impl KernelChoices {
                     fast: Invocations::FOUR_ROWS_EACH,
                 },
                 fast_is_faster: true,
-                // A dispatch costs little there, and each kind of group is another kernel to compile.
-                joins: false,
+                // Tiles take long to multiply with, and each kind of group is another kernel that takes long to compile.
+                joins: true,
+                joins_tiles: false,
                 // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
                 textures: true,
             },
@@ -82,6 +85,6 @@ impl KernelChoices {
     pub fn with_invocations(invocations: Invocations) -> Self {
         let matvec = InvocationsByStorage::all(invocations);
         let matmul = InvocationsByStorage::all(invocations.without_splits());
-        Self { matvec, matmul, fast_is_faster: true, joins: true, textures: false }
+        Self { matvec, matmul, fast_is_faster: true, joins: true, joins_tiles: true, textures: false }
     }
 }

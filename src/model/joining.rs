@@ -78,17 +78,19 @@ impl<'a> Loader<'a> {
 
     /// `None` for what is not joined with anything.
     fn key(&self, source: &Source<'_>, tiles: Option<&Tiles<'_>>) -> Option<Key> {
-        if !self.gpu.choices().joins {
+        let choices = self.gpu.choices();
+        if !choices.joins {
             return None;
         }
         let Some(tiles) = tiles else { return Some(Key::Raw(source.weight.dtype)) };
         let is_fast = self.planned.fast && tiles.fast_row_block_bytes().is_some();
-        Some(match source.streamed {
-            Some(stage) if self.planned.decodes() => Key::Decoded(stage, source.weight.dtype),
-            Some(stage) => Key::Streamed(stage, TilesKey::of(self.gpu, tiles)),
-            None if is_fast => Key::Fast,
-            None => Key::Dense(TilesKey::of(self.gpu, tiles)),
-        })
+        match source.streamed {
+            Some(stage) if self.planned.decodes() => Some(Key::Decoded(stage, source.weight.dtype)),
+            None if is_fast => Some(Key::Fast),
+            _ if !choices.joins_tiles => None,
+            Some(stage) => Some(Key::Streamed(stage, TilesKey::of(self.gpu, tiles))),
+            None => Some(Key::Dense(TilesKey::of(self.gpu, tiles))),
+        }
     }
 
     /// Matrices one by one.

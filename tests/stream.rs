@@ -654,14 +654,17 @@ fn what_is_not_compressed_cannot_be_streamed() {
 
 #[test]
 fn a_session_takes_what_it_is_said_to() {
-    for outputs in [Outputs::Last, Outputs::All] {
+    for (outputs, joins) in [(Outputs::Last, false), (Outputs::All, false), (Outputs::All, true)] {
         let gpu = device::gpu();
+        let gpu = gpu.with_choices(KernelChoices { joins, ..*gpu.choices() });
         let model = load(&gpu, &models::demo(), true);
         let before = gpu.memory().used();
         let _session = Session::new(&model, 100, outputs).unwrap();
         let (taken, told) =
             (gpu.memory().used() - before, Session::device_bytes(model.config(), 100, outputs));
-        assert!(taken <= told && told <= taken + taken / 20, "{taken} {told}");
+        // Joined matrices have fewer dispatches, and no results of their own: this is not counted upon.
+        let most = if joins { taken + taken / 2 } else { taken + taken / 20 };
+        assert!(taken <= told && told <= most, "{taken} {told}");
     }
 }
 

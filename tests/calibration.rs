@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bantam::bench::Calibration;
-use bantam::gpu::{Gpu, Invocations, InvocationsByStorage, KernelChoices};
+use bantam::gpu::{Gpu, Invocations, InvocationsByStorage, KernelChoices, WidenFrom};
 use bantam::model::{LoadOptions, Model};
 use serde_json::{Value, json};
 
@@ -24,6 +24,7 @@ fn unusual() -> KernelChoices {
         fast_is_faster: false,
         joins: false,
         joins_tiles: false,
+        widen_from: WidenFrom::NEVER,
         textures: false,
     }
 }

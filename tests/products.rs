@@ -10,11 +10,11 @@ use bantam::gpu::format::Format;
 use bantam::gpu::join::{Join, TilesKey};
 use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::swiglu::SwigluParams;
-use bantam::gpu::kernels::{decode, embed, matmul, matvec, swiglu};
+use bantam::gpu::kernels::{decode, embed, matmul, matvec, swiglu, widen};
 use bantam::gpu::tiles::Tiles;
 use bantam::gpu::weights::DeviceMatrix;
 use bantam::gpu::words::Words;
-use bantam::gpu::{Buffer, Dispatch, Gpu, Invocations, KernelChoices, Uploader, download};
+use bantam::gpu::{Buffer, Dispatch, Gpu, Invocations, KernelChoices, Uploader, WideRoom, download, wide};
 use bantam::tensor::{Dtype, Matrix};
 use wgpu::BufferUsages;
 
@@ -284,6 +284,19 @@ fn check_products(gpu: &Gpu, weights: &Weights, tokens: usize, with_bias: bool, 
     if let Some(raw) = &weights.raw {
         assert!(same_bits(&by_matmul, &multiply(raw, &with_matmul)), "matmul of {what} and of raw weights");
         assert!(same_bits(&by_matvec, &multiply(raw, &with_matvec)), "matvec of {what} and of raw weights");
+        // Room for all, for two row blocks, and for none.
+        let block = wide::row_block_bytes(raw.format.dtype(), cols) as u64;
+        for (blocks, runs) in [(rows.div_ceil(64) as u64, 1), (2, rows.div_ceil(128)), (0, 0)] {
+            let room = WideRoom::new(gpu, blocks * block).unwrap();
+            let widened = |product: &Product<'_>| {
+                let dispatches = widen::dispatches(gpu, &step, &room, product).unwrap();
+                let is_widen = |dispatch: &&Dispatch| dispatch.label().starts_with("widen");
+                assert_eq!(dispatches.iter().filter(is_widen).count(), runs, "{what}");
+                dispatches
+            };
+            let by_widened = multiply(&weights.device, &widened);
+            assert!(same_bits(&by_matmul, &by_widened), "{what}, widened {blocks} row blocks at a time");
+        }
     }
     for token in 0..tokens {
         let at = token * y_stride;

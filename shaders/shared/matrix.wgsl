@@ -59,9 +59,10 @@ struct Matrix {
     words_at: u32,
     table_at: u32,
     first_block: u32,
+    // The vector that uncompressed weights made of it begin with.
+    wide_at: u32,
     unused0: u32,
     unused1: u32,
-    unused2: u32,
 }
 
 #ifdef JOINED

@@ -80,7 +80,7 @@ struct Plan {
     effort: Effort,
     /// Rows and columns of the matrix.
     shape: [usize; 2],
-    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for both of dense tiles where these
+    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for `matvec` of dense tiles where these
     /// are others.
     matvec: &'static [Invocations],
     matmul: &'static [Invocations],
@@ -123,7 +123,7 @@ impl Plan {
         },
         shape: [1024, 1024],
         matvec: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-        matmul: &[Invocations::FOUR_ROWS_EACH, Invocations::TWO_ROWS_EACH],
+        matmul: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
         dense: Some(&[Invocations::TWO_ROWS_EACH, Invocations::ONE_ROW_EACH, Invocations::FOUR_ROWS_EACH]),
         lasts: Duration::from_secs(90),
     };
@@ -134,7 +134,7 @@ impl Plan {
 
     fn invocations(&self, kernel: Kernel, form: Form) -> &'static [Invocations] {
         match (kernel, form, self.dense) {
-            (_, Form::Dense, Some(dense)) => dense,
+            (Kernel::Matvec, Form::Dense, Some(dense)) => dense,
             (Kernel::Matvec, ..) => self.matvec,
             (Kernel::Matmul(_), ..) => self.matmul,
         }

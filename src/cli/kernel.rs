@@ -47,10 +47,11 @@ impl KernelArgs {
         match self.kernel {
             Kernel::Default => Ok(gpu),
             Kernel::Invocations(all) => {
-                let KernelChoices { joins, joins_tiles, textures, .. } = *gpu.choices();
+                let KernelChoices { joins, joins_tiles, widen_from, textures, .. } = *gpu.choices();
                 Ok(gpu.with_choices(KernelChoices {
                     joins,
                     joins_tiles,
+                    widen_from,
                     textures,
                     ..KernelChoices::with_invocations(all)
                 }))

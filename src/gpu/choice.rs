@@ -46,11 +46,53 @@ pub struct KernelChoices {
     pub joins: bool,
     /// Whether those are joined too that are dense tiles.
     pub joins_tiles: bool,
+    /// From how many tokens on a batch has its weights widened first.
+    pub widen_from: WidenFrom,
     /// Whether weights that stay on the device are textures and not buffers, where its textures are large enough.
     pub textures: bool,
 }
 
+/// From how many tokens on weights are [widened](super::WideRoom) before a batch is multiplied with them, by how
+/// they are stored. At least two: for a single token they never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WidenFrom {
+    /// Dense tiles.
+    pub dense: usize,
+    /// The fast layout.
+    pub fast: usize,
+}
+
+impl WidenFrom {
+    /// For no batch.
+    pub const NEVER: Self = Self { dense: usize::MAX, fast: usize::MAX };
+
+    /// The numbers of tokens from which on a batch of up to `most` has other dispatches than a smaller one.
+    pub fn steps(self, most: usize) -> Vec<usize> {
+        let mut steps = vec![2];
+        steps.extend([self.dense, self.fast].into_iter().filter(|from| (3..=most).contains(from)));
+        steps.sort_unstable();
+        steps.dedup();
+        steps
+    }
+}
+
 impl KernelChoices {
+    /// Whether weights in `format` are widened for a batch of so many tokens.
+    pub fn widens(&self, format: Format, tokens: usize) -> bool {
+        tokens > 1
+            && match format {
+                Format::RawBf16 | Format::RawF16 | Format::RawF32 => false,
+                Format::Dense(_) => tokens >= self.widen_from.dense,
+                Format::Fast(_) => tokens >= self.widen_from.fast,
+            }
+    }
+
+    /// Whether any are of a matrix that is kept as dense tiles, or that may be in the fast layout.
+    pub(super) fn widens_any(&self, fast: bool, tokens: usize) -> bool {
+        let WidenFrom { dense, fast: from } = self.widen_from;
+        tokens >= 2.max(if fast { dense.min(from) } else { dense })
+    }
+
     /// What a device is given that was not timed.
     pub fn usual(is_cpu: bool) -> Self {
         match is_cpu {
@@ -59,22 +101,20 @@ impl KernelChoices {
             false => Self::with_invocations(Invocations::FOUR_A_ROW),
             // Where a processor stands in for a device, reading the same activation in every lane takes as
             // long as reading a weight, and eight lanes are all that run side by side. But the streams of
-            // dense tiles and the sums of a batch are more than its registers hold for so many rows.
+            // dense tiles are more than its registers hold for so many rows. The sums of a batch are in any case.
             true => Self {
                 matvec: InvocationsByStorage {
                     raw: Invocations::EIGHT_ROWS_EACH,
                     dense: Invocations::TWO_ROWS_EACH,
                     fast: Invocations::EIGHT_ROWS_EACH,
                 },
-                matmul: InvocationsByStorage {
-                    raw: Invocations::FOUR_ROWS_EACH,
-                    dense: Invocations::TWO_ROWS_EACH,
-                    fast: Invocations::FOUR_ROWS_EACH,
-                },
+                matmul: InvocationsByStorage::all(Invocations::EIGHT_ROWS_EACH),
                 fast_is_faster: true,
                 // Tiles take long to multiply with, and each kind of group is another kernel that takes long to compile.
                 joins: true,
                 joins_tiles: false,
+                // Its time goes into taking tiles apart.
+                widen_from: WidenFrom { dense: 2, fast: usize::MAX },
                 // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
                 textures: true,
             },
@@ -85,6 +125,16 @@ impl KernelChoices {
     pub fn with_invocations(invocations: Invocations) -> Self {
         let matvec = InvocationsByStorage::all(invocations);
         let matmul = InvocationsByStorage::all(invocations.without_splits());
-        Self { matvec, matmul, fast_is_faster: true, joins: true, joins_tiles: true, textures: false }
+        // Tiles are taken apart once for every sixteen tokens otherwise. What is fast is fast to take apart.
+        let widen_from = WidenFrom { dense: 32, fast: usize::MAX };
+        Self {
+            matvec,
+            matmul,
+            fast_is_faster: true,
+            joins: true,
+            joins_tiles: true,
+            widen_from,
+            textures: false,
+        }
     }
 }

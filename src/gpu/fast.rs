@@ -21,7 +21,7 @@ const MANY_ZEROS: u64 = 1024;
 pub(super) const TABLE_BYTES: u64 = 256;
 
 /// Words of the table that say the lowest exponents of a row block.
-const LOWEST_WORDS: usize = LANES / 4;
+pub(super) const LOWEST_WORDS: usize = LANES / 4;
 
 /// Whether the layout can have a matrix of `dtype`.
 pub(super) fn suits(dtype: Dtype, grid: &Grid) -> bool {
@@ -35,6 +35,11 @@ fn chunks(grid: &Grid) -> usize {
 /// Bytes of a row block's weights, without the exceptions.
 pub(super) fn row_block_bytes(grid: &Grid) -> usize {
     chunks(grid) * CHUNK_BYTES * LANES
+}
+
+/// Vectors of four words that a row block of so many columns has.
+pub(super) fn row_block_vectors(cols: u32) -> u32 {
+    cols.div_ceil(WIDE_CHUNK as u32) * (CHUNK_BYTES * LANES / 16) as u32
 }
 
 /// The most that `row_blocks` row blocks of a matrix can take that do not [stay dense](choose).

@@ -117,7 +117,7 @@ impl Format {
     }
 
     /// The type of the weights.
-    pub(super) fn dtype(self) -> Dtype {
+    pub fn dtype(self) -> Dtype {
         match self {
             Self::RawBf16 | Self::Fast(_) => Dtype::BF16,
             Self::RawF16 => Dtype::F16,

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::fast;
 use super::format::{Format, WIDE_CHUNK};
+use super::wide;
 use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::codec::split::MAX_PLANES;
 use crate::tensor::Matrix;
@@ -51,7 +53,8 @@ pub struct MatrixParams {
     pub(super) words_at: u32,
     pub(super) table_at: u32,
     pub(super) first_block: u32,
-    unused: [u32; 3],
+    pub(super) wide_at: u32,
+    unused: [u32; 2],
 }
 
 impl MatrixParams {
@@ -93,10 +96,23 @@ impl MatrixParams {
     /// The same part without its first row blocks. Tables and planes are found by row block, so the
     /// offsets move along; but what a row block has in a sparse plane is found through its mask.
     pub(super) fn skip_row_blocks(mut self, count: u32, format: Format) -> Self {
-        let Format::Dense(dense) = format else { return self };
-        let padded_cols = self.cols.next_multiple_of(CHUNK as u32);
         self.rows -= count * LANES as u32;
         self.first_row += count * LANES as u32;
+        let dense = match format {
+            Format::Dense(dense) => dense,
+            Format::Fast(_) => {
+                self.words_at += count * fast::row_block_vectors(self.cols);
+                self.table_at += count * fast::LOWEST_WORDS as u32;
+                self.tiles_at += count;
+                return self;
+            }
+            Format::RawBf16 | Format::RawF16 | Format::RawF32 => {
+                let bytes = wide::row_block_bytes(format.dtype(), self.cols as usize);
+                self.words_at += count * (bytes / 16) as u32;
+                return self;
+            }
+        };
+        let padded_cols = self.cols.next_multiple_of(CHUNK as u32);
         self.tiles_at += 2 * count * self.col_tiles;
         self.shifts_at += count * SHIFT_WORDS;
         self.masks_at += count * MASK_WORDS;
@@ -106,6 +122,30 @@ impl MatrixParams {
             *at += count * LANES as u32 * (padded_cols * u32::from(plane.width)).div_ceil(32);
         }
         self
+    }
+
+    /// The first `count` row blocks of the same part, or all where there are not so many.
+    pub(super) fn first_row_blocks(self, count: u32) -> Self {
+        Self { rows: self.rows.min(count * LANES as u32), ..self }
+    }
+
+    /// What kernels are told about the weights that these are widened to, where those begin at vector
+    /// `wide_at`. A span is a tile, as of all that has no tiles.
+    pub(super) fn widened(self, wide_at: u32) -> Self {
+        let Self { rows, cols, first_row, span_cols, spans, first_block, .. } = self;
+        let (tile_cols, col_tiles, words_at) = (span_cols, spans, wide_at);
+        Self {
+            rows,
+            cols,
+            tile_cols,
+            col_tiles,
+            first_row,
+            span_cols,
+            spans,
+            words_at,
+            first_block,
+            ..Self::zeroed()
+        }
     }
 
     /// Weights of the part, padding rows among them.

@@ -52,6 +52,7 @@ sources! {
     "swiglu" => "swiglu.wgsl",
     "top" => "top.wgsl",
     "transcode" => "transcode.wgsl",
+    "widen" => "widen.wgsl",
     "shared/bf16" => "shared/bf16.wgsl",
     "shared/dense" => "shared/dense.wgsl",
     "shared/fast" => "shared/fast.wgsl",

@@ -287,6 +287,11 @@ impl DeviceMatrix {
         matches!(self.format, Format::Dense(_)) && self.span_cols() != self.grid.tile_cols
     }
 
+    /// Row blocks of `part`, of all matrices that are joined there.
+    pub(super) fn row_blocks_of(&self, part: &Part) -> u32 {
+        self.params_of(part).0.iter().map(MatrixParams::row_blocks).sum()
+    }
+
     /// Tiles side by side.
     pub(super) fn col_tiles(&self) -> u32 {
         self.grid.col_tiles as u32

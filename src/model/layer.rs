@@ -11,9 +11,9 @@ use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use crate::gpu::kernels::swiglu::SwigluParams;
-use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu};
+use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu, widen};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache};
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache, WideRoom};
 
 /// The name of a part of a layer.
 pub(super) fn layer_name(layer: usize, part: &str) -> String {
@@ -152,6 +152,15 @@ impl LayerWeights {
             + vectors.map(Buffer::size).sum::<u64>()
     }
 
+    /// The matrices.
+    pub fn matrices(&self) -> impl Iterator<Item = &DeviceMatrix> {
+        let gate_up: Vec<&DeviceMatrix> = match &self.gate_up {
+            GateUp::Gated(both) => vec![both],
+            GateUp::Apart(apart) => apart.iter().map(|linear| &linear.weights).collect(),
+        };
+        self.qkv.iter().chain([&self.o.weights, &self.down.weights]).chain(gate_up)
+    }
+
     /// Whether results of the second matrix of the MLP need room of their own.
     pub fn has_up(&self) -> bool {
         matches!(self.gate_up, GateUp::Apart(_))
@@ -219,15 +228,17 @@ impl Activations {
 }
 
 /// Which kernel multiplies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Products {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Products<'a> {
     /// One token: `matvec`.
     Single,
     /// A batch: `matmul`.
     Batch,
+    /// A batch of at least so many tokens: `matmul`, and where that is worth it, `widen` before it.
+    Widened(usize, &'a WideRoom),
 }
 
-impl Products {
+impl Products<'_> {
     /// The dispatches of one product.
     pub fn dispatches(
         self,
@@ -237,7 +248,10 @@ impl Products {
     ) -> Result<Vec<Dispatch>, GpuError> {
         match self {
             Self::Single => matvec::dispatches(gpu, product),
-            Self::Batch => matmul::dispatches(gpu, step, product),
+            Self::Widened(tokens, room) if gpu.choices().widens(product.weights.format, tokens) => {
+                widen::dispatches(gpu, step, room, product)
+            }
+            Self::Batch | Self::Widened(..) => matmul::dispatches(gpu, step, product),
         }
     }
 }
@@ -260,7 +274,7 @@ impl LayerContext<'_> {
         layer: usize,
         weights: &LayerWeights,
         cache: &KvCache,
-        products: Products,
+        products: Products<'_>,
     ) -> Result<Vec<Dispatch>, GpuError> {
         let (a, s) = (self.activations, self.activations.strides);
         let mut all = Vec::new();

@@ -8,7 +8,7 @@ use super::planned::Planned;
 use super::precisions::Precisions;
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Gpu, Sweep, Uploader};
+use crate::gpu::{Buffer, Gpu, Sweep, Uploader, WideRoom};
 use crate::stream::{Plan, Ring, StreamStats, TokenRows};
 
 /// How a model is loaded.
@@ -66,6 +66,8 @@ pub struct Model {
     pub(super) output: Vec<DeviceMatrix>,
     pub(super) plan: Option<Plan>,
     pub(super) precisions: Precisions,
+    /// What weights are widened into for batches, where there is room for it.
+    pub(super) wide_room: Option<WideRoom>,
     /// Where streamed weights are.
     pub(super) ring: Option<Ring>,
     // Last: it frees what the others leave.
@@ -151,7 +153,13 @@ impl Model {
         &self.gpu
     }
 
-    /// Bytes of all weights in device memory, with the slots that others are streamed through.
+    /// Bytes of the room that weights are widened into for batches: 0 where none are.
+    pub fn wide_room_bytes(&self) -> u64 {
+        self.wide_room.as_ref().map_or(0, WideRoom::bytes)
+    }
+
+    /// Bytes of all weights in device memory, with the slots that others are streamed through and the room that they
+    /// are widened into.
     pub fn weight_bytes(&self) -> u64 {
         let embedding = match &self.embedding {
             Embedding::Apart(matrix) => matrix.bytes(),
@@ -161,6 +169,7 @@ impl Model {
             + self.output.iter().map(DeviceMatrix::bytes).sum::<u64>()
             + self.norm.size()
             + self.plan.as_ref().map_or(0, |plan| plan.ring)
+            + self.wide_room_bytes()
             + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
     }
 }

@@ -6,6 +6,7 @@ use super::layer::{LayerWeights, ProductShape, Strides};
 use super::load::{Embedding, Model};
 use super::needs::{EMBEDDING, OUTPUT};
 use super::planned::Planned;
+use super::session::BATCH;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
@@ -13,7 +14,7 @@ use crate::gpu::layout::{Piece, RowBlocks};
 use crate::gpu::tiles::Tiles;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::words::Words;
-use crate::gpu::{Buffer, Gpu, MatrixBytes, SlotPlace, SlotWords, Sweep, Uploader};
+use crate::gpu::{Buffer, Gpu, MatrixBytes, SlotPlace, SlotWords, Sweep, Uploader, WideRoom};
 use crate::stream::{Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 
@@ -104,9 +105,30 @@ impl<'a> Loader<'a> {
         if let Some(ring) = &mut ring {
             ring.set_stages(self.streaming.drain(..).map(|streaming| streaming.stage).collect());
         }
+        let wide_room = self.wide_room(&layers)?;
         let (plan, precisions) = (self.planned.plan.clone(), self.planned.precisions.clone());
         let (gpu, sweep) = (self.gpu.clone(), Sweep::new(self.gpu));
-        Ok(Model { gpu, config, embedding, layers, norm, output, plan, precisions, ring, _sweep: sweep })
+        Ok(Model {
+            gpu,
+            config,
+            embedding,
+            layers,
+            norm,
+            output,
+            plan,
+            precisions,
+            wide_room,
+            ring,
+            _sweep: sweep,
+        })
+    }
+
+    /// Room to widen the layers' matrices for batches, where any are to be and the plan has it.
+    fn wide_room(&self, layers: &[LayerWeights]) -> Result<Option<WideRoom>, ModelError> {
+        let most = self.planned.plan.as_ref().map_or(u64::MAX, |plan| plan.wide_room);
+        let wanted = WideRoom::wanted(self.gpu, BATCH, layers.iter().flat_map(LayerWeights::matrices));
+        let bytes = wanted.min(most);
+        Ok(if bytes > 0 { Some(WideRoom::new(self.gpu, bytes)?) } else { None })
     }
 
     /// The ring of the stages that are streamed, each with its place in it.

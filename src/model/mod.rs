@@ -14,6 +14,7 @@ mod needs;
 mod pass;
 mod planned;
 mod precisions;
+mod recorded;
 mod rope;
 mod session;
 

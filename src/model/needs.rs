@@ -8,10 +8,11 @@ use super::error::ModelError;
 use super::layer::{JOINED, ProductShape, head_norms, layer_name, norms, products};
 use super::loader::require;
 use super::precisions::Precisions;
+use super::session::BATCH;
 use crate::archive::{ModelFiles, TensorReader};
 use crate::gpu::join::fast_fit_together;
 use crate::gpu::tiles::Tiles;
-use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader};
+use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader, WideRoom};
 use crate::stream::{Needs, StageNeeds, StageOf};
 use crate::tensor::Matrix;
 
@@ -177,6 +178,7 @@ impl Census {
             embedding: apart.pinned,
             rows: Uploader::LEAST,
             output: whole.pinned,
+            wide_room: self.wide_room(gpu, keeping),
             working_set,
             loading: Uploader::LEAST + transcoding,
             loading_whole: whole.transcoding.max(apart.transcoding),
@@ -186,6 +188,11 @@ impl Census {
             stages,
         };
         Ok((needs, cut))
+    }
+
+    /// What weights are widened into for batches.
+    fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
+        self.layers.iter().map(|layer| layer.wide_room(gpu, keeping)).max().unwrap_or(0)
     }
 }
 
@@ -230,6 +237,24 @@ impl LayerCensus {
             }
         }
         Ok(taken)
+    }
+
+    /// At the most: what is joined may be widened together.
+    fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
+        let row_blocks = |product: &TensorCensus| {
+            product.tiles(keeping).map_or(0, |tiles| tiles.row_blocks().len() as u64)
+        };
+        let of = |together: Range<usize>| {
+            let products = &self.products[together];
+            let row_blocks = products.iter().map(row_blocks).sum();
+            let wanted = |product: &TensorCensus| {
+                let (dtype, cols) = (product.reader.dtype(), product.matrix.cols);
+                WideRoom::most_wanted(gpu, BATCH, keeping.fast, dtype, cols, row_blocks)
+            };
+            products.iter().map(wanted).max().unwrap_or(0)
+        };
+        let alone = (0..self.products.len()).map(|i| i..i + 1);
+        alone.chain(JOINED).map(of).max().unwrap_or(0)
     }
 
     /// Whether those of these products that have a fast layout fit a binding together.

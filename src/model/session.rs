@@ -9,6 +9,7 @@ use super::layer::{
 };
 use super::load::{Embedding, Model};
 use super::pass::{Pass, Results};
+use super::recorded::Recorded;
 use super::rope;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::argmax::{self, Largest};
@@ -19,7 +20,7 @@ use crate::gpu::kernels::{Step, embed, matmul, norm};
 use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep};
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// More positions than any model is made for; with them no index overflows.
 const MAX_CONTEXT: usize = 1 << 24;
@@ -58,16 +59,14 @@ pub struct Session {
     /// Whether the device still has the logits of the last of them.
     has_last_logits: bool,
     buffers: SessionBuffers,
-    /// Up to the last layer, for one token.
-    single: Vec<Dispatch>,
-    /// The same, for a batch.
-    batch: Vec<Dispatch>,
+    /// Up to the last layer.
+    layers: Recorded,
     last_output: Vec<Dispatch>,
     /// Finds the likeliest token in the last token's logits.
     argmax: Dispatch,
     /// Finds the likeliest tokens.
     top: Dispatch,
-    all_outputs: Vec<Dispatch>,
+    all_outputs: Recorded,
     activations: Activations,
     // The dispatches' bind groups name these; they live as long.
     _caches: Vec<KvCache>,
@@ -129,21 +128,22 @@ impl Session {
             rotations: &rotations,
             context,
         };
-        let record = |products| -> Result<Vec<Dispatch>, GpuError> {
+        let record = |products: Products<'_>| -> Result<Vec<Dispatch>, GpuError> {
             let mut all = record_embedding(model, &activations, &buffers)?;
             for (i, (weights, cache)) in model.layers.iter().zip(&caches).enumerate() {
                 all.extend(layers.dispatches(i, weights, cache, products)?);
             }
             Ok(all)
         };
-        let single = record(Products::Single)?;
-        let batch = record(Products::Batch)?;
+        let recorded = Recorded::new(model, BATCH, record)?;
         let last_output = record_output(model, &activations, &buffers, Products::Single)?;
         let argmax = argmax::dispatch(gpu, config.vocab, [&buffers.logits, &buffers.largest])?;
         let top = top::dispatch(gpu, &buffers.step, config.vocab, [&buffers.logits, &buffers.top])?;
         let all_outputs = match outputs {
-            Outputs::Last => Vec::new(),
-            Outputs::All => record_output(model, &activations, &buffers, Products::Batch)?,
+            Outputs::Last => Recorded::default(),
+            Outputs::All => Recorded::batches(model, BATCH, |products| {
+                record_output(model, &activations, &buffers, products)
+            })?,
         };
         Ok(Self {
             model: model.clone(),
@@ -151,8 +151,7 @@ impl Session {
             tokens: Vec::new(),
             has_last_logits: false,
             buffers,
-            single,
-            batch,
+            layers: recorded,
             last_output,
             argmax,
             top,
@@ -186,7 +185,7 @@ impl Session {
 
     /// Dispatches that computing one token takes, and finding the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
-        self.single.len() + self.last_output.len() + 1
+        self.layers.of(1).len() + self.last_output.len() + 1
     }
 
     /// Forgets all but the first `position` positions.
@@ -339,11 +338,11 @@ impl Session {
     /// The dispatches of a batch, in order: those of the layers, of the output matrix where logits are
     /// wanted, and what finds the likeliest tokens.
     fn dispatches(&self, tokens: usize, outputs: usize, wanted: Wanted) -> impl Iterator<Item = &Dispatch> {
-        let layers = if tokens == 1 { &self.single } else { &self.batch };
+        let layers = self.layers.of(tokens);
         let output = match outputs {
             0 => &[][..],
             1 => &self.last_output,
-            _ => &self.all_outputs,
+            outputs => self.all_outputs.of(outputs),
         };
         let reduce = match wanted {
             Wanted::Likeliest => Some(&self.argmax),
@@ -383,8 +382,9 @@ fn dispatch_bytes(config: &ModelConfig) -> u64 {
     // A matrix is in several parts where it is large.
     let parts = |rows: usize, cols: usize| 1 + (rows as u64 * cols as u64 * 4) / (32 << 20);
     let shapes = products(config);
-    // Of one token, and of a batch.
-    let both = |p: &ProductShape| parts(p.rows, p.cols) * (1 + matmul::most_dispatches(BATCH, p.cols));
+    // Of one token, of a small batch, and of those that weights of either layout are widened for.
+    let both =
+        |p: &ProductShape| parts(p.rows, p.cols) * (1 + 3 * (1 + matmul::most_dispatches(BATCH, p.cols)));
     let of_products: u64 = shapes.iter().map(both).sum();
     let layers = config.layers as u64 * (of_products + 2 * 5);
     // The output matrix is in more parts where it is in stages, which may be as small as a product.
@@ -393,7 +393,7 @@ fn dispatch_bytes(config: &ModelConfig) -> u64 {
     let a_layer = 2 * shapes.len() as u64;
     let stages = elements(config.vocab, config.hidden).saturating_mul(a_layer) / layer.max(1);
     let stages = stages.min(config.vocab.div_ceil(LANES) as u64);
-    let outputs = 1 + matmul::most_dispatches(BATCH, config.hidden);
+    let outputs = 1 + 3 * (1 + matmul::most_dispatches(BATCH, config.hidden));
     let ends = (2 * parts(config.vocab, config.hidden) + stages) * outputs + 2 * 3;
     (layers + ends) * DISPATCH_BYTES
 }
@@ -445,7 +445,7 @@ fn record_output(
     model: &Model,
     activations: &Activations,
     buffers: &SessionBuffers,
-    products: Products,
+    products: Products<'_>,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let (gpu, config) = (&model.gpu, &model.config);
     let stride = activations.strides.hidden;

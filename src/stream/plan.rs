@@ -41,6 +41,8 @@ pub struct Needs {
     pub rows: u64,
     /// The output matrix in one piece, as it is where the embedding is on the device.
     pub output: u64,
+    /// What weights are widened into for batches, where all stay.
+    pub wide_room: u64,
     /// What is left to sessions: KV caches, activations, logits.
     pub working_set: u64,
     /// What loading stages takes for a while, before there are sessions.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub total: u64,
     /// What stays apart from stages, in bytes.
     pub fixed: u64,
+    /// What of that weights are widened into for batches: 0 where there is no room for it, or no need.
+    pub wide_room: u64,
     /// Whether the embedding is left in its file, and rows of it are decoded on the host. The output matrix
     /// is in stages then.
     pub embedding_on_host: bool,
@@ -108,12 +112,15 @@ impl Plan {
     /// compute. All stay where there is no budget.
     pub fn new(needs: &Needs, budget: Option<u64>) -> Result<Self, StreamError> {
         let whole = Self::of(needs, budget, Vec::new(), false);
+        let roomy = Self::roomy(needs, budget);
         let fits = |plan: &Self| budget.is_none_or(|budget| plan.total <= budget);
         let can_stream = Self::can_stream(needs);
         let with = |count: usize| Self::of(needs, budget, evenly(&can_stream, count), true);
         let (none, all) = (with(0), with(can_stream.len()));
         let minimum = Self::minimum(needs);
-        let found = if fits(&whole) {
+        let found = if fits(&roomy) {
+            roomy
+        } else if fits(&whole) {
             whole
         } else if fits(&none) {
             none
@@ -134,6 +141,13 @@ impl Plan {
             return Err(StreamError::BudgetTooSmall { budget, minimum, working_set: all.working_set });
         };
         Ok(Self { minimum, ..found })
+    }
+
+    /// All stay, and there is room to widen weights for batches.
+    fn roomy(needs: &Needs, budget: Option<u64>) -> Self {
+        let fixed = needs.fixed.saturating_add(needs.wide_room);
+        let plan = Self::of(&Needs { fixed, ..needs.clone() }, budget, Vec::new(), false);
+        Self { wide_room: needs.wide_room, ..plan }
     }
 
     /// The smallest budget that would do.
@@ -184,6 +198,7 @@ impl Plan {
             minimum: 0,
             total: parts.into_iter().fold(0, u64::saturating_add),
             fixed,
+            wide_room: 0,
             embedding_on_host,
             fast: needs.fast,
             slot_kind: needs.slot_kind,
@@ -264,6 +279,7 @@ mod tests {
             embedding: 0,
             rows: ROWS,
             output: 200,
+            wide_room: 0,
             working_set: 30,
             loading: 20,
             loading_whole: 0,
@@ -281,6 +297,16 @@ mod tests {
             assert_eq!((plan.streamed.len(), plan.slots, plan.total, plan.bytes_a_pass), (0, 0, 1080, 0));
             assert!(!plan.embedding_on_host && plan.layers() == 8);
         }
+    }
+
+    #[test]
+    fn weights_are_widened_where_all_stay_and_there_is_room_for_it() {
+        let needs = Needs { wide_room: 70, ..needs(0) };
+        for (budget, total, wide_room) in [(None, 1150, 70), (Some(1150), 1150, 70), (Some(1149), 1080, 0)] {
+            let plan = Plan::new(&needs, budget).unwrap();
+            assert_eq!((plan.total, plan.wide_room, plan.minimum), (total, wide_room, 335 + ROWS));
+        }
+        assert_eq!(Plan::new(&needs, Some(1079)).unwrap().wide_room, 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Dense tiles to the original type on the device. The twin is [`crate::codec::decode`].
 
-use super::super::tiles::Tiles;
+use super::super::tiles::{Tiles, dense_format};
 use super::super::transfer::{Uploader, download};
 use super::super::weights::DeviceMatrix;
 use crate::codec::Payload;
@@ -61,8 +61,8 @@ impl Resident {
     /// Uploads a payload; `None` as for [`decode`].
     pub async fn upload(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Self>, GpuError> {
         let Some(tiles) = Tiles::of(payload.head(), payload.precision()) else { return Ok(None) };
-        let Tiles { tiled, kept, .. } = tiles;
-        let format = DenseFormat::of(tiled, kept);
+        let tiled = tiles.tiled;
+        let (format, _) = dense_format(gpu, &tiles);
         let block = tiled.grid.row_block_bytes(unit_bits(format)) as u64;
         if block > gpu.max_binding() || tiled.grid.col_tiles as u64 > u64::from(MAX_WORKGROUPS) {
             return Ok(None);

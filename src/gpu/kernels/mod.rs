@@ -15,6 +15,7 @@ pub mod rope;
 pub mod swiglu;
 pub mod top;
 pub mod transcode;
+pub mod widen;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -114,6 +115,11 @@ pub fn variants() -> Vec<Variant> {
                 all.extend([textured(matvec.clone()), matvec]);
                 let matmul = matmul::variant(format, invocations, bias, accumulate);
                 all.push(joined(matmul::with_tokens(matmul, 16)));
+            }
+            if !Format::RAW.contains(&format) {
+                let widen = widen::variant(format, invocations);
+                let joined = Joined::apply(Join::Stacked, 2, widen.clone());
+                all.extend([textured(widen.clone()), textured(joined), widen]);
             }
         }
     }

@@ -1,0 +1,128 @@
+// Weights in dense tiles or in the fast layout to uncompressed ones, as shared/raw.wgsl reads them, integers
+// only. A workgroup widens a tile of one row block, or where the layout has none, a span. Each invocation owns
+// ROWS rows.
+//
+// WIDE_BITS: bits of an uncompressed weight, 16 or 32.
+//
+// JOINED: the row blocks of all matrices follow each other, gated ones among them.
+
+#import matrix
+
+@group(0) @binding(4) var<storage, read_write> widened: array<vec4<u32>>;
+
+// Columns of a vector.
+const VECTOR_COLS: u32 = 128u / WIDE_BITS;
+// Vectors that a lane has of 32 columns.
+const WIDE_VECTORS: u32 = 32u / VECTOR_COLS;
+
+#ifdef DENSE
+// Columns 4 i .. 4 i + 3 of row `r` of the chunk.
+fn four(r: u32, i: u32) -> vec4<u32> {
+#ifdef RAGGED
+    return keep(four_units(r, i), max(chunk_valid, 4u * i) - 4u * i);
+#else
+    return four_units(r, i);
+#endif
+}
+
+// Puts columns 8 i .. 8 i + 7 of row `r` of the chunk from vector `at` on.
+fn put_eight(r: u32, i: u32, at: u32) {
+    let a = four(r, 2u * i);
+    let b = four(r, 2u * i + 1u);
+#ifdef WIDE_32
+    widened[at] = a;
+    widened[at + 64u] = b;
+#else
+    let low = vec4<u32>(a.x, a.z, b.x, b.z) >> vec4<u32>(16u);
+    widened[at] = low | vec4<u32>(a.y, a.w, b.y, b.w);
+#endif
+}
+
+fn put_chunk(at: u32) {
+    next_chunk();
+#unroll i 2
+#unroll r ROWS
+    put_eight($ru, $iu, at + $ru * LANES + $iu * (8u / VECTOR_COLS) * 64u);
+#end
+#end
+}
+
+// What is missing of 32 columns behind the last chunk of a row block, which is zero.
+fn put_end(at: u32, col_tile: u32) {
+    if col_tile + 1u == matrix.col_tiles && (((matrix.cols + 15u) >> 4u) & 1u) == 1u {
+#unroll r ROWS
+        widened[at + $ru * LANES] = vec4<u32>(0u);
+        widened[at + $ru * LANES + 64u] = vec4<u32>(0u);
+#ifdef WIDE_32
+        widened[at + $ru * LANES + 128u] = vec4<u32>(0u);
+        widened[at + $ru * LANES + 192u] = vec4<u32>(0u);
+#endif
+#end
+    }
+}
+#else
+fn put_pairs(at: u32) {
+#unroll r ROWS
+    widened[at + $ru * LANES] = pairs[$r];
+#end
+}
+
+fn put_chunk(at: u32) {
+    let is_careful = needs_care();
+    next_chunk();
+    if is_careful {
+#unroll i 4
+        load_eight($iu);
+        put_pairs(at + $iu * 64u);
+#end
+    } else {
+#unroll i 3
+        load_stored_eight_quickly($iu);
+        put_pairs(at + $iu * 64u);
+#end
+        take_last_eight_quickly();
+        put_pairs(at + 192u);
+    }
+}
+
+// Chunks have 32 columns.
+fn put_end(at: u32, col_tile: u32) {}
+#endif
+
+fn widen_tile(lane: u32, row_block: u32, col_tile: u32) {
+    open_columns(row_block, col_tile);
+#unroll r ROWS
+    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
+#end
+    let cols = cols_in(col_tile);
+    let of_row_blocks = row_block * ((matrix.cols + 31u) >> 5u) * WIDE_VECTORS;
+    var at = matrix.wide_at + (of_row_blocks + col_tile * matrix.tile_cols / VECTOR_COLS) * 64u + lane;
+    var col = 0u;
+    // Ends at its bottom, as in matvec.
+    loop {
+        begin_chunk(cols - col);
+        put_chunk(at);
+        at += COLS / VECTOR_COLS * 64u;
+        col += COLS;
+        continuing {
+            break if col >= cols;
+        }
+    }
+    put_end(at, col_tile);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
+#ifdef JOINED
+    var member = 0u;
+#unroll m MEMBERS
+    if group.y >= members[$m].first_block {
+        member = $mu;
+    }
+#end
+    matrix = members[member];
+    widen_tile(invocation, group.y - matrix.first_block, group.x);
+#else
+    widen_tile(invocation, group.y, group.x);
+#endif
+}

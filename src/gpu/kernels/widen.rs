@@ -1,0 +1,199 @@
+//! Compressed weights to uncompressed ones, before a batch is multiplied with them. The twin is
+//! [`crate::codec::decode`], and then [`interleave`](crate::gpu::wide::interleave).
+
+use std::ops::Range;
+
+use super::matmul;
+use super::matvec::Product;
+use crate::gpu::format::Format;
+use crate::gpu::invocations::Invocations;
+use crate::gpu::join::{Join, Joined};
+use crate::gpu::matrix_params::MatrixParams;
+use crate::gpu::weights::{DeviceMatrix, Part};
+use crate::gpu::wide_room::WideRoom;
+use crate::gpu::words::Words;
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups, wide};
+
+/// Workgroups that every device allows along a dimension.
+const MAX_WORKGROUPS: u32 = 65_535;
+
+/// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
+pub fn variant(format: Format, invocations: Invocations) -> Variant {
+    let bits = format.dtype().bitsize() as u32;
+    format
+        .apply(Variant::new("widen"), invocations.without_splits())
+        .flag(format!("WIDE_{bits}"))
+        .constant("WIDE_BITS", bits)
+        .flag_if(matches!(format, Format::Fast(_)), "SEEK")
+}
+
+/// The dispatches of a product with a batch whose weights are widened first, as many rows at a time as there
+/// is `room` for. As [`matmul::dispatches`] where they are uncompressed, or too large.
+pub fn dispatches(
+    gpu: &Gpu,
+    step: &Buffer,
+    room: &WideRoom,
+    product: &Product<'_>,
+) -> Result<Vec<Dispatch>, GpuError> {
+    let tokens = product.x.size() / (4 * product.x_stride.max(1)) as u64;
+    let Some(runs) = runs(gpu, room, product.weights, tokens)? else {
+        return matmul::dispatches(gpu, step, product);
+    };
+    let mut all = Vec::new();
+    for Run { widen, weights } in runs {
+        all.push(widen);
+        let multiply = matmul::dispatches(gpu, step, &Product { weights: &weights, ..*product })?;
+        // Counted with what widens: nobody else's work may come in between.
+        all.extend(multiply.into_iter().map(|dispatch| dispatch.with_work(Work::Little)));
+    }
+    Ok(all)
+}
+
+/// Rows that are widened at once.
+struct Run {
+    widen: Dispatch,
+    /// They, in the room.
+    weights: DeviceMatrix,
+}
+
+/// `None` where weights are multiplied with as they are.
+fn runs(
+    gpu: &Gpu,
+    room: &WideRoom,
+    weights: &DeviceMatrix,
+    tokens: u64,
+) -> Result<Option<Vec<Run>>, GpuError> {
+    if !matches!(weights.format, Format::Dense(_) | Format::Fast(_)) {
+        return Ok(None);
+    }
+    let cols = weights.matrix.cols;
+    let block = wide::row_block_bytes(weights.format.dtype(), cols) as u64;
+    let at_once = (room.bytes() / block.max(1)).min(MAX_WORKGROUPS.into()) as u32;
+    let mut runs = Vec::new();
+    for part in &weights.parts {
+        let widening = Widening { gpu, room, weights, part, tokens };
+        let Some(cuts) = widening.cuts(at_once) else { return Ok(None) };
+        for cut in cuts {
+            if widening.work(&cut) > gpu.submission_work() {
+                return Ok(None);
+            }
+            runs.extend(widening.run(&cut)?);
+        }
+    }
+    Ok(Some(runs))
+}
+
+/// A part of a matrix that is to be widened.
+struct Widening<'a> {
+    gpu: &'a Gpu,
+    room: &'a WideRoom,
+    weights: &'a DeviceMatrix,
+    part: &'a Part,
+    tokens: u64,
+}
+
+/// The row blocks of each member that are widened at once.
+type Cut = Vec<Range<u32>>;
+
+impl Widening<'_> {
+    fn join(&self) -> Option<Join> {
+        self.weights.joined.as_ref().map(|joined| joined.join)
+    }
+
+    /// All row blocks, so many at once; `None` where not even one of each fits.
+    fn cuts(&self, at_once: u32) -> Option<Vec<Cut>> {
+        let (members, _) = self.weights.params_of(self.part);
+        let blocks: Vec<u32> = members.iter().map(MatrixParams::row_blocks).collect();
+        if blocks.iter().sum::<u32>() <= at_once {
+            return Some(vec![blocks.into_iter().map(|end| 0..end).collect()]);
+        }
+        let steps = |end: u32, each: u32| {
+            (0..end).step_by(each as usize).map(move |start| start..end.min(start + each))
+        };
+        match self.join() {
+            Some(Join::Gated) => {
+                // The products of both are joined row by row.
+                let each = at_once / blocks.len() as u32;
+                let most = blocks.iter().copied().max().unwrap_or(0);
+                (each > 0).then(|| steps(most, each).map(|run| vec![run; blocks.len()]).collect())
+            }
+            _ if at_once == 0 => None,
+            _ => {
+                let none = || vec![0..0; blocks.len()];
+                let cut = |member: usize, run: Range<u32>| {
+                    let mut cut = none();
+                    cut[member] = run;
+                    cut
+                };
+                let of = |(member, &end): (usize, &u32)| steps(end, at_once).map(move |run| cut(member, run));
+                Some(blocks.iter().enumerate().flat_map(of).collect())
+            }
+        }
+    }
+
+    /// Multiply-adds with what is cut.
+    fn work(&self, cut: &Cut) -> u64 {
+        let (members, _) = self.weights.params_of(self.part);
+        let of =
+            |(member, run): (&MatrixParams, &Range<u32>)| member.first_row_blocks(run.len() as u32).weights();
+        members.iter().zip(cut).map(of).sum::<u64>().saturating_mul(self.tokens)
+    }
+
+    fn run(&self, cut: &Cut) -> Result<Option<Run>, GpuError> {
+        let Self { room, weights, part, .. } = *self;
+        let (mut members, _) = weights.params_of(part);
+        let mut wide = Vec::new();
+        let vectors = wide::row_block_bytes(weights.format.dtype(), weights.matrix.cols) as u32 / 16;
+        let mut blocks = 0;
+        for (member, run) in members.iter_mut().zip(cut) {
+            let count = run.len() as u32;
+            if count == 0 {
+                // No workgroup is beyond this.
+                member.first_block = u32::MAX;
+                continue;
+            }
+            *member = member.skip_row_blocks(run.start, weights.format).first_row_blocks(count);
+            member.wide_at = blocks * vectors;
+            wide.push(member.widened(member.wide_at));
+            if self.join().is_some() {
+                member.first_block = blocks;
+            }
+            blocks += count;
+        }
+        let Some(&params) = wide.first() else { return Ok(None) };
+        let words = room.words(u64::from(blocks) * u64::from(vectors) * 16);
+        let widen = self.dispatch(&members, blocks, &words, self.work(cut))?;
+        // What is alone needs nothing that joined matrices do.
+        let joined = self.join().filter(|_| wide.len() > 1).map(|join| Joined { join, members: wide });
+        let format = Format::raw(weights.format.dtype());
+        let parts = vec![Part { payload: words, exceptions: None, stage: part.stage, params }];
+        let DeviceMatrix { matrix, grid, .. } = *weights;
+        let weights = format.map(|format| DeviceMatrix { format, matrix, parts, codes: None, joined, grid });
+        Ok(weights.map(|weights| Run { widen, weights }))
+    }
+
+    fn dispatch(
+        &self,
+        members: &[MatrixParams],
+        row_blocks: u32,
+        to: &Words,
+        work: u64,
+    ) -> Result<Dispatch, GpuError> {
+        let Self { gpu, weights, part, .. } = *self;
+        let invocations = gpu.choices().matmul.of(weights.format);
+        let variant = weights.apply_words(variant(weights.format, invocations));
+        let variant = match self.join() {
+            Some(_) => Joined::apply(Join::Stacked, members.len() as u32, variant),
+            None => variant,
+        };
+        let mut buffers: Vec<(u32, Bound<'_>)> = vec![(2, (&part.payload).into()), (4, to.into())];
+        buffers.extend(weights.table(part).map(|b| (3, b.into())));
+        // Tiles side by side, or spans.
+        let columns = members.iter().map(|member| member.col_tiles).max().unwrap_or(0);
+        let workgroups = [columns, row_blocks];
+        let each = work.div_ceil(workgroups.iter().map(|&count| u64::from(count.max(1))).product());
+        let kernel = gpu.kernel(variant)?;
+        let bound = kernel.bind_each(gpu, members, &buffers, workgroups.map(Workgroups::Fixed))?;
+        Ok(bound.at_stage(part.stage).with_work(Work::AWorkgroup(each)))
+    }
+}

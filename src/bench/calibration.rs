@@ -80,7 +80,7 @@ struct Plan {
     effort: Effort,
     /// Rows and columns of the matrix.
     shape: [usize; 2],
-    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for `matvec` of dense tiles where these
+    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for both of dense tiles where these
     /// are others.
     matvec: &'static [Invocations],
     matmul: &'static [Invocations],
@@ -134,7 +134,7 @@ impl Plan {
 
     fn invocations(&self, kernel: Kernel, form: Form) -> &'static [Invocations] {
         match (kernel, form, self.dense) {
-            (Kernel::Matvec, Form::Dense, Some(dense)) => dense,
+            (_, Form::Dense, Some(dense)) => dense,
             (Kernel::Matvec, ..) => self.matvec,
             (Kernel::Matmul(_), ..) => self.matmul,
         }

@@ -101,14 +101,18 @@ impl KernelChoices {
             false => Self::with_invocations(Invocations::FOUR_A_ROW),
             // Where a processor stands in for a device, reading the same activation in every lane takes as
             // long as reading a weight, and eight lanes are all that run side by side. But the streams of
-            // dense tiles are more than its registers hold for so many rows. The sums of a batch are in any case.
+            // dense tiles are more than its registers hold for so many rows.
             true => Self {
                 matvec: InvocationsByStorage {
                     raw: Invocations::EIGHT_ROWS_EACH,
                     dense: Invocations::TWO_ROWS_EACH,
                     fast: Invocations::EIGHT_ROWS_EACH,
                 },
-                matmul: InvocationsByStorage::all(Invocations::EIGHT_ROWS_EACH),
+                matmul: InvocationsByStorage {
+                    raw: Invocations::EIGHT_ROWS_EACH,
+                    dense: Invocations::TWO_ROWS_EACH,
+                    fast: Invocations::EIGHT_ROWS_EACH,
+                },
                 fast_is_faster: true,
                 // Tiles take long to multiply with, and each kind of group is another kernel that takes long to compile.
                 joins: true,

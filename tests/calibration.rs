@@ -188,6 +188,7 @@ fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
         kernels_of_bench(cache, &["--kernel", "invocations=32"]),
         KernelChoices {
             joins: usual.joins,
+            widen_from: usual.widen_from,
             joins_tiles: usual.joins_tiles,
             textures: usual.textures,
             ..KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH)

@@ -158,8 +158,8 @@ impl Model {
         self.wide_room.as_ref().map_or(0, WideRoom::bytes)
     }
 
-    /// Bytes of all weights in device memory, with the slots that others are streamed through and the room that they
-    /// are widened into.
+    /// Bytes of all weights in device memory, with the slots that others are streamed through. The
+    /// [room](Self::wide_room_bytes) that they are widened into is not among them.
     pub fn weight_bytes(&self) -> u64 {
         let embedding = match &self.embedding {
             Embedding::Apart(matrix) => matrix.bytes(),
@@ -169,7 +169,6 @@ impl Model {
             + self.output.iter().map(DeviceMatrix::bytes).sum::<u64>()
             + self.norm.size()
             + self.plan.as_ref().map_or(0, |plan| plan.ring)
-            + self.wide_room_bytes()
             + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
     }
 }

@@ -96,9 +96,10 @@ fn least_decoded(folder: &Path) -> LoadOptions {
     auto_within(folder, most)
 }
 
-/// What everything takes that stays in device memory, with room for a session.
+/// What everything takes that stays in device memory, with room for a session, but none to widen weights in.
 fn whole(folder: &Path) -> u64 {
-    try_plan(&device::gpu(), folder, &within(folder, u64::MAX)).unwrap().total
+    let plan = try_plan(&device::gpu(), folder, &within(folder, u64::MAX)).unwrap();
+    plan.total - plan.wide_room
 }
 
 /// The smallest budgets with which dense tiles are streamed, and with which they are decoded on their way.
@@ -662,8 +663,9 @@ fn a_session_takes_what_it_is_said_to() {
         let _session = Session::new(&model, 100, outputs).unwrap();
         let (taken, told) =
             (gpu.memory().used() - before, Session::device_bytes(model.config(), 100, outputs));
-        // Joined matrices have fewer dispatches, and no results of their own: this is not counted upon.
-        let most = if joins { taken + taken / 2 } else { taken + taken / 20 };
+        // Joined matrices have fewer dispatches, and no results of their own: this is not counted upon. Nor is it that
+        // raw weights are never widened.
+        let most = if joins { taken + taken / 2 } else { taken + taken / 4 };
         assert!(taken <= told && told <= most, "{taken} {told}");
     }
 }

@@ -79,18 +79,17 @@ impl WidenFrom {
 impl KernelChoices {
     /// Whether weights in `format` are widened for a batch of so many tokens.
     pub fn widens(&self, format: Format, tokens: usize) -> bool {
-        tokens > 1
-            && match format {
-                Format::RawBf16 | Format::RawF16 | Format::RawF32 => false,
-                Format::Dense(_) => tokens >= self.widen_from.dense,
-                Format::Fast(_) => tokens >= self.widen_from.fast,
-            }
+        match format {
+            Format::RawBf16 | Format::RawF16 | Format::RawF32 => false,
+            Format::Dense(_) => self.widens_compressed(false, tokens),
+            Format::Fast(_) => self.widens_compressed(true, tokens),
+        }
     }
 
-    /// Whether any are of a matrix that is kept as dense tiles, or that may be in the fast layout.
-    pub(super) fn widens_any(&self, fast: bool, tokens: usize) -> bool {
-        let WidenFrom { dense, fast: from } = self.widen_from;
-        tokens >= 2.max(if fast { dense.min(from) } else { dense })
+    /// The same of weights that are in the fast layout or else in dense tiles.
+    pub(super) fn widens_compressed(&self, fast: bool, tokens: usize) -> bool {
+        let WidenFrom { dense, fast: of_fast } = self.widen_from;
+        tokens > 1 && tokens >= if fast { of_fast } else { dense }
     }
 
     /// What a device is given that was not timed.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::device::Gpu;
 use super::error::GpuError;
-use super::format::Format;
 use super::memory::Buffer;
 use super::weights::DeviceMatrix;
 use super::wide;
@@ -62,9 +61,9 @@ impl WideRoom {
         Gpu::buffer_bytes(bytes.min(gpu.max_binding()))
     }
 
-    /// The most bytes of room for matrices of `dtype`, the largest of `row_blocks` row blocks, that are kept as files
-    /// have them or, where `fast`, in the fast layout.
-    pub fn most_wanted(
+    /// The same for matrices of `row_blocks` row blocks together that are to be in the fast layout or else in dense
+    /// tiles.
+    pub fn wanted_for(
         gpu: &Gpu,
         tokens: usize,
         fast: bool,
@@ -72,7 +71,7 @@ impl WideRoom {
         cols: usize,
         row_blocks: u64,
     ) -> u64 {
-        match Format::raw(dtype).is_some() && gpu.choices().widens_any(fast, tokens) {
+        match row_blocks > 0 && gpu.choices().widens_compressed(fast, tokens) {
             true => Self::bytes_of(gpu, dtype, cols, row_blocks),
             false => 0,
         }

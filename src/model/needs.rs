@@ -239,7 +239,8 @@ impl LayerCensus {
         Ok(taken)
     }
 
-    /// At the most: what is joined may be widened together.
+    /// At the most: what is joined may be widened together. What should be in the fast layout and turns out to stay
+    /// dense is not counted, and may find no room.
     fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
         let row_blocks = |product: &TensorCensus| {
             product.tiles(keeping).map_or(0, |tiles| tiles.row_blocks().len() as u64)
@@ -248,8 +249,10 @@ impl LayerCensus {
             let products = &self.products[together];
             let row_blocks = products.iter().map(row_blocks).sum();
             let wanted = |product: &TensorCensus| {
+                let Some(tiles) = product.tiles(keeping) else { return 0 };
+                let fast = keeping.fast && tiles.fast_row_block_bytes().is_some();
                 let (dtype, cols) = (product.reader.dtype(), product.matrix.cols);
-                WideRoom::most_wanted(gpu, BATCH, keeping.fast, dtype, cols, row_blocks)
+                WideRoom::wanted_for(gpu, BATCH, fast, dtype, cols, row_blocks)
             };
             products.iter().map(wanted).max().unwrap_or(0)
         };

@@ -10,7 +10,7 @@ use crate::gpu::invocations::Invocations;
 use crate::gpu::{Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Workgroups that every device allows along a dimension.
-const MAX_WORKGROUPS: u32 = 65_535;
+pub(super) const MAX_WORKGROUPS: u32 = 65_535;
 
 /// The kernel for dense weights in `format`.
 pub fn variant(format: DenseFormat) -> Variant {

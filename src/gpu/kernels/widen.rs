@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use super::decode::MAX_WORKGROUPS;
 use super::matmul;
 use super::matvec::Product;
 use crate::gpu::format::Format;
@@ -13,9 +14,6 @@ use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::wide_room::WideRoom;
 use crate::gpu::words::Words;
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups, wide};
-
-/// Workgroups that every device allows along a dimension.
-const MAX_WORKGROUPS: u32 = 65_535;
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
 pub fn variant(format: Format, invocations: Invocations) -> Variant {

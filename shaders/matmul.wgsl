@@ -76,13 +76,6 @@ fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
     }
 }
 
-fn open_rows(row_block: u32, lane: u32, col_tile: u32) {
-    open_columns(row_block, col_tile);
-#unroll r ROWS
-    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
-#end
-}
-
 fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) {
     let end = min((span + 1u) * matrix.span_cols, matrix.cols);
 #ifdef PIECES
@@ -91,7 +84,7 @@ fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) 
         let col_tile = col / matrix.tile_cols;
         let start = col_tile * matrix.tile_cols;
         if col == start {
-            open_rows(row_block, lane, col_tile);
+            open_rows(lane, row_block, col_tile);
         }
         let stop = min(end, start + matrix.tile_cols);
         multiply_columns(col, stop, first, stride);
@@ -101,7 +94,7 @@ fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) 
         }
     }
 #else
-    open_rows(row_block, lane, span);
+    open_rows(lane, row_block, span);
     multiply_columns(span * matrix.span_cols, end, first, stride);
 #endif
 }

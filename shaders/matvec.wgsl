@@ -96,13 +96,6 @@ fn multiply_quickly(at: u32) {
 }
 
 #endif
-fn open_rows(lane: u32, row_block: u32, col_tile: u32) {
-    open_columns(row_block, col_tile);
-#unroll r ROWS
-    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
-#end
-}
-
 #ifdef CARE
 #else
 // Multiplies columns `start` to `end` of what is open.

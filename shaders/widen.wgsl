@@ -90,10 +90,7 @@ fn put_end(at: u32, col_tile: u32) {}
 #endif
 
 fn widen_tile(lane: u32, row_block: u32, col_tile: u32) {
-    open_columns(row_block, col_tile);
-#unroll r ROWS
-    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
-#end
+    open_rows(lane, row_block, col_tile);
     let cols = cols_in(col_tile);
     let of_row_blocks = row_block * ((matrix.cols + 31u) >> 5u) * WIDE_VECTORS;
     var at = matrix.wide_at + (of_row_blocks + col_tile * matrix.tile_cols / VECTOR_COLS) * 64u + lane;

@@ -119,6 +119,14 @@ fn row_spans() -> u32 {
 #endif
 }
 
+// All rows of `lane` go to the start of a tile.
+fn open_rows(lane: u32, row_block: u32, col_tile: u32) {
+    open_columns(row_block, col_tile);
+#unroll r ROWS
+    open_tile($ru, lane + $ru * LANES, row_block, col_tile);
+#end
+}
+
 // Columns of tile `col_tile`.
 fn cols_in(col_tile: u32) -> u32 {
     return min(matrix.tile_cols, matrix.cols - col_tile * matrix.tile_cols);

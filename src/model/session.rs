@@ -383,9 +383,9 @@ fn dispatch_bytes(config: &ModelConfig) -> u64 {
     let parts = |rows: usize, cols: usize| 1 + (rows as u64 * cols as u64 * 4) / (32 << 20);
     let shapes = products(config);
     // Of one token, of a small batch, and of those that weights of either layout are widened for.
-    let both =
+    let of_product =
         |p: &ProductShape| parts(p.rows, p.cols) * (1 + 3 * (1 + matmul::most_dispatches(BATCH, p.cols)));
-    let of_products: u64 = shapes.iter().map(both).sum();
+    let of_products: u64 = shapes.iter().map(of_product).sum();
     let layers = config.layers as u64 * (of_products + 2 * 5);
     // The output matrix is in more parts where it is in stages, which may be as small as a product.
     let elements = |rows: usize, cols: usize| (rows as u64).saturating_mul(cols as u64);

@@ -4,6 +4,8 @@
 //
 // A span is a tile, or where there are PIECES it has parts of several.
 //
+// WHOLE_CHUNKS: each chunk is taken in whole before it is multiplied.
+//
 // X_UNIFORM: x has TOKENS tokens only, in X_VECTORS vectors, and is a uniform.
 //
 // JOINED and GATED: several matrices, as matvec has them.
@@ -44,12 +46,51 @@ fn add_token$m(at: u32) {
 }
 
 #end
-// Adds the products of a chunk's columns 8 i .. 8 i + 7 with x, of which the first token's is at `at`.
-fn multiply_eight(i: u32, at: u32, stride: u32) {
-    load_eight(i);
+// Adds the products of the eight columns that were loaded last with x, of which the first token's is at `at`.
+fn multiply_eight(at: u32, stride: u32) {
 #unroll m TOKENS
     add_token$m(at + $mu * stride);
 #end
+}
+
+#ifdef WHOLE_CHUNKS
+fn open_row_block(lane: u32, row_block: u32, col_tile: u32) {
+    open_rows(lane, row_block, col_tile);
+    take_chunk(true);
+}
+
+// Multiplies columns `start` to `end` of what is open with x, of which the first token's is at `first`.
+// Software drivers run both sides of a branch: what few chunks need stands outside of the loop over chunks.
+fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
+    var at = first + (start >> 2u);
+    var col = start;
+    loop {
+        mend_taken();
+        loop {
+            var i = 0u;
+            loop {
+                load_taken_eight();
+                multiply_eight(at + 2u * i, stride);
+                i += 1u;
+                continuing {
+                    break if i >= EIGHTS;
+                }
+            }
+            at += COLS / 4u;
+            col += COLS;
+            take_chunk(col < matrix.cols);
+            continuing {
+                break if col >= end || taken_needs_care();
+            }
+        }
+        continuing {
+            break if col >= end;
+        }
+    }
+}
+#else
+fn open_row_block(lane: u32, row_block: u32, col_tile: u32) {
+    open_rows(lane, row_block, col_tile);
 }
 
 // Multiplies columns `start` to `end` of what is open with x, of which the first token's is at `first`.
@@ -62,7 +103,8 @@ fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
         // Not unrolled: there is much in it already.
         var i = 0u;
         loop {
-            multiply_eight(i, at + 2u * i, stride);
+            load_eight(i);
+            multiply_eight(at + 2u * i, stride);
             i += 1u;
             continuing {
                 break if i >= EIGHTS;
@@ -75,6 +117,7 @@ fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
         }
     }
 }
+#endif
 
 fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) {
     let end = min((span + 1u) * matrix.span_cols, matrix.cols);
@@ -84,7 +127,7 @@ fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) 
         let col_tile = col / matrix.tile_cols;
         let start = col_tile * matrix.tile_cols;
         if col == start {
-            open_rows(lane, row_block, col_tile);
+            open_row_block(lane, row_block, col_tile);
         }
         let stop = min(end, start + matrix.tile_cols);
         multiply_columns(col, stop, first, stride);
@@ -94,7 +137,7 @@ fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) 
         }
     }
 #else
-    open_rows(lane, row_block, span);
+    open_row_block(lane, row_block, span);
     multiply_columns(span * matrix.span_cols, end, first, stride);
 #endif
 }

@@ -14,10 +14,10 @@ fn four_exponents(i: u32) -> vec4<u32> {
     return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
 }
 
-// The largest of a row, but for that of infinities and NaNs.
+// The largest exponent of a row, but for that of infinities and NaNs.
 var<private> largest: u32;
 
-fn look_at(i: u32) {
+fn look0(i: u32) {
     let all = four_exponents(i);
     let finite = select(all, vec4<u32>(0u), all == vec4<u32>(255u));
     largest = max(largest, max(max(finite.x, finite.y), max(finite.z, finite.w)));
@@ -31,7 +31,7 @@ fn how_many(flags: vec4<bool>) -> u32 {
     return (ones.x + ones.y) + (ones.z + ones.w);
 }
 
-fn count(i: u32) {
+fn look1(i: u32) {
     let all = four_exponents(i);
     let is_col = vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(4u * i) < vec4<u32>(chunk_valid);
     // Differences are modulo 2³²: what is too low is too high as well.
@@ -40,30 +40,32 @@ fn count(i: u32) {
     without += vec2<u32>(how_many(plain), how_many(zeros));
 }
 
+// A way through the row's columns for each look: a branch between them would be taken both ways by software drivers.
+#unroll p 2
+fn pass$p(lane: u32, row_block: u32) {
+    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
+        open_tile(0u, lane, row_block, col_tile);
+        let cols = cols_in(col_tile);
+        for (var col = 0u; col < cols; col += COLS) {
+            begin_chunk(cols - col);
+            next_chunk();
+#unroll i 4
+            look$p($iu);
+#end
+        }
+    }
+}
+
+#end
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.x * 64u + lane;
     if row >= matrix.rows {
         return;
     }
-    for (var pass_number = 0u; pass_number < 2u; pass_number++) {
-        lowest = max(largest, 15u) - 15u;
-        for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-            open_tile(0u, lane, group.x, col_tile);
-            let cols = cols_in(col_tile);
-            for (var col = 0u; col < cols; col += COLS) {
-                begin_chunk(cols - col);
-                next_chunk();
-                for (var i = 0u; i < 4u; i++) {
-                    if pass_number == 0u {
-                        look_at(i);
-                    } else {
-                        count(i);
-                    }
-                }
-            }
-        }
-    }
+    pass0(lane, group.x);
+    lowest = max(largest, 15u) - 15u;
+    pass1(lane, group.x);
     measured[3u * row] = lowest;
     measured[3u * row + 1u] = without.x;
     measured[3u * row + 2u] = without.y;

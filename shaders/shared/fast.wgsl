@@ -157,6 +157,56 @@ fn needs_care() -> bool {
     return (entry >> 19u) == chunk + 1u;
 }
 
+#ifdef WHOLE_CHUNKS
+// A chunk that was taken in whole, as uncompressed weights have it: eight columns each.
+#unroll i 4
+var<private> taken$i: array<vec4<u32>, ROWS>;
+#end
+
+// Takes in the next chunk. Where there is none, the last one is taken in again.
+fn take_chunk(is_there: bool) {
+    next_chunk();
+#unroll r ROWS
+    cursors[$r] -= select(192u, 0u, is_there);
+#unroll i 3
+    load_pairs($ru, $iu);
+    taken$i[$r] = pairs[$r];
+#end
+    take_rest($ru);
+    taken3[$r] = pairs[$r];
+#end
+}
+
+// Mends what was taken in.
+fn mend_taken() {
+#unroll i 4
+#unroll r ROWS
+    pairs[$r] = taken$i[$r];
+#end
+    mend_eight($iu);
+#unroll r ROWS
+    taken$i[$r] = pairs[$r];
+#end
+#end
+}
+
+// Whether what was taken in has exceptions.
+fn taken_needs_care() -> bool {
+    return (entry >> 19u) == chunk;
+}
+
+// The next eight columns of what was taken in.
+fn load_taken_eight() {
+#unroll r ROWS
+    pairs[$r] = taken0[$r];
+    taken0[$r] = taken1[$r];
+    taken1[$r] = taken2[$r];
+    taken2[$r] = taken3[$r];
+#end
+    widen_pairs();
+}
+
+#endif
 fn load_eight(i: u32) {
     if i < 3u {
         load_stored_eight(i);

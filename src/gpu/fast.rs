@@ -87,6 +87,35 @@ pub(super) fn table(rows: &[Row], format: FastFormat) -> Vec<u32> {
     words
 }
 
+/// What transcoding needs beside the table: where each row's first exception is among those of the part, the
+/// end of the last row's, and room for all of them.
+pub(super) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
+    let mut words = vec![0];
+    let mut before = 0;
+    for row in rows {
+        before += row.without[usize::from(format.zeros)];
+        words.push(before);
+    }
+    words.resize(words.len() + before as usize, 0);
+    words
+}
+
+/// The exceptions that were found row by row, in the order in which the table has them.
+pub(super) fn in_order(found: &mut [u32], rows: &[Row], format: FastFormat) {
+    let mut rest = found;
+    for row_block in rows.chunks(LANES) {
+        let count: u32 = row_block.iter().map(|row| row.without[usize::from(format.zeros)]).sum();
+        let (own, others) = rest.split_at_mut(rest.len().min(count as usize));
+        own.sort_unstable();
+        rest = others;
+    }
+}
+
+/// The most bytes that this can be of a matrix that does not [stay dense](choose).
+pub(super) fn most_found_bytes(rows: usize, cols: usize) -> u64 {
+    4 * (rows as u64 + 1 + rows as u64 * cols as u64 / MOST_EXCEPTIONS)
+}
+
 /// Word of the table where the row blocks' first exceptions are told.
 pub(super) fn starts_at(row_blocks: usize) -> usize {
     LOWEST_WORDS * row_blocks

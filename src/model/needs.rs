@@ -11,6 +11,7 @@ use super::precisions::Precisions;
 use super::session::BATCH;
 use crate::archive::{ModelFiles, TensorReader};
 use crate::gpu::join::fast_fit_together;
+use crate::gpu::kernels::transcode;
 use crate::gpu::tiles::Tiles;
 use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader, WideRoom};
 use crate::stream::{Needs, StageNeeds, StageOf};
@@ -296,8 +297,7 @@ impl TensorCensus {
     fn takes_in(&self, gpu: &Gpu, keeping: Keeping<'_>, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
         let bytes = MatrixBytes::of(gpu, &self.name, tiles)?;
         let fast = bytes.fast.filter(|_| keeping.fast);
-        // The dense tiles, and twelve bytes a row that are measured and downloaded.
-        let rows = Gpu::buffer_bytes(12 * self.matrix.rows as u64) + 4096;
+        let Matrix { rows, cols } = self.matrix;
         let (beside_slot, in_slot, read) = match keeping.slot_kind.is_decoded() {
             true => {
                 let precision = keeping.precisions.of(&self.name);
@@ -311,7 +311,7 @@ impl TensorCensus {
             beside_slot,
             in_slot,
             read,
-            transcoding: if fast.is_some() { bytes.dense + 2 * rows } else { 0 },
+            transcoding: fast.map_or(0, |_| bytes.dense + transcode::most_bytes_beside(rows, cols)),
         })
     }
 

@@ -16,7 +16,9 @@ const UNIFORM_TOKENS: [u32; 3] = [16, 8, 4];
 /// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let variant = format.apply(Variant::new("matmul"), invocations.without_splits());
-    variant.flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
+    // As in matvec, what needs care is kept apart on processors that stand in for a device.
+    let whole_chunks = matches!(format, Format::Fast(_)) && invocations.rows_each() > 1;
+    variant.flag_if(whole_chunks, "WHOLE_CHUNKS").flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
 }
 
 /// The same for so many tokens a workgroup.

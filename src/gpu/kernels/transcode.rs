@@ -13,6 +13,9 @@ use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::words::{Texel, WEIGHTS, Words};
 use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Variant, Workgroups};
 
+/// Bytes that are measured of a row.
+const ROW_BYTES: u64 = 12;
+
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
     Format::Dense(format).apply(Variant::new("measure"), Invocations::ONE_ROW_EACH)
@@ -23,6 +26,13 @@ pub fn variant(dense: DenseFormat, fast: FastFormat) -> Variant {
     Format::Dense(dense)
         .apply(Variant::new("transcode"), Invocations::ONE_ROW_EACH)
         .flag_if(fast.zeros, "ZEROS")
+}
+
+/// The most bytes that there are for a while beside dense tiles and the fast layout: what is measured of each
+/// row, and where its exceptions are put first; both are downloaded.
+pub fn most_bytes_beside(rows: usize, cols: usize) -> u64 {
+    let measured = Gpu::buffer_bytes(ROW_BYTES * rows as u64) + 4096;
+    2 * (measured + Gpu::buffer_bytes(fast::most_found_bytes(rows, cols)))
 }
 
 /// The fast layout of `weights`, or `weights` where they had better stay dense. Parts are given back as
@@ -104,14 +114,16 @@ async fn make_joined(
     let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
     let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
     uploader.write(&exceptions, 0, bytemuck::cast_slice(&table)).await?;
-    for (Measured { weights, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
+    for (Measured { weights, rows, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
         let (Format::Dense(dense), Some(part)) = (weights.format, weights.parts.first()) else { continue };
         let kernel = gpu.kernel(part.payload.apply(payload.apply_written(variant(dense, format))))?;
         let table = Bound::Buffer { buffer: &exceptions, from: table_at };
         let mut params = part.params;
         params.words_at = (payload_at / 16) as u32;
-        let buffers = [(&part.payload).into(), table, (&payload).into()];
+        let found = upload_found(gpu, uploader, &rows, format).await?;
+        let buffers = [(&part.payload).into(), table, (&payload).into(), (&found).into()];
         run(gpu, &kernel, &params, weights.codes.as_ref(), &buffers)?;
+        put_in_order(gpu, uploader, &found, &rows, format, (&exceptions, table_at)).await?;
     }
     let buffers = JoinedBuffers { payload, exceptions: Some(exceptions), codes: None, stage: None };
     Ok(places.into_matrix(grid, buffers))
@@ -144,8 +156,11 @@ async fn make(
         let table = fast::table(rows, format);
         let made = FastPart::new(gpu, uploader, label, &weights.grid, &part, &table).await?;
         let kernel = gpu.kernel(part.payload.apply(made.payload.apply_written(variant(dense, format))))?;
-        let buffers = [(&part.payload).into(), (&made.exceptions).into(), (&made.payload).into()];
+        let found = upload_found(gpu, uploader, rows, format).await?;
+        let buffers =
+            [(&part.payload).into(), (&made.exceptions).into(), (&made.payload).into(), (&found).into()];
         run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
+        put_in_order(gpu, uploader, &found, rows, format, (&made.exceptions, 0)).await?;
         parts.push(made.into_part());
     }
     Ok(DeviceMatrix { format: Format::Fast(format), parts, codes: None, ..weights })
@@ -190,13 +205,47 @@ fn fast_params(grid: &Grid, row_blocks: Range<usize>) -> MatrixParams {
     params
 }
 
+/// Where rows put their exceptions before these are in order.
+async fn upload_found(
+    gpu: &Gpu,
+    uploader: &mut Uploader,
+    rows: &[Row],
+    format: FastFormat,
+) -> Result<Buffer, GpuError> {
+    let words = fast::found(rows, format);
+    let buffer = gpu.buffer("found", 4 * words.len() as u64, WEIGHTS)?;
+    uploader.write(&buffer, 0, bytemuck::cast_slice(&words)).await?;
+    Ok(buffer)
+}
+
+/// Moves the exceptions that were found of `rows` to their table, which begins at a byte of a buffer.
+async fn put_in_order(
+    gpu: &Gpu,
+    uploader: &mut Uploader,
+    found: &Buffer,
+    rows: &[Row],
+    format: FastFormat,
+    (table, from): (&Buffer, u64),
+) -> Result<(), GpuError> {
+    let len = fast::found(rows, format).len();
+    if len <= rows.len() + 1 {
+        return Ok(());
+    }
+    let bytes = download(gpu, found, 4 * len as u64).await?;
+    let words = bytes.as_chunks().0.iter().skip(rows.len() + 1);
+    let mut words: Vec<u32> = words.map(|&b| u32::from_ne_bytes(b)).collect();
+    fast::in_order(&mut words, rows, format);
+    let at = 4 * fast::entries_at(rows.len().div_ceil(LANES)) as u64;
+    uploader.write(table, from + at, bytemuck::cast_slice(&words)).await
+}
+
 async fn measure_part(
     gpu: &Gpu,
     weights: &DeviceMatrix,
     part: &Part,
     dense: DenseFormat,
 ) -> Result<Vec<Row>, GpuError> {
-    let len = 12 * u64::from(part.params.rows);
+    let len = ROW_BYTES * u64::from(part.params.rows);
     let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
     let measured = gpu.buffer("measured", len, usage)?;
     let kernel = gpu.kernel(part.payload.apply(measure_variant(dense)))?;
@@ -216,7 +265,7 @@ fn run(
     codes: Option<&Buffer>,
     buffers: &[Bound<'_>],
 ) -> Result<(), GpuError> {
-    let mut bound: Vec<(u32, Bound<'_>)> = [2, 4, 5].into_iter().zip(buffers.iter().copied()).collect();
+    let mut bound: Vec<(u32, Bound<'_>)> = [2, 4, 5, 6].into_iter().zip(buffers.iter().copied()).collect();
     bound.extend(codes.map(|b| (3, b.into())));
     let groups = [Workgroups::Fixed(params.row_blocks()), Workgroups::Fixed(1)];
     let dispatch = kernel.bind(gpu, params, &bound, groups)?;

@@ -52,7 +52,14 @@ fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
             chosen += 1;
         }
     }
-    assert_eq!(chosen, calibration.trials.iter().filter(|t| t.chosen).count());
+    let is_product = |t: &&bantam::bench::Trial| t.kernel != "widen";
+    assert_eq!(chosen, calibration.trials.iter().filter(is_product).filter(|t| t.chosen).count());
+    for (form, from) in [("dense", choices.widen_from.dense), ("fast", choices.widen_from.fast)] {
+        let trials: Vec<_> =
+            calibration.trials.iter().filter(|t| t.kernel == "widen" && t.form == form).collect();
+        assert_eq!(trials.iter().map(|t| t.tokens).collect::<Vec<_>>(), [16, 32, 64], "{form}");
+        assert!(trials.iter().all(|t| t.chosen == (t.tokens >= from)), "{form} from {from}");
+    }
     // The device is as it was.
     assert_eq!(*gpu.choices(), usual);
     assert_eq!(gpu.memory().used(), 0);

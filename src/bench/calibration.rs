@@ -1,5 +1,7 @@
 //! Which kernels suit a device: candidates are timed on it, and the fastest ones chosen.
 
+mod widening;
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -30,13 +32,16 @@ pub struct Trial {
     pub kernel: &'static str,
     /// The form of the weights.
     pub form: &'static str,
+    /// Tokens that were multiplied with at once.
+    pub tokens: usize,
     /// Invocations for 64 rows.
     pub invocations: Invocations,
     /// One product.
     #[serde(flatten)]
     pub timing: Timing,
-    /// Its time as a ratio to the usual kernel's in the same round: the median. A busy machine slows both
-    /// alike, so that this is a better judge than their medians.
+    /// Its time as a ratio to the usual kernel's in the same round, or where weights are widened first to that of the
+    /// same product without: the median. A busy machine slows both alike, so that this is a better judge than their
+    /// medians.
     pub ratio: f64,
     /// Whether the results have the bits that they should have. It is not chosen otherwise.
     pub same_bits: bool,
@@ -144,7 +149,8 @@ impl Plan {
     fn candidates(&self) -> usize {
         let of_form =
             |form| KERNELS.map(|kernel| self.invocations(kernel, form).len()).into_iter().sum::<usize>();
-        Form::ALL.map(of_form).into_iter().sum()
+        let widened = Form::ALL.into_iter().filter(|&form| widening::is_tried(form)).count();
+        Form::ALL.map(of_form).into_iter().sum::<usize>() + widened * widening::BATCHES.len()
     }
 }
 
@@ -197,6 +203,9 @@ impl Trials<'_> {
             let Some(copies) = copies else { continue };
             for kernel in KERNELS {
                 self.compare(kernel, &copies).await?;
+            }
+            if widening::is_tried(form) {
+                self.compare_widened(&copies).await?;
             }
         }
         self.choices.fast_is_faster = fast_is_faster(&self.done);
@@ -268,17 +277,24 @@ impl Trials<'_> {
 impl Candidate {
     /// `usual` is what the usual kernel took, round by round.
     fn trial(self, kernel: Kernel, usual: &[f64]) -> Trial {
-        let ratios = self.contender.samples.iter().zip(usual).map(|(taken, usual)| taken / usual.max(1e-12));
+        Trial::of(kernel.name(), kernel.tokens(), self.invocations, self.contender, usual, self.same_bits)
+    }
+}
+
+impl Trial {
+    /// `others` is what it is compared with, round by round.
+    fn of(
+        kernel: &'static str,
+        tokens: usize,
+        invocations: Invocations,
+        contender: Contender,
+        others: &[f64],
+        same_bits: bool,
+    ) -> Self {
+        let ratios = contender.samples.iter().zip(others).map(|(taken, other)| taken / other.max(1e-12));
         let ratio = Timing::of(ratios.collect()).seconds;
-        Trial {
-            ratio,
-            kernel: kernel.name(),
-            form: self.contender.form.name(),
-            invocations: self.invocations,
-            timing: Timing::of(self.contender.samples),
-            same_bits: self.same_bits,
-            chosen: false,
-        }
+        let (form, timing) = (contender.form.name(), Timing::of(contender.samples));
+        Self { kernel, form, tokens, invocations, timing, ratio, same_bits, chosen: false }
     }
 }
 
@@ -314,7 +330,8 @@ mod tests {
 
     fn trial(form: Form, invocations: Invocations, seconds: f64, same_bits: bool) -> Trial {
         let (kernel, form, timing) = (Kernel::Matvec.name(), form.name(), Timing::of(vec![seconds]));
-        Trial { kernel, form, invocations, timing, ratio: seconds / 3.0, same_bits, chosen: false }
+        let ratio = seconds / 3.0;
+        Trial { kernel, form, tokens: 1, invocations, timing, ratio, same_bits, chosen: false }
     }
 
     #[test]

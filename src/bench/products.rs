@@ -10,9 +10,9 @@ use super::timing::{Patience, Timing};
 use super::{Bench, weights};
 use crate::codec::{Payload, encode};
 use crate::gpu::kernels::matvec::{self, Product};
-use crate::gpu::kernels::{Step, matmul};
+use crate::gpu::kernels::{Step, matmul, widen};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Uploader, download};
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Uploader, WideRoom, download};
 use crate::tensor::{Dtype, Matrix};
 
 /// Tokens that `matmul` takes at a time.
@@ -274,7 +274,25 @@ impl Operands {
         kernel: Kernel,
         weights: &DeviceMatrix,
     ) -> Result<Vec<Dispatch>, GpuError> {
-        let product = Product {
+        let product = self.product(weights);
+        match kernel {
+            Kernel::Matvec => matvec::dispatches(gpu, &product),
+            Kernel::Matmul(_) => matmul::dispatches(gpu, &self.step, &product),
+        }
+    }
+
+    /// The same of a batch, with weights that are widened first.
+    pub fn widened(
+        &self,
+        gpu: &Gpu,
+        room: &WideRoom,
+        weights: &DeviceMatrix,
+    ) -> Result<Vec<Dispatch>, GpuError> {
+        widen::dispatches(gpu, &self.step, room, &self.product(weights))
+    }
+
+    fn product<'a>(&'a self, weights: &'a DeviceMatrix) -> Product<'a> {
+        Product {
             weights,
             x: &self.x,
             x_stride: self.x_stride,
@@ -282,10 +300,6 @@ impl Operands {
             y_stride: self.y_stride,
             bias: None,
             accumulate: false,
-        };
-        match kernel {
-            Kernel::Matvec => matvec::dispatches(gpu, &product),
-            Kernel::Matmul(_) => matmul::dispatches(gpu, &self.step, &product),
         }
     }
 }

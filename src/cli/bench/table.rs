@@ -49,10 +49,11 @@ pub fn calibration(calibration: &Calibration) -> String {
             (_, true) => "",
             (_, false) => "other bits",
         };
-        let (count, ratio) = (t.invocations.to_string(), format!("{:.3}", t.ratio));
-        vec![t.kernel.into(), t.form.into(), count, time(t.timing.seconds), ratio, remark.into()]
+        let [tokens, count] = [t.tokens.to_string(), t.invocations.to_string()];
+        let ratio = format!("{:.3}", t.ratio);
+        vec![t.kernel.into(), t.form.into(), tokens, count, time(t.timing.seconds), ratio, remark.into()]
     };
-    let header = ["kernel", "weights", "invocations", "time", "of default", ""];
+    let header = ["kernel", "weights", "tokens", "invocations", "time", "of default", ""];
     table("Invocations for 64 rows of a matrix", &header, calibration.trials.iter().map(row))
 }
 

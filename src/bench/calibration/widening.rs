@@ -1,0 +1,159 @@
+//! From how many tokens on it is worth the time to widen weights before a batch is multiplied with them.
+
+use super::{Trial, Trials, WORTH_IT};
+use crate::bench::contender::{Contender, Copies};
+use crate::bench::error::BenchError;
+use crate::bench::form::Form;
+use crate::bench::products::{Kernel, Operands};
+use crate::bench::timing::Patience;
+use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::{Dispatch, GpuError, KernelChoices, WideRoom, WidenFrom, download};
+
+/// Tokens of the batches that are tried. A product takes as long for any number of tokens above one of these as for
+/// the next of them.
+pub(super) const BATCHES: [usize; 3] = [16, 32, 64];
+
+/// What the trials are called: the kernel that a product with a batch has in addition then.
+const NAME: &str = "widen";
+
+/// A batch with weights as they are stored, and with weights that are widened first.
+struct Pair {
+    tokens: usize,
+    stored: Contender,
+    widened: Contender,
+    same_bits: bool,
+    // Buffers that dispatches are bound to are destroyed with these.
+    _operands: Operands,
+    _room: WideRoom,
+}
+
+impl Trials<'_> {
+    /// Times products with weights that are widened first, with batches of several sizes, and chooses. Nothing is
+    /// chosen where the time is over, or the driver refuses a kernel.
+    pub(super) async fn compare_widened(&mut self, copies: &Copies) -> Result<(), BenchError> {
+        let mut pairs = Vec::new();
+        for tokens in BATCHES {
+            if !self.patience.is_over() {
+                pairs.extend(self.pair(copies, tokens).await?);
+            }
+            self.bench.progress.advance(1);
+        }
+        if pairs.len() < BATCHES.len() {
+            return Ok(());
+        }
+        let patience = Patience::new(self.plan.effort.runs, self.plan.effort.figure);
+        let mut rounds = 0;
+        while patience.another(rounds) {
+            self.bench.check()?;
+            for Pair { tokens, stored, widened, .. } in &mut pairs {
+                stored.run(&mut self.bench.clock, *tokens).await?;
+                widened.run(&mut self.bench.clock, *tokens).await?;
+            }
+            rounds += 1;
+        }
+        let mut trials: Vec<Trial> = pairs.into_iter().map(|pair| self.trial(pair)).collect();
+        let from = choose(&mut trials);
+        match copies.form {
+            Form::Raw => {}
+            Form::Dense => self.choices.widen_from.dense = from,
+            Form::Fast => self.choices.widen_from.fast = from,
+        }
+        self.done.extend(trials);
+        Ok(())
+    }
+
+    /// Both ways to multiply, compiled and run once.
+    async fn pair(&mut self, copies: &Copies, tokens: usize) -> Result<Option<Pair>, BenchError> {
+        self.bench.check()?;
+        let operands = Operands::new(&self.bench.gpu, self.plan.shape, tokens)?;
+        let choices = KernelChoices { widen_from: WidenFrom { dense: 2, fast: 2 }, ..self.choices };
+        let gpu = self.bench.gpu.with_choices(choices);
+        let room = WideRoom::new(&gpu, WideRoom::wanted(&gpu, tokens, &copies.weights))?;
+        let kernel = Kernel::Matmul(tokens);
+        let stored = self.contender(copies, |weights| operands.dispatches(&gpu, kernel, weights))?;
+        let widened = self.contender(copies, |weights| operands.widened(&gpu, &room, weights))?;
+        let Some((mut stored, mut widened)) = stored.zip(widened) else { return Ok(None) };
+        let mut results = Vec::new();
+        for contender in [&mut stored, &mut widened] {
+            operands.clear(&gpu)?;
+            contender.run(&mut self.bench.clock, tokens).await?;
+            results.push(download(&gpu, &operands.y, operands.results).await?);
+        }
+        let same_bits = results[0] == results[1];
+        if !same_bits {
+            log::warn!("{NAME} of {} weights gives other bits, and is not used", copies.form.name());
+        }
+        Ok(Some(Pair { tokens, stored, widened, same_bits, _operands: operands, _room: room }))
+    }
+
+    /// `None` where the driver refuses the kernel.
+    fn contender(
+        &self,
+        copies: &Copies,
+        bind: impl Fn(&DeviceMatrix) -> Result<Vec<Dispatch>, GpuError>,
+    ) -> Result<Option<Contender>, BenchError> {
+        match Contender::new(copies, self.plan.effort.pass, bind) {
+            Err(GpuError::Validation(why)) => {
+                log::warn!("{NAME} of {} weights is not used: {why}", copies.form.name());
+                Ok(None)
+            }
+            contender => Ok(Some(contender?)),
+        }
+    }
+
+    fn trial(&self, pair: Pair) -> Trial {
+        let Pair { tokens, stored, widened, same_bits, .. } = pair;
+        let invocations = *super::place(&mut self.choices.clone(), Kernel::Matmul(tokens), widened.form);
+        Trial::of(NAME, tokens, invocations, widened, &stored.samples, same_bits)
+    }
+}
+
+/// Marks the trials that are worth it, of batches that grow, and gives from how many tokens on they are: for all
+/// larger batches too.
+fn choose(trials: &mut [Trial]) -> usize {
+    let is_worth_it = |trial: &Trial| trial.same_bits && trial.ratio < WORTH_IT;
+    let first = trials.iter().rposition(|trial| !is_worth_it(trial)).map_or(0, |last| last + 1);
+    trials[first..].iter_mut().for_each(|trial| trial.chosen = true);
+    match first.checked_sub(1) {
+        None => 2,
+        Some(_) if first == trials.len() => usize::MAX,
+        Some(before) => trials[before].tokens + 1,
+    }
+}
+
+/// Whether there is anything to widen.
+pub(super) fn is_tried(form: Form) -> bool {
+    form != Form::Raw
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::timing::Timing;
+    use crate::gpu::Invocations;
+
+    #[test]
+    fn widened_from_where_all_larger_batches_gain() {
+        let from = |ratios: [f64; 3], same_bits: bool| {
+            let trial = |(tokens, ratio)| Trial {
+                kernel: NAME,
+                form: Form::Dense.name(),
+                tokens,
+                invocations: Invocations::ONE_ROW_EACH,
+                timing: Timing::of(vec![ratio]),
+                ratio,
+                same_bits,
+                chosen: false,
+            };
+            let mut trials: Vec<Trial> = BATCHES.into_iter().zip(ratios).map(trial).collect();
+            let from = choose(&mut trials);
+            assert!(trials.iter().all(|trial| trial.chosen == (trial.tokens >= from)));
+            from
+        };
+        assert_eq!(from([0.9, 0.5, 0.4], true), 2);
+        assert_eq!(from([1.4, 0.9, 0.7], true), 17);
+        assert_eq!(from([0.9, 1.1, 0.7], true), 33);
+        assert_eq!(from([0.9, 0.5, 0.99], true), usize::MAX);
+        assert_eq!(from([0.9, 0.5, 0.4], false), usize::MAX);
+    }
+}

@@ -100,7 +100,8 @@ impl KernelChoices {
             false => Self::with_invocations(Invocations::FOUR_A_ROW),
             // Where a processor stands in for a device, reading the same activation in every lane takes as
             // long as reading a weight, and eight lanes are all that run side by side. But the streams of
-            // dense tiles are more than its registers hold for so many rows.
+            // dense tiles are more than its registers hold for so many rows, and kernels of four or eight take
+            // longer to compile than they gain.
             true => Self {
                 matvec: InvocationsByStorage {
                     raw: Invocations::EIGHT_ROWS_EACH,

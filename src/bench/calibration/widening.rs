@@ -9,8 +9,7 @@ use crate::bench::timing::Patience;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Dispatch, GpuError, KernelChoices, WideRoom, WidenFrom, download};
 
-/// Tokens of the batches that are tried. A product takes as long for any number of tokens above one of these as for
-/// the next of them.
+/// Tokens of the batches that are tried, which grow: whole groups of what `matmul` multiplies at once.
 pub(super) const BATCHES: [usize; 3] = [16, 32, 64];
 
 /// What the trials are called: the kernel that a product with a batch has in addition then.

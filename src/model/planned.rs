@@ -24,8 +24,16 @@ pub(super) struct Planned {
     pub staging: u64,
 }
 
-/// Stages have a layer, or such a part of one where larger ones do not fit.
+/// Stages have a layer, or such a part of one: small slots leave more room for what stays.
 const PIECES: [u64; 4] = [1, 2, 3, 7];
+
+/// As many bytes take as long to be moved as a stage takes in addition, to be brought and submitted by itself.
+const STAGE_BYTES: u64 = 256 << 10;
+
+/// What a token moves, stages counted as bytes.
+fn cost(plan: &Plan) -> u64 {
+    plan.bytes_a_pass.saturating_add(STAGE_BYTES.saturating_mul(plan.stages_a_pass as u64))
+}
 
 impl Planned {
     /// A plan for the share `gpu`, for which the memory is set aside.
@@ -159,7 +167,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The plan with the largest stages that fit, decoded on their way where that is wanted and any fit so.
+    /// The plan with stages of the size that costs a token least, decoded on their way where that is wanted and any
+    /// fit so.
     fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
         let usual = || {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
@@ -170,11 +179,13 @@ impl Planner<'_> {
             let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast, slot_kind };
             self.census.needs(self.gpu, keeping, pieces, working_set)
         };
-        let ways = self.slot_kinds.iter().flat_map(|&kind| PIECES.map(|pieces| (kind, pieces)));
-        let all = ways.map(needs).collect::<Result<Vec<_>, _>>()?;
-        let minimum = all.iter().map(|(needs, _)| Plan::minimum(needs)).min().unwrap_or(u64::MAX);
-        for (needs, cut) in all {
-            if let Ok(plan) = Plan::new(&needs, Some(self.budget)) {
+        let sizes = |&kind: &SlotKind| PIECES.map(|pieces| needs((kind, pieces))).into_iter().collect();
+        let kinds = self.slot_kinds.iter().map(sizes).collect::<Result<Vec<Vec<_>>, _>>()?;
+        let minimum = kinds.iter().flatten().map(|(needs, _)| Plan::minimum(needs)).min().unwrap_or(u64::MAX);
+        for sizes in kinds {
+            let plan = |(needs, cut)| Some((Plan::new(&needs, Some(self.budget)).ok()?, needs, cut));
+            let plans = sizes.into_iter().filter_map(plan);
+            if let Some((plan, needs, cut)) = plans.min_by_key(|(plan, ..)| cost(plan)) {
                 // Sessions come later: until then, what is left to them is for loading.
                 let staging = plan.working_set - (needs.loading - Uploader::LEAST);
                 let (plan, precisions) = (Some(Plan { minimum, ..plan }), self.precisions.clone());

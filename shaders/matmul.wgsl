@@ -53,6 +53,23 @@ fn multiply_eight(at: u32, stride: u32) {
 #end
 }
 
+// The same for all columns of the chunk. Not unrolled: there is much in it already.
+fn multiply_chunk(at: u32, stride: u32) {
+    var i = 0u;
+    loop {
+#ifdef WHOLE_CHUNKS
+        load_taken_eight();
+#else
+        load_eight(i);
+#endif
+        multiply_eight(at + 2u * i, stride);
+        i += 1u;
+        continuing {
+            break if i >= EIGHTS;
+        }
+    }
+}
+
 #ifdef WHOLE_CHUNKS
 fn open_row_block(lane: u32, row_block: u32, col_tile: u32) {
     open_rows(lane, row_block, col_tile);
@@ -67,15 +84,7 @@ fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
     loop {
         mend_taken();
         loop {
-            var i = 0u;
-            loop {
-                load_taken_eight();
-                multiply_eight(at + 2u * i, stride);
-                i += 1u;
-                continuing {
-                    break if i >= EIGHTS;
-                }
-            }
+            multiply_chunk(at, stride);
             at += COLS / 4u;
             col += COLS;
             take_chunk(col < matrix.cols);
@@ -100,16 +109,7 @@ fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
     loop {
         begin_chunk(end - col);
         next_chunk();
-        // Not unrolled: there is much in it already.
-        var i = 0u;
-        loop {
-            load_eight(i);
-            multiply_eight(at + 2u * i, stride);
-            i += 1u;
-            continuing {
-                break if i >= EIGHTS;
-            }
-        }
+        multiply_chunk(at, stride);
         at += COLS / 4u;
         col += COLS;
         continuing {

@@ -16,7 +16,9 @@ use super::{Bench, weights};
 use crate::archive::Progress;
 use crate::codec::{Payload, encode};
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Uploader, download};
+use crate::gpu::{
+    Dispatch, Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Uploader, download,
+};
 use crate::tensor::{Dtype, Matrix};
 
 /// Tokens of a batch: as many as a session computes at once.
@@ -255,13 +257,7 @@ impl Trials<'_> {
         let what =
             || format!("{} of {} weights, {invocations} invocations", kernel.name(), copies.form.name());
         let bind = |weights: &DeviceMatrix| operands.dispatches(&gpu, kernel, weights);
-        let mut contender = match Contender::new(copies, self.plan.effort.pass, bind) {
-            Err(GpuError::Validation(why)) => {
-                log::warn!("{} is not used: {why}", what());
-                return Ok(None);
-            }
-            contender => contender?,
-        };
+        let Some(mut contender) = self.contender(copies, &what(), bind)? else { return Ok(None) };
         operands.clear(&gpu)?;
         contender.run(&mut self.bench.clock, kernel.tokens()).await?;
         let results = download(&gpu, &operands.y, operands.results).await?;
@@ -271,6 +267,22 @@ impl Trials<'_> {
             log::warn!("{} gives other bits, and is not used", what());
         }
         Ok(Some(Candidate { invocations, contender, same_bits }))
+    }
+
+    /// What is timed, `what` to a reader of the log; `None` where the driver refuses a kernel of it.
+    fn contender(
+        &self,
+        copies: &Copies,
+        what: &str,
+        bind: impl Fn(&DeviceMatrix) -> Result<Vec<Dispatch>, GpuError>,
+    ) -> Result<Option<Contender>, BenchError> {
+        match Contender::new(copies, self.plan.effort.pass, bind) {
+            Err(GpuError::Validation(why)) => {
+                log::warn!("{what} is not used: {why}");
+                Ok(None)
+            }
+            contender => Ok(Some(contender?)),
+        }
     }
 }
 

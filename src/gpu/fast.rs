@@ -58,6 +58,13 @@ pub(super) struct Row {
     pub without: [u32; 2],
 }
 
+impl Row {
+    /// Weights of it that are exceptions.
+    fn exceptions(&self, format: FastFormat) -> u32 {
+        self.without[usize::from(format.zeros)]
+    }
+}
+
 /// How rows of a matrix are stored; `None` where it had better stay dense.
 pub(super) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     let sum = |i: usize| rows.iter().map(|row| u64::from(row.without[i])).sum::<u64>();
@@ -79,7 +86,7 @@ pub(super) fn table(rows: &[Row], format: FastFormat) -> Vec<u32> {
     for (b, row_block) in row_blocks.enumerate() {
         for (lane, row) in row_block.iter().enumerate() {
             words[LOWEST_WORDS * b + lane / 4] |= row.lowest << (8 * (lane % 4));
-            before += row.without[usize::from(format.zeros)];
+            before += row.exceptions(format);
         }
         words[starts_at(rows.len().div_ceil(LANES)) + b + 1] = before;
     }
@@ -93,7 +100,7 @@ pub(super) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
     let mut words = vec![0];
     let mut before = 0;
     for row in rows {
-        before += row.without[usize::from(format.zeros)];
+        before += row.exceptions(format);
         words.push(before);
     }
     words.resize(words.len() + before as usize, 0);
@@ -104,7 +111,7 @@ pub(super) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
 pub(super) fn in_order(found: &mut [u32], rows: &[Row], format: FastFormat) {
     let mut rest = found;
     for row_block in rows.chunks(LANES) {
-        let count: u32 = row_block.iter().map(|row| row.without[usize::from(format.zeros)]).sum();
+        let count: u32 = row_block.iter().map(|row| row.exceptions(format)).sum();
         let (own, others) = rest.split_at_mut(rest.len().min(count as usize));
         own.sort_unstable();
         rest = others;

@@ -6,8 +6,7 @@ use crate::bench::error::BenchError;
 use crate::bench::form::Form;
 use crate::bench::products::{Kernel, Operands};
 use crate::bench::timing::Patience;
-use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Dispatch, GpuError, KernelChoices, WideRoom, WidenFrom, download};
+use crate::gpu::{Invocations, KernelChoices, WideRoom, WidenFrom, download};
 
 /// Tokens of the batches that are tried, which grow: whole groups of what `matmul` multiplies at once.
 pub(super) const BATCHES: [usize; 3] = [16, 32, 64];
@@ -18,6 +17,8 @@ const NAME: &str = "widen";
 /// A batch with weights as they are stored, and with weights that are widened first.
 struct Pair {
     tokens: usize,
+    /// Of the kernel that multiplies with weights as they are stored, and of the one that widens them.
+    invocations: Invocations,
     stored: Contender,
     widened: Contender,
     same_bits: bool,
@@ -50,7 +51,7 @@ impl Trials<'_> {
             }
             rounds += 1;
         }
-        let mut trials: Vec<Trial> = pairs.into_iter().map(|pair| self.trial(pair)).collect();
+        let mut trials: Vec<Trial> = pairs.into_iter().map(Pair::trial).collect();
         let from = choose(&mut trials);
         match copies.form {
             Form::Raw => {}
@@ -64,13 +65,16 @@ impl Trials<'_> {
     /// Both ways to multiply, compiled and run once.
     async fn pair(&mut self, copies: &Copies, tokens: usize) -> Result<Option<Pair>, BenchError> {
         self.bench.check()?;
+        let Some(weights) = copies.weights.first() else { return Ok(None) };
+        let invocations = self.choices.matmul.of(weights.format);
         let operands = Operands::new(&self.bench.gpu, self.plan.shape, tokens)?;
         let choices = KernelChoices { widen_from: WidenFrom { dense: 2, fast: 2 }, ..self.choices };
         let gpu = self.bench.gpu.with_choices(choices);
         let room = WideRoom::new(&gpu, WideRoom::wanted(&gpu, tokens, &copies.weights))?;
         let kernel = Kernel::Matmul(tokens);
-        let stored = self.contender(copies, |weights| operands.dispatches(&gpu, kernel, weights))?;
-        let widened = self.contender(copies, |weights| operands.widened(&gpu, &room, weights))?;
+        let what = format!("{NAME} of {} weights", copies.form.name());
+        let stored = self.contender(copies, &what, |weights| operands.dispatches(&gpu, kernel, weights))?;
+        let widened = self.contender(copies, &what, |weights| operands.widened(&gpu, &room, weights))?;
         let Some((mut stored, mut widened)) = stored.zip(widened) else { return Ok(None) };
         let mut results = Vec::new();
         for contender in [&mut stored, &mut widened] {
@@ -80,29 +84,15 @@ impl Trials<'_> {
         }
         let same_bits = results[0] == results[1];
         if !same_bits {
-            log::warn!("{NAME} of {} weights gives other bits, and is not used", copies.form.name());
+            log::warn!("{what} gives other bits, and is not used");
         }
-        Ok(Some(Pair { tokens, stored, widened, same_bits, _operands: operands, _room: room }))
+        Ok(Some(Pair { tokens, invocations, stored, widened, same_bits, _operands: operands, _room: room }))
     }
+}
 
-    /// `None` where the driver refuses the kernel.
-    fn contender(
-        &self,
-        copies: &Copies,
-        bind: impl Fn(&DeviceMatrix) -> Result<Vec<Dispatch>, GpuError>,
-    ) -> Result<Option<Contender>, BenchError> {
-        match Contender::new(copies, self.plan.effort.pass, bind) {
-            Err(GpuError::Validation(why)) => {
-                log::warn!("{NAME} of {} weights is not used: {why}", copies.form.name());
-                Ok(None)
-            }
-            contender => Ok(Some(contender?)),
-        }
-    }
-
-    fn trial(&self, pair: Pair) -> Trial {
-        let Pair { tokens, stored, widened, same_bits, .. } = pair;
-        let invocations = *super::place(&mut self.choices.clone(), Kernel::Matmul(tokens), widened.form);
+impl Pair {
+    fn trial(self) -> Trial {
+        let Self { tokens, invocations, stored, widened, same_bits, .. } = self;
         Trial::of(NAME, tokens, invocations, widened, &stored.samples, same_bits)
     }
 }
@@ -129,7 +119,6 @@ pub(super) fn is_tried(form: Form) -> bool {
 mod tests {
     use super::*;
     use crate::bench::timing::Timing;
-    use crate::gpu::Invocations;
 
     #[test]
     fn widened_from_where_all_larger_batches_gain() {

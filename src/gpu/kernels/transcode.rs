@@ -115,15 +115,10 @@ async fn make_joined(
     let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
     uploader.write(&exceptions, 0, bytemuck::cast_slice(&table)).await?;
     for (Measured { weights, rows, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
-        let (Format::Dense(dense), Some(part)) = (weights.format, weights.parts.first()) else { continue };
-        let kernel = gpu.kernel(part.payload.apply(payload.apply_written(variant(dense, format))))?;
-        let table = Bound::Buffer { buffer: &exceptions, from: table_at };
-        let mut params = part.params;
-        params.words_at = (payload_at / 16) as u32;
-        let found = upload_found(gpu, uploader, &rows, format).await?;
-        let buffers = [(&part.payload).into(), table, (&payload).into(), (&found).into()];
-        run(gpu, &kernel, &params, weights.codes.as_ref(), &buffers)?;
-        put_in_order(gpu, uploader, &found, &rows, format, (&exceptions, table_at)).await?;
+        let Some(part) = weights.parts.first() else { continue };
+        let words_at = (payload_at / 16) as u32;
+        let target = Target { payload: &payload, words_at, table: &exceptions, table_at };
+        fill(gpu, uploader, &weights, part, &rows, format, target).await?;
     }
     let buffers = JoinedBuffers { payload, exceptions: Some(exceptions), codes: None, stage: None };
     Ok(places.into_matrix(grid, buffers))
@@ -147,7 +142,9 @@ async fn make(
     mut weights: DeviceMatrix,
     rows: &[Row],
 ) -> Result<DeviceMatrix, GpuError> {
-    let Format::Dense(dense) = weights.format else { return Ok(weights) };
+    if !matches!(weights.format, Format::Dense(_)) {
+        return Ok(weights);
+    }
     let Some(format) = fast::choose(&weights.grid, rows) else { return Ok(weights) };
     let mut parts = Vec::with_capacity(weights.parts.len());
     let first_row = weights.parts.first().map_or(0, |part| part.params.first_row);
@@ -155,12 +152,9 @@ async fn make(
         let rows = &rows[(part.params.first_row - first_row) as usize..][..part.params.rows as usize];
         let table = fast::table(rows, format);
         let made = FastPart::new(gpu, uploader, label, &weights.grid, &part, &table).await?;
-        let kernel = gpu.kernel(part.payload.apply(made.payload.apply_written(variant(dense, format))))?;
-        let found = upload_found(gpu, uploader, rows, format).await?;
-        let buffers =
-            [(&part.payload).into(), (&made.exceptions).into(), (&made.payload).into(), (&found).into()];
-        run(gpu, &kernel, &part.params, weights.codes.as_ref(), &buffers)?;
-        put_in_order(gpu, uploader, &found, rows, format, (&made.exceptions, 0)).await?;
+        let words_at = part.params.words_at;
+        let target = Target { payload: &made.payload, words_at, table: &made.exceptions, table_at: 0 };
+        fill(gpu, uploader, &weights, &part, rows, format, target).await?;
         parts.push(made.into_part());
     }
     Ok(DeviceMatrix { format: Format::Fast(format), parts, codes: None, ..weights })
@@ -205,38 +199,49 @@ fn fast_params(grid: &Grid, row_blocks: Range<usize>) -> MatrixParams {
     params
 }
 
-/// Where rows put their exceptions before these are in order.
-async fn upload_found(
-    gpu: &Gpu,
-    uploader: &mut Uploader,
-    rows: &[Row],
-    format: FastFormat,
-) -> Result<Buffer, GpuError> {
-    let words = fast::found(rows, format);
-    let buffer = gpu.buffer("found", 4 * words.len() as u64, WEIGHTS)?;
-    uploader.write(&buffer, 0, bytemuck::cast_slice(&words)).await?;
-    Ok(buffer)
+/// Where the fast layout of a part goes.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    payload: &'a Words,
+    /// The vector of the payload that it begins with.
+    words_at: u32,
+    table: &'a Buffer,
+    /// The byte of that buffer that the table begins at.
+    table_at: u64,
 }
 
-/// Moves the exceptions that were found of `rows` to their table, which begins at a byte of a buffer.
-async fn put_in_order(
+/// Transcodes a part of dense weights whose rows are like `rows`. The table is there but for its exceptions.
+async fn fill(
     gpu: &Gpu,
     uploader: &mut Uploader,
-    found: &Buffer,
+    weights: &DeviceMatrix,
+    part: &Part,
     rows: &[Row],
     format: FastFormat,
-    (table, from): (&Buffer, u64),
+    target: Target<'_>,
 ) -> Result<(), GpuError> {
-    let len = fast::found(rows, format).len();
-    if len <= rows.len() + 1 {
+    let Format::Dense(dense) = weights.format else { return Ok(()) };
+    let Target { payload, words_at, table, table_at } = target;
+    let kernel = gpu.kernel(part.payload.apply(payload.apply_written(variant(dense, format))))?;
+    let mut params = part.params;
+    params.words_at = words_at;
+    let words = fast::found(rows, format);
+    // Rows put their exceptions here, which is not yet their order.
+    let found = gpu.buffer("found", 4 * words.len() as u64, WEIGHTS)?;
+    uploader.write(&found, 0, bytemuck::cast_slice(&words)).await?;
+    let to = Bound::Buffer { buffer: table, from: table_at };
+    let buffers = [(&part.payload).into(), to, payload.into(), (&found).into()];
+    run(gpu, &kernel, &params, weights.codes.as_ref(), &buffers)?;
+    let starts = rows.len() + 1;
+    if words.len() == starts {
         return Ok(());
     }
-    let bytes = download(gpu, found, 4 * len as u64).await?;
-    let words = bytes.as_chunks().0.iter().skip(rows.len() + 1);
-    let mut words: Vec<u32> = words.map(|&b| u32::from_ne_bytes(b)).collect();
-    fast::in_order(&mut words, rows, format);
-    let at = 4 * fast::entries_at(rows.len().div_ceil(LANES)) as u64;
-    uploader.write(table, from + at, bytemuck::cast_slice(&words)).await
+    let bytes = download(gpu, &found, 4 * words.len() as u64).await?;
+    let entries = bytes.as_chunks().0.iter().skip(starts);
+    let mut entries: Vec<u32> = entries.map(|&b| u32::from_ne_bytes(b)).collect();
+    fast::in_order(&mut entries, rows, format);
+    let at = table_at + 4 * fast::entries_at(rows.len().div_ceil(LANES)) as u64;
+    uploader.write(table, at, bytemuck::cast_slice(&entries)).await
 }
 
 async fn measure_part(

@@ -1,6 +1,8 @@
-// The largest of each span of 1024 numbers, and where it is: the lowest place of several.
+// The largest of each span of 1024 numbers, and where it is: the lowest place of several. An infinity or a NaN
+// is above all numbers, so that it is found.
 
 #import order
+#import finite
 
 struct Argmax {
     len: u32,
@@ -12,10 +14,12 @@ struct Argmax {
 @group(0) @binding(1) var<uniform> argmax: Argmax;
 // Bits of f32.
 @group(0) @binding(2) var<storage, read> numbers: array<u32>;
-// For each span, the order of its largest number, and its place.
+// For each span, the order of its largest number, or NOT_FINITE, and its place.
 @group(0) @binding(3) var<storage, read_write> largest: array<vec2<u32>>;
 
 const SPAN: u32 = 1024u;
+// Above the order of every number.
+const NOT_FINITE: u32 = 0xffffffffu;
 
 var<workgroup> parts: array<vec2<u32>, 64>;
 
@@ -24,7 +28,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let end = min((group.x + 1u) * SPAN, argmax.len);
     var best = vec2<u32>(0u);
     for (var at = group.x * SPAN + lane; at < end; at += 64u) {
-        let order = order_of(numbers[at]);
+        let bits = numbers[at];
+        let order = select(order_of(bits), NOT_FINITE, is_not_finite(bits));
         if order > best.x {
             best = vec2<u32>(order, at);
         }

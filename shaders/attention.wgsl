@@ -15,6 +15,7 @@
 
 #import step
 #import heads
+#import finite
 
 // Queries come first in what a token has of queries, keys and values.
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
@@ -146,7 +147,8 @@ fn weight_of(score: f32, most: f32) -> f32 {
     return exp(max(score - most, -80.0));
 }
 
-// Makes weights of this invocation's scores, and scales the sums to the largest score so far.
+// Makes weights of this invocation's scores, and scales the sums to the largest score so far. A score that is not
+// finite would weigh next to nothing: it stands for its weight, so that the result is not finite either.
 fn weigh(lane: u32) {
 #unroll h HEADS
     let before$h = most[$h];
@@ -159,7 +161,9 @@ fn weigh(lane: u32) {
     sums[$hu * PIECES + $pu] *= shrink$h;
 #end
 #unroll r KEYS
-    weights[$hu * ROUND + $ru * LANES + lane] = weight_of(scores[$ru * HEADS + $hu], most[$h]);
+    let score$r_$h = scores[$ru * HEADS + $hu];
+    weights[$hu * ROUND + $ru * LANES + lane] =
+        select(weight_of(score$r_$h, most[$h]), score$r_$h, is_not_finite(bitcast<u32>(score$r_$h)));
 #end
 #end
     workgroupBarrier();

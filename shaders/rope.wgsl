@@ -7,6 +7,7 @@
 
 #import step
 #import heads
+#import finite
 
 // Of each token its queries, its keys and its values.
 @group(0) @binding(2) var<storage, read_write> qkv: array<vec2<f32>>;
@@ -41,11 +42,18 @@ fn cache_at(is_value: u32, head: u32, token: u32) -> u32 {
     return (heads_before * heads.context + step.position + token) * (heads.head_dim >> 1u);
 }
 
+#ifdef F16_CACHE
+// In F16.
+const NAN: u32 = 0x7e00u;
+#endif
+
 // Puts a pair into the cache.
 fn keep(at: u32, pair: vec2<f32>) {
 #ifdef F16_CACHE
-    // It is not said what packing makes of numbers beyond F16.
-    cache[at] = pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+    // It is not said what packing makes of numbers beyond F16, nor what clamping makes of a NaN.
+    var word = pack2x16float(clamp(pair, vec2<f32>(-65504.0), vec2<f32>(65504.0)));
+    word = select(word, (word & 0xffff0000u) | NAN, is_not_finite(bitcast<u32>(pair.x)));
+    cache[at] = select(word, (word & 0xffffu) | (NAN << 16u), is_not_finite(bitcast<u32>(pair.y)));
 #else
     cache[at] = pair;
 #endif

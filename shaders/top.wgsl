@@ -3,9 +3,12 @@
 //
 // Each invocation finds the largest of its share. The one of rank `step.rank` among these bounds what is
 // wanted: at least so many numbers are larger.
+//
+// Where any is an infinity or a NaN, more are counted than there is room for.
 
 #import step
 #import order
+#import finite
 
 struct Top {
     len: u32,
@@ -53,7 +56,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     workgroupBarrier();
     for (var at = lane; at < top.len; at += 256u) {
         let bits = numbers[at];
-        if order_of(bits) >= bound.x {
+        if is_not_finite(bits) {
+            atomicAdd(&count, top.room + 1u);
+        } else if order_of(bits) >= bound.x {
             let i = atomicAdd(&count, 1u);
             if i < top.room {
                 found[i + 1u] = vec2<u32>(at, bits);

@@ -73,11 +73,11 @@ fn check_a_token(gpu: &Gpu, model: &Arc<Model>, dispatches_a_layer: usize) {
     let mut session = Session::new(model, 64, Outputs::Last).unwrap();
     assert_eq!(session.dispatches_a_token(), dispatches_a_layer * model.config().layers + 4);
     let prompt = prompt();
-    let mut next = pollster::block_on(session.likeliest(&prompt)).unwrap().unwrap();
+    let mut next = pollster::block_on(session.likeliest(&prompt)).unwrap();
     let counts = || (gpu.submissions(), gpu.memory().allocations());
     let before = counts();
     for _ in 0..10 {
-        next = pollster::block_on(session.likeliest(&[next])).unwrap().unwrap();
+        next = pollster::block_on(session.likeliest(&[next])).unwrap();
     }
     assert_eq!(counts(), (before.0 + 10, before.1));
     for _ in 0..10 {
@@ -208,7 +208,7 @@ fn the_likeliest_token_is_that_of_the_logits() {
         let logits = pollster::block_on(session.forward(tokens, Outputs::Last)).unwrap();
         session.rewind(before);
         let likeliest = pollster::block_on(session.likeliest(tokens)).unwrap();
-        assert_eq!(likeliest, Some(sampler.sample(&logits).unwrap()));
+        assert_eq!(likeliest, sampler.sample(&logits).unwrap());
         assert_eq!(session.position(), before + tokens.len());
     }
 }
@@ -240,6 +240,56 @@ fn tokens_chosen_from_the_likeliest_are_those_chosen_from_all() {
     }
     session.rewind(3);
     assert!(matches!(pollster::block_on(session.last_logits()), Err(ModelError::NoTokens)));
+}
+
+#[test]
+fn logits_that_are_not_finite_are_an_error_however_the_next_token_is_chosen() {
+    let gpu = device::gpu();
+    let folder = tempfile::tempdir().unwrap();
+    let tied = config("LlamaForCausalLM", json!({"vocab_size": 1024, "tie_word_embeddings": true}));
+    // Of one token, of all, and too large for F32.
+    for (tensor, value, token) in [
+        ("model.norm.weight", f32::NAN, None),
+        ("model.norm.weight", f32::INFINITY, None),
+        ("model.norm.weight", 3e38, None),
+        ("model.embed_tokens.weight", f32::NAN, Some(700)),
+        // These become scores and weights of attention, which must not lose them.
+        ("model.layers.1.self_attn.q_proj.weight", f32::NAN, None),
+        ("model.layers.1.self_attn.k_proj.weight", f32::NAN, None),
+        ("model.layers.1.self_attn.k_proj.weight", f32::INFINITY, None),
+        ("model.layers.1.self_attn.v_proj.weight", f32::NAN, None),
+        ("model.layers.1.mlp.gate_proj.weight", f32::NAN, None),
+    ] {
+        random_model::write(folder.path(), &tied, Dtype::BF16);
+        match token {
+            None => random_model::fill(folder.path(), tensor, value),
+            Some(token) => random_model::change(folder.path(), |tensors| {
+                let row = &mut tensors.get_mut(tensor).unwrap().2[token * 160..][..160];
+                row.chunks_exact_mut(2).for_each(|e| e.copy_from_slice(&half::bf16::NAN.to_le_bytes()));
+            }),
+        }
+        let model = load(&gpu, folder.path(), false);
+        let tokens: Vec<u32> = (0..70).collect();
+        let mut session = Session::with_cache(&model, 100, Outputs::All, CacheType::F16).unwrap();
+        let error = pollster::block_on(session.likeliest(&tokens)).unwrap_err();
+        assert!(matches!(error, ModelError::NotFinite { token: 69, position: 69 }), "{tensor}: {error}");
+        let mut session = Session::new(&model, 100, Outputs::All).unwrap();
+        for (temperature, top_k) in [(0.0, 0), (1.0, 0), (1.0, 40)] {
+            let options = SamplingOptions { temperature, top_k, ..SamplingOptions::default() };
+            session.rewind(0);
+            let tokenizer = Tokenizer::open(&demo()).unwrap();
+            let sampler = Sampler::new(options).unwrap();
+            let pieces = generate(&mut session, &tokenizer, &tokens, sampler, 5);
+            let told = pollster::block_on(pieces.try_collect::<Vec<_>>());
+            let Err(error) = told else { panic!("{tensor} {value} {temperature} {top_k}: {told:?}") };
+            let expected = "the logits of token 69 at position 69 are not all finite numbers";
+            assert!(error.to_string().starts_with(expected), "{tensor} {value} {top_k}: {error}");
+        }
+        session.rewind(0);
+        let error = pollster::block_on(session.forward(&tokens, Outputs::All)).unwrap_err();
+        assert!(matches!(error, ModelError::NotFinite { token: 0, position: 0 }), "{tensor}: {error}");
+        assert_eq!(session.position(), 0);
+    }
 }
 
 #[test]

@@ -54,6 +54,12 @@ fn norms_are_those_of_the_twin() {
     }
 }
 
+/// The number of these bits, or one that is finite.
+fn finite(bits: u32) -> f32 {
+    let number = f32::from_bits(bits);
+    if number.is_finite() { number } else { f32::from_bits(bits & !(1 << 30)) }
+}
+
 #[test]
 fn the_largest_number_is_found_where_it_is_first() {
     let gpu = device::gpu();
@@ -61,13 +67,16 @@ fn the_largest_number_is_found_where_it_is_first() {
         [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MIN, f32::MIN_POSITIVE, -f32::NAN];
     let mut random = Random::new(5);
     for len in [1, 63, 64, 1023, 1024, 1025, 5000] {
-        for kind in 0..4 {
-            let number = |_| match kind {
+        for kind in 0..5 {
+            let number = |i| match kind {
                 0 => f32::from_bits(random.next() as u32),
                 1 => special[random.below(special.len())],
+                // One that is not finite, at the end of the first span or of all.
+                3 if i == len.min(1024) - 1 => special[random.below(3)],
+                4 => finite(random.next() as u32),
                 // Below zero all of them, and many alike.
                 2 => -(random.below(40) as f32),
-                _ => [f32::NAN, f32::NEG_INFINITY][random.below(2)],
+                _ => -1e3 * (random.below(40) as f32),
             };
             let numbers: Vec<f32> = (0..len).map(number).collect();
             let found = storage(&gpu, &vec![7u32; argmax::found_bytes(len) as usize / 4]);
@@ -77,9 +86,10 @@ fn the_largest_number_is_found_where_it_is_first() {
             let bytes = pollster::block_on(download(&gpu, &found, argmax::found_bytes(len))).unwrap();
             let got: &[argmax::Largest] = bytemuck::cast_slice(&bytes);
             assert_eq!(got, argmax::cpu(&numbers), "{len} {kind}");
-            let usable = |&i: &usize| numbers[i] > f32::NEG_INFINITY;
+            let finite = numbers.iter().all(|number| number.is_finite());
+            assert!(kind != 4 || finite);
             let first = |a: usize, b: usize| if numbers[b] > numbers[a] { b } else { a };
-            let expected = (0..len).filter(usable).reduce(first);
+            let expected = (0..len).reduce(first).filter(|_| finite);
             assert_eq!(argmax::likeliest(got), expected.map(|i| i as u32), "{len} {kind}");
         }
     }
@@ -91,12 +101,14 @@ fn the_largest_numbers_are_found_with_all_that_are_as_large() {
     let mut random = Random::new(6);
     let (mut enough, mut too_many) = (0, 0);
     for len in [1, 200, 256, 300, 1025, 20_000] {
-        for kind in 0..4 {
-            let number = |_| match kind {
-                0 => f32::from_bits(random.next() as u32),
+        for kind in 0..5 {
+            let number = |i| match kind {
+                0 => finite(random.next() as u32),
                 1 => random.below(1 << 20) as f32 - 1e6,
                 2 => random.below(50) as f32,
-                _ => [f32::NAN, 0.0, -0.0, f32::NEG_INFINITY][random.below(4)],
+                3 => [0.0, -0.0][random.below(2)],
+                _ if i == len / 2 => [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][random.below(3)],
+                _ => random.below(1 << 20) as f32,
             };
             let numbers: Vec<f32> = (0..len).map(number).collect();
             let on_device = storage(&gpu, &numbers);
@@ -113,6 +125,7 @@ fn the_largest_numbers_are_found_with_all_that_are_as_large() {
                 };
                 let (got, wanted) = (top::read(&bytes), top::cpu(&numbers, rank));
                 assert_eq!(got.clone().map(bits), wanted.map(bits), "{len} {kind} {count}");
+                assert!(kind != 4 || got.is_none(), "{len} {count}: what is not finite was not told");
                 match got {
                     None => too_many += 1,
                     Some(top) => {
@@ -305,6 +318,36 @@ fn check_attention(gpu: &Gpu, case: &Heads, division: Division, cache_type: Cach
         }
         let padding = &got[token * stride + case.params.heads as usize * dim..(token + 1) * stride];
         assert!(padding.iter().all(|&p| p == 7.0), "{}", case.what());
+    }
+}
+
+#[test]
+fn attention_loses_nothing_that_is_not_finite() {
+    let gpu = device::gpu();
+    let case = &head_cases()[0];
+    let (dim, tokens) = (case.dim(), case.tokens);
+    let [q_stride, stride] = [case.params.qkv_stride, case.params.y_stride].map(|stride| stride as usize);
+    for (side, value) in [(0, f32::NAN), (0, f32::INFINITY), (1, f32::NAN), (1, f32::INFINITY)] {
+        for (division, cache_type) in [
+            (Division::WIDE, CacheType::F32),
+            (Division::ON_CPU, CacheType::F32),
+            (Division::WIDE_F16, CacheType::F16),
+        ] {
+            let mut cache = normal(2, case.cache_len());
+            // Of the last position: every window has it.
+            cache[case.cache_at(side, 0, case.position + tokens - 1)] = value;
+            let y = storage(&gpu, &vec![7f32; tokens * stride]);
+            let step = uniform(&gpu, step(tokens, case.position));
+            let device_cache = kv_cache(&gpu, cache_type, &cache);
+            let with = [&storage(&gpu, &normal(1, tokens * q_stride)), &y];
+            let dispatch = attention::dispatch(&gpu, &step, &case.params, division, &device_cache, with);
+            run(&gpu, &[dispatch.unwrap()], tokens);
+            let got = read(&gpu, &y, tokens * stride);
+            let head = &got[(tokens - 1) * stride..][..dim];
+            // Of values only one element of each head is not.
+            let lost = head.iter().filter(|e| e.is_finite()).count();
+            assert_eq!(lost, if side == 0 { 0 } else { dim - 1 }, "{side} {value} {cache_type:?}: {head:?}");
+        }
     }
 }
 

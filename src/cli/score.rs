@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam::archive::{ArchiveError, Progress};
-use bantam::model::{CacheType, Model, ModelConfig, Outputs, Session};
+use bantam::model::{CacheType, Model, ModelConfig, ModelError, Outputs, Session};
+use bantam::text::Tokenizer;
 use serde_json::json;
 
 use super::open::ModelArgs;
@@ -23,6 +24,9 @@ pub struct Args {
     /// Positions that are scored at once, if not all that the model has: a longer text is cut into windows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     context: Option<u32>,
+    /// Put the token that begins a text before it, and before each window
+    #[arg(long)]
+    bos: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -34,28 +38,36 @@ const STRIDE: usize = 64;
 pub fn run(args: &Args) -> Result<ExitCode> {
     let text = std::fs::read_to_string(&args.file).map_err(|e| format!("{}: {e}", args.file.display()))?;
     let (files, tokenizer) = args.model.open()?;
-    let tokens = tokenizer.encode(&text, false)?;
-    if tokens.len() < 2 {
-        return Err(
-            format!("{}: a text of at least two tokens is needed to score", args.file.display()).into()
-        );
+    let text = Text { bos: bos(args, &tokenizer)?, tokens: tokenizer.encode(&text, false)? };
+    if text.scored() == 0 {
+        let least = if args.bos { "one token" } else { "two tokens" };
+        return Err(format!("{}: a text of at least {least} is needed to score", args.file.display()).into());
     }
     let config = ModelConfig::open(files.folder())?;
-    let context = context(args, &config, &tokens);
+    text.check(&config)?;
+    let context = context(args, &config, &text)?;
     let model = args.model.load(&files, Session::device_bytes(&config, context, Outputs::All))?;
     let bar = Bar::default();
-    bar.begin_count(tokens.len() as u64 - 1, "scoring tokens");
+    bar.begin_count(text.scored() as u64, "scoring tokens");
     let start = Instant::now();
-    let nll = mean_nll(&model, args.model.kv_cache.into(), context, &tokens, &bar);
-    let rate = (tokens.len() - 1) as f64 / start.elapsed().as_secs_f64();
+    let nll = text.mean_nll(&model, args.model.kv_cache.into(), context, &bar);
+    let rate = text.scored() as f64 / start.elapsed().as_secs_f64();
     bar.finish();
     let nll = nll?;
+    let perplexity = nll.exp();
+    if !perplexity.is_finite() {
+        return Err(format!(
+            "{nll:.5} nats a token are no likelihood: the weights are damaged, or do not belong to config.json"
+        )
+        .into());
+    }
     let peak = model.gpu().memory().peak();
     if args.json {
         let object = json!({
-            "tokens": tokens.len() - 1,
+            "tokens": text.scored(),
+            "bos": args.bos,
             "nll": nll,
-            "perplexity": nll.exp(),
+            "perplexity": perplexity,
             "tokens_per_second": rate,
             "peak_device_bytes": peak,
         });
@@ -63,52 +75,114 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         print::line(format_args!(
             "{} tokens, {nll:.5} nats a token, perplexity {:.4}; {rate:.1} tokens/s, peak device memory {}",
-            tokens.len() - 1,
-            nll.exp(),
+            text.scored(),
+            perplexity,
             megabytes(peak),
         ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Positions that are scored at once.
-fn context(args: &Args, config: &ModelConfig, tokens: &[u32]) -> usize {
-    let most = args.context.map_or(usize::MAX, |positions| positions as usize);
-    config.max_positions.min(tokens.len()).min(most).max(2)
+/// The token that is to be before the text. Where there is one and it is not asked for, that is said.
+fn bos(args: &Args, tokenizer: &Tokenizer) -> Result<Option<u32>> {
+    match tokenizer.bos_id() {
+        None if args.bos => {
+            let folder = args.model.model.display();
+            Err(format!("{folder}: no file names the token that begins a text; score without --bos").into())
+        }
+        Some(id) if !args.bos => {
+            print::remark(format_args!(
+                "the text is scored without the token that begins a text, {}; --bos puts it there",
+                tokenizer.token(id).unwrap_or_else(|| id.to_string()),
+            ));
+            Ok(None)
+        }
+        bos => Ok(bos),
+    }
 }
 
-/// Mean negative log-likelihood, in nats, of all tokens but the first. A text that is longer than
-/// `context` is cut into windows, each of which begins with the last token of the one
-/// before, so that every token is scored once.
-fn mean_nll(
-    model: &Arc<Model>,
-    cache_type: CacheType,
-    context: usize,
-    tokens: &[u32],
-    progress: &dyn Progress,
-) -> Result<f64> {
-    let vocab = model.config().vocab;
-    let mut session = Session::with_cache(model, context, Outputs::All, cache_type)?;
-    let mut total = 0.0;
-    for start in (0..tokens.len() - 1).step_by(context - 1) {
-        let window = &tokens[start..(start + context).min(tokens.len())];
-        session.rewind(0);
-        // The last token has nothing to predict.
-        for (i, inputs) in window[..window.len() - 1].chunks(STRIDE).enumerate() {
-            if interrupt::interrupted() {
-                return Err(ArchiveError::Cancelled.into());
-            }
-            let logits = pollster::block_on(session.forward(inputs, Outputs::All))?;
-            let targets = &window[i * STRIDE + 1..];
-            total += logits.chunks_exact(vocab).zip(targets).map(|(l, &t)| nll(l, t)).sum::<f64>();
-            progress.advance(inputs.len() as u64);
+/// Positions that are scored at once.
+fn context(args: &Args, config: &ModelConfig, text: &Text) -> Result<usize> {
+    let least = 2 + usize::from(args.bos);
+    let all = text.tokens.len() + usize::from(args.bos);
+    let most = args.context.map_or(usize::MAX, |positions| positions as usize);
+    if most.min(config.max_positions) < least {
+        return Err(format!("a context of at least {least} is needed to score").into());
+    }
+    Ok(config.max_positions.min(all).min(most).max(2))
+}
+
+/// A text that is scored.
+struct Text {
+    /// What is before it, and before each window.
+    bos: Option<u32>,
+    tokens: Vec<u32>,
+}
+
+impl Text {
+    /// Tokens that have a likelihood: those that are behind another.
+    fn scored(&self) -> usize {
+        (self.tokens.len() + usize::from(self.bos.is_some())).saturating_sub(1)
+    }
+
+    /// An error where a token is none of the model's. The last is never computed with, and would have no logit.
+    fn check(&self, config: &ModelConfig) -> Result<()> {
+        let vocab = config.vocab;
+        match self.bos.iter().chain(&self.tokens).find(|token| **token as usize >= vocab) {
+            Some(&token) => Err(ModelError::NoSuchToken { token, vocab }.into()),
+            None => Ok(()),
         }
     }
-    Ok(total / (tokens.len() - 1) as f64)
+
+    /// Mean negative log-likelihood, in nats, of all tokens that have one. A text that is longer than `context`
+    /// is cut into windows, each of which begins with the last token of the one before, so that every token is
+    /// scored once.
+    fn mean_nll(
+        &self,
+        model: &Arc<Model>,
+        cache_type: CacheType,
+        context: usize,
+        progress: &dyn Progress,
+    ) -> Result<f64> {
+        let mut session = Session::with_cache(model, context, Outputs::All, cache_type)?;
+        let mut total = 0.0;
+        let room = context - usize::from(self.bos.is_some());
+        let starts = self.tokens.len().saturating_sub(1).max(1);
+        for start in (0..starts).step_by((room - 1).max(1)) {
+            let window = &self.tokens[start..(start + room).min(self.tokens.len())];
+            let window: Vec<u32> = self.bos.iter().chain(window).copied().collect();
+            // The window before has scored it.
+            let known = usize::from(self.bos.is_some() && start > 0);
+            total += nll_after(&mut session, &window, known, progress)?;
+        }
+        Ok(total / self.scored() as f64)
+    }
 }
 
+/// Negative log-likelihood, in nats, of all tokens of a window but the first, and `known` more.
+fn nll_after(session: &mut Session, window: &[u32], known: usize, progress: &dyn Progress) -> Result<f64> {
+    let vocab = session.model().config().vocab;
+    session.rewind(0);
+    let mut total = 0.0;
+    // The last token has nothing to predict.
+    for (i, inputs) in window[..window.len() - 1].chunks(STRIDE).enumerate() {
+        if interrupt::interrupted() {
+            return Err(ArchiveError::Cancelled.into());
+        }
+        let logits = pollster::block_on(session.forward(inputs, Outputs::All))?;
+        let targets = &window[i * STRIDE + 1..];
+        let known = known.saturating_sub(i * STRIDE);
+        let scored = logits.chunks_exact(vocab).zip(targets).skip(known);
+        total += scored.map(|(l, &t)| nll(l, t)).sum::<f64>();
+        progress.advance((inputs.len() - known) as u64);
+    }
+    Ok(total)
+}
+
+/// Of finite logits it is finite.
 fn nll(logits: &[f32], target: u32) -> f64 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&l| f64::from(l - most).exp()).sum();
-    sum.ln() - f64::from(logits[target as usize] - most)
+    let below = |logit: f32| f64::from(logit) - f64::from(most);
+    let sum: f64 = logits.iter().map(|&l| below(l).exp()).sum();
+    sum.ln() - below(logits[target as usize])
 }

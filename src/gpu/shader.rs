@@ -56,6 +56,7 @@ sources! {
     "shared/bf16" => "shared/bf16.wgsl",
     "shared/dense" => "shared/dense.wgsl",
     "shared/fast" => "shared/fast.wgsl",
+    "shared/finite" => "shared/finite.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",
     "shared/order" => "shared/order.wgsl",

@@ -53,6 +53,18 @@ pub enum ModelError {
         /// Size of the vocabulary.
         vocab: usize,
     },
+    /// What was computed of a token has infinities or NaNs, so that no likelihood can be told.
+    #[error(
+        "the logits of token {token} at position {position} are not all finite numbers: weights have infinities \
+         or NaNs in them, or config.json belongs to another model; compare the files with where the model came \
+         from"
+    )]
+    NotFinite {
+        /// The token that they follow.
+        token: u32,
+        /// Its position in the sequence.
+        position: usize,
+    },
     /// The sequence is longer than the session has room for.
     #[error("the sequence needs {needed} positions, but the session has room for {context}")]
     ContextFull {

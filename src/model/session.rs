@@ -195,7 +195,7 @@ impl Session {
     }
 
     /// Appends `tokens` and gives logits: `vocab` numbers for the last token, or for each one, in
-    /// order.
+    /// order. All are finite: what is not is an error.
     ///
     /// Where this fails, or is dropped before it is done, the session is as it was before.
     pub async fn forward(&mut self, tokens: &[u32], outputs: Outputs) -> Result<Vec<f32>, ModelError> {
@@ -207,34 +207,48 @@ impl Session {
             Outputs::All => Wanted::All,
             Outputs::Last => Wanted::Last,
         };
-        self.append(tokens, wanted, |bytes| logits.extend_from_slice(bytemuck::cast_slice(bytes))).await?;
+        let vocab = self.model.config.vocab;
+        let take = |bytes: &[u8]| {
+            let numbers: &[f32] = bytemuck::cast_slice(bytes);
+            logits.extend_from_slice(numbers);
+            all_finite(numbers, vocab)
+        };
+        self.append(tokens, wanted, take).await?;
         Ok(logits)
     }
 
-    /// Appends `tokens` and gives the token that is likeliest to follow, the lowest of several. `None`
-    /// where no logit is above minus infinity.
+    /// Appends `tokens` and gives the token that is likeliest to follow, the lowest of several. Logits that
+    /// are not all finite are an error.
     ///
     /// Where this fails, or is dropped before it is done, the session is as it was before.
-    pub async fn likeliest(&mut self, tokens: &[u32]) -> Result<Option<u32>, ModelError> {
-        let mut likeliest = None;
-        let take = |bytes: &[u8]| likeliest = argmax::likeliest(bytemuck::cast_slice::<_, Largest>(bytes));
+    pub async fn likeliest(&mut self, tokens: &[u32]) -> Result<u32, ModelError> {
+        let mut likeliest = 0;
+        let take = |bytes: &[u8]| {
+            likeliest = argmax::likeliest(bytemuck::cast_slice::<_, Largest>(bytes)).ok_or(0usize)?;
+            Ok(())
+        };
         self.append(tokens, Wanted::Likeliest, take).await?;
         Ok(likeliest)
     }
 
     /// Appends `tokens` and gives the logits of the tokens that are likeliest to follow: as a rule of more
     /// than `count`, and of all that are as likely as the least likely of them. `None` where these are more
-    /// than a thousand, because of equal logits; [`Session::last_logits`] has all.
+    /// than a thousand, because of equal logits, and where not all are finite; [`Session::last_logits`] has
+    /// all, or says so.
     ///
     /// Where this fails, or is dropped before it is done, the session is as it was before.
     pub async fn top(&mut self, tokens: &[u32], count: usize) -> Result<Option<Top>, ModelError> {
         let mut found = None;
-        self.append(tokens, Wanted::Top(top::rank_for(count)), |bytes| found = top::read(bytes)).await?;
+        let take = |bytes: &[u8]| {
+            found = top::read(bytes);
+            Ok(())
+        };
+        self.append(tokens, Wanted::Top(top::rank_for(count)), take).await?;
         Ok(found)
     }
 
     /// All logits of the last token that was appended, where [`Session::likeliest`] or [`Session::top`]
-    /// gave some of them.
+    /// gave some of them. All are finite: what is not is an error.
     pub async fn last_logits(&mut self) -> Result<Vec<f32>, ModelError> {
         if !self.has_last_logits {
             return Err(ModelError::NoTokens);
@@ -243,15 +257,21 @@ impl Session {
         let len = (self.model.config.vocab * 4) as u64;
         buffers.readback.ready(gpu).await?;
         gpu.submit("logits", |encoder| buffers.readback.record(encoder, &buffers.logits, len))?;
-        Ok(buffers.readback.read(gpu, len, |bytes| bytemuck::cast_slice(bytes).to_vec()).await?)
+        let logits: Vec<f32> =
+            buffers.readback.read(gpu, len, |bytes| bytemuck::cast_slice(bytes).to_vec()).await?;
+        match all_finite(&logits, logits.len()) {
+            Ok(()) => Ok(logits),
+            Err(_) => Err(not_finite(&self.tokens, 0, self.tokens.len() - 1)),
+        }
     }
 
-    /// Appends `tokens`, batch by batch, and gives what is wanted of each batch to `take`.
+    /// Appends `tokens`, batch by batch, and gives what is wanted of each batch to `take`. An error of `take` is
+    /// the place of a token, among those whose logits it was given, that are not all finite.
     async fn append(
         &mut self,
         tokens: &[u32],
         wanted: Wanted,
-        mut take: impl FnMut(&[u8]),
+        mut take: impl FnMut(&[u8]) -> Result<(), usize>,
     ) -> Result<(), ModelError> {
         self.check(tokens)?;
         self.has_last_logits = false;
@@ -262,7 +282,9 @@ impl Session {
             let wanted = if is_last || wanted == Wanted::All { wanted } else { Wanted::Nothing };
             let len = self.submit(chunk, position, wanted, &mut pace).await?;
             if len > 0 {
-                self.buffers.readback.read(&self.model.gpu, len, &mut take).await?;
+                let taken = self.buffers.readback.read(&self.model.gpu, len, &mut take).await?;
+                let first = if wanted == Wanted::All { 0 } else { chunk.len() - 1 };
+                taken.map_err(|place| not_finite(chunk, position, first + place))?;
             }
             position += chunk.len();
         }
@@ -375,6 +397,19 @@ impl Session {
         ];
         buffers.into_iter().fold(0, u64::saturating_add)
     }
+}
+
+/// Whether logits, `vocab` of each token, are all finite; an error is the place of the first token whose are not.
+fn all_finite(logits: &[f32], vocab: usize) -> Result<(), usize> {
+    match logits.iter().position(|logit| !logit.is_finite()) {
+        None => Ok(()),
+        Some(at) => Err(at / vocab.max(1)),
+    }
+}
+
+/// That the logits of `tokens[place]` are not all finite, where the first of `tokens` is at `position`.
+fn not_finite(tokens: &[u32], position: usize, place: usize) -> ModelError {
+    ModelError::NotFinite { token: tokens[place], position: position + place }
 }
 
 /// What the parameters of a session's dispatches take, at the most.

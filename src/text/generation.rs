@@ -113,9 +113,7 @@ impl<S: DerefMut<Target = Session>> State<S> {
 
     async fn choose(&mut self) -> Result<u32, GenerationError> {
         if self.sampler.is_greedy() {
-            let id = self.session.likeliest(&self.pending).await?;
-            let count = self.session.model().config().vocab;
-            return Ok(id.ok_or(TextError::NoCandidate { count })?);
+            return Ok(self.session.likeliest(&self.pending).await?);
         }
         let Some(k) = self.sampler.top_k() else {
             let logits = self.session.forward(&self.pending, Outputs::Last).await?;

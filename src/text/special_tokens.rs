@@ -1,4 +1,4 @@
-//! Which tokens begin and end a text, gathered from the three files that may say so.
+//! Which tokens begin and end a text, gathered from the four files that may say so.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -71,13 +71,34 @@ pub(super) struct NamedTemplate {
     pub(super) template: String,
 }
 
-/// What `tokenizer_config.json` says, as far as it is needed here.
+/// What `special_tokens_map.json` says.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct TokenizerConfig {
+struct TokenTexts {
     bos_token: Option<TokenText>,
     eos_token: Option<TokenText>,
     unk_token: Option<TokenText>,
     pad_token: Option<TokenText>,
+}
+
+impl TokenTexts {
+    /// These, and of `other` those that are not among them.
+    fn or(self, other: Self) -> Self {
+        Self {
+            bos_token: self.bos_token.or(other.bos_token),
+            eos_token: self.eos_token.or(other.eos_token),
+            unk_token: self.unk_token.or(other.unk_token),
+            pad_token: self.pad_token.or(other.pad_token),
+        }
+    }
+}
+
+/// What `tokenizer_config.json` says, as far as it is needed here.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct TokenizerConfig {
+    #[serde(flatten)]
+    tokens: TokenTexts,
+    /// Whether the token that begins a text is to be put there.
+    pub(super) add_bos_token: Option<bool>,
     /// The chat template, where it is not a file of its own.
     pub(super) chat_template: Option<Templates>,
 }
@@ -86,10 +107,10 @@ impl TokenizerConfig {
     /// The special tokens that are set, under the names that chat templates use.
     pub(super) fn token_texts(&self) -> BTreeMap<&'static str, String> {
         let tokens = [
-            ("bos_token", &self.bos_token),
-            ("eos_token", &self.eos_token),
-            ("unk_token", &self.unk_token),
-            ("pad_token", &self.pad_token),
+            ("bos_token", &self.tokens.bos_token),
+            ("eos_token", &self.tokens.eos_token),
+            ("unk_token", &self.tokens.unk_token),
+            ("pad_token", &self.tokens.pad_token),
         ];
         tokens.into_iter().filter_map(|(name, t)| Some((name, t.clone()?.into_string()))).collect()
     }
@@ -101,6 +122,8 @@ pub(super) struct SpecialTokens {
     pub(super) bos: Option<u32>,
     /// Without repetition, in the order found.
     pub(super) eos: Vec<u32>,
+    /// Whether `bos` is to be put before every text, whatever the tokenizer itself puts there.
+    pub(super) adds_bos: bool,
 }
 
 impl SpecialTokens {
@@ -116,10 +139,12 @@ impl SpecialTokens {
             found.bos = found.bos.or(bos.first().copied());
             found.add_eos(config.eos_token_id.map(Ids::valid).unwrap_or_default());
         }
-        let texts = read_tokenizer_config(folder)?.token_texts();
+        let config = read_tokenizer_config(folder)?;
+        let texts = config.token_texts();
         let id = |name| texts.get(name).and_then(|text: &String| id_of(text));
         found.bos = found.bos.or(id("bos_token"));
         found.add_eos(id("eos_token"));
+        found.adds_bos = config.add_bos_token == Some(true);
         Ok(found)
     }
 
@@ -132,9 +157,12 @@ impl SpecialTokens {
     }
 }
 
-/// The file `tokenizer_config.json`, or an empty one where there is none.
+/// The file `tokenizer_config.json`, or an empty one where there is none. Tokens that it does not name are those of
+/// `special_tokens_map.json`.
 pub(super) fn read_tokenizer_config(folder: &Path) -> Result<TokenizerConfig, TextError> {
-    Ok(read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default())
+    let config: TokenizerConfig = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
+    let map: TokenTexts = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or_default();
+    Ok(TokenizerConfig { tokens: config.tokens.or(map), ..config })
 }
 
 /// The file's text; `None` where there is no such file.
@@ -170,7 +198,18 @@ mod tests {
             ("generation_config.json", r#"{"eos_token_id": [5, 2], "bos_token_id": null}"#),
             ("tokenizer_config.json", r#"{"eos_token": {"content": "<end>", "lstrip": false}}"#),
         ]);
-        assert_eq!(found.unwrap(), SpecialTokens { bos: Some(1), eos: vec![5, 2, 7] });
+        assert_eq!(found.unwrap(), SpecialTokens { bos: Some(1), eos: vec![5, 2, 7], adds_bos: false });
+    }
+
+    #[test]
+    fn what_only_the_map_of_special_tokens_names_is_found() {
+        let map = ("special_tokens_map.json", r#"{"bos_token": {"content": "<end>"}, "eos_token": "<end>"}"#);
+        let found = SpecialTokens { bos: Some(7), eos: vec![7], adds_bos: false };
+        assert_eq!(read(&[map]).unwrap(), found);
+        // The configuration goes before.
+        let config = ("tokenizer_config.json", r#"{"bos_token": "<other>", "add_bos_token": true}"#);
+        let found = read(&[map, config]).unwrap();
+        assert_eq!(found, SpecialTokens { bos: None, eos: vec![7], adds_bos: true });
     }
 
     #[test]
@@ -185,7 +224,9 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_named() {
-        for file in ["config.json", "generation_config.json", "tokenizer_config.json"] {
+        for file in
+            ["config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"]
+        {
             let error = read(&[(file, "{")]).unwrap_err();
             assert!(error.to_string().contains(file), "{error}");
         }

@@ -68,6 +68,33 @@ pub fn write_clean(folder: &Path, config: &Value, dtype: Dtype, clean_bits: u32)
     safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
 }
 
+/// The tensors of a file by name: types, shapes and bytes.
+pub type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+
+/// Changes the tensors in `model.safetensors` of a folder.
+pub fn change(folder: &Path, change: impl FnOnce(&mut Tensors)) {
+    let path = folder.join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let owned = |(name, t): (&str, TensorView<'_>)| {
+        (name.to_string(), (t.dtype(), t.shape().to_vec(), t.data().to_vec()))
+    };
+    let mut tensors: Tensors = tensors.iter().map(owned).collect();
+    change(&mut tensors);
+    let view = |(name, (dtype, shape, bytes))| (name, TensorView::new(dtype, shape, bytes).unwrap());
+    let views =
+        tensors.iter().map(|(name, (dtype, shape, bytes))| (name, (*dtype, shape.clone(), &bytes[..])));
+    safetensors::serialize_to_file(views.map(view), None, &path).unwrap();
+}
+
+/// Makes all elements of a BF16 tensor `value`.
+pub fn fill(folder: &Path, name: &str, value: f32) {
+    change(folder, |tensors| {
+        let bytes = &mut tensors.get_mut(name).unwrap().2;
+        bytes.chunks_exact_mut(2).for_each(|e| e.copy_from_slice(&half::bf16::from_f32(value).to_le_bytes()));
+    });
+}
+
 fn values(random: &mut Random, name: &str, shape: &[usize]) -> Vec<f32> {
     let count = shape.iter().product();
     let unit = random.gaussian_f32(count).into_iter().map(|v| v * 50.0);

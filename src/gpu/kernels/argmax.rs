@@ -7,8 +7,8 @@ use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 /// Numbers of which one is found.
 const SPAN: usize = 1024;
 
-/// The order of minus infinity; below it are only NaNs.
-const LEAST: u32 = 0x007f_ffff;
+/// What an infinity or a NaN has in place of an order: it is above that of every number.
+const NOT_FINITE: u32 = u32::MAX;
 
 /// `Argmax` of `shaders/argmax.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -22,7 +22,7 @@ struct ArgmaxParams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Largest {
-    /// An integer with the order of the number.
+    /// An integer with the order of the number, or [`NOT_FINITE`].
     order: u32,
     /// The number's index.
     place: u32,
@@ -46,11 +46,10 @@ pub fn dispatch(gpu: &Gpu, len: usize, [numbers, found]: [&Buffer; 2]) -> Result
 }
 
 /// The place of the largest number of all spans: the lowest, where it is there several times. `None`
-/// where no number is above minus infinity.
+/// where any is an infinity or a NaN, or there are none.
 pub fn likeliest(found: &[Largest]) -> Option<u32> {
-    let above = found.iter().filter(|largest| largest.order > LEAST);
-    let best = above.max_by_key(|largest| (largest.order, std::cmp::Reverse(largest.place)));
-    best.map(|largest| largest.place)
+    let best = found.iter().max_by_key(|largest| (largest.order, std::cmp::Reverse(largest.place)));
+    best.filter(|largest| largest.order != NOT_FINITE).map(|largest| largest.place)
 }
 
 /// The twin of `shaders/shared/order.wgsl`.
@@ -67,8 +66,9 @@ pub fn cpu(numbers: &[f32]) -> Vec<Largest> {
     let largest = |(span, numbers): (usize, &[f32])| {
         let mut best = Largest { order: 0, place: 0 };
         for (place, &number) in (span * SPAN..).zip(numbers) {
-            if order_of(number) > best.order {
-                best = Largest { order: order_of(number), place: place as u32 };
+            let order = if number.is_finite() { order_of(number) } else { NOT_FINITE };
+            if order > best.order {
+                best = Largest { order, place: place as u32 };
             }
         }
         best

@@ -70,7 +70,7 @@ pub fn dispatch(
 }
 
 /// What the kernel has found, of [`FOUND_BYTES`]; `None` where there was not enough room, as where many
-/// numbers are equal.
+/// numbers are equal, and where any is an infinity or a NaN.
 pub fn read(found: &[u8]) -> Option<Top> {
     let (first, rest) = bytemuck::cast_slice::<_, Placed>(found).split_first()?;
     let mut placed = rest.get(..first.place as usize)?.to_vec();
@@ -80,7 +80,10 @@ pub fn read(found: &[u8]) -> Option<Top> {
 
 /// The twin.
 pub fn cpu(numbers: &[f32], rank: u32) -> Option<Top> {
-    let share = |i: usize| numbers.iter().skip(i).step_by(SHARES).copied().filter(|n| !n.is_nan());
+    if numbers.iter().any(|number| !number.is_finite()) {
+        return None;
+    }
+    let share = |i: usize| numbers.iter().skip(i).step_by(SHARES).copied();
     let larger = |a: f32, b: f32| if order_of(b) > order_of(a) { b } else { a };
     let mut parts: Vec<Option<f32>> = (0..SHARES).map(|i| share(i).reduce(larger)).collect();
     parts.sort_by_key(|part| std::cmp::Reverse(part.map_or(0, order_of)));

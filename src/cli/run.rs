@@ -111,8 +111,7 @@ fn prompt_tokens(args: &Args, folder: &Path, tokenizer: &Tokenizer) -> Result<Ve
     }
     let template = ChatTemplate::open(folder)?
         .ok_or_else(|| format!("{} has no chat template; run without --chat", folder.display()))?;
-    let text = template.render(&[Message::user(&args.prompt)], true)?;
-    Ok(tokenizer.encode(&text, false)?)
+    Ok(template.encode(tokenizer, &[Message::user(&args.prompt)], true)?)
 }
 
 /// Positions that a prompt and its reply take.

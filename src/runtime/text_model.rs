@@ -44,8 +44,7 @@ impl TextModel {
             let folder = self.parts.files.folder().into();
             RuntimeError::NoChatTemplate { folder }
         })?;
-        // The template has written what a text begins with.
-        Ok(self.tokenizer().encode(&template.render(messages, true)?, false)?)
+        Ok(template.encode(self.tokenizer(), messages, true)?)
     }
 
     /// The weights. What their device counts is the memory of this model and its sessions.

@@ -40,6 +40,18 @@ pub enum TextError {
         /// What it says.
         reason: String,
     },
+    /// A message has the name of a control token in it, and the tokenizer has no other tokens for it.
+    #[error(
+        "a message has the text {name:?}, which the tokenizer of {} can only encode as the control token of that \
+         name; take it out of the message",
+        path.display()
+    )]
+    ControlText {
+        /// The tokenizer's file.
+        path: PathBuf,
+        /// The token's name.
+        name: String,
+    },
     /// The chat template refused the conversation, or has a fault that only shows when it runs.
     #[error("the chat template of {} failed: {reason}", path.display())]
     Template {

@@ -1,11 +1,18 @@
 //! From text to tokens and back.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::AddedToken;
+
 use super::decoder::TextDecoder;
 use super::error::TextError;
+use super::rendered::{Rendered, unused_char};
+use super::special_names::{Special, SpecialNames};
 use super::special_tokens::SpecialTokens;
 
 /// A model's tokenizer. Cloning it is cheap: clones share the vocabulary.
@@ -16,11 +23,17 @@ struct Inner {
     path: PathBuf,
     vocabulary: tokenizers::Tokenizer,
     special: SpecialTokens,
+    names: SpecialNames,
+    /// What is put before a text beside what the vocabulary puts there.
+    first: Option<u32>,
+    /// The token that text becomes which has no other.
+    unknown: Option<u32>,
 }
 
 impl Tokenizer {
     /// Reads `tokenizer.json` in a model folder, and the ids that begin and end a text from
-    /// `generation_config.json`, `config.json` and `tokenizer_config.json`, as far as they exist.
+    /// `generation_config.json`, `config.json`, `tokenizer_config.json` and `special_tokens_map.json`, as far as
+    /// they exist.
     ///
     /// Truncation and padding that the file may ask for are left out: they belong to training
     /// batches, and would silently shorten a prompt.
@@ -29,7 +42,7 @@ impl Tokenizer {
         let Some(text) = super::special_tokens::read_text(&path)? else {
             return Err(TextError::NoTokenizer { path });
         };
-        let mut vocabulary = parse(&text).map_err(|reason| TextError::bad_file(&path, reason))?;
+        let (mut vocabulary, unknown) = parse(&text).map_err(|reason| TextError::bad_file(&path, reason))?;
         vocabulary.with_padding(None);
         vocabulary.with_truncation(None).map_err(|error| TextError::bad_file(&path, error))?;
         let special = SpecialTokens::read(folder, |text| vocabulary.token_to_id(text))?;
@@ -40,15 +53,88 @@ impl Tokenizer {
             special.bos,
             special.eos
         );
-        Ok(Self(Arc::new(Inner { path, vocabulary, special })))
+        let names = SpecialNames::of(vocabulary.get_added_vocabulary());
+        let put =
+            caught(|| vocabulary.encode_fast("", true)).map_err(|error| TextError::bad_file(&path, error))?;
+        let first = special.bos.filter(|bos| special.adds_bos && !put.get_ids().contains(bos));
+        Ok(Self(Arc::new(Inner { path, vocabulary, special, names, first, unknown })))
     }
 
     /// The tokens of `text`. Names of special tokens in it, such as `</s>`, become those tokens.
     ///
     /// With `add_special`, also what the tokenizer puts around a text, usually a token that begins
-    /// it. A rendered chat template already has these: encode it without.
+    /// it. A rendered chat template has these already: [`ChatTemplate::encode`] does that, and knows a special
+    /// token from its name in a message.
+    ///
+    /// [`ChatTemplate::encode`]: super::ChatTemplate::encode
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
-        self.ask(|vocabulary| Ok(vocabulary.encode_fast(text, add_special)?.get_ids().to_vec()))
+        let mut ids =
+            self.ask(|vocabulary| Ok(vocabulary.encode_fast(text, add_special)?.get_ids().to_vec()))?;
+        if let Some(bos) = self.0.first.filter(|_| add_special) {
+            ids.insert(0, bos);
+        }
+        Ok(ids)
+    }
+
+    /// The tokens of a rendered conversation: only the special tokens that the template has written are special.
+    pub(super) fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<u32>, TextError> {
+        let mut own = rendered.own(&self.0.names);
+        own.retain(|(_, special)| Some(special.id) != self.0.unknown);
+        let ids = self.encode(&rendered.text, false)?;
+        let specials = ids.iter().filter(|&&id| self.is_control(id));
+        if specials.eq(own.iter().map(|(_, special)| &special.id)) {
+            return Ok(ids);
+        }
+        self.encode_only(&rendered.text, &own)
+    }
+
+    /// The tokens of `text`, in which only those of `own` are special, each with the byte that it begins at.
+    ///
+    /// A copy of the vocabulary finds none of the special tokens, and aliases of these in their place: it is all one
+    /// text then, which is split, normalised and encoded as it always is.
+    fn encode_only(&self, text: &str, own: &[(usize, &Special)]) -> Result<Vec<u32>, TextError> {
+        let wrong = |reason: &str| TextError::Tokenizer { path: self.0.path.clone(), reason: reason.into() };
+        let mark =
+            unused_char([text].into_iter()).ok_or_else(|| wrong("no character is left to mark with"))?;
+        let (mut marked, mut done) = (String::with_capacity(text.len() + 4 * own.len()), 0);
+        for (at, _) in own {
+            marked += &text[done..*at];
+            marked.push(mark);
+            done = *at;
+        }
+        marked += &text[done..];
+        let (ids, aliases) = self.ask(|vocabulary| {
+            let mut copy = vocabulary.clone();
+            copy.set_encode_special_tokens(true);
+            let mut aliases = HashMap::new();
+            for (_, special) in own {
+                let alias = format!("{mark}{}", special.name);
+                let known = vocabulary.get_added_vocabulary().get_added_tokens_decoder().get(&special.id);
+                if let Some(token) = known.filter(|_| copy.token_to_id(&alias).is_none()) {
+                    let token = AddedToken { content: alias.clone(), special: false, ..token.clone() };
+                    copy.add_tokens([token])?;
+                    aliases.extend(copy.token_to_id(&alias).map(|id| (id, special.id)));
+                }
+            }
+            Ok((copy.encode_fast(marked.as_str(), false)?.get_ids().to_vec(), aliases))
+        })?;
+        let control = ids.iter().find(|id| self.is_control(**id) && !aliases.contains_key(id));
+        if let Some(name) = control.and_then(|&id| self.token(id)) {
+            return Err(TextError::ControlText { path: self.0.path.clone(), name });
+        }
+        if ids.iter().filter(|id| aliases.contains_key(id)).count() != own.len() {
+            return Err(wrong("it does not find the special tokens of the chat template"));
+        }
+        Ok(ids.into_iter().map(|id| aliases.get(&id).copied().unwrap_or(id)).collect())
+    }
+
+    /// Whether `id` is a special token that no ordinary text becomes.
+    fn is_control(&self, id: u32) -> bool {
+        Some(id) != self.0.unknown && self.is_special(id)
+    }
+
+    pub(super) fn special_names(&self) -> &SpecialNames {
+        &self.0.names
     }
 
     /// The text of `ids`, special tokens left out. Ids outside the vocabulary have no text.
@@ -89,8 +175,8 @@ impl Tokenizer {
 
     /// Whether `id` is a special token, which has a name but stands for no text.
     pub fn is_special(&self, id: u32) -> bool {
-        let added = self.0.vocabulary.get_added_vocabulary();
-        added.simple_id_to_token(id).is_some_and(|name| added.is_special_token(&name))
+        let added = self.0.vocabulary.get_added_vocabulary().get_added_tokens_decoder();
+        added.get(&id).is_some_and(|token| token.special)
     }
 
     /// Number of tokens, added ones included. A model may have more logits: padding.
@@ -117,14 +203,39 @@ impl Tokenizer {
     }
 }
 
+/// What the file says of text that has no token.
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    model: FileModel,
+}
+
+#[derive(Default, Deserialize)]
+struct FileModel {
+    #[serde(default)]
+    unk_token: Value,
+    #[serde(default)]
+    unk_id: Value,
+}
+
+impl FileModel {
+    fn unknown(&self, vocabulary: &tokenizers::Tokenizer) -> Option<u32> {
+        let by_id = self.unk_id.as_u64().and_then(|id| u32::try_from(id).ok());
+        by_id.or_else(|| vocabulary.token_to_id(self.unk_token.as_str()?))
+    }
+}
+
+/// A vocabulary, and its token for text that has no other.
+///
 /// Text that is no JSON at all is the commonest fault and found out first. Encoding nothing shows whether the
 /// special tokens to be put around a text are there.
-fn parse(text: &str) -> Result<tokenizers::Tokenizer, String> {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| error.to_string())?;
+fn parse(text: &str) -> Result<(tokenizers::Tokenizer, Option<u32>), String> {
+    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     caught(|| {
         let parsed: tokenizers::Tokenizer = text.parse()?;
         parsed.encode_fast("", true)?;
-        Ok(parsed)
+        let unknown = file.model.unknown(&parsed);
+        Ok((parsed, unknown))
     })
 }
 
@@ -179,6 +290,22 @@ mod tests {
         assert_eq!(tokenizer.decode(&whole).unwrap(), "A goat");
         assert_eq!(tokenizer.decode_with_special(&whole).unwrap(), "<s>A goat");
         assert!(tokenizer.is_eos(1) && tokenizer.is_special(0) && !tokenizer.is_special(plain[0]));
+    }
+
+    #[test]
+    fn a_beginning_that_only_the_configuration_asks_for_is_put_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut json = demo_json();
+        json["post_processor"] = serde_json::Value::Null;
+        std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+        let encode = |config: &str| {
+            std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+            Tokenizer::open(folder.path()).unwrap().encode("A goat", true).unwrap()
+        };
+        let whole = demo().encode("A goat", true).unwrap();
+        assert_eq!(encode(r#"{"bos_token": "<s>", "add_bos_token": true}"#), whole);
+        assert_eq!(encode(r#"{"bos_token": "<s>"}"#), whole[1..]);
+        assert_eq!(encode(r#"{"bos_token": "<s>", "add_bos_token": false}"#), whole[1..]);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Speaker {
     /// behind the other.
     fn tokens(&self, messages: &[Message]) -> Result<Vec<u32>, SpeakerError> {
         Ok(match &self.template {
-            Some(template) => self.tokenizer.encode(&template.render(messages, true)?, false)?,
+            Some(template) => template.encode(&self.tokenizer, messages, true)?,
             None => {
                 let text: String = messages.iter().map(|message| message.content.as_str()).collect();
                 self.tokenizer.encode(&text, true)?

@@ -17,8 +17,8 @@ mod data;
 use data::Random;
 use data::plain::{PlainFile, small_mixture};
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
-const KEEP: Options = Options { overwrite: false, preset: Preset::Small, lossy: None };
+const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const KEEP: Options = Options::DEFAULT;
 
 /// So large that they are written as they are encoded: one in two passes, and one for which tiles were
 /// tried and are then given up.

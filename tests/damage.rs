@@ -8,19 +8,23 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use bantam::archive::original_header::Kept;
 use bantam::archive::{
-    Archive, Options, Preset, WeightSource, compress_file, decompress_file, original_header,
+    Archive, ArchiveError, Limit, Options, WeightSource, compress_bytes, compress_file, decompress,
+    decompress_bytes, decompress_bytes_within, decompress_file, decompress_to, original_header,
 };
-use bantam::codec::{Payload, checksum, encode};
+use bantam::codec::head::Kind;
+use bantam::codec::{CodecError, Encoder, Lossy, Payload, checksum, encode};
 use bantam::tensor::{Dtype, SafetensorsFile};
 
 mod data;
+use data::gguf::Gguf;
 use data::plain::{PlainFile, small_mixture};
 use data::{Random, bf16_bytes};
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
+const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
 
 /// A file of which every byte is tried: only tensors whose payloads are small.
 fn tiny() -> Vec<u8> {
@@ -143,18 +147,17 @@ fn sign_head(payload: &mut [u8]) {
 
 #[test]
 fn payloads_with_hostile_heads_do_no_harm() {
-    let gaussian = bf16_bytes(&Random::new(4).gaussian_bf16(130 * 300));
-    let payloads = [
-        encode(Dtype::BF16, &[130, 300], &gaussian).unwrap(),
-        encode(Dtype::BF16, &[64, 64], &[0x80, 0x3f].repeat(64 * 64)).unwrap(),
-        encode(Dtype::F32, &[100], &[7; 400]).unwrap(),
-    ];
+    let payloads = payloads_of_every_kind();
     let mut random = Random::new(5);
-    for round in 0..30_000 {
-        let mut payload = payloads[round % payloads.len()].clone();
+    // Of each, how many changes got past the head's checksum, and how many past all that is checked of a head.
+    let mut past = vec![[0; 2]; payloads.len()];
+    for round in 0..35_000 {
+        let which = round % payloads.len();
+        let mut payload = payloads[which].clone();
         let head_len = u64::from_le_bytes(payload[16..24].try_into().unwrap()) as usize;
         for _ in 0..=random.below(3) {
-            let at = 4 + random.below(if round % 2 == 0 { 60 } else { head_len - 4 });
+            let anywhere = round / payloads.len() % 2 == 1;
+            let at = 4 + random.below(if anywhere { head_len - 4 } else { 60 });
             match random.below(3) {
                 0 => payload[at] ^= 1 << random.below(8),
                 1 => payload[at] = random.next() as u8,
@@ -162,7 +165,13 @@ fn payloads_with_hostile_heads_do_no_harm() {
             }
         }
         sign_head(&mut payload);
-        if let Ok(payload) = Payload::parse(&payload) {
+        if payload == payloads[which] {
+            continue;
+        }
+        let parsed = Payload::parse(&payload);
+        past[which][0] += usize::from(!matches!(parsed, Err(CodecError::Checksum { .. })));
+        if let Ok(payload) = parsed {
+            past[which][1] += 1;
             let _ = payload.check();
             let _ = payload.decode();
             let _ = payload.decode_rows(0..1);
@@ -171,14 +180,53 @@ fn payloads_with_hostile_heads_do_no_harm() {
             let _ = payload.decode_bytes(from..to, &mut vec![0; to.saturating_sub(from)]);
         }
     }
+    assert!(past.iter().all(|&[signed, read]| signed > 4000 && read > 200), "{past:?}");
+}
+
+/// Every kind of payload, and every table that a head can have.
+fn payloads_of_every_kind() -> [Vec<u8>; 7] {
+    let mut random = Random::new(4);
+    let gaussian = random.gaussian_bf16(130 * 300);
+    let loud = |i: usize| half::bf16::from_f32([1.0, 9.0, 0.1, 70.0][i / 300 % 4]);
+    let scaled_rows = gaussian.iter().enumerate().map(|(i, &w)| half::bf16::from_bits(w) * loud(i));
+    let scaled_rows: Vec<u8> = scaled_rows.flat_map(|w| w.to_le_bytes()).collect();
+    let dirty = |i: usize| u32::from(i / 300 % 5 == 0) * 0x1234;
+    let mixed = gaussian.iter().enumerate().flat_map(|(i, &w)| (u32::from(w) << 16 | dirty(i)).to_le_bytes());
+    let noise: Vec<u8> = (0..400).map(|_| random.next() as u8).collect();
+    let rounding = Encoder::default().rounding(Some(Lossy::new(3, 32).unwrap()));
+    let payloads = [
+        encode(Dtype::BF16, &[130, 300], &bf16_bytes(&gaussian)).unwrap(),
+        encode(Dtype::BF16, &[130, 300], &scaled_rows).unwrap(),
+        encode(Dtype::F32, &[130, 300], &mixed.collect::<Vec<_>>()).unwrap(),
+        rounding.encode(Dtype::BF16, &[130, 300], &bf16_bytes(&gaussian)).unwrap(),
+        encode(Dtype::F32, &[100], &noise).unwrap(),
+        encode(Dtype::BF16, &[64, 64], &[0x80, 0x3f].repeat(64 * 64)).unwrap(),
+        encode(Dtype::F32, &[100], &[7; 400]).unwrap(),
+    ];
+    let [tiled, shifted, masked, scaled, raw, constant, bytes] =
+        payloads.each_ref().map(|payload| Payload::parse(payload).unwrap().head().kind.clone());
+    let in_tiles = |kind| match kind {
+        Kind::Tiled(tiled) => tiled,
+        _ => panic!("not in tiles"),
+    };
+    assert!(in_tiles(tiled).scaled.is_none());
+    assert!(in_tiles(shifted).shifts.rows.iter().any(|&shift| shift > 0));
+    let masked = in_tiles(masked).masks;
+    assert!(masked.iter().any(|mask| mask.lanes != 0) && masked[1].before > 0);
+    assert!(in_tiles(scaled).scaled.is_some() && raw == Kind::Raw);
+    assert!([constant, bytes].iter().all(|kind| matches!(kind, Kind::Constant(_))));
+    payloads
 }
 
 #[test]
 fn streams_of_noise_do_no_harm() {
-    let gaussian = bf16_bytes(&Random::new(6).gaussian_bf16(70 * 100));
-    let original = encode(Dtype::BF16, &[70, 100], &gaussian).unwrap();
+    // Of fewer rows in the second row block it would be stored as it is, and nothing could go wrong.
+    let gaussian = bf16_bytes(&Random::new(6).gaussian_bf16(120 * 100));
+    let original = encode(Dtype::BF16, &[120, 100], &gaussian).unwrap();
+    assert!(matches!(Payload::parse(&original).unwrap().head().kind, Kind::Tiled(_)));
     let head_len = u64::from_le_bytes(original[16..24].try_into().unwrap()) as usize;
     let mut random = Random::new(7);
+    let mut decoded = 0;
     for _ in 0..3000 {
         let mut payload = original.clone();
         for _ in 0..=random.below(40) {
@@ -186,10 +234,13 @@ fn streams_of_noise_do_no_harm() {
             payload[at] = random.next() as u8;
         }
         let payload = Payload::parse(&payload).unwrap();
-        if let Ok(decoded) = payload.decode() {
-            assert_eq!(decoded.len(), gaussian.len());
+        if let Ok(bytes) = payload.decode() {
+            assert_eq!(bytes.len(), gaussian.len());
+            decoded += 1;
         }
     }
+    // Nothing but streams that end elsewhere tells that there is noise.
+    assert!((100..2900).contains(&decoded), "{decoded}");
 }
 
 #[test]
@@ -202,7 +253,7 @@ fn containers_with_hostile_headers_do_no_harm() {
     let slot = Kept::new(original[..original_header_len(&original)].into()).tensor_len();
     let kept = original_header::read(&bytes[header_len..header_len + slot], &bytes[..header_len]).unwrap();
     let kept_len = kept.len();
-    let mut tried = 0;
+    let (mut tried, mut accepted) = (0, 0);
     for round in 0..3000 {
         let mut damaged = bytes.clone();
         let mut kept = kept.to_vec();
@@ -227,13 +278,14 @@ fn containers_with_hostile_headers_do_no_harm() {
             Outcome::Refused => {}
             // Whoever signs a file may change what the original is said to be, but not the data.
             Outcome::Restored(restored) => {
+                accepted += 1;
                 assert!(restored.ends_with(&original[kept_len..]));
                 assert_eq!(restored.len(), original.len());
                 assert!(safetensors::SafeTensors::deserialize(&restored).is_ok());
             }
         }
     }
-    assert!(tried > 2000, "{tried}");
+    assert!(tried > 2000 && accepted > 100, "{tried} {accepted}");
 }
 
 /// Bytes of a safetensors file's length prefix and header.
@@ -261,6 +313,7 @@ fn plain_files_of_noise_do_no_harm() {
     let path = folder.path().join("noise");
     let original = small_mixture().bytes();
     let mut random = Random::new(9);
+    let mut compressed = 0;
     for _ in 0..3000 {
         let mut damaged = original.clone();
         if random.below(2) == 0 {
@@ -274,7 +327,125 @@ fn plain_files_of_noise_do_no_harm() {
                 let bits = t.shape.iter().product::<usize>() * t.dtype.bitsize();
                 assert_eq!(8 * file.data(t).len(), bits);
             }
-            let _ = compress_file(&path, &folder.path().join("out"), &REPLACE, &());
+            compressed +=
+                usize::from(compress_file(&path, &folder.path().join("out"), &REPLACE, &()).is_ok());
         }
+    }
+    assert!((300..2900).contains(&compressed), "{compressed}");
+}
+
+/// A file of a few hundred bytes a tensor that says, and truly, that it has `count` tensors of [`LARGE`] zeros.
+fn bomb(count: usize) -> Vec<u8> {
+    let zeros = vec![0; LARGE];
+    let payload = encode(Dtype::U8, &[LARGE], &zeros).unwrap();
+    let hash = blake3::hash(&zeros).to_hex().to_string();
+    let description = |shape: usize, start: usize, len: usize| serde_json::json!({ "dtype": "U8", "shape": [shape], "data_offsets": [start, start + len] });
+    let mut original = serde_json::Map::new();
+    let mut index = serde_json::Map::new();
+    for i in 0..count {
+        original.insert(format!("{i}"), description(LARGE, LARGE * i, LARGE));
+        let entry = serde_json::json!({ "dtype": "U8", "shape": [LARGE], "bytes": LARGE, "blake3": hash });
+        index.insert(format!("{i}"), entry);
+    }
+    let kept = Kept::new(with_len(&serde_json::Value::Object(original).to_string()).into());
+    let mut header = serde_json::Map::new();
+    let index = serde_json::Value::Object(index).to_string();
+    let metadata = [("bantam.format", "1"), ("bantam.original_header", "kept"), ("bantam.index", &index)];
+    header.insert("__metadata__".into(), serde_json::json!(std::collections::BTreeMap::from(metadata)));
+    header.insert("kept".into(), description(kept.tensor_len(), 0, kept.tensor_len()));
+    for i in 0..count {
+        let start = kept.tensor_len() + payload.len() * i;
+        header.insert(format!("{i}"), description(payload.len(), start, payload.len()));
+    }
+    let mut json = serde_json::Value::Object(header).to_string();
+    json += &" ".repeat((8 + json.len()).next_multiple_of(256) - 8 - json.len());
+    let header = with_len(&json);
+    [&header[..], &kept.write(&header), &payload.repeat(count)].concat()
+}
+
+/// Bytes that 256 stand for.
+const LARGE: usize = 16 << 20;
+
+fn with_len(json: &str) -> Vec<u8> {
+    [&(json.len() as u64).to_le_bytes()[..], json.as_bytes()].concat()
+}
+
+#[test]
+fn what_a_file_grows_to_has_a_limit_in_sum() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, out] = ["b.bantam.safetensors", "out"].map(|name| folder.path().join(name));
+    // All that it says is true, and every tensor alone is allowed.
+    let small = bomb(3);
+    assert!(decompress_bytes(small.clone(), &()).unwrap().ends_with(&[0; 3 * LARGE]));
+    let bytes = bomb(2000);
+    fs::write(&path, &bytes).unwrap();
+    let archive = Archive::open(&path).unwrap();
+    let (len, most) = (archive.original_len(), Limit::default().bytes(bytes.len() as u64));
+    assert!(len > 2000 << 24 && most == 1 << 30 && bytes.len() < 2 << 20, "{len} {most} {}", bytes.len());
+    let errors = [
+        decompress_bytes(bytes.clone(), &()).unwrap_err(),
+        decompress_file(&path, &out, &REPLACE, &()).unwrap_err(),
+        decompress(&path, Some(&out), &REPLACE, &()).unwrap_err(),
+        decompress_to(&archive, &mut Vec::new(), Limit::default(), &()).unwrap_err(),
+        decompress_bytes_within(small.clone(), Limit::Bytes(3 << 24), &()).unwrap_err(),
+    ];
+    for error in &errors {
+        assert!(matches!(error, ArchiveError::TooLarge { .. }), "{error}");
+    }
+    assert!(!out.exists());
+    // The header comes to that.
+    let enough = Limit::Bytes(Archive::from_bytes(small.clone()).unwrap().original_len());
+    assert!(decompress_bytes_within(small, enough, &()).unwrap().len() > 3 << 24);
+}
+
+#[test]
+fn what_a_folder_grows_to_has_a_limit_in_sum() {
+    let root = tempfile::tempdir().unwrap();
+    let (model, out) = (root.path().join("m"), root.path().join("out"));
+    fs::create_dir(&model).unwrap();
+    // Each alone would be allowed.
+    for name in ["a", "b"] {
+        fs::write(model.join(format!("{name}.bantam.safetensors")), bomb(40)).unwrap();
+    }
+    let error = decompress(&model, Some(&out), &REPLACE, &()).unwrap_err();
+    assert!(
+        matches!(error, ArchiveError::TooLarge { len, most, .. } if len > 80 << 24 && most == 1 << 30),
+        "{error}"
+    );
+    let command = |size: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
+        command.arg("decompress").arg(&model).arg("-o").arg(&out).args(["--max-size", size]).output().unwrap()
+    };
+    let refused = command("1GB");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("more than the 1000000000"), "{said}");
+    assert!(said.contains("--max-size 13") && fs::read_dir(root.path()).unwrap().count() == 1, "{said}");
+}
+
+/// In a process of its own, which the system allows few addresses. No memory is used for this.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_that_is_not_there_is_an_error_and_many_open_files_need_none() {
+    const IS_CHILD: &str = "BANTAM_TEST_FEW_ADDRESSES";
+    if std::env::var_os(IS_CHILD).is_none() {
+        let name = "memory_that_is_not_there_is_an_error_and_many_open_files_need_none";
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -v 2000000; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+        command.args([name, "--exact"]).env(IS_CHILD, "").env("RAYON_NUM_THREADS", "2");
+        let output = command.output().unwrap();
+        let (printed, said) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && printed.contains("1 passed"), "{printed} {said}");
+        return;
+    }
+    let error = decompress_bytes_within(bomb(500), Limit::NONE, &()).unwrap_err();
+    assert!(matches!(error, ArchiveError::OutOfMemory { len: 8_000_000_000.., .. }), "{error}");
+    // What is behind the last tensor is zeros, and packed.
+    let plain = Gguf { trailing: vec![0; 40 << 20], ..Gguf::default() }.weights("w", &[64, 64], 1).bytes();
+    let packed = compress_bytes(plain, Options::DEFAULT, &()).unwrap();
+    assert!(packed.len() < 1 << 20);
+    let archives: Vec<_> = (0..60).map(|_| Archive::from_bytes(packed.clone()).unwrap()).collect();
+    for archive in &archives[..2] {
+        assert_eq!(archive.outside().unwrap().trailing().len() >> 20, 40);
     }
 }

@@ -17,8 +17,8 @@ use data::Random;
 use data::gguf::{self, Gguf, array, mixture, text};
 use data::plain::small_mixture;
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
-const KEEP: Options = Options { overwrite: false, preset: Preset::Small, lossy: None };
+const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const KEEP: Options = Options::DEFAULT;
 
 /// Compresses `bytes` and restores them; `Err` is what is said of a file that is refused.
 fn there_and_back(folder: &Path, bytes: &[u8]) -> Result<(FileReport, Vec<u8>), String> {
@@ -291,6 +291,38 @@ fn read(folder: &Path, packed: &[u8]) -> Option<Vec<u8>> {
     let in_memory = decompress_bytes(packed.to_vec(), &()).ok();
     assert!(in_memory == restored.then(|| fs::read(&out).unwrap()), "file and memory disagree");
     in_memory
+}
+
+#[test]
+fn a_shape_that_no_number_holds_is_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    // The length of a type that is not known is told by the index, whatever its shape is.
+    let original = Gguf::default().noise("unknown", 1000, &[5, 7], 50);
+    let (_, packed) = there_and_back(folder.path(), &original.bytes()).unwrap();
+    let header_len = 8 + u64::from_le_bytes(packed[..8].try_into().unwrap()) as usize;
+    let stored = u64::from_le_bytes(packed[header_len + 8..][..8].try_into().unwrap()) as usize;
+    let slot = (64 + stored).next_multiple_of(256);
+    let mut kept =
+        original_header::read(&packed[header_len..][..slot], &packed[..header_len]).unwrap().into_owned();
+    let shape = [7u64, 5].map(u64::to_le_bytes).concat();
+    let at = kept.windows(16).position(|bytes| bytes == shape).unwrap();
+    kept[at..at + 16].copy_from_slice(&[1u64 << 40; 2].map(u64::to_le_bytes).concat());
+    let forms = [Kept::new((&kept).into()), Kept::as_it_is((&kept).into())];
+    let kept = forms.into_iter().find(|form| form.tensor_len() == slot).unwrap().write(&packed[..header_len]);
+    let hostile = [&packed[..header_len], &kept, &packed[header_len + slot..]].concat();
+    let path = folder.path().join("hostile.bantam.safetensors");
+    fs::write(&path, &hostile).unwrap();
+    let report = Archive::open(&path).unwrap().report().unwrap();
+    assert_eq!(report.tensors[0].weight_shape(), [1 << 40, 1 << 40]);
+    assert_eq!(report.tensors[0].bits_per_weight(), None);
+    for more in [&[][..], &["--json"]] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_bantam")).arg("inspect").arg(&path).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let command = Command::new(env!("CARGO_BIN_EXE_bantam")).arg("verify").arg(&path).output().unwrap();
+    assert!(command.status.success());
+    assert!(read(folder.path(), &hostile).unwrap() != original.bytes());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 mod data;
 use data::plain::PlainFile;
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
+const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
 
 /// A plain file with this header and so many bytes of data.
 fn file_of(header: &str, data: usize) -> Vec<u8> {

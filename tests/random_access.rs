@@ -7,9 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use bantam::archive::{
-    Archive, ArchiveError, Options, Preset, RowBlock, WeightSource, compress, compress_file,
-};
+use bantam::archive::{Archive, ArchiveError, Options, RowBlock, WeightSource, compress, compress_file};
 use bantam::codec::Precision;
 use bantam::codec::head::Kind;
 use tempfile::TempDir;
@@ -18,7 +16,7 @@ mod data;
 use data::plain::{PlainFile, small_mixture};
 use data::{Random, bf16_bytes};
 
-const KEEP: Options = Options { overwrite: false, preset: Preset::Small, lossy: None };
+const KEEP: Options = Options::DEFAULT;
 
 /// Rows of `tall` have 1152 bytes, and 28 row blocks of 64 rows share a checksum.
 const ROW: usize = 2 * 576;

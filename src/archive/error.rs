@@ -125,6 +125,27 @@ pub enum ArchiveError {
         /// Length needed.
         len: usize,
     },
+    /// The original would be larger than is allowed.
+    #[error(
+        "{path}: restored, it would have {len} bytes, more than the {most} that are allowed; weights do not shrink \
+         so far: it is nearly all zeros, or was made to fill a disk. If you trust it, allow so many (--max-size {len})"
+    )]
+    TooLarge {
+        /// The file or folder.
+        path: PathBuf,
+        /// Bytes of its original, or originals.
+        len: u64,
+        /// How many may be restored.
+        most: u64,
+    },
+    /// There is not so much memory.
+    #[error("{path}: there is no memory for its {len} bytes; write them to a file instead")]
+    OutOfMemory {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that were asked for.
+        len: u64,
+    },
     /// The output is there already.
     #[error("{path} exists already; choose another output, or allow it to be replaced (--force)")]
     Exists {

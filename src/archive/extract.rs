@@ -11,7 +11,7 @@ use super::reader::ArchivedTensor;
 use super::sink::Sink;
 use super::windows::in_pieces;
 use super::{Archive, ArchiveError, Options, Progress, Stored, Weight};
-use crate::codec::{CodecError, Payload};
+use crate::codec::{CodecError, Payload, zeros};
 use crate::tensor::Dtype;
 
 /// Bytes that are in memory at a time.
@@ -46,7 +46,7 @@ impl Archive {
         let wrong = || ArchiveError::tensor(self.path(), &tensor.name);
         payload.check_bytes(range.clone()).map_err(wrong())?;
         // Bounded by the payload, as all of the tensor is.
-        let mut out = vec![0; range.len()];
+        let mut out = zeros(range.len()).map_err(wrong())?;
         decode(&payload, &range, &mut out).map_err(wrong())?;
         Ok(out)
     }

@@ -51,7 +51,7 @@ pub fn compress(
         stamp: &|file| Stamp::of(file.path(), &file.outside()),
         write: &|file, dst| compress_begun(file, dst, &replace, progress),
         read: &|file, dst| {
-            let archive = Archive::open(dst).ok().filter(|a| a.outside() == &*file.outside())?;
+            let archive = Archive::open(dst).ok().filter(|a| has_outside(a, file))?;
             Some(FileReport { source: file.path().into(), ..archive.report().ok()? })
         },
     };
@@ -72,6 +72,7 @@ pub fn decompress(
         let archive = Archive::open(src)?;
         let dst = dst.filter(|dst| named || names::suits(dst, archive.form()));
         let dst = dst.ok_or_else(|| no_default(src))?;
+        options.limit.check(src, std::iter::once(&archive))?;
         let total = archive.original_len();
         let work = || decompress_begun(&archive, &dst, options, progress);
         let files = vec![reported(progress, total, "decompressing", work)?];
@@ -87,6 +88,7 @@ pub fn decompress(
     folder.tensor_files = compressed;
     folder.others.extend(plain.into_iter().map(PathBuf::from));
     let files = folder.open(names::original_name, Archive::open)?;
+    options.limit.check(src, files.iter().map(|(_, archive)| archive))?;
     for (restored, archive) in &files {
         if !names::suits(Path::new(restored), archive.form()) {
             return Err(no_default(archive.path()));
@@ -104,8 +106,7 @@ pub fn decompress(
         write: &|archive, dst| decompress_begun(archive, dst, &replace, progress),
         read: &|archive, dst| {
             let file = SourceFile::open(dst).ok()?;
-            let same = &*file.outside() == archive.outside();
-            archive.report().ok().filter(|_| same)
+            archive.report().ok().filter(|_| has_outside(archive, &file))
         },
     };
     folder.rewrite(&dst, options, progress, &files, &work)
@@ -123,6 +124,11 @@ struct Work<'a, T> {
     write: &'a dyn Fn(&T, &Path) -> Result<FileReport, ArchiveError>,
     /// The report of the other form that is there already, if it is one.
     read: &'a dyn Fn(&T, &Path) -> Option<FileReport>,
+}
+
+/// Whether `file` has those bytes outside of its tensors that `archive` keeps.
+fn has_outside(archive: &Archive, file: &SourceFile) -> bool {
+    archive.outside().is_ok_and(|outside| *outside.bytes() == *file.outside())
 }
 
 fn no_default(src: &Path) -> ArchiveError {

@@ -7,7 +7,7 @@ use super::progress::reported;
 use super::restore::write_original;
 use super::sink::Sink;
 use super::writer::write_container;
-use super::{Archive, ArchiveError, IN_MEMORY, Options, Progress};
+use super::{Archive, ArchiveError, IN_MEMORY, Limit, Options, Progress};
 use crate::tensor::SourceFile;
 
 /// The compressed form of a plain safetensors or GGUF file whose bytes are `plain`: what
@@ -24,13 +24,27 @@ pub fn compress_bytes(
     })
 }
 
-/// The original of a compressed file whose bytes are `compressed`, every checksum and hash compared.
+/// The original of a compressed file whose bytes are `compressed`, every checksum and hash compared. It may be as
+/// large as is [plausible](Limit::Plausible).
 pub fn decompress_bytes(
     compressed: impl AsRef<[u8]> + Send + Sync + 'static,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, ArchiveError> {
+    decompress_bytes_within(compressed, Limit::default(), progress)
+}
+
+/// As [`decompress_bytes`], for an original that may be as large as `limit` says. Before its memory is taken, all
+/// that the compressed file says of its length has been compared with what is in it; where there is not so much
+/// memory, that is an error.
+pub fn decompress_bytes_within(
+    compressed: impl AsRef<[u8]> + Send + Sync + 'static,
+    limit: Limit,
+    progress: &dyn Progress,
+) -> Result<Vec<u8>, ArchiveError> {
     let archive = Archive::from_bytes(compressed)?;
-    reported(progress, archive.original_len(), "decompressing", || {
+    limit.check(archive.path(), std::iter::once(&archive))?;
+    let len = archive.original_len();
+    reported(progress, len, "decompressing", || {
         in_memory(|sink| write_original(&archive, sink, progress).map(drop))
     })
 }

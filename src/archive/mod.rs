@@ -20,6 +20,7 @@ mod extract;
 mod folder;
 mod form;
 pub mod index;
+mod limit;
 mod memory;
 mod model_files;
 pub mod names;
@@ -41,11 +42,12 @@ mod writer;
 pub use error::{ArchiveError, BoxError};
 pub use folder::{compress, decompress, tensor_files_in};
 pub use form::Form;
-pub use memory::{compress_bytes, decompress_bytes};
+pub use limit::Limit;
+pub use memory::{compress_bytes, decompress_bytes, decompress_bytes_within};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
 pub use pipe::{compress_to, decompress_to};
 pub use progress::{Progress, reported};
-pub use reader::{Archive, ArchivedTensor, is_bantam};
+pub use reader::{Archive, ArchivedTensor, Outside, is_bantam};
 pub use report::{Coding, FileReport, Report, TensorReport};
 pub use restore::{decompress_file, decompress_opened};
 pub use row_block::RowBlock;
@@ -67,6 +69,14 @@ pub struct Options {
     pub preset: Preset,
     /// How matrices are rounded when compressing. Without it, nothing is lost.
     pub lossy: Option<Lossy>,
+    /// How large an original may be when it is restored.
+    pub limit: Limit,
+}
+
+impl Options {
+    /// What is done where nothing is said: outputs are not replaced, the smallest file, nothing is lost.
+    pub const DEFAULT: Self =
+        Self { overwrite: false, preset: Preset::Small, lossy: None, limit: Limit::Plausible };
 }
 
 impl From<Preset> for Options {

@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::output::{OutputFile, parent, refuse_existing, sync_folder};
-use super::{ArchiveError, Options, Preset};
+use super::{ArchiveError, Options};
 use crate::codec::checksum;
 
 /// What the name of an unfinished folder ends with.
@@ -26,7 +26,7 @@ const LOCK: &str = ".bantam-lock";
 const LOCK_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-const REPLACE: Options = Options { overwrite: true, preset: Preset::Small, lossy: None };
+const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
 
 /// Whether a file of this name is one of those that unfinished folders have.
 pub(super) fn is_own(name: &str) -> bool {

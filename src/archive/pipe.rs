@@ -7,7 +7,7 @@ use std::path::Path;
 use super::restore::write_original;
 use super::sink::Sink;
 use super::writer::write_container;
-use super::{Archive, ArchiveError, FileReport, Options, Progress, reported};
+use super::{Archive, ArchiveError, FileReport, Limit, Options, Progress, reported};
 use crate::tensor::SourceFile;
 
 /// What messages call the other end.
@@ -32,12 +32,14 @@ pub fn compress_to(
 }
 
 /// Writes the original of `archive` to `to`, after all checksums and hashes have been compared. The
-/// system's folder for temporary files needs room for it.
+/// system's folder for temporary files needs room for it. Nothing is written of one that is larger than `limit`.
 pub fn decompress_to(
     archive: &Archive,
     to: &mut dyn Write,
+    limit: Limit,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
+    limit.check(archive.path(), std::iter::once(archive))?;
     through_temporary(to, |sink| {
         let work = || write_original(archive, sink, progress);
         let report = reported(progress, archive.original_len(), "decompressing", work)?;

@@ -1,5 +1,6 @@
 //! A compressed file, checked once at the door.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -54,10 +55,43 @@ pub struct Archive {
     tensors: Vec<ArchivedTensor>,
     by_name: HashMap<String, usize>,
     form: Form,
-    /// The original's bytes that belong to no tensor: its header, gaps, and what follows the last.
-    outside: Vec<u8>,
+    /// Where the original's bytes are kept that belong to no tensor.
+    kept: Range<usize>,
+    /// How many these are.
+    outside_len: usize,
     header_len: usize,
     trailing_start: usize,
+}
+
+/// An original's bytes that belong to no tensor: its header, gaps, and what follows the last.
+#[derive(Debug)]
+pub struct Outside<'a> {
+    bytes: Cow<'a, [u8]>,
+    header_len: usize,
+    trailing_start: usize,
+}
+
+impl Outside<'_> {
+    /// All of them, in file order.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The original file's header, byte for byte, with its length prefix or padding: all that
+    /// stands in front of the first tensor's gap.
+    pub fn header(&self) -> &[u8] {
+        &self.bytes[..self.header_len]
+    }
+
+    /// The bytes between the tensor before `tensor`, or the header, and `tensor`.
+    pub fn before(&self, tensor: &ArchivedTensor) -> &[u8] {
+        self.bytes.get(tensor.gap.clone()).unwrap_or_default()
+    }
+
+    /// The bytes behind the last tensor.
+    pub fn trailing(&self) -> &[u8] {
+        &self.bytes[self.trailing_start..]
+    }
 }
 
 impl Archive {
@@ -81,12 +115,13 @@ impl Archive {
         let damaged = |what: String| ArchiveError::Damaged { file: file.path().into(), what };
         let form = form(&file)?;
         let kept = kept_header(&file).map_err(damaged)?;
-        let outside =
-            original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?.into_owned();
+        let outside = original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?;
         let (header_len, tensors) = match_tensors(&file, &kept.name, form, &outside).map_err(damaged)?;
+        let (kept, outside_len) = (kept.range.clone(), outside.len());
         let trailing_start = tensors.last().map_or(header_len, |t| t.gap.end);
         let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
-        Ok(Self { form, outside, header_len, trailing_start, tensors, by_name, file })
+        drop(outside);
+        Ok(Self { form, kept, outside_len, header_len, trailing_start, tensors, by_name, file })
     }
 
     /// Where the file is.
@@ -114,25 +149,20 @@ impl Archive {
         self.form
     }
 
-    /// The original file's header, byte for byte, with its length prefix or padding: all that
-    /// stands in front of the first tensor's gap.
-    pub fn original_header(&self) -> &[u8] {
-        &self.outside[..self.header_len]
+    /// The original's bytes that belong to no tensor. They are unpacked each time, and not kept: a few bytes of
+    /// many files that are open at a time could stand for very many.
+    pub fn outside(&self) -> Result<Outside<'_>, ArchiveError> {
+        let kept = self.file.bytes().get(self.kept.clone()).unwrap_or_default();
+        let bytes = original_header::read(kept, self.file.header_bytes());
+        // It was so when the file was opened.
+        let bytes = bytes.ok().filter(|bytes| bytes.len() == self.outside_len);
+        let bytes = bytes.ok_or_else(|| ArchiveError::Changed { file: self.path().into() })?;
+        Ok(Outside { bytes, header_len: self.header_len, trailing_start: self.trailing_start })
     }
 
-    /// The original's bytes between the tensor before `tensor`, or the header, and `tensor`.
-    pub fn gap_before(&self, tensor: &ArchivedTensor) -> &[u8] {
-        self.outside.get(tensor.gap.clone()).unwrap_or_default()
-    }
-
-    /// The original's bytes behind its last tensor.
-    pub fn trailing(&self) -> &[u8] {
-        &self.outside[self.trailing_start..]
-    }
-
-    /// The original's bytes that belong to no tensor, in file order.
-    pub(super) fn outside(&self) -> &[u8] {
-        &self.outside
+    /// Bytes of the compressed file.
+    pub fn compressed_len(&self) -> u64 {
+        self.file.bytes().len() as u64
     }
 
     /// This file's own length prefix and JSON header.
@@ -143,7 +173,7 @@ impl Archive {
     /// Bytes of the original file.
     pub fn original_len(&self) -> u64 {
         let tensors = self.tensors.iter().map(|t| t.original_len as u64);
-        tensors.fold(self.outside.len() as u64, u64::saturating_add)
+        tensors.fold(self.outside_len as u64, u64::saturating_add)
     }
 
     /// The payload of the tensor called `name`, its head checked against itself and the index. The
@@ -214,7 +244,7 @@ impl Archive {
             source: self.path().into(),
             output: self.path().into(),
             original_bytes: self.original_len(),
-            compressed_bytes: self.file.bytes().len() as u64,
+            compressed_bytes: self.compressed_len(),
             tensors: self.tensors.iter().map(report).collect::<Result<_, ArchiveError>>()?,
         })
     }

@@ -114,7 +114,8 @@ impl TensorReport {
 
     /// Bits that an element takes in the file; `None` for a tensor without elements.
     pub fn bits_per_weight(&self) -> Option<f64> {
-        let elements: usize = self.weight_shape().iter().product();
+        // What is not known of a quantised type, its shape need not fit.
+        let elements = self.weight_shape().iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
         (elements > 0).then(|| self.stored_bytes as f64 * 8.0 / elements as f64)
     }
 

@@ -10,7 +10,7 @@ use super::{Archive, ArchiveError, FileReport, Options, Progress};
 
 /// Restores the original of the compressed file `src` to `dst`, byte for byte. Every checksum and
 /// hash is compared on the way, and `dst` appears only when all of them agree. The memory needed does
-/// not grow with the file.
+/// not grow with the file. Nothing is written of an original that is larger than `options` [allow](super::Limit).
 pub fn decompress_file(
     src: &Path,
     dst: &Path,
@@ -27,6 +27,7 @@ pub fn decompress_opened(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
+    options.limit.check(archive.path(), std::iter::once(archive))?;
     let work = || decompress_begun(archive, dst, options, progress);
     reported(progress, archive.original_len(), "decompressing", work)
 }
@@ -56,16 +57,19 @@ pub(super) fn write_original(
     // Every head is checked before the first byte is written: then all places in the original are
     // as near as the payloads are long, and no claim of an index makes a sink grow without bound.
     let report = archive.report()?;
-    sink.put(0, archive.original_header())?;
+    sink.reserve(archive.original_len())?;
+    let outside = archive.outside()?;
+    sink.put(0, outside.header())?;
     for tensor in archive.tensors() {
-        let gap = archive.gap_before(tensor);
+        let gap = outside.before(tensor);
         if !gap.is_empty() {
             sink.put((tensor.start - gap.len()) as u64, gap)?;
         }
     }
-    let trailing = archive.trailing();
+    let trailing = outside.trailing();
     sink.put(archive.original_len() - trailing.len() as u64, trailing)?;
-    progress.advance(archive.outside().len() as u64);
+    progress.advance(outside.bytes().len() as u64);
+    drop(outside);
     decode_all(archive, Some(sink), progress, &mut |_, error| Err(error))?;
     Ok(report)
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{ArchiveError, TensorReader};
 use crate::codec::head::{Kind, Tiled};
-use crate::codec::{Kept, Precision};
+use crate::codec::{Kept, Precision, resize};
 
 /// Memory for a row block: what is read of the file, and what that is decoded to. It is as large as the
 /// largest row block that it was used for.
@@ -45,7 +45,7 @@ impl TensorReader {
         let len = lanes.len() * tiled.row_bytes();
         // It never shrinks: growing again would cost zeros.
         if rows.len() < len {
-            rows.resize(len, 0);
+            resize(rows, len).map_err(|error| self.not_decoded(error))?;
         }
         let rows = &mut rows[..len];
         let decoded = decoder.decode(row_block, lanes, read, rows);

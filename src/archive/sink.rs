@@ -30,13 +30,22 @@ impl Sink<'_> {
                 let start = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
                 let end = start.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
                 let mut memory = memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                if memory.len() < end {
+                if let Some(more @ 1..) = end.checked_sub(memory.len()) {
+                    memory.try_reserve(more).map_err(|_| io::ErrorKind::OutOfMemory)?;
                     memory.resize(end, 0);
                 }
                 memory[start..end].copy_from_slice(bytes);
                 Ok(())
             }
         }
+    }
+
+    /// Takes the memory for `len` bytes at once, where they are to be in memory.
+    pub fn reserve(&self, len: u64) -> Result<(), ArchiveError> {
+        let Self::Memory(memory) = self else { return Ok(()) };
+        let mut memory = memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let reserved = usize::try_from(len).ok().and_then(|len| memory.try_reserve_exact(len).ok());
+        reserved.ok_or_else(|| ArchiveError::OutOfMemory { path: super::IN_MEMORY.into(), len })
     }
 
     /// Drops what was written behind `len` bytes: a payload may turn out shorter than was tried.

@@ -10,7 +10,7 @@ use super::{ArchiveError, Weight};
 use crate::codec::grid::{LANES, SECTION_ALIGN};
 use crate::codec::head::{FIXED_LEN, Head, Kind};
 use crate::codec::split::unit_matrix;
-use crate::codec::{Checksum, CodecError, Payload, Precision, RowDecoder};
+use crate::codec::{Checksum, CodecError, Payload, Precision, RowDecoder, resize, zeros};
 use crate::tensor::{Dtype, FileReader};
 
 /// Bytes that are read at a time where they are only looked at.
@@ -141,8 +141,9 @@ impl TensorReader {
 
     /// The original bytes of all of it, checked: for small tensors.
     pub fn read_all(&self) -> Result<Vec<u8>, ArchiveError> {
+        let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
         let Some(head) = self.head() else {
-            let mut bytes = vec![0; self.original_len];
+            let mut bytes = zeros(self.original_len).map_err(wrong())?;
             self.read(0, &mut bytes)?;
             return Ok(bytes);
         };
@@ -151,13 +152,13 @@ impl TensorReader {
             Kind::Constant(_) => head.len,
             Kind::Tiled(tiled) => tiled.planes.last().map_or(tiled.coded.end, |plane| plane.end),
         };
-        let mut bytes = vec![0; len];
+        let mut bytes = zeros(len).map_err(wrong())?;
         self.read(0, &mut bytes)?;
         let decoded = Payload::parse(&bytes).and_then(|payload| {
             payload.check()?;
             payload.decode()
         });
-        decoded.map_err(ArchiveError::tensor(self.file.path(), &self.name))
+        decoded.map_err(wrong())
     }
 
     /// The original bytes of some rows, in memory that grows with these alone. Nothing is
@@ -169,7 +170,7 @@ impl TensorReader {
             let (start, end) = (rows.start, rows.end);
             return Err(wrong()(CodecError::NoSuchRows { start, end, rows: self.rows }));
         }
-        let mut out = vec![0; rows.len() * row_bytes];
+        let mut out = zeros(rows.len() * row_bytes).map_err(wrong())?;
         let Some(decoder) = &self.payload else {
             self.read(rows.start * row_bytes, &mut out)?;
             return Ok(out);
@@ -227,7 +228,8 @@ impl TensorReader {
         count: usize,
         read: &mut Vec<u8>,
     ) -> Result<(), ArchiveError> {
-        read.resize(ranges.iter().map(Range::len).sum(), 0);
+        let len = ranges.iter().map(Range::len).sum();
+        resize(read, len).map_err(ArchiveError::tensor(self.file.path(), &self.name))?;
         let mut rest = &mut read[..];
         for (i, range) in ranges.iter().enumerate() {
             let (here, after) = rest.split_at_mut(range.len());
@@ -249,7 +251,7 @@ impl TensorReader {
         }
         self.read(0, &mut front)?;
         // No more than the payload has, whatever it says.
-        let mut bytes = vec![0; Head::len_of(&front).clamp(FIXED_LEN, len)];
+        let mut bytes = zeros(Head::len_of(&front).clamp(FIXED_LEN, len)).map_err(wrong())?;
         self.read(0, &mut bytes)?;
         Head::parse_front(&bytes, len).map_err(wrong())
     }

@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let preset = args.preset.into();
     let lossy = args.lossy.map(|bits| Lossy::new(bits, args.block)).transpose()?;
     let args = &args.conversion;
-    let options = Options { overwrite: args.force, preset, lossy };
+    let options = Options { overwrite: args.force, preset, lossy, ..Options::default() };
     let began = Instant::now();
     let report = args.jobs.run(|| compress(args, &options))??;
     let time = began.elapsed();

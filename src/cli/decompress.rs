@@ -4,7 +4,7 @@ use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bantam::archive::{self, Archive, ArchiveError, Options, Report};
+use bantam::archive::{self, Archive, ArchiveError, Limit, Options, Report};
 
 use super::progress::Bar;
 use super::{Conversion, Result, pipe, print, sizes};
@@ -13,11 +13,15 @@ use super::{Conversion, Result, pipe, print, sizes};
 pub struct Args {
     #[command(flatten)]
     conversion: Conversion,
+    /// Most bytes to restore, such as 200GB; by default 32 times the compressed ones, or 1 GiB where that is more
+    #[arg(long, value_name = "SIZE", value_parser = sizes::parse_bytes)]
+    max_size: Option<u64>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let limit = args.max_size.map_or(Limit::default(), Limit::Bytes);
     let args = &args.conversion;
-    let options = Options { overwrite: args.force, ..Options::default() };
+    let options = Options { overwrite: args.force, limit, ..Options::default() };
     let began = Instant::now();
     let report = args.jobs.run(|| decompress(args, &options))??;
     let time = began.elapsed();
@@ -42,7 +46,9 @@ fn decompress(args: &Conversion, options: &Options) -> Result<Report> {
     }
     let archive = Archive::from_file(pipe::open(&args.src, args.output.as_deref())?)?;
     let report = match output {
-        Some(output) if pipe::is_pipe(output) => archive::decompress_to(&archive, &mut stdout(), &bar)?,
+        Some(output) if pipe::is_pipe(output) => {
+            archive::decompress_to(&archive, &mut stdout(), options.limit, &bar)?
+        }
         Some(output) => archive::decompress_opened(&archive, output, options, &bar)?,
         None => return Err(ArchiveError::NoDefaultName { path: args.src.clone() }.into()),
     };

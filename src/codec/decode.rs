@@ -10,6 +10,7 @@ use super::grid::{LANES, MAX_TILE_COLS};
 use super::head::{Head, Kind, Tiled};
 use super::precision::{Kept, Precision};
 use super::scaled::decode_rows;
+use super::zeros::zeros;
 
 /// Bytes of a raw or constant payload that are handled at a time.
 const BAND: usize = 1 << 20;
@@ -89,10 +90,7 @@ impl<'a> Payload<'a> {
     /// The original bytes. Of elements that are alike a payload can hold many: these are at most a
     /// thousand times the payload's bytes, or 16 MiB.
     pub fn decode(&self) -> Result<Vec<u8>, CodecError> {
-        let len = self.head.original_len;
-        let mut out = Vec::new();
-        out.try_reserve_exact(len).map_err(|_| CodecError::OutOfMemory { len })?;
-        out.resize(len, 0);
+        let mut out = zeros(self.head.original_len)?;
         self.decode_into(&mut out)?;
         Ok(out)
     }
@@ -140,9 +138,12 @@ impl<'a> Payload<'a> {
         if start > end || end > all {
             return Some(Err(CodecError::NoSuchRows { start, end, rows: all }));
         }
-        let mut out = vec![0; rows.len() * tiled.row_bytes()];
-        let decoded = self.decode_bytes(start * tiled.row_bytes()..end * tiled.row_bytes(), &mut out);
-        Some(decoded.map(|()| out))
+        let decode = || {
+            let mut out = zeros(rows.len() * tiled.row_bytes())?;
+            self.decode_bytes(start * tiled.row_bytes()..end * tiled.row_bytes(), &mut out)?;
+            Ok(out)
+        };
+        Some(decode())
     }
 
     fn refuse_beyond(&self, range: &Range<usize>) -> Result<(), CodecError> {

@@ -36,6 +36,7 @@ pub mod split;
 mod stream;
 mod unit_halves;
 mod vector;
+mod zeros;
 
 pub use checksum::{Checksum, checksum};
 pub use decode::Payload;
@@ -44,3 +45,4 @@ pub use error::{CodecError, EncodeError};
 pub use lossy::{Lossy, NoSuchLossy};
 pub use precision::{Kept, Precision};
 pub use row_decoder::RowDecoder;
+pub(crate) use zeros::{resize, zeros};

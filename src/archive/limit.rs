@@ -1,0 +1,69 @@
+//! How much a stranger's file may grow to.
+//!
+//! A payload of 256 bytes stands for up to 16 MiB of elements that are all equal, and the original header is
+//! packed. Each of these has a bound of its own; this is the one for all of a file, or folder, together.
+
+use std::path::Path;
+
+use super::{Archive, ArchiveError};
+
+/// How many bytes an original may have that is restored. Nothing is written, and no memory taken, where it has more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Limit {
+    /// [`Limit::TIMES`] times as many as the compressed file has, or [`Limit::LEAST`] where that is more. Weights
+    /// stay far below it, lossy ones too; what reaches it is nearly all zeros, or was made to fill a disk.
+    #[default]
+    Plausible,
+    /// So many.
+    Bytes(u64),
+}
+
+impl Limit {
+    /// Bytes of an original for each compressed one.
+    pub const TIMES: u64 = 32;
+
+    /// Bytes that any file may grow to.
+    pub const LEAST: u64 = 1 << 30;
+
+    /// No limit.
+    pub const NONE: Self = Self::Bytes(u64::MAX);
+
+    /// How many bytes the original of a file of `compressed` bytes may have.
+    pub const fn bytes(self, compressed: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Plausible => {
+                let times = compressed.saturating_mul(Self::TIMES);
+                if times < Self::LEAST { Self::LEAST } else { times }
+            }
+        }
+    }
+
+    /// An error that names `path` where the originals of `archives`, which are in it, have more bytes together.
+    pub(super) fn check<'a>(
+        self,
+        path: &Path,
+        archives: impl Iterator<Item = &'a Archive> + Clone,
+    ) -> Result<(), ArchiveError> {
+        let len = archives.clone().map(Archive::original_len).fold(0, u64::saturating_add);
+        let most = self.bytes(archives.map(Archive::compressed_len).fold(0, u64::saturating_add));
+        match len > most {
+            true => Err(ArchiveError::TooLarge { path: path.into(), len, most }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_plausible_grows_with_the_file() {
+        assert_eq!(Limit::default().bytes(0), 1 << 30);
+        assert_eq!(Limit::Plausible.bytes(1 << 25), 1 << 30);
+        assert_eq!(Limit::Plausible.bytes(10 << 30), 320 << 30);
+        assert_eq!(Limit::Plausible.bytes(u64::MAX), u64::MAX);
+        assert_eq!(Limit::Bytes(5).bytes(1 << 40), 5);
+    }
+}

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::checksum::checksum;
 use super::encode_tiled::encode_tiled;
 use super::error::{CodecError, EncodeError};
-use super::grid::SECTION_ALIGN;
+use super::grid::{LANES, SECTION_ALIGN};
 use super::head::{self, Head};
 use super::head_writer::HeadWriter;
 use super::lossy::Lossy;
@@ -24,6 +24,9 @@ pub use super::plan::Preset;
 /// in any order. What is put twice has the later value, and what lies behind the payload's end is of
 /// no meaning.
 pub type Put<'a> = dyn Fn(usize, &[u8]) -> io::Result<()> + Sync + 'a;
+
+/// Elements of a row block that is rounded: rows of a million, or fewer that are longer.
+const MOST_ROUNDED: usize = 64 << 20;
 
 /// What [`Encoder::encode_to`] has handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +177,9 @@ impl Encoder {
         let too_large = |n: usize| u32::try_from(n).is_err();
         let fits = !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols);
         let choice = Choice { preset: self.preset, split };
-        let rounded = self.lossy.filter(|lossy| fits && lossy.applies(dtype, shape));
+        // Quotients of a row block are made in one go, however long its rows are.
+        let rows_fit = matrix.cols.saturating_mul(matrix.rows.min(LANES)) <= MOST_ROUNDED;
+        let rounded = self.lossy.filter(|lossy| fits && rows_fit && lossy.applies(dtype, shape));
         let rounded = rounded.and_then(|lossy| SourceRows::rounded(dtype, matrix, data, lossy));
         // What rounding does not make smaller need not be rounded.
         let exact = fits.then(|| SourceRows::new(dtype, matrix, data));

@@ -1,4 +1,4 @@
-//! Encoding a run of row blocks: the part of the work that is done on every element.
+//! Encoding a run of row blocks, or some columns of one: the part of the work that is done on every element.
 
 use std::ops::Range;
 
@@ -25,10 +25,10 @@ pub(super) struct Coder {
 /// The words of each raw plane.
 pub(super) type Planes = Vec<Vec<u32>>;
 
-/// Some row blocks' share of every section.
+/// A piece's share of every section.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    /// Tiles, counted from the group's first word.
+    /// Tiles, counted from the piece's first word.
     pub tiles: Vec<TileEntry>,
     pub coded: Vec<u8>,
     pub planes: Planes,
@@ -60,10 +60,12 @@ pub(super) enum Sections {
     Both,
 }
 
-/// Encodes `row_blocks`, whose rows are `rows`.
+/// Encodes the tiles `col_tiles` of `row_blocks`, whose rows are `rows`. Of several row blocks these must be all. They
+/// begin with a whole word of every plane: with a multiple of 32 columns.
 pub(super) struct EncodeGroup<'a> {
     pub coder: &'a Coder,
     pub row_blocks: Range<usize>,
+    pub col_tiles: Range<usize>,
     pub rows: &'a [u8],
     pub sections: Sections,
     /// Where they are put; what is in it is forgotten.
@@ -90,7 +92,9 @@ impl Kernel for EncodeGroup<'_> {
         }
         if self.sections != Sections::Planes {
             // A byte for each symbol is plenty as a rule.
-            group.clear_coded(self.rows.len() / split.unit_bytes());
+            let rows = self.rows.len() / (split.unit_bytes() * grid.matrix.cols);
+            let cols = self.col_tiles.len() * grid.tile_cols;
+            group.clear_coded(rows * cols.min(grid.matrix.cols));
         }
         let mut bits = BitWriter::new(LANES * grid.tile_cols);
         let empty = [0; MAX_TILE_COLS];
@@ -98,7 +102,7 @@ impl Kernel for EncodeGroup<'_> {
         let block_bytes = LANES * grid.matrix.cols * split.unit_bytes();
         let mut starts = vec![0; split.planes().len()];
         for (row_block, rows) in self.row_blocks.clone().zip(self.rows.chunks(block_bytes)) {
-            for col_tile in 0..grid.col_tiles {
+            for col_tile in self.col_tiles.clone() {
                 self.encode_tile(
                     vectors, row_block, rows, col_tile, &starts, &mut lane, &mut bits, &mut group,
                 );
@@ -112,12 +116,21 @@ impl Kernel for EncodeGroup<'_> {
 }
 
 impl EncodeGroup<'_> {
-    /// Words of raw plane `plane` that row block `row_block` has.
+    /// Words of raw plane `plane` that these columns of row block `row_block` have.
     #[inline(always)]
     fn block_words(&self, plane: usize, row_block: usize) -> usize {
         let plane = self.coder.split.planes()[plane];
         let lanes = if plane.is_sparse() { self.coder.masks[row_block].count() } else { LANES };
-        lanes * self.coder.grid.lane_words(usize::from(plane.width))
+        let Coder { grid, .. } = self.coder;
+        let end = (self.col_tiles.end * grid.tile_cols).min(grid.padded_cols);
+        let width = usize::from(plane.width);
+        lanes * ((end * width).div_ceil(32) - self.first_col() * width / 32)
+    }
+
+    /// The first of these columns.
+    #[inline(always)]
+    fn first_col(&self) -> usize {
+        self.col_tiles.start * self.coder.grid.tile_cols
     }
 
     #[inline(always)]
@@ -171,7 +184,7 @@ impl EncodeGroup<'_> {
             }
             for (i, plane) in split.planes().iter().enumerate() {
                 let Some((place, stride)) = plane_place(plane, masks, row_block, index) else { continue };
-                let first_bit = first * usize::from(plane.width);
+                let first_bit = (first - self.first_col()) * usize::from(plane.width);
                 let at = LaneWords { start: starts[i] + place, stride, first_bit };
                 let fields = match plane.source {
                     Source::Raw => &lane.raw[..padded],

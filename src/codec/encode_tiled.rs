@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::bit_writer::Codebook;
-use super::checksum::checksum;
+use super::checksum::{Checksum, checksum};
 use super::encode::{EncodedPayload, Put, put_head};
 use super::encode_group::{Coder, EncodeGroup, Group, Planes, Sections};
 use super::error::EncodeError;
@@ -22,7 +22,10 @@ use crate::tensor::Matrix;
 /// Raw planes of up to so many bytes are kept until they can be put.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Groups that are encoded together: few, so that they are put while they are in the cache, and the next
+/// Units of a piece of a row block that is too long to be encoded in one go, about.
+const PIECE_UNITS: usize = 4 << 20;
+
+/// Pieces that are encoded together: few, so that they are put while they are in the cache, and the next
 /// ones are made in the same memory.
 fn together() -> usize {
     2 * rayon::current_num_threads()
@@ -40,6 +43,10 @@ pub(super) fn encode_tiled(
     put: &Put<'_>,
 ) -> Result<Option<EncodedPayload>, EncodeError> {
     let tensor = Tensor { spare, code, source, coder: coder(matrix, &plan, source) };
+    // As of a matrix of one row, which has planes for 64.
+    if tensor.plane_ends(0).last().is_some_and(|&end| end >= limit) {
+        return Ok(None);
+    }
     let head_len = tensor.head_len(&plan);
     let mut kept = Vec::new();
     let Some(coded) = tensor.put_coded(head_len, &mut kept, put)? else { return Ok(None) };
@@ -112,6 +119,45 @@ struct Tensor<'a> {
     coder: Coder,
 }
 
+/// What is encoded in one go: a group, or some columns of one that is a single row block.
+#[derive(Debug, Clone)]
+struct Piece {
+    row_blocks: Range<usize>,
+    col_tiles: Range<usize>,
+    is_whole: bool,
+    ends_group: bool,
+    /// Whether it is the last of the tensor.
+    is_last: bool,
+}
+
+impl Piece {
+    /// The checksum of `bytes`, its share of a section, if that is all of a group's.
+    fn checksum(&self, bytes: &[u8]) -> Option<u64> {
+        self.is_whole.then(|| checksum(bytes))
+    }
+}
+
+/// The checksums of a section's groups.
+#[derive(Default)]
+struct Sums {
+    done: Vec<u64>,
+    /// Of the group that more pieces of are to come.
+    open: Checksum,
+}
+
+impl Sums {
+    /// Goes on with `bytes`, the share of `piece`, whose checksum is `whole` where it is a group.
+    fn add(&mut self, piece: &Piece, whole: Option<u64>, bytes: &[u8]) {
+        if whole.is_none() {
+            self.open.add(bytes);
+        }
+        if piece.ends_group {
+            let open = std::mem::take(&mut self.open);
+            self.done.push(whole.unwrap_or_else(|| open.finish()));
+        }
+    }
+}
+
 /// The coded plane, once it is written.
 struct Coded {
     tiles: Vec<TileEntry>,
@@ -146,22 +192,40 @@ impl Tensor<'_> {
         self.coder.grid.row_blocks.div_ceil(head::group_row_blocks(&self.coder.grid))
     }
 
-    fn row_blocks(&self, group: usize) -> Range<usize> {
-        let many = head::group_row_blocks(&self.coder.grid);
-        group * many..((group + 1) * many).min(self.coder.grid.row_blocks)
+    /// All groups, in pieces.
+    fn pieces(&self) -> Vec<Piece> {
+        let grid = &self.coder.grid;
+        let many = head::group_row_blocks(grid);
+        let mut pieces = Vec::new();
+        for group in 0..self.groups() {
+            let row_blocks = group * many..((group + 1) * many).min(grid.row_blocks);
+            let is_last = group + 1 == self.groups();
+            for col_tiles in self.col_tiles(&row_blocks) {
+                let ends = col_tiles.end == grid.col_tiles;
+                let is_whole = col_tiles.len() == grid.col_tiles;
+                let (row_blocks, is_last) = (row_blocks.clone(), is_last && ends);
+                pieces.push(Piece { row_blocks, col_tiles, is_whole, ends_group: ends, is_last });
+            }
+        }
+        pieces
     }
 
-    /// Runs of groups that are encoded together.
-    fn windows(&self) -> impl Iterator<Item = Range<usize>> {
-        let groups = self.groups();
-        (0..groups).step_by(together()).map(move |start| start..(start + together()).min(groups))
+    /// Which tiles of `row_blocks`, a group, are encoded in one go: an even number of them, so that they begin with a
+    /// whole word of every plane. Quotients are made row block by row block in any case.
+    fn col_tiles(&self, row_blocks: &Range<usize>) -> Vec<Range<usize>> {
+        let grid = &self.coder.grid;
+        let most = PIECE_UNITS / (grid.rows_in(row_blocks.start) * grid.tile_cols) / 2 * 2;
+        let most =
+            if row_blocks.len() > 1 || self.source.rounding().is_some() { usize::MAX } else { most.max(2) };
+        let starts = (0..grid.col_tiles).step_by(most);
+        starts.map(|start| start..start.saturating_add(most).min(grid.col_tiles)).collect()
     }
 
-    fn encode(&self, group: usize, sections: Sections) -> Group {
-        let row_blocks = self.row_blocks(group);
+    fn encode(&self, piece: &Piece, sections: Sections) -> Group {
+        let Piece { row_blocks, col_tiles, .. } = piece.clone();
         let rows = self.source.row_blocks(row_blocks.clone());
         let (coder, rows, group) = (&self.coder, &rows[..], self.spare.take());
-        vector::run(EncodeGroup { coder, row_blocks, rows, sections, group })
+        vector::run(EncodeGroup { coder, row_blocks, col_tiles, rows, sections, group })
     }
 
     /// Writes the coded plane from `start` on. `kept` receives the raw planes of each group, if they are
@@ -169,11 +233,12 @@ impl Tensor<'_> {
     fn put_coded(&self, start: usize, kept: &mut Vec<Planes>, put: &Put<'_>) -> io::Result<Option<Coded>> {
         let sections = if self.at_once() { Sections::Both } else { Sections::Coded };
         let mut coded = Coded { tiles: Vec::new(), sums: Vec::new(), end: start };
-        for window in self.windows() {
-            let encode = |group| self.encode(group, sections);
-            let mut groups: Vec<Group> = window.clone().into_par_iter().map(encode).collect();
+        let mut sums = Sums::default();
+        for window in self.pieces().chunks(together()) {
+            let encode = |piece| self.encode(piece, sections);
+            let mut groups: Vec<Group> = window.par_iter().map(encode).collect();
             let mut places = Vec::new();
-            for (index, group) in window.zip(&mut groups) {
+            for (piece, group) in window.iter().zip(&mut groups) {
                 let word = (coded.end - start) / 4;
                 for tile in &group.tiles {
                     let Ok(word) = u32::try_from(word + tile.word as usize) else { return Ok(None) };
@@ -181,24 +246,26 @@ impl Tensor<'_> {
                 }
                 places.push(coded.end);
                 let mut end = coded.end + group.coded.len();
-                if index + 1 == self.groups() {
+                if piece.is_last {
                     end = end.next_multiple_of(SECTION_ALIGN);
                     group.coded.resize(end - coded.end, 0);
                 }
                 coded.end = end;
             }
-            let written = groups.par_iter().zip(places).map(|(group, at)| {
+            let written = groups.par_iter().zip(window).zip(places).map(|((group, piece), at)| {
                 put(at, &group.coded)?;
-                Ok(checksum(&group.coded))
+                Ok(piece.checksum(&group.coded))
             });
-            coded.sums.extend(written.collect::<io::Result<Vec<u64>>>()?);
-            for mut group in groups {
+            let written = written.collect::<io::Result<Vec<_>>>()?;
+            for ((mut group, piece), whole) in groups.into_iter().zip(window).zip(written) {
+                sums.add(piece, whole, &group.coded);
                 if sections == Sections::Both {
                     kept.push(std::mem::take(&mut group.planes));
                 }
                 self.spare.give(group);
             }
         }
+        coded.sums = sums.done;
         Ok(Some(coded))
     }
 
@@ -224,41 +291,44 @@ impl Tensor<'_> {
     ) -> io::Result<Vec<u64>> {
         let mut next: Vec<usize> =
             std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
-        let mut sums = vec![Vec::new(); ends.len()];
-        for window in self.windows() {
+        let mut sums: Vec<Sums> = ends.iter().map(|_| Sums::default()).collect();
+        for window in self.pieces().chunks(together()) {
             let mut made: Vec<Planes> = match self.at_once() {
                 true => kept.drain(..window.len()).collect(),
                 false => {
-                    let encode = |group| {
-                        let mut group = self.encode(group, Sections::Planes);
+                    let encode = |piece| {
+                        let mut group = self.encode(piece, Sections::Planes);
                         let planes = std::mem::take(&mut group.planes);
                         self.spare.give(group);
                         planes
                     };
-                    window.clone().into_par_iter().map(encode).collect()
+                    window.par_iter().map(encode).collect()
                 }
             };
             let mut places = Vec::new();
-            for (index, planes) in window.zip(&mut made) {
+            for (piece, planes) in window.iter().zip(&mut made) {
                 for ((words, next), &end) in planes.iter_mut().zip(&mut next).zip(ends) {
-                    if index + 1 == self.groups() {
+                    if piece.is_last {
                         words.resize((end - *next) / 4, 0);
                     }
                     places.push(*next);
                     *next += 4 * words.len();
                 }
             }
-            let pieces: Vec<&Vec<u32>> = made.iter().flatten().collect();
-            let written = pieces.par_iter().zip(places).map(|(words, at)| {
-                let bytes: &[u8] = bytemuck::cast_slice(words);
+            let parts =
+                window.iter().zip(&made).flat_map(|(piece, planes)| planes.iter().map(move |p| (piece, p)));
+            let parts: Vec<(&Piece, &[u8])> =
+                parts.map(|(piece, p)| (piece, bytemuck::cast_slice(p))).collect();
+            let written = parts.par_iter().zip(places).map(|(&(piece, bytes), at)| {
                 put(at, bytes)?;
-                Ok(checksum(bytes))
+                Ok(piece.checksum(bytes))
             });
-            for (i, sum) in written.collect::<io::Result<Vec<u64>>>()?.into_iter().enumerate() {
-                sums[i % ends.len()].push(sum);
+            let written = written.collect::<io::Result<Vec<_>>>()?;
+            for (i, (&(piece, bytes), whole)) in parts.iter().zip(written).enumerate() {
+                sums[i % ends.len()].add(piece, whole, bytes);
             }
             made.into_iter().for_each(|planes| self.spare.give_planes(planes));
         }
-        Ok(sums.concat())
+        Ok(sums.into_iter().flat_map(|sums| sums.done).collect())
     }
 }

@@ -22,6 +22,9 @@ const SAMPLE_SHARE: usize = 16;
 /// Of rows that must be made to be looked at, no more units are.
 const MADE_UNITS: usize = 4 << 20;
 
+/// No more rows are looked at: what is kept of each would grow with the tensor.
+const MOST_ROWS: usize = 1 << 20;
+
 /// What was counted.
 #[derive(Debug)]
 pub(super) struct Sample {
@@ -44,10 +47,7 @@ impl Sample {
     pub fn take(source: &SourceRows, matrix: Matrix) -> Option<Self> {
         let dtype = source.dtype;
         let finest = finest(dtype)?;
-        let mut every = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE);
-        if source.rounding().is_some() {
-            every = every.max(matrix.len() / MADE_UNITS);
-        }
+        let every = rows_apart(matrix, source.rounding().is_some());
         let made = source.sampled(every);
         let rows: Vec<&[u8]> = match &made {
             Some(made) => made.chunks_exact(source.row_bytes()).collect(),
@@ -78,10 +78,22 @@ impl Sample {
             return;
         }
         let count = |rows| vector::run(Count { split: &self.finest, rows });
-        let tables: Vec<_> = rows.par_chunks(rows_a_piece(rows[0].len())).flat_map_iter(count).collect();
+        // Added up as they are made: all tables together would be an eighth of the sample.
+        let none = || vec![0u64; ALPHABET];
+        let add = |mut sums: Vec<u64>, rows| {
+            for table in count(rows) {
+                sums.iter_mut().zip(table).for_each(|(sum, n)| *sum += u64::from(n));
+            }
+            sums
+        };
+        let both = |mut sums: Vec<u64>, more: Vec<u64>| {
+            sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
+            sums
+        };
+        let sums = rows.par_chunks(rows_a_piece(rows[0].len())).fold(none, add).reduce(none, both);
         let mask = self.counts.len() - 1;
         for (symbol, n) in self.counts.iter_mut().enumerate() {
-            let times = tables.iter().map(|table| u64::from(table[symbol])).sum::<u64>();
+            let times = sums[symbol];
             *n += times;
             if let Some((_, shifted)) = &mut self.shifted {
                 let shift = usize::from(shift) << shift_unit(&self.finest);
@@ -89,6 +101,12 @@ impl Sample {
             }
         }
     }
+}
+
+/// How far rows that are looked at lie apart.
+fn rows_apart(matrix: Matrix, are_made: bool) -> usize {
+    let apart = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE).max(matrix.rows.div_ceil(MOST_ROWS));
+    if are_made { apart.max(matrix.len() / MADE_UNITS) } else { apart }
 }
 
 /// Rows of so many bytes that one thread looks at in one go.
@@ -166,5 +184,22 @@ fn clean_bits(dtype: Dtype, row: &[u8]) -> u32 {
     match Layout::of(dtype).unit_bytes {
         2 => row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)).trailing_zeros(),
         _ => row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)).trailing_zeros(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_rows_are_looked_at_than_are_kept() {
+        let apart = |rows, cols| rows_apart(Matrix { rows, cols }, false);
+        assert_eq!([apart(64, 64), apart(1024, 128), apart(4096, 4096)], [1, 2, 16]);
+        for rows in [1 << 24, 1 << 30, 50_000_000_000usize] {
+            assert!(rows.div_ceil(apart(rows, 64)) <= MOST_ROWS, "{rows}");
+        }
+        assert_eq!((apart(1 << 24, 64), apart(1, 1 << 32)), (16, 16));
+        let made = |rows: usize, cols| rows.div_ceil(rows_apart(Matrix { rows, cols }, true)) * cols;
+        assert!(made(100_000, 4096) <= 2 * MADE_UNITS && made(1 << 30, 64) <= 2 * MADE_UNITS);
     }
 }

@@ -190,7 +190,7 @@ fn payloads_of_every_kind() -> [Vec<u8>; 7] {
     let loud = |i: usize| half::bf16::from_f32([1.0, 9.0, 0.1, 70.0][i / 300 % 4]);
     let scaled_rows = gaussian.iter().enumerate().map(|(i, &w)| half::bf16::from_bits(w) * loud(i));
     let scaled_rows: Vec<u8> = scaled_rows.flat_map(|w| w.to_le_bytes()).collect();
-    let dirty = |i: usize| u32::from(i / 300 % 5 == 0) * 0x1234;
+    let dirty = |i: usize| u32::from((i / 300).is_multiple_of(5)) * 0x1234;
     let mixed = gaussian.iter().enumerate().flat_map(|(i, &w)| (u32::from(w) << 16 | dirty(i)).to_le_bytes());
     let noise: Vec<u8> = (0..400).map(|_| random.next() as u8).collect();
     let rounding = Encoder::default().rounding(Some(Lossy::new(3, 32).unwrap()));

@@ -70,7 +70,7 @@ fn endure(cycles: usize, tolerance: u64, mut cycle: impl FnMut(usize)) {
             println!("{cycles} cycles: {before} bytes, and then {after}");
             assert!(after <= before + tolerance, "{before} bytes became {after}");
         }
-        None => println!("left out: the memory of this process is not in /proc/self/statm"),
+        None => models::left_out::report("how much memory a process takes", "it is not in /proc/self/statm"),
     }
 }
 

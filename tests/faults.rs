@@ -24,6 +24,9 @@ use patience::{wait_until, within_a_minute};
 
 const PROMPT: &str = "The little rooster";
 
+/// Tokens of a stream.
+const TOKENS: usize = 20;
+
 fn runtime() -> Runtime {
     runtime_within(None)
 }
@@ -39,7 +42,7 @@ fn dense() -> LoadOptions {
 
 /// A stream of a session that nothing else knows.
 fn begin(model: &TextModel) -> Result<Generation, RuntimeError> {
-    let options = GenerationOptions { most: 20, ..GenerationOptions::default() };
+    let options = GenerationOptions { most: TOKENS, ..GenerationOptions::default() };
     model.open_blocking(SessionOptions::default())?.complete(PROMPT, options)
 }
 
@@ -52,12 +55,13 @@ fn in_a_token(model: &TextModel) -> Generation {
     let mut stream = begin(model).unwrap();
     pollster::block_on(stream.next()).unwrap().unwrap();
     // On a fast device it may be there at once; then the next, or the one after it, is not.
-    for _ in 0..10 {
-        if stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())).is_pending() {
-            break;
+    for _ in 1..TOKENS {
+        match stream.poll_next_unpin(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => return stream,
+            Poll::Ready(piece) => drop(piece.expect("there are more tokens").unwrap()),
         }
     }
-    stream
+    panic!("every token was there at once: nothing happens in the middle of one");
 }
 
 /// The first error of a stream, behind which it ends.
@@ -278,7 +282,7 @@ fn memory_that_the_device_does_not_have_is_an_error_and_the_rest_goes_on() {
         return;
     }
     if !runtime().gpu().is_cpu() {
-        println!("left out: the device's memory is not that of the process");
+        models::left_out::report("a device without memory", "this one's memory is not that of the process");
         return;
     }
     let (host, queue, uncaptured) = host::device_with_features();

@@ -1,20 +1,54 @@
 //! What goes into the codec comes out again, bit for bit, whatever it is.
 
+use std::process::Command;
+
 use bantam::codec::encode::encode_with_top_bits;
 use bantam::codec::head::Kind;
-use bantam::codec::{EncodeError, Encoder, Payload, encode, most_bytes};
+use bantam::codec::split::Split;
+use bantam::codec::{
+    EncodeError, Encoder, Payload, Preset, encode, encode_with, most_bytes, vector_tier, vector_tiers,
+};
 use bantam::tensor::{Dtype, Matrix};
 use proptest::prelude::*;
 
 mod data;
+mod left_out;
 use data::{Random, bf16_bytes};
 
+#[test]
+fn all_of_this_holds_with_every_processors_instructions() {
+    if let Ok(tier) = std::env::var("BANTAM_VECTORS") {
+        assert_eq!(tier, vector_tier(), "it is not what runs");
+        return;
+    }
+    for tier in ["portable", "avx2", "avx512"].into_iter().filter(|&tier| tier != vector_tier()) {
+        if !vector_tiers().contains(&tier) {
+            left_out::report("what is compiled for other processors", &format!("this one has no {tier}"));
+            continue;
+        }
+        let output =
+            Command::new(std::env::current_exe().unwrap()).env("BANTAM_VECTORS", tier).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{tier}: {printed}");
+        let passed = printed.lines().filter(|line| line.ends_with("... ok")).count();
+        assert!(passed > 15, "{tier}: {printed}");
+    }
+}
+
+/// Encodes `data` with every preset, and decodes it. Whether the smallest is in tiles.
 fn round_trip(dtype: Dtype, shape: &[usize], data: &[u8]) -> bool {
-    let payload = encode(dtype, shape, data).unwrap();
-    let payload = Payload::parse(&payload).unwrap();
-    payload.check().unwrap();
-    assert!(payload.decode().unwrap() == data, "{dtype} {shape:?} changed");
-    matches!(payload.head().kind, Kind::Tiled(_))
+    let [small, fast] = [Preset::Small, Preset::Fast].map(|preset| {
+        let payload = encode_with(dtype, shape, data, preset).unwrap();
+        let payload = Payload::parse(&payload).unwrap();
+        payload.check().unwrap();
+        assert!(payload.decode().unwrap() == data, "{dtype} {shape:?} changed, {preset:?}");
+        payload.head().kind.clone()
+    });
+    if let Kind::Tiled(tiled) = fast {
+        let Split { top_bits, low_bits, .. } = tiled.split;
+        assert!(dtype.bitsize() == 8 || (top_bits, low_bits) == (0, 0), "{dtype} {shape:?} {top_bits}");
+    }
+    matches!(small, Kind::Tiled(_))
 }
 
 #[test]
@@ -38,38 +72,52 @@ fn every_bf16_pattern_survives() {
 /// worth coding.
 fn mixed_bytes(dtype: Dtype, elements: usize) -> Vec<u8> {
     let mut random = Random::new(elements as u64 + dtype.bitsize() as u64);
-    let mut bytes = Vec::new();
-    for i in 0..elements {
+    let mut float = random.clone();
+    let mut float = move || float.gaussian();
+    let len = (elements * dtype.bitsize()).div_ceil(8);
+    let width = (dtype.bitsize() / 8).max(1);
+    let mut bytes = Vec::with_capacity(len + width);
+    for i in 0..len.div_ceil(width) {
         let any = random.next();
-        let float = half::bf16::from_bits(random.gaussian_bf16(1)[0]).to_f32();
-        let rare = i % 97 == 0;
-        match dtype {
-            Dtype::F32 if !rare => bytes.extend((float.to_bits() | any as u32 & 0xffff).to_le_bytes()),
-            Dtype::F16 if !rare => bytes.extend(half::f16::from_f32(float * 1.001).to_le_bytes()),
-            Dtype::BF16 if !rare => bytes.extend(half::bf16::from_f32(float).to_le_bytes()),
+        let element = match dtype {
+            // A few of any pattern, which need escapes.
+            _ if i % 97 == 0 => any,
+            Dtype::F32 => u64::from(half::bf16::from_f32(float()).to_f32().to_bits()) | any & 0xffff,
+            Dtype::F16 => u64::from(half::f16::from_f32(float() * 1.001).to_bits()),
+            Dtype::BF16 => u64::from(half::bf16::from_f32(float()).to_bits()),
             // Small numbers with a sign, as in FP8 and integer weights.
-            _ if dtype.bitsize() == 8 && !rare => {
-                bytes.push((any.trailing_zeros() as u8) << 1 | (any >> 63) as u8)
-            }
-            _ => bytes.extend(&any.to_le_bytes()[..dtype.bitsize() / 8]),
-        }
+            _ => u64::from(any.trailing_zeros()) << 1 | any >> 63,
+        };
+        bytes.extend(&element.to_le_bytes()[..width]);
     }
+    bytes.truncate(len);
     bytes
 }
 
-const DTYPES: [Dtype; 12] = [
-    Dtype::F32,
+/// All that there are, but for those that safetensors may add.
+const DTYPES: [Dtype; 22] = [
+    Dtype::BOOL,
+    Dtype::F4,
+    Dtype::F6_E2M3,
+    Dtype::F6_E3M2,
+    Dtype::U8,
+    Dtype::I8,
+    Dtype::F8_E5M2,
+    Dtype::F8_E4M3,
+    Dtype::F8_E8M0,
+    Dtype::F8_E4M3FNUZ,
+    Dtype::F8_E5M2FNUZ,
+    Dtype::I16,
+    Dtype::U16,
     Dtype::F16,
     Dtype::BF16,
-    Dtype::F8_E4M3,
-    Dtype::F8_E5M2,
-    Dtype::F8_E8M0,
-    Dtype::U8,
-    Dtype::BOOL,
-    Dtype::I8,
     Dtype::I32,
-    Dtype::I64,
+    Dtype::U32,
+    Dtype::F32,
+    Dtype::C64,
     Dtype::F64,
+    Dtype::I64,
+    Dtype::U64,
 ];
 
 #[test]
@@ -79,11 +127,12 @@ fn every_type_survives_in_awkward_shapes() {
             round_trip(dtype, shape, &mixed_bytes(dtype, shape.iter().product()));
         }
         // Large enough that only some rows are looked at for the plan.
-        let tiled = round_trip(dtype, &[700, 333], &mixed_bytes(dtype, 700 * 333));
-        assert!(tiled || dtype.bitsize() > 16 && dtype != Dtype::F32, "{dtype} was not coded");
-        let zeros = vec![0; 96 * 70 * dtype.bitsize() / 8];
-        let payload = encode(dtype, &[96, 70], &zeros).unwrap();
-        assert!(payload.len() == 256 && Payload::parse(&payload).unwrap().decode().unwrap() == zeros);
+        assert!(round_trip(dtype, &[700, 334], &mixed_bytes(dtype, 700 * 334)), "{dtype} was not coded");
+        let zeros = vec![0; 96 * 72 * dtype.bitsize() / 8];
+        let payload = encode(dtype, &[96, 72], &zeros).unwrap();
+        let whole_bytes = dtype.bitsize() % 8 == 0;
+        assert!(payload.len() == 256 || !whole_bytes, "{dtype}");
+        assert!(Payload::parse(&payload).unwrap().decode().unwrap() == zeros);
     }
 }
 
@@ -161,19 +210,24 @@ fn any_range_of_bytes_can_be_had_alone() {
     for dtype in [Dtype::BF16, Dtype::F32, Dtype::I64, Dtype::U8] {
         let (rows, cols) = (150, 70);
         let data = mixed_bytes(dtype, rows * cols);
-        let payload = encode(dtype, &[rows, cols], &data).unwrap();
-        let payload = Payload::parse(&payload).unwrap();
-        let mut random = Random::new(3);
-        for _ in 0..200 {
-            let [a, b] = [0, 0].map(|_| random.below(data.len() + 1));
-            let range = a.min(b)..a.max(b);
-            let mut out = vec![0; range.len()];
-            payload.check_bytes(range.clone()).unwrap();
-            payload.decode_bytes(range.clone(), &mut out).unwrap();
-            assert!(out == data[range]);
+        for preset in [Preset::Small, Preset::Fast] {
+            check_ranges(&data, &encode_with(dtype, &[rows, cols], &data, preset).unwrap());
         }
-        assert!(payload.decode_bytes(1..data.len() + 1, &mut vec![0; data.len()]).is_err());
     }
+}
+
+fn check_ranges(data: &[u8], payload: &[u8]) {
+    let payload = Payload::parse(payload).unwrap();
+    let mut random = Random::new(3);
+    for _ in 0..200 {
+        let [a, b] = [0, 0].map(|_| random.below(data.len() + 1));
+        let range = a.min(b)..a.max(b);
+        let mut out = vec![0; range.len()];
+        payload.check_bytes(range.clone()).unwrap();
+        payload.decode_bytes(range.clone(), &mut out).unwrap();
+        assert!(out == data[range]);
+    }
+    assert!(payload.decode_bytes(1..data.len() + 1, &mut vec![0; data.len()]).is_err());
 }
 
 #[test]
@@ -332,12 +386,55 @@ fn a_payload_may_be_handed_over_in_pieces() {
 }
 
 #[test]
+fn long_rows_are_encoded_in_pieces() {
+    // One group each, or two; of types with and without planes, with words of planes that two tiles share.
+    let of = |dtype: Dtype, shape: [usize; 2]| mixed_bytes(dtype, shape[0] * shape[1]);
+    let mut random = Random::new(14);
+    let mut dirty = |i: usize| if (i / 80_003).is_multiple_of(3) { random.next() as u32 & 0xffff } else { 0 };
+    let halves = Random::new(15).gaussian_bf16(70 * 80_003);
+    let clean = halves.iter().enumerate().flat_map(|(i, &w)| (u32::from(w) << 16 | dirty(i)).to_le_bytes());
+    for (dtype, shape, data, is_tiled) in [
+        (Dtype::U8, [1, 16 << 20], of(Dtype::U8, [1, 16 << 20]), true),
+        (Dtype::I8, [3, 4_000_001], of(Dtype::I8, [3, 4_000_001]), true),
+        (Dtype::BF16, [64, 100_003], of(Dtype::BF16, [64, 100_003]), true),
+        (Dtype::F32, [70, 80_003], clean.collect(), true),
+        // There are planes for 64 rows.
+        (Dtype::BF16, [1, 5_000_003], of(Dtype::BF16, [1, 5_000_003]), false),
+    ] {
+        assert_eq!(round_trip(dtype, &shape, &data), is_tiled, "{dtype} {shape:?}");
+        let most = std::sync::atomic::AtomicUsize::new(0);
+        let put = |_: usize, piece: &[u8]| {
+            most.fetch_max(piece.len(), std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        };
+        let encoded = Encoder::default().encode_to(dtype, &shape, &data, &put).unwrap();
+        let most = most.into_inner();
+        let Kind::Tiled(tiled) = &encoded.head.kind else {
+            assert!(most <= 1 << 20, "{most}");
+            continue;
+        };
+        let sections = (0..tiled.planes.len()).map(|plane| tiled.plane_of(plane, 0..1).len());
+        let largest = sections.chain([tiled.coded_of(0..1).len()]).max().unwrap();
+        assert!(most < 5 << 20 && most < largest, "{most} {largest} {shape:?}");
+    }
+    let data = of(Dtype::BF16, [64, 100_003]);
+    for top_bits in 0..=2 {
+        let payload = encode_with_top_bits(Dtype::BF16, &[64, 100_003], &data, top_bits).unwrap();
+        let payload = Payload::parse(&payload).unwrap();
+        payload.check().unwrap();
+        assert!(payload.decode().unwrap() == data);
+    }
+}
+
+#[test]
 fn gaussian_weights_take_less_than_the_peers() {
     // reference: 10.67 bits a weight is the least of any GPU-resident format measured.
     let data = bf16_bytes(&Random::new(3).gaussian_bf16(1 << 22));
     let payload = encode(Dtype::BF16, &[1024, 4096], &data).unwrap();
     let bits = payload.len() as f64 * 8.0 / f64::from(1 << 22);
     assert!(bits < 10.60, "{bits} bits a weight");
+    let fast = encode_with(Dtype::BF16, &[1024, 4096], &data, Preset::Fast).unwrap();
+    assert!(payload.len() < fast.len() && fast.len() < payload.len() + payload.len() / 50);
 }
 
 proptest! {

@@ -45,4 +45,5 @@ pub use error::{CodecError, EncodeError};
 pub use lossy::{Lossy, NoSuchLossy};
 pub use precision::{Kept, Precision};
 pub use row_decoder::RowDecoder;
+pub use vector::{vector_tier, vector_tiers};
 pub(crate) use zeros::{resize, zeros};

@@ -2,7 +2,7 @@
 //!
 //! The loops are plain Rust, written so that the compiler can make vector instructions of them. Here
 //! they are compiled once for every processor, and again for newer ones; which of these runs is
-//! found out at run time. All of them compute the same integers.
+//! found out at run time, or told. All of them compute the same integers.
 
 use super::bit_writer::{JOINED, Joined, SmallBook};
 use super::columns::{self, Column, Columns, Join, Rows};
@@ -18,6 +18,11 @@ mod codes_avx512;
 mod columns_avx512;
 #[allow(unsafe_code)]
 pub(super) mod lanes;
+mod tier;
+
+#[cfg(target_arch = "x86_64")]
+use tier::Tier;
+pub use tier::{vector_tier, vector_tiers};
 
 /// A loop that is compiled for several kinds of processor.
 pub(super) trait Kernel {
@@ -102,6 +107,16 @@ pub(super) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Portable)
 }
 
+/// What `kernel` gives back as compiled for each kind of processor that this one can stand for, but for
+/// [`Portable`].
+#[cfg(test)]
+pub(super) fn each<K: Kernel>(kernel: impl Fn() -> K) -> Vec<K::Output> {
+    #[cfg(target_arch = "x86_64")]
+    return x86::each(kernel);
+    #[cfg(not(target_arch = "x86_64"))]
+    return vec![run(kernel())];
+}
+
 /// Tells the processor that `bytes` will be read soon.
 #[inline(always)]
 pub(super) fn expect(bytes: &[u8]) {
@@ -122,16 +137,27 @@ mod x86 {
     use super::super::fields::{BLOCK, Bits, to_top};
     use super::super::grid::LANES;
     use super::super::peek_levels::PeekLevels;
-    use super::{Kernel, Portable, Vectors, codes_avx512, columns_avx512};
+    use super::{Kernel, Portable, Tier, Vectors, codes_avx512, columns_avx512};
 
     pub fn run<K: Kernel>(kernel: K) -> K::Output {
-        match (Avx2::detect(), Avx512::detect()) {
+        match (Tier::used(), Avx2::detect(), Avx512::detect()) {
             // SAFETY: the processor was asked for each feature that the function is compiled with.
-            (_, Some(avx512)) => unsafe { with_avx512(kernel, avx512) },
+            (Tier::Avx512, _, Some(avx512)) => unsafe { with_avx512(kernel, avx512) },
             // SAFETY: as above.
-            (Some(avx2), None) => unsafe { with_avx2(kernel, avx2) },
-            (None, None) => kernel.run(Portable),
+            (Tier::Avx2, Some(avx2), _) => unsafe { with_avx2(kernel, avx2) },
+            _ => kernel.run(Portable),
         }
+    }
+
+    /// Runs `kernel` with AVX2 and with AVX-512, each where the processor has it. What it gives back is
+    /// compared by the caller.
+    #[cfg(test)]
+    pub fn each<K: Kernel>(kernel: impl Fn() -> K) -> Vec<K::Output> {
+        // SAFETY: the processor was asked for each feature that the functions are compiled with.
+        let avx2 = Avx2::detect().map(|avx2| unsafe { with_avx2(kernel(), avx2) });
+        // SAFETY: as above.
+        let avx512 = Avx512::detect().map(|avx512| unsafe { with_avx512(kernel(), avx512) });
+        avx2.into_iter().chain(avx512).collect()
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
@@ -442,11 +468,7 @@ mod tests {
                 };
                 let symbols: Vec<u16> = (0..3000).map(symbol).collect();
                 let expected = Put(&book, &symbols).run(Portable);
-                assert_eq!(run(Put(&book, &symbols)), expected);
-                #[cfg(target_arch = "x86_64")]
-                if let Some(avx2) = x86::Avx2::detect() {
-                    assert_eq!(Put(&book, &symbols).run(avx2), expected);
-                }
+                assert!(each(|| Put(&book, &symbols)).iter().all(|coded| *coded == expected));
             }
         }
     }
@@ -458,11 +480,7 @@ mod tests {
                 std::array::from_fn(|i| (seed * 7919 + i as u32).wrapping_mul(2_654_435_761).to_le_bytes())
                     .map(|b| u16::from_le_bytes([b[2], b[3]]));
             let expected = PackAndUnpack(block).run(Portable);
-            assert_eq!(run(PackAndUnpack(block)), expected);
-            #[cfg(target_arch = "x86_64")]
-            if let Some(avx2) = x86::Avx2::detect() {
-                assert_eq!(PackAndUnpack(block).run(avx2), expected);
-            }
+            assert!(each(|| PackAndUnpack(block)).iter().all(|packed| *packed == expected));
             for (i, field) in block.into_iter().enumerate() {
                 assert_eq!((expected.0[1][0] >> (2 * i)) as u16 & 3, field & 3);
                 let unpacked = [(field & 1) << 2, (field & 2) << 14, (field & 15) << 9].map(|f| f | 0x0100);

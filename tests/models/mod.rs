@@ -9,6 +9,9 @@ use bantam::gpu::Gpu;
 use bantam::model::{Layout, LoadOptions, Model, Outputs, Session};
 use bantam::text::Tokenizer;
 
+#[path = "../left_out/mod.rs"]
+pub mod left_out;
+
 /// The model that comes with the program.
 pub fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo")
@@ -19,7 +22,9 @@ pub fn optional(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("BANTAM_TEST_MODELS").map(|models| PathBuf::from(models).join(name));
     let folder = folder.filter(|folder| folder.join("model.safetensors").exists());
     if folder.is_none() {
-        println!("left out: {name} is not in the folder that BANTAM_TEST_MODELS names");
+        let why =
+            "it is not in the folder that BANTAM_TEST_MODELS names; scripts/fetch_test_models.py builds it";
+        left_out::report(&format!("tests of {name}"), why);
     }
     folder
 }

@@ -49,6 +49,42 @@ pub struct Forecast {
     pub tokens_per_s: f64,
 }
 
+/// Bytes that a token needs.
+#[derive(Debug, Clone, Copy)]
+struct Token {
+    /// Whether what is streamed is decoded on its way to a slot.
+    decoded: bool,
+    /// Of the file.
+    read: u64,
+    /// Of what is in slots.
+    streamed: u64,
+    /// Of what stays.
+    resident: u64,
+}
+
+impl Token {
+    /// What that takes where so many bytes a second are read of files and of slots, if anything is streamed, and of
+    /// what stays.
+    fn foretell(self, streaming: Option<(f64, f64)>, resident: f64) -> Forecast {
+        let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
+        let (mut reading, mut computing) = (0.0, seconds(self.resident, resident));
+        if let Some((file, slots)) = streaming {
+            reading = seconds(self.read, file);
+            computing += seconds(self.streamed, slots);
+        }
+        let both = if self.decoded { computing + reading } else { reading.max(computing) };
+        Forecast {
+            decoded: self.decoded,
+            read_gb_per_s: streaming.map(|(file, _)| file / 1e9),
+            streamed_gb_per_s: streaming.map(|(_, slots)| slots / 1e9),
+            resident_gb_per_s: resident / 1e9,
+            reading_seconds: reading,
+            computing_seconds: computing,
+            tokens_per_s: 1.0 / both.max(1e-9),
+        }
+    }
+}
+
 impl Bench<'_> {
     /// Foretells how fast single tokens of the compressed model `files` are within `plan`. `None` where
     /// no matrix is compressed.
@@ -84,22 +120,13 @@ impl Bench<'_> {
             Some((_, rate)) if resident == streamed && gpu.choices().textures == textures => rate,
             _ => self.product_rate(&gpu, resident, &sample).await?,
         };
-        let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
-        let (mut reading, mut computing) = (0.0, seconds(plan.resident_a_token, resident));
-        if let Some((file, streamed)) = read {
-            reading = seconds(plan.bytes_a_pass, file);
-            computing += seconds(plan.streamed_bytes, streamed);
-        }
-        let both = if plan.decodes() { computing + reading } else { reading.max(computing) };
-        Ok(Some(Forecast {
+        let token = Token {
             decoded: plan.decodes(),
-            read_gb_per_s: read.map(|(file, _)| file / 1e9),
-            streamed_gb_per_s: read.map(|(_, streamed)| streamed / 1e9),
-            resident_gb_per_s: resident / 1e9,
-            reading_seconds: reading,
-            computing_seconds: computing,
-            tokens_per_s: 1.0 / both.max(1e-9),
-        }))
+            read: plan.bytes_a_pass,
+            streamed: plan.streamed_bytes,
+            resident: plan.resident_a_token,
+        };
+        Ok(Some(token.foretell(read, resident)))
     }
 
     /// Bytes a second that are read from files to a slot.
@@ -234,4 +261,30 @@ fn stored_len(weight: &Weight<'_>) -> Result<usize, BenchError> {
         Stored::Compressed(payload) => payload.bytes().len(),
         Stored::Plain(bytes) => bytes.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_rates_make_the_seconds_that_they_make_on_paper() {
+        // 2 GB at 4 GB/s, and nothing else.
+        let token = Token { decoded: false, read: 0, streamed: 0, resident: 2_000_000_000 };
+        let resident = token.foretell(None, 4e9);
+        assert_eq!((resident.reading_seconds, resident.computing_seconds), (0.0, 0.5));
+        assert_eq!((resident.tokens_per_s, resident.resident_gb_per_s), (2.0, 4.0));
+        assert_eq!((resident.read_gb_per_s, resident.streamed_gb_per_s), (None, None));
+        // And 3 GB of a file at 2 GB/s, which are 5 GB in slots, at 10 GB/s: one beside the other.
+        let token = Token { read: 3_000_000_000, streamed: 5_000_000_000, ..token };
+        let streamed = token.foretell(Some((2e9, 10e9)), 4e9);
+        assert_eq!((streamed.reading_seconds, streamed.computing_seconds), (1.5, 1.0));
+        assert_eq!((streamed.read_gb_per_s, streamed.streamed_gb_per_s), (Some(2.0), Some(10.0)));
+        assert!((streamed.tokens_per_s * 1.5 - 1.0).abs() < 1e-9);
+        // A processor that decodes does one after the other.
+        let decoded = Token { decoded: true, ..token }.foretell(Some((2e9, 10e9)), 4e9);
+        assert_eq!((decoded.tokens_per_s, decoded.decoded), (0.4, true));
+        // Computing may be what takes longer.
+        assert_eq!(token.foretell(Some((30e9, 2e9)), 4e9).tokens_per_s, 1.0 / 3.0);
+    }
 }

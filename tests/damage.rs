@@ -12,11 +12,11 @@ use std::process::Command;
 
 use bantam::archive::original_header::Kept;
 use bantam::archive::{
-    Archive, ArchiveError, Limit, Options, WeightSource, compress_bytes, compress_file, decompress,
-    decompress_bytes, decompress_bytes_within, decompress_file, decompress_to, original_header,
+    Archive, ArchiveError, Limit, Options, RowBlock, Weight, WeightSource, compress_bytes, compress_file,
+    decompress, decompress_bytes, decompress_bytes_within, decompress_file, decompress_to, original_header,
 };
 use bantam::codec::head::Kind;
-use bantam::codec::{CodecError, Encoder, Lossy, Payload, checksum, encode};
+use bantam::codec::{CodecError, Encoder, Lossy, Payload, Precision, RowDecoder, checksum, encode};
 use bantam::tensor::{Dtype, SafetensorsFile};
 
 mod data;
@@ -62,9 +62,28 @@ fn read(bytes: &[u8], folder: &Path) -> Outcome {
     assert_eq!(verified, restored, "verify and decompress disagree");
     // A model reader has no BLAKE3 to compare; it must only be safe.
     if let Ok(source) = WeightSource::open(&path) {
-        source.weights().for_each(|weight| drop(weight.bytes()));
+        source.weights().for_each(|weight| read_by_position(&weight));
     }
     if restored { Outcome::Restored(fs::read(&out).unwrap()) } else { Outcome::Refused }
+}
+
+/// Reads a tensor as models do, which is what is read of it as a whole.
+fn read_by_position(weight: &Weight) {
+    let whole = weight.bytes();
+    let Ok(reader) = weight.reader() else {
+        assert!(whole.is_err());
+        return;
+    };
+    let checked = reader.check(Precision::Lossless);
+    let read = reader.read_all();
+    assert!(checked.is_ok() || read.is_err());
+    assert!(read.ok().as_deref() == whole.as_deref().ok(), "{}", weight.name);
+    let (rows, len) = (reader.rows(), reader.row_bytes());
+    let (read, mut memory) = (reader.read_rows(rows / 2..rows), RowBlock::default());
+    let block = reader.read_row_block(0, Precision::Mantissa(3), &mut memory);
+    if let Ok(whole) = whole.as_deref() {
+        assert!(read.unwrap() == whole[rows / 2 * len..rows * len] && block.is_ok());
+    }
 }
 
 #[test]
@@ -178,9 +197,30 @@ fn payloads_with_hostile_heads_do_no_harm() {
             let (from, to) = (random.below(80_000), random.below(80_000));
             let _ = payload.check_bytes(from..to);
             let _ = payload.decode_bytes(from..to, &mut vec![0; to.saturating_sub(from)]);
+            read_row_block(&payload, random.below(4));
         }
     }
     assert!(past.iter().all(|&[signed, read]| signed > 4000 && read > 200), "{past:?}");
+}
+
+/// Decodes a row block from its bytes alone, which is what is decoded of it with the others.
+fn read_row_block(payload: &Payload, row_block: usize) {
+    let decoder = RowDecoder::new(payload.head().clone());
+    let ranges = decoder.ranges(row_block);
+    let Kind::Tiled(tiled) = &payload.head().kind else {
+        assert!(ranges.is_empty());
+        return;
+    };
+    if row_block >= tiled.grid.row_blocks {
+        assert!(ranges.is_empty());
+        return;
+    }
+    let bytes: Vec<u8> = ranges.into_iter().flat_map(|range| &payload.bytes()[range]).copied().collect();
+    let rows = 64 * row_block..64 * row_block + tiled.grid.rows_in(row_block);
+    let mut out = vec![0; rows.len() * tiled.row_bytes()];
+    let read = decoder.decode(row_block, 0..rows.len(), &bytes, &mut out);
+    let expected = payload.decode_rows(rows).unwrap();
+    assert!(read.is_ok() == expected.is_ok() && expected.is_ok_and(|rows| rows == out) == read.is_ok());
 }
 
 /// Every kind of payload, and every table that a head can have.

@@ -5,10 +5,12 @@
 #![no_main]
 
 use bantam::archive::original_header::{self, Kept};
-use bantam::archive::{Archive, Preset, compress_bytes, decompress_bytes};
+use bantam::archive::{
+    Archive, ArchiveError, Limit, Preset, compress_bytes, decompress_bytes, decompress_bytes_within,
+};
 use bantam::codec::checksum;
 use bantam::codec::grid::SECTION_ALIGN;
-use bantam_fuzz::{MOST_DECODED, one_thread, read_payload, sign_payload};
+use bantam_fuzz::{MOST_DECODED, one_thread, read_by_position, read_payload, sign_payload};
 use libfuzzer_sys::{Corpus, fuzz_target};
 
 /// What is done to the file before it is read.
@@ -29,6 +31,7 @@ fuzz_target!(|input: &[u8]| -> Corpus {
     let done = one_thread(|| match mode[usize::from(first % 4)] {
         Mode::AsItIs => {
             read(rest);
+            read_by_position(rest);
             compress(rest, preset);
             Some(())
         }
@@ -138,9 +141,12 @@ fn read(bytes: &[u8]) {
             read_payload(&payload, place);
         }
     }
+    read_by_position(bytes);
+    let restored = decompress_bytes_within(bytes.to_vec(), Limit::Bytes(MOST_DECODED as u64), &());
     if archive.original_len() <= MOST_DECODED as u64 {
         let verified = archive.verify(&()).is_ok_and(|failures| failures.is_empty());
-        let restored = decompress_bytes(bytes.to_vec(), &()).is_ok();
-        assert_eq!(verified, restored, "verify and decompress disagree");
+        assert_eq!(verified, restored.is_ok(), "verify and decompress disagree");
+    } else {
+        assert!(matches!(restored, Err(ArchiveError::TooLarge { .. })), "it is larger than is allowed");
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bantam::archive::{
-    Archive, Options, Preset, WeightSource, compress_bytes, compress_file, decompress_bytes, decompress_file,
-    verify,
+    Archive, ArchiveError, Options, Preset, Progress, WeightSource, compress, compress_bytes, compress_file,
+    decompress_bytes, decompress_file, verify,
 };
 use tempfile::TempDir;
 
@@ -200,6 +200,82 @@ fn a_header_that_would_grow_too_long_is_refused() {
     let odd = Odd::new(&bytes);
     assert_eq!(WeightSource::open(&odd.path).unwrap().len(), 20_000);
     let error = compress_file(&odd.path, &odd.other(), &REPLACE, &()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("odd.safetensors") && error.contains("more than safetensors allows"), "{error}");
+    assert!(error.contains("odd.safetensors") && error.contains("that safetensors allows"), "{error}");
     assert!(!odd.other().exists());
+}
+
+/// A file of `count` tensors that are a number each, with names that have `name_len` letters.
+fn numbers(count: usize, name_len: usize) -> Vec<u8> {
+    let tensors = (0..count).map(|i| tensor(&format!("{i:0name_len$}"), "F32", &[], [4 * i, 4 * i + 4]));
+    let header = format!("{{{}}}", tensors.collect::<Vec<_>>().join(","));
+    let mut bytes = file_of(&header, 0);
+    bytes.extend((0..count as u32).flat_map(u32::to_le_bytes));
+    bytes
+}
+
+#[test]
+fn an_output_that_is_larger_than_its_input_is_said_so() {
+    let odd = Odd::new(&numbers(11_520, 40));
+    let output = bantam("compress", &odd.path);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    for part in ["warning: ", "11520 tensors are too small", "larger than its input by", "odd.safetensors: "]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let packed = odd.path.with_file_name("odd.bantam.safetensors");
+    let [before, after] = [&odd.path, &packed].map(|path| fs::metadata(path).unwrap().len());
+    assert!(after > 2 * before);
+    decompress_file(&packed, &odd.other(), &REPLACE, &()).unwrap();
+    assert!(fs::read(odd.other()).unwrap() == fs::read(&odd.path).unwrap());
+    let json = |path: &Path| -> serde_json::Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_bantam"))
+            .args(["compress", "--json", "--force"])
+            .arg(path)
+            .output()
+            .unwrap();
+        let quiet = !String::from_utf8(output.stderr).unwrap().contains("larger");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(quiet, json["larger"].as_array().unwrap().is_empty());
+        json
+    };
+    assert_eq!(json(&odd.path)["larger"], serde_json::json!([odd.path.to_str().unwrap()]));
+    // Noise does not shrink, and its heads are in the way.
+    let noise = odd.folder.path().join("noise.safetensors");
+    let mut random = data::Random::new(1);
+    let bytes: Vec<u8> = (0..100_000).map(|_| random.next() as u8).collect();
+    PlainFile::default().tensor("noise", "U8", &[100_000], &bytes).write(&noise);
+    assert_eq!(json(&noise)["larger"].as_array().unwrap().len(), 1);
+    PlainFile::default().weights("w", &[256, 256], 1).write(&noise);
+    assert!(json(&noise)["larger"].as_array().unwrap().is_empty());
+}
+
+/// Is never told of anything.
+struct Untouched;
+
+impl Progress for Untouched {
+    fn begin(&self, _: u64, _: &str) {}
+    fn advance(&self, _: u64) {
+        panic!("something was done");
+    }
+    fn finish(&self) {}
+}
+
+#[test]
+fn more_tensors_than_a_header_has_room_for_are_refused_before_anything_is_done() {
+    let odd = Odd::new(&numbers(170_000, 200));
+    let others = odd.folder.path().join("model");
+    fs::create_dir(&others).unwrap();
+    fs::rename(&odd.path, others.join("odd.safetensors")).unwrap();
+    PlainFile::default().weights("w", &[64, 64], 1).write(&others.join("first.safetensors"));
+    for src in [others.join("odd.safetensors"), others] {
+        let error = compress(&src, Some(&odd.other()), &REPLACE, &Untouched).unwrap_err();
+        assert!(matches!(error, ArchiveError::HeaderTooLong { tensors: 170_000, .. }), "{error}");
+        let error = error.to_string();
+        assert!(
+            error.contains("odd.safetensors: its 170000 tensors") && error.contains("join small"),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read_dir(odd.folder.path()).unwrap().count(), 1);
 }

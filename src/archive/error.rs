@@ -118,10 +118,16 @@ pub enum ArchiveError {
         what: String,
     },
     /// The header would be longer than safetensors allows.
-    #[error("{file}: its compressed form would need a header of {len} bytes, more than safetensors allows")]
+    #[error(
+        "{file}: its {tensors} tensors would need a header of {len} bytes in compressed form, more than the {} that \
+         safetensors allows; join small tensors, or keep the file as it is",
+        crate::tensor::MAX_HEADER_LEN
+    )]
     HeaderTooLong {
         /// The file.
         file: PathBuf,
+        /// How many tensors it has.
+        tensors: usize,
         /// Length needed.
         len: usize,
     },

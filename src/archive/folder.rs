@@ -16,7 +16,7 @@ use super::output::{OutputFile, refuse_same};
 use super::output_folder::{self, OutputFolder, Stamp};
 use super::progress::{check, reported};
 use super::restore::decompress_begun;
-use super::writer::compress_begun;
+use super::writer::{compress_begun, refuse_too_many};
 use super::{Archive, ArchiveError, FileReport, Options, Progress, Report, names};
 use crate::tensor::SourceFile;
 
@@ -39,6 +39,7 @@ pub fn compress(
     }
     let rename = |name: &str| names::compressed_name(name);
     let files = folder.open(rename, |path| Ok(SourceFile::open(path)?))?;
+    files.iter().try_for_each(|(_, file)| refuse_too_many(file, options))?;
     // Within an unfinished folder.
     let replace = Options { overwrite: true, ..*options };
     let work = Work {

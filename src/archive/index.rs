@@ -1,9 +1,9 @@
 //! The container's JSON header: what the writer puts into it and the reader finds there.
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
 
 use super::Form;
 use crate::codec::grid::SECTION_ALIGN;
@@ -89,57 +89,119 @@ pub(super) struct Contents<'a> {
     pub framework: Option<&'a str>,
     /// Name and length of the tensor that keeps the original header.
     pub original_header: (&'a str, usize),
-    /// Name, index entry and payload length of every tensor, in the order of the payloads.
-    pub tensors: &'a [(String, IndexEntry, usize)],
+    /// How tensors were rounded, if one was.
+    pub lossy: Option<LossyEntry>,
+    /// Shows name, index entry and payload length of every tensor, in the order of the payloads. They are written
+    /// as they come: a file may have hundreds of thousands.
+    pub tensors: &'a Tensors<'a>,
 }
+
+/// See [`Contents::tensors`].
+pub(super) type Tensors<'a> = dyn Fn(&mut Show) -> io::Result<()> + 'a;
+
+type Show<'a> = dyn FnMut(&str, &IndexEntry, usize) -> io::Result<()> + 'a;
 
 impl Contents<'_> {
     /// Length prefix, JSON and spaces, `len` bytes in all; `None` where that is too short.
     pub fn header(&self, len: usize) -> Option<Vec<u8>> {
-        let json = self.json(None);
-        let padding = len.checked_sub(8 + json.len())?;
-        let mut header = ((len - 8) as u64).to_le_bytes().to_vec();
-        header.extend_from_slice(json.as_bytes());
-        header.resize(header.len() + padding, b' ');
+        let mut header = (len.checked_sub(8)? as u64).to_le_bytes().to_vec();
+        self.write_json(None, &mut header).expect("memory does not fail");
+        if header.len() > len {
+            return None;
+        }
+        header.resize(len, b' ');
         Some(header)
     }
 
     /// A length that [`Contents::header`] will fit, whatever the payloads' lengths turn out to be
-    /// as long as they end before `data_end`.
+    /// as long as they end before `data_end`. Neither these nor that of the original header need be known.
     pub fn room(&self, data_end: usize) -> usize {
-        (8 + self.json(Some(data_end)).len()).next_multiple_of(SECTION_ALIGN)
+        let mut counted = Counted(8);
+        self.write_json(Some(data_end), &mut counted).expect("counting does not fail");
+        counted.0.next_multiple_of(SECTION_ALIGN)
     }
 
-    fn json(&self, every_offset: Option<usize>) -> String {
-        let mut index = Map::new();
-        let mut header = Map::new();
-        header.insert("__metadata__".into(), Value::Null);
+    fn write_json(&self, every_offset: Option<usize>, mut out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(b"{\"__metadata__\":{")?;
+        if let Some(framework) = self.framework {
+            write_member(out, "format", framework)?;
+            out.write_all(b",")?;
+        }
+        for (key, value) in self.form.metadata() {
+            write_member(out, key, value)?;
+            out.write_all(b",")?;
+        }
+        if let Some(LossyEntry { mantissa, block }) = self.lossy {
+            let words = format!("rounded to {mantissa} mantissa bits in blocks of {block}: not the original");
+            write_member(out, LOSSY_KEY, &words)?;
+            out.write_all(b",")?;
+        }
+        write_member(out, ORIGINAL_HEADER_KEY, self.original_header.0)?;
+        write!(out, ",\"{INDEX_KEY}\":\"")?;
+        self.write_index(&mut Escaped(out))?;
+        out.write_all(b"\"}")?;
         let mut at = 0;
         let mut put = |name: &str, len: usize| {
-            let offsets = every_offset.map_or([at, at + len], |o| [o, o]);
-            let shape = every_offset.unwrap_or(len);
-            header.insert(name.into(), json!({ "dtype": "U8", "shape": [shape], "data_offsets": offsets }));
+            let (start, end, shape) = every_offset.map_or((at, at + len, len), |most| (most, most, most));
             at += len;
+            out.write_all(b",")?;
+            serde_json::to_writer(&mut out, name)?;
+            write!(out, ":{{\"dtype\":\"U8\",\"shape\":[{shape}],\"data_offsets\":[{start},{end}]}}")
         };
-        put(self.original_header.0, self.original_header.1);
-        for (name, entry, payload_len) in self.tensors {
-            put(name, *payload_len);
-            index.insert(name.clone(), json!(entry));
+        put(self.original_header.0, self.original_header.1)?;
+        (self.tensors)(&mut |name, _, payload_len| put(name, payload_len))?;
+        out.write_all(b"}")
+    }
+
+    fn write_index(&self, mut out: &mut dyn Write) -> io::Result<()> {
+        let mut separator: &[u8] = b"{";
+        (self.tensors)(&mut |name, entry, _| {
+            out.write_all(std::mem::replace(&mut separator, b","))?;
+            serde_json::to_writer(&mut out, name)?;
+            out.write_all(b":")?;
+            Ok(serde_json::to_writer(&mut out, entry)?)
+        })?;
+        // There may have been none.
+        out.write_all(if separator == b"{" { b"{}" } else { b"}" })
+    }
+}
+
+fn write_member(mut out: &mut dyn Write, key: &str, value: &str) -> io::Result<()> {
+    serde_json::to_writer(&mut out, key)?;
+    out.write_all(b":")?;
+    Ok(serde_json::to_writer(&mut out, value)?)
+}
+
+/// Counts what is written.
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes JSON into a JSON string. Its own strings have no control characters any more.
+struct Escaped<'a>(&'a mut dyn Write);
+
+impl Write for Escaped<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let plain = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(bytes.len());
+        self.0.write_all(&bytes[..plain])?;
+        match bytes.get(plain) {
+            Some(&special) => self.0.write_all(&[b'\\', special])?,
+            None => return Ok(plain),
         }
-        let mut metadata = Map::new();
-        if let Some(framework) = self.framework {
-            metadata.insert("format".into(), framework.into());
-        }
-        metadata.extend(self.form.metadata().into_iter().map(|(key, value)| (key.into(), value.into())));
-        if let Some(lossy) = self.tensors.iter().find_map(|(_, entry, _)| entry.lossy) {
-            let LossyEntry { mantissa, block } = lossy;
-            let words = format!("rounded to {mantissa} mantissa bits in blocks of {block}: not the original");
-            metadata.insert(LOSSY_KEY.into(), words.into());
-        }
-        metadata.insert(ORIGINAL_HEADER_KEY.into(), self.original_header.0.into());
-        metadata.insert(INDEX_KEY.into(), Value::Object(index).to_string().into());
-        header.insert("__metadata__".into(), Value::Object(metadata));
-        Value::Object(header).to_string()
+        Ok(plain + 1)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -152,5 +214,48 @@ mod tests {
         assert_eq!(original_header_name(["a"].into_iter()), "bantam.original_header");
         let taken = ["bantam.original_header_", "bantam.original_header"];
         assert_eq!(original_header_name(taken.into_iter()), "bantam.original_header__");
+    }
+    #[test]
+    fn a_header_is_json_of_the_length_that_was_foretold() {
+        let entry = |shape: &[usize], lossy| IndexEntry {
+            dtype: Dtype::BF16,
+            shape: shape.into(),
+            bytes: 7,
+            blake3: "0123".repeat(16),
+            lossy,
+        };
+        let lossy = Some(LossyEntry { mantissa: 3, block: 32 });
+        let all = [
+            ("w", entry(&[2, 3], lossy), 256),
+            ("odd \u{e9} \u{1} \" \\ \n name", entry(&[], None), 512),
+            ("", entry(&[0], None), 256),
+        ];
+        for count in 0..=all.len() {
+            let tensors = &all[..count];
+            let contents = Contents {
+                form: Form::Safetensors,
+                framework: Some("p\"t"),
+                original_header: (ORIGINAL_HEADER_NAME, 768),
+                lossy,
+                tensors: &|show| tensors.iter().try_for_each(|(name, entry, len)| show(name, entry, *len)),
+            };
+            let room = contents.room(999_999);
+            let header = contents.header(room).unwrap();
+            assert_eq!((header.len(), room % SECTION_ALIGN), (room, 0));
+            let json: serde_json::Value = serde_json::from_slice(&header[8..]).unwrap();
+            let compact = serde_json::to_vec(&json).unwrap();
+            assert!(header[8..].starts_with(&compact) && contents.header(8 + compact.len()).is_some());
+            assert!(contents.header(7 + compact.len()).is_none());
+            // With the longest offsets it is nearly full.
+            assert!(room < 8 + compact.len() + SECTION_ALIGN + 3 * 6 * (1 + count));
+            assert_eq!(json["__metadata__"]["format"], "p\"t");
+            let index = json["__metadata__"][INDEX_KEY].as_str().unwrap();
+            let index: Index = serde_json::from_str(index).unwrap();
+            assert_eq!(index.len(), count);
+            for (name, entry, len) in tensors {
+                assert_eq!(&index[*name], entry);
+                assert_eq!(json[*name]["shape"], serde_json::json!([len]));
+            }
+        }
     }
 }

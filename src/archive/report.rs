@@ -140,6 +140,14 @@ pub struct FileReport {
     pub tensors: Vec<TensorReport>,
 }
 
+impl FileReport {
+    /// Whether the compressed file is larger than the plain one: nothing in it shrinks, or there are very many small
+    /// tensors. Each takes 256 bytes at the least, and its place in header and index.
+    pub fn is_larger(&self) -> bool {
+        self.compressed_bytes > self.original_bytes
+    }
+}
+
 /// One operation on a file or model folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -174,6 +182,11 @@ impl Report {
         let tensors = self.files.iter().flat_map(|f| &f.tensors);
         let rounded = tensors.filter_map(|t| Some((t.coding.lossy()?, 1, t.original_bytes as u64)));
         rounded.reduce(|(lossy, count, bytes), (_, one, more)| (lossy, count + one, bytes + more))
+    }
+
+    /// The files whose compressed form is larger than the plain one.
+    pub fn larger(&self) -> impl Iterator<Item = &FileReport> {
+        self.files.iter().filter(|file| file.is_larger())
     }
 
     /// Bytes of the compressed files.

@@ -16,7 +16,7 @@ use super::output::{OutputFile, refuse_same};
 use super::progress::{check, reported};
 use super::sink::Sink;
 use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
-use crate::codec::grid::LANES;
+use crate::codec::grid::{LANES, SECTION_ALIGN};
 use crate::codec::head::{Kind, Tiled};
 use crate::codec::{EncodeError, Encoder, Lossy, Payload};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
@@ -161,6 +161,9 @@ impl<'a> Writer<'a> {
         options: &Options,
         progress: &'a dyn Progress,
     ) -> Result<Self, ArchiveError> {
+        let original_header_name = index::original_header_name(file.tensors().iter().map(|t| &t.name[..]));
+        // First of all, since packing what is kept of so many tensors takes a while too.
+        let header_len = header_len(file, &original_header_name, options)?;
         let outside = file.outside();
         let kept_len = outside.len();
         let mut writer = Self {
@@ -171,35 +174,19 @@ impl<'a> Writer<'a> {
             encoder: Encoder::new(options.preset).rounding(options.lossy),
             lossy: options.lossy,
             progress,
-            original_header_name: index::original_header_name(file.tensors().iter().map(|t| &t.name[..])),
-            header_len: 0,
+            original_header_name,
+            header_len,
             entries: Vec::new(),
             reports: Vec::new(),
             len: 0,
         };
-        let no_hash = blake3::Hash::from_bytes([0; blake3::OUT_LEN]);
-        let lossy =
-            |t: &TensorEntry| options.lossy.filter(|lossy| lossy.applies(t.dtype, &t.shape)).map(Into::into);
-        let expected: Vec<_> = file.tensors().iter().map(|t| entry(t, no_hash, 0, lossy(t))).collect();
-        // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
-        // started MiB, and padding: this much more is plenty.
-        let len = file.bytes().len();
-        let data_end = len + len / 256 + 1024 * (2 + expected.len()) + kept_len;
-        writer.header_len = writer.contents(&expected).room(data_end);
-        if writer.header_len - 8 > MAX_HEADER_LEN {
-            return Err(ArchiveError::HeaderTooLong { file: file.path().into(), len: writer.header_len });
-        }
         writer.len = (writer.header_len + writer.kept.tensor_len()) as u64;
-        Ok(writer)
-    }
-
-    fn contents<'b>(&'b self, tensors: &'b [(String, IndexEntry, usize)]) -> Contents<'b> {
-        Contents {
-            form: Form::of(self.file),
-            framework: framework(self.file),
-            original_header: (&self.original_header_name, self.kept.tensor_len()),
-            tensors,
+        let least = writer.len + (SECTION_ALIGN * file.tensors().len()) as u64;
+        if least > file.bytes().len() as u64 {
+            let (file, tensors) = (file.path().display(), file.tensors().len());
+            log::warn!("{file}: its {tensors} tensors are too small to shrink: it becomes larger");
         }
+        Ok(writer)
     }
 
     /// Encodes the tensors of a batch at once, or writes the payload of a large one to `offset`.
@@ -314,9 +301,15 @@ impl<'a> Writer<'a> {
     }
 
     fn finish(self) -> Result<FileReport, ArchiveError> {
-        let header = self.contents(&self.entries).header(self.header_len).ok_or_else(|| {
-            ArchiveError::HeaderTooLong { file: self.file.path().into(), len: self.header_len }
-        })?;
+        let contents = Contents {
+            form: Form::of(self.file),
+            framework: framework(self.file),
+            original_header: (&self.original_header_name, self.kept.tensor_len()),
+            lossy: self.entries.iter().find_map(|(_, entry, _)| entry.lossy),
+            tensors: &|show| self.entries.iter().try_for_each(|(name, entry, len)| show(name, entry, *len)),
+        };
+        let header = contents.header(self.header_len);
+        let header = header.ok_or_else(|| header_too_long(self.file, self.header_len))?;
         self.sink.put(0, &header)?;
         self.sink.put(header.len() as u64, &self.kept.write(&header))?;
         self.sink.cut(self.len)?;
@@ -328,6 +321,48 @@ impl<'a> Writer<'a> {
             tensors: self.reports,
         })
     }
+}
+
+/// Bytes of the header that the compressed form of `file` will have; an error where safetensors has no room for it.
+fn header_len(
+    file: &SourceFile,
+    original_header_name: &str,
+    options: &Options,
+) -> Result<usize, ArchiveError> {
+    let no_hash = blake3::Hash::from_bytes([0; blake3::OUT_LEN]);
+    let lossy = |t: &TensorEntry| {
+        options.lossy.filter(|lossy| lossy.applies(t.dtype, &t.shape)).map(LossyEntry::from)
+    };
+    let contents = Contents {
+        form: Form::of(file),
+        framework: framework(file),
+        original_header: (original_header_name, 0),
+        lossy: file.tensors().iter().find_map(lossy),
+        tensors: &|show| {
+            file.tensors().iter().try_for_each(|t| {
+                let (name, entry, len) = entry(t, no_hash, 0, lossy(t));
+                show(&name, &entry, len)
+            })
+        },
+    };
+    // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
+    // started MiB, and padding: this much more is plenty.
+    let (len, kept_len) = (file.bytes().len(), file.outside().len());
+    let data_end = len + len / 256 + 1024 * (2 + file.tensors().len()) + kept_len;
+    match contents.room(data_end) {
+        len if len - 8 > MAX_HEADER_LEN => Err(header_too_long(file, len)),
+        len => Ok(len),
+    }
+}
+
+/// An error where `file` has so many tensors that it cannot be compressed. Nothing of them is read.
+pub(super) fn refuse_too_many(file: &SourceFile, options: &Options) -> Result<(), ArchiveError> {
+    let name = index::original_header_name(file.tensors().iter().map(|t| &t.name[..]));
+    header_len(file, &name, options).map(drop)
+}
+
+fn header_too_long(file: &SourceFile, len: usize) -> ArchiveError {
+    ArchiveError::HeaderTooLong { file: file.path().into(), tensors: file.tensors().len(), len }
 }
 
 /// Progress of one tensor, told by several who each know only their own part: together not more

@@ -64,6 +64,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "{tensors} quantised tensors ({size}) are coded byte by byte: they hardly compress"
         ));
     }
+    report.larger().for_each(|file| print::remark(sizes::larger(file)));
     match report.rounded() {
         Some(rounded) => print::remark(sizes::rounded(rounded)),
         None if lossy.is_some() => print::remark("no tensor could be rounded: the file is lossless"),

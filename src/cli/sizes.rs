@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bantam::archive::{Coding, Lossy, Report, TensorReport};
+use bantam::archive::{Coding, FileReport, Lossy, Report, TensorReport};
 use serde_json::{Value, json};
 
 /// The JSON object of `compress`, `decompress` and `inspect`. A ratio is the compressed size
@@ -24,6 +24,7 @@ pub fn report_json(report: &Report, time: Duration) -> Value {
             rounded["bytes"] = bytes.into();
             rounded
         }),
+        "larger": report.larger().map(|file| file.source.display().to_string()).collect::<Vec<_>>(),
         "left_out": report.left_out.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "tensors": report.files.iter().flat_map(|f| &f.tensors).map(tensor_json).collect::<Vec<_>>(),
     })
@@ -51,6 +52,17 @@ pub fn rounded((lossy, tensors, bytes): (Lossy, usize, u64)) -> String {
     let size = megabytes(bytes);
     format!(
         "lossy: {tensors} tensors ({size}) were rounded to {lossy}; the original does not come back from this"
+    )
+}
+
+/// A remark on a file that [is larger](FileReport::is_larger) in compressed form.
+pub fn larger(file: &FileReport) -> String {
+    let more = megabytes(file.compressed_bytes - file.original_bytes);
+    let change = change(file.original_bytes, file.compressed_bytes);
+    let (source, tensors) = (file.source.display(), file.tensors.len());
+    format!(
+        "{source}: the output is larger than its input by {more} ({change}): what is in its {tensors} tensors saves less \
+         than their heads and index entries take, 256 bytes and more each; keep the original, or join small tensors"
     )
 }
 

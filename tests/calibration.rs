@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use bantam::bench::Calibration;
-use bantam::gpu::{Gpu, Invocations, InvocationsByStorage, KernelChoices, WidenFrom};
+use bantam::gpu::{Gpu, Invocations, InvocationsByStorage, KernelChoices, Target, WidenFrom};
 use bantam::model::{LoadOptions, Model};
 use serde_json::{Value, json};
 
@@ -33,7 +33,7 @@ fn unusual() -> KernelChoices {
 fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
     let gpu = device::gpu();
     let usual = *gpu.choices();
-    assert_eq!(usual, KernelChoices::usual(gpu.is_cpu()));
+    assert_eq!(usual, KernelChoices::usual(gpu.target()));
     let calibration = pollster::block_on(Calibration::run(&gpu, &())).unwrap();
     for trial in &calibration.trials {
         println!("{trial:?}");
@@ -69,9 +69,9 @@ fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
 fn nothing_is_timed_by_itself() {
     let gpu = device::gpu();
     models::load(&gpu, &models::demo(), false);
-    assert_eq!(*gpu.choices(), KernelChoices::usual(gpu.is_cpu()));
+    assert_eq!(*gpu.choices(), KernelChoices::usual(gpu.target()));
     let other = gpu.with_choices(unusual());
-    assert_eq!((*gpu.choices(), *other.choices()), (KernelChoices::usual(gpu.is_cpu()), unusual()));
+    assert_eq!((*gpu.choices(), *other.choices()), (KernelChoices::usual(gpu.target()), unusual()));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn choices_come_back_from_their_file() {
     let (gpu, folder) = (device::gpu(), tempfile::tempdir().unwrap());
     let folder = folder.path().join("not").join("there yet");
     assert_eq!(KernelChoices::load(&gpu, &folder), None);
-    for choices in [KernelChoices::usual(false), KernelChoices::usual(true), unusual()] {
+    for choices in Target::ALL.map(KernelChoices::usual).into_iter().chain([unusual()]) {
         let path = choices.store(&gpu, &folder).unwrap();
         assert!(path.starts_with(&folder));
         assert_eq!(KernelChoices::load(&gpu, &folder), Some(choices));
@@ -178,7 +178,7 @@ fn kernels_of_bench(cache: &Path, args: &[&str]) -> KernelChoices {
 fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
     let (gpu, cache) = (device::gpu(), tempfile::tempdir().unwrap());
     let cache = cache.path();
-    let usual = KernelChoices::usual(gpu.is_cpu());
+    let usual = KernelChoices::usual(gpu.target());
     // Empty: nothing is read or kept.
     assert_eq!(kernels_of_bench(Path::new(""), &[]), usual);
 

@@ -2,7 +2,7 @@
 
 mod widening;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::archive::Progress;
 use crate::codec::{Payload, encode};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{
-    Dispatch, Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Uploader, download,
+    Dispatch, Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Target, Uploader, download,
 };
 use crate::tensor::{Dtype, Matrix};
 
@@ -26,6 +26,9 @@ const TOKENS: usize = 64;
 
 /// Another kernel than the usual one must take less than this share of its time: else it may be chance.
 const WORTH_IT: f64 = 0.98;
+
+/// When a kernel took so long to compile and run once, none of more rows is tried.
+const MOST_COMPILING: Duration = Duration::from_secs(20);
 
 /// A candidate, timed.
 #[derive(Debug, Clone, Serialize)]
@@ -69,7 +72,7 @@ impl Calibration {
     /// [timestamps](crate::gpu::GpuOptions::timestamps) and has nothing else to do.
     pub async fn run(gpu: &Gpu, progress: &dyn Progress) -> Result<Self, BenchError> {
         let plan = Plan::of(gpu);
-        let gpu = gpu.with_choices(KernelChoices::usual(gpu.is_cpu()));
+        let gpu = gpu.with_choices(KernelChoices::usual(gpu.target()));
         let bench = Bench::new(&gpu, plan.effort, progress)?;
         let patience = Patience::new(usize::MAX, plan.lasts);
         progress.begin_count(plan.candidates() as u64, "timing kernels");
@@ -120,7 +123,7 @@ impl Plan {
     };
 
     /// Every candidate takes seconds to compile, so that there are few.
-    const CPU: Self = Self {
+    const LLVMPIPE: Self = Self {
         effort: Effort {
             runs: 9,
             pass: Duration::from_millis(10),
@@ -135,8 +138,21 @@ impl Plan {
         lasts: Duration::from_secs(90),
     };
 
+    /// Kernels of several rows are not tried: what compiles them may take minutes and all of the machine's memory, and
+    /// cannot be stopped.
+    const CPU: Self = Self {
+        matvec: &[Invocations::ONE_ROW_EACH, Invocations::TWO_A_ROW, Invocations::FOUR_A_ROW],
+        matmul: &[Invocations::ONE_ROW_EACH],
+        dense: None,
+        ..Self::LLVMPIPE
+    };
+
     fn of(gpu: &Gpu) -> Self {
-        if gpu.is_cpu() { Self::CPU } else { Self::GPU }
+        match gpu.target() {
+            Target::Gpu => Self::GPU,
+            Target::Llvmpipe => Self::LLVMPIPE,
+            Target::Cpu => Self::CPU,
+        }
     }
 
     fn invocations(&self, kernel: Kernel, form: Form) -> &'static [Invocations] {
@@ -218,9 +234,16 @@ impl Trials<'_> {
     async fn compare(&mut self, kernel: Kernel, copies: &Copies) -> Result<(), BenchError> {
         let operands = Operands::new(&self.bench.gpu, self.plan.shape, kernel.tokens())?;
         let mut candidates = Vec::new();
+        // One that compiled too long. Those of more rows would take longer still.
+        let mut too_long: Option<Invocations> = None;
         for &invocations in self.plan.invocations(kernel, copies.form) {
-            if candidates.is_empty() || !self.patience.is_over() {
+            let is_longer = too_long.is_some_and(|given_up| invocations < given_up);
+            if candidates.is_empty() || !(self.patience.is_over() || is_longer) {
+                let start = Instant::now();
                 candidates.extend(self.candidate(kernel, copies, &operands, invocations).await?);
+                if start.elapsed() > MOST_COMPILING {
+                    too_long = Some(invocations);
+                }
             }
             self.bench.progress.advance(1);
         }
@@ -348,8 +371,9 @@ mod tests {
 
     #[test]
     fn the_first_candidate_is_the_usual_one() {
-        for (plan, is_cpu) in [(Plan::GPU, false), (Plan::CPU, true)] {
-            let mut usual = KernelChoices::usual(is_cpu);
+        let plans = [(Plan::GPU, Target::Gpu), (Plan::LLVMPIPE, Target::Llvmpipe), (Plan::CPU, Target::Cpu)];
+        for (plan, target) in plans {
+            let mut usual = KernelChoices::usual(target);
             for (kernel, form) in KERNELS.into_iter().flat_map(|kernel| Form::ALL.map(|form| (kernel, form)))
             {
                 assert_eq!(

@@ -93,7 +93,7 @@ fn first_time(gpu: &Gpu, device: &DeviceArgs, folder: &Path) -> Result<Option<Ke
 
 /// Times a device, which is opened for this alone: timestamps are wanted, and nothing else in its memory.
 pub fn calibrate(device: &DeviceArgs) -> Result<(Gpu, Calibration)> {
-    let options = GpuOptions { device: device.device.clone(), timestamps: true, ..GpuOptions::default() };
+    let options = GpuOptions { timestamps: true, ..device.options() };
     let gpu = block_on(Gpu::open(&options))?;
     let calibration = block_on(Calibration::run(&gpu, &Bar::default()))?;
     Ok((gpu, calibration))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
-use bantam::gpu::{Gpu, GpuOptions};
+use bantam::gpu::{Gpu, GpuOptions, Target};
 use bantam::model::{CacheType, Layout, LoadOptions, Model, Precisions};
 use bantam::text::Tokenizer;
 
@@ -19,6 +19,10 @@ pub struct DeviceArgs {
     /// Adapter to use: its index in `bantam devices`, or a part of its name
     #[arg(long, env = "BANTAM_DEVICE", value_name = "NAME")]
     pub device: Option<String>,
+    /// Kind of device to choose kernels and layouts for, if not this one's own: gpu, llvmpipe (Mesa's drivers for
+    /// processors) or cpu (other drivers for processors). Results are the same bits
+    #[arg(long = "as", env = "BANTAM_AS", value_name = "KIND", hide_short_help = true)]
+    pub target: Option<Target>,
 }
 
 impl DeviceArgs {
@@ -26,10 +30,14 @@ impl DeviceArgs {
         self.open_within(None)
     }
 
+    /// Which device to open, and as what.
+    pub fn options(&self) -> GpuOptions {
+        GpuOptions { device: self.device.clone(), target: self.target, ..GpuOptions::default() }
+    }
+
     /// Opens the device with a budget of so many bytes.
     pub fn open_within(&self, budget: Option<u64>) -> Result<Gpu> {
-        let options = GpuOptions { device: self.device.clone(), budget, ..GpuOptions::default() };
-        Ok(pollster::block_on(Gpu::open(&options))?)
+        Ok(pollster::block_on(Gpu::open(&GpuOptions { budget, ..self.options() }))?)
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::format::Format;
 use super::invocations::Invocations;
+use super::target::Target;
 
 /// Invocations for a row block, by how weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,36 +93,43 @@ impl KernelChoices {
         tokens > 1 && tokens >= if fast { of_fast } else { dense }
     }
 
-    /// What a device is given that was not timed.
-    pub fn usual(is_cpu: bool) -> Self {
-        match is_cpu {
+    /// What a device of this kind is given that was not timed.
+    pub fn usual(target: Target) -> Self {
+        match target {
             // A matrix of 4096 rows has 64 row blocks, which would leave most of a large device idle if there
             // were 64 invocations for each.
-            false => Self::with_invocations(Invocations::FOUR_A_ROW),
-            // Where a processor stands in for a device, reading the same activation in every lane takes as
-            // long as reading a weight, and eight lanes are all that run side by side. But the streams of
-            // dense tiles are more than its registers hold for so many rows, and kernels of four or eight take
-            // longer to compile than they gain.
-            true => Self {
-                matvec: InvocationsByStorage {
-                    raw: Invocations::EIGHT_ROWS_EACH,
-                    dense: Invocations::TWO_ROWS_EACH,
-                    fast: Invocations::EIGHT_ROWS_EACH,
-                },
-                matmul: InvocationsByStorage {
-                    raw: Invocations::EIGHT_ROWS_EACH,
-                    dense: Invocations::TWO_ROWS_EACH,
-                    fast: Invocations::EIGHT_ROWS_EACH,
-                },
-                fast_is_faster: true,
-                // Tiles take long to multiply with, and each kind of group is another kernel that takes long to compile.
-                joins: true,
+            Target::Gpu => Self::with_invocations(Invocations::FOUR_A_ROW),
+            Target::Llvmpipe => Self::on_llvmpipe(),
+            // What every compiler takes, and as on the other processors what is not a matter of compilers.
+            Target::Cpu => Self {
                 joins_tiles: false,
-                // Its time goes into taking tiles apart.
                 widen_from: WidenFrom { dense: 2, fast: usize::MAX },
-                // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
-                textures: true,
+                ..Self::with_invocations(Invocations::ONE_ROW_EACH)
             },
+        }
+    }
+
+    /// Where Mesa's drivers compute on a processor, reading the same activation in every lane takes as
+    /// long as reading a weight, and eight lanes are all that run side by side. But the streams of
+    /// dense tiles are more than its registers hold for so many rows, and kernels of four or eight take
+    /// longer to compile than they gain.
+    fn on_llvmpipe() -> Self {
+        let invocations = InvocationsByStorage {
+            raw: Invocations::EIGHT_ROWS_EACH,
+            dense: Invocations::TWO_ROWS_EACH,
+            fast: Invocations::EIGHT_ROWS_EACH,
+        };
+        Self {
+            matvec: invocations,
+            matmul: invocations,
+            fast_is_faster: true,
+            // Tiles take long to multiply with, and each kind of group is another kernel that takes long to compile.
+            joins: true,
+            joins_tiles: false,
+            // Its time goes into taking tiles apart.
+            widen_from: WidenFrom { dense: 2, fast: usize::MAX },
+            // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
+            textures: true,
         }
     }
 

@@ -24,6 +24,9 @@ struct Subject {
     device: u32,
     driver: String,
     driver_info: String,
+    /// What kind of device kernels were chosen for, which may not be its own.
+    #[serde(default)]
+    target: String,
     bantam: String,
     shaders: String,
 }
@@ -38,6 +41,7 @@ impl Subject {
             device: info.device,
             driver: info.driver,
             driver_info: info.driver_info,
+            target: gpu.target().name().into(),
             bantam: env!("CARGO_PKG_VERSION").into(),
             shaders: shader::revision(),
         }
@@ -47,7 +51,7 @@ impl Subject {
     /// outlived is replaced.
     fn file_name(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        for part in [&self.adapter, &self.backend, &self.driver] {
+        for part in [&self.adapter, &self.backend, &self.driver, &self.target] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         hasher.update(&self.vendor.to_le_bytes()).update(&self.device.to_le_bytes());

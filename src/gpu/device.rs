@@ -16,6 +16,7 @@ use super::memory::{Buffer, Memory, Reservation};
 use super::poller::{self, Poller};
 use super::requirements::required_features;
 use super::shader::Variant;
+use super::target::Target;
 use super::words::Texture;
 use super::work::SUBMISSION_WORK;
 
@@ -37,6 +38,8 @@ pub struct GpuOptions {
     /// The most multiply-adds of one submission; [`SUBMISSION_WORK`] where nothing is given. See
     /// [`Gpu::with_submission_work`].
     pub submission_work: Option<u64>,
+    /// The kind of device that kernels are chosen for, where it is not to be the device's own. See [`Gpu::with_target`].
+    pub target: Option<Target>,
 }
 
 /// An open device. Clones share it.
@@ -45,6 +48,7 @@ pub struct Gpu {
     inner: Arc<Inner>,
     /// All of the device's, or a share.
     memory: Arc<Memory>,
+    target: Target,
     choices: KernelChoices,
     submission_work: u64,
 }
@@ -54,7 +58,6 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     max_binding: u64,
-    is_cpu: bool,
     kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
     poller: Poller,
     submissions: AtomicU64,
@@ -92,7 +95,11 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
         log::info!("using {}", adapter::name_of(&adapter.get_info()));
         let gpu = Self::new(device, queue, options.budget, options.max_binding, lost);
-        Ok(gpu.with_submission_work(options.submission_work.unwrap_or(SUBMISSION_WORK)))
+        let gpu = gpu.with_submission_work(options.submission_work.unwrap_or(SUBMISSION_WORK));
+        Ok(match options.target {
+            Some(target) => gpu.with_target(target),
+            None => gpu,
+        })
     }
 
     /// Uses a device of the host application. Nothing is installed on it and none of its settings
@@ -113,11 +120,10 @@ impl Gpu {
     ) -> Self {
         let limits = device.limits();
         let allowed = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let is_cpu = device.adapter_info().device_type == wgpu::DeviceType::Cpu;
+        let target = Target::of(&device.adapter_info());
         let inner = Inner {
             max_binding: max_binding.map_or(allowed, |wanted| wanted.min(allowed)),
             poller: Poller::new(device.clone()),
-            is_cpu,
             device,
             queue,
             kernels: Mutex::default(),
@@ -125,8 +131,8 @@ impl Gpu {
             lost,
         };
         let memory = Memory::with_budget(budget);
-        let choices = KernelChoices::usual(is_cpu);
-        Self { inner: Arc::new(inner), memory, choices, submission_work: SUBMISSION_WORK }
+        let choices = KernelChoices::usual(target);
+        Self { inner: Arc::new(inner), memory, target, choices, submission_work: SUBMISSION_WORK }
     }
 
     /// The same device, with other kernels for what is made with the result: models and sessions keep the
@@ -134,6 +140,12 @@ impl Gpu {
     /// [`Calibration::run`](crate::bench::Calibration::run), so this is how its outcome is put to use.
     pub fn with_choices(&self, choices: KernelChoices) -> Self {
         Self { choices, ..self.clone() }
+    }
+
+    /// The same device, with the [usual](KernelChoices::usual) kernels and layouts of another kind of device, for what is
+    /// made with the result. All give the same bits: tests run the paths of a GPU so where there is none.
+    pub fn with_target(&self, target: Target) -> Self {
+        Self { target, choices: KernelChoices::usual(target), ..self.clone() }
     }
 
     /// The same device, where buffers that are made with the result are also counted for themselves, and
@@ -177,9 +189,14 @@ impl Gpu {
         adapter::name_of(&self.inner.device.adapter_info())
     }
 
-    /// Whether a processor stands in for a device.
+    /// The kind of device that kernels and layouts are chosen for.
+    pub fn target(&self) -> Target {
+        self.target
+    }
+
+    /// Whether kernels and layouts are chosen for a processor.
     pub fn is_cpu(&self) -> bool {
-        self.inner.is_cpu
+        self.target.is_cpu()
     }
 
     /// The count of this device's buffers, or of those in a [share](Self::with_share).

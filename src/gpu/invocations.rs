@@ -8,7 +8,7 @@ use crate::codec::grid::LANES;
 /// How many invocations a workgroup has for its row block of 64 rows. The fewer, the fewer times activations
 /// are read. More than 64 share the columns of each row, so that a large device has enough to do with a
 /// small matrix. Products are the same bits with any number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Invocations(u32);
 

@@ -23,6 +23,7 @@ mod requirements;
 mod shader;
 mod slot;
 mod sweep;
+mod target;
 pub mod tiles;
 mod transfer;
 pub mod weights;
@@ -46,6 +47,7 @@ pub use requirements::{check_limits, least_limits, required_features, required_l
 pub use shader::{ShaderError, Variant};
 pub use slot::{Room, Slot, SlotKind, SlotPlace, SlotWords, Writing};
 pub use sweep::Sweep;
+pub use target::{NoSuchTarget, Target};
 pub use transfer::{Readback, Uploader, download};
 pub use wide_room::WideRoom;
 pub use work::{SUBMISSION_WORK, Work};

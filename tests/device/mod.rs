@@ -1,7 +1,8 @@
-//! The device that tests run on: the one `BANTAM_DEVICE` names, or the best there is.
+//! The device that tests run on: the one `BANTAM_DEVICE` names, or the best there is, with the kernels of the kind of
+//! device that `BANTAM_AS` names, or of its own kind.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use bantam::gpu::{Gpu, GpuOptions};
+use bantam::gpu::{Gpu, GpuOptions, Target};
 
 pub fn gpu() -> Gpu {
     open(GpuOptions::default())
@@ -13,8 +14,13 @@ pub fn gpu_with_bindings_of(bytes: u64) -> Gpu {
 }
 
 fn open(options: GpuOptions) -> Gpu {
-    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), ..options };
+    let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), target: target(), ..options };
     pollster::block_on(Gpu::open(&options)).expect("tests need an adapter; scripts/test installs one")
+}
+
+/// What `BANTAM_AS` says.
+pub fn target() -> Option<Target> {
+    std::env::var("BANTAM_AS").ok().map(|name| name.parse().unwrap())
 }
 
 /// Every adapter of this machine, so that the decoder is tried on each stack that is installed.
@@ -23,7 +29,8 @@ pub fn every_gpu() -> Vec<Gpu> {
     assert!(count > 0, "tests need an adapter; scripts/test installs one");
     (0..count)
         .map(|i| {
-            let options = GpuOptions { device: Some(i.to_string()), ..GpuOptions::default() };
+            let options =
+                GpuOptions { device: Some(i.to_string()), target: target(), ..GpuOptions::default() };
             pollster::block_on(Gpu::open(&options)).unwrap()
         })
         .collect()

@@ -60,8 +60,7 @@ fn size_named(name: &str) -> std::result::Result<&'static Size, String> {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let bar = Bar::default();
-    let device = args.device.device.clone();
-    let gpu = block_on(Gpu::open(&GpuOptions { device, timestamps: true, ..GpuOptions::default() }))?;
+    let gpu = block_on(Gpu::open(&GpuOptions { timestamps: true, ..args.device.options() }))?;
     let gpu = args.kernel.choose(gpu, &args.device)?;
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let mut bench = Bench::new(&gpu, effort, &bar)?;

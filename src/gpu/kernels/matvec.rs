@@ -6,7 +6,7 @@ use crate::gpu::invocations::Invocations;
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::words::Words;
-use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups};
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Target, Variant, Work, Workgroups};
 
 /// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::join::Join).
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
 }
 
 impl Product<'_> {
-    /// Whether so many tokens had better be read as a uniform. A software driver reads what all lanes read
+    /// Whether so many tokens had better be read as a uniform. llvmpipe reads what all lanes read
     /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long, but for one token where
     /// they are in a texture.
     pub(super) fn x_can_be_uniform(&self, gpu: &Gpu, tokens: u32) -> bool {
@@ -88,7 +88,7 @@ impl Product<'_> {
         // A host may have asked for less.
         let is_allowed = gpu.device().limits().max_uniform_buffer_binding_size >= MOST_UNIFORM;
         let fits = self.x.is_uniform() && is_aligned && is_allowed && bytes <= MOST_UNIFORM;
-        gpu.is_cpu() && is_worth_it && fits
+        gpu.target() == Target::Llvmpipe && is_worth_it && fits
     }
 
     /// `variant` with so many tokens as a uniform.

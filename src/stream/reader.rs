@@ -50,7 +50,9 @@ impl Reader {
     pub fn fill(&self, writing: Writing, stage: Arc<StreamedStage>) -> oneshot::Receiver<Filled> {
         let (done, filled) = oneshot::channel();
         // Where nobody takes the job, the receiver is told by `done` being dropped.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Job { writing, stage, done }));
+        if let Some(jobs) = &self.jobs {
+            let _ = jobs.send(Job { writing, stage, done });
+        }
         filled
     }
 }

@@ -78,6 +78,7 @@ fn open_row_block(lane: u32, row_block: u32, col_tile: u32) {
 
 // Multiplies columns `start` to `end` of what is open with x, of which the first token's is at `first`.
 // Software drivers run both sides of a branch: what few chunks need stands outside of the loop over chunks.
+// Each round of either loop takes a chunk, whatever the exceptions are, and `col` grows with it.
 fn multiply_columns(start: u32, end: u32, first: u32, stride: u32) {
     var at = first + (start >> 2u);
     var col = start;

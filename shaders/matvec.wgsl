@@ -189,6 +189,9 @@ fn end_span() {
 // Software drivers run both sides of a branch, and the body of a loop once more than any lane is in it where its
 // end is not at its bottom. So what is rare stands outside of the loops for what is not, and every loop ends at
 // its bottom.
+//
+// Where exceptions are decides which loop goes on, and not how often: whichever runs takes at least a chunk, and
+// `col` grows with each.
 fn multiply_row_block(invocation: u32, row_block: u32) {
     open_rows(invocation, row_block, 0u);
 #unroll r ROWS

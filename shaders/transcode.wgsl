@@ -81,6 +81,7 @@ fn take_half() {
 // Notes the lane's exceptions of the chunk.
 fn note_exceptions(lane: u32, chunk: u32) {
     var mine = exceptional;
+    // A bit less each time: 32 at the most.
     while mine != 0u && next_found < end_found {
         let col = countTrailingZeros(mine);
         mine &= mine - 1u;

@@ -795,3 +795,62 @@ fn gated_products_are_those_of_the_twin_and_of_two_with_what_joins_them() {
         }
     }
 }
+
+/// BF16 with the same exponent everywhere, and another one in columns `of` of the first `rows` rows.
+fn one_exponent_but(rows: usize, cols: usize, of: std::ops::Range<usize>) -> Vec<u8> {
+    let mut random = Random::new((rows * cols + of.start) as u64);
+    let mut one = |i: usize| {
+        let has_other = i / cols < 64 && of.contains(&(i % cols));
+        let exponent = if has_other { 0x2000 } else { 0x3d00 };
+        (random.below(2) << 15 | exponent | random.below(32)) as u16
+    };
+    bf16_bytes(&(0..rows * cols).map(&mut one).collect::<Vec<_>>())
+}
+
+/// Eight columns of a row block are all the exceptions that a loop of the kernels has to mend at a time.
+#[test]
+fn exceptions_may_be_all_of_eight_columns() {
+    let gpu = device::gpu();
+    let (rows, cols) = (128, 1024);
+    for first in [0, cols - 8] {
+        for zeros in [false, true] {
+            let mut bytes = one_exponent_but(rows, cols, first..first + 8);
+            if zeros {
+                // So many that they have a code.
+                let others = (0..rows * cols).filter(|i| !(first..first + 8).contains(&(i % cols)));
+                others.step_by(20).for_each(|i| bytes[2 * i..2 * i + 2].fill(0));
+            }
+            let payload = encode_with_top_bits(Dtype::BF16, &[rows, cols], &bytes, 2).unwrap();
+            let mut weights = uploaded(&gpu, Dtype::BF16, rows, cols, &bytes, Some(&payload));
+            weights.device = uploaded_fast(&gpu, &payload);
+            let Format::Fast(format) = weights.device.format else { panic!("stayed dense") };
+            assert_eq!(format.zeros, zeros);
+            for invocations in [Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_A_ROW] {
+                let gpu = gpu.with_choices(KernelChoices::with_invocations(invocations));
+                check_products(&gpu, &weights, 3, false, false);
+            }
+            check_rows(&gpu, &weights);
+        }
+    }
+}
+
+/// Exceptions are named by numbers of so many bits. Where no number is left for what follows the last one, weights
+/// stay dense, or kernels would wait for it to pass.
+#[test]
+fn rows_may_be_as_wide_as_exceptions_can_be_named_and_wider() {
+    let gpu = device::gpu();
+    for (cols, is_fast) in [(262_112, true), (262_113, false), (262_144, false)] {
+        let bytes = one_exponent_but(64, cols, cols - 3..cols);
+        let payload = encode_with_top_bits(Dtype::BF16, &[64, cols], &bytes, 2).unwrap();
+        let mut weights = uploaded(&gpu, Dtype::BF16, 64, cols, &bytes, Some(&payload));
+        weights.device = uploaded_fast(&gpu, &payload);
+        assert_eq!(matches!(weights.device.format, Format::Fast(_)), is_fast, "{cols} columns");
+        if cols == 262_113 {
+            continue;
+        }
+        for invocations in [Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_A_ROW] {
+            let gpu = gpu.with_choices(KernelChoices::with_invocations(invocations));
+            check_products(&gpu, &weights, 1, false, false);
+        }
+    }
+}

@@ -30,8 +30,10 @@ var<private> rest: array<vec4<u32>, ROWS>;
 var<private> pairs: array<vec4<u32>, ROWS>;
 var<private> lanes: array<u32, ROWS>;
 
-// What follows the last exception: columns that no matrix has.
+// What follows the last exception: a chunk that no matrix in this layout has.
 const NO_ENTRY: u32 = 0xffffffffu;
+// Exceptions of eight columns of a row block, at the most.
+const MOST_OF_EIGHT: u32 = 8u * 64u;
 
 // The chunk being read. The next exception, what it says, and the end of the row block's.
 var<private> chunk: u32;
@@ -59,6 +61,7 @@ fn open_columns(row_block: u32, col_tile: u32) {
 fn first_from(at: u32, start: u32) -> u32 {
     var low = start;
     var high = end_exception;
+    // What is between them is halved: 32 rounds at the most.
     while low < high {
         let middle = low + ((high - low) >> 1u);
         if (exceptions[matrix.coded_at + middle] >> 19u) < at {
@@ -140,13 +143,16 @@ fn go_to_exception(at: u32) {
 fn mend_eight(i: u32) {
     let eight = 4u * chunk + i;
     if (entry >> 17u) == eight {
+        // Counted, so that no table can keep the device here.
+        var left = MOST_OF_EIGHT;
         loop {
 #unroll r ROWS
             mend($ru, entry);
 #end
             go_to_exception(next_exception + 1u);
+            left -= 1u;
             continuing {
-                break if (entry >> 17u) != eight;
+                break if (entry >> 17u) != eight || left == 0u;
             }
         }
     }

@@ -5,8 +5,9 @@ use super::format::{FastFormat, WIDE_CHUNK};
 use crate::codec::grid::{Grid, LANES};
 use crate::tensor::Dtype;
 
-/// Chunks that an exception can name.
-const MAX_CHUNKS: usize = 1 << 13;
+/// Chunks that an exception can name. The last number of thirteen bits is that of no chunk: `NO_ENTRY` of
+/// `shaders/shared/fast.wgsl`, which follows the last exception, has all bits set.
+const MAX_CHUNKS: usize = (1 << 13) - 1;
 
 /// Bytes of a lane's chunk.
 const CHUNK_BYTES: usize = 48;
@@ -213,4 +214,23 @@ fn pack(pairs: [u32; 16]) -> [[u32; 4]; 3] {
         pairs[4 * v + i] | others
     };
     [0, 1, 2].map(|v| [0, 1, 2, 3].map(|i| word(v, i)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Matrix;
+
+    #[test]
+    fn what_follows_the_last_exception_is_in_no_chunk() {
+        let grid = |cols| Grid::for_matrix(Matrix { rows: 1, cols });
+        let widest = MAX_CHUNKS * WIDE_CHUNK;
+        assert!(suits(Dtype::BF16, &grid(widest)));
+        assert!(!suits(Dtype::BF16, &grid(widest + 1)) && !suits(Dtype::BF16, &grid(widest + WIDE_CHUNK)));
+        let no_entry = u32::MAX;
+        assert_eq!((no_entry >> 19) as usize, MAX_CHUNKS);
+        // The last place that an exception can be at is named with the bits that there are.
+        let last_eight = (widest / 8 - 1) as u32;
+        assert!(last_eight << 17 >> 17 == last_eight && last_eight < no_entry >> 17);
+    }
 }

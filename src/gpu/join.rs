@@ -3,6 +3,7 @@
 use super::device::Gpu;
 use super::error::GpuError;
 use super::format::{DenseFormat, Format, Table};
+use super::kernel::MAX_WORKGROUPS;
 use super::layout::{PartLayout, Piece, RowBlocks, lay_out, most_part, slot_bytes};
 use super::matrix_params::MatrixParams;
 use super::memory::Buffer;
@@ -126,6 +127,11 @@ impl Places {
         self.row_blocks += params.row_blocks();
     }
 
+    /// Whether all of it fits a binding, and a dispatch.
+    fn fit(&self, gpu: &Gpu) -> bool {
+        self.bytes <= most_part(gpu) && self.row_blocks <= MAX_WORKGROUPS
+    }
+
     /// The joined matrix, whose rows are cut as `grid` says.
     pub fn into_matrix(self, grid: Grid, buffers: JoinedBuffers) -> Option<DeviceMatrix> {
         let JoinedBuffers { payload, exceptions, codes, stage } = buffers;
@@ -210,7 +216,7 @@ impl DeviceMatrix {
             Table::Storage => u64::MAX,
             Table::Uniform(_) => gpu.device().limits().max_uniform_buffer_binding_size,
         };
-        if places.bytes > most_part(gpu) || 4 * table.len() as u64 > most_codes {
+        if !places.fit(gpu) || 4 * table.len() as u64 > most_codes {
             return Ok(None);
         }
         let payload = match slot {
@@ -268,12 +274,16 @@ fn wide_places(
         let params = MatrixParams::untiled(&grid, 0..grid.row_blocks);
         places.add(params, *first_row, grid.row_blocks as u64 * each, 0);
     }
-    let fit = places.bytes <= most_part(gpu) && matrices.iter().all(|(matrix, _)| matrix.cols == first.cols);
+    let fit = places.fit(gpu) && matrices.iter().all(|(matrix, _)| matrix.cols == first.cols);
     fit.then_some((places, pieces))
 }
 
-/// Whether the fast layouts of these fit a binding together; `false` where one of them has none.
+/// Whether the fast layouts of these fit a binding together, and a dispatch; `false` where one of them has none.
 pub fn fast_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>]) -> bool {
+    let row_blocks: usize = tiles.iter().map(|tiles| tiles.row_blocks().len()).sum();
+    if row_blocks > MAX_WORKGROUPS as usize {
+        return false;
+    }
     let bytes = |tiles: &&Tiles<'_>| Some(tiles.fast_row_block_bytes()? * tiles.row_blocks().len() as u64);
     tiles.iter().map(bytes).sum::<Option<u64>>().is_some_and(|sum| sum <= most_part(gpu))
 }

@@ -183,6 +183,9 @@ fn texture_binding(format: StorageFormat, access: StorageAccess) -> wgpu::Bindin
     }
 }
 
+/// Workgroups that every device allows along a dimension.
+pub(super) const MAX_WORKGROUPS: u32 = 65_535;
+
 /// Workgroups along one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workgroups {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::device::Gpu;
 use super::error::GpuError;
+use super::kernel::MAX_WORKGROUPS;
 use super::matrix_params::MatrixParams;
 use super::tiles::Tiles;
 use super::wide;
@@ -159,7 +160,16 @@ fn split_row_blocks(
     row_blocks: Range<usize>,
     size: impl Fn(Range<usize>) -> u64,
 ) -> Result<Vec<Range<usize>>, GpuError> {
-    let limit = most_part(gpu);
+    split_to(most_part(gpu), label, row_blocks, size)
+}
+
+/// The same for parts of up to `limit` bytes. None has more row blocks than there can be workgroups side by side.
+fn split_to(
+    limit: u64,
+    label: &str,
+    row_blocks: Range<usize>,
+    size: impl Fn(Range<usize>) -> u64,
+) -> Result<Vec<Range<usize>>, GpuError> {
     let mut parts = Vec::new();
     let mut start = row_blocks.start;
     while start < row_blocks.end {
@@ -168,7 +178,7 @@ fn split_row_blocks(
             return Err(GpuError::BindingTooLarge { label: label.into(), wanted, limit });
         }
         // Sizes grow with the end, so the last end that fits can be found by halving.
-        let (mut end, mut most) = (start + 1, row_blocks.end);
+        let (mut end, mut most) = (start + 1, row_blocks.end.min(start + MAX_WORKGROUPS as usize));
         while end < most {
             let middle = (end + most).div_ceil(2);
             if size(start..middle) <= limit {
@@ -181,4 +191,21 @@ fn split_row_blocks(
         start = end;
     }
     Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_fit_a_binding_and_a_dispatch() {
+        let parts = |limit, count: usize, each: u64| {
+            split_to(limit, "test", 0..count, |r| r.len() as u64 * each).unwrap()
+        };
+        assert_eq!(parts(100, 7, 30), [0..3, 3..6, 6..7]);
+        assert_eq!(parts(u64::MAX, 65_535, 1), [0..65_535]);
+        assert_eq!(parts(u64::MAX, 140_000, 1), [0..65_535, 65_535..131_070, 131_070..140_000]);
+        let error = split_to(100, "test", 0..2, |_| 101);
+        assert!(matches!(error, Err(GpuError::BindingTooLarge { wanted: 101, limit: 100, .. })));
+    }
 }

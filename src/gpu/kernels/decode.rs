@@ -7,10 +7,8 @@ use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
 use crate::gpu::format::{DenseFormat, Format};
 use crate::gpu::invocations::Invocations;
+use crate::gpu::kernel::MAX_WORKGROUPS;
 use crate::gpu::{Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
-
-/// Workgroups that every device allows along a dimension.
-pub(super) const MAX_WORKGROUPS: u32 = 65_535;
 
 /// The kernel for dense weights in `format`.
 pub fn variant(format: DenseFormat) -> Variant {

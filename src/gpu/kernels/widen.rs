@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-use super::decode::MAX_WORKGROUPS;
 use super::matmul;
 use super::matvec::Product;
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
 use crate::gpu::join::{Join, Joined};
+use crate::gpu::kernel::MAX_WORKGROUPS;
 use crate::gpu::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::wide_room::WideRoom;
@@ -93,40 +93,48 @@ struct Widening<'a> {
 /// The row blocks of each member that are widened at once.
 type Cut = Vec<Range<u32>>;
 
+/// All `blocks` of matrices that are joined so, `at_once` at a time; `None` where not even one of each fits, and where
+/// there are more `tiles` side by side than workgroups.
+fn cuts(join: Option<Join>, blocks: &[u32], tiles: u32, at_once: u32) -> Option<Vec<Cut>> {
+    if tiles > MAX_WORKGROUPS {
+        return None;
+    }
+    if blocks.iter().sum::<u32>() <= at_once {
+        return Some(vec![blocks.iter().map(|&end| 0..end).collect()]);
+    }
+    let steps =
+        |end: u32, each: u32| (0..end).step_by(each as usize).map(move |start| start..end.min(start + each));
+    match join {
+        Some(Join::Gated) => {
+            // The products of both are joined row by row.
+            let each = at_once / blocks.len() as u32;
+            let most = blocks.iter().copied().max().unwrap_or(0);
+            (each > 0).then(|| steps(most, each).map(|run| vec![run; blocks.len()]).collect())
+        }
+        _ if at_once == 0 => None,
+        _ => {
+            let cut = |member: usize, run: Range<u32>| {
+                let mut cut = vec![0..0; blocks.len()];
+                cut[member] = run;
+                cut
+            };
+            let of = |(member, &end): (usize, &u32)| steps(end, at_once).map(move |run| cut(member, run));
+            Some(blocks.iter().enumerate().flat_map(of).collect())
+        }
+    }
+}
+
 impl Widening<'_> {
     fn join(&self) -> Option<Join> {
         self.weights.joined.as_ref().map(|joined| joined.join)
     }
 
-    /// All row blocks, so many at once; `None` where not even one of each fits.
+    /// All row blocks, as many at once as may be; `None` where they cannot be cut so.
     fn cuts(&self, at_once: u32) -> Option<Vec<Cut>> {
         let (members, _) = self.weights.params_of(self.part);
         let blocks: Vec<u32> = members.iter().map(MatrixParams::row_blocks).collect();
-        if blocks.iter().sum::<u32>() <= at_once {
-            return Some(vec![blocks.into_iter().map(|end| 0..end).collect()]);
-        }
-        let steps = |end: u32, each: u32| {
-            (0..end).step_by(each as usize).map(move |start| start..end.min(start + each))
-        };
-        match self.join() {
-            Some(Join::Gated) => {
-                // The products of both are joined row by row.
-                let each = at_once / blocks.len() as u32;
-                let most = blocks.iter().copied().max().unwrap_or(0);
-                (each > 0).then(|| steps(most, each).map(|run| vec![run; blocks.len()]).collect())
-            }
-            _ if at_once == 0 => None,
-            _ => {
-                let none = || vec![0..0; blocks.len()];
-                let cut = |member: usize, run: Range<u32>| {
-                    let mut cut = none();
-                    cut[member] = run;
-                    cut
-                };
-                let of = |(member, &end): (usize, &u32)| steps(end, at_once).map(move |run| cut(member, run));
-                Some(blocks.iter().enumerate().flat_map(of).collect())
-            }
-        }
+        let tiles = members.iter().map(|member| member.col_tiles).max().unwrap_or(0);
+        cuts(self.join(), &blocks, tiles, at_once)
     }
 
     /// Multiply-adds with what is cut.
@@ -193,5 +201,25 @@ impl Widening<'_> {
         let kernel = gpu.kernel(variant)?;
         let bound = kernel.bind_each(gpu, members, &buffers, workgroups.map(Workgroups::Fixed))?;
         Ok(bound.at_stage(part.stage).with_work(Work::AWorkgroup(each)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_widened_at_once_fits_the_room_and_a_dispatch() {
+        let alone = |blocks, tiles, at_once| cuts(None, &[blocks], tiles, at_once);
+        assert_eq!(alone(5, 3, 5), Some(vec![vec![0..5]]));
+        assert_eq!(alone(5, 3, 2), Some(vec![vec![0..2], vec![2..4], vec![4..5]]));
+        assert_eq!(alone(5, 3, 0), None);
+        assert_eq!(alone(1, 65_535, 1), Some(vec![vec![0..1]]));
+        assert_eq!(alone(1, 65_536, 1), None);
+        let gated = |at_once| cuts(Some(Join::Gated), &[3, 3], 1, at_once);
+        assert_eq!(gated(4), Some(vec![vec![0..2, 0..2], vec![2..3, 2..3]]));
+        assert_eq!(gated(1), None);
+        let stacked = cuts(Some(Join::Stacked), &[1, 3], 1, 2);
+        assert_eq!(stacked, Some(vec![vec![0..1, 0..0], vec![0..0, 0..2], vec![0..0, 2..3]]));
     }
 }

@@ -12,6 +12,7 @@
 
 #import step
 #import matrix
+#import sum
 
 #ifdef X_UNIFORM
 @group(0) @binding(4) var<uniform> x: array<vec4<f32>, X_VECTORS>;
@@ -146,7 +147,7 @@ fn multiply_span(row_block: u32, lane: u32, span: u32, first: u32, stride: u32) 
 fn begin_span() {
 #unroll m TOKENS
 #unroll r ROWS
-    sums$m[$r] = vec4<f32>(0.0);
+    sums$m[$r] = vec4<f32>(no_sum());
 #end
 #end
 }
@@ -154,7 +155,7 @@ fn begin_span() {
 fn end_span() {
 #unroll m TOKENS
 #unroll r ROWS
-    totals$m[$r] += (sums$m[$r].x + sums$m[$r].y) + (sums$m[$r].z + sums$m[$r].w);
+    totals$m[$r] = add(totals$m[$r], total(sums$m[$r]));
 #end
 #end
 }
@@ -163,22 +164,22 @@ fn store(token: u32, row: u32, sum: f32) {
     if token >= step.tokens || row >= matrix.rows {
         return;
     }
-    var total = sum;
+    var result = sum;
     let out = matrix.first_row + row;
 #ifdef BIAS
-    total += bias[out];
+    result = add(result, bias[out]);
 #endif
     let at = token * matrix.y_stride + out;
 #ifdef ACCUMULATE
-    total += y[at];
+    result = add(result, y[at]);
 #endif
 #ifdef GATED
     if gate_is_there {
         // This invocation's.
-        total = silu_times(y[at], total);
+        result = silu_times(y[at], result, zero());
     }
 #endif
-    y[at] = total;
+    y[at] = result;
 }
 
 // `group`: of tokens, of those in x.
@@ -187,7 +188,7 @@ fn multiply_row_block(invocation: u32, row_block: u32, group: u32) {
     let stride = matrix.x_stride >> 2u;
 #unroll m TOKENS
 #unroll r ROWS
-    totals$m[$r] = 0.0;
+    totals$m[$r] = no_sum();
 #end
 #end
     // Loops end at their bottom: software drivers run their bodies once more with all lanes off where they end

@@ -14,6 +14,7 @@
 // multiplies a row block of the first, then that of the second, and y = silu(first product) · second.
 
 #import matrix
+#import sum
 
 #ifdef X_UNIFORM
 @group(0) @binding(4) var<uniform> x: array<vec4<f32>, X_VECTORS>;
@@ -96,6 +97,12 @@ fn multiply_quickly(at: u32) {
 }
 
 #endif
+fn begin_span() {
+#unroll r ROWS
+    sums[$r] = vec4<f32>(no_sum());
+#end
+}
+
 #ifdef CARE
 #else
 // Multiplies columns `start` to `end` of what is open.
@@ -117,9 +124,7 @@ fn multiply_columns(start: u32, end: u32) {
 }
 
 fn multiply_span(lane: u32, row_block: u32, span: u32) {
-#unroll r ROWS
-    sums[$r] = vec4<f32>(0.0);
-#end
+    begin_span();
     let end = min((span + 1u) * matrix.span_cols, matrix.cols);
 #ifdef PIECES
     var col = span * matrix.span_cols;
@@ -145,10 +150,6 @@ fn multiply_span(lane: u32, row_block: u32, span: u32) {
 }
 
 #endif
-fn total(sum: vec4<f32>) -> f32 {
-    return (sum.x + sum.y) + (sum.z + sum.w);
-}
-
 fn store(row: u32, sum: f32) {
     if row >= matrix.rows {
         return;
@@ -156,15 +157,15 @@ fn store(row: u32, sum: f32) {
     var result = sum;
     let out = matrix.first_row + row;
 #ifdef BIAS
-    result += bias[out];
+    result = add(result, bias[out]);
 #endif
 #ifdef ACCUMULATE
-    result += y[out];
+    result = add(result, y[out]);
 #endif
 #ifdef GATED
     if gate_is_there {
         // This invocation's.
-        result = silu_times(y[out], result);
+        result = silu_times(y[out], result, zero());
     }
 #endif
     y[out] = result;
@@ -173,15 +174,9 @@ fn store(row: u32, sum: f32) {
 #ifdef CARE
 var<private> totals: array<f32, ROWS>;
 
-fn begin_span() {
-#unroll r ROWS
-    sums[$r] = vec4<f32>(0.0);
-#end
-}
-
 fn end_span() {
 #unroll r ROWS
-    totals[$r] += total(sums[$r]);
+    totals[$r] = add(totals[$r], total(sums[$r]));
 #end
     begin_span();
 }
@@ -195,7 +190,7 @@ fn end_span() {
 fn multiply_row_block(invocation: u32, row_block: u32) {
     open_rows(invocation, row_block, 0u);
 #unroll r ROWS
-    totals[$r] = 0.0;
+    totals[$r] = no_sum();
 #end
     begin_span();
     let cols = matrix.cols;
@@ -251,7 +246,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
 #ifdef SPLIT
     let lane = invocation % LANES;
     let split = invocation / LANES;
-    var sum = 0.0;
+    var sum = no_sum();
     for (var first_span = 0u; first_span < row_spans(); first_span += SPLITS) {
         let span = first_span + split;
         if span < row_spans() {
@@ -262,7 +257,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
         if split == 0u {
             let count = min(row_spans() - first_span, SPLITS);
             for (var i = 0u; i < count; i++) {
-                sum += span_sums[i * LANES + lane];
+                sum = add(sum, span_sums[i * LANES + lane]);
             }
         }
         workgroupBarrier();
@@ -272,7 +267,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
     }
 #else
 #unroll r ROWS
-    var sum$r = 0.0;
+    var sum$r = no_sum();
 #end
 #ifdef IN_ORDER
     // Then the rows go on where they are.
@@ -282,7 +277,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
     loop {
         multiply_span(invocation, row_block, span);
 #unroll r ROWS
-        sum$r += total(sums[$r]);
+        sum$r = add(sum$r, total(sums[$r]));
 #end
         span += 1u;
         continuing {

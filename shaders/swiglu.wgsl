@@ -1,13 +1,15 @@
 // gate = silu(gate) · up, element by element. A workgroup handles 64 elements of one token.
 
 #import step
+#import opaque
 #import silu
 
 struct Swiglu {
     len: u32,
     stride: u32,
+    // As in shared/opaque.wgsl.
+    zero: u32,
     unused0: u32,
-    unused1: u32,
 }
 
 @group(0) @binding(1) var<uniform> swiglu: Swiglu;
@@ -21,5 +23,5 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         return;
     }
     let at = group.y * swiglu.stride + i;
-    gate[at] = silu_times(gate[at], up[at]);
+    gate[at] = silu_times(gate[at], up[at], swiglu.zero);
 }

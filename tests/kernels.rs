@@ -150,7 +150,7 @@ fn swiglu_is_that_of_the_twin() {
         gate[len * tokens - 1] = 1000.0;
         let device_gate = storage(&gpu, &padded(&gate, len, stride, 7.0));
         let device_up = storage(&gpu, &padded(&up, len, stride, 7.0));
-        let params = SwigluParams { len: len as u32, stride: stride as u32, unused: [0; 2] };
+        let params = SwigluParams { len: len as u32, stride: stride as u32, zeros: [0; 2] };
         let step = uniform(&gpu, step(tokens, 0));
         let dispatch = swiglu::dispatch(&gpu, &step, &params, [&device_gate, &device_up]).unwrap();
         run(&gpu, &[dispatch], tokens);

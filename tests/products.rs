@@ -773,7 +773,7 @@ fn gated_products_are_those_of_the_twin_and_of_two_with_what_joins_them() {
             let [gates, ups] =
                 [gate, up].map(|one| products(&gpu, &one.device, tokens, BufferUsages::STORAGE).0);
             for (batch, tokens) in [(0, 1), (1, tokens)] {
-                let params = SwigluParams { len: 130, stride: 130, unused: [0; 2] };
+                let params = SwigluParams { len: 130, stride: 130, zeros: [0; 2] };
                 let step = uniform(&gpu, step(tokens, 0));
                 let [y, ups] = [&gates[batch], &ups[batch]].map(|values| storage(&gpu, values));
                 run(&gpu, &[swiglu::dispatch(&gpu, &step, &params, [&y, &ups]).unwrap()], tokens);
@@ -830,27 +830,6 @@ fn exceptions_may_be_all_of_eight_columns() {
                 check_products(&gpu, &weights, 3, false, false);
             }
             check_rows(&gpu, &weights);
-        }
-    }
-}
-
-/// Exceptions are named by numbers of so many bits. Where no number is left for what follows the last one, weights
-/// stay dense, or kernels would wait for it to pass.
-#[test]
-fn rows_may_be_as_wide_as_exceptions_can_be_named_and_wider() {
-    let gpu = device::gpu();
-    for (cols, is_fast) in [(262_112, true), (262_113, false), (262_144, false)] {
-        let bytes = one_exponent_but(64, cols, cols - 3..cols);
-        let payload = encode_with_top_bits(Dtype::BF16, &[64, cols], &bytes, 2).unwrap();
-        let mut weights = uploaded(&gpu, Dtype::BF16, 64, cols, &bytes, Some(&payload));
-        weights.device = uploaded_fast(&gpu, &payload);
-        assert_eq!(matches!(weights.device.format, Format::Fast(_)), is_fast, "{cols} columns");
-        if cols == 262_113 {
-            continue;
-        }
-        for invocations in [Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_A_ROW] {
-            let gpu = gpu.with_choices(KernelChoices::with_invocations(invocations));
-            check_products(&gpu, &weights, 1, false, false);
         }
     }
 }

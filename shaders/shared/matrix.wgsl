@@ -61,8 +61,9 @@ struct Matrix {
     first_block: u32,
     // The vector that uncompressed weights made of it begin with.
     wide_at: u32,
+    // As in shared/opaque.wgsl.
+    zero: u32,
     unused0: u32,
-    unused1: u32,
 }
 
 #ifdef JOINED
@@ -116,6 +117,17 @@ fn row_spans() -> u32 {
     return members[0].spans;
 #else
     return matrix.spans;
+#endif
+}
+
+#import opaque
+
+// As in shared/opaque.wgsl.
+fn zero() -> u32 {
+#ifdef JOINED
+    return members[0].zero;
+#else
+    return matrix.zero;
 #endif
 }
 

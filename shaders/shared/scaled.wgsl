@@ -53,7 +53,8 @@ fn products(r: u32, quotients: vec4<u32>) -> vec4<u32> {
 #ifdef SCALED_F16
     return nearest_f16(bits);
 #else
-    return bits;
+    // Or a product with the weight could become one with the scale.
+    return bits ^ vec4<u32>(zero());
 #endif
 #endif
 }

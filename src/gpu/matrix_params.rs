@@ -54,7 +54,8 @@ pub struct MatrixParams {
     pub(super) table_at: u32,
     pub(super) first_block: u32,
     pub(super) wide_at: u32,
-    unused: [u32; 2],
+    /// Zeros, which shaders do not know to be so.
+    zeros: [u32; 2],
 }
 
 impl MatrixParams {

@@ -59,6 +59,7 @@ sources! {
     "shared/finite" => "shared/finite.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",
+    "shared/opaque" => "shared/opaque.wgsl",
     "shared/order" => "shared/order.wgsl",
     "shared/planes" => "shared/planes.wgsl",
     "shared/scaled" => "shared/scaled.wgsl",
@@ -66,6 +67,7 @@ sources! {
     "shared/silu" => "shared/silu.wgsl",
     "shared/step" => "shared/step.wgsl",
     "shared/stream" => "shared/stream.wgsl",
+    "shared/sum" => "shared/sum.wgsl",
 }
 
 /// What `shaders/` is, in few letters: another one where anything in it is.

@@ -329,7 +329,7 @@ impl LayerContext<'_> {
     fn swiglu(&self) -> Result<Dispatch, GpuError> {
         let a = self.activations;
         let (len, stride) = (self.config.intermediate as u32, a.strides.intermediate as u32);
-        let params = SwigluParams { len, stride, unused: [0; 2] };
+        let params = SwigluParams { len, stride, zeros: [0; 2] };
         swiglu::dispatch(self.gpu, self.step, &params, [&a.gate, &a.up])
     }
 

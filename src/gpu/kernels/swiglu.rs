@@ -12,8 +12,8 @@ pub struct SwigluParams {
     pub len: u32,
     /// Elements from one token to the next.
     pub stride: u32,
-    /// Zero.
-    pub unused: [u32; 2],
+    /// Zeros, which shaders do not know to be so.
+    pub zeros: [u32; 2],
 }
 
 /// Overwrites `gate`.

@@ -178,7 +178,7 @@ impl<'a> Weight<'a> {
     }
 
     /// The hash of its bytes, where the file tells one.
-    pub(super) fn blake3(&self) -> Option<blake3::Hash> {
+    pub fn blake3(&self) -> Option<blake3::Hash> {
         match self.source {
             WeightSource::Plain(_) => None,
             WeightSource::Compressed(archive) => Some(archive.tensors()[self.index].blake3),

@@ -2,13 +2,135 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::error::ModelError;
+use super::fields::Fields;
+use super::rope_settings::RopeSettings;
+
+/// What an architecture has, and what its configuration means where it does not say.
+#[derive(Debug)]
+struct Family {
+    architecture: &'static str,
+    model_type: &'static str,
+    /// Key and value heads where they are not said; `None` for as many as there are query heads.
+    kv_heads: Option<usize>,
+    /// Elements of a head where they are not said; `None` for an equal share of the residual stream.
+    head_dim: Option<usize>,
+    max_positions: usize,
+    head_norms: bool,
+    /// Whether queries, keys and values have a bias in any case.
+    qkv_bias: bool,
+    /// Whether `attention_bias` counts.
+    bias_by_flag: bool,
+    /// Whether `mlp_bias` counts.
+    mlp_bias_by_flag: bool,
+    window: Window,
+}
+
+/// Whether `sliding_window` counts.
+#[derive(Debug, Clone, Copy)]
+enum Window {
+    Never,
+    Always,
+    /// Where `use_sliding_window` is true.
+    Switched,
+}
+
+const LLAMA: Family = Family {
+    architecture: "LlamaForCausalLM",
+    model_type: "llama",
+    kv_heads: None,
+    head_dim: None,
+    max_positions: 2048,
+    head_norms: false,
+    qkv_bias: false,
+    bias_by_flag: true,
+    mlp_bias_by_flag: true,
+    window: Window::Never,
+};
+
+const FAMILIES: [Family; 4] = [
+    LLAMA,
+    Family {
+        architecture: "MistralForCausalLM",
+        model_type: "mistral",
+        kv_heads: Some(8),
+        max_positions: 4096 * 32,
+        bias_by_flag: false,
+        mlp_bias_by_flag: false,
+        window: Window::Always,
+        ..LLAMA
+    },
+    Family {
+        architecture: "Qwen2ForCausalLM",
+        model_type: "qwen2",
+        kv_heads: Some(32),
+        max_positions: 32_768,
+        qkv_bias: true,
+        bias_by_flag: false,
+        mlp_bias_by_flag: false,
+        window: Window::Switched,
+        ..LLAMA
+    },
+    Family {
+        architecture: "Qwen3ForCausalLM",
+        model_type: "qwen3",
+        kv_heads: Some(32),
+        head_dim: Some(128),
+        max_positions: 32_768,
+        head_norms: true,
+        mlp_bias_by_flag: false,
+        window: Window::Switched,
+        ..LLAMA
+    },
+];
 
 /// The architectures that can be run.
 pub const SUPPORTED: [&str; 4] =
-    ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"];
+    [FAMILIES[0].architecture, FAMILIES[1].architecture, FAMILIES[2].architecture, FAMILIES[3].architecture];
+
+impl Family {
+    /// The one that a configuration names, by its architecture or else by its model type; or the name of one
+    /// that is not known.
+    fn named(fields: Fields<'_>) -> Result<Result<&'static Self, String>, String> {
+        let model_type = fields.text("model_type")?;
+        let architecture = match fields.get("architectures") {
+            Some(Value::Array(names)) => match names.first() {
+                Some(name) => {
+                    Some(name.as_str().ok_or_else(|| fields.wrong("architectures", "a list of texts"))?)
+                }
+                None => None,
+            },
+            Some(Value::String(name)) => Some(name.as_str()),
+            Some(_) => return Err(fields.wrong("architectures", "a list of texts")),
+            None => None,
+        };
+        let by_type = FAMILIES.iter().find(|family| Some(family.model_type) == model_type);
+        let by_name = FAMILIES.iter().find(|family| Some(family.architecture) == architecture);
+        match (architecture, by_name, by_type) {
+            (Some(name), None, _) => Ok(Err(name.into())),
+            (None, _, Some(family)) => Ok(Ok(family)),
+            (None, _, None) => Ok(Err(match model_type {
+                Some(model_type) => format!("(none named, model_type {model_type})"),
+                None => "(none named)".into(),
+            })),
+            (_, Some(named), Some(family)) if named.architecture != family.architecture => Err(format!(
+                "architectures says {}, but model_type says {}; correct the one that is wrong",
+                named.architecture, family.model_type
+            )),
+            (_, Some(family), by_type) => {
+                if let (Some(model_type), None) = (model_type, by_type) {
+                    log::warn!(
+                        "config.json: model_type is {model_type}, which is read as {}",
+                        family.architecture
+                    );
+                }
+                Ok(Ok(family))
+            }
+        }
+    }
+}
 
 /// The limits within which the kernels' 32-bit indices cannot overflow.
 const MAX_DIM: usize = 1 << 20;
@@ -78,67 +200,6 @@ pub enum RopeScaling {
     },
 }
 
-/// The file as it is written. Newer files keep the rotary settings in `rope_parameters`.
-#[derive(Deserialize)]
-struct File {
-    #[serde(default)]
-    architectures: Vec<String>,
-    hidden_size: usize,
-    intermediate_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: Option<usize>,
-    head_dim: Option<usize>,
-    vocab_size: usize,
-    #[serde(default = "default_positions")]
-    max_position_embeddings: usize,
-    #[serde(default = "default_epsilon")]
-    rms_norm_eps: f32,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<Rope>,
-    rope_parameters: Option<Rope>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    hidden_act: Option<String>,
-    /// Hugging Face has 4096 where the field is missing, and no window where it is null.
-    #[serde(default = "default_window")]
-    sliding_window: Option<usize>,
-    use_sliding_window: Option<bool>,
-    max_window_layers: Option<usize>,
-    /// Newer files say of each layer whether it has a window.
-    layer_types: Option<Vec<String>>,
-    partial_rotary_factor: Option<f64>,
-    #[serde(default)]
-    attention_bias: bool,
-    #[serde(default)]
-    mlp_bias: bool,
-}
-
-#[derive(Deserialize)]
-struct Rope {
-    rope_type: Option<String>,
-    /// The older spelling; files that were saved again have both.
-    r#type: Option<String>,
-    partial_rotary_factor: Option<f64>,
-    rope_theta: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<f64>,
-}
-
-fn default_positions() -> usize {
-    2048
-}
-
-fn default_window() -> Option<usize> {
-    Some(4096)
-}
-
-fn default_epsilon() -> f32 {
-    1e-6
-}
-
 impl ModelConfig {
     /// Reads `config.json` in `folder`.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
@@ -149,55 +210,68 @@ impl ModelConfig {
     }
 
     /// Reads a configuration from JSON; `path` is for error messages.
+    ///
+    /// Fields are read as Hugging Face transformers reads them, its defaults of each architecture included.
     pub fn parse(json: &str, path: &Path) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Config { path: path.into(), what };
+        let object: Map<String, Value> = serde_json::from_str(json).map_err(|e| bad(e.to_string()))?;
+        let fields = Fields::new(&object);
         // The architecture first: of one that is not known, other fields may be missing too.
-        let value: serde_json::Value = serde_json::from_str(json).map_err(|e| bad(e.to_string()))?;
-        let architecture = value["architectures"][0].as_str().unwrap_or("(none named)").to_string();
-        if !SUPPORTED.contains(&architecture.as_str()) {
-            return Err(ModelError::UnsupportedArchitecture { path: path.into(), name: architecture });
-        }
-        let file: File = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
-        debug_assert_eq!(file.architectures.first(), Some(&architecture));
-        let config = Self::from_file(architecture, &file).map_err(&bad)?;
+        let family = match Family::named(fields).map_err(bad)? {
+            Ok(family) => family,
+            Err(name) => return Err(ModelError::UnsupportedArchitecture { path: path.into(), name }),
+        };
+        let config = Self::from_fields(family, fields).map_err(bad)?;
         config.check().map_err(bad)?;
         Ok(config)
     }
 
-    fn from_file(architecture: String, file: &File) -> Result<Self, String> {
-        if file.num_attention_heads == 0 {
-            return Err("there are no attention heads".into());
+    fn from_fields(family: &Family, fields: Fields<'_>) -> Result<Self, String> {
+        if let Some(act) = fields.text("hidden_act")?
+            && !["silu", "swish"].contains(&act)
+        {
+            return Err(format!("hidden_act {act:?} is not supported, only \"silu\""));
         }
-        if file.hidden_act.as_deref().is_some_and(|act| act != "silu") {
-            return Err(format!("activation {:?} is not supported, only \"silu\"", file.hidden_act));
+        let heads = fields.required_count("num_attention_heads")?;
+        let hidden = fields.required_count("hidden_size")?;
+        let layers = fields.required_count("num_hidden_layers")?;
+        if heads == 0 || layers > MAX_DIM {
+            return Err(format!("num_attention_heads is {heads}, and num_hidden_layers {layers}"));
         }
-        let partial = file.rope_parameters.as_ref().and_then(|r| r.partial_rotary_factor);
-        if partial.or(file.partial_rotary_factor).is_some_and(|factor| factor != 1.0) {
-            return Err("partial_rotary_factor is not supported, except 1".into());
-        }
-        let theta = file.rope_parameters.as_ref().and_then(|r| r.rope_theta).or(file.rope_theta);
+        let max_positions = fields.count("max_position_embeddings")?.unwrap_or(family.max_positions);
+        let windows = windows(family, fields, layers)?;
+        let types = ["full_attention", "sliding_attention"];
+        let has = [windows.iter().any(Option::is_none), windows.iter().any(Option::is_some)];
+        let types: Vec<&str> =
+            types.into_iter().zip(has).filter_map(|(name, has)| has.then_some(name)).collect();
+        let rope = RopeSettings::read(fields, &types, max_positions)?;
         Ok(Self {
-            hidden: file.hidden_size,
-            intermediate: file.intermediate_size,
-            layers: file.num_hidden_layers,
-            heads: file.num_attention_heads,
-            kv_heads: file.num_key_value_heads.unwrap_or(file.num_attention_heads),
-            head_dim: file.head_dim.unwrap_or(file.hidden_size / file.num_attention_heads),
-            vocab: file.vocab_size,
-            max_positions: file.max_position_embeddings,
-            norm_epsilon: file.rms_norm_eps,
-            rope_theta: theta.unwrap_or(10_000.0),
-            rope_scaling: match file.rope_parameters.as_ref().or(file.rope_scaling.as_ref()) {
-                Some(rope) => rope.scaling(file.max_position_embeddings)?,
-                None => RopeScaling::None,
+            architecture: family.architecture.into(),
+            hidden,
+            intermediate: fields.required_count("intermediate_size")?,
+            layers,
+            heads,
+            kv_heads: fields.count_or("num_key_value_heads", family.kv_heads)?.unwrap_or(heads),
+            head_dim: match fields.count_or("head_dim", family.head_dim)? {
+                Some(dim) => dim,
+                None if hidden.is_multiple_of(heads) => hidden / heads,
+                None => {
+                    return Err(format!(
+                        "head_dim is missing, and hidden_size {hidden} is no multiple of num_attention_heads {heads}"
+                    ));
+                }
             },
-            tied: file.tie_word_embeddings,
-            head_norms: architecture == "Qwen3ForCausalLM",
-            qkv_bias: file.attention_bias || architecture == "Qwen2ForCausalLM",
-            o_bias: file.attention_bias && architecture != "Qwen2ForCausalLM",
-            mlp_bias: file.mlp_bias,
-            windows: windows(&architecture, file)?,
-            architecture,
+            vocab: fields.required_count("vocab_size")?,
+            max_positions,
+            norm_epsilon: fields.number("rms_norm_eps")?.unwrap_or(1e-6) as f32,
+            rope_theta: rope.theta,
+            rope_scaling: rope.scaling,
+            tied: fields.flag("tie_word_embeddings")?,
+            head_norms: family.head_norms,
+            qkv_bias: family.qkv_bias || (family.bias_by_flag && fields.flag("attention_bias")?),
+            o_bias: family.bias_by_flag && fields.flag("attention_bias")?,
+            mlp_bias: family.mlp_bias_by_flag && fields.flag("mlp_bias")?,
+            windows,
         })
     }
 
@@ -219,19 +293,25 @@ impl ModelConfig {
         }
         if self.head_dim == 0 || !self.head_dim.is_multiple_of(4) || self.head_dim > MAX_HEAD_DIM {
             return Err(format!(
-                "a head of {} elements is not supported: it must be a multiple of 4, at most {MAX_HEAD_DIM}",
+                "head_dim is {}; it must be a multiple of 4, at most {MAX_HEAD_DIM}",
                 self.head_dim
             ));
         }
         if self.heads * self.head_dim > MAX_DIM {
-            return Err(format!("{} heads of {} elements are too many", self.heads, self.head_dim));
+            return Err(format!(
+                "num_attention_heads {} with head_dim {} are too many",
+                self.heads, self.head_dim
+            ));
         }
         if !(self.rope_theta.is_finite() && self.rope_theta > 0.0 && self.norm_epsilon.is_finite()) {
-            return Err("rope_theta and rms_norm_eps must be finite numbers, rope_theta above 0".into());
+            return Err(format!(
+                "rope_theta is {} and rms_norm_eps {}: they must be finite numbers, rope_theta above 0",
+                self.rope_theta, self.norm_epsilon
+            ));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(format!(
-                "{} heads cannot share {} key-value heads evenly",
+                "num_attention_heads {} cannot share num_key_value_heads {} evenly",
                 self.heads, self.kv_heads
             ));
         }
@@ -241,48 +321,35 @@ impl ModelConfig {
 
 /// Mistral's window is for all layers; Qwen's, where it is switched on, for those from
 /// `max_window_layers` on (28 is what Hugging Face takes where that is not said). `layer_types`
-/// goes before both.
-fn windows(architecture: &str, file: &File) -> Result<Vec<Option<usize>>, String> {
-    let qwen = architecture.starts_with("Qwen");
-    let window = file.sliding_window.filter(|&w| w > 0);
-    let window = window.filter(|_| architecture != "LlamaForCausalLM");
-    let window = window.filter(|_| !qwen || file.use_sliding_window == Some(true));
-    let layers = 0..file.num_hidden_layers.min(MAX_DIM);
-    let Some(types) = &file.layer_types else {
-        let first = if qwen { file.max_window_layers.unwrap_or(28) } else { 0 };
-        return Ok(layers.map(|layer| window.filter(|_| layer >= first)).collect());
+/// goes before both. Where the window is not said, Hugging Face has one of 4096, and none where it is null.
+fn windows(family: &Family, fields: Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>, String> {
+    let window = match family.window {
+        Window::Never => None,
+        Window::Always => fields.count_or("sliding_window", Some(4096))?,
+        Window::Switched if fields.flag("use_sliding_window")? => {
+            fields.count_or("sliding_window", Some(4096))?
+        }
+        Window::Switched => None,
     };
-    if types.len() != layers.len() {
-        return Err(format!("{} layer_types for {} layers", types.len(), layers.len()));
+    let window = window.filter(|&w| w > 0);
+    let Some(types) = fields.texts("layer_types")? else {
+        let first = match family.window {
+            Window::Switched => fields.count("max_window_layers")?.unwrap_or(28),
+            _ => 0,
+        };
+        return Ok((0..layers).map(|layer| window.filter(|_| layer >= first)).collect());
+    };
+    if types.len() != layers {
+        return Err(format!("layer_types has {} entries for {layers} layers", types.len()));
     }
-    let of_type = |name: &String| match name.as_str() {
+    let of_type = |name: &&str| match *name {
         "full_attention" => Ok(None),
-        "sliding_attention" => window.map(Some).ok_or("sliding_attention without a sliding_window".into()),
-        other => Err(format!("layer type {other:?} is not supported")),
+        "sliding_attention" => {
+            window.map(Some).ok_or("layer_types has sliding_attention, but there is no sliding_window".into())
+        }
+        other => Err(format!("layer_types has {other:?}, which is not supported")),
     };
     types.iter().map(of_type).collect()
-}
-
-impl Rope {
-    fn scaling(&self, max_positions: usize) -> Result<RopeScaling, String> {
-        let number = |value: Option<f64>, name| match value {
-            Some(v) if v.is_finite() && v > 0.0 => Ok(v),
-            _ => Err(format!("rope scaling needs {name}, a number above 0")),
-        };
-        match self.rope_type.as_deref().or(self.r#type.as_deref()) {
-            None | Some("default") => Ok(RopeScaling::None),
-            Some("linear") => Ok(RopeScaling::Linear { factor: number(self.factor, "factor")? }),
-            Some("llama3") => Ok(RopeScaling::Llama3 {
-                factor: number(self.factor, "factor")?,
-                low: number(self.low_freq_factor, "low_freq_factor")?,
-                high: number(self.high_freq_factor, "high_freq_factor")?,
-                original: self.original_max_position_embeddings.unwrap_or(max_positions as f64),
-            }),
-            Some(other) => {
-                Err(format!("rope scaling {other:?} is not supported, only \"linear\" and \"llama3\""))
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -341,9 +408,183 @@ mod tests {
     }
 
     #[test]
+    fn rotations_are_the_same_wherever_they_are_said() {
+        let said = |fields: &str| parse(&format!("{LLAMA}, {fields}"));
+        let linear = RopeScaling::Linear { factor: 4.0 };
+        for (fields, theta, scaling) in [
+            (r#""rope_theta": 5e5"#, 5e5, RopeScaling::None),
+            (r#""rope_theta": 500000, "rope_scaling": null, "rope_parameters": {}"#, 5e5, RopeScaling::None),
+            (r#""rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}"#, 5e5, RopeScaling::None),
+            (r#""rope_scaling": {"rope_theta": 5e5, "type": "linear", "factor": 4}"#, 5e5, linear),
+            // The base beside the scaling goes before one outside.
+            (r#""rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}"#, 5e5, RopeScaling::None),
+            (
+                r#""rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0},
+                "rope_parameters": {"rope_type": "linear", "factor": 4, "rope_theta": 500000.0}"#,
+                5e5,
+                linear,
+            ),
+            (
+                r#""rope_parameters": {"full_attention": {"rope_type": "linear", "factor": 4, "rope_theta": 5e5},
+                "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}"#,
+                5e5,
+                linear,
+            ),
+            (
+                r#""rope_scaling": false, "rope_parameters": null, "partial_rotary_factor": 1"#,
+                1e4,
+                RopeScaling::None,
+            ),
+        ] {
+            let config = said(fields).unwrap();
+            assert_eq!((config.rope_theta, config.rope_scaling), (theta, scaling), "{fields}");
+        }
+        for (fields, wrong) in [
+            (
+                r#""rope_scaling": {"type": "linear", "factor": 4.0}, "rope_parameters": {"rope_theta": 5e5}"#,
+                "rope_scaling (theta 10000, linear by 4) and rope_parameters (theta 500000, not scaled) disagree",
+            ),
+            (
+                r#""rope_parameters": {"sliding_attention": {"rope_theta": 5e5}}"#,
+                "rope_parameters has nothing for",
+            ),
+            (
+                r#""rope_parameters": {"rope_theta": 5e5, "full_attention": {"rope_theta": 5e5}}"#,
+                "beside settings for all",
+            ),
+            (r#""rope_scaling": {"factor": 4.0}"#, "rope_scaling.rope_type is null, but must be named"),
+            (
+                r#""rope_scaling": {"type": "linear"}"#,
+                "rope_scaling.factor is null, but must be a number above 0",
+            ),
+            (r#""rope_scaling": {"type": "linear", "factor": "4"}"#, "rope_scaling.factor is \"4\""),
+            (r#""rope_scaling": 4"#, "rope_scaling is 4, but must be an object"),
+            (r#""rope_parameters": {"partial_rotary_factor": 0.5}"#, "partial_rotary_factor is 0.5"),
+            (
+                r#""rope_scaling": {"type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 4}"#,
+                "low_freq_factor (4) below high_freq_factor (4)",
+            ),
+        ] {
+            let error = said(fields).unwrap_err();
+            assert!(error.contains(wrong), "{fields}: {error}");
+        }
+        // Both types of layers, which differ.
+        let both = LLAMA.replace("LlamaForCausalLM", "Qwen3ForCausalLM");
+        let both = format!(
+            r#"{both}, "num_key_value_heads": 9, "use_sliding_window": true, "max_window_layers": 29, "rope_parameters":
+            {{"full_attention": {{"rope_theta": 5e5}}, "sliding_attention": {{"rope_theta": 1e4}}}}"#
+        );
+        assert!(parse(&both).unwrap_err().contains("differs by the type of layer"));
+        assert_eq!(parse(&both.replace("1e4", "5e5")).unwrap().rope_theta, 5e5);
+    }
+
+    #[test]
+    fn fields_are_read_as_python_reads_them() {
+        let usual = parse(LLAMA).unwrap();
+        for same in [
+            r#""attention_bias": null, "mlp_bias": null, "tie_word_embeddings": null, "head_dim": null"#,
+            r#""attention_bias": 0, "mlp_bias": false, "tie_word_embeddings": false, "head_dim": 64.0"#,
+            r#""num_key_value_heads": null, "max_position_embeddings": 2048.0, "rms_norm_eps": null"#,
+            r#""num_key_value_heads": 9.0, "rope_theta": 10000, "rope_scaling": null, "hidden_act": null"#,
+            r#""sliding_window": false, "use_sliding_window": null, "layer_types": null, "hidden_act": "swish""#,
+            r#""model_type": "llama""#,
+        ] {
+            assert_eq!(parse(&format!("{LLAMA}, {same}")).unwrap(), usual, "{same}");
+        }
+        let floats = LLAMA.replace("576", "576.0").replace("30", "3e1").replace(": 9,", ": 9.0,");
+        assert_eq!(parse(&floats).unwrap(), usual);
+        assert!(parse(&format!("{LLAMA}, \"attention_bias\": 1")).unwrap().qkv_bias);
+        for (field, value, wrong) in [
+            ("hidden_size", "\"576\"", "hidden_size is \"576\", but must be a whole number"),
+            ("hidden_size", "576.5", "hidden_size is 576.5, but must be a whole number"),
+            ("hidden_size", "null", "hidden_size is missing"),
+            ("hidden_size", "-576", "hidden_size is -576"),
+            ("hidden_size", "1e300", "hidden_size is 1e+300"),
+            ("vocab_size", "false", "vocab_size is missing"),
+            ("num_hidden_layers", "[30]", "num_hidden_layers is [30]"),
+            ("rms_norm_eps", "\"1e-6\"", "rms_norm_eps is \"1e-6\", but must be a number"),
+            ("attention_bias", "\"yes\"", "attention_bias is \"yes\", but must be true or false"),
+            ("tie_word_embeddings", "2", "tie_word_embeddings is 2"),
+            ("num_key_value_heads", "true", "num_key_value_heads is true"),
+            ("layer_types", "[1]", "layer_types is [1], but must be a list of texts"),
+            ("hidden_act", "\"gelu\"", "hidden_act \"gelu\" is not supported"),
+            ("head_dim", "6", "head_dim is 6"),
+        ] {
+            let mut json: serde_json::Value = serde_json::from_str(&format!("{{{LLAMA}}}")).unwrap();
+            json[field] = serde_json::from_str(value).unwrap();
+            let error =
+                ModelConfig::parse(&json.to_string(), Path::new("config.json")).unwrap_err().to_string();
+            assert!(error.starts_with("config.json: ") && error.contains(wrong), "{field} {value}: {error}");
+        }
+        for field in
+            ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"]
+        {
+            let mut json: serde_json::Value = serde_json::from_str(&format!("{{{LLAMA}}}")).unwrap();
+            json.as_object_mut().unwrap().remove(field);
+            let error =
+                ModelConfig::parse(&json.to_string(), Path::new("config.json")).unwrap_err().to_string();
+            assert!(error.contains(&format!("{field} is missing")), "{error}");
+        }
+        let uneven = LLAMA.replace("576", "580");
+        assert!(parse(&uneven).unwrap_err().contains("head_dim is missing"));
+    }
+
+    #[test]
+    fn what_a_family_leaves_out_has_that_familys_value() {
+        let sizes = LLAMA.split_once("],").unwrap().1.replace(": 9,", ": 64,").replace("576", "1024");
+        let of = |model_type: &str| parse(&format!(r#""model_type": "{model_type}", {sizes}"#)).unwrap();
+        for (model_type, architecture, kv_heads, head_dim, positions, qkv_bias) in [
+            ("llama", "LlamaForCausalLM", 64, 16, 2048, false),
+            ("mistral", "MistralForCausalLM", 8, 16, 131_072, false),
+            ("qwen2", "Qwen2ForCausalLM", 32, 16, 32_768, true),
+            ("qwen3", "Qwen3ForCausalLM", 32, 128, 32_768, false),
+        ] {
+            let config = of(model_type);
+            assert_eq!(
+                (
+                    &config.architecture[..],
+                    config.kv_heads,
+                    config.head_dim,
+                    config.max_positions,
+                    config.qkv_bias
+                ),
+                (architecture, kv_heads, head_dim, positions, qkv_bias)
+            );
+            assert_eq!(config.head_norms, model_type == "qwen3");
+            assert_eq!(config.windows, vec![(model_type == "mistral").then_some(4096); 30]);
+            // Null is all heads, in every family.
+            let null =
+                parse(&format!(r#""model_type": "{model_type}", "num_key_value_heads": null, {sizes}"#));
+            assert_eq!(null.unwrap().kv_heads, 64);
+        }
+        // Only Llama and Qwen3 look at the flag, and only Llama at that of the MLP.
+        for (model_type, biases) in [
+            ("llama", [true, true, true]),
+            ("mistral", [false; 3]),
+            ("qwen2", [true, false, false]),
+            ("qwen3", [true, true, false]),
+        ] {
+            let flags = r#""attention_bias": true, "mlp_bias": true"#;
+            let config = parse(&format!(r#""model_type": "{model_type}", {flags}, {sizes}"#)).unwrap();
+            assert_eq!([config.qkv_bias, config.o_bias, config.mlp_bias], biases, "{model_type}");
+        }
+        for architectures in ["null", "[]"] {
+            let named = format!(r#""architectures": {architectures}, "model_type": "llama", {sizes}"#);
+            assert_eq!(parse(&named).unwrap(), of("llama"));
+        }
+        let text = format!(r#""architectures": "LlamaForCausalLM", {sizes}"#);
+        assert_eq!(parse(&text).unwrap(), of("llama"));
+        let unknown = parse(&format!(r#""model_type": "gpt2", {sizes}"#)).unwrap_err();
+        assert!(unknown.contains("(none named, model_type gpt2) is not supported"), "{unknown}");
+        let both = parse(&format!(r#"{LLAMA}, "model_type": "mistral""#)).unwrap_err();
+        assert!(both.contains("architectures says LlamaForCausalLM, but model_type says mistral"), "{both}");
+    }
+
+    #[test]
     fn windows_follow_the_family() {
         let with = |architecture: &str, more: &str| {
-            parse(&format!("{}, {more}", LLAMA.replace("LlamaForCausalLM", architecture))).unwrap().windows
+            let named = LLAMA.replace("LlamaForCausalLM", architecture);
+            parse(&format!(r#"{named}, "num_key_value_heads": 9, {more}"#)).unwrap().windows
         };
         assert_eq!(with("MistralForCausalLM", r#""sliding_window": 8"#), vec![Some(8); 30]);
         assert_eq!(with("MistralForCausalLM", r#""sliding_window": null"#), vec![None; 30]);

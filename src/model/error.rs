@@ -45,6 +45,23 @@ pub enum ModelError {
         /// What the tensor is.
         found: String,
     },
+    /// A tensor of the file takes no part in what the configuration asks for, so that results would be those of
+    /// another model.
+    #[error(
+        "tensor {tensor}{} is in the file, but not in a {architecture} of this config.json: what is computed \
+         without it would be wrong ({hint}); see that config.json belongs to the file",
+        if *others > 0 { format!(" (and {others} more)") } else { String::new() }
+    )]
+    UnreadTensor {
+        /// The first of them, by name.
+        tensor: String,
+        /// How many more there are.
+        others: usize,
+        /// What the configuration names.
+        architecture: String,
+        /// What may be wrong.
+        hint: String,
+    },
     /// A token id outside the vocabulary.
     #[error("token {token} is outside the vocabulary of {vocab}; does the tokenizer belong to this model?")]
     NoSuchToken {

@@ -97,7 +97,7 @@ impl Model {
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
-        let config = ModelConfig::open(files.folder())?;
+        let config = ModelConfig::of_files(files)?;
         let gpu = &gpu.with_share(options.device_budget);
         let planned = Planned::promised(gpu, files, &config, options)?;
         let uploader = Uploader::within(gpu, planned.staging)?;
@@ -123,7 +123,7 @@ impl Model {
         files: &ModelFiles,
         options: &LoadOptions,
     ) -> Result<(Option<Plan>, Precisions), ModelError> {
-        let config = ModelConfig::open(files.folder())?;
+        let config = ModelConfig::of_files(files)?;
         let planned = Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?;
         Ok((planned.plan, planned.precisions))
     }

@@ -4,7 +4,7 @@ use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{LayerWeights, ProductShape, Strides};
 use super::load::{Embedding, Model};
-use super::needs::{EMBEDDING, OUTPUT};
+use super::needs::{EMBEDDING, LAST_NORM, OUTPUT};
 use super::planned::Planned;
 use super::session::BATCH;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
@@ -96,7 +96,7 @@ impl<'a> Loader<'a> {
             Some(plan) if plan.embedding_on_host => self.output_in_parts(&config).await?,
             _ => self.output_in_one(&config).await?,
         };
-        let norm = self.vector("model.norm.weight", config.hidden)?;
+        let norm = self.vector(LAST_NORM, config.hidden)?;
         // Layers last: transcoding the largest matrices takes the room that is left to them.
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {

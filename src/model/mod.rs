@@ -6,6 +6,8 @@
 mod config;
 mod economy;
 mod error;
+mod fields;
+mod inventory;
 mod joining;
 mod layer;
 mod load;
@@ -16,6 +18,7 @@ mod planned;
 mod precisions;
 mod recorded;
 mod rope;
+mod rope_settings;
 mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};

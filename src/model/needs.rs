@@ -19,6 +19,8 @@ use crate::tensor::Matrix;
 
 /// The embedding's name.
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+/// The name of the norm after the last layer.
+pub(super) const LAST_NORM: &str = "model.norm.weight";
 /// The output matrix's name, where it is not the embedding.
 pub(super) const OUTPUT: &str = "lm_head.weight";
 

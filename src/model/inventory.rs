@@ -1,0 +1,133 @@
+//! What a model's files have, against what its configuration asks for.
+//!
+//! A tensor that is in the files and takes no part in what is computed makes the results wrong, or belongs to
+//! something else. Neither is left unsaid.
+
+use std::collections::HashSet;
+
+use super::config::ModelConfig;
+use super::error::ModelError;
+use super::layer::{ProductShape, head_norms, layer_name, norms, products};
+use super::needs::{EMBEDDING, LAST_NORM, OUTPUT};
+use crate::archive::{ModelFiles, Weight};
+
+/// Rows that are compared at a time.
+const ROWS: usize = 64;
+
+/// Names that a warning quotes.
+const QUOTED: usize = 5;
+
+impl ModelConfig {
+    /// The configuration of `files`, as they are: all tensors that it asks for are there. An error where one that
+    /// belongs to the layers would not be read.
+    ///
+    /// An output matrix that differs from the embedding is used, though the configuration says that they are the
+    /// same.
+    pub(super) fn of_files(files: &ModelFiles) -> Result<Self, ModelError> {
+        let mut config = Self::open(files.folder())?;
+        if config.tied
+            && let Some(output) = files.weight(OUTPUT)
+            && !is_same(&output, &files.require(EMBEDDING)?)?
+        {
+            log::warn!(
+                "{}: tie_word_embeddings is true, but {OUTPUT} differs from {EMBEDDING}; as in Hugging Face \
+                 transformers, both are used",
+                files.path().display()
+            );
+            config.tied = false;
+        }
+        check_unread(files, &config)?;
+        Ok(config)
+    }
+}
+
+/// Whether two tensors have the same elements.
+fn is_same(a: &Weight<'_>, b: &Weight<'_>) -> Result<bool, ModelError> {
+    if (a.dtype, a.shape) != (b.dtype, b.shape) {
+        return Ok(false);
+    }
+    if let (Some(a), Some(b)) = (a.blake3(), b.blake3()) {
+        return Ok(a == b);
+    }
+    let (a, b) = (a.reader()?, b.reader()?);
+    for first in (0..a.rows()).step_by(ROWS) {
+        let rows = first..(first + ROWS).min(a.rows());
+        if a.read_rows(rows.clone())? != b.read_rows(rows)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The names of all tensors that `config` asks for.
+fn names(config: &ModelConfig) -> impl Iterator<Item = String> {
+    let ends = [EMBEDDING, LAST_NORM].into_iter().chain((!config.tied).then_some(OUTPUT));
+    let norms = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
+    let norms = norms.map(|(name, _)| name.to_string());
+    let products = products(config).into_iter().flat_map(|ProductShape { name, bias, .. }| {
+        [Some(format!("{name}.weight")), bias.then(|| format!("{name}.bias"))].into_iter().flatten()
+    });
+    let parts: Vec<String> = norms.chain(products).collect();
+    let layers = (0..config.layers)
+        .flat_map(move |layer| parts.clone().into_iter().map(move |part| layer_name(layer, &part)));
+    ends.map(String::from).chain(layers)
+}
+
+fn check_unread(files: &ModelFiles, config: &ModelConfig) -> Result<(), ModelError> {
+    let mut read = HashSet::new();
+    for name in names(config) {
+        files.require(&name)?;
+        read.insert(name);
+    }
+    if config.tied {
+        // It was compared.
+        read.insert(OUTPUT.into());
+    }
+    // Tables of rotations, which older files keep.
+    let is_table = |name: &str| name.ends_with("rotary_emb.inv_freq");
+    let unread = files.weights().map(|weight| weight.name);
+    let mut unread: Vec<&str> = unread.filter(|name| !read.contains(*name) && !is_table(name)).collect();
+    unread.sort_unstable();
+    // What other implementations call so is a part of what they compute.
+    let takes_part = |name: &&&str| {
+        (name.starts_with("model.") || name.starts_with("lm_head.")) && !name.contains("rotary_emb.")
+    };
+    let mut parts = unread.iter().filter(takes_part);
+    if let Some(tensor) = parts.next() {
+        return Err(ModelError::UnreadTensor {
+            tensor: tensor.to_string(),
+            others: parts.count(),
+            architecture: config.architecture.clone(),
+            hint: hint(tensor, config),
+        });
+    }
+    if !unread.is_empty() {
+        let more = unread.len().saturating_sub(QUOTED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        log::warn!(
+            "{}: not used, because {} has no such tensors: {}{more}",
+            files.path().display(),
+            config.architecture,
+            unread[..unread.len().min(QUOTED)].join(", "),
+        );
+    }
+    Ok(())
+}
+
+/// What may be wrong where a tensor takes no part.
+fn hint(tensor: &str, config: &ModelConfig) -> String {
+    let layer =
+        tensor.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    let named = |parts: &[&str]| parts.iter().any(|part| tensor.contains(part));
+    match layer {
+        Some(layer) if layer >= config.layers => format!("num_hidden_layers is {}", config.layers),
+        Some(_) if tensor.ends_with(".bias") && named(&["self_attn."]) => {
+            "a Llama or Qwen3 model has it where \"attention_bias\" is true".into()
+        }
+        Some(_) if tensor.ends_with(".bias") && named(&["mlp."]) => {
+            "a Llama model has it where \"mlp_bias\" is true".into()
+        }
+        Some(_) if named(&["q_norm", "k_norm"]) => "Qwen3ForCausalLM models have it".into(),
+        _ => "another architecture or a quantised model may have it".into(),
+    }
+}

@@ -186,7 +186,7 @@ fn sharded_model() -> (TempDir, PathBuf) {
     let model = root.path().join("m");
     fs::create_dir_all(model.join("onnx")).unwrap();
     fs::write(model.join("config.json"), "{}").unwrap();
-    fs::write(model.join("onnx/model.onnx"), "not copied").unwrap();
+    fs::write(model.join("onnx/model.onnx"), "a graph").unwrap();
     let shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
     small_mixture().write(&model.join(shards[0]));
     PlainFile::default().weights("lm_head", &[100, 64], 5).write(&model.join(shards[1]));
@@ -200,7 +200,12 @@ fn sharded_model() -> (TempDir, PathBuf) {
 
 /// Bytes that are handled when the second shard is begun: files that are copied come first.
 fn bytes_into_second_shard(model: &Path) -> u64 {
-    let handled = ["config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors"];
+    let handled = [
+        "config.json",
+        "onnx/model.onnx",
+        "model.safetensors.index.json",
+        "model-00001-of-00002.safetensors",
+    ];
     handled.map(|name| fs::metadata(model.join(name)).unwrap().len()).iter().sum::<u64>() + 1
 }
 
@@ -217,12 +222,13 @@ fn a_sharded_folder_is_restored() {
     let report = compress(&model, None, &KEEP, &()).unwrap();
     let packed = root.path().join("m-bantam");
     assert_eq!(report.output, packed);
-    assert_eq!(report.left_out, [PathBuf::from("onnx")]);
+    assert_eq!(report.left_out, [PathBuf::new(); 0]);
     let expected = [
         "config.json",
         "model-00001-of-00002.bantam.safetensors",
         "model-00002-of-00002.bantam.safetensors",
         "model.safetensors.index.json",
+        "onnx",
     ];
     assert_eq!(names_in(&packed), expected);
     assert!(verify(&packed, &()).unwrap().failures.is_empty());
@@ -230,10 +236,7 @@ fn a_sharded_folder_is_restored() {
     assert!(matches!(decompress(&packed, None, &KEEP, &()), Err(ArchiveError::Exists { .. })));
     let restored = root.path().join("restored");
     decompress(&packed, Some(&restored), &KEEP, &()).unwrap();
-    for name in names_in(&restored) {
-        assert!(fs::read(restored.join(&name)).unwrap() == fs::read(model.join(&name)).unwrap(), "{name}");
-    }
-    assert_eq!(names_in(&restored).len() + 1, names_in(&model).len());
+    same_files(&restored, &model);
     assert_eq!(names_in(root.path()), ["m", "m-bantam", "restored"]);
 
     fs::remove_file(packed.join(expected[2])).unwrap();
@@ -324,9 +327,7 @@ fn an_interrupted_folder_is_gone_on_with_where_it_stopped() {
     assert!(matches!(cancelled, Err(ArchiveError::Cancelled)));
     let report = decompress(&packed, Some(&restored), &KEEP, &()).unwrap();
     assert_eq!((report.finished, report.files.len()), (1, 2));
-    for name in names_in(&restored) {
-        assert!(fs::read(restored.join(&name)).unwrap() == fs::read(model.join(&name)).unwrap(), "{name}");
-    }
+    same_files(&restored, &model);
     assert_eq!(names_in(root.path()), ["m", "m-bantam", "restored", "whole"]);
 }
 
@@ -362,7 +363,12 @@ fn a_folder_is_compressed_as_its_options_say() {
 fn same_files(a: &Path, b: &Path) {
     assert_eq!(names_in(a), names_in(b));
     for name in names_in(a) {
-        assert!(fs::read(a.join(&name)).unwrap() == fs::read(b.join(&name)).unwrap(), "{name}");
+        match a.join(&name).is_dir() {
+            true => same_files(&a.join(&name), &b.join(&name)),
+            false => {
+                assert!(fs::read(a.join(&name)).unwrap() == fs::read(b.join(&name)).unwrap(), "{name}")
+            }
+        }
     }
 }
 
@@ -386,9 +392,11 @@ fn a_source_that_has_changed_is_not_mixed_with_what_was_finished() {
     // Another folder with the same files, as far as lengths and headers go.
     let other = root.path().join("other");
     fs::create_dir(&other).unwrap();
+    fs::create_dir(other.join("onnx")).unwrap();
     for name in names_in(&model).iter().filter(|name| *name != "onnx") {
         fs::copy(model.join(name), other.join(name)).unwrap();
     }
+    fs::copy(model.join("onnx/model.onnx"), other.join("onnx/model.onnx")).unwrap();
     let report = compress(&other, Some(&root.path().join("out")), &KEEP, &()).unwrap();
     assert_eq!(report.finished, 0);
     let restored = root.path().join("restored");
@@ -450,20 +458,44 @@ fn begin_to_compress(folder: &Path) -> std::process::Child {
     command.arg("compress").arg(folder.join("a.safetensors")).args(["--jobs", "1"]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
-    while names_in(folder).len() < 2 && Instant::now() < deadline {
+    let is_written = || {
+        let unfinished = names_in(folder).into_iter().find(|name| name.ends_with(".bantam-partial"));
+        unfinished.is_some_and(|name| fs::metadata(folder.join(name)).is_ok_and(|meta| meta.len() > 0))
+    };
+    while !is_written() {
+        assert!(Instant::now() < deadline, "nothing was written: {:?}", names_in(folder));
         std::thread::sleep(Duration::from_millis(1));
     }
     child
 }
 
 #[test]
-fn a_killed_compress_leaves_no_file_under_the_final_name() {
+fn a_killed_compress_leaves_no_file_under_the_final_name_and_the_next_removes_what_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = begin_to_compress(folder.path());
     child.kill().unwrap();
     assert!(!child.wait().unwrap().success(), "it was not killed in time");
     let names = names_in(folder.path());
-    assert!(names.iter().all(|n| n == "a.safetensors" || n.ends_with(".partial")), "{names:?}");
+    let [left, plain] = &names[..] else { panic!("{names:?}") };
+    assert!(left.starts_with(".a.bantam.safetensors.") && left.ends_with(".bantam-partial"), "{left}");
+    assert_eq!(plain, "a.safetensors");
+    // A folder with such a file in it is compressed without.
+    let packed = folder.path().join("of the folder");
+    compress(folder.path(), Some(&packed), &KEEP, &()).unwrap();
+    assert_eq!(names_in(&packed), ["a.bantam.safetensors"]);
+    fs::remove_dir_all(&packed).unwrap();
+    // One that somebody is at is left alone; so are files of other names.
+    let live = folder.path().join(".a.bantam.safetensors.live00.bantam-partial");
+    let held = fs::File::create(&live).unwrap();
+    held.lock().unwrap();
+    let others = [".b.bantam.safetensors.x1.bantam-partial", ".a.bantam.safetensors.x.1.bantam-partial"];
+    others.iter().for_each(|name| fs::write(folder.path().join(name), "x").unwrap());
+    compress(&folder.path().join(plain), None, &KEEP, &()).unwrap();
+    let mut expected = vec!["a.bantam.safetensors", "a.safetensors"];
+    expected.extend(others);
+    expected.push(".a.bantam.safetensors.live00.bantam-partial");
+    expected.sort();
+    assert_eq!(names_in(folder.path()), expected);
 }
 
 #[test]

@@ -193,6 +193,55 @@ pub enum ArchiveError {
     /// The caller asked to stop.
     #[error("cancelled; the output was not written")]
     Cancelled,
+    /// More than one set of weights could be meant.
+    #[error(
+        "{folder} holds more than one set of weights: {one}, and {other}; move one of them to another folder, or \
+         name the file that is meant"
+    )]
+    SeveralSets {
+        /// The folder.
+        folder: PathBuf,
+        /// A file of the one.
+        one: String,
+        /// What the other is.
+        other: String,
+    },
+    /// A folder was being replaced when that was interrupted.
+    #[error(
+        "{path} was being replaced when that was interrupted, and is neither what it was nor what it was to be; \
+         repeat the command that wrote it"
+    )]
+    Unfinished {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Something is where a file or folder of another kind is to be.
+    #[error(
+        "{path} cannot be replaced, because it is not of the kind that would be there; choose another output"
+    )]
+    InTheWay {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A folder that is to be replaced has weights of which nobody knows whose they are.
+    #[error(
+        "{path} would be left beside the weights of another model; remove it or move it away, or choose another \
+         output"
+    )]
+    WhoseWeights {
+        /// The weights.
+        path: PathBuf,
+    },
+    /// The input is in the folder that would be replaced.
+    #[error(
+        "{input} is in {output}, which would be replaced; inputs are never changed, choose another output"
+    )]
+    InputInOutput {
+        /// The input.
+        input: PathBuf,
+        /// The output.
+        output: PathBuf,
+    },
 }
 
 impl ArchiveError {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
-use super::output::{OutputFile, refuse_same};
+use super::output::{OutputFile, reclaim, refuse_same};
 use super::pipe::through_temporary;
 use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
@@ -73,7 +73,8 @@ impl Weight<'_> {
         progress: &dyn Progress,
     ) -> Result<(), ArchiveError> {
         refuse_same(self.source().path(), dst)?;
-        let output = OutputFile::create(dst, options)?;
+        reclaim(dst);
+        let output = OutputFile::create(dst, options, Some(self.source().path()))?;
         self.extract_into(range, output.sink(), progress)?;
         output.publish()
     }

@@ -1,11 +1,12 @@
 //! A model's tensors, whichever form and however many files they are in.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Archive, ArchiveError, folder, is_bantam, names};
+use super::model_folder::{refuse_dangling, tensor_names_in};
+use super::{Archive, ArchiveError, is_bantam, names, shard_index};
 use crate::codec::head::Head;
 use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SourceFile};
@@ -22,6 +23,7 @@ pub enum WeightSource {
 impl WeightSource {
     /// Opens a file of either form.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        refuse_dangling(path)?;
         Self::from_file(SourceFile::open(path)?)
     }
 
@@ -29,13 +31,13 @@ impl WeightSource {
     /// the folder has an index, no other file is touched.
     pub fn holding(path: &Path, name: &str) -> Result<Self, ArchiveError> {
         if path.is_dir()
-            && names::find_shard(path, "model.safetensors").is_none()
-            && let Some(index) = folder::shard_index(path)?
+            && let Some(index) = shard_index::of(path)?
         {
+            refuse_several_sets(path)?;
             let missing = || ArchiveError::NoSuchTensor { file: path.into(), tensor: name.into() };
-            let shard = index.get(name).ok_or_else(missing)?;
+            let shard = index.weight_map.get(name).ok_or_else(missing)?;
             let file = names::find_shard(path, shard);
-            return Self::open(&file.ok_or_else(|| folder::missing_shard(path, shard))?);
+            return Self::open(&file.ok_or_else(|| index.lacks(shard))?);
         }
         match &model_files(path)?[..] {
             [file] => Self::open(file),
@@ -200,8 +202,9 @@ pub struct ModelFiles {
 }
 
 impl ModelFiles {
-    /// Opens a safetensors file of either form, or a model folder: `model.safetensors`, or the
-    /// files named in `model.safetensors.index.json`, or else the folder's only safetensors file.
+    /// Opens a safetensors file of either form, or a model folder: the files named in
+    /// `model.safetensors.index.json`, or `model.safetensors`, or else the folder's only safetensors file. A folder
+    /// in which more than one set of weights could be meant is refused.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         let sources: Vec<WeightSource> =
             model_files(path)?.iter().map(|file| WeightSource::open(file)).collect::<Result<_, _>>()?;
@@ -255,31 +258,39 @@ impl ModelFiles {
     }
 }
 
+/// An error where more than one set of weights in `folder` could be meant.
+fn refuse_several_sets(folder: &Path) -> Result<(), ArchiveError> {
+    let names = tensor_names_in(folder)?;
+    shard_index::refuse_several_sets(folder, &names.iter().map(|name| &name[..]).collect::<BTreeSet<_>>())
+}
+
 fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     if !path.is_dir() {
         return Ok(vec![path.into()]);
     }
+    refuse_several_sets(path)?;
+    if let Some(index) = shard_index::of(path)? {
+        let find = |name: &str| names::find_shard(path, name).ok_or_else(|| index.lacks(name));
+        return index.shards().into_iter().map(find).collect();
+    }
     if let Some(file) = names::find_shard(path, "model.safetensors") {
         return Ok(vec![file]);
     }
-    if let Some(shards) = folder::shards(path)? {
-        let find =
-            |name: &String| names::find_shard(path, name).ok_or_else(|| folder::missing_shard(path, name));
-        return shards.iter().map(find).collect();
-    }
-    let mut files = folder::tensor_files_in(path)?;
+    let mut files = tensor_names_in(path)?;
     // A GGUF file beside is the same model for another program.
-    files.retain(|file| !names::is_gguf(&file.to_string_lossy()));
-    if files.is_empty() {
-        return Err(ArchiveError::Model {
-            path: path.into(),
-            what: "no safetensors file in this folder".into(),
-        });
+    files.retain(|file| !names::is_gguf(file));
+    match &files[..] {
+        [file] => Ok(vec![path.join(file)]),
+        [] => {
+            Err(ArchiveError::Model { path: path.into(), what: "no safetensors file in this folder".into() })
+        }
+        [one, other, ..] => {
+            let what = format!(
+                "{} safetensors files, {one} and {other} among them, and no {}; name one of them",
+                files.len(),
+                names::SHARD_INDEX
+            );
+            Err(ArchiveError::Model { path: path.into(), what })
+        }
     }
-    if files.len() > 1 {
-        let what =
-            format!("{} safetensors files and no {}; name one of them", files.len(), names::SHARD_INDEX);
-        return Err(ArchiveError::Model { path: path.into(), what });
-    }
-    Ok(files)
 }

@@ -1,8 +1,9 @@
 //! What compressed files and folders are called.
 //!
 //! A name tells what the original was called: `a.safetensors` becomes `a.bantam.safetensors`, and
-//! `a.gguf`, keeping its end, `a.gguf.bantam.safetensors`. So both may lie in one folder. The one
-//! name that would make this ambiguous, `a.gguf.safetensors`, has no compressed form of its own.
+//! `a.gguf`, keeping its end, `a.gguf.bantam.safetensors`. So both may lie in one folder. `a.sft` and
+//! `a.SAFETENSORS` keep their ends too. The names that would make this ambiguous, such as
+//! `a.gguf.safetensors`, have no compressed form of their own.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,8 @@ use super::Form;
 pub const PLAIN: &str = ".safetensors";
 /// The end of a GGUF file's name.
 pub const GGUF: &str = ".gguf";
+/// Another end that names of safetensors files have.
+const SHORT: &str = ".sft";
 /// The end of a compressed file's name. It is still a safetensors file, and says so.
 pub const COMPRESSED: &str = ".bantam.safetensors";
 /// What a compressed folder's name ends with.
@@ -19,44 +22,67 @@ const FOLDER: &str = "-bantam";
 /// The list of a sharded model's files. It is copied as it is, and so names the original files.
 pub const SHARD_INDEX: &str = "model.safetensors.index.json";
 
-/// Whether `name` is that of a file of tensors: safetensors or GGUF, compressed or not.
+/// Whether `name` is that of a file of tensors: safetensors or GGUF, compressed or not, in capitals or not.
 pub fn is_tensor_file(name: &str) -> bool {
-    name.ends_with(PLAIN) || name.ends_with(GGUF)
+    [PLAIN, SHORT, GGUF].iter().any(|end| stem(name, end).is_some())
 }
 
 /// Whether `name` is that of a GGUF file, compressed or not.
 pub fn is_gguf(name: &str) -> bool {
-    name.strip_suffix(COMPRESSED).unwrap_or(name).ends_with(GGUF)
+    stem(stem(name, COMPRESSED).unwrap_or(name), GGUF).is_some()
+}
+
+/// Whether `name` is that of a compressed file.
+pub fn is_compressed(name: &str) -> bool {
+    stem(name, COMPRESSED).is_some()
 }
 
 /// `a.safetensors` is compressed to `a.bantam.safetensors`, `a.gguf` to `a.gguf.bantam.safetensors`;
 /// `None` for other names.
 pub fn compressed_name(name: &str) -> Option<String> {
-    if name.ends_with(GGUF) {
+    if is_compressed(name) {
+        return None;
+    }
+    if keeps_its_end(name) {
         return Some(format!("{name}{COMPRESSED}"));
     }
     let stem = name.strip_suffix(PLAIN)?;
-    (!name.ends_with(COMPRESSED) && !stem.ends_with(GGUF)).then(|| format!("{stem}{COMPRESSED}"))
+    (!keeps_its_end(stem)).then(|| format!("{stem}{COMPRESSED}"))
 }
 
 /// `a.bantam.safetensors` is restored to `a.safetensors`, `a.gguf.bantam.safetensors` to `a.gguf`;
 /// `None` for other names.
 pub fn original_name(name: &str) -> Option<String> {
-    let stem = name.strip_suffix(COMPRESSED)?;
-    Some(if stem.ends_with(GGUF) { stem.into() } else { format!("{stem}{PLAIN}") })
+    let stem = stem(name, COMPRESSED)?;
+    Some(if keeps_its_end(stem) { stem.into() } else { format!("{stem}{PLAIN}") })
+}
+
+/// Whether the compressed form of a file called `name` has all of that name in its own.
+fn keeps_its_end(name: &str) -> bool {
+    is_tensor_file(name) && !name.ends_with(PLAIN)
+}
+
+/// What is left of `name` without `end`, in capitals or not.
+fn stem<'a>(name: &'a str, end: &str) -> Option<&'a str> {
+    let (stem, found) = name.split_at_checked(name.len().checked_sub(end.len())?)?;
+    found.eq_ignore_ascii_case(end).then_some(stem)
 }
 
 /// Whether `original`, a name made by [`original_name`], suits a file of this form. It does not
 /// where a compressed file was renamed.
 pub fn suits(original: &Path, form: Form) -> bool {
-    original.to_string_lossy().ends_with(GGUF) == (form == Form::Gguf)
+    stem(&original.to_string_lossy(), GGUF).is_some() == (form == Form::Gguf)
 }
 
 /// Where the file called `name` in a model's own index or by its original name is in `folder`:
-/// under that name, or compressed.
+/// under that name, or compressed. A link that leads nowhere is found too: whoever opens it says so.
 pub fn find_shard(folder: &Path, name: &str) -> Option<PathBuf> {
     let candidates = [Some(name.to_string()), compressed_name(name)];
-    candidates.into_iter().flatten().map(|name| folder.join(name)).find(|path| path.is_file())
+    candidates
+        .into_iter()
+        .flatten()
+        .map(|name| folder.join(name))
+        .find(|path| std::fs::symlink_metadata(path).is_ok() && !path.is_dir())
 }
 
 /// Where `src` is compressed to unless told otherwise; `None` where its name does not say.
@@ -107,6 +133,15 @@ mod tests {
         assert_eq!(compressed_name("a.gguf").unwrap(), "a.gguf.bantam.safetensors");
         assert_eq!(original_name("a.gguf.bantam.safetensors").unwrap(), "a.gguf");
         assert_eq!(compressed_name("a.gguf.safetensors"), None);
+        for name in ["a.sft", "a.SAFETENSORS", "A.GGUF", "a.SafeTensors"] {
+            let compressed = compressed_name(name).unwrap();
+            assert_eq!(compressed, format!("{name}.bantam.safetensors"));
+            assert_eq!((original_name(&compressed).unwrap(), is_tensor_file(name)), (name.into(), true));
+            assert_eq!(compressed_name(&format!("{name}.safetensors")), None, "{name}");
+        }
+        assert!(
+            is_compressed("a.Bantam.SAFETENSORS") && !is_compressed("é") && !is_tensor_file("a.safetensorsé")
+        );
         assert!(is_gguf("a.gguf.bantam.safetensors") && !is_gguf("a.bantam.safetensors"));
         assert!(suits(Path::new("a.gguf"), Form::Gguf) && !suits(Path::new("a.gguf"), Form::Safetensors));
     }

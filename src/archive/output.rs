@@ -1,4 +1,8 @@
 //! Outputs appear under their name when they are complete, or not at all.
+//!
+//! `m.safetensors` is written as `.m.safetensors.XXXXXX.bantam-partial` beside it, and held by a lock while it
+//! is. What a process that was killed has left under such a name is removed by the next that writes the same
+//! output, and never taken for a part of a model ([`is_own`](super::output_folder::is_own)).
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -6,12 +10,20 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
+use super::locked::{Hold, hold};
+use super::mode::{self, Mode};
 use super::progress::check;
 use super::sink::Sink;
 use super::{ArchiveError, Options, Progress};
 
-/// What the temporary name of an unfinished file ends with.
-pub(super) const UNFINISHED: &str = ".partial";
+/// What the temporary name of something unfinished ends with.
+pub(super) const UNFINISHED: &str = ".bantam-partial";
+
+/// Bytes of an output's name that its temporary name begins with: names must not become too long.
+const NAME_BYTES: usize = 150;
+
+/// How often a name is made anew, because somebody took the file for a left-over before it was held.
+const TRIES: usize = 8;
 
 /// Bytes that are copied between two looks at whether to go on.
 const COPIED_AT_ONCE: u64 = 16 << 20;
@@ -22,18 +34,16 @@ pub(super) struct OutputFile {
     temporary: NamedTempFile,
     path: PathBuf,
     options: Options,
+    mode: Option<Mode>,
 }
 
 impl OutputFile {
-    /// Begins the file that will be `path`.
-    pub fn create(path: &Path, options: &Options) -> Result<Self, ArchiveError> {
+    /// Begins the file that will be `path`, with the permissions of `source` if there is such a file.
+    pub fn create(path: &Path, options: &Options, source: Option<&Path>) -> Result<Self, ArchiveError> {
         refuse_existing(path, options)?;
-        let mut builder = Builder::new();
-        builder.prefix(".").suffix(UNFINISHED);
-        set_mode(&mut builder, 0o666);
-        let temporary =
-            builder.tempfile_in(parent(path)).map_err(ArchiveError::io("create a file beside", path))?;
-        Ok(Self { temporary, path: path.into(), options: *options })
+        let mode = source.and_then(Mode::at);
+        let temporary = held(path, mode)?;
+        Ok(Self { temporary, path: path.into(), options: *options, mode })
     }
 
     /// Where to write it.
@@ -41,22 +51,33 @@ impl OutputFile {
         Sink::File(self.temporary.as_file(), &self.path)
     }
 
-    /// Copies all of `source` to here, and tells `progress` of its bytes.
+    /// Copies all of `source` to here, and tells `progress` of its bytes. It may not change meanwhile.
     pub fn copy_from(&mut self, source: &Path, progress: &dyn Progress) -> Result<(), ArchiveError> {
         let mut from = File::open(source).map_err(ArchiveError::io("open", source))?;
+        let state = |file: &File| file.metadata().ok().map(|meta| (meta.len(), meta.modified().ok()));
+        let (before, mut copied) = (state(&from), 0);
         loop {
             check(progress)?;
-            let copied = std::io::copy(&mut (&mut from).take(COPIED_AT_ONCE), self.temporary.as_file_mut());
-            match copied.map_err(ArchiveError::io("copy", source))? {
-                0 => return Ok(()),
-                bytes => progress.advance(bytes),
+            let bytes = std::io::copy(&mut (&mut from).take(COPIED_AT_ONCE), self.temporary.as_file_mut());
+            match bytes.map_err(ArchiveError::io("copy", source))? {
+                0 => break,
+                bytes => {
+                    copied += bytes;
+                    progress.advance(bytes);
+                }
             }
+        }
+        match before == state(&from) && before.is_none_or(|(len, _)| len == copied) {
+            true => Ok(()),
+            false => Err(ArchiveError::Changed { file: source.into() }),
         }
     }
 
     /// Makes the file durable and gives it its name.
     pub fn publish(self) -> Result<(), ArchiveError> {
-        let Self { temporary, path, options } = self;
+        let Self { temporary, path, options, mode } = self;
+        mode::end_file(temporary.as_file(), mode)
+            .map_err(ArchiveError::io("set the permissions of", &path))?;
         temporary.as_file().sync_all().map_err(ArchiveError::io("write", &path))?;
         let named = match options.overwrite {
             true => temporary.persist(&path),
@@ -76,6 +97,52 @@ impl OutputFile {
     }
 }
 
+/// A temporary file for the output `path` that is known to be ours.
+fn held(path: &Path, mode: Option<Mode>) -> Result<NamedTempFile, ArchiveError> {
+    let prefix = temporary_prefix(path);
+    let mut builder = Builder::new();
+    builder.prefix(&prefix).suffix(UNFINISHED);
+    mode::begin_file(&mut builder, mode);
+    let refused = || ArchiveError::io("create a file beside", path);
+    for _ in 0..TRIES {
+        let temporary = builder.tempfile_in(parent(path)).map_err(refused())?;
+        if matches!(hold(temporary.as_file(), temporary.path()), Hold::Held | Hold::Unknown) {
+            return Ok(temporary);
+        }
+    }
+    Err(refused()(std::io::ErrorKind::ResourceBusy.into()))
+}
+
+/// What temporary names of the output `path` begin with.
+fn temporary_prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{}.", &name[..name.floor_char_boundary(NAME_BYTES)])
+}
+
+/// Removes what processes that were killed have left of the output `path`.
+pub(super) fn reclaim(path: &Path) {
+    let prefix = temporary_prefix(path);
+    for entry in fs::read_dir(parent(path)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // A name of its own between, and nothing that another output's name might have there.
+        let own = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(UNFINISHED));
+        if !own.is_some_and(|own| own.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+            || !entry.file_type().is_ok_and(|kind| kind.is_file())
+        {
+            continue;
+        }
+        let left = entry.path();
+        let file = File::open(&left);
+        if file.is_ok_and(|file| matches!(hold(&file, &left), Hold::Held)) {
+            match fs::remove_file(&left) {
+                Ok(()) => log::info!("{}: removed, left by a process that was ended", left.display()),
+                Err(error) => log::warn!("{}: cannot be removed: {error}", left.display()),
+            }
+        }
+    }
+}
+
 /// An error where there is something at `path` that the options do not allow to be replaced.
 pub(super) fn refuse_existing(path: &Path, options: &Options) -> Result<(), ArchiveError> {
     // Not `exists`, which is false for a link that leads nowhere.
@@ -92,16 +159,6 @@ pub(super) fn parent(path: &Path) -> &Path {
         _ => Path::new("."),
     }
 }
-
-/// Temporary files are private by default; outputs get what any new file gets (the umask applies).
-#[cfg(unix)]
-fn set_mode(builder: &mut Builder, mode: u32) {
-    use std::os::unix::fs::PermissionsExt;
-    builder.permissions(fs::Permissions::from_mode(mode));
-}
-
-#[cfg(not(unix))]
-fn set_mode(_: &mut Builder, _: u32) {}
 
 /// Makes renames in `folder` durable where the system can; the files' contents are synced already,
 /// so a failure here loses no data.

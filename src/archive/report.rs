@@ -159,7 +159,8 @@ pub struct Report {
     pub finished: usize,
     /// Other files of a folder, which were copied.
     pub copied: Vec<PathBuf>,
-    /// What is in the folder and was not copied: folders, sockets and the like.
+    /// What is in the folder, should be in the output, and could not be copied: links that lead nowhere or to
+    /// folders elsewhere, sockets and the like. Weights that cannot be read are an error instead.
     pub left_out: Vec<PathBuf>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output::{OutputFile, refuse_same};
+use super::output::{OutputFile, reclaim, refuse_same};
 use super::progress::reported;
 use super::sink::Sink;
 use super::windows::decode_all;
@@ -40,7 +40,8 @@ pub(super) fn decompress_begun(
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
     refuse_same(archive.path(), dst)?;
-    let output = OutputFile::create(dst, options)?;
+    reclaim(dst);
+    let output = OutputFile::create(dst, options, Some(archive.path()))?;
     let mut report = write_original(archive, output.sink(), progress)?;
     output.publish()?;
     report.output = dst.into();

@@ -1,12 +1,19 @@
-//! Checking compressed files through and through.
+//! Checking compressed files through and through, and model folders as a whole.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::model_folder::ModelFolder;
 use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
+use super::shard_index::{self, ShardIndex};
 use super::windows::decode_all;
-use super::{Archive, ArchiveError, BoxError, Progress, folder};
+use super::{Archive, ArchiveError, BoxError, Progress, WeightSource};
 use crate::codec::Payload;
+use crate::tensor::SourceFile;
+
+/// Bytes of a plain file that are read at a time.
+const READ_AT_ONCE: usize = 8 << 20;
 
 /// A decoder: from a tensor's name and its payload, whose checksums have been compared, to the
 /// original bytes.
@@ -31,15 +38,19 @@ pub struct Verification {
     /// How many of these were rounded when they were compressed, so that they decode to something else than the
     /// original.
     pub rounded: usize,
+    /// Tensors in plain files of the folder. Nothing is known of what they should be: only that the files are whole
+    /// and can be read.
+    pub plain: usize,
     /// What is wrong; empty where all is well.
     pub failures: Vec<Failure>,
 }
 
 /// Checks every compressed file that `path` is or holds: each tensor's checksums, and that it
-/// decodes to bytes of the recorded BLAKE3. Of a sharded model, also that all shards are there.
+/// decodes to bytes of the recorded BLAKE3. Of a sharded model, also that all shards are there and hold the tensors
+/// that its index says they do. Plain files of a folder are read from beginning to end.
 ///
-/// An error is returned only where nothing could be checked at all; damage is reported in the
-/// [`Verification`].
+/// An error is returned only where nothing could be checked at all, or more than one set of weights could be meant;
+/// damage is reported in the [`Verification`].
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, ArchiveError> {
     verify_each(path, progress, |archive| archive.verify(progress))
 }
@@ -60,30 +71,136 @@ fn verify_each(
     verify: impl Fn(&Archive) -> Result<Vec<Failure>, ArchiveError>,
 ) -> Result<Verification, ArchiveError> {
     let mut result = Verification::default();
-    let mut archives = Vec::new();
-    for file in folder::compressed_in(path)? {
-        match Archive::open(&file) {
-            Ok(archive) => archives.push(archive),
+    let mut sources = Vec::new();
+    for file in files_of(path)? {
+        match open(&file, path) {
+            Ok(source) => sources.push(source),
             Err(error) => result.failures.push(Failure { file, tensor: None, error }),
         }
     }
-    match folder::missing_shards(path) {
-        Ok(missing) => {
-            let failure = |(file, error)| Failure { file, tensor: None, error };
-            result.failures.extend(missing.into_iter().map(failure));
+    if path.is_dir() {
+        let is_compressed = |source: &WeightSource| matches!(source, WeightSource::Compressed(_));
+        if result.failures.is_empty() && !sources.iter().any(is_compressed) {
+            return Err(ArchiveError::NotCompressed { file: path.into() });
         }
-        Err(error) => result.failures.push(Failure { file: path.into(), tensor: None, error }),
+        result.failures.extend(index_failures(path, &sources)?);
     }
-    let total = archives.iter().map(Archive::original_len).fold(0, u64::saturating_add);
+    let total = sources.iter().map(bytes_of).fold(0, u64::saturating_add);
     reported(progress, total, "verifying", || {
-        for archive in &archives {
-            result.tensors += archive.tensors().len();
-            result.rounded += archive.tensors().iter().filter(|tensor| tensor.lossy.is_some()).count();
-            result.failures.extend(verify(archive)?);
+        for source in &sources {
+            match source {
+                WeightSource::Compressed(archive) => {
+                    result.tensors += archive.tensors().len();
+                    result.rounded +=
+                        archive.tensors().iter().filter(|tensor| tensor.lossy.is_some()).count();
+                    result.failures.extend(verify(archive)?);
+                }
+                WeightSource::Plain(file) => {
+                    result.plain += file.tensors().len();
+                    match read_through(file, progress) {
+                        Err(ArchiveError::Cancelled) => return Err(ArchiveError::Cancelled),
+                        Err(error) => {
+                            let file = file.path().into();
+                            result.failures.push(Failure { file, tensor: None, error });
+                        }
+                        Ok(()) => {}
+                    }
+                }
+            }
         }
         Ok::<_, ArchiveError>(())
     })?;
     Ok(result)
+}
+
+/// `path` itself, or the files of tensors in the folder, of which there is one set.
+fn files_of(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    if !path.is_dir() {
+        return Ok(vec![path.into()]);
+    }
+    let folder = ModelFolder::read(path, None)?;
+    folder.require_tensors()?;
+    folder.refuse_several_sets()?;
+    Ok(folder.tensor_files.iter().map(|file| path.join(file.path())).collect())
+}
+
+/// Opens `file`, which is compressed if it is `path` itself and not in that folder.
+fn open(file: &Path, path: &Path) -> Result<WeightSource, ArchiveError> {
+    match file == path {
+        true => Archive::open(file).map(WeightSource::Compressed),
+        false => WeightSource::open(file),
+    }
+}
+
+fn bytes_of(source: &WeightSource) -> u64 {
+    match source {
+        WeightSource::Compressed(archive) => archive.original_len(),
+        WeightSource::Plain(file) => file.bytes().len() as u64,
+    }
+}
+
+/// An error where a plain file cannot be read to its end.
+fn read_through(file: &SourceFile, progress: &dyn Progress) -> Result<(), ArchiveError> {
+    let (reader, len) = (file.reader(), file.bytes().len());
+    let mut bytes = vec![0; READ_AT_ONCE.min(len)];
+    for at in (0..len).step_by(READ_AT_ONCE) {
+        check(progress)?;
+        let bytes = &mut bytes[..READ_AT_ONCE.min(len - at)];
+        reader.read_exact_at(bytes, at as u64).map_err(ArchiveError::read_again(file.path()))?;
+        progress.advance(bytes.len() as u64);
+    }
+    Ok(())
+}
+
+/// Where the lists of shards in the folder `path` and what is in the files differ. Those files that could not be
+/// opened have been reported.
+fn index_failures(path: &Path, sources: &[WeightSource]) -> Result<Vec<Failure>, ArchiveError> {
+    let by_path: HashMap<&Path, &WeightSource> =
+        sources.iter().map(|source| (source.path(), source)).collect();
+    let mut failures = Vec::new();
+    for (folder, names) in ModelFolder::read(path, None)?.each_folder() {
+        match shard_index::all_in(&folder) {
+            Ok(indices) => {
+                for index in indices {
+                    let missing = index.missing(&folder, &names);
+                    failures.extend(missing.map(|name| Failure {
+                        file: folder.join(&name),
+                        tensor: None,
+                        error: index.lacks(&name),
+                    }));
+                    failures.extend(misplaced(&index, &folder, &by_path));
+                }
+            }
+            Err(error) => failures.push(Failure { file: folder, tensor: None, error }),
+        }
+    }
+    Ok(failures)
+}
+
+/// Tensors that are not in the file that `index` says they are in.
+fn misplaced(index: &ShardIndex, folder: &Path, by_path: &HashMap<&Path, &WeightSource>) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for shard in index.shards() {
+        let found = super::names::find_shard(folder, shard);
+        let Some(source) = found.and_then(|found| by_path.get(&*found).copied()) else { continue };
+        let held: HashSet<&str> = source.weights().map(|weight| weight.name).collect();
+        let listed =
+            index.weight_map.iter().filter(|(_, file)| *file == shard).map(|(tensor, _)| &tensor[..]);
+        let listed: BTreeSet<&str> = listed.collect();
+        for tensor in listed.iter().filter(|tensor| !held.contains(**tensor)) {
+            let what = format!("says that {shard} holds tensor {tensor}, which it does not");
+            failures.push(Failure {
+                file: source.path().into(),
+                tensor: Some(tensor.to_string()),
+                error: ArchiveError::Model { path: index.path.clone(), what },
+            });
+        }
+        let unlisted = held.iter().filter(|tensor| !listed.contains(**tensor)).min();
+        if let Some(tensor) = unlisted {
+            log::warn!("{}: does not list tensor {tensor}, which {shard} holds", index.path.display());
+        }
+    }
+    failures
 }
 
 impl Archive {

@@ -12,9 +12,10 @@ use rayon::prelude::*;
 
 use super::index::{self, Contents, IndexEntry, LossyEntry};
 use super::original_header::Kept;
-use super::output::{OutputFile, refuse_same};
+use super::output::{OutputFile, reclaim, refuse_same};
 use super::progress::{check, reported};
 use super::sink::Sink;
+use super::unchanged::Unchanged;
 use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
 use crate::codec::grid::{LANES, SECTION_ALIGN};
 use crate::codec::head::{Kind, Tiled};
@@ -67,7 +68,8 @@ pub(super) fn compress_begun(
 ) -> Result<FileReport, ArchiveError> {
     refuse_compressed(file)?;
     refuse_same(file.path(), dst)?;
-    let output = OutputFile::create(dst, options)?;
+    reclaim(dst);
+    let output = OutputFile::create(dst, options, Some(file.path()))?;
     let mut report = write_container(file, output.sink(), options, progress)?;
     output.publish()?;
     report.output = dst.into();
@@ -81,7 +83,8 @@ fn refuse_compressed(file: &SourceFile) -> Result<(), ArchiveError> {
     }
 }
 
-/// Writes the compressed form of `file` to `sink`. The report names no output.
+/// Writes the compressed form of `file` to `sink`. If the file changes meanwhile, that is an error. The report
+/// names no output.
 pub(super) fn write_container(
     file: &SourceFile,
     sink: Sink,
@@ -89,6 +92,7 @@ pub(super) fn write_container(
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
     refuse_compressed(file)?;
+    let unchanged = Unchanged::begin(file, progress)?;
     let mut writer = Writer::begin(file, sink, options, progress)?;
     progress.advance(writer.kept_len as u64);
     let mut encoded = Vec::new();
@@ -101,7 +105,9 @@ pub(super) fn write_container(
         writer.place(&mut encoded);
     }
     writer.write(&encoded)?;
-    writer.finish()
+    let report = writer.finish()?;
+    unchanged.check(progress)?;
+    Ok(report)
 }
 
 /// Cuts tensors into batches; one that is larger than a batch is alone.

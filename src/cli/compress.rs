@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let (change, speed) = (sizes::change(original, compressed), sizes::speed(original, time));
         args.say(format_args!("{}: {change}{speed}", report.output.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(args.exit_code(&report))
 }
 
 fn compress(args: &Conversion, options: &Options) -> Result<Report> {

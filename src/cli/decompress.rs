@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let (size, speed) = (sizes::megabytes(original), sizes::speed(original, time));
         args.say(format_args!("{}: {size}{speed}, all hashes agree", report.output.display()))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(args.exit_code(&report))
 }
 
 fn decompress(args: &Conversion, options: &Options) -> Result<Report> {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bantam::archive::Report;
 use clap::{Parser, Subcommand};
 
 mod bench;
@@ -102,6 +103,10 @@ struct Conversion {
     /// Replace the output if it is there already
     #[arg(long)]
     force: bool,
+    /// Leave out what is in a folder and cannot be copied, such as links that lead nowhere; without this the exit
+    /// code is 1 then. Weights are never left out
+    #[arg(long)]
+    skip_unreadable: bool,
     #[command(flatten)]
     jobs: Jobs,
     /// Print one JSON object
@@ -110,6 +115,19 @@ struct Conversion {
 }
 
 impl Conversion {
+    /// Success, if all that belongs into the output is there, or need not be.
+    fn exit_code(&self, report: &Report) -> ExitCode {
+        let left_out = report.left_out.len();
+        if left_out == 0 || self.skip_unreadable {
+            return ExitCode::SUCCESS;
+        }
+        print::error_line(&format!(
+            "{}: complete but for what could not be copied ({left_out}, named above); --skip-unreadable allows that",
+            report.output.display()
+        ));
+        ExitCode::FAILURE
+    }
+
     fn has_pipe(&self) -> bool {
         pipe::is_pipe(&self.src) || self.output.as_deref().is_some_and(pipe::is_pipe)
     }

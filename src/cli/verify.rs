@@ -48,22 +48,26 @@ pub fn decode_on(gpu: &Gpu, payload: &Payload) -> std::result::Result<Vec<u8>, B
 }
 
 fn report(verification: &Verification, args: &Args) -> Result<ExitCode> {
-    let Verification { tensors, rounded, failures } = verification;
+    let Verification { tensors, rounded, plain, failures } = verification;
     for Failure { error, .. } in failures {
         print::error_line(&failure::chain(error));
     }
     if args.json {
         let failures: Vec<Value> = failures.iter().map(failure_json).collect();
         print::line(json!({
-            "ok": failures.is_empty(), "tensors": tensors, "lossy": rounded, "failures": failures
+            "ok": failures.is_empty(), "tensors": tensors, "lossy": rounded, "plain": plain, "failures": failures
         }))?;
     } else if failures.is_empty() {
         let lossy = match rounded {
             0 => String::new(),
             _ => format!("; {rounded} of them were rounded (lossy), and are not the original's"),
         };
+        let uncompressed = match plain {
+            0 => String::new(),
+            _ => format!("; {plain} more are not compressed, and nothing tells whether they are right"),
+        };
         print::line(format_args!(
-            "{}: {tensors} tensors, all as they were compressed{lossy}",
+            "{}: {tensors} tensors, all as they were compressed{lossy}{uncompressed}",
             args.src.display()
         ))?;
     } else {

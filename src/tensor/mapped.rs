@@ -13,6 +13,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The bytes of a file, paged in as they are touched.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct MappedFile {
     map: Option<memmap2::Mmap>,
     /// Stays open, so that the same file can be read by position whatever becomes of its name.
     file: Arc<File>,
+    /// When it had last been written to when it was opened; `None` where the system does not say.
+    modified: Option<SystemTime>,
 }
 
 impl MappedFile {
@@ -42,18 +45,24 @@ impl MappedFile {
         &self.file
     }
 
+    /// When it had last been written to when it was opened.
+    pub(super) fn modified(&self) -> Option<SystemTime> {
+        self.modified
+    }
+
     fn of(file: File) -> io::Result<Self> {
         let meta = file.metadata()?;
+        let modified = meta.modified().ok();
         if meta.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory));
         }
         if meta.len() == 0 {
-            return Ok(Self { map: None, file: Arc::new(file) });
+            return Ok(Self { map: None, file: Arc::new(file), modified });
         }
         // SAFETY: the mapping is private to this value and read-only; see the module's first lines
         // for what is asked of other programs.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        Ok(Self { map: Some(map), file: Arc::new(file) })
+        Ok(Self { map: Some(map), file: Arc::new(file), modified })
     }
 }
 

@@ -50,10 +50,9 @@ impl FileReader {
     pub(super) fn new(path: &Path, bytes: &Bytes) -> Self {
         let source = match bytes {
             Bytes::Mapped(map) => {
-                let file = map.file().clone();
-                let at_first = State::of(&file).unwrap_or(State { len: map.len() as u64, modified: None });
                 // What was checked when the file was mapped has that length.
-                Source::File { at_first: State { len: map.len() as u64, ..at_first }, file }
+                let at_first = State { len: map.len() as u64, modified: map.modified() };
+                Source::File { at_first, file: map.file().clone() }
             }
             Bytes::Memory(bytes) => Source::Memory(bytes.clone()),
         };
@@ -78,7 +77,7 @@ impl FileReader {
         }
     }
 
-    /// Whether the file is as long as when this reader was made, and nobody has written to it since, as
+    /// Whether the file is as long as when it was opened, and nobody has written to it since, as
     /// far as the system tells.
     pub fn is_unchanged(&self) -> bool {
         match &self.source {

@@ -1,0 +1,211 @@
+//! What is in a model folder, folders in it included.
+//!
+//! Files of tensors are told by their names, and everything else is copied. Links to files are followed, since the
+//! folders of a hub's cache are made of them. A link to a folder inside the model folder stays such a link; one that
+//! leads out of it is not followed. What cannot be read is never just passed over: weights are an error, and
+//! anything else is in the list of what was left out, which makes the command fail in the end. `.git` is not
+//! part of a model. Left-overs of interrupted runs are told by their names, and are not either.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{ArchiveError, names, output_folder, shard_index};
+
+/// Names of folders, or of files in their place, that no model needs.
+const NO_PART: &str = ".git";
+
+/// A file of tensors in a model folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TensorFile {
+    /// The folder that it is in, from the model folder on; empty for the model folder itself.
+    pub folder: PathBuf,
+    /// Its name.
+    pub name: String,
+}
+
+impl TensorFile {
+    /// Where it is, from the model folder on.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(&self.name)
+    }
+}
+
+/// What is in a folder, sorted. All paths go from the folder on.
+pub(super) struct ModelFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Files of tensors, in either form, whether they can be opened or not.
+    pub tensor_files: Vec<TensorFile>,
+    /// Files that are copied.
+    pub others: Vec<PathBuf>,
+    /// Folders, each after the one that it is in.
+    pub folders: Vec<PathBuf>,
+    /// Links to folders in the folder, and what they say.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// What is not copied, and should be.
+    pub left_out: Vec<PathBuf>,
+}
+
+impl ModelFolder {
+    /// Reads the folder at `path`, but for the output `except`, if that is in it.
+    pub fn read(path: &Path, except: Option<&Path>) -> Result<Self, ArchiveError> {
+        let mut folder = Self {
+            path: path.into(),
+            tensor_files: Vec::new(),
+            others: Vec::new(),
+            folders: Vec::new(),
+            links: Vec::new(),
+            left_out: Vec::new(),
+        };
+        let except = except.and_then(|except| except.canonicalize().ok());
+        let root = path.canonicalize().map_err(ArchiveError::io("read the folder", path))?;
+        let mut unread = vec![PathBuf::new()];
+        while let Some(inner) = unread.pop() {
+            let here = path.join(&inner);
+            let refused = || ArchiveError::io("read the folder", &here);
+            output_folder::refuse_unfinished(&here)?;
+            for entry in fs::read_dir(&here).map_err(refused())? {
+                let name = inner.join(entry.map_err(refused())?.file_name());
+                let is_output = || except.is_some() && path.join(&name).canonicalize().ok() == except;
+                if folder.add(&root, &name)? && !is_output() {
+                    folder.folders.push(name.clone());
+                    unread.push(name);
+                }
+            }
+        }
+        folder.tensor_files.sort();
+        folder.others.sort();
+        folder.folders.sort();
+        folder.links.sort();
+        folder.left_out.sort();
+        Ok(folder)
+    }
+
+    /// Puts what is called `name` where it belongs. True for a folder that is to be read.
+    fn add(&mut self, root: &Path, name: &Path) -> Result<bool, ArchiveError> {
+        let path = self.path.join(name);
+        let own = name.file_name().unwrap_or_default();
+        if output_folder::is_own(own) {
+            log::warn!("{}: left by an interrupted run, and not part of the model", path.display());
+            return Ok(false);
+        }
+        if own == NO_PART {
+            log::info!("{}: not part of the model", path.display());
+            return Ok(false);
+        }
+        let itself = fs::symlink_metadata(&path).map_err(ArchiveError::io("look at", &path))?;
+        if itself.is_dir() {
+            return Ok(true);
+        }
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => self.add_link(root, name),
+            found => self.add_file(name, found.ok())?,
+        }
+        Ok(false)
+    }
+
+    /// Adds a link to a folder.
+    fn add_link(&mut self, root: &Path, name: &Path) {
+        let path = self.path.join(name);
+        let inside = path.canonicalize().is_ok_and(|to| to.starts_with(root));
+        match fs::read_link(&path) {
+            Ok(to) if inside && to.is_relative() && cfg!(unix) => self.links.push((name.into(), to)),
+            _ => self.leave_out(name, "it is a link to a folder elsewhere"),
+        }
+    }
+
+    /// Adds what is not a folder; `found` is what is there, if it can be looked at.
+    fn add_file(&mut self, name: &Path, found: Option<Metadata>) -> Result<(), ArchiveError> {
+        let own = name.file_name().unwrap_or_default();
+        let is_file = found.as_ref().is_some_and(Metadata::is_file);
+        if names::is_tensor_file(&own.to_string_lossy()) {
+            let Some(own) = own.to_str() else {
+                let what = "the name of this file of tensors is not UTF-8; give it another".into();
+                return Err(ArchiveError::Model { path: self.path.join(name), what });
+            };
+            let folder = name.parent().unwrap_or(Path::new("")).into();
+            self.tensor_files.push(TensorFile { folder, name: own.into() });
+        } else if is_file {
+            self.others.push(name.into());
+        } else if found.is_some() {
+            self.leave_out(name, "it is neither a file nor a folder");
+        } else {
+            self.leave_out(name, "it is a link that leads nowhere, or where nobody may look");
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, name: &Path, why: &str) {
+        log::warn!("{}: not copied, because {why}", self.path.join(name).display());
+        self.left_out.push(name.into());
+    }
+
+    /// An error where there is no file of tensors.
+    pub fn require_tensors(&self) -> Result<(), ArchiveError> {
+        match self.tensor_files.is_empty() {
+            true => Err(ArchiveError::Model {
+                path: self.path.clone(),
+                what: "no safetensors or GGUF file in this folder".into(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// The folders that have files of tensors or other files, with the names of their files of tensors.
+    pub fn each_folder(&self) -> impl Iterator<Item = (PathBuf, BTreeSet<&str>)> {
+        let all = std::iter::once(Path::new("")).chain(self.folders.iter().map(PathBuf::as_path));
+        all.map(|folder| {
+            let inner = self.tensor_files.iter().filter(move |file| file.folder == folder);
+            (self.path.join(folder), inner.map(|file| &file.name[..]).collect())
+        })
+    }
+
+    /// An error where more than one set of weights could be meant, in any folder.
+    pub fn refuse_several_sets(&self) -> Result<(), ArchiveError> {
+        self.each_folder().try_for_each(|(folder, names)| shard_index::refuse_several_sets(&folder, &names))
+    }
+
+    /// An error where an index names a file that is not there.
+    pub fn require_shards(&self) -> Result<(), ArchiveError> {
+        for (folder, names) in self.each_folder() {
+            for index in shard_index::all_in(&folder)? {
+                if let Some(missing) = index.missing(&folder, &names).next() {
+                    return Err(index.lacks(&missing));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of the files of tensors in `folder`, but not in folders in it. Links that lead nowhere are among them:
+/// whoever opens one says so.
+pub(super) fn tensor_names_in(folder: &Path) -> Result<Vec<String>, ArchiveError> {
+    output_folder::refuse_unfinished(folder)?;
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(ArchiveError::io("read the folder", folder))? {
+        let name = entry.map_err(ArchiveError::io("read the folder", folder))?.file_name();
+        let is_wanted = |name: &str| {
+            names::is_tensor_file(name)
+                && !output_folder::is_own(name.as_ref())
+                && !folder.join(name).is_dir()
+        };
+        names.extend(name.into_string().ok().filter(|name| is_wanted(name)));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// An error where `path` is a link that leads nowhere.
+pub(super) fn refuse_dangling(path: &Path) -> Result<(), ArchiveError> {
+    let Ok(to) = fs::read_link(path) else { return Ok(()) };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let what = format!("a link to {}, where there is nothing; get the file again", to.display());
+            Err(ArchiveError::Model { path: path.into(), what })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,168 @@
+//! A model's own list of its files, and which files make up a model.
+//!
+//! `model.safetensors.index.json` says which file each tensor is in, by the original files' names. It goes on doing so
+//! when these are compressed: [`names::find_shard`] finds a file in either form. Folders of other kinds of models
+//! have such lists under other names, `X.safetensors.index.json` for the files of `X`.
+//!
+//! A folder in which more than one set of weights could be meant is refused, whatever is asked of it: one that has
+//! both forms of a file, or a list and beside it files that would be the model if the list were not there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{ArchiveError, names};
+
+/// What the name of every list ends with.
+const END: &str = ".safetensors.index.json";
+
+/// A list of files.
+pub(super) struct ShardIndex {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which file each tensor is in.
+    pub weight_map: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Json {
+    weight_map: HashMap<String, String>,
+}
+
+impl ShardIndex {
+    /// The list at `path`. Names that would lead out of its folder are refused.
+    fn read(path: PathBuf) -> Result<Self, ArchiveError> {
+        let json = fs::read(&path).map_err(ArchiveError::io("read", &path))?;
+        let wrong = |what: String| ArchiveError::Model { path: path.clone(), what };
+        let Json { weight_map } =
+            serde_json::from_slice(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
+        let leads_out =
+            |name: &&String| Path::new(name).file_name() != Some(name.as_ref()) || name.contains('\\');
+        match weight_map.values().find(leads_out) {
+            Some(name) => Err(wrong(format!("{name:?} is not the name of a file in this folder"))),
+            None => Ok(Self { path, weight_map }),
+        }
+    }
+
+    /// The files that it names, each once and sorted.
+    pub fn shards(&self) -> BTreeSet<&str> {
+        self.weight_map.values().map(|name| &name[..]).collect()
+    }
+
+    /// Those that are in neither form in `folder`, whose files of tensors are `names`.
+    pub fn missing<'a>(
+        &'a self,
+        folder: &'a Path,
+        names: &'a BTreeSet<&str>,
+    ) -> impl Iterator<Item = String> + 'a {
+        let is_there = |name: &str| {
+            names.contains(name)
+                || names::compressed_name(name).is_some_and(|name| names.contains(&name[..]))
+                || folder.join(name).is_file()
+        };
+        self.shards().into_iter().filter(move |name| !is_there(name)).map(String::from)
+    }
+
+    /// The error that it names a file that is not there.
+    pub fn lacks(&self, name: &str) -> ArchiveError {
+        let what = format!("names {name}, which is not in the folder, neither plain nor compressed");
+        ArchiveError::Model { path: self.path.clone(), what }
+    }
+
+    /// Whether the file `name` would be the model, or a part of it, if there were no list.
+    fn is_rival(&self, name: &str) -> bool {
+        let original = names::original_name(name);
+        let original = original.as_deref().unwrap_or(name);
+        let own = self.path.file_name().unwrap_or_default().to_string_lossy();
+        own.strip_suffix(END).is_some_and(|stem| is_set_of(stem, original))
+            && !self.weight_map.values().any(|shard| shard == original)
+    }
+}
+
+/// Whether `name` is `stem.safetensors` or `stem-00001-of-00002.safetensors`.
+fn is_set_of(stem: &str, name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(names::PLAIN)) else {
+        return false;
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = rest.strip_prefix('-').and_then(|rest| rest.split_once("-of-"));
+    rest.is_empty() || numbers.is_some_and(|(number, of)| is_number(number) && is_number(of))
+}
+
+/// Whether `name` is that of one of a model's usual files of weights, or of a list of them.
+pub(super) fn is_of_a_set(name: &str) -> bool {
+    let original = names::original_name(name);
+    let original = original.as_deref().unwrap_or(name);
+    is_list(name) || STEMS.iter().any(|stem| is_set_of(stem, original))
+}
+
+/// Whether `name` is that of a list.
+pub(super) fn is_list(name: &str) -> bool {
+    name.ends_with(END)
+}
+
+/// What the usual files of weights are called.
+const STEMS: [&str; 2] = ["model", "diffusion_pytorch_model"];
+
+/// The list of `folder` that [`names::SHARD_INDEX`] is, if there is one.
+pub(super) fn of(folder: &Path) -> Result<Option<ShardIndex>, ArchiveError> {
+    let path = folder.join(names::SHARD_INDEX);
+    // A link that leads nowhere is one too, and says so when it is read.
+    match fs::symlink_metadata(&path).is_ok() {
+        true => ShardIndex::read(path).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// All lists of `folder`, by name.
+pub(super) fn all_in(folder: &Path) -> Result<Vec<ShardIndex>, ArchiveError> {
+    let refused = || ArchiveError::io("read the folder", folder);
+    let entries = fs::read_dir(folder).map_err(refused())?;
+    let entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(refused())?;
+    let is_list = |path: &PathBuf| is_list(&path.to_string_lossy()) && !path.is_dir();
+    let mut paths: Vec<PathBuf> = entries.iter().map(fs::DirEntry::path).filter(is_list).collect();
+    paths.sort();
+    paths.into_iter().map(ShardIndex::read).collect()
+}
+
+/// An error where the files of tensors of `folder`, which are `names`, are more than one set of weights.
+pub(super) fn refuse_several_sets(folder: &Path, names: &BTreeSet<&str>) -> Result<(), ArchiveError> {
+    for &plain in names {
+        if let Some(compressed) = names::compressed_name(plain).filter(|name| names.contains(&name[..])) {
+            return Err(several(folder, plain, &compressed));
+        }
+    }
+    for index in all_in(folder)? {
+        if let Some(rival) = names.iter().find(|name| index.is_rival(name)) {
+            let list = index.path.file_name().unwrap_or_default().to_string_lossy();
+            return Err(several(folder, rival, &format!("the files that {list} names")));
+        }
+    }
+    Ok(())
+}
+
+/// The error that a folder has two sets of weights.
+pub(super) fn several(folder: &Path, one: &str, other: &str) -> ArchiveError {
+    ArchiveError::SeveralSets { folder: folder.into(), one: one.into(), other: other.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_set_are_told_by_their_names() {
+        for name in ["model.safetensors", "model-00001-of-00002.safetensors", "model-1-of-12.safetensors"] {
+            assert!(is_set_of("model", name), "{name}");
+        }
+        for name in
+            ["consolidated.safetensors", "model-fp16.safetensors", "model-1-of-.safetensors", "model.gguf"]
+        {
+            assert!(!is_set_of("model", name), "{name}");
+        }
+        assert!(is_of_a_set("model.bantam.safetensors") && is_of_a_set("model.safetensors.index.json"));
+        assert!(!is_of_a_set("adapter_model.safetensors"));
+    }
+}

@@ -628,3 +628,56 @@ fn verify_looks_at_plain_shards_and_at_what_the_index_says_of_all() {
         assert!(found.failures[0].error.to_string().contains("which it does not"), "{found:?}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn pipes_in_the_place_of_a_list_or_a_record_are_not_waited_for() {
+    let room = Room::new();
+    let fifo = |path: &Path| {
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let model = room.model("m", 1, 1);
+    fs::create_dir(model.join(".bantam-partial")).unwrap();
+    fifo(&model.join(".bantam-partial/.bantam-record.json"));
+    assert_eq!(weights_of(&model).len(), 1);
+    fifo(&model.join("model.safetensors.index.json"));
+    for error in [
+        ModelFiles::open(&model).unwrap_err(),
+        compress(&model, None, &keep(), &()).unwrap_err(),
+        verify(&model, &()).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("index.json") && error.contains("not a file"), "{error}");
+    }
+    // What is no weights is named, and left out.
+    fs::remove_file(model.join("model.safetensors.index.json")).unwrap();
+    fifo(&model.join("README.md"));
+    let report = compress(&model, None, &keep(), &()).unwrap();
+    assert_eq!(report.left_out, [PathBuf::from("README.md")]);
+}
+
+#[test]
+fn whoever_opens_a_folder_while_it_is_replaced_gets_one_model_or_an_error() {
+    let room = Room::new();
+    let models = [room.model("a", 3, 1), room.model("b", 2, 100)];
+    let packed = models.each_ref().map(|model| compress(model, None, &keep(), &()).unwrap().output);
+    let either = packed.each_ref().map(|model| weights_of(model));
+    let out = compress(&models[0], Some(&room.at("out")), &keep(), &()).unwrap().output;
+    let (done, whole) = (AtomicBool::new(false), std::sync::atomic::AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..60 {
+                compress(&models[1 - round % 2], Some(&out), &replace(), &()).unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            let Ok(files) = ModelFiles::open(&out) else { continue };
+            let found: Vec<_> =
+                files.weights().map(|w| (w.name.to_string(), w.bytes().unwrap().into_owned())).collect();
+            assert!(either.contains(&found), "weights of two models");
+            whole.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert!(whole.into_inner() > 0);
+}

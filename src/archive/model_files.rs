@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::model_folder::{refuse_dangling, tensor_names_in};
 use super::{Archive, ArchiveError, is_bantam, names, shard_index};
@@ -206,8 +207,14 @@ impl ModelFiles {
     /// `model.safetensors.index.json`, or `model.safetensors`, or else the folder's only safetensors file. A folder
     /// in which more than one set of weights could be meant is refused.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
+        let files = model_files(path)?;
+        let before = states(&files);
         let sources: Vec<WeightSource> =
-            model_files(path)?.iter().map(|file| WeightSource::open(file)).collect::<Result<_, _>>()?;
+            files.iter().map(|file| WeightSource::open(file)).collect::<Result<_, _>>()?;
+        // Somebody may have replaced the model while one file after the other was opened.
+        if states(&files) != before || model_files(path)? != files {
+            return Err(ArchiveError::Changed { file: path.into() });
+        }
         let mut by_name = HashMap::new();
         for (s, source) in sources.iter().enumerate() {
             for weight in source.weights() {
@@ -262,6 +269,15 @@ impl ModelFiles {
 fn refuse_several_sets(folder: &Path) -> Result<(), ArchiveError> {
     let names = tensor_names_in(folder)?;
     shard_index::refuse_several_sets(folder, &names.iter().map(|name| &name[..]).collect::<BTreeSet<_>>())
+}
+
+/// What shows that a file was written or replaced by another.
+fn states(files: &[PathBuf]) -> Vec<Option<(u64, Option<SystemTime>)>> {
+    let state = |file: &PathBuf| {
+        let meta = std::fs::metadata(file).ok()?;
+        Some((meta.len(), meta.modified().ok()))
+    };
+    files.iter().map(state).collect()
 }
 
 fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {

@@ -6,7 +6,7 @@
 //! anything else is in the list of what was left out, which makes the command fail in the end. `.git` is not
 //! part of a model. Left-overs of interrupted runs are told by their names, and are not either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -153,13 +153,15 @@ impl ModelFolder {
         }
     }
 
-    /// The folders that have files of tensors or other files, with the names of their files of tensors.
+    /// The folder and each in it, with the names of its files of tensors.
     pub fn each_folder(&self) -> impl Iterator<Item = (PathBuf, BTreeSet<&str>)> {
         let all = std::iter::once(Path::new("")).chain(self.folders.iter().map(PathBuf::as_path));
-        all.map(|folder| {
-            let inner = self.tensor_files.iter().filter(move |file| file.folder == folder);
-            (self.path.join(folder), inner.map(|file| &file.name[..]).collect())
-        })
+        let mut by_folder: BTreeMap<&Path, BTreeSet<&str>> =
+            all.map(|folder| (folder, BTreeSet::new())).collect();
+        for file in &self.tensor_files {
+            by_folder.entry(&file.folder).or_default().insert(&file.name);
+        }
+        by_folder.into_iter().map(|(folder, names)| (self.path.join(folder), names))
     }
 
     /// An error where more than one set of weights could be meant, in any folder.

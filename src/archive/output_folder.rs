@@ -42,6 +42,8 @@ use crate::codec::checksum;
 
 /// The record's name in an unfinished folder.
 const RECORD: &str = ".bantam-record.json";
+/// Bytes of the longest record that is read.
+const MAX_RECORD: u64 = 256 << 20;
 /// Locked while somebody works in it.
 const LOCK: &str = ".bantam-lock";
 const LOCK_TRIES: u32 = 10;
@@ -158,7 +160,13 @@ struct Record {
 impl Record {
     /// The record in `unfinished`; an empty one where there is none.
     fn read(unfinished: &Path) -> Self {
-        let json = fs::read(unfinished.join(RECORD)).ok();
+        let path = unfinished.join(RECORD);
+        // Nobody's link, nor a pipe that somebody has put there.
+        let is_ours = |path: &Path| {
+            is_folder(unfinished)
+                && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= MAX_RECORD)
+        };
+        let json = is_ours(&path).then(|| fs::read(&path).ok()).flatten();
         json.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
 

@@ -18,6 +18,9 @@ use super::{ArchiveError, names};
 /// What the name of every list ends with.
 const END: &str = ".safetensors.index.json";
 
+/// Bytes of the longest list that is read.
+const MAX_LEN: u64 = 256 << 20;
+
 /// A list of files.
 pub(super) struct ShardIndex {
     /// Where it is.
@@ -34,8 +37,13 @@ struct Json {
 impl ShardIndex {
     /// The list at `path`. Names that would lead out of its folder are refused.
     fn read(path: PathBuf) -> Result<Self, ArchiveError> {
-        let json = fs::read(&path).map_err(ArchiveError::io("read", &path))?;
         let wrong = |what: String| ArchiveError::Model { path: path.clone(), what };
+        let meta = fs::metadata(&path).map_err(ArchiveError::io("read", &path))?;
+        // A pipe would be waited for.
+        if !meta.is_file() || meta.len() > MAX_LEN {
+            return Err(wrong(format!("not a usable shard index: not a file of at most {MAX_LEN} bytes")));
+        }
+        let json = fs::read(&path).map_err(ArchiveError::io("read", &path))?;
         let Json { weight_map } =
             serde_json::from_slice(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
         let leads_out =

@@ -87,7 +87,7 @@ impl ChatTemplate {
             environment(&source).map_err(|error| TextError::bad_file(&path, describe(&error)))?;
         // Templates ask `tools is not none`, which would be true of a name that is not there.
         let absent = ["tools", "documents"].map(|name| (name, Value::from(())));
-        let tokens = config.token_texts().into_iter().map(|(name, text)| (name, Value::from(text)));
+        let tokens = config.token_texts().iter().map(|(&name, text)| (name, Value::from(text.as_str())));
         let variables = absent.into_iter().chain(tokens).collect();
         Ok(Some(Self { path, environment, variables }))
     }

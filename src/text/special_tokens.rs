@@ -7,48 +7,43 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::TextError;
 
-/// One id or several; a model may end its text in more than one way.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Ids {
-    One(i64),
-    Many(Vec<i64>),
-}
-
-impl Ids {
-    /// The ids that can be tokens: some configurations write -1 for "none".
-    fn valid(self) -> Vec<u32> {
-        let ids = match self {
-            Self::One(id) => vec![id],
-            Self::Many(ids) => ids,
-        };
-        ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect()
-    }
-}
-
 /// What `config.json` and `generation_config.json` say.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Config {
-    bos_token_id: Option<Ids>,
-    eos_token_id: Option<Ids>,
+    bos_token_id: Value,
+    eos_token_id: Value,
+}
+
+/// The ids of a field: one or several, as a model may end its text in more than one way. Those that can be no tokens
+/// are left out: some configurations write -1 for "none".
+fn ids(name: &str, value: &Value) -> Result<Vec<u32>, String> {
+    let wrong = || format!("{name} is {value}, but must be the number of a token, or a list of such");
+    let id = |value: &Value| value.as_f64().filter(|id| id.fract() == 0.0).ok_or_else(wrong);
+    let all = match value {
+        Value::Null | Value::Bool(false) => return Ok(Vec::new()),
+        Value::Array(values) => values.iter().map(id).collect::<Result<_, _>>()?,
+        one => vec![id(one)?],
+    };
+    let valid = all.into_iter().filter(|id| (0.0..=f64::from(u32::MAX)).contains(id));
+    Ok(valid.map(|id| id as u32).collect())
 }
 
 /// A token by its text, alone or with the flags of an added token around it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum TokenText {
-    Plain(String),
-    Added { content: String },
-}
-
-impl TokenText {
-    fn into_string(self) -> String {
-        match self {
-            Self::Plain(text) | Self::Added { content: text } => text,
-        }
+fn token_text(name: &str, value: &Value) -> Result<Option<String>, String> {
+    match value {
+        Value::Null | Value::Bool(false) => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        other => match &other["content"] {
+            Value::String(text) => Ok(Some(text.clone())),
+            _ => Err(format!(
+                "{name} is {value}, but must be the text of a token, or an object with its content"
+            )),
+        },
     }
 }
 
@@ -71,48 +66,40 @@ pub(super) struct NamedTemplate {
     pub(super) template: String,
 }
 
-/// What `special_tokens_map.json` says.
-#[derive(Debug, Default, Deserialize)]
-struct TokenTexts {
-    bos_token: Option<TokenText>,
-    eos_token: Option<TokenText>,
-    unk_token: Option<TokenText>,
-    pad_token: Option<TokenText>,
-}
-
-impl TokenTexts {
-    /// These, and of `other` those that are not among them.
-    fn or(self, other: Self) -> Self {
-        Self {
-            bos_token: self.bos_token.or(other.bos_token),
-            eos_token: self.eos_token.or(other.eos_token),
-            unk_token: self.unk_token.or(other.unk_token),
-            pad_token: self.pad_token.or(other.pad_token),
-        }
-    }
-}
-
-/// What `tokenizer_config.json` says, as far as it is needed here.
+/// What `tokenizer_config.json` and `special_tokens_map.json` say, as far as it is needed here.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct TokenizerConfig {
-    #[serde(flatten)]
-    tokens: TokenTexts,
     /// Whether the token that begins a text is to be put there.
-    pub(super) add_bos_token: Option<bool>,
+    add_bos_token: Option<bool>,
     /// The chat template, where it is not a file of its own.
     pub(super) chat_template: Option<Templates>,
+    /// All other fields, special tokens among them.
+    #[serde(flatten)]
+    others: serde_json::Map<String, Value>,
+    /// The special tokens that are set, under the names that chat templates use.
+    #[serde(skip)]
+    tokens: BTreeMap<&'static str, String>,
 }
 
+/// The special tokens that chat templates know.
+const NAMES: [&str; 4] = ["bos_token", "eos_token", "unk_token", "pad_token"];
+
 impl TokenizerConfig {
+    /// Reads the file at `path`; an empty one where there is none.
+    fn read(path: &Path) -> Result<Self, TextError> {
+        let mut config: Self = read_json(path)?.unwrap_or_default();
+        let others = std::mem::take(&mut config.others);
+        for name in NAMES {
+            let text = token_text(name, others.get(name).unwrap_or(&Value::Null));
+            let text = text.map_err(|reason| TextError::bad_file(path, reason))?;
+            config.tokens.extend(text.map(|text| (name, text)));
+        }
+        Ok(config)
+    }
+
     /// The special tokens that are set, under the names that chat templates use.
-    pub(super) fn token_texts(&self) -> BTreeMap<&'static str, String> {
-        let tokens = [
-            ("bos_token", &self.tokens.bos_token),
-            ("eos_token", &self.tokens.eos_token),
-            ("unk_token", &self.tokens.unk_token),
-            ("pad_token", &self.tokens.pad_token),
-        ];
-        tokens.into_iter().filter_map(|(name, t)| Some((name, t.clone()?.into_string()))).collect()
+    pub(super) fn token_texts(&self) -> &BTreeMap<&'static str, String> {
+        &self.tokens
     }
 }
 
@@ -134,10 +121,11 @@ impl SpecialTokens {
     pub(super) fn read(folder: &Path, id_of: impl Fn(&str) -> Option<u32>) -> Result<Self, TextError> {
         let mut found = Self::default();
         for name in ["generation_config.json", "config.json"] {
-            let config: Config = read_json(&folder.join(name))?.unwrap_or_default();
-            let bos = config.bos_token_id.map(Ids::valid).unwrap_or_default();
-            found.bos = found.bos.or(bos.first().copied());
-            found.add_eos(config.eos_token_id.map(Ids::valid).unwrap_or_default());
+            let path = folder.join(name);
+            let config: Config = read_json(&path)?.unwrap_or_default();
+            let ids = |name, value| ids(name, value).map_err(|reason| TextError::bad_file(&path, reason));
+            found.bos = found.bos.or(ids("bos_token_id", &config.bos_token_id)?.first().copied());
+            found.add_eos(ids("eos_token_id", &config.eos_token_id)?);
         }
         let config = read_tokenizer_config(folder)?;
         let texts = config.token_texts();
@@ -160,9 +148,12 @@ impl SpecialTokens {
 /// The file `tokenizer_config.json`, or an empty one where there is none. Tokens that it does not name are those of
 /// `special_tokens_map.json`.
 pub(super) fn read_tokenizer_config(folder: &Path) -> Result<TokenizerConfig, TextError> {
-    let config: TokenizerConfig = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
-    let map: TokenTexts = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or_default();
-    Ok(TokenizerConfig { tokens: config.tokens.or(map), ..config })
+    let mut config = TokenizerConfig::read(&folder.join("tokenizer_config.json"))?;
+    let map = TokenizerConfig::read(&folder.join("special_tokens_map.json"))?;
+    for (name, text) in map.tokens {
+        config.tokens.entry(name).or_insert(text);
+    }
+    Ok(config)
 }
 
 /// The file's text; `None` where there is no such file.
@@ -194,7 +185,7 @@ mod tests {
     #[test]
     fn ends_are_gathered_from_all_files_once() {
         let found = read(&[
-            ("config.json", r#"{"bos_token_id": 1, "eos_token_id": 2, "hidden_size": 64}"#),
+            ("config.json", r#"{"bos_token_id": 1.0, "eos_token_id": 2, "hidden_size": 64}"#),
             ("generation_config.json", r#"{"eos_token_id": [5, 2], "bos_token_id": null}"#),
             ("tokenizer_config.json", r#"{"eos_token": {"content": "<end>", "lstrip": false}}"#),
         ]);
@@ -217,6 +208,7 @@ mod tests {
         assert_eq!(read(&[]).unwrap(), SpecialTokens::default());
         let files = [
             ("config.json", r#"{"bos_token_id": -1, "eos_token_id": null}"#),
+            ("generation_config.json", r#"{"bos_token_id": false, "eos_token_id": [-1]}"#),
             ("tokenizer_config.json", r#"{"bos_token": null, "eos_token": "<unknown to the vocabulary>"}"#),
         ];
         assert_eq!(read(&files).unwrap(), SpecialTokens::default());
@@ -232,5 +224,14 @@ mod tests {
         }
         let error = read(&[("config.json", r#"{"eos_token_id": "</s>"}"#)]).unwrap_err();
         assert!(matches!(error, TextError::BadFile { .. }));
+        for (file, text, wrong) in [
+            ("config.json", r#"{"eos_token_id": "</s>"}"#, "eos_token_id is \"</s>\""),
+            ("generation_config.json", r#"{"bos_token_id": 1.5}"#, "bos_token_id is 1.5"),
+            ("tokenizer_config.json", r#"{"bos_token": 7}"#, "bos_token is 7"),
+            ("special_tokens_map.json", r#"{"eos_token": {"id": 7}}"#, "eos_token is {\"id\":7}"),
+        ] {
+            let error = read(&[(file, text)]).unwrap_err().to_string();
+            assert!(error.contains(file) && error.contains(wrong), "{error}");
+        }
     }
 }

@@ -139,7 +139,7 @@ fn what_is_no_gguf_of_these_versions_is_refused() {
     refused(&with(&|b| b[4] = 4), "version 4 of GGUF is not read");
     refused(&with(&|b| b[4..8].copy_from_slice(&3u32.to_be_bytes())), "big-endian");
     refused(b"GGUF", "ends inside the version");
-    refused(&with(&|b| b[3] = b'G'), "not a usable safetensors file");
+    refused(&with(&|b| b[3] = b'G'), "does not begin with \"GGUF\"");
     let nothing = Gguf::default;
     refused(&nothing().aligned(32).aligned(64).bytes(), "general.alignment");
     refused(&nothing().pair("general.alignment", 4, &[0; 4]).bytes(), "general.alignment");
@@ -150,7 +150,7 @@ fn what_is_no_gguf_of_these_versions_is_refused() {
     );
     refused(&nothing().pair("key", 13, &[0; 8]).bytes(), "unknown type 13");
     let twice = nothing().tensor("a", gguf::I8, &[1], &[1]).tensor("a", gguf::I8, &[1], &[1]);
-    refused(&twice.bytes(), "two tensors have it");
+    refused(&twice.bytes(), "tensor a is described twice: one begins at byte");
     refused(&nothing().tensor("__metadata__", gguf::I8, &[1], &[1]).bytes(), "keeps it for itself");
     refused(&nothing().tensor([0xff, 0xfe], gguf::I8, &[1], &[1]).bytes(), "not UTF-8");
     refused(&nothing().noise("a", gguf::Q4_0, &[2, 33], 36).bytes(), "Q4_0 of shape [2, 33] has no length");
@@ -168,7 +168,7 @@ fn tensors_that_share_bytes_are_refused() {
     for start in [0u64, 4, 255] {
         let mut bytes = bytes.clone();
         bytes[at..at + 8].copy_from_slice(&start.to_le_bytes());
-        refused(&bytes, "begins inside another");
+        refused(&bytes, "inside tensor ");
     }
     for start in [1 << 20, u64::MAX, u64::MAX - 255] {
         let mut bytes = bytes.clone();

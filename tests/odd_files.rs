@@ -35,8 +35,12 @@ struct Odd {
 
 impl Odd {
     fn new(bytes: &[u8]) -> Self {
+        Self::named("odd.safetensors", bytes)
+    }
+
+    fn named(name: &str, bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("odd.safetensors");
+        let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
         Self { folder, path }
     }
@@ -98,12 +102,17 @@ fn bantam(command: &str, path: &Path) -> std::process::Output {
 
 #[test]
 fn files_that_are_too_short_are_refused() {
-    Odd::new(b"").is_refused("not a usable safetensors file");
-    Odd::new(&[2, 0, 0]).is_refused("not a usable safetensors file");
-    Odd::new(&[2, 0, 0, 0, 0, 0, 0, 0, b'{']).is_refused("not a usable safetensors file");
+    Odd::new(b"").is_refused("the file is empty; download it again");
+    Odd::new(&[2, 0, 0]).is_refused("it has only 3 bytes");
+    Odd::new(&[2, 0, 0, 0, 0, 0, 0, 0, b'{']).is_refused("ends inside its header, 1 bytes or more short");
     let one = tensor("a", "U8", &[4], [0, 4]);
-    Odd::new(&file_of(&format!("{{{one}}}"), 3)).is_refused("not a usable safetensors file");
-    Odd::new(&file_of(&format!("{{{one}}}"), 5)).is_refused("not a usable safetensors file");
+    let whole = file_of(&format!("{{{one}}}"), 4);
+    Odd::new(&file_of(&format!("{{{one}}}"), 1)).is_refused(&format!(
+        "3 bytes short: it has {}, and its header describes {}; download it again",
+        whole.len() - 3,
+        whole.len()
+    ));
+    Odd::new(&file_of(&format!("{{{one}}}"), 21)).is_refused("17 bytes more than the header says");
 }
 
 #[test]
@@ -137,18 +146,61 @@ fn overlaps_gaps_and_wrong_lengths_are_refused() {
     let of = |tensors: &[String], data| Odd::new(&file_of(&format!("{{{}}}", tensors.join(",")), data));
     let bytes =
         |name, offsets: [usize; 2]| tensor(name, "U8", &[offsets[1].wrapping_sub(offsets[0])], offsets);
-    let why = "not a usable safetensors file";
-    of(&[bytes("a", [0, 4]), bytes("b", [0, 4])], 4).is_refused(why);
-    of(&[bytes("a", [0, 4]), bytes("b", [2, 6])], 6).is_refused(why);
-    of(&[bytes("a", [0, 4]), bytes("b", [5, 8])], 8).is_refused(why);
-    of(&[bytes("a", [4, 8])], 8).is_refused(why);
-    of(&[tensor("a", "U8", &[4], [4, 0])], 4).is_refused(why);
-    of(&[tensor("a", "F32", &[4], [0, 4])], 4).is_refused(why);
-    of(&[tensor("a", "F4", &[3], [0, 2])], 2).is_refused(why);
-    of(&[tensor("a", "U8", &[usize::MAX, 2], [0, 4])], 4).is_refused(why);
-    of(&[tensor("a", "U8", &[4], [0, usize::MAX])], 4).is_refused(why);
-    // The same name twice, for different bytes: whichever counts, the other's are a gap.
-    of(&[bytes("a", [0, 4]), bytes("a", [4, 8])], 8).is_refused(why);
+    let share = "tensors a (bytes 0..4) and b (bytes 0..4) share bytes";
+    of(&[bytes("a", [0, 4]), bytes("b", [0, 4])], 4).is_refused(share);
+    let share = "tensors a (bytes 0..4) and b (bytes 2..6) share bytes";
+    of(&[bytes("b", [2, 6]), bytes("a", [0, 4])], 6).is_refused(share);
+    of(&[bytes("a", [0, 4]), bytes("b", [5, 8])], 8)
+        .is_refused("bytes 4..5, in front of tensor b, belong to");
+    of(&[bytes("a", [4, 8])], 8).is_refused("bytes 0..4, in front of tensor a, belong to no tensor");
+    of(&[tensor("a", "U8", &[4], [4, 0])], 4)
+        .is_refused("tensor a ends at byte 0, before it begins at byte 4");
+    of(&[tensor("a", "F32", &[4], [0, 4])], 4).is_refused("tensor a: F32 of shape [4] takes 16 bytes");
+    of(&[tensor("a", "F4", &[3], [0, 2])], 2).is_refused("tensor a: F4 of shape [3] takes 12 bits");
+    of(&[tensor("a", "U8", &[usize::MAX, 2], [0, 4])], 4).is_refused("takes more bytes than can be counted");
+    of(&[tensor("a", "U8", &[4], [0, usize::MAX])], 4).is_refused("tensor a: U8 of shape [4] takes 4 bytes");
+    of(&[tensor("a", "U8", &[usize::MAX], [0, usize::MAX])], 4).is_refused("tensor a: U8");
+    of(&[r#""a":{"dtype":"U8","shape":[4]}"#.into()], 4).is_refused("tensor a: missing field `data_offsets`");
+    of(&[r#""a":7"#.into()], 4).is_refused("tensor a: invalid type");
+}
+
+#[test]
+fn two_tensors_of_one_name_are_refused_with_both() {
+    let of = |tensors: &[String], data| Odd::new(&file_of(&format!("{{{}}}", tensors.join(",")), data));
+    let [one, other] = [[0, 4], [4, 8]].map(|offsets| tensor("a", "U8", &[4], offsets));
+    of(&[one.clone(), other], 8)
+        .is_refused("a is described twice, as U8 [4] in bytes 0..4 and as U8 [4] in bytes 4..8");
+    // Even where the bytes are the same.
+    let other = tensor("a", "F32", &[1], [0, 4]);
+    of(&[one, other], 4).is_refused("tensor a is described twice, as U8 [4] in bytes 0..4 and as F32 [1] in");
+    let metadata = r#""__metadata__":{}"#.to_string();
+    of(&[metadata.clone(), metadata], 0).is_refused("duplicate field `__metadata__`");
+}
+
+#[test]
+fn what_is_no_file_of_tensors_is_said_to_be_what_it_is() {
+    let lfs = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 988097824\n";
+    let pickle = [&b"\x80\x02}q\x00(X\x0f\x00\x00\x00"[..], &[7; 200]].concat();
+    // A header of half a megabyte, as far as its first bytes go.
+    let gzip = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0][..], &[0x55; 700_000]].concat();
+    let kinds: [(&[u8], &str); 10] = [
+        (lfs.as_bytes(), "a Git LFS pointer, not the file itself, which has 988097824 bytes; `git lfs pull`"),
+        (b"<!DOCTYPE html>\n<html><head><title>Sign in</title>", "a web page (HTML)"),
+        (b"\n  <HTML lang=en><body>", "a web page (HTML)"),
+        (br#"{"error":"Repository not found"}"#, r#"a text that begins with "{\"error\":\"Repository"#),
+        (b"PK\x03\x04\x00\x00\x08\x08\x00\x00archive/data.pkl", "a zip archive, as PyTorch's .bin"),
+        (&pickle, "a Python pickle"),
+        (&gzip, "a gzip archive; unpack it first"),
+        (&[0; 4096], "begins with zeros: a download that was not finished"),
+        (b"\x89HDF\r\n\x1a\n\0\0\0\0", "a file of HDF5"),
+        (b"FUGG\0\0\0\x03\0\0\0\0", "a GGUF file of the other byte order"),
+    ];
+    for (bytes, what) in kinds {
+        Odd::new(bytes).is_refused(what);
+        Odd::named("odd.safetensors.gguf", bytes).is_refused(what);
+    }
+    Odd::named("odd.safetensors.gguf", &[0xff; 64]).is_refused("does not begin with \"GGUF\"");
+    Odd::new(&[0xff; 64]).is_refused("header too large");
 }
 
 #[test]
@@ -161,7 +213,8 @@ fn a_tensor_named_twice_for_the_same_bytes_is_handled() {
 fn types_that_are_not_known_are_refused_by_name() {
     for dtype in ["F128", "Q4_0", "bf16", ""] {
         let one = tensor("a", dtype, &[4], [0, 4]);
-        Odd::new(&file_of(&format!("{{{one}}}"), 4)).is_refused(&format!("unknown variant `{dtype}`"));
+        let why = format!("tensor a has elements of type {dtype:?}, an unknown type");
+        Odd::new(&file_of(&format!("{{{one}}}"), 4)).is_refused(&why);
     }
 }
 

@@ -332,7 +332,11 @@ fn files_go_through_pipes() {
     refused(&["compress", "-"], &plain, "name one (-o)");
     refused(&["compress", "-", "-o", "-"], &packed, "(standard input) is compressed already");
     refused(&["decompress", "-", "-o", "-"], &plain, "(standard input) is not compressed");
-    refused(&["compress", "-", "-o", "-"], b"", "(standard input): not a usable safetensors file");
+    refused(
+        &["compress", "-", "-o", "-"],
+        b"",
+        "(standard input): neither a safetensors nor a GGUF file: the file is empty",
+    );
     let mut damaged = packed.clone();
     let at = damaged.len() - 10_000;
     damaged[at] ^= 1;

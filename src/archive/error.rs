@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::codec::CodecError;
-use crate::tensor::{Dtype, ReadError};
+use crate::tensor::{Dtype, ReadError, SpecialFile};
 
 /// An error of any type, as a caller's own decoder may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -241,6 +241,39 @@ pub enum ArchiveError {
         input: PathBuf,
         /// The output.
         output: PathBuf,
+    },
+    /// There is nothing at a path.
+    #[error("there is no file or folder {path}{hint}")]
+    NotThere {
+        /// The path.
+        path: PathBuf,
+        /// What to do about it, if that is known.
+        hint: String,
+    },
+    /// An output beside the source would lie in a hub's cache.
+    #[error(
+        "{path} is in a hub's cache, where other programs would take an output for the model's own file; name \
+         an output elsewhere, such as -o {suggestion}"
+    )]
+    InHubCache {
+        /// The input.
+        path: PathBuf,
+        /// What the output may be called.
+        suggestion: PathBuf,
+    },
+    /// The output is to be at a place that has no regular file.
+    #[error("{path} is {kind}, which no file is put in the place of; name a file")]
+    SpecialOutput {
+        /// The output.
+        path: PathBuf,
+        /// What is there.
+        kind: SpecialFile,
+    },
+    /// The output is a file, and there is a folder.
+    #[error("{path} is a folder, and the output is one file; name a file in it, or beside it")]
+    FolderInTheWay {
+        /// The output.
+        path: PathBuf,
     },
 }
 

@@ -17,7 +17,9 @@ use super::output_folder::{Contents, OutputFolder, Plan, Stamp};
 use super::progress::{check, reported};
 use super::restore::decompress_begun;
 use super::writer::{compress_begun, refuse_too_many};
-use super::{Archive, ArchiveError, FileReport, Options, Progress, Report, names, shard_index};
+use super::{
+    Archive, ArchiveError, FileReport, Options, Progress, Report, names, require_there, shard_index,
+};
 use crate::tensor::SourceFile;
 
 /// Compresses a file or a model folder, to `dst` or to the default beside it (see [`names`]).
@@ -27,8 +29,9 @@ pub fn compress(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report, ArchiveError> {
+    require_there(src)?;
     let dst = dst.map(Path::to_path_buf).or_else(|| names::default_compressed(src));
-    let dst = dst.ok_or_else(|| no_default(src))?;
+    let dst = dst.ok_or_else(|| names::no_compressed(src))?;
     if !src.is_dir() {
         let files = vec![super::compress_file(src, &dst, options, progress)?];
         return Ok(Report { output: dst, files, ..Report::default() });
@@ -48,7 +51,7 @@ pub fn compress(
             Some(lossy) => format!("{:?}, {lossy}", options.preset),
         },
         bytes: &|file: &SourceFile| file.bytes().len() as u64,
-        stamp: &|file| Stamp::of(file.path(), &file.outside()),
+        stamp: &|file| Stamp::of(file.path(), file.outside()),
         write: &|file, dst| compress_begun(file, dst, &replace, progress),
         read: &|file, dst| {
             let archive = Archive::open(dst).ok().filter(|a| has_outside(a, file))?;
@@ -66,19 +69,20 @@ pub fn decompress(
     progress: &dyn Progress,
 ) -> Result<Report, ArchiveError> {
     let named = dst.is_some();
+    require_there(src)?;
     let dst = dst.map(Path::to_path_buf).or_else(|| names::default_original(src));
     if !src.is_dir() {
         // A file that is not compressed is said to be so, before its name is found fault with.
         let archive = Archive::open(src)?;
         let dst = dst.filter(|dst| named || names::suits(dst, archive.form()));
-        let dst = dst.ok_or_else(|| no_default(src))?;
+        let dst = dst.ok_or_else(|| names::no_original(src))?;
         options.limit.check(src, std::iter::once(&archive))?;
         let total = archive.original_len();
         let work = || decompress_begun(&archive, &dst, options, progress);
         let files = vec![reported(progress, total, "decompressing", work)?];
         return Ok(Report { output: dst, files, ..Report::default() });
     }
-    let dst = dst.ok_or_else(|| no_default(src))?;
+    let dst = dst.ok_or_else(|| names::no_original(src))?;
     let mut folder = whole(src, &dst)?;
     let is_compressed = |file: &TensorFile| names::is_compressed(&file.name);
     let (compressed, plain): (Vec<_>, Vec<_>) = folder.tensor_files.into_iter().partition(is_compressed);
@@ -277,6 +281,7 @@ fn link_to(_: &Path, _: &Path) -> std::io::Result<()> {
 /// The safetensors and GGUF files of `path`, compressed or not: itself, or those in the folder and its folders by
 /// name.
 pub fn tensor_files_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    require_there(path)?;
     if !path.is_dir() {
         return Ok(vec![path.into()]);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::index::{FORM_KEY, GGUF_FORM, Index, VERSION, VERSION_KEY, VERSION_OF_FORMS};
-use crate::tensor::{GgufHeader, SourceFile, TensorEntry, entries, parse_header};
+use crate::tensor::{GgufHeader, SourceFile, TensorEntry, parse_header};
 
 /// The kind of an original file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,8 @@ impl Form {
         let unreadable = |e: String| format!("the original header is unreadable: {e}");
         match self {
             Self::Safetensors => {
-                let (prefix_len, header) = parse_header(outside).map_err(|e| unreadable(e.to_string()))?;
-                Ok(Layout { prefix_len, tensors: entries(&header, prefix_len) })
+                let header = parse_header(outside).map_err(|e| unreadable(e.to_string()))?;
+                Ok(Layout { prefix_len: header.data_start, tensors: header.tensors })
             }
             Self::Gguf => {
                 let len = index.values().try_fold(outside.len(), |len, entry| len.checked_add(entry.bytes));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::model_folder::{refuse_dangling, tensor_names_in};
-use super::{Archive, ArchiveError, is_bantam, names, shard_index};
+use super::{Archive, ArchiveError, hints, is_bantam, names, require_there, shard_index};
 use crate::codec::head::Head;
 use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SourceFile};
@@ -281,6 +281,7 @@ fn states(files: &[PathBuf]) -> Vec<Option<(u64, Option<SystemTime>)>> {
 }
 
 fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    require_there(path)?;
     if !path.is_dir() {
         return Ok(vec![path.into()]);
     }
@@ -297,9 +298,7 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     files.retain(|file| !names::is_gguf(file));
     match &files[..] {
         [file] => Ok(vec![path.join(file)]),
-        [] => {
-            Err(ArchiveError::Model { path: path.into(), what: "no safetensors file in this folder".into() })
-        }
+        [] => Err(hints::nothing_in(path, "safetensors file")),
         [one, other, ..] => {
             let what = format!(
                 "{} safetensors files, {one} and {other} among them, and no {}; name one of them",

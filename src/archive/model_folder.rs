@@ -11,7 +11,7 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{ArchiveError, names, output_folder, shard_index};
+use super::{ArchiveError, hints, names, output_folder, shard_index};
 
 /// Names of folders, or of files in their place, that no model needs.
 const NO_PART: &str = ".git";
@@ -145,10 +145,7 @@ impl ModelFolder {
     /// An error where there is no file of tensors.
     pub fn require_tensors(&self) -> Result<(), ArchiveError> {
         match self.tensor_files.is_empty() {
-            true => Err(ArchiveError::Model {
-                path: self.path.clone(),
-                what: "no safetensors or GGUF file in this folder".into(),
-            }),
+            true => Err(hints::nothing_in(&self.path, "safetensors or GGUF file")),
             false => Ok(()),
         }
     }

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Form;
+use super::{ArchiveError, Form, hints};
 
 /// The end of a plain safetensors file's name.
 pub const PLAIN: &str = ".safetensors";
@@ -85,22 +85,45 @@ pub fn find_shard(folder: &Path, name: &str) -> Option<PathBuf> {
         .find(|path| std::fs::symlink_metadata(path).is_ok() && !path.is_dir())
 }
 
-/// Where `src` is compressed to unless told otherwise; `None` where its name does not say.
+/// Where `src` is compressed to unless told otherwise; `None` where its name does not say, and where that would
+/// be among the revisions of a model in a hub's cache, whose files other programs take for the model's.
 pub fn default_compressed(src: &Path) -> Option<PathBuf> {
-    let name = file_name(src)?;
-    let name = if src.is_dir() { format!("{name}{FOLDER}") } else { compressed_name(&name)? };
-    Some(beside(src, &name))
+    beside(src, &own_compressed(src)?)
 }
 
-/// Where `src` is restored to unless told otherwise; `None` where its name does not say.
+/// Where `src` is restored to unless told otherwise; `None` as [`default_compressed`] is.
 pub fn default_original(src: &Path) -> Option<PathBuf> {
+    beside(src, &own_original(src)?)
+}
+
+/// What the compressed form of `src` is called.
+fn own_compressed(src: &Path) -> Option<String> {
     let name = file_name(src)?;
-    let name = if src.is_dir() {
-        name.strip_suffix(FOLDER).filter(|name| !name.is_empty())?.to_string()
-    } else {
-        original_name(&name)?
+    if src.is_dir() { Some(format!("{name}{FOLDER}")) } else { compressed_name(&name) }
+}
+
+/// What the original of `src` is called.
+fn own_original(src: &Path) -> Option<String> {
+    let name = file_name(src)?;
+    match src.is_dir() {
+        true => name.strip_suffix(FOLDER).filter(|name| !name.is_empty()).map(String::from),
+        false => original_name(&name),
+    }
+}
+
+/// The error that there is no default for the compressed form of `src`.
+pub(super) fn no_compressed(src: &Path) -> ArchiveError {
+    let named = |name: String| match hints::snapshot_model(src) {
+        // A revision's folder has a number for a name.
+        Some(model) if src.is_dir() => format!("{model}{FOLDER}"),
+        _ => name,
     };
-    Some(beside(src, &name))
+    hints::no_default(src, own_compressed(src).map(named).map(PathBuf::from))
+}
+
+/// The error that there is no default for the original of `src`.
+pub(super) fn no_original(src: &Path) -> ArchiveError {
+    hints::no_default(src, own_original(src).map(PathBuf::from))
 }
 
 /// The last part of `path`, also of one like `.` or `models/..` that has to be looked up.
@@ -112,11 +135,12 @@ fn file_name(path: &Path) -> Option<String> {
     name.into_string().ok()
 }
 
-fn beside(path: &Path, name: &str) -> PathBuf {
-    match path.file_name() {
+fn beside(path: &Path, name: &str) -> Option<PathBuf> {
+    let beside = match path.file_name() {
         Some(_) => path.with_file_name(name),
         None => path.join("..").join(name),
-    }
+    };
+    hints::snapshot_model(&beside).is_none().then_some(beside)
 }
 
 #[cfg(test)]

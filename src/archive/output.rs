@@ -15,6 +15,7 @@ use super::mode::{self, Mode};
 use super::progress::check;
 use super::sink::Sink;
 use super::{ArchiveError, Options, Progress};
+use crate::tensor::SpecialFile;
 
 /// What the temporary name of something unfinished ends with.
 pub(super) const UNFINISHED: &str = ".bantam-partial";
@@ -40,6 +41,7 @@ pub(super) struct OutputFile {
 impl OutputFile {
     /// Begins the file that will be `path`, with the permissions of `source` if there is such a file.
     pub fn create(path: &Path, options: &Options, source: Option<&Path>) -> Result<Self, ArchiveError> {
+        refuse_no_file(path)?;
         refuse_existing(path, options)?;
         let mode = source.and_then(Mode::at);
         let temporary = held(path, mode)?;
@@ -150,6 +152,16 @@ pub(super) fn refuse_existing(path: &Path, options: &Options) -> Result<(), Arch
         return Err(ArchiveError::Exists { path: path.into() });
     }
     Ok(())
+}
+
+/// An error where there is something at `path` that a file would not replace, or should not: a folder, a
+/// pipe, a device.
+fn refuse_no_file(path: &Path) -> Result<(), ArchiveError> {
+    match SpecialFile::at(path) {
+        Some(kind) => Err(ArchiveError::SpecialOutput { path: path.into(), kind }),
+        None if path.is_dir() => Err(ArchiveError::FolderInTheWay { path: path.into() }),
+        None => Ok(()),
+    }
 }
 
 /// The folder that `path` is in.

@@ -19,7 +19,9 @@ use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, T
 pub fn is_bantam(file: &SourceFile) -> bool {
     let SourceFile::Safetensors(file) = file else { return false };
     let by_metadata = file.metadata().keys().any(|key| key == VERSION_KEY || key == INDEX_KEY);
-    by_metadata || file.bytes()[file.header_bytes().len()..].starts_with(&original_header::MAGIC)
+    let mut front = original_header::MAGIC.map(|_| 0);
+    let mut read = || file.reader().read_exact_at(&mut front, file.header_bytes().len() as u64).is_ok();
+    by_metadata || (read() && front == original_header::MAGIC)
 }
 
 /// One tensor of a compressed file.

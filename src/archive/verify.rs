@@ -8,7 +8,7 @@ use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
 use super::shard_index::{self, ShardIndex};
 use super::windows::decode_all;
-use super::{Archive, ArchiveError, BoxError, Progress, WeightSource};
+use super::{Archive, ArchiveError, BoxError, Progress, WeightSource, require_there};
 use crate::codec::Payload;
 use crate::tensor::SourceFile;
 
@@ -115,6 +115,7 @@ fn verify_each(
 
 /// `path` itself, or the files of tensors in the folder, of which there is one set.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
+    require_there(path)?;
     if !path.is_dir() {
         return Ok(vec![path.into()]);
     }

@@ -174,7 +174,7 @@ impl<'a> Writer<'a> {
         let kept_len = outside.len();
         let mut writer = Self {
             file,
-            kept: Kept::new(outside),
+            kept: Kept::new(outside.into()),
             kept_len,
             sink,
             encoder: Encoder::new(options.preset).rounding(options.lossy),

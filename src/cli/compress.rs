@@ -1,13 +1,12 @@
 //! `bantam compress`
 
-use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bantam::archive::{self, ArchiveError, Lossy, Options, Preset, Report};
+use bantam::archive::{self, Lossy, Options, Preset, Report, names};
 
 use super::progress::Bar;
-use super::{Conversion, Result, pipe, print, sizes};
+use super::{Conversion, Result, Streams, pipe, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -82,15 +81,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn compress(args: &Conversion, options: &Options) -> Result<Report> {
     let (output, bar) = (args.output.as_deref(), Bar::default());
-    pipe::refuse_terminal(output)?;
-    if !args.has_pipe() {
+    let Some(streams) = args.streams(names::default_compressed)? else {
         return Ok(archive::compress(&args.src, output, options, &bar)?);
-    }
+    };
     let file = pipe::open(&args.src, args.output.as_deref())?;
-    let report = match output {
-        Some(output) if pipe::is_pipe(output) => archive::compress_to(&file, &mut stdout(), *options, &bar)?,
-        Some(output) => archive::compress_opened(&file, output, options, &bar)?,
-        None => return Err(ArchiveError::NoDefaultName { path: args.src.clone() }.into()),
+    let report = match streams {
+        Streams { to: Some(mut to), .. } => archive::compress_to(&file, &mut to, *options, &bar)?,
+        Streams { to: None, output } => archive::compress_opened(&file, &output, options, &bar)?,
     };
     Ok(Report { output: report.output.clone(), files: vec![report], ..Report::default() })
 }

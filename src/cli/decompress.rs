@@ -1,13 +1,12 @@
 //! `bantam decompress`
 
-use std::io::stdout;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bantam::archive::{self, Archive, ArchiveError, Limit, Options, Report};
+use bantam::archive::{self, Archive, Limit, Options, Report, names};
 
 use super::progress::Bar;
-use super::{Conversion, Result, pipe, print, sizes};
+use super::{Conversion, Result, Streams, pipe, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -40,17 +39,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn decompress(args: &Conversion, options: &Options) -> Result<Report> {
     let (output, bar) = (args.output.as_deref(), Bar::default());
-    pipe::refuse_terminal(output)?;
-    if !args.has_pipe() {
+    let Some(streams) = args.streams(names::default_original)? else {
         return Ok(archive::decompress(&args.src, output, options, &bar)?);
-    }
+    };
     let archive = Archive::from_file(pipe::open(&args.src, args.output.as_deref())?)?;
-    let report = match output {
-        Some(output) if pipe::is_pipe(output) => {
-            archive::decompress_to(&archive, &mut stdout(), options.limit, &bar)?
-        }
-        Some(output) => archive::decompress_opened(&archive, output, options, &bar)?,
-        None => return Err(ArchiveError::NoDefaultName { path: args.src.clone() }.into()),
+    let report = match streams {
+        Streams { to: Some(mut to), .. } => archive::decompress_to(&archive, &mut to, options.limit, &bar)?,
+        Streams { to: None, output } => archive::decompress_opened(&archive, &output, options, &bar)?,
     };
     Ok(Report { output: report.output.clone(), files: vec![report], ..Report::default() })
 }

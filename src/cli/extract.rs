@@ -1,6 +1,5 @@
 //! `bantam extract`
 
-use std::io::stdout;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -51,8 +50,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(output) => output.clone(),
         None => default_output(&args.tensor)?,
     };
-    pipe::refuse_terminal(Some(&output))?;
-    let source = match pipe::is_pipe(&args.src) {
+    let to = pipe::destination(&output)?;
+    let source = match pipe::is_stream(&args.src) {
         true => WeightSource::from_file(pipe::open(&args.src, Some(&output))?)?,
         false => WeightSource::holding(&args.src, &args.tensor)?,
     };
@@ -68,9 +67,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let options = Options { overwrite: args.force, ..Options::default() };
     let (bytes, bar) = (range.len(), Bar::default());
-    args.jobs.run(|| match pipe::is_pipe(&output) {
-        true => weight.extract_to(range, &mut stdout(), &bar),
-        false => weight.extract(range, &output, &options, &bar),
+    args.jobs.run(|| match to {
+        Some(mut to) => weight.extract_to(range, &mut to, &bar),
+        None => weight.extract(range, &output, &options, &bar),
     })??;
     report(args, &weight, rows, &output, bytes, began)?;
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bantam::archive::Report;
@@ -27,6 +28,7 @@ mod run;
 mod score;
 mod sizes;
 mod verify;
+mod waiting;
 
 /// What a subcommand returns: an error is printed with its causes, and the exit code is 1.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -128,14 +130,29 @@ impl Conversion {
         ExitCode::FAILURE
     }
 
-    fn has_pipe(&self) -> bool {
-        pipe::is_pipe(&self.src) || self.output.as_deref().is_some_and(pipe::is_pipe)
+    /// What is written where, if source or output is read or written in order; `default` makes an output's
+    /// name of the source's. What cannot be is refused now, before there is anything to lose.
+    fn streams(&self, default: impl FnOnce(&Path) -> Option<PathBuf>) -> Result<Option<Streams>> {
+        let is_through = self.output.as_deref().is_some_and(pipe::is_written_in_order);
+        if !is_through && !pipe::is_stream(&self.src) {
+            return Ok(None);
+        }
+        let output = pipe::output_of(&self.src, self.output.as_deref(), default)?;
+        let to = pipe::destination(&output)?;
+        Ok(Some(Streams { to, output }))
     }
 
     /// Says how it went, on stderr if standard output is the file itself.
     fn say(&self, text: impl std::fmt::Display) -> Result<()> {
         print::line_beside(self.output.as_deref(), text)
     }
+}
+
+/// A conversion from or to something that is read or written in order.
+struct Streams {
+    /// Where to write in order, if the output is of that kind.
+    to: Option<Box<dyn Write + Send>>,
+    output: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -146,8 +163,9 @@ struct Jobs {
 }
 
 impl Jobs {
-    /// Runs `work` on that many threads.
+    /// Runs `work` on that many threads. A signal ends it soon, whatever it waits for.
     fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        Ok(rayon::ThreadPoolBuilder::new().num_threads(self.jobs).build()?.install(work))
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.jobs).build()?;
+        Ok(waiting::at_most(waiting::PATIENCE, || pool.install(work)))
     }
 }

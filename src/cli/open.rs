@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuOptions, Target};
-use bantam::model::{CacheType, Layout, LoadOptions, Model, Precisions};
+use bantam::model::{CacheType, Layout, LoadOptions, Model, Precisions, require_runnable};
 use bantam::text::Tokenizer;
 
 use super::Result;
@@ -163,6 +163,7 @@ impl ModelArgs {
 /// Opens the files of the model at `path`.
 pub fn open(path: &Path) -> Result<(ModelFiles, Tokenizer)> {
     let files = ModelFiles::open(path)?;
+    require_runnable(&files)?;
     let tokenizer = Tokenizer::open(files.folder())?;
     Ok((files, tokenizer))
 }

@@ -1,40 +1,120 @@
-//! `-` in the place of a file: standard input and standard output.
+//! Files that are read or written once, in order: `-` for standard input and output, pipes with a name,
+//! and devices.
 
-use std::io::{IsTerminal, stdin, stdout};
-use std::path::Path;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write, stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bantam::tensor::{MappedFile, SourceFile};
+use bantam::archive::{ArchiveError, require_there};
+use bantam::tensor::{MappedFile, SourceFile, SpecialFile};
 
-use super::Result;
+use super::{Result, waiting};
 
-/// Whether `path` stands for a pipe.
-pub fn is_pipe(path: &Path) -> bool {
-    path == Path::new("-")
+/// Other names of standard input. What is opened by them begins where the shell has come to in some systems,
+/// and at the start of the file in others.
+const STDIN: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
+/// Other names of standard output. To give one of them to a finished file would replace it.
+const STDOUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/// Whether `path` stands for standard input.
+fn is_stdin(path: &Path) -> bool {
+    STDIN.iter().any(|name| path == Path::new(name))
 }
 
-/// The file at `src`, or what comes from standard input, which goes to a file without a name first:
-/// where `output` will be, because there should be room.
+/// Whether `path` stands for standard output.
+pub fn is_stdout(path: &Path) -> bool {
+    STDOUT.iter().any(|name| path == Path::new(name))
+}
+
+/// Whether what is at `path` can be read only in order.
+pub fn is_stream(path: &Path) -> bool {
+    is_stdin(path) || SpecialFile::at(path) == Some(SpecialFile::Pipe)
+}
+
+/// Whether `path` is written to in order, or not at all: it is no place for a finished file.
+pub fn is_written_in_order(path: &Path) -> bool {
+    is_stdout(path) || SpecialFile::at(path).is_some()
+}
+
+/// The file at `src`, or what comes from a pipe, which goes to a file without a name first: where `output`
+/// will be, because there should be room.
 pub fn open(src: &Path, output: Option<&Path>) -> Result<SourceFile> {
-    if !is_pipe(src) {
+    if !is_stream(src) {
+        require_there(src)?;
         return Ok(SourceFile::open(src)?);
     }
-    if stdin().is_terminal() {
-        return Err("standard input is a terminal; pipe a file into it, or name one".into());
-    }
-    let beside = output.filter(|output| !is_pipe(output)).map(|output| match output.parent() {
+    let beside = output.filter(|output| !is_stdout(output)).map(|output| match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => ".".into(),
     });
-    let folder = beside.unwrap_or_else(std::env::temp_dir);
-    let map = MappedFile::spool(stdin().lock(), &folder)
-        .map_err(|error| format!("cannot copy standard input to a file in {}: {error}", folder.display()))?;
-    Ok(SourceFile::from_mapped(Path::new("(standard input)"), map)?)
+    let folder = beside.filter(|folder| folder.is_dir()).unwrap_or_else(std::env::temp_dir);
+    if is_stdin(src) && stdin().is_terminal() {
+        return Err("standard input is a terminal; pipe a file into it, or name one".into());
+    }
+    let name = if is_stdin(src) { Path::new("(standard input)") } else { src };
+    // Nothing with a name has been begun.
+    let map = waiting::at_most(Duration::ZERO, || {
+        let mut from: Box<dyn Read> = match is_stdin(src) {
+            true => Box::new(stdin().lock()),
+            false => Box::new(File::open(src)?),
+        };
+        MappedFile::spool(&mut from, &folder)
+    });
+    let map = map.map_err(|error| {
+        format!("cannot copy {} to a file in {}: {error}", name.display(), folder.display())
+    })?;
+    Ok(SourceFile::from_mapped(name, map)?)
 }
 
-/// An error where `output` is standard output and that is a terminal.
-pub fn refuse_terminal(output: Option<&Path>) -> Result<()> {
-    match output.is_some_and(is_pipe) && stdout().is_terminal() {
-        true => Err("standard output is a terminal; pipe it into something, or name a file".into()),
-        false => Ok(()),
+/// Where to write in order; `None` where `output` is a file that appears when it is complete. An
+/// error where neither can be. Opening a pipe waits for who reads it.
+pub fn destination(output: &Path) -> Result<Option<Box<dyn Write + Send>>> {
+    if is_stdout(output) {
+        return match stdout().is_terminal() {
+            true => Err("standard output is a terminal; pipe it into something, or name a file".into()),
+            false => Ok(Some(Box::new(stdout()))),
+        };
     }
+    let kind = match SpecialFile::at(output) {
+        None => return Ok(None),
+        Some(kind) => kind,
+    };
+    let shown = output.display();
+    if !matches!(kind, SpecialFile::Pipe | SpecialFile::CharacterDevice) {
+        return Err(format!("{shown} is {kind}, which is not written to; name a file").into());
+    }
+    let file = waiting::at_most(Duration::ZERO, || File::options().write(true).open(output));
+    let file = file.map_err(|error| format!("cannot write to {shown}, which is {kind}: {error}"))?;
+    match file.is_terminal() {
+        true => Err(format!("{shown} is a terminal; pipe it into something, or name a file").into()),
+        false => Ok(Some(Box::new(file))),
+    }
+}
+
+/// Where the other form of `src` goes, which is read in order, or goes where it is written in order.
+pub fn output_of(
+    src: &Path,
+    output: Option<&Path>,
+    default: impl FnOnce(&Path) -> Option<PathBuf>,
+) -> Result<PathBuf> {
+    if !is_stream(src) {
+        require_there(src)?;
+    }
+    if src.is_dir() {
+        let folder = src.display();
+        return Err(format!(
+            "{folder} is a folder, and only a file can go through a pipe; name a folder (-o)"
+        )
+        .into());
+    }
+    match output {
+        Some(output) => Ok(output.into()),
+        None if is_stdin(src) => Err(no_default(src).into()),
+        None => Ok(default(src).ok_or_else(|| no_default(src))?),
+    }
+}
+
+fn no_default(src: &Path) -> ArchiveError {
+    ArchiveError::NoDefaultName { path: src.into() }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use bantam::archive::ModelFiles;
 use bantam::bench::{Bench, Effort, Forecast};
 use bantam::gpu::Gpu;
-use bantam::model::{LoadOptions, Model, ModelConfig, Outputs, Session};
+use bantam::model::{LoadOptions, Model, ModelConfig, Outputs, Session, require_runnable};
 use bantam::stream::Plan;
 
 use super::open::ModelArgs;
@@ -25,6 +25,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let files = ModelFiles::open(&args.model.model)?;
+    require_runnable(&files)?;
     let config = ModelConfig::open(files.folder())?;
     let context = args.context.clamp(1, config.max_positions);
     let options = args.model.options(Session::device_bytes(&config, context, Outputs::Last));

@@ -27,6 +27,14 @@ pub enum ModelError {
         /// What is wrong with it.
         what: String,
     },
+    /// It is something that can be compressed and restored, but not run.
+    #[error("{path}: {what}")]
+    NotRunnable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is, and what can be done with it.
+        what: String,
+    },
     /// No such architecture is known.
     #[error("{path}: architecture {name} is not supported; supported are {}", SUPPORTED.join(", "))]
     UnsupportedArchitecture {

@@ -6,6 +6,7 @@ use super::layer::LayerWeights;
 use super::loader::Loader;
 use super::planned::Planned;
 use super::precisions::Precisions;
+use super::runnable::require_runnable;
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Gpu, Sweep, Uploader, WideRoom};
@@ -97,6 +98,7 @@ impl Model {
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
+        require_runnable(files)?;
         let config = ModelConfig::of_files(files)?;
         let gpu = &gpu.with_share(options.device_budget);
         let planned = Planned::promised(gpu, files, &config, options)?;
@@ -123,6 +125,7 @@ impl Model {
         files: &ModelFiles,
         options: &LoadOptions,
     ) -> Result<(Option<Plan>, Precisions), ModelError> {
+        require_runnable(files)?;
         let config = ModelConfig::of_files(files)?;
         let planned = Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?;
         Ok((planned.plan, planned.precisions))

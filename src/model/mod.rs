@@ -19,12 +19,14 @@ mod precisions;
 mod recorded;
 mod rope;
 mod rope_settings;
+mod runnable;
 mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};
 pub use error::ModelError;
 pub use load::{Layout, LoadOptions, Model, USUAL_CONTEXT};
 pub use precisions::Precisions;
+pub use runnable::require_runnable;
 pub use session::{Outputs, Session};
 
 pub use crate::gpu::CacheType;

@@ -7,7 +7,7 @@ use super::error::RuntimeError;
 use super::work::Stop;
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::Gpu;
-use crate::model::{LoadOptions, Model};
+use crate::model::{LoadOptions, Model, require_runnable};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// What a folder has, loaded.
@@ -28,6 +28,7 @@ impl Parts {
         progress: &Watched<'_>,
     ) -> Result<Self, RuntimeError> {
         let files = ModelFiles::open(folder)?;
+        require_runnable(&files)?;
         progress.check()?;
         let tokenizer = Tokenizer::open(files.folder())?;
         let template = ChatTemplate::open(files.folder())?;

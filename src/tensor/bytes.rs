@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{MappedFile, ReadError};
+use super::{MappedFile, ReadError, SpecialFile};
 
 /// Where a file's bytes are.
 pub(super) enum Bytes {
@@ -16,8 +16,11 @@ pub(super) enum Bytes {
 impl Bytes {
     /// Maps the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let map = MappedFile::open(path).map_err(|source| ReadError::Io { path: path.into(), source })?;
-        Ok(Self::Mapped(map))
+        // Opening a pipe would wait for somebody who writes to it.
+        if let Some(kind) = SpecialFile::at(path) {
+            return Err(ReadError::Special { path: path.into(), kind });
+        }
+        Ok(Self::Mapped(MappedFile::open(path).map_err(ReadError::io(path))?))
     }
 }
 

@@ -4,7 +4,7 @@
 //! not read: of all its keys only `general.alignment` decides where bytes lie. Lengths and counts
 //! are compared with what is left of the file before anything is done with them.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::{GgmlType, MAX_HEADER_LEN, Quantized, TensorEntry};
 use crate::tensor::Dtype;
@@ -40,7 +40,7 @@ pub enum GgufError {
     #[error("it is big-endian, and only little-endian files are read; convert it first")]
     BigEndian,
     /// The file ends too early.
-    #[error("the file ends inside {part}; it was cut short or is damaged")]
+    #[error("the file ends inside {part}: it was cut short or is damaged; download it again")]
     Truncated {
         /// What it ends in.
         part: &'static str,
@@ -76,16 +76,37 @@ pub enum GgufError {
         shape: Vec<usize>,
     },
     /// A tensor's data is not in the file.
-    #[error("tensor {tensor} reaches beyond the end of the file, which was cut short or is damaged")]
+    #[error(
+        "tensor {tensor} reaches beyond the end of the file, which is {missing} bytes short: it was cut short \
+         or is damaged; download it again"
+    )]
     Bounds {
         /// The tensor.
         tensor: String,
+        /// Bytes that all tensors together need and that are not there.
+        missing: usize,
     },
     /// Two tensors share bytes.
-    #[error("tensor {tensor} begins inside another")]
+    #[error("tensor {tensor} begins at byte {start}, inside tensor {other}, which ends at byte {end}")]
     Overlap {
         /// The tensor.
         tensor: String,
+        /// Where it begins.
+        start: usize,
+        /// The one that it begins in.
+        other: String,
+        /// Where that ends.
+        end: usize,
+    },
+    /// One name, two tensors.
+    #[error("tensor {tensor} is described twice: one begins at byte {first}, the other at byte {second}")]
+    Duplicate {
+        /// The name.
+        tensor: String,
+        /// Where one begins.
+        first: usize,
+        /// Where the other does.
+        second: usize,
     },
     /// Much of the file is not tensors.
     #[error("{len} bytes belong to no tensor, more than {MAX_OUTSIDE}")]
@@ -118,16 +139,17 @@ pub(crate) struct GgufHeader {
 }
 
 impl GgufHeader {
-    /// Reads the header that the file `bytes` begins with. Whether the tensors it describes are
-    /// there is [`GgufHeader::entries`]' question.
-    pub fn of_file(bytes: &[u8]) -> Result<Self, GgufError> {
-        Self::parse(bytes)?.measured(|tensor| tensor.expected_len())
+    /// Reads the header of a file of `file_len` bytes that begins with `front`. Whether the tensors it
+    /// describes are there is [`GgufHeader::entries`]' question. [`GgufError::Truncated`] where `front`
+    /// does not have all of the header.
+    pub fn of_file(front: &[u8], file_len: usize) -> Result<Self, GgufError> {
+        Self::parse(front, file_len)?.measured(|tensor| tensor.expected_len())
     }
 
     /// Reads a header that was kept when its file was compressed. `quantized_len` tells how long
     /// quantised tensors were taken to be by their names, so that what is known of types may grow.
     pub fn of_kept(bytes: &[u8], quantized_len: impl Fn(&str) -> Option<usize>) -> Result<Self, GgufError> {
-        Self::parse(bytes)?.measured(|tensor| match tensor.ggml_type.dtype() {
+        Self::parse(bytes, bytes.len())?.measured(|tensor| match tensor.ggml_type.dtype() {
             Some(_) => tensor.expected_len(),
             None => Ok(quantized_len(&tensor.name)),
         })
@@ -147,8 +169,8 @@ impl GgufHeader {
         Ok(self)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, GgufError> {
-        let mut cursor = Cursor::new(bytes);
+    fn parse(front: &[u8], file_len: usize) -> Result<Self, GgufError> {
+        let mut cursor = Cursor::new(front, file_len);
         if cursor.take(4, "the magic number")? != GGUF_MAGIC {
             return Err(GgufError::NoMagic);
         }
@@ -171,7 +193,8 @@ impl GgufHeader {
         let data_start = cursor.at.next_multiple_of(alignment.unwrap_or(DEFAULT_ALIGNMENT) as usize);
         for tensor in &mut tensors {
             let start = data_start.checked_add(tensor.start);
-            tensor.start = start.ok_or_else(|| GgufError::Bounds { tensor: tensor.name.clone() })?;
+            tensor.start = start
+                .ok_or_else(|| GgufError::Bounds { tensor: tensor.name.clone(), missing: usize::MAX })?;
         }
         refuse_equal_names(&tensors)?;
         Ok(Self { data_start, tensors })
@@ -195,9 +218,15 @@ impl GgufHeader {
             let end = tensor.len.map_or(Some(next), |len| tensor.start.checked_add(len));
             let end = end
                 .filter(|&end| tensor.start <= end && end <= file_len)
-                .ok_or_else(|| GgufError::Bounds { tensor: tensor.name.clone() })?;
-            if entries.last().is_some_and(|last| last.range.end > tensor.start) {
-                return Err(GgufError::Overlap { tensor: tensor.name.clone() });
+                .ok_or_else(|| self.out_of_bounds(tensor, file_len))?;
+            if let Some(last) = entries.last().filter(|last| last.range.end > tensor.start) {
+                let (other, end) = (last.name.clone(), last.range.end);
+                return Err(GgufError::Overlap {
+                    tensor: tensor.name.clone(),
+                    start: tensor.start,
+                    other,
+                    end,
+                });
             }
             covered += end - tensor.start;
             entries.push(tensor.entry(end));
@@ -206,6 +235,12 @@ impl GgufHeader {
             0..=MAX_OUTSIDE => Ok(entries),
             len => Err(GgufError::Outside { len }),
         }
+    }
+
+    fn out_of_bounds(&self, tensor: &Description, file_len: usize) -> GgufError {
+        let ends = self.tensors.iter().map(|tensor| tensor.start.saturating_add(tensor.len.unwrap_or(0)));
+        let needed = ends.max().unwrap_or(0);
+        GgufError::Bounds { tensor: tensor.name.clone(), missing: needed.saturating_sub(file_len) }
     }
 }
 
@@ -233,11 +268,13 @@ impl Description {
 }
 
 fn refuse_equal_names(tensors: &[Description]) -> Result<(), GgufError> {
-    let mut names = HashSet::new();
-    match tensors.iter().find(|tensor| !names.insert(&tensor.name)) {
-        Some(t) => Err(GgufError::Name { name: t.name.clone(), why: "two tensors have it" }),
-        None => Ok(()),
+    let mut starts = HashMap::new();
+    for tensor in tensors {
+        if let Some(first) = starts.insert(&tensor.name, tensor.start) {
+            return Err(GgufError::Duplicate { tensor: tensor.name.clone(), first, second: tensor.start });
+        }
     }
+    Ok(())
 }
 
 /// Bytes of a tensor, `Some(None)` where its type is not known; `None` where there is no such length.
@@ -259,18 +296,18 @@ fn len_of(ggml_type: GgmlType, shape: &[usize]) -> Option<Option<usize>> {
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// What it means to run out of bytes: that the file ends, or that the header is too long.
-    is_whole_file: bool,
+    /// What it means to run out of bytes: that the header is too long, or that the file ends.
+    is_longest: bool,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(file: &'a [u8]) -> Self {
-        let len = file.len().min(MAX_HEADER_LEN);
-        Self { bytes: &file[..len], at: 0, is_whole_file: len == file.len() }
+    fn new(front: &'a [u8], file_len: usize) -> Self {
+        let len = front.len().min(MAX_HEADER_LEN);
+        Self { bytes: &front[..len], at: 0, is_longest: len == MAX_HEADER_LEN && len < file_len }
     }
 
     fn ended(&self, part: &'static str) -> GgufError {
-        if self.is_whole_file { GgufError::Truncated { part } } else { GgufError::HeaderTooLong }
+        if self.is_longest { GgufError::HeaderTooLong } else { GgufError::Truncated { part } }
     }
 
     fn take(&mut self, len: usize, part: &'static str) -> Result<&'a [u8], GgufError> {

@@ -4,8 +4,9 @@
 //! rewrites the file underneath it. bantam never writes to a file it reads (outputs go to a
 //! temporary name and are renamed), which is as much as a library can promise; other programs
 //! rewriting a model file in place while it is in use can still make the process fault, as with
-//! every program that maps files. The weights of a model that is loaded or runs are therefore
-//! read by position instead (`positional.rs`), which gives an error where a mapping would fault.
+//! every program that maps files. Headers, what is compressed, restored or checked, and the weights of
+//! a model that is loaded or runs are therefore read by position instead (`positional.rs`), which gives
+//! an error where a mapping would fault.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -15,7 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The bytes of a file, paged in as they are touched.
+/// The bytes of a file, paged in as they are touched. If the file is cut short meanwhile, or its medium
+/// fails, touching them ends the process: what reads by position gets an error instead.
 #[derive(Debug)]
 pub struct MappedFile {
     /// `None` for an empty file, which some systems refuse to map.

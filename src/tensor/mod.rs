@@ -1,16 +1,22 @@
-//! Tensors as they come from a model file: type, shape and bytes, read without copying.
+//! Tensors as they come from a model file: type, shape and bytes.
 
 mod bytes;
+mod error;
+mod foreign;
 mod ggml_type;
 mod gguf_file;
 mod gguf_header;
 mod mapped;
 mod positional;
 mod safetensors_file;
+mod safetensors_header;
 mod shape;
 mod source_file;
+mod special;
 mod zeroed;
 
+pub use error::ReadError;
+pub use foreign::Foreign;
 pub use ggml_type::{GgmlType, Quantized};
 pub use gguf_file::GgufFile;
 pub use gguf_header::GgufError;
@@ -18,8 +24,10 @@ pub(crate) use gguf_header::GgufHeader;
 pub use mapped::MappedFile;
 pub use positional::FileReader;
 pub use safetensors::Dtype;
-pub(crate) use safetensors_file::{MAX_HEADER_LEN, entries, parse_header};
-pub use safetensors_file::{ReadError, SafetensorsFile, TensorEntry};
+pub use safetensors_file::{SafetensorsFile, TensorEntry};
+pub use safetensors_header::HeaderError;
+pub(crate) use safetensors_header::{MAX_HEADER_LEN, parse_header};
 pub use shape::Matrix;
 pub use source_file::SourceFile;
+pub use special::SpecialFile;
 pub use zeroed::Zeroed;

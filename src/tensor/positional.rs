@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -75,6 +76,15 @@ impl FileReader {
                 Ok(())
             }
         }
+    }
+
+    /// The bytes `range`. The caller has compared it with the length of the file.
+    pub(crate) fn read(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(range.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.resize(range.len(), 0);
+        self.read_exact_at(&mut bytes, range.start as u64)?;
+        Ok(bytes)
     }
 
     /// Whether the file is as long as when it was opened, and nobody has written to it since, as

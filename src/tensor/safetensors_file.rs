@@ -6,43 +6,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use safetensors::SafeTensorError;
-use safetensors::tensor::Metadata;
-
 use super::bytes::Bytes;
-use super::{Dtype, FileReader, GgufError, Quantized};
-
-/// What the format itself sets as the longest header.
-pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
-
-/// Why a file of tensors could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The operating system refused.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The header is damaged, or describes other bytes than the file holds.
-    #[error("{path}: not a usable safetensors file: {source}")]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: SafeTensorError,
-    },
-    /// The same of a GGUF file.
-    #[error("{path}: not a usable GGUF file: {source}")]
-    Gguf {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: GgufError,
-    },
-}
+use super::foreign::FRONT;
+use super::safetensors_header::{Header, PREFIX, header_len, parse_header};
+use super::{Dtype, FileReader, HeaderError, Quantized, ReadError};
 
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,26 +32,39 @@ pub struct TensorEntry {
 pub struct SafetensorsFile {
     path: PathBuf,
     bytes: Bytes,
-    data_start: usize,
+    header_bytes: Vec<u8>,
     tensors: Vec<TensorEntry>,
     metadata: HashMap<String, String>,
 }
 
 impl SafetensorsFile {
-    /// Maps and checks the file at `path`.
+    /// Opens and checks the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         Self::check(path, Bytes::open(path)?)
     }
 
     pub(super) fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
-        let bad = |source| ReadError::Header { path: path.into(), source };
-        let (data_start, header) = parse_header(&bytes).map_err(bad)?;
-        if data_start.checked_add(header.data_len()) != Some(bytes.len()) {
-            return Err(bad(SafeTensorError::MetadataIncompleteBuffer));
+        let (reader, len) = (FileReader::new(path, &bytes), bytes.len());
+        let read = |range| reader.read(range).map_err(ReadError::io(path));
+        let refused = |error: HeaderError| match error.is_of_no_header() {
+            true => read(0..len.min(FRONT)).map(|front| {
+                ReadError::foreign(path, &front).unwrap_or_else(|| ReadError::no_header(path, error))
+            }),
+            false => Ok(ReadError::Header { path: path.into(), source: error }),
+        };
+        let parsed = match header_len(&read(0..len.min(PREFIX))?, len) {
+            Err(error) => Err(error),
+            Ok(header_len) => {
+                let bytes = read(0..header_len)?;
+                parse_header(&bytes).and_then(|header| header.require_len(len).map(|()| (bytes, header)))
+            }
+        };
+        match parsed {
+            Ok((header_bytes, Header { tensors, metadata, .. })) => {
+                Ok(Self { path: path.into(), bytes, header_bytes, tensors, metadata })
+            }
+            Err(error) => Err(refused(error)?),
         }
-        let tensors = entries(&header, data_start);
-        let metadata = header.metadata().clone().unwrap_or_default();
-        Ok(Self { path: path.into(), bytes, data_start, tensors, metadata })
     }
 
     /// Where the file is, or what it was said to be called.
@@ -99,10 +79,10 @@ impl SafetensorsFile {
 
     /// The length prefix and the JSON header, exactly as they stand in the file.
     pub fn header_bytes(&self) -> &[u8] {
-        &self.bytes[..self.data_start]
+        &self.header_bytes
     }
 
-    /// The whole file.
+    /// The whole file. See [`MappedFile`](super::MappedFile) on what becomes of that if it is cut short.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -124,46 +104,6 @@ impl SafetensorsFile {
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
         &self.bytes[entry.range.clone()]
     }
-}
-
-/// Reads the header that `bytes` begin with and returns where the data starts. Ranges are checked
-/// against types, shapes and each other; whether the data is as long as they say is the caller's
-/// question.
-///
-/// `SafeTensors::read_metadata` does the same with the data at hand, but adds up the lengths a
-/// hostile header claims without a check for overflow.
-pub(crate) fn parse_header(bytes: &[u8]) -> Result<(usize, Metadata), SafeTensorError> {
-    let prefix: [u8; 8] =
-        bytes.get(..8).and_then(|b| b.try_into().ok()).ok_or(SafeTensorError::HeaderTooSmall)?;
-    let len = usize::try_from(u64::from_le_bytes(prefix))
-        .ok()
-        .filter(|&len| len <= MAX_HEADER_LEN)
-        .ok_or(SafeTensorError::HeaderTooLarge)?;
-    let json = bytes.get(8..8 + len).ok_or(SafeTensorError::InvalidHeaderLength)?;
-    let json = std::str::from_utf8(json).map_err(SafeTensorError::InvalidHeader)?;
-    let header = serde_json::from_str(json).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
-    Ok((8 + len, header))
-}
-
-/// The tensors of a header in file order, with ranges counted from the start of the file.
-///
-/// A `HashMap` would make every run visit (and write) another order. Empty tensors share their
-/// neighbour's offset, so names decide between those.
-pub(crate) fn entries(header: &Metadata, data_start: usize) -> Vec<TensorEntry> {
-    let at = |offset: usize| data_start.saturating_add(offset);
-    let mut tensors: Vec<TensorEntry> = header
-        .tensors()
-        .into_iter()
-        .map(|(name, info)| TensorEntry {
-            name,
-            dtype: info.dtype,
-            shape: info.shape.clone(),
-            quantized: None,
-            range: at(info.data_offsets.0)..at(info.data_offsets.1),
-        })
-        .collect();
-    tensors.sort_by(|a, b| (a.range.start, a.range.end, &a.name).cmp(&(b.range.start, b.range.end, &b.name)));
-    tensors
 }
 
 #[cfg(test)]

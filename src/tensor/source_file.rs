@@ -1,6 +1,5 @@
 //! A file of tensors in either of the forms that are read.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ pub enum SourceFile {
 }
 
 impl SourceFile {
-    /// Maps and checks the file at `path`. Its first bytes tell its form, not its name.
+    /// Opens and checks the file at `path`. Its first bytes tell its form, not its name.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         Self::check(path, Bytes::open(path)?)
     }
@@ -37,7 +36,8 @@ impl SourceFile {
     }
 
     fn check(path: &Path, bytes: Bytes) -> Result<Self, ReadError> {
-        Ok(if bytes.starts_with(&GGUF_MAGIC) {
+        let front = FileReader::new(path, &bytes).read(0..bytes.len().min(GGUF_MAGIC.len()));
+        Ok(if front.map_err(ReadError::io(path))? == GGUF_MAGIC {
             Self::Gguf(GgufFile::check(path, bytes)?)
         } else {
             Self::Safetensors(SafetensorsFile::check(path, bytes)?)
@@ -60,7 +60,17 @@ impl SourceFile {
         }
     }
 
-    /// The whole file.
+    /// Bytes of the file.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether there are none: never, as there is a header.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The whole file. See [`MappedFile`] on what becomes of that if it is cut short.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Safetensors(file) => file.bytes(),
@@ -85,10 +95,10 @@ impl SourceFile {
     }
 
     /// All bytes that belong to no tensor, in file order. A safetensors file has only its header.
-    pub fn outside(&self) -> Cow<'_, [u8]> {
+    pub fn outside(&self) -> &[u8] {
         match self {
-            Self::Safetensors(file) => file.header_bytes().into(),
-            Self::Gguf(file) => file.outside().into(),
+            Self::Safetensors(file) => file.header_bytes(),
+            Self::Gguf(file) => file.outside(),
         }
     }
 }

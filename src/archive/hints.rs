@@ -1,0 +1,195 @@
+//! What to tell about a path where there is nothing to work with: what is there instead, and what works.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+use super::{ArchiveError, names};
+
+/// What the folder of a model in a hub's cache is called before the model's name.
+const HUB_MODEL: &str = "models--";
+/// Where such a folder has the files of each revision.
+const SNAPSHOTS: &str = "snapshots";
+/// Ends of names of weights that are pickles.
+const PICKLES: [&str; 6] = ["bin", "pt", "pth", "ckpt", "pkl", "t7"];
+/// Ends of names of weights in other formats.
+const FOREIGN: [&str; 9] = ["onnx", "h5", "keras", "msgpack", "ot", "npz", "tflite", "nemo", "mlmodel"];
+/// Ends of names of downloads that go on.
+const UNFINISHED: [&str; 5] = ["incomplete", "part", "aria2", "crdownload", "download"];
+
+/// An error where there is nothing at `path`, or a folder of a hub's cache that is around models and not one.
+pub fn require_there(path: &Path) -> Result<(), ArchiveError> {
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => match hub_folder(path) {
+            Some(what) => Err(ArchiveError::Model { path: path.into(), what }),
+            None => Ok(()),
+        },
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(ArchiveError::NotThere { path: path.into(), hint: absent(path) })
+        }
+        // What else is wrong is said by whoever opens it.
+        _ => Ok(()),
+    }
+}
+
+/// What to say of a path at which there is nothing.
+fn absent(path: &Path) -> String {
+    const DOWNLOAD: &str = "bantam reads files and downloads nothing: download the model first \
+                            (`hf download NAME --local-dir FOLDER`), and name that folder";
+    if let Ok(to) = fs::read_link(path) {
+        return format!("; it is a link to {}, where there is nothing", to.display());
+    }
+    let text = path.to_string_lossy();
+    if text.contains("://") || text.starts_with("https:/") || text.starts_with("http:/") {
+        return format!("; it is an address, and {DOWNLOAD}");
+    }
+    match looks_like_hub_id(path) {
+        true => format!("; it looks like the name of a model on a hub, and {DOWNLOAD}"),
+        false => String::new(),
+    }
+}
+
+/// `organisation/model`, where there is no folder `organisation`.
+fn looks_like_hub_id(path: &Path) -> bool {
+    let is_name = |part: &&str| {
+        !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    let Some((organisation, model)) = path.to_str().and_then(|text| text.split_once('/')) else {
+        return false;
+    };
+    [organisation, model].iter().all(|part| !part.is_empty() && is_name(part))
+        && !names::is_tensor_file(model)
+        && !Path::new(organisation).is_dir()
+}
+
+/// What to say of a folder of a hub's cache in which other folders are models.
+fn hub_folder(path: &Path) -> Option<String> {
+    let resolved = path.canonicalize().ok()?;
+    let own = resolved.file_name()?.to_string_lossy().into_owned();
+    let in_model = |path: &Path| path.file_name().is_some_and(|name| is_hub_model(&name.to_string_lossy()));
+    if is_hub_model(&own) && path.join(SNAPSHOTS).is_dir() {
+        return Some(match a_snapshot(path) {
+            Some(snapshot) => format!(
+                "a model's folder in a hub's cache; name the folder of a revision in it, such as {}",
+                snapshot.display()
+            ),
+            None => "a model's folder in a hub's cache, without any revision of it; download it again".into(),
+        });
+    }
+    if own == SNAPSHOTS && resolved.parent().is_some_and(in_model) {
+        return Some(
+            match a_snapshot(&path.join("..")).and_then(|found| Some(path.join(found.file_name()?))) {
+                Some(snapshot) => format!(
+                    "the revisions of a model in a hub's cache; name one of them, such as {}",
+                    snapshot.display()
+                ),
+                None => {
+                    "a folder for revisions of a model in a hub's cache, and there is none; download it again"
+                        .into()
+                }
+            },
+        );
+    }
+    [path.to_path_buf(), path.join("hub")].iter().find_map(|cache| {
+        let models = folders_in(cache, is_hub_model);
+        let example = models.iter().find_map(|model| a_snapshot(model)).or(models.first().cloned())?;
+        Some(format!(
+            "a hub's cache of {} models; name the folder of one, such as {}",
+            models.len(),
+            example.display()
+        ))
+    })
+}
+
+fn is_hub_model(name: &str) -> bool {
+    name.starts_with(HUB_MODEL)
+}
+
+/// Folders in `path` whose names are `wanted`, sorted.
+fn folders_in(path: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| wanted(&entry.file_name().to_string_lossy()))
+        .map(|entry| path.join(entry.file_name()))
+        .filter(|path| path.is_dir())
+        .collect();
+    found.sort();
+    found
+}
+
+/// The revision that `main` is of a model in a hub's cache, or any other.
+fn a_snapshot(model: &Path) -> Option<PathBuf> {
+    let snapshots = model.join(SNAPSHOTS);
+    let main = fs::read_to_string(model.join("refs/main")).ok().map(|name| snapshots.join(name.trim()));
+    let mut all = folders_in(&snapshots, |_| true);
+    main.filter(|main| main.parent() == Some(&snapshots) && main.is_dir()).or_else(|| all.pop())
+}
+
+/// The error that a folder has no weights of the kind that is wanted, which `wanted` names.
+pub(super) fn nothing_in(folder: &Path, wanted: &str) -> ArchiveError {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    files.sort();
+    let with = |ends: &[&str]| {
+        let matches = |name: &&String| {
+            Path::new(name).extension().is_some_and(|end| ends.iter().any(|e| end.eq_ignore_ascii_case(e)))
+        };
+        files.iter().find(matches)
+    };
+    let found = if let Some(name) = with(&UNFINISHED) {
+        format!("; {name} is a download that was not finished")
+    } else if let Some(name) = with(&["gguf"]) {
+        format!("; {name} is a GGUF file, which bantam compresses and restores but does not run")
+    } else if let Some(name) = with(&PICKLES) {
+        format!(
+            "; {name} is a file of PyTorch (a pickle), which is not read: get the model's safetensors files, \
+             or convert it (save_pretrained with safe_serialization=True)"
+        )
+    } else if let Some(name) = with(&FOREIGN) {
+        format!("; {name} has weights in a format that is not read: get the model's safetensors files")
+    } else {
+        String::new()
+    };
+    ArchiveError::Model { path: folder.into(), what: format!("no {wanted} in this folder{found}") }
+}
+
+/// The error that there is no name for the output of `src`.
+pub(super) fn no_default(src: &Path, suggestion: Option<PathBuf>) -> ArchiveError {
+    match suggestion.filter(|_| snapshot_model(src).is_some()) {
+        Some(suggestion) => ArchiveError::InHubCache { path: src.into(), suggestion },
+        None => ArchiveError::NoDefaultName { path: src.into() },
+    }
+}
+
+/// The model whose revision in a hub's cache `output` would be put among, or be a file of.
+pub(super) fn snapshot_model(output: &Path) -> Option<String> {
+    let parent = match output.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent = parent.canonicalize().ok()?;
+    let parts: Vec<String> = parent
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    let pair = parts.windows(2).find(|pair| is_hub_model(&pair[0]) && pair[1] == SNAPSHOTS)?;
+    Some(pair[0].rsplit("--").next().unwrap_or_default().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_models_on_a_hub_are_told_from_paths() {
+        for id in ["meta-llama/Llama-3.2-1B", "Qwen/Qwen2.5-0.5B", "a/b_c"] {
+            assert!(looks_like_hub_id(Path::new(id)), "{id}");
+        }
+        for path in
+            ["a", "./a/b", "/a/b", "a/b/c", "a/", "~/models", "a/b.safetensors", "src/nothing", "a/b c"]
+        {
+            assert!(!looks_like_hub_id(Path::new(path)), "{path}");
+        }
+    }
+}

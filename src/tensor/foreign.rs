@@ -1,0 +1,176 @@
+//! What a file is that is neither safetensors nor GGUF: files that people have where they meant one of these.
+
+use std::fmt;
+
+/// Bytes from a file's start that tell what it is.
+pub(super) const FRONT: usize = 512;
+
+/// A kind of file that is not read, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Foreign {
+    /// No bytes at all.
+    Empty,
+    /// Bytes that are all zero, as downloads reserve them.
+    Zeros,
+    /// What Git has in the place of a large file; with the size of that, where it says so.
+    LfsPointer {
+        /// Bytes of the file that it stands for.
+        size: Option<u64>,
+    },
+    /// A web page.
+    Html,
+    /// Another text, such as a server's answer to a request that it refused: how it begins.
+    Text(String),
+    /// Weights in another format: its name.
+    Weights(&'static str),
+    /// Something packed: its name.
+    Packed(&'static str),
+    /// A zip archive, which files of PyTorch are.
+    Zip,
+    /// A Python pickle, which older files of PyTorch are.
+    Pickle,
+    /// GGUF with the letters the other way round.
+    SwappedGguf,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const CONVERT: &str = "convert it to safetensors, or get the model's safetensors files";
+        match self {
+            Self::Empty => f.write_str("the file is empty; download it again"),
+            Self::Zeros => {
+                f.write_str("the file begins with zeros: a download that was not finished; download it again")
+            }
+            Self::LfsPointer { size } => {
+                f.write_str("a Git LFS pointer, not the file itself")?;
+                if let Some(size) = size {
+                    write!(f, ", which has {size} bytes")?;
+                }
+                f.write_str("; `git lfs pull` in its repository, or download the file")
+            }
+            Self::Html => f.write_str(
+                "a web page (HTML) that was saved in the place of the file; download the file itself, \
+                 signed in where the model asks for it",
+            ),
+            Self::Text(start) => write!(
+                f,
+                "a text that begins with {start:?}, perhaps a server's answer in the place of the file; \
+                 download the file again"
+            ),
+            Self::Weights(name) => write!(f, "a file of {name}, which is not read; {CONVERT}"),
+            Self::Packed(name) => write!(f, "a {name} archive; unpack it first"),
+            Self::Zip => {
+                write!(f, "a zip archive, as PyTorch's .bin, .pt and .ckpt files are, which is not read; {CONVERT}")
+            }
+            Self::Pickle => {
+                write!(f, "a Python pickle, as older .bin, .pt and .ckpt files are, which is not read; {CONVERT}")
+            }
+            Self::SwappedGguf => f.write_str(
+                "a GGUF file of the other byte order, and only little-endian files are read; convert it first",
+            ),
+        }
+    }
+}
+
+/// Where a signature is, what it is, and of what.
+const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
+    (0, b"PK\x03\x04", Foreign::Zip),
+    (0, b"PK\x05\x06", Foreign::Zip),
+    (0, b"FUGG", Foreign::SwappedGguf),
+    (0, b"lmgg", GGML),
+    (0, b"fmgg", GGML),
+    (0, b"tjgg", GGML),
+    (0, b"algg", GGML),
+    (0, b"\x89HDF\r\n\x1a\n", Foreign::Weights("HDF5 (Keras, TensorFlow)")),
+    (0, b"\x93NUMPY", Foreign::Weights("NumPy")),
+    (4, b"TFL3", Foreign::Weights("TensorFlow Lite")),
+    (0, b"\x1f\x8b\x08", Foreign::Packed("gzip")),
+    (0, b"\x28\xb5\x2f\xfd", Foreign::Packed("zstd")),
+    (0, b"\xfd7zXZ\0", Foreign::Packed("xz")),
+    (0, b"BZh", Foreign::Packed("bzip2")),
+    (0, b"7z\xbc\xaf\x27\x1c", Foreign::Packed("7-Zip")),
+    (257, b"ustar", Foreign::Packed("tar")),
+];
+
+const GGML: Foreign = Foreign::Weights("llama.cpp from before GGUF");
+
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+
+impl Foreign {
+    /// What the file is that begins with `front`, up to [`FRONT`] bytes of it; `None` where that is not
+    /// known.
+    ///
+    /// Ask only about a file that is not safetensors: a header's length may look like anything.
+    pub(super) fn of(front: &[u8]) -> Option<Self> {
+        if front.is_empty() {
+            return Some(Self::Empty);
+        }
+        if front.iter().all(|&byte| byte == 0) {
+            return Some(Self::Zeros);
+        }
+        let signature = SIGNATURES
+            .iter()
+            .find(|(at, signature, _)| front.get(*at..).is_some_and(|front| front.starts_with(signature)));
+        signature.map(|(_, _, foreign)| foreign.clone()).or_else(|| pickle(front)).or_else(|| text(front))
+    }
+}
+
+/// Protocols 2 to 5 begin with their number, and then with a dictionary, a class, a number, a frame or a
+/// place in the memo.
+fn pickle(front: &[u8]) -> Option<Foreign> {
+    match front {
+        [0x80, 2..=5, b'}' | b'c' | b'(' | b']' | 0x8a | 0x95, ..] => Some(Foreign::Pickle),
+        _ => None,
+    }
+}
+
+fn text(front: &[u8]) -> Option<Foreign> {
+    let front = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(front).trim_ascii_start();
+    // The front may end inside a letter.
+    let text = match std::str::from_utf8(front) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => {
+            std::str::from_utf8(&front[..error.valid_up_to()]).ok()?
+        }
+        Err(_) => return None,
+    };
+    if text.chars().any(|c| c.is_control() && !c.is_ascii_whitespace()) {
+        return None;
+    }
+    if front.starts_with(LFS) {
+        let size = text.lines().find_map(|line| line.strip_prefix("size ")?.trim().parse().ok());
+        return Some(Foreign::LfsPointer { size });
+    }
+    let lower = text.to_ascii_lowercase();
+    if ["<!doctype html", "<html", "<head", "<!--"].iter().any(|tag| lower.starts_with(tag)) {
+        return Some(Foreign::Html);
+    }
+    const SHOWN: usize = 60;
+    let line = text.lines().next().unwrap_or_default();
+    Some(Foreign::Text(line.chars().take(SHOWN).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_is_follows_from_its_first_bytes() {
+        let lfs = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 988097824\n";
+        assert_eq!(Foreign::of(lfs), Some(Foreign::LfsPointer { size: Some(988_097_824) }));
+        assert_eq!(Foreign::of(b" \n<!DOCTYPE html><html lang=\"en\">"), Some(Foreign::Html));
+        assert_eq!(Foreign::of(b"Entry not found"), Some(Foreign::Text("Entry not found".into())));
+        assert_eq!(Foreign::of(b"PK\x03\x04\x14\0\0\0"), Some(Foreign::Zip));
+        assert_eq!(Foreign::of(b"\x80\x02}q\0(X\x1a"), Some(Foreign::Pickle));
+        assert_eq!(Foreign::of(b"\x80\x02\x8a\nl\xfc\x9cF\xf9"), Some(Foreign::Pickle));
+        assert_eq!(Foreign::of(&[0; 512]), Some(Foreign::Zeros));
+        assert_eq!(Foreign::of(b""), Some(Foreign::Empty));
+        assert_eq!(Foreign::of(b"FUGG\0\0\0\x03"), Some(Foreign::SwappedGguf));
+        // Cut in the middle of a letter of two bytes.
+        assert_eq!(Foreign::of(b"caf\xc3"), Some(Foreign::Text("caf".into())));
+        for binary in [&b"\x80\x02\0\0\0\0\0\0{"[..], b"\x10\0\0\0\0\0\0\0{}", b"\xff\xfe"] {
+            assert_eq!(Foreign::of(binary), None);
+        }
+    }
+}

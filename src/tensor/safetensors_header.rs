@@ -1,0 +1,319 @@
+//! The header of a safetensors file, with errors that name tensors and count bytes.
+//!
+//! Format: <https://github.com/huggingface/safetensors#format>. The `safetensors` crate reads the same, but
+//! says of most faults only that there is one, and keeps the last of two entries of the same name.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::value::{Error as NoDtype, StrDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use super::{Dtype, TensorEntry};
+
+/// What the format itself sets as the longest header.
+pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
+
+/// Bytes that tell the header's length.
+pub(super) const PREFIX: usize = 8;
+
+const METADATA: &str = "__metadata__";
+
+/// Why a header could not be used. Ranges are bytes of the data, counted from its start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// Not even a header's length is there.
+    #[error("it has only {len} bytes; it was cut short, download it again")]
+    TooShort {
+        /// Bytes of the file.
+        len: usize,
+    },
+    /// The header's length is more than the format allows.
+    #[error(
+        "header too large: the file begins with a length of {len} bytes, and {MAX_HEADER_LEN} are allowed"
+    )]
+    TooLong {
+        /// What it says.
+        len: u64,
+    },
+    /// The file ends in its header.
+    #[error(
+        "the file ends inside its header, {missing} bytes or more short: it was cut short; download it again"
+    )]
+    Truncated {
+        /// Bytes of the header that are not there.
+        missing: usize,
+    },
+    /// The header is not the JSON that it should be.
+    #[error("the header cannot be read: {0}")]
+    Json(String),
+    /// A type that the format does not have.
+    #[error(
+        "tensor {tensor} has elements of type {dtype:?}, an unknown type; \
+         a newer bantam may read it, or the file is damaged"
+    )]
+    UnknownDtype {
+        /// The tensor.
+        tensor: String,
+        /// What the header says.
+        dtype: String,
+    },
+    /// One name, two tensors.
+    #[error("tensor {tensor} is described twice, as {first} and as {second}; write the file again")]
+    Duplicate {
+        /// The name.
+        tensor: String,
+        /// One description.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A tensor's place has another length than its type and shape ask for.
+    #[error("tensor {tensor}: {dtype} of shape {shape:?} takes {needed}, but its place has {len} bytes")]
+    Length {
+        /// The tensor.
+        tensor: String,
+        /// Its type.
+        dtype: Dtype,
+        /// Its dimensions, outermost first.
+        shape: Vec<usize>,
+        /// What these ask for, in words.
+        needed: String,
+        /// Bytes of its place.
+        len: usize,
+    },
+    /// A tensor ends before it begins.
+    #[error("tensor {tensor} ends at byte {end}, before it begins at byte {start}")]
+    Backwards {
+        /// The tensor.
+        tensor: String,
+        /// Where it begins.
+        start: usize,
+        /// Where it ends.
+        end: usize,
+    },
+    /// Two tensors share bytes.
+    #[error("tensors {first} (bytes {first_range:?}) and {second} (bytes {second_range:?}) share bytes")]
+    Overlap {
+        /// One tensor.
+        first: String,
+        /// Its bytes.
+        first_range: Range<usize>,
+        /// The other.
+        second: String,
+        /// Its bytes.
+        second_range: Range<usize>,
+    },
+    /// Bytes between tensors.
+    #[error("bytes {gap:?}, in front of tensor {tensor}, belong to no tensor")]
+    Gap {
+        /// The bytes.
+        gap: Range<usize>,
+        /// The tensor behind them.
+        tensor: String,
+    },
+    /// Tensors reach beyond the end of the file.
+    #[error(
+        "the file is {missing} bytes short: it has {len}, and its header describes {needed}; download it again"
+    )]
+    Short {
+        /// Bytes that are not there.
+        missing: usize,
+        /// Bytes that are.
+        len: usize,
+        /// Bytes that there should be.
+        needed: usize,
+    },
+    /// There is something behind the last tensor.
+    #[error(
+        "the file has {more} bytes more than the header says, behind the last tensor; \
+         it was written twice or is damaged: download it again"
+    )]
+    Long {
+        /// Bytes that are too many.
+        more: usize,
+    },
+}
+
+impl HeaderError {
+    /// Whether there was nothing to be seen of a header: the file may be of any other kind.
+    pub(super) fn is_of_no_header(&self) -> bool {
+        matches!(self, Self::TooShort { .. } | Self::TooLong { .. } | Self::Truncated { .. } | Self::Json(_))
+    }
+}
+
+/// A header whose ranges have been checked against types, shapes and each other.
+#[derive(Debug)]
+pub(crate) struct Header {
+    /// Where the data begins.
+    pub data_start: usize,
+    /// The tensors in file order, with ranges counted from the start of the file. Empty tensors share
+    /// their neighbour's offset, so names decide between those.
+    pub tensors: Vec<TensorEntry>,
+    /// The header's `__metadata__`.
+    pub metadata: HashMap<String, String>,
+    /// Bytes of all tensors.
+    data_len: usize,
+}
+
+impl Header {
+    /// An error where a file of `len` bytes has not exactly the bytes that this header describes.
+    pub fn require_len(&self, len: usize) -> Result<(), HeaderError> {
+        let needed = self.data_start.saturating_add(self.data_len);
+        match len.checked_sub(needed) {
+            Some(0) => Ok(()),
+            Some(more) => Err(HeaderError::Long { more }),
+            None => Err(HeaderError::Short { missing: needed - len, len, needed }),
+        }
+    }
+}
+
+/// Bytes of the header and its length, of a file of `file_len` bytes that begins with `prefix`.
+pub(super) fn header_len(prefix: &[u8], file_len: usize) -> Result<usize, HeaderError> {
+    let prefix = prefix.first_chunk().ok_or(HeaderError::TooShort { len: prefix.len() })?;
+    let said = u64::from_le_bytes(*prefix);
+    let len = usize::try_from(said).ok().filter(|&len| len <= MAX_HEADER_LEN);
+    let end = PREFIX + len.ok_or(HeaderError::TooLong { len: said })?;
+    match end.checked_sub(file_len) {
+        None | Some(0) => Ok(end),
+        Some(missing) => Err(HeaderError::Truncated { missing }),
+    }
+}
+
+/// Reads the header that `bytes` begin with. Whether the data is as long as it says is
+/// [`Header::require_len`]'s question.
+pub(crate) fn parse_header(bytes: &[u8]) -> Result<Header, HeaderError> {
+    let data_start = header_len(&bytes[..bytes.len().min(PREFIX)], bytes.len())?;
+    let json = |error: &dyn fmt::Display| HeaderError::Json(error.to_string());
+    let text = std::str::from_utf8(&bytes[PREFIX..data_start]).map_err(|error| json(&error))?;
+    let written: Written = serde_json::from_str(text).map_err(|error| json(&error))?;
+    let mut tensors = once_each(written.tensors)?
+        .into_iter()
+        .map(|(name, description)| description.entry(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    tensors.sort_by(|a, b| (a.range.start, a.range.end, &a.name).cmp(&(b.range.start, b.range.end, &b.name)));
+    let data_len = refuse_overlaps_and_gaps(&tensors)?;
+    let at = |offset: usize| data_start.saturating_add(offset);
+    tensors.iter_mut().for_each(|tensor| tensor.range = at(tensor.range.start)..at(tensor.range.end));
+    Ok(Header { data_start, tensors, metadata: written.metadata.unwrap_or_default(), data_len })
+}
+
+/// Entries by name. The same entry twice is one; two different ones are an error.
+fn once_each(entries: Vec<(String, Description)>) -> Result<HashMap<String, Description>, HeaderError> {
+    let mut once: HashMap<String, Description> = HashMap::with_capacity(entries.len());
+    for (tensor, second) in entries {
+        if let Some(first) = once.get(&tensor) {
+            if *first != second {
+                let (first, second) = (first.to_string(), second.to_string());
+                return Err(HeaderError::Duplicate { tensor, first, second });
+            }
+        } else {
+            once.insert(tensor, second);
+        }
+    }
+    Ok(once)
+}
+
+/// Bytes of all tensors, which are sorted.
+fn refuse_overlaps_and_gaps(tensors: &[TensorEntry]) -> Result<usize, HeaderError> {
+    let mut last: Option<&TensorEntry> = None;
+    for tensor in tensors {
+        let end = last.map_or(0, |last| last.range.end);
+        let name = tensor.name.clone();
+        match last {
+            Some(last) if tensor.range.start < end => {
+                return Err(HeaderError::Overlap {
+                    first: last.name.clone(),
+                    first_range: last.range.clone(),
+                    second: name,
+                    second_range: tensor.range.clone(),
+                });
+            }
+            _ if tensor.range.start > end => {
+                return Err(HeaderError::Gap { gap: end..tensor.range.start, tensor: name });
+            }
+            _ => last = Some(tensor),
+        }
+    }
+    Ok(last.map_or(0, |last| last.range.end))
+}
+
+/// The JSON as it stands there.
+struct Written {
+    metadata: Option<HashMap<String, String>>,
+    tensors: Vec<(String, Description)>,
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WrittenVisitor)
+    }
+}
+
+struct WrittenVisitor;
+
+impl<'de> Visitor<'de> for WrittenVisitor {
+    type Value = Written;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an object that describes tensors")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Written, M::Error> {
+        let mut metadata = None;
+        let mut tensors = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == METADATA {
+                if metadata.is_some() {
+                    return Err(M::Error::duplicate_field(METADATA));
+                }
+                metadata = Some(map.next_value::<Option<HashMap<String, String>>>()?);
+                continue;
+            }
+            let description = map.next_value::<Description>();
+            let description = description.map_err(|e| M::Error::custom(format!("tensor {name}: {e}")))?;
+            tensors.push((name, description));
+        }
+        Ok(Written { metadata: metadata.flatten(), tensors })
+    }
+}
+
+/// A tensor as the header describes it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+struct Description {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let (start, end) = self.data_offsets;
+        write!(f, "{} {:?} in bytes {start}..{end}", self.dtype, self.shape)
+    }
+}
+
+impl Description {
+    /// The tensor, with its range as the header gives it.
+    fn entry(self, name: String) -> Result<TensorEntry, HeaderError> {
+        let Self { dtype: dtype_name, shape, data_offsets: (start, end) } = self;
+        let Ok(dtype) = Dtype::deserialize(StrDeserializer::<NoDtype>::new(&dtype_name)) else {
+            return Err(HeaderError::UnknownDtype { tensor: name, dtype: dtype_name });
+        };
+        let Some(len) = end.checked_sub(start) else {
+            return Err(HeaderError::Backwards { tensor: name, start, end });
+        };
+        let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let bits = elements.and_then(|n| n.checked_mul(dtype.bitsize()));
+        let needed = match bits {
+            Some(bits) if bits == len.saturating_mul(8) => {
+                return Ok(TensorEntry { name, dtype, shape, quantized: None, range: start..end });
+            }
+            Some(bits) if bits % 8 == 0 => format!("{} bytes", bits / 8),
+            Some(bits) => format!("{bits} bits, which are no whole bytes"),
+            None => "more bytes than can be counted".into(),
+        };
+        Err(HeaderError::Length { tensor: name, dtype, shape, needed, len })
+    }
+}

@@ -6,7 +6,7 @@ use bantam::gpu::kernels::norm::NormParams;
 use bantam::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use bantam::gpu::kernels::swiglu::SwigluParams;
 use bantam::gpu::kernels::{Step, argmax, attention, norm, rope, swiglu, top};
-use bantam::gpu::{CacheType, Gpu, KvCache, download};
+use bantam::gpu::{CacheType, Gpu, GpuError, KvCache, download};
 use half::f16;
 
 mod data;
@@ -432,4 +432,22 @@ fn check_rope(gpu: &Gpu, case: &Heads, head_norm: bool, cache_type: CacheType) {
             assert_eq!(cached[values.clone()], wanted_cache[values], "values of {}", case.what());
         }
     }
+}
+
+/// Some drivers end loops after so many rounds: over as long a context as they let a kernel finish, results are right,
+/// and a longer one is refused.
+#[test]
+fn attention_over_a_long_context_is_right_or_refused() {
+    let gpu = device::gpu();
+    for (division, position) in [(Division::ON_CPU, 30_000), (Division::WIDE, 60_000)] {
+        let case = Heads::new(3, 1, 64, None, 1, position);
+        check_attention(&gpu, &case, division, CacheType::F32);
+    }
+    let case = Heads::new(3, 1, 64, None, 1, 3);
+    let params = HeadParams { context: 10_000_000, ..case.params };
+    let (step, cache) = (uniform(&gpu, step(1, 3)), kv_cache(&gpu, CacheType::F32, &[0.0; 4096]));
+    let with = [&storage(&gpu, &[0f32; 1024]), &storage(&gpu, &[0f32; 1024])];
+    let dispatch = attention::dispatch(&gpu, &step, &params, Division::ON_CPU, &cache, with);
+    let is_refused = matches!(dispatch, Err(GpuError::TooManyRounds { .. }));
+    assert_eq!(is_refused, gpu.name().contains("llvmpipe"));
 }

@@ -44,6 +44,19 @@ pub enum GpuError {
         /// The device's limit.
         limit: u64,
     },
+    /// The driver would end a kernel's loops before they are through, and say nothing.
+    #[error(
+        "{label}: rows or the context are so long that a kernel goes {rounds} rounds, and this driver (llvmpipe) ends all \
+         loops after {most}, with wrong results; use another device, or a shorter context"
+    )]
+    TooManyRounds {
+        /// The kernel.
+        label: String,
+        /// The rounds.
+        rounds: u64,
+        /// Those that there may be.
+        most: u64,
+    },
     /// A host's device was requested with less than kernels need.
     #[error(
         "the device was requested with {limit} of {allowed}, but {needed} is needed; add gpu::required_limits to the request"

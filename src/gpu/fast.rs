@@ -15,6 +15,9 @@ const CHUNK_BYTES: usize = 48;
 /// A matrix with more exceptions than one weight in so many stays dense.
 const MOST_EXCEPTIONS: u64 = 128;
 
+/// A matrix stays dense too that has more exceptions in one row block: each of them is a round of a loop.
+pub(super) const MOST_OF_ROW_BLOCK: u64 = 1 << 14;
+
 /// Code 0 stands for zeros where that spares so many exceptions, one weight in so many.
 const MANY_ZEROS: u64 = 1024;
 
@@ -75,7 +78,10 @@ pub(super) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     let ragged = !grid.matrix.cols.is_multiple_of(WIDE_CHUNK);
     let with_zeros = ragged || plain > zeros + weights / MANY_ZEROS;
     let exceptions = if with_zeros { zeros } else { plain };
-    let fits = exceptions <= weights / MOST_EXCEPTIONS;
+    let of_row_block =
+        |rows: &[Row]| rows.iter().map(|row| u64::from(row.without[usize::from(with_zeros)])).sum::<u64>();
+    let most = rows.chunks(LANES).map(of_row_block).max().unwrap_or(0);
+    let fits = exceptions <= weights / MOST_EXCEPTIONS && most <= MOST_OF_ROW_BLOCK;
     fits.then_some(FastFormat { zeros: with_zeros })
 }
 
@@ -220,6 +226,15 @@ fn pack(pairs: [u32; 16]) -> [[u32; 4]; 3] {
 mod tests {
     use super::*;
     use crate::tensor::Matrix;
+
+    #[test]
+    fn a_row_block_with_very_many_exceptions_keeps_a_matrix_dense() {
+        let grid = Grid::for_matrix(Matrix { rows: 64 * 200, cols: 1024 });
+        let row = |i: usize, without| Row { lowest: 100, without: [if i < 64 { without } else { 0 }; 2] };
+        let rows = |without| (0..64 * 200).map(|i| row(i, without)).collect::<Vec<_>>();
+        assert!(choose(&grid, &rows(256)).is_some());
+        assert!(choose(&grid, &rows(257)).is_none());
+    }
 
     #[test]
     fn what_follows_the_last_exception_is_in_no_chunk() {

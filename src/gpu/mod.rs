@@ -20,6 +20,7 @@ mod memory;
 mod pace;
 mod poller;
 mod requirements;
+mod rounds;
 mod shader;
 mod slot;
 mod sweep;

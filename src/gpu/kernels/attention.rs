@@ -60,6 +60,19 @@ pub fn variant(params: &HeadParams, division: Division, cache_type: CacheType) -
         .constant("ELEMENT_LANES", division.element_lanes)
 }
 
+/// Rounds of an invocation's loops where the whole context is seen, at the most.
+fn rounds(params: &HeadParams, division: Division) -> u64 {
+    let Division { lanes, keys, element_lanes } = division;
+    let (heads, shares) = sharing(params);
+    let positions = u64::from(params.context.min(params.window));
+    let keys_of_round = u64::from(lanes * keys);
+    let find_most = u64::from(heads.div_ceil(shares)) * u64::from(lanes.min(16));
+    let gather = keys_of_round / u64::from(lanes / element_lanes) + 1;
+    let a_round = 1 + u64::from(params.head_dim / 4) + find_most + 16 + gather;
+    // And what is loaded before and stored behind.
+    positions.div_ceil(keys_of_round) * a_round + 4 * u64::from(params.head_dim) + 1024
+}
+
 /// A workgroup for each KV head of each token, or several where many query heads share a KV head.
 pub fn dispatch(
     gpu: &Gpu,
@@ -69,6 +82,7 @@ pub fn dispatch(
     cache: &KvCache,
     [q, y]: [&Buffer; 2],
 ) -> Result<Dispatch, GpuError> {
+    gpu.check_rounds("attention", rounds(params, division))?;
     let (heads, shares) = sharing(params);
     let workgroups = [Workgroups::Fixed(params.kv_heads * shares), Workgroups::PerTokens(1)];
     // With a key, and with a value.

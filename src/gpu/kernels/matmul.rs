@@ -30,7 +30,7 @@ pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
 /// or where all tokens together would be too much for a submission. `x` and `y` must have room for a multiple
 /// of sixteen tokens; what lies in `x` past the batch's last token does not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
-    let invocations = gpu.choices().matmul.of(product.weights.format);
+    let invocations = gpu.choices().matmul.of(product.weights.format).without_splits();
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .flag_if(weights.spans_have_pieces(), PIECES);
@@ -42,14 +42,14 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     };
     if let Some(tokens) = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens)) {
         let variant = product.with_uniform_x(with_tokens(variant, tokens), tokens);
-        return product.dispatch_parts(gpu, variant, Some(step), &groups(tokens));
+        return product.dispatch_parts(gpu, variant, invocations, Some(step), &groups(tokens));
     }
     let variant = with_tokens(variant, TOKENS);
     if most_weights(weights).saturating_mul(room.into()) > gpu.submission_work() {
-        return product.dispatch_parts(gpu, variant, Some(step), &groups(TOKENS));
+        return product.dispatch_parts(gpu, variant, invocations, Some(step), &groups(TOKENS));
     }
     let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS), each: TOKENS };
-    product.dispatch_parts(gpu, variant, Some(step), &[all])
+    product.dispatch_parts(gpu, variant, invocations, Some(step), &[all])
 }
 
 /// Weights of the largest part.

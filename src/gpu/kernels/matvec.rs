@@ -3,7 +3,9 @@
 use super::swiglu;
 use crate::gpu::format::Format;
 use crate::gpu::invocations::Invocations;
+use crate::gpu::join::Join;
 use crate::gpu::matrix_params::MatrixParams;
+use crate::gpu::rounds;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::words::Words;
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Target, Variant, Work, Workgroups};
@@ -72,7 +74,7 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
         variant = product.with_uniform_x(variant, 1);
     }
     let one = Group { first: 0, workgroups: Workgroups::Fixed(1), each: 1 };
-    product.dispatch_parts(gpu, variant, None, &[one])
+    product.dispatch_parts(gpu, variant, invocations, None, &[one])
 }
 
 impl Product<'_> {
@@ -102,9 +104,16 @@ impl Product<'_> {
         &self,
         gpu: &Gpu,
         variant: Variant,
+        invocations: Invocations,
         step: Option<&Buffer>,
         groups: &[Group],
     ) -> Result<Vec<Dispatch>, GpuError> {
+        let gated = self.weights.joined.as_ref().is_some_and(|joined| joined.join == Join::Gated);
+        for part in &self.weights.parts {
+            let (matrices, _) = self.weights.params_of(part);
+            let rounds = rounds::of_product(self.weights.format, invocations, &matrices, gated);
+            gpu.check_rounds(variant.kernel, rounds)?;
+        }
         debug_assert!(self.x_stride.is_multiple_of(16) && self.x_stride >= self.weights.padded_cols());
         let kernel = gpu.kernel(variant)?;
         let bind = |part: &Part, group: &Group| {

@@ -8,6 +8,7 @@ use crate::gpu::format::{DenseFormat, FastFormat, Format};
 use crate::gpu::invocations::Invocations;
 use crate::gpu::join::{Join, JoinedBuffers, Places};
 use crate::gpu::matrix_params::MatrixParams;
+use crate::gpu::rounds;
 use crate::gpu::transfer::{Uploader, download};
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::words::{Texel, WEIGHTS, Words};
@@ -124,9 +125,15 @@ async fn make_joined(
     Ok(places.into_matrix(grid, buffers))
 }
 
-/// What is known of all rows of dense weights; `None` of others.
+/// What is known of all rows of dense weights; `None` of others, and of rows so long that the driver would not let
+/// kernels finish.
 async fn measure(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<Row>>, GpuError> {
     let Format::Dense(dense) = weights.format else { return Ok(None) };
+    let (cols, tiles) = (weights.matrix.cols, weights.grid.col_tiles);
+    let rounds = rounds::of_transcoding(cols, tiles).max(rounds::of_fast_rows(cols));
+    if gpu.check_rounds("transcode", rounds).is_err() {
+        return Ok(None);
+    }
     let mut rows = Vec::with_capacity(weights.matrix.rows);
     for part in &weights.parts {
         rows.extend(measure_part(gpu, weights, part, dense).await?);
@@ -142,7 +149,7 @@ async fn make(
     mut weights: DeviceMatrix,
     rows: &[Row],
 ) -> Result<DeviceMatrix, GpuError> {
-    if !matches!(weights.format, Format::Dense(_)) {
+    if rows.is_empty() || !matches!(weights.format, Format::Dense(_)) {
         return Ok(weights);
     }
     let Some(format) = fast::choose(&weights.grid, rows) else { return Ok(weights) };

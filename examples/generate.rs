@@ -24,7 +24,8 @@ async fn run(folder: String, prompt: &str) -> Result<(), Error> {
     let session = model.open(SessionOptions::default()).await?;
 
     let sampling = SamplingOptions { temperature: 0.7, top_p: 0.9, ..SamplingOptions::default() };
-    let mut pieces = session.complete(prompt, GenerationOptions { sampling, most: 100 })?;
+    let mut pieces =
+        session.complete(prompt, GenerationOptions { sampling, most: 100, ..Default::default() })?;
     print!("{prompt}");
     while let Some(piece) = pieces.next().await {
         print!("{}", piece?.text);

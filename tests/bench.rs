@@ -94,7 +94,7 @@ fn a_plan_foretells_what_its_bytes_take() {
 fn a_record_has_the_machine_and_every_section() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record.json");
-    let output = bantam(&["--quick", "--json", path.to_str().unwrap()], Some(&models::demo()));
+    let output = bantam(&["--quick", "-o", path.to_str().unwrap()], Some(&models::demo()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
 
@@ -163,14 +163,36 @@ fn assert_model(model: &Value) {
 #[test]
 fn sections_are_measured_alone_and_a_compressed_model_is_as_good() {
     let (_folder, compressed) = models::compressed(&models::demo());
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("record.json");
-    let args = ["--quick", "--only", "copy,model", "--json", path.to_str().unwrap()];
-    let output = bantam(&args, Some(&compressed));
+    let output = bantam(&["--quick", "--only", "copy,model", "--json"], Some(&compressed));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(record["matvec"].is_null() && record["decode"].is_null() && record["copy"].is_object());
     assert_eq!(record["model"]["forms"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_record_goes_where_it_is_wanted_and_replaces_nothing_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    let file = path.to_str().unwrap();
+    let copy = |args: &[&str]| bantam(&[&["--quick", "--only", "copy"], args].concat(), None);
+    for args in [&["--json"][..], &["--json", "-"], &["-o", "-"], &["--json", "-o", file]] {
+        let output = copy(args);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(record["copy"].is_object(), "{args:?}");
+    }
+    let before = std::fs::read(&path).unwrap();
+    let output = copy(&["-o", file]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--force"));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    assert!(copy(&["-o", file, "--force"]).status.success());
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    // A file that follows --json is a model to measure, and stays what it is.
+    let output = bantam(&["--quick", "--only", "model", "--json", file], None);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(bantam(&["-"], None).status.code(), Some(1));
 }
 
 #[test]

@@ -165,10 +165,7 @@ fn bantam(cache: &Path, args: &[&str]) -> Value {
 fn kernels_of_bench(cache: &Path, args: &[&str]) -> KernelChoices {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("record.json");
-    bantam(
-        cache,
-        &[&["bench", "--quick", "--only", "copy", "--json", path.to_str().unwrap()], args].concat(),
-    );
+    bantam(cache, &[&["bench", "--quick", "--only", "copy", "-o", path.to_str().unwrap()], args].concat());
     let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     serde_json::from_value(record["kernels"].clone()).unwrap()
 }

@@ -9,7 +9,9 @@ use bantam::archive::ModelFiles;
 use bantam::gpu::{Gpu, KernelChoices, Pace};
 use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
 use bantam::tensor::Dtype;
-use bantam::text::{GenerationError, Sampler, SamplingOptions, Tokenizer, complete, generate};
+use bantam::text::{
+    End, GenerationError, Limits, Piece, Sampler, SamplingOptions, StopReason, Tokenizer, complete, generate,
+};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
 
@@ -216,8 +218,8 @@ fn the_likeliest_token_is_that_of_the_logits() {
 #[test]
 fn tokens_chosen_from_the_likeliest_are_those_chosen_from_all() {
     let model = load(&device::gpu(), &demo(), false);
-    let sampler =
-        |top_k| Sampler::new(SamplingOptions { temperature: 1.0, top_k, top_p: 0.95, seed: 4 }).unwrap();
+    let options = SamplingOptions { temperature: 1.0, top_p: 0.95, seed: 4, ..SamplingOptions::default() };
+    let sampler = |top_k| Sampler::new(SamplingOptions { top_k, ..options }).unwrap();
     let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
     assert!(matches!(pollster::block_on(session.last_logits()), Err(ModelError::NoTokens)));
     // With the last, more are wanted than are looked for.
@@ -383,10 +385,77 @@ fn a_full_session_ends_a_reply_and_refuses_a_prompt() {
     let (needed, context) = (2 * prompt.len() + 5, prompt.len() + 5);
     assert_eq!(
         error.to_string(),
-        format!("the sequence needs {needed} positions, but the session has room for {context}")
+        format!(
+            "the sequence needs {needed} positions, but the session has room for {context}; shorten the text, or \
+             make the session with a longer context"
+        )
     );
     session.rewind(0);
     assert_eq!(text(&mut session, &prompt, 3).unwrap().1, 3, "a refused prompt leaves no trace");
+}
+
+#[test]
+fn the_last_piece_says_how_the_text_ended() {
+    let gpu = device::gpu();
+    let model = load(&gpu, &demo(), false);
+    let tokenizer = Tokenizer::open(&demo()).unwrap();
+    let prompt = prompt();
+    let mut session = Session::new(&model, 300, Outputs::Last).unwrap();
+    let story = |session: &mut Session, sampler: Sampler, limits: Limits| -> Vec<Piece> {
+        session.rewind(0);
+        let pieces = generate(session, &tokenizer, &prompt, sampler, limits);
+        let pieces: Vec<_> = pollster::block_on(pieces.try_collect()).unwrap();
+        assert!(pieces.iter().rev().skip(1).all(|piece| piece.end.is_none()));
+        pieces
+    };
+    let told = |pieces: &[Piece]| -> (String, StopReason) {
+        let tokens = pieces.iter().filter(|piece| piece.token.is_some()).count();
+        let End { reason, prompt_tokens, generated_tokens } = pieces.last().unwrap().end.unwrap();
+        assert_eq!((prompt_tokens, generated_tokens), (prompt.len(), tokens));
+        (pieces.iter().map(|piece| piece.text.as_str()).collect(), reason)
+    };
+    let (whole, reason) = told(&story(&mut session, greedy(), Limits::default()));
+    assert_eq!(reason, StopReason::Eos);
+    let (short, reason) = told(&story(&mut session, greedy(), 7.into()));
+    assert!(whole.starts_with(&short) && reason == StopReason::Length, "{short}");
+
+    // Across tokens, and given out as it comes but for what may be the beginning of it.
+    let stop = vec!["no such thing".into(), "and he lived".into(), String::new()];
+    let pieces = story(&mut session, greedy(), Limits { stop, ..Limits::default() });
+    let (text, reason) = told(&pieces);
+    assert_eq!((text.as_str(), reason), (" was called Bantam, ", StopReason::Stop));
+    assert!(pieces.iter().filter(|piece| !piece.text.is_empty()).count() > 2);
+    assert_eq!(StopReason::Stop.to_string(), "stop");
+
+    let small = Session::new(&model, prompt.len() + 5, Outputs::Last);
+    let (_, reason) = told(&story(&mut small.unwrap(), greedy(), Limits::default()));
+    assert_eq!(reason, StopReason::Context);
+    let most = "Length before context".len();
+    let mut exact = Session::new(&model, prompt.len() + most - 1, Outputs::Last).unwrap();
+    assert_eq!(told(&story(&mut exact, greedy(), most.into())).1, StopReason::Length);
+}
+
+#[test]
+fn a_text_that_must_not_repeat_itself_does_not() {
+    let model = load(&device::gpu(), &demo(), false);
+    let tokenizer = Tokenizer::open(&demo()).unwrap();
+    let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
+    let prompt = prompt();
+    let mut tokens = |repetition_penalty| -> Vec<u32> {
+        session.rewind(0);
+        let options = SamplingOptions { repetition_penalty, ..SamplingOptions::default() };
+        let sampler = Sampler::new(options).unwrap();
+        let pieces = generate(&mut session, &tokenizer, &prompt, sampler, 40);
+        let pieces: Vec<Piece> = pollster::block_on(pieces.try_collect()).unwrap();
+        prompt.iter().copied().chain(pieces.into_iter().filter_map(|piece| piece.token)).collect()
+    };
+    let repeats = |tokens: &[u32]| {
+        let different: std::collections::HashSet<_> = tokens.iter().collect();
+        tokens.len() - different.len()
+    };
+    let [usual, careful] = [1.0, 1e9].map(&mut tokens);
+    assert!(repeats(&usual) > 0, "{usual:?}");
+    assert_eq!(repeats(&careful), repeats(&prompt), "{careful:?}");
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn a_session_writes_one_text_at_a_time() {
     text(session.complete(PROMPT, most(5)).unwrap());
     drop(done);
     let warm = SamplingOptions { temperature: -1.0, ..SamplingOptions::default() };
-    let error = session.complete(PROMPT, GenerationOptions { sampling: warm, most: 1 }).unwrap_err();
+    let error = session.complete(PROMPT, GenerationOptions { sampling: warm, ..most(1) }).unwrap_err();
     assert!(matches!(error, RuntimeError::Text(_)), "{error}");
 }
 

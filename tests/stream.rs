@@ -79,6 +79,35 @@ fn minimum(folder: &Path) -> u64 {
     minimum
 }
 
+#[test]
+fn a_budget_for_compressed_weights_is_told_where_it_is_too_small_for_others() {
+    let (gpu, plain) = (device::gpu(), models::demo());
+    let (_temporary, packed) = models::compressed(&plain);
+    let told = |folder: &Path, options: &LoadOptions| {
+        let error = try_plan(&gpu, folder, options).unwrap_err();
+        let ModelError::Stream(StreamError::BudgetTooSmall { minimum, compressed, .. }) = &error else {
+            panic!("{error}")
+        };
+        (*minimum, *compressed, error.to_string())
+    };
+    let (needed, Some(enough), message) = told(&plain, &within(&plain, 1000)) else {
+        panic!("nothing is told")
+    };
+    assert!(
+        enough < needed && message.ends_with(&format!("it would need no more than {enough}")),
+        "{message}"
+    );
+    let (_, _, message) = told(&plain, &within(&plain, enough));
+    assert!(message.contains("it would run within this budget"), "{message}");
+    // And so it does.
+    assert!(!try_plan(&gpu, &packed, &within(&packed, enough)).unwrap().is_resident());
+    assert!(minimum(&packed) <= enough);
+    let raw = LoadOptions { raw: true, ..within(&packed, 1000) };
+    assert!(told(&packed, &raw).1.is_some_and(|bytes| minimum(&packed) <= bytes));
+    // Of what is compressed already there is nothing to say.
+    assert_eq!(told(&packed, &within(&packed, 1000)).1, None);
+}
+
 /// The smallest budget within which what is streamed is decoded on its way; on a device that never does so, the
 /// smallest of all.
 fn least_decoded(folder: &Path) -> LoadOptions {

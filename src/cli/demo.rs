@@ -7,18 +7,25 @@ use std::time::{Duration, Instant};
 
 use bantam::archive::{self, Options, Report};
 use bantam::gpu::Gpu;
-use bantam::model::{CacheType, LoadOptions, Model, Outputs, Session};
+use bantam::model::{LoadOptions, Model, Outputs, Session};
 use bantam::text::{Sampler, SamplingOptions, Tokenizer};
 use serde_json::{Value, json};
 
+use super::generated::{Ended, Generated, generate_text};
+use super::interrupt::Interrupted;
 use super::open::{self, DeviceArgs};
-use super::run::{Generated, generate_text};
 use super::{Result, print, sizes, verify};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// What the stories begin with
-    #[arg(short, long, default_value = "The little rooster")]
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        default_value = "The little rooster"
+    )]
     prompt: String,
     /// Tokens to generate
     #[arg(short, long = "tokens", value_name = "N", default_value_t = 120)]
@@ -113,8 +120,20 @@ fn one_run(gpu: &Gpu, folder: &Path, args: &Args) -> Result<Run> {
     let model = open::load(gpu, &files, &LoadOptions::default())?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     let sampler = Sampler::new(SamplingOptions::default())?;
-    let generated =
-        generate_text(&model, CacheType::default(), &tokenizer, &prompt, sampler, args.n, |_| Ok(()))?;
+    let room = model.config().max_positions;
+    if prompt.len() > room {
+        return Err(format!(
+            "the prompt is {} tokens, but the model was made for {room}; shorten it",
+            prompt.len()
+        )
+        .into());
+    }
+    let context = prompt.len().saturating_add(args.n).min(room);
+    let mut session = Session::new(&model, context, Outputs::Last)?;
+    let generated = generate_text(&mut session, &tokenizer, &prompt, sampler, args.n.into(), |_| Ok(()))?;
+    if generated.ended == Ended::Interrupted {
+        return Err(Interrupted.into());
+    }
     let logits = logits(&model, &tokenizer, &prompt)?;
     Ok(Run { generated, logits, weight_bytes: model.weight_bytes() })
 }
@@ -137,6 +156,7 @@ fn summary(gpu: &Gpu, report: &Report, runs: &[Run; 2], ok: bool) -> Value {
     };
     json!({
         "ok": ok,
+        "stop_reason": runs[1].generated.ended.name(),
         "device": gpu.name(),
         "original_bytes": report.original_bytes(),
         "compressed_bytes": report.compressed_bytes(),

@@ -1,13 +1,18 @@
 //! Errors for people: to stderr, with their causes.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use bantam::archive::ArchiveError;
 use bantam::bench::BenchError;
 use bantam::model::ModelError;
 
+use super::interrupt::{self, Interrupted};
 use super::print;
+
+/// The exit code where what reads the output is gone: that of SIGPIPE, as shells have it.
+pub const CLOSED_PIPE: u8 = 141;
 
 /// `error: what: why: and why that`.
 pub fn chain(error: &dyn Error) -> String {
@@ -24,8 +29,27 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Prints `error` and gives the exit code: 130 where the user interrupted, as shells have it.
+/// Whether nobody reads what was to be written.
+pub fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Prints `error` and gives the exit code. Where the user interrupted, or what reads the output is gone, there is
+/// nothing to say, and the code is that of the signal, as shells have it.
 pub fn print(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::from(CLOSED_PIPE);
+    }
+    if error.is::<Interrupted>() {
+        return ExitCode::from(interrupt::code());
+    }
     print::error_line(&chain(error));
     let model = match error.downcast_ref() {
         Some(BenchError::Model(error)) => Some(error),
@@ -36,7 +60,21 @@ pub fn print(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
         _ => matches!(error.downcast_ref(), Some(ArchiveError::Cancelled)),
     };
     match cancelled {
-        true => ExitCode::from(130),
+        true => ExitCode::from(interrupt::code()),
         false => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_pipe_is_seen_however_deep_it_is() {
+        let pipe = || std::io::Error::from(ErrorKind::BrokenPipe);
+        let write = |source| ArchiveError::Io { doing: "write", path: "(standard output)".into(), source };
+        assert!(is_closed_pipe(&pipe()));
+        assert!(is_closed_pipe(&write(pipe())));
+        assert!(!is_closed_pipe(&write(ErrorKind::StorageFull.into())));
     }
 }

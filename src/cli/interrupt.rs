@@ -1,38 +1,157 @@
-//! Ctrl-C asks the running operation to stop, so that it can remove its temporary files.
+//! Ctrl-C, and the other signals that end a program.
 
 use std::future::poll_fn;
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Poll;
 
-use bantam::archive::ArchiveError;
+use futures::task::AtomicWaker;
+
+/// The user wants to stop. Nothing is to be said about that: who asked for it knows.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// What a signal does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Manner {
+    /// It ends the process at once, whatever it waits for: there is nothing to put away.
+    AtOnce,
+    /// It asks the running operation to stop and to put away what it has begun. Another one ends the process
+    /// at once.
+    Ask,
+    /// Ctrl-C stops a reply, and any other signal ends the process at once.
+    StopReply,
+}
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static MANNER: AtomicU8 = AtomicU8::new(Manner::AtOnce as u8);
+/// The exit code of the last signal; 130 before there was one.
+static CODE: AtomicU8 = AtomicU8::new(130);
+/// Who waits for something else than a signal.
+static WAITING: AtomicWaker = AtomicWaker::new();
+/// What is to be done before the process ends.
+static LAST: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
-/// Begins to listen. A second Ctrl-C ends the process at once.
-pub fn watch() {
-    let handler = || {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
+/// Begins to listen.
+pub fn watch(manner: Manner) {
+    set(manner);
+    if let Err(error) = listen() {
         log::debug!("cannot listen for Ctrl-C: {error}");
     }
 }
 
-/// Whether the user wants to stop.
-pub fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
+/// From now on, signals do this.
+pub fn set(manner: Manner) {
+    MANNER.store(manner as u8, Ordering::SeqCst);
 }
 
-/// What `work` gives, or an error once the user wants to stop. That is seen whenever `work` goes on: of a prompt,
-/// after each batch of tokens.
-pub async fn unless_interrupted<F: Future>(work: F) -> Result<F::Output, ArchiveError> {
+/// Has something done before a signal ends the process: settings of the terminal put back.
+#[cfg(unix)]
+pub fn at_end(last: impl FnOnce() + Send + 'static) {
+    *LAST.lock().unwrap_or_else(|e| e.into_inner()) = Some(Box::new(last));
+}
+
+/// Each signal has the exit code that shells give it.
+#[cfg(unix)]
+fn listen() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let work = move || {
+        for signal in signals.forever() {
+            take(128 + signal as u8, signal == SIGINT);
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(work).map(drop)
+}
+
+#[cfg(not(unix))]
+fn listen() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(|| take(130, true))
+}
+
+/// A signal has come.
+fn take(code: u8, is_interrupt: bool) {
+    CODE.store(code, Ordering::SeqCst);
+    let manner = MANNER.load(Ordering::SeqCst);
+    let asks = match manner {
+        _ if manner == Manner::StopReply as u8 => is_interrupt,
+        _ if manner == Manner::Ask as u8 => !INTERRUPTED.load(Ordering::SeqCst),
+        _ => false,
+    };
+    if !asks {
+        end(code);
+    }
+    INTERRUPTED.store(true, Ordering::SeqCst);
+    WAITING.wake();
+}
+
+/// Whether the user wants to stop.
+pub fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
+
+/// The reply is stopped: what is begun next is not meant.
+pub fn forget() {
+    INTERRUPTED.store(false, Ordering::SeqCst);
+}
+
+/// The exit code of a command that was interrupted.
+pub fn code() -> u8 {
+    CODE.load(Ordering::SeqCst)
+}
+
+/// Ends the process at once: nothing more is given back to a device, which may have seconds of work left.
+pub fn end(code: u8) -> ! {
+    if let Some(last) = LAST.lock().unwrap_or_else(|e| e.into_inner()).take() {
+        last();
+    }
+    let _ = stdout().flush();
+    if code >= 128 && super::print::is_mid_line() && stderr().is_terminal() {
+        let _ = writeln!(stderr());
+    }
+    #[cfg(unix)]
+    signal_hook::low_level::exit(code.into());
+    #[cfg(not(unix))]
+    std::process::exit(code.into());
+}
+
+/// What `work` gives, or an error as soon as the user wants to stop.
+pub async fn unless_interrupted<F: Future>(work: F) -> Result<F::Output, Interrupted> {
     let mut work = pin!(work);
-    poll_fn(|context| match interrupted() {
-        true => Poll::Ready(Err(ArchiveError::Cancelled)),
-        false => work.as_mut().poll(context).map(Ok),
+    poll_fn(|context| {
+        // First, so that a signal that comes in between is not missed.
+        WAITING.register(context.waker());
+        match interrupted() {
+            true => Poll::Ready(Err(Interrupted)),
+            false => work.as_mut().poll(context).map(Ok),
+        }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_wakes_who_waits_for_something_that_does_not_come() {
+        set(Manner::Ask);
+        let waiting =
+            std::thread::spawn(|| pollster::block_on(unless_interrupted(futures::future::pending::<()>())));
+        while !waiting.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            if !interrupted() {
+                take(143, false);
+            }
+        }
+        assert!(waiting.join().unwrap().is_err());
+        assert_eq!(code(), 143);
+        forget();
+        assert_eq!(pollster::block_on(unless_interrupted(async { 7 })).unwrap(), 7);
+    }
 }

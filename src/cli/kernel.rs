@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam::archive::ArchiveError;
 use bantam::bench::Calibration;
 use bantam::gpu::{Gpu, GpuOptions, Invocations, KernelChoices};
 use etcetera::BaseStrategy;
@@ -79,7 +78,7 @@ fn first_time(gpu: &Gpu, device: &DeviceArgs, folder: &Path) -> Result<Option<Ke
     print::remark(format_args!("Timing kernels on {}, this first time only", gpu.name()));
     let choices = match calibrate(device) {
         Ok((_, calibration)) => calibration.choices,
-        Err(_) if interrupt::interrupted() => return Err(ArchiveError::Cancelled.into()),
+        Err(_) if interrupt::interrupted() => return Err(interrupt::Interrupted.into()),
         Err(error) => {
             log::warn!("the default kernels are used: {error}");
             return Ok(None);

@@ -5,28 +5,37 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bantam::archive::Report;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use interrupt::Manner;
 
 mod bench;
 mod calibrate;
+mod chat;
+mod completions;
 mod compress;
 mod decompress;
 mod demo;
 mod devices;
 mod extract;
 mod failure;
+mod generated;
 mod inspect;
 mod interrupt;
 mod kernel;
+mod man;
 mod open;
 mod pipe;
 mod plan;
 mod print;
 mod progress;
+mod prompt;
 mod residency;
 mod run;
+mod sampling;
 mod score;
 mod sizes;
+mod template;
 mod verify;
 mod waiting;
 
@@ -35,11 +44,25 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 
 /// Neural-network weights, losslessly compressed.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    output: print::OutputArgs,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    it is done, and what was checked is as it should be
+  1    it failed, or something that was checked is not as it should be
+  2    the arguments cannot be used
+  129  the terminal is gone (SIGHUP)
+  130  interrupted (Ctrl-C, SIGINT)
+  141  what reads the output is gone (SIGPIPE)
+  143  asked to end (SIGTERM)
+
+`bantam help COMMAND` says more of a command.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -61,19 +84,40 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Generate text from a model, compressed or not
     Run(run::Args),
+    /// Converse with a model, compressed or not
+    Chat(chat::Args),
     /// Show which weights stay in so much device memory, which are streamed, and about how fast that is
     Plan(plan::Args),
     /// Measure how likely a model finds a text
     Score(score::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
     Bench(bench::Args),
+    /// Print what completes arguments in a shell
+    Completions(completions::Args),
+    /// Print the manual page
+    Man(man::Args),
+}
+
+impl Command {
+    /// What a signal does while it runs.
+    fn manner(&self) -> Manner {
+        match self {
+            // They put away what they have begun to write.
+            Self::Demo(_) | Self::Compress(_) | Self::Decompress(_) | Self::Extract(_) | Self::Bench(_) => {
+                Manner::Ask
+            }
+            _ => Manner::AtOnce,
+        }
+    }
 }
 
 /// Parses the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    print::log_to_stderr();
-    interrupt::watch();
+    let color = print::color_of(std::env::args_os());
+    let matches = Cli::command().color(color).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    cli.output.apply();
+    interrupt::watch(cli.command.manner());
     let result = match &cli.command {
         Command::Compress(args) => compress::run(args),
         Command::Decompress(args) => decompress::run(args),
@@ -87,6 +131,9 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args),
         Command::Score(args) => score::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Chat(args) => chat::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match result {
         Ok(code) => code,

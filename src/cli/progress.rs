@@ -28,7 +28,7 @@ impl Progress for Bar {
 
     fn advance(&self, more: u64) {
         if let Some(shown) = &*self.lock() {
-            if shown.bar.is_hidden() && shown.began.elapsed() > PATIENCE {
+            if shown.bar.is_hidden() && !super::print::is_quiet() && shown.began.elapsed() > PATIENCE {
                 shown.bar.set_draw_target(ProgressDrawTarget::stderr());
             }
             shown.bar.inc(more);

@@ -1,44 +1,40 @@
 //! `bantam run`
 
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use bantam::model::{CacheType, Model, ModelConfig, Outputs, Session};
-use bantam::text::{ChatTemplate, Message, Sampler, SamplingOptions, Tokenizer, generate};
-use futures::StreamExt;
+use bantam::model::{Model, ModelConfig, Outputs, Session};
+use bantam::text::{Limits, Message, Sampler, SamplingOptions, Tokenizer};
 use serde_json::json;
 
+use super::generated::{Ended, Generated, generate_text};
+use super::interrupt::{self, Manner};
 use super::open::ModelArgs;
+use super::prompt::PromptArgs;
+use super::sampling::{SamplingArgs, seed_of};
 use super::sizes::megabytes;
-use super::{Result, interrupt, print, residency};
+use super::template::{Template, TemplateArgs};
+use super::{Result, chat, failure, print, residency};
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// What the model goes on from, or, with --chat, answers to
-    #[arg(short, long, value_name = "TEXT")]
-    prompt: String,
-    /// Most tokens to generate
-    #[arg(short, long = "tokens", value_name = "N", default_value_t = 128)]
-    n: usize,
-    /// 0 always takes the likeliest token
-    #[arg(long, default_value_t = 0.0)]
-    temperature: f32,
-    /// Consider only the likeliest tokens that together have this probability
-    #[arg(long, default_value_t = 1.0)]
-    top_p: f32,
-    /// Consider only so many of the likeliest tokens; 0 for all
-    #[arg(long, default_value_t = 0)]
-    top_k: usize,
-    /// Seed of the random choice
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
+    #[command(flatten)]
+    prompt: PromptArgs,
+    /// Most tokens to generate; 128, or any number in a conversation
+    #[arg(short, long = "tokens", value_name = "N")]
+    n: Option<usize>,
+    /// Positions that there is room for, prompt and reply together; by default as many as are needed, up to
+    /// what the model was made for
+    #[arg(long, value_name = "N", value_parser = parse_context)]
+    context: Option<usize>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     /// Put the prompt into the model's chat template
     #[arg(long)]
     chat: bool,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// Say what streaming layers took: bytes moved, time waited, overlap
     #[arg(long)]
     stats: bool,
@@ -47,128 +43,126 @@ pub struct Args {
     json: bool,
 }
 
-/// A prompt with the text that was generated from it.
-pub struct Generated {
-    pub text: String,
-    pub prompt_tokens: usize,
-    pub generated_tokens: usize,
-    /// Time to the first token: the prompt's computation.
-    pub prefill: Duration,
-    /// Time of the tokens after the first.
-    pub decode: Duration,
-}
+/// Tokens that are generated where nobody says.
+const USUAL_MOST: usize = 128;
 
-impl Generated {
-    fn elapsed(&self) -> Duration {
-        self.prefill + self.decode
-    }
-
-    pub fn prefill_rate(&self) -> f64 {
-        self.prompt_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)
-    }
-
-    /// Tokens a second after the first; 0 where there are none.
-    pub fn rate(&self) -> f64 {
-        match self.generated_tokens {
-            0 | 1 => 0.0,
-            n => (n - 1) as f64 / self.decode.as_secs_f64().max(1e-9),
-        }
+/// A number of positions.
+pub fn parse_context(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a context has at least one position".into()),
+        Ok(positions) => Ok(positions),
+        Err(error) => Err(format!("{error}")),
     }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if !args.prompt.is_given() {
+        return converse(args);
+    }
+    if args.template.is_given() && !args.chat {
+        return Err("--system and --template-arg are for a chat template: add --chat".into());
+    }
     // First what can be refused without loading a model.
-    let sampler = Sampler::new(SamplingOptions {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        seed: args.seed,
-    })?;
+    let sampling = args.sampling.options(SamplingOptions::default())?;
+    let sampler = Sampler::new(sampling)?;
+    let text = args.prompt.read()?;
     let (files, tokenizer) = args.model.open()?;
-    let prompt = prompt_tokens(args, files.folder(), &tokenizer)?;
+    let prompt = match args.chat {
+        false => tokenizer.encode(&text, true)?,
+        true => chat_tokens(args, files.folder(), &tokenizer, &text)?,
+    };
+    let most = args.n.unwrap_or(USUAL_MOST);
     let config = ModelConfig::open(files.folder())?;
-    let working_set = Session::device_bytes(&config, context(&config, &prompt, args.n), Outputs::Last);
+    let context = context(args.context, &config, prompt.len(), most)?;
+    let working_set = Session::device_bytes(&config, context, Outputs::Last);
     let model = args.model.load(&files, working_set)?;
     let show = |text: &str| match args.json {
         true => Ok(()),
         false => print::part(text),
     };
+    let mut session = Session::with_cache(&model, context, Outputs::Last, args.model.kv_cache.into())?;
+    interrupt::set(Manner::Ask);
     if !args.chat {
-        show(&args.prompt)?;
+        show(&text)?;
     }
-    let generated =
-        generate_text(&model, args.model.kv_cache.into(), &tokenizer, &prompt, sampler, args.n, show)?;
-    if !args.json {
-        print::line("")?;
+    let limits = Limits { most, stop: args.sampling.stop.clone() };
+    let generated = generate_text(&mut session, &tokenizer, &prompt, sampler, limits, show)?;
+    if !args.json && generated.ended != Ended::Unread {
+        print::part("\n")?;
     }
-    report(args, &model, &generated)?;
-    Ok(ExitCode::SUCCESS)
+    report(args, &model, &generated, context, seed_of(&sampling))?;
+    match generated.ended {
+        Ended::Because(_) => Ok(ExitCode::SUCCESS),
+        Ended::Interrupted => interrupt::end(interrupt::code()),
+        Ended::Unread => interrupt::end(failure::CLOSED_PIPE),
+    }
 }
 
-fn prompt_tokens(args: &Args, folder: &Path, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-    if !args.chat {
-        return Ok(tokenizer.encode(&args.prompt, true)?);
+/// `run` without a prompt on a terminal.
+fn converse(args: &Args) -> Result<ExitCode> {
+    if args.json {
+        return Err("a conversation is not printed as JSON; give a prompt (-p TEXT or -f FILE)".into());
     }
-    let template = ChatTemplate::open(folder)?
-        .ok_or_else(|| format!("{} has no chat template; run without --chat", folder.display()))?;
-    Ok(template.encode(tokenizer, &[Message::user(&args.prompt)], true)?)
+    chat::converse(&chat::Wanted {
+        model: &args.model,
+        sampling: &args.sampling,
+        template: &args.template,
+        most: args.n,
+        context: args.context,
+        stats: args.stats,
+    })
 }
 
-/// Positions that a prompt and its reply take.
-fn context(config: &ModelConfig, prompt: &[u32], n: usize) -> usize {
-    prompt.len().saturating_add(n).min(config.max_positions.max(prompt.len()))
+fn chat_tokens(args: &Args, folder: &std::path::Path, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
+    let template = Template::open(folder, &args.template, "run without --chat")?;
+    let system = args.template.system.as_deref().map(Message::system);
+    let messages: Vec<Message> = system.into_iter().chain([Message::user(text)]).collect();
+    template.tokens(tokenizer, &messages)
 }
 
-/// Generates up to `n` tokens, handing out text as it comes.
-pub fn generate_text(
-    model: &Arc<Model>,
-    cache_type: CacheType,
-    tokenizer: &Tokenizer,
-    prompt: &[u32],
-    sampler: Sampler,
-    n: usize,
-    show: impl Fn(&str) -> Result<()>,
-) -> Result<Generated> {
-    let context = context(model.config(), prompt, n);
-    let mut session = Session::with_cache(model, context, Outputs::Last, cache_type)?;
-    let mut result = Generated {
-        text: String::new(),
-        prompt_tokens: prompt.len(),
-        generated_tokens: 0,
-        prefill: Duration::ZERO,
-        decode: Duration::ZERO,
-    };
-    let mut stream = std::pin::pin!(generate(&mut session, tokenizer, prompt, sampler, n));
-    let mut start = Instant::now();
-    pollster::block_on(async {
-        while let Some(piece) = interrupt::unless_interrupted(stream.next()).await? {
-            let piece = piece?;
-            if piece.token.is_some() {
-                result.generated_tokens += 1;
-            }
-            if result.generated_tokens == 1 && result.prefill.is_zero() {
-                result.prefill = start.elapsed();
-                start = Instant::now();
-            }
-            show(&piece.text)?;
-            result.text += &piece.text;
-        }
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-    })?;
-    match result.generated_tokens {
-        0 => result.prefill = start.elapsed(),
-        _ => result.decode = start.elapsed(),
+/// Positions that a prompt and its reply take. A prompt that there is no room for is refused.
+fn context(wanted: Option<usize>, config: &ModelConfig, prompt: usize, most: usize) -> Result<usize> {
+    let room = room(wanted, config);
+    if prompt > room {
+        let made_for = config.max_positions;
+        let why = match wanted {
+            Some(_) => format!("--context is {room}"),
+            None => format!("the model was made for {made_for} (max_position_embeddings of its config.json)"),
+        };
+        return Err(format!("the prompt is {prompt} tokens, but {why}; shorten it").into());
     }
-    Ok(result)
+    Ok(prompt.saturating_add(most).min(room))
 }
 
-fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
+/// Positions there may be.
+pub fn room(wanted: Option<usize>, config: &ModelConfig) -> usize {
+    let made_for = config.max_positions;
+    let room = wanted.unwrap_or(made_for);
+    if room > made_for {
+        print::warning(format_args!(
+            "the model was made for {made_for} positions (max_position_embeddings of its config.json), \
+             not for {room}: what it writes beyond them may be nonsense"
+        ));
+    }
+    room
+}
+
+fn report(
+    args: &Args,
+    model: &Model,
+    generated: &Generated,
+    context: usize,
+    seed: Option<u64>,
+) -> Result<()> {
     let peak = model.gpu().memory().peak();
     if args.json {
         let mut object = json!({
             "text": generated.text,
             "prompt_tokens": generated.prompt_tokens,
             "generated_tokens": generated.generated_tokens,
+            "stop_reason": generated.ended.name(),
+            "context": context,
+            "seed": seed,
             "prefill_tokens_per_second": generated.prefill_rate(),
             "tokens_per_second": generated.rate(),
             "peak_device_bytes": peak,
@@ -181,12 +175,9 @@ fn report(args: &Args, model: &Model, generated: &Generated) -> Result<()> {
         return print::line(object);
     }
     print::remark(format_args!(
-        "{} tokens of prompt at {:.1} tokens/s, {} generated at {:.2} tokens/s; \
-         weights {}, peak device memory {}; {}",
-        generated.prompt_tokens,
-        generated.prefill_rate(),
-        generated.generated_tokens,
-        generated.rate(),
+        "{}; {}weights {}, peak device memory {}; {}",
+        generated.words(),
+        seed.map_or(String::new(), |seed| format!("seed {seed}; ")),
         megabytes(model.weight_bytes()),
         megabytes(peak),
         model.gpu().name(),

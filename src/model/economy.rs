@@ -74,7 +74,13 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
         let precisions = Precisions::All(precision);
         tensor.takes(
             gpu,
-            Keeping { precisions: &precisions, raw: false, fast: false, slot_kind: SlotKind::Dense },
+            Keeping {
+                precisions: &precisions,
+                raw: false,
+                fast: false,
+                slot_kind: SlotKind::Dense,
+                as_if_compressed: false,
+            },
         )
     };
     let (mut bytes, mut error) = (takes(Precision::Lossless)?.pinned, 0.0);

@@ -91,7 +91,10 @@ pub enum ModelError {
         position: usize,
     },
     /// The sequence is longer than the session has room for.
-    #[error("the sequence needs {needed} positions, but the session has room for {context}")]
+    #[error(
+        "the sequence needs {needed} positions, but the session has room for {context}; shorten the text, or \
+         make the session with a longer context"
+    )]
     ContextFull {
         /// Positions needed.
         needed: usize,

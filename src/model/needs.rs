@@ -10,6 +10,8 @@ use super::loader::require;
 use super::precisions::Precisions;
 use super::session::BATCH;
 use crate::archive::{ModelFiles, TensorReader};
+use crate::codec::grid::Grid;
+use crate::codec::huffman::TABLE_LEN;
 use crate::gpu::join::fast_fit_together;
 use crate::gpu::kernels::transcode;
 use crate::gpu::tiles::Tiles;
@@ -57,6 +59,9 @@ pub(super) struct Keeping<'a> {
     pub fast: bool,
     /// What slots hold.
     pub slot_kind: SlotKind,
+    /// Whether what is not compressed counts as if it were: it can be streamed then, and its own size is
+    /// counted, which is more than the compressed one.
+    pub as_if_compressed: bool,
 }
 
 /// What a matrix or several take.
@@ -281,8 +286,13 @@ impl TensorCensus {
     pub fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
         match self.tiles(keeping) {
             Some(tiles) => self.takes_in(gpu, keeping, &tiles),
-            None => self.raw(gpu),
+            None => self.raw(gpu, keeping),
         }
+    }
+
+    /// Whether it can be compressed and is not.
+    pub fn is_plain(&self) -> bool {
+        self.reader.head().is_none()
     }
 
     /// The tiles that products are to read; `None` where they read it uncompressed.
@@ -291,9 +301,33 @@ impl TensorCensus {
         Tiles::for_products(head, keeping.precisions.of(&self.name))
     }
 
-    fn raw(&self, gpu: &Gpu) -> Result<Taken, GpuError> {
-        let bytes = MatrixBytes::raw(gpu, &self.name, self.reader.dtype(), self.matrix)?;
-        Ok(Taken::fixed(bytes.unwrap_or(0)))
+    fn raw(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
+        let bytes = MatrixBytes::raw(gpu, &self.name, self.reader.dtype(), self.matrix)?.unwrap_or(0);
+        Ok(match keeping.as_if_compressed {
+            true => Taken {
+                beside_slot: Gpu::buffer_bytes(4 * TABLE_LEN as u64),
+                in_slot: bytes,
+                read: bytes,
+                ..Taken::fixed(bytes)
+            },
+            false => Taken::fixed(bytes),
+        })
+    }
+
+    /// The parts of it where it counts as if it were compressed.
+    fn parts_as_if_compressed(&self, taken: &Taken, limit: u64) -> Vec<(Range<usize>, Taken)> {
+        let row_blocks = Grid::for_matrix(self.matrix).row_blocks;
+        let count = taken.in_slot.div_ceil(limit.max(1)).clamp(1, row_blocks.max(1) as u64);
+        // A row block more, since they are not cut.
+        let share = |bytes: u64| (bytes / count).saturating_add(bytes / row_blocks.max(1) as u64);
+        let part = Taken {
+            pinned: share(taken.pinned),
+            in_slot: share(taken.in_slot),
+            read: share(taken.read),
+            ..*taken
+        };
+        let at = |part: u64| (row_blocks as u64 * part / count) as usize;
+        (0..count).map(|i| (at(i)..at(i + 1), part)).collect()
     }
 
     fn takes_in(&self, gpu: &Gpu, keeping: Keeping<'_>, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
@@ -325,7 +359,13 @@ impl TensorCensus {
         keeping: Keeping<'_>,
         limit: u64,
     ) -> Result<Vec<(Range<usize>, Taken)>, GpuError> {
-        let Some(tiles) = self.tiles(keeping) else { return Ok(vec![(0..0, self.raw(gpu)?)]) };
+        let Some(tiles) = self.tiles(keeping) else {
+            let taken = self.raw(gpu, keeping)?;
+            return Ok(match keeping.as_if_compressed {
+                true => self.parts_as_if_compressed(&taken, limit),
+                false => vec![(0..0, taken)],
+            });
+        };
         let all = tiles.row_blocks();
         let whole = self.takes_in(gpu, keeping, &tiles)?.in_slot;
         let count = whole.div_ceil(limit.max(1)).clamp(1, all.len().max(1) as u64) as usize;

@@ -4,7 +4,7 @@ use super::config::ModelConfig;
 use super::economy::Economy;
 use super::error::ModelError;
 use super::load::{Layout, LoadOptions, USUAL_CONTEXT};
-use super::needs::{Census, Cut, Keeping};
+use super::needs::{Census, Cut, Keeping, TensorCensus};
 use super::precisions::Precisions;
 use crate::archive::ModelFiles;
 use crate::gpu::{Gpu, SlotKind, Uploader};
@@ -176,7 +176,8 @@ impl Planner<'_> {
         };
         let working_set = self.options.working_set.unwrap_or_else(usual);
         let needs = |(slot_kind, pieces)| {
-            let keeping = Keeping { precisions: &self.precisions, raw: self.options.raw, fast, slot_kind };
+            let (precisions, raw) = (&self.precisions, self.options.raw);
+            let keeping = Keeping { precisions, raw, fast, slot_kind, as_if_compressed: false };
             self.census.needs(self.gpu, keeping, pieces, working_set)
         };
         let sizes = |&kind: &SlotKind| PIECES.map(|pieces| needs((kind, pieces))).into_iter().collect();
@@ -192,7 +193,22 @@ impl Planner<'_> {
                 return Ok(Planned { plan, cut, precisions, fast, staging });
             }
         }
+        let compressed = self.compressed_minimum(working_set)?;
         let working_set = working_set.max(Uploader::LEAST);
-        Err(StreamError::BudgetTooSmall { budget: self.budget, minimum, working_set }.into())
+        Err(StreamError::BudgetTooSmall { budget: self.budget, minimum, working_set, compressed }.into())
+    }
+
+    /// A budget that would do were weights compressed that are not, or were they not to be uncompressed first.
+    /// `None` where all are as small as they can be.
+    fn compressed_minimum(&self, working_set: u64) -> Result<Option<u64>, ModelError> {
+        if !self.options.raw && !self.census.matrices().any(TensorCensus::is_plain) {
+            return Ok(None);
+        }
+        let precisions = &self.precisions;
+        let slot_kind = SlotKind::Dense;
+        let keeping = Keeping { precisions, raw: false, fast: false, slot_kind, as_if_compressed: true };
+        let least = |pieces| Ok(Plan::minimum(&self.census.needs(self.gpu, keeping, pieces, working_set)?.0));
+        let sizes: Result<Vec<u64>, ModelError> = PIECES.into_iter().map(least).collect();
+        Ok(sizes?.into_iter().min())
     }
 }

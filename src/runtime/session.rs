@@ -11,7 +11,7 @@ use super::error::RuntimeError;
 use super::text_model::TextModel;
 use crate::gpu::CacheType;
 use crate::model::{ModelConfig, Session, USUAL_CONTEXT};
-use crate::text::{Message, Piece, Sampler, SamplingOptions, complete};
+use crate::text::{Limits, Message, Piece, Sampler, SamplingOptions, complete};
 
 /// What a session has room for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,17 +30,19 @@ impl SessionOptions {
 }
 
 /// How text is generated. By default the likeliest token is taken until the text ends.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerationOptions {
     /// How the next token is chosen.
     pub sampling: SamplingOptions,
     /// The most tokens to generate. There are never more than the session has room for.
     pub most: usize,
+    /// Strings that end the text in front of them; see [`Limits::stop`].
+    pub stop: Vec<String>,
 }
 
 impl Default for GenerationOptions {
     fn default() -> Self {
-        Self { sampling: SamplingOptions::default(), most: usize::MAX }
+        Self { sampling: SamplingOptions::default(), most: usize::MAX, stop: Vec::new() }
     }
 }
 
@@ -76,11 +78,14 @@ impl TextSession {
         self.generate(&self.model.conversation(messages)?, options)
     }
 
-    /// Goes on from `tokens`: the whole text so far.
+    /// Goes on from `tokens`: the whole text so far. Where the session has no room for it, the stream ends with
+    /// [`ModelError::ContextFull`](crate::model::ModelError::ContextFull); the last piece of any other says
+    /// how the text ended.
     pub fn generate(&self, tokens: &[u32], options: GenerationOptions) -> Result<Generation, RuntimeError> {
         let sampler = Sampler::new(options.sampling)?;
         let session = self.session.try_lock_owned().ok_or(RuntimeError::SessionBusy)?;
-        let pieces = complete(session, self.model.tokenizer(), tokens, sampler, options.most);
+        let limits = Limits { most: options.most, stop: options.stop };
+        let pieces = complete(session, self.model.tokenizer(), tokens, sampler, limits);
         Ok(Generation { pieces: pieces.map_err(RuntimeError::from).boxed(), _model: self.model.clone() })
     }
 

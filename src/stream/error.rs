@@ -9,7 +9,8 @@ pub enum StreamError {
     /// Not even one stage at a time fits.
     #[error(
         "a budget of {budget} bytes of device memory is too small: this model needs at least {minimum}, \
-         of which {working_set} are for sessions"
+         of which {working_set} are for sessions{}",
+        of_compressed(*budget, *compressed)
     )]
     BudgetTooSmall {
         /// What there is.
@@ -18,6 +19,8 @@ pub enum StreamError {
         minimum: u64,
         /// What is kept for sessions: a shorter context needs less.
         working_set: u64,
+        /// A budget that would do for the same weights if they were compressed, where they are not.
+        compressed: Option<u64>,
     },
     /// A file could not be read, or was changed.
     #[error(transparent)]
@@ -28,4 +31,18 @@ pub enum StreamError {
     /// No thread could be made to read from, or it has ended.
     #[error("there is no thread to read weights from")]
     NoReader,
+}
+
+/// What compressing would change.
+fn of_compressed(budget: u64, compressed: Option<u64>) -> String {
+    match compressed {
+        None => String::new(),
+        Some(bytes) => {
+            let enough = match bytes <= budget {
+                true => "run within this budget, since layers can be streamed then".into(),
+                false => format!("need no more than {bytes}"),
+            };
+            format!("; from compressed weights (`bantam compress`, without --raw) it would {enough}")
+        }
+    }
 }

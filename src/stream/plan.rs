@@ -138,7 +138,8 @@ impl Plan {
             with(most)
         } else {
             let budget = budget.unwrap_or(u64::MAX);
-            return Err(StreamError::BudgetTooSmall { budget, minimum, working_set: all.working_set });
+            let working_set = all.working_set;
+            return Err(StreamError::BudgetTooSmall { budget, minimum, working_set, compressed: None });
         };
         Ok(Self { minimum, ..found })
     }
@@ -352,7 +353,7 @@ mod tests {
         let plan = Plan::new(&needs(0), Some(minimum)).unwrap();
         assert_eq!((plan.streamed.len(), plan.total, plan.minimum), (10, minimum, minimum));
         let error = Plan::new(&needs(0), Some(minimum - 1)).unwrap_err();
-        let StreamError::BudgetTooSmall { budget, minimum: told, working_set } = error else {
+        let StreamError::BudgetTooSmall { budget, minimum: told, working_set, .. } = error else {
             panic!("{error}")
         };
         assert_eq!((budget, told, working_set), (minimum - 1, minimum, 30));

@@ -189,6 +189,14 @@ fn without_control(
     variables.iter().map(marked).collect()
 }
 
+impl ChatTemplate {
+    /// Whether the template asks for a variable of that name anywhere.
+    pub fn uses(&self, name: &str) -> bool {
+        let template = self.environment.get_template(NAME);
+        template.is_ok_and(|template| template.undeclared_variables(false).contains(name))
+    }
+}
+
 fn default_template(path: &Path, templates: &Templates) -> Result<String, TextError> {
     let named = match templates {
         Templates::One(source) => return Ok(source.clone()),
@@ -533,6 +541,7 @@ mod tests {
         let variables = serde_json::json!({"tools": [{"name": "f", "args": {}}], "enable_thinking": false});
         let text = template.render_with(&[], false, variables.as_object().unwrap()).unwrap();
         assert_eq!(text, r#"[{"name": "f", "args": {}}] quiet"#);
+        assert!(template.uses("enable_thinking") && !template.uses("enable_thinkin"));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! Generating text: a prompt goes in, a stream of tokens comes out.
 
+use std::fmt;
 use std::ops::DerefMut;
 
 use futures::stream::{self, Stream};
 
+use super::stop::StopStrings;
 use super::{Sampler, TextDecoder, TextError, Tokenizer};
 use crate::model::{ModelError, Outputs, Session};
 
-/// Why generation stopped early.
+/// Why generation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerationError {
     /// The executor failed.
@@ -21,10 +23,79 @@ pub enum GenerationError {
 /// What generation gives, piece by piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The token that was generated; `None` for text that was held back until the end.
+    /// The token that was generated; `None` where the last piece has only text that was held back, or none.
     pub token: Option<u32>,
-    /// The text that became complete; empty in the middle of a character.
+    /// The text that became complete; empty in the middle of a character, and where it may be the beginning of
+    /// a stop string.
     pub text: String,
+    /// How the text ended: of the last piece, and of no other.
+    pub end: Option<End>,
+}
+
+/// How a text ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Why no more tokens follow.
+    pub reason: StopReason,
+    /// Tokens that were there before what was generated.
+    pub prompt_tokens: usize,
+    /// Tokens that were generated, without one that ends a text.
+    pub generated_tokens: usize,
+}
+
+/// Why no more tokens follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model has ended its text.
+    Eos,
+    /// One of the stop strings was reached.
+    Stop,
+    /// There are as many tokens as were wanted at the most.
+    Length,
+    /// The session has no room for another.
+    Context,
+}
+
+impl StopReason {
+    /// Its name: `eos`, `stop`, `length` or `context`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eos => "eos",
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Context => "context",
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where a text ends, if the model does not end it before, and the session has room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The most tokens to generate.
+    pub most: usize,
+    /// Strings that end the text, which then ends in front of them. The name of a special token stands for that
+    /// token. Empty ones are passed over.
+    pub stop: Vec<String>,
+}
+
+impl Default for Limits {
+    /// No limit.
+    fn default() -> Self {
+        Self { most: usize::MAX, stop: Vec::new() }
+    }
+}
+
+impl From<usize> for Limits {
+    /// So many tokens at the most.
+    fn from(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
 }
 
 struct State<S> {
@@ -32,58 +103,69 @@ struct State<S> {
     tokenizer: Tokenizer,
     sampler: Sampler,
     decoder: TextDecoder,
+    stop: StopStrings,
+    /// Special tokens that end the text, as stop strings do.
+    stop_ids: Vec<u32>,
     /// What the executor has not seen yet.
     pending: Vec<u32>,
-    left: usize,
-    /// Whether `pending` is a generated token, and no longer the prompt.
-    generated: bool,
+    prompt_tokens: usize,
+    generated: usize,
+    most: usize,
+    ended: bool,
 }
 
-/// Appends `prompt` to the session and generates up to `most` tokens. The stream ends before an
-/// end-of-text token, or when the session is full. Nothing is computed unless it is polled, and
-/// dropping it stops generation; the session can then go on.
+/// Appends `prompt` to the session and generates tokens, until the model ends its text, a limit is reached, or the
+/// session is full: the last piece says which. Nothing is computed unless it is polled, and dropping it stops
+/// generation; the session can then go on. A prompt that the session has no room for is an error.
 ///
-/// `session` is a `&mut Session`, or a guard of one, which the stream then keeps.
-pub fn generate<S: DerefMut<Target = Session>>(
+/// `session` is a `&mut Session`, or a guard of one, which the stream then keeps. `limits` can be a number: the most
+/// tokens to generate.
+pub fn generate<S: DerefMut<Target = Session>, L: Into<Limits>>(
     session: S,
     tokenizer: &Tokenizer,
     prompt: &[u32],
     sampler: Sampler,
-    most: usize,
-) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S> {
-    State::new(session, tokenizer, prompt, sampler, most).stream()
+    limits: L,
+) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S, L> {
+    State::new(session, tokenizer, prompt, sampler, limits.into()).stream()
 }
 
 /// As [`generate`], where `text` is all that there is to be before what is generated, and not what is
 /// appended. What the session has computed of it is kept, and anything else is forgotten: of
 /// a conversation that grows, only what is new is computed.
-pub fn complete<S: DerefMut<Target = Session>>(
+pub fn complete<S: DerefMut<Target = Session>, L: Into<Limits>>(
     mut session: S,
     tokenizer: &Tokenizer,
     text: &[u32],
     sampler: Sampler,
-    most: usize,
-) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S> {
+    limits: L,
+) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S, L> {
     let same = session.tokens().iter().zip(text).take_while(|(a, b)| a == b).count();
     // The last token is computed again if need be: what follows it was not kept.
     let kept = same.min(text.len().saturating_sub(1));
     session.rewind(kept);
-    let mut state = State::new(session, tokenizer, text, sampler, most);
+    let mut state = State::new(session, tokenizer, text, sampler, limits.into());
+    state.prompt_tokens = text.len();
     state.pending.drain(..kept);
     state.stream()
 }
 
 impl<S: DerefMut<Target = Session>> State<S> {
     /// Before anything is computed of `text`.
-    fn new(session: S, tokenizer: &Tokenizer, text: &[u32], sampler: Sampler, most: usize) -> Self {
+    fn new(session: S, tokenizer: &Tokenizer, text: &[u32], sampler: Sampler, limits: Limits) -> Self {
+        let special = |name: &String| tokenizer.id(name).filter(|&id| tokenizer.is_special(id));
         Self {
+            prompt_tokens: session.position() + text.len(),
             session,
             tokenizer: tokenizer.clone(),
             sampler,
             decoder: tokenizer.decoder_after(text),
+            stop_ids: limits.stop.iter().filter_map(special).collect(),
+            stop: StopStrings::new(limits.stop),
             pending: text.to_vec(),
-            left: most,
-            generated: false,
+            generated: 0,
+            most: limits.most,
+            ended: false,
         }
     }
 
@@ -95,23 +177,38 @@ impl<S: DerefMut<Target = Session>> State<S> {
     }
 
     async fn next(&mut self) -> Result<Option<Piece>, GenerationError> {
-        // A prompt that is too long is an error; a reply that fills the session just ends.
-        let is_reply = self.generated;
-        if self.left == 0 || (is_reply && self.session.position() == self.session.context()) {
-            return self.rest();
+        if self.ended {
+            return Ok(None);
         }
-        self.left -= 1;
+        if self.generated >= self.most {
+            return self.end(StopReason::Length);
+        }
+        // A prompt that is too long is an error; a reply that fills the session just ends.
+        if self.generated > 0 && self.session.position() == self.session.context() {
+            return self.end(StopReason::Context);
+        }
         let id = self.choose().await?;
         if self.tokenizer.is_eos(id) {
-            self.left = 0;
-            return self.rest();
+            return self.end(StopReason::Eos);
+        }
+        if self.stop_ids.contains(&id) {
+            return self.end(StopReason::Stop);
         }
         self.pending = vec![id];
-        self.generated = true;
-        Ok(Some(Piece { token: Some(id), text: self.decoder.push(id)? }))
+        self.generated += 1;
+        let (text, found) = self.stop.push(&self.decoder.push(id)?);
+        if found {
+            self.ended = true;
+        }
+        Ok(Some(Piece { token: Some(id), text, end: found.then(|| self.how(StopReason::Stop)) }))
     }
 
     async fn choose(&mut self) -> Result<u32, GenerationError> {
+        if self.sampler.penalizes() {
+            let mut logits = self.session.forward(&self.pending, Outputs::Last).await?;
+            self.sampler.penalize(&mut logits, self.session.tokens());
+            return Ok(self.sampler.sample(&logits)?);
+        }
         if self.sampler.is_greedy() {
             return Ok(self.session.likeliest(&self.pending).await?);
         }
@@ -130,10 +227,16 @@ impl<S: DerefMut<Target = Session>> State<S> {
         Ok(self.sampler.sample(&logits)?)
     }
 
-    /// What the decoder still held back, and then the end.
-    fn rest(&mut self) -> Result<Option<Piece>, GenerationError> {
-        self.left = 0;
-        let text = self.decoder.finish()?;
-        Ok(Some(Piece { token: None, text }).filter(|piece| !piece.text.is_empty()))
+    /// What the decoder and the stop strings still held back, and how the text ended.
+    fn end(&mut self, reason: StopReason) -> Result<Option<Piece>, GenerationError> {
+        self.ended = true;
+        let (mut text, found) = self.stop.push(&self.decoder.finish()?);
+        text += &self.stop.finish();
+        let reason = if found { StopReason::Stop } else { reason };
+        Ok(Some(Piece { token: None, text, end: Some(self.how(reason)) }))
+    }
+
+    fn how(&self, reason: StopReason) -> End {
+        End { reason, prompt_tokens: self.prompt_tokens, generated_tokens: self.generated }
     }
 }

@@ -12,31 +12,46 @@ use super::exp::exp_of_negative;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplingOptions {
     /// Logits are divided by this: below 1 likely tokens become likelier, above 1 less so. At 0
-    /// the likeliest token is always taken, and the other options have no effect.
+    /// the likeliest token is always taken, and of the other options only the repetition penalty has
+    /// an effect.
     pub temperature: f32,
     /// Only this many of the likeliest tokens are considered; 0 for all.
     pub top_k: usize,
     /// Of those, only as many of the likeliest as it takes to reach this probability together. At
     /// least one is left, so that 0 means the likeliest; 1 means all.
     pub top_p: f32,
+    /// Of those, only tokens that are at least this much as probable as the likeliest: 0 for all, 1
+    /// for the likeliest alone.
+    pub min_p: f32,
+    /// Logits of tokens that the text has already are divided by this where they are above 0, and
+    /// multiplied by it where they are below: above 1 the model repeats itself less. 1 changes
+    /// nothing. This holds for the likeliest token too.
+    pub repetition_penalty: f32,
     /// The same seed and logits give the same tokens, on every platform.
     pub seed: u64,
 }
 
 impl Default for SamplingOptions {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 }
+        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: 0 }
     }
 }
 
 impl SamplingOptions {
-    fn check(&self) -> Result<(), TextError> {
+    /// An error where one of them is out of its range.
+    pub fn check(&self) -> Result<(), TextError> {
         let bad = |name, value, range| Err(TextError::BadOption { name, value, range });
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
             return bad("temperature", self.temperature, "0 or more, and finite");
         }
         if !(0.0..=1.0).contains(&self.top_p) {
             return bad("top-p", self.top_p, "from 0 to 1");
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return bad("min-p", self.min_p, "from 0 to 1");
+        }
+        if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
+            return bad("repetition penalty", self.repetition_penalty, "above 0, and finite");
         }
         Ok(())
     }
@@ -88,6 +103,28 @@ impl Sampler {
         self.options.temperature == 0.0
     }
 
+    /// Whether logits depend on the text so far: they are to be given to [`Sampler::penalize`] then.
+    pub fn penalizes(&self) -> bool {
+        self.options.repetition_penalty != 1.0
+    }
+
+    /// Applies the repetition penalty to the logits of `tokens`, of each once. Ids without a logit are
+    /// passed over.
+    pub fn penalize(&self, logits: &mut [f32], tokens: &[u32]) {
+        if !self.penalizes() {
+            return;
+        }
+        let penalty = self.options.repetition_penalty;
+        let mut tokens = tokens.to_vec();
+        tokens.sort_unstable();
+        tokens.dedup();
+        for id in tokens {
+            if let Some(logit) = logits.get_mut(id as usize) {
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+        }
+    }
+
     /// How many of the likeliest tokens are considered at the most; `None` for all.
     pub fn top_k(&self) -> Option<usize> {
         Some(self.options.top_k).filter(|&k| k > 0)
@@ -103,6 +140,7 @@ impl Sampler {
         self.weigh(all(), max);
         self.keep_top_k();
         self.keep_top_p();
+        self.keep_min_p();
         Ok(self.draw().unwrap_or(best))
     }
 
@@ -125,6 +163,7 @@ impl Sampler {
             return None;
         }
         self.keep_top_p();
+        self.keep_min_p();
         Some(self.draw().unwrap_or(best))
     }
 
@@ -175,6 +214,14 @@ impl Sampler {
         self.candidates.truncate(reached.map_or(usize::MAX, |last| last + 1));
     }
 
+    /// Weights are relative to the likeliest token's, so that it always stays.
+    fn keep_min_p(&mut self) {
+        let least = f64::from(self.options.min_p);
+        if least > 0.0 {
+            self.candidates.retain(|c| c.weight >= least);
+        }
+    }
+
     fn draw(&mut self) -> Option<u32> {
         let total: f64 = self.candidates.iter().map(|c| c.weight).sum();
         // 53 bits: as many as an f64 in [0, 1) can hold evenly.
@@ -201,7 +248,8 @@ mod tests {
     use super::*;
 
     fn sampler(temperature: f32, top_k: usize, top_p: f32, seed: u64) -> Sampler {
-        Sampler::new(SamplingOptions { temperature, top_k, top_p, seed }).unwrap()
+        let options = SamplingOptions { temperature, top_k, top_p, seed, ..SamplingOptions::default() };
+        Sampler::new(options).unwrap()
     }
 
     /// How often each token is chosen in `n` draws.
@@ -306,6 +354,35 @@ mod tests {
     }
 
     #[test]
+    fn min_p_keeps_what_is_nearly_as_likely_as_the_likeliest() {
+        let logits = [0.1f32, 0.4, 0.2, 0.3].map(f32::ln);
+        let chosen = |min_p, top_p| {
+            let options = SamplingOptions { temperature: 1.0, min_p, top_p, ..SamplingOptions::default() };
+            let counts = counts(Sampler::new(options).unwrap(), &logits, 2000);
+            counts.iter().map(|&n| n > 0).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen(0.0, 1.0), [true; 4]);
+        assert_eq!(chosen(0.26, 1.0), [false, true, true, true]);
+        assert_eq!(chosen(0.51, 1.0), [false, true, false, true]);
+        assert_eq!(chosen(1.0, 1.0), [false, true, false, false]);
+        // Of what top-p left.
+        assert_eq!(chosen(0.26, 0.41), [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_repeated_token_is_penalized_once_and_towards_less() {
+        let options = SamplingOptions { repetition_penalty: 2.0, ..SamplingOptions::default() };
+        let mut sampler = Sampler::new(options).unwrap();
+        let mut logits = [3.0, -1.0, 2.0, 1.9];
+        sampler.penalize(&mut logits, &[0, 1, 0, 0, 99]);
+        assert_eq!(logits, [1.5, -2.0, 2.0, 1.9]);
+        assert_eq!(sampler.sample(&logits).unwrap(), 2);
+        let mut same = [3.0, -1.0];
+        Sampler::new(SamplingOptions::default()).unwrap().penalize(&mut same, &[0, 1]);
+        assert_eq!(same, [3.0, -1.0]);
+    }
+
+    #[test]
     fn top_p_without_the_shortcut_is_the_same() {
         let mut random = ChaCha8Rng::seed_from_u64(5);
         for p in [0.0f32, 0.1, 0.5, 0.9, 0.99, 0.999_999] {
@@ -367,6 +444,15 @@ mod tests {
         for top_p in [-0.1, 1.1, f32::NAN] {
             let error = Sampler::new(SamplingOptions { top_p, ..Default::default() }).unwrap_err();
             assert!(error.to_string().starts_with("top-p is"), "{error}");
+        }
+        for min_p in [-0.1, 1.1, f32::NAN] {
+            let error = Sampler::new(SamplingOptions { min_p, ..Default::default() }).unwrap_err();
+            assert!(error.to_string().starts_with("min-p is"), "{error}");
+        }
+        for repetition_penalty in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let error =
+                Sampler::new(SamplingOptions { repetition_penalty, ..Default::default() }).unwrap_err();
+            assert!(error.to_string().starts_with("repetition penalty is"), "{error}");
         }
     }
 }

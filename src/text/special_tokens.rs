@@ -165,7 +165,8 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, TextError> {
     }
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TextError> {
+/// What a JSON file says; `None` where there is no such file.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TextError> {
     let Some(text) = read_text(path)? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| TextError::bad_file(path, error))
 }

@@ -23,7 +23,9 @@ const CONTEXT: usize = 1024;
 const MOST_TOKENS: usize = 512;
 
 /// A little freedom: small models repeat themselves without any.
-const SAMPLING: SamplingOptions = SamplingOptions { temperature: 0.2, top_k: 40, top_p: 0.9, seed: 1 };
+fn sampling() -> SamplingOptions {
+    SamplingOptions { temperature: 0.2, top_k: 40, top_p: 0.9, seed: 1, ..SamplingOptions::default() }
+}
 
 /// Why a model could not be opened, or not answer.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +130,7 @@ impl Speaker {
         piece: impl Fn(String, usize, Duration),
     ) -> Result<(), SpeakerError> {
         let tokens = self.recent(messages)?;
-        let sampler = Sampler::new(SAMPLING)?;
+        let sampler = Sampler::new(sampling())?;
         let mut pieces = pin!(complete(&mut self.session, &self.tokenizer, &tokens, sampler, MOST_TOKENS));
         let mut first = None;
         let mut count = 0;

@@ -1,6 +1,7 @@
 //! `bantam bench`
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bantam::bench::{Bench, Effort, Record, SIZES, Size};
@@ -10,13 +11,14 @@ use pollster::block_on;
 use super::kernel::KernelArgs;
 use super::open::DeviceArgs;
 use super::progress::Bar;
-use super::{Result, print};
+use super::{Result, pipe, print};
 
 pub mod table;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model folder or safetensors file, compressed or not; by default one is made of random weights
+    /// Model folder or safetensors file, compressed or not; by default one is made of random weights. Behind
+    /// --json, - is standard output
     model: Option<PathBuf>,
     /// Size of the model that is made; it takes about 1.7 times its bytes in the temporary folder
     #[arg(long, value_name = "SIZE", value_parser = size_named, default_value = SIZES[0].name, conflicts_with = "model")]
@@ -31,9 +33,15 @@ pub struct Args {
     kernel: KernelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Write a record of everything that was measured
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    /// Write a record of everything that was measured, as JSON; - is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the output if it is there already
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object, the record, and no tables
+    #[arg(long)]
+    json: bool,
 }
 
 /// What can be measured alone, in the order of the record.
@@ -58,52 +66,108 @@ fn size_named(name: &str) -> std::result::Result<&'static Size, String> {
     Size::named(name).ok_or_else(|| format!("there are {}", names()))
 }
 
+impl Args {
+    /// The model to measure. `--json -` is `--json`: a model does not come from standard input.
+    fn model(&self) -> Result<Option<&Path>> {
+        match self.model.as_deref() {
+            Some(path) if pipe::is_pipe(path) && self.json => Ok(None),
+            Some(path) if pipe::is_pipe(path) => {
+                Err("a model cannot be read from standard input; name its folder or file".into())
+            }
+            model => Ok(model),
+        }
+    }
+
+    /// Whether the record is what goes to standard output.
+    fn prints_record(&self) -> bool {
+        self.json || self.output.as_deref().is_some_and(pipe::is_pipe)
+    }
+
+    /// The file that the record is written to. One that is there is refused before anything is measured.
+    fn file(&self) -> Result<Option<&Path>> {
+        let file = self.output.as_deref().filter(|path| !pipe::is_pipe(path));
+        match file {
+            Some(path) if path.symlink_metadata().is_ok() && !self.force => {
+                Err(format!("{} is there already; --force replaces it", path.display()).into())
+            }
+            file => Ok(file),
+        }
+    }
+
+    /// Prints what was measured for people.
+    fn say(&self, text: impl std::fmt::Display) -> Result<()> {
+        if self.prints_record() { Ok(()) } else { print::line(text) }
+    }
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
+    let (model, file) = (args.model()?, args.file()?);
     let bar = Bar::default();
     let gpu = block_on(Gpu::open(&GpuOptions { timestamps: true, ..args.device.options() }))?;
     let gpu = args.kernel.choose(gpu, &args.device)?;
     let effort = if args.quick { Effort::QUICK } else { Effort::FULL };
     let mut bench = Bench::new(&gpu, effort, &bar)?;
     let mut record = Record::new(&gpu, args.quick);
-    print::line(table::machine(&record.machine))?;
-    block_on(measure(args, &mut bench, &mut record))?;
+    args.say(table::machine(&record.machine))?;
+    block_on(measure(args, model, &mut bench, &mut record))?;
     record.clock = bench.clock();
     let clock = match record.clock {
         "timestamps" => "the device's timestamps",
         _ => "the host",
     };
-    print::line(format_args!("\nKernels were timed by {clock}, all else by the host. Times are medians."))?;
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&record)? + "\n";
-        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    args.say(format_args!("\nKernels were timed by {clock}, all else by the host. Times are medians."))?;
+    if let Some(path) = file {
+        write(path, &(serde_json::to_string_pretty(&record)? + "\n"), args.force)?;
+    }
+    if args.prints_record() {
+        print::line(serde_json::to_string(&record)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// The file is there whole, or as it was.
+fn write(path: &Path, text: &str, replaces: bool) -> Result<()> {
+    let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new();
+    #[cfg(unix)]
+    file.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = file.tempfile_in(folder).map_err(cannot)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(cannot)?;
+    let kept = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
+    kept.map_err(|error| cannot(error.error))?;
+    Ok(())
+}
+
 /// Measures section after section, and prints each when it is done.
-async fn measure(args: &Args, bench: &mut Bench<'_>, record: &mut Record) -> Result<()> {
+async fn measure(
+    args: &Args,
+    model: Option<&Path>,
+    bench: &mut Bench<'_>,
+    record: &mut Record,
+) -> Result<()> {
     let wanted = |section| args.only.is_empty() || args.only.contains(&section);
     if wanted(Section::FirstCalls) {
-        print::line(table::first_calls(record.first_calls.insert(bench.first_calls().await?)))?;
+        args.say(table::first_calls(record.first_calls.insert(bench.first_calls().await?)))?;
     }
     if wanted(Section::Copy) {
-        print::line(table::copy(record.copy.insert(bench.copy().await?)))?;
+        args.say(table::copy(record.copy.insert(bench.copy().await?)))?;
     }
     if wanted(Section::Decode) {
-        print::line(table::decode(record.decode.insert(bench.decode().await?)))?;
+        args.say(table::decode(record.decode.insert(bench.decode().await?)))?;
     }
     if wanted(Section::Matvec) {
-        print::line(table::matvec(record.matvec.insert(bench.matvec().await?)))?;
+        args.say(table::matvec(record.matvec.insert(bench.matvec().await?)))?;
     }
     if wanted(Section::Matmul) {
-        print::line(table::matmul(record.matmul.insert(bench.matmul().await?)))?;
+        args.say(table::matmul(record.matmul.insert(bench.matmul().await?)))?;
     }
     if wanted(Section::Model) {
-        let figures = match &args.model {
+        let figures = match model {
             Some(path) => bench.model(path).await?,
             None => bench.synthetic(args.size).await?,
         };
-        print::line(table::model(record.model.insert(figures)))?;
+        args.say(table::model(record.model.insert(figures)))?;
     }
     Ok(())
 }

@@ -1,0 +1,87 @@
+//! What a line of a conversation means.
+
+use std::path::PathBuf;
+
+/// A line that was understood.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A message for the model.
+    Say(String),
+    Help,
+    ShowSystem,
+    /// What the model is told before the conversation; nothing.
+    System(Option<String>),
+    Reset,
+    Save(PathBuf),
+    Exit,
+}
+
+pub const HELP: &str = "\
+/system TEXT  tell the model TEXT before the conversation; off takes it away, nothing shows it
+/reset        begin the conversation anew; the system message stays
+/save FILE    write the conversation to FILE, as JSON
+/exit         end; so does Ctrl-D
+//TEXT        say TEXT with one / in front
+A line that ends with \\ goes on with the next one. Ctrl-C stops a reply.";
+
+impl Command {
+    /// What a line means; `None` where nothing is in it. An error says what is wrong with it.
+    pub fn parse(line: &str) -> Result<Option<Self>, String> {
+        let trimmed = line.trim();
+        if trimmed.is_empty() {
+            return Ok(None);
+        }
+        let Some(command) = trimmed.strip_prefix('/') else { return Ok(Some(Self::Say(trimmed.into()))) };
+        if command.starts_with('/') {
+            return Ok(Some(Self::Say(command.into())));
+        }
+        let (name, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let rest = rest.trim();
+        let command = match (name, rest) {
+            ("system", "") => Self::ShowSystem,
+            ("system", "off") => Self::System(None),
+            ("system", text) => Self::System(Some(text.into())),
+            ("save", "") => return Err("/save needs the name of a file".into()),
+            ("save", path) => Self::Save(path.into()),
+            ("help" | "?", "") => Self::Help,
+            ("reset" | "clear", "") => Self::Reset,
+            ("exit" | "quit" | "bye", "") => Self::Exit,
+            ("help" | "?" | "reset" | "clear" | "exit" | "quit" | "bye", _) => {
+                return Err(format!("/{name} stands alone"));
+            }
+            _ => {
+                return Err(format!(
+                    "there is no command /{name}; /help lists all, // begins a message with /"
+                ));
+            }
+        };
+        Ok(Some(command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_messages_or_commands() {
+        let say = |text: &str| Command::Say(text.into());
+        for (line, command) in [
+            (" Tell me a story. \n", say("Tell me a story.")),
+            ("//etc is a folder", say("/etc is a folder")),
+            ("/system  Be brief. ", Command::System(Some("Be brief.".into()))),
+            ("/system off", Command::System(None)),
+            ("/system", Command::ShowSystem),
+            ("/save my talk.json", Command::Save("my talk.json".into())),
+            ("/reset", Command::Reset),
+            ("/bye", Command::Exit),
+            ("/?", Command::Help),
+        ] {
+            assert_eq!(Command::parse(line), Ok(Some(command)), "{line}");
+        }
+        assert_eq!(Command::parse("  \n"), Ok(None));
+        for line in ["/nonsense", "/save", "/exit now", "/"] {
+            assert!(Command::parse(line).is_err(), "{line}");
+        }
+    }
+}

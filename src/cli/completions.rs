@@ -1,0 +1,22 @@
+//! `bantam completions`
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use super::{Cli, Result};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The shell; for bash, say `bantam completions bash > ~/.local/share/bash-completion/completions/bantam`
+    shell: Shell,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "bantam", &mut script);
+    stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}

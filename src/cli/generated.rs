@@ -1,0 +1,141 @@
+//! Text as it is generated, with what it took.
+
+use std::time::{Duration, Instant};
+
+use bantam::model::Session;
+use bantam::text::{Limits, Sampler, StopReason, Tokenizer, complete};
+use futures::StreamExt;
+
+use super::{Result, failure, interrupt};
+
+/// A prompt with the text that was generated from it.
+#[derive(Debug, Default)]
+pub struct Generated {
+    pub text: String,
+    pub prompt_tokens: usize,
+    /// Tokens of the prompt that were computed, and not kept from before.
+    pub computed_tokens: usize,
+    pub generated_tokens: usize,
+    /// Time to the first token: the prompt's computation.
+    pub prefill: Duration,
+    /// Time of the tokens after the first.
+    pub decode: Duration,
+    pub ended: Ended,
+}
+
+/// Why no more text came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ended {
+    /// The stream has ended.
+    Because(StopReason),
+    /// The user wants to stop.
+    #[default]
+    Interrupted,
+    /// What reads the text is gone.
+    Unread,
+}
+
+impl Ended {
+    /// The name that machines are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Because(reason) => reason.name(),
+            Self::Interrupted => "interrupted",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+impl Generated {
+    pub fn elapsed(&self) -> Duration {
+        self.prefill + self.decode
+    }
+
+    pub fn prefill_rate(&self) -> f64 {
+        self.computed_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)
+    }
+
+    /// Tokens a second after the first; 0 where there are none.
+    pub fn rate(&self) -> f64 {
+        match self.generated_tokens {
+            0 | 1 => 0.0,
+            n => (n - 1) as f64 / self.decode.as_secs_f64().max(1e-9),
+        }
+    }
+
+    /// In a line, without what the device took.
+    pub fn words(&self) -> String {
+        let kept = match self.prompt_tokens - self.computed_tokens {
+            0 => String::new(),
+            kept => format!(" ({kept} kept from before)"),
+        };
+        let why = match self.ended {
+            Ended::Because(StopReason::Eos) => "the model ended it",
+            Ended::Because(StopReason::Stop) => "a stop string ended it",
+            Ended::Because(StopReason::Length) => "as many as were wanted",
+            Ended::Because(StopReason::Context) => "the context is full",
+            Ended::Interrupted => "interrupted",
+            Ended::Unread => "nobody reads on",
+        };
+        let prompt = match self.generated_tokens {
+            // The time that it was computed for says nothing.
+            0 if self.ended == Ended::Interrupted => String::new(),
+            _ => format!(" at {:.1} tokens/s", self.prefill_rate()),
+        };
+        format!(
+            "{} tokens of prompt{kept}{prompt}, {} generated at {:.2} tokens/s ({why})",
+            self.prompt_tokens,
+            self.generated_tokens,
+            self.rate(),
+        )
+    }
+}
+
+/// Goes on from `tokens`, which is all that the session is to have, and hands out text as it comes. What ends it
+/// from outside is no error: what was done until then is in what is returned.
+pub fn generate_text(
+    session: &mut Session,
+    tokenizer: &Tokenizer,
+    tokens: &[u32],
+    sampler: Sampler,
+    limits: Limits,
+    show: impl Fn(&str) -> Result<()>,
+) -> Result<Generated> {
+    let computed_tokens = tokens.len() - kept(session.tokens(), tokens);
+    let mut stream = std::pin::pin!(complete(&mut *session, tokenizer, tokens, sampler, limits));
+    let mut result = Generated { prompt_tokens: tokens.len(), computed_tokens, ..Generated::default() };
+    let mut start = Instant::now();
+    pollster::block_on(async {
+        while let Ok(Some(piece)) = interrupt::unless_interrupted(stream.next()).await {
+            let piece = piece?;
+            result.generated_tokens += usize::from(piece.token.is_some());
+            if result.prefill.is_zero() {
+                result.prefill = start.elapsed();
+                start = Instant::now();
+            }
+            result.text += &piece.text;
+            match show(&piece.text) {
+                Err(error) if failure::is_closed_pipe(&*error) => {
+                    result.ended = Ended::Unread;
+                    return Ok(());
+                }
+                other => other?,
+            }
+            if let Some(end) = piece.end {
+                result.ended = Ended::Because(end.reason);
+            }
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    })?;
+    match result.prefill.is_zero() {
+        true => result.prefill = start.elapsed(),
+        false => result.decode = start.elapsed(),
+    }
+    Ok(result)
+}
+
+/// Tokens that a session has of a text; the last is computed again in any case.
+fn kept(before: &[u32], text: &[u32]) -> usize {
+    let same = before.iter().zip(text).take_while(|(a, b)| a == b).count();
+    same.min(text.len().saturating_sub(1))
+}

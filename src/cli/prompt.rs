@@ -1,0 +1,88 @@
+//! Where a prompt comes from.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, stdin};
+use std::path::{Path, PathBuf};
+
+use super::{Result, pipe};
+
+#[derive(clap::Args)]
+pub struct PromptArgs {
+    /// What the model goes on from, or, with --chat, answers to; - is standard input. Without -p and -f, a
+    /// prompt is read from standard input, or, where that is a terminal, a conversation begins
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<String>,
+    /// A file with the prompt, in UTF-8: a line break at its end is left out; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "prompt")]
+    file: Option<PathBuf>,
+}
+
+/// The longest prompt that is read, in bytes: more than any model has room for.
+const MOST: u64 = 64 << 20;
+
+impl PromptArgs {
+    /// Whether a prompt is given, so that standard input is not asked for one.
+    pub fn is_given(&self) -> bool {
+        self.prompt.is_some() || self.file.is_some() || !stdin().is_terminal()
+    }
+
+    /// The prompt.
+    pub fn read(&self) -> Result<String> {
+        match (&self.prompt, &self.file) {
+            (Some(text), _) if text != "-" => Ok(text.clone()),
+            (_, Some(path)) if !pipe::is_pipe(path) => {
+                let file = File::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+                read(file, path)
+            }
+            _ => {
+                let text = read(stdin().lock(), Path::new("standard input"))?;
+                match text.is_empty() {
+                    true => Err("standard input has no prompt; write one with -p TEXT or -f FILE".into()),
+                    false => Ok(text),
+                }
+            }
+        }
+    }
+}
+
+/// A text as editors and `echo` write it: without a mark at its beginning that says that it is UTF-8, and
+/// without the line break at its end.
+fn read(source: impl Read, name: &Path) -> Result<String> {
+    let name = name.display();
+    let mut bytes = Vec::new();
+    let read = source.take(MOST + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("cannot read {name}: {error}"))?;
+    if bytes.len() as u64 > MOST {
+        return Err(format!("{name}: a prompt may have {MOST} bytes at the most").into());
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        format!("{name} is not UTF-8: byte {at} begins no character; convert it first")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_what_its_writer_means() {
+        let of = |bytes: &[u8]| read(bytes, Path::new("it")).map_err(|error| error.to_string());
+        for (bytes, text) in [
+            ("one\n", "one"),
+            ("one\r\n", "one"),
+            ("one\n\n", "one\n"),
+            ("\u{feff}- one \n two", "- one \n two"),
+            ("", ""),
+        ] {
+            assert_eq!(of(bytes.as_bytes()).unwrap(), text);
+        }
+        let error = of(b"ab\xff").unwrap_err();
+        assert!(error.starts_with("it is not UTF-8: byte 2 "), "{error}");
+        let error = read(std::io::repeat(b'a'), Path::new("it")).unwrap_err().to_string();
+        assert!(error.contains("at the most"), "{error}");
+    }
+}

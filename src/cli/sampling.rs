@@ -1,0 +1,81 @@
+//! How tokens are chosen, and where a reply ends.
+
+use bantam::text::SamplingOptions;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+
+use super::{Result, print};
+
+#[derive(clap::Args)]
+pub struct SamplingArgs {
+    /// 0 always takes the likeliest token, as `run` does by default; a conversation has what the model's
+    /// generation_config.json says, here and below
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    temperature: Option<f32>,
+    /// Consider only the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    top_p: Option<f32>,
+    /// Consider only so many of the likeliest tokens; 0 for all
+    #[arg(long, value_name = "K")]
+    top_k: Option<usize>,
+    /// Consider only tokens at least this much as probable as the likeliest
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    min_p: Option<f32>,
+    /// Make tokens that the text has already less likely: above 1 it repeats itself less
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    repetition_penalty: Option<f32>,
+    /// Seed of the random choice; by default another one each time, which is printed
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// End the text in front of this; can be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = not_empty)]
+    pub stop: Vec<String>,
+}
+
+fn not_empty(text: &str) -> std::result::Result<String, String> {
+    match text {
+        "" => Err("every text has nothing in it, and would end at once".into()),
+        _ => Ok(text.into()),
+    }
+}
+
+impl SamplingArgs {
+    /// What the arguments say, and `usual` where they say nothing.
+    pub fn options(&self, usual: SamplingOptions) -> Result<SamplingOptions> {
+        let options = SamplingOptions {
+            temperature: self.temperature.unwrap_or(usual.temperature),
+            top_k: self.top_k.unwrap_or(usual.top_k),
+            top_p: self.top_p.unwrap_or(usual.top_p),
+            min_p: self.min_p.unwrap_or(usual.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(usual.repetition_penalty),
+            seed: usual.seed,
+        };
+        options.check()?;
+        if options.temperature == 0.0 {
+            self.warn_of_what_is_in_vain();
+            return Ok(options);
+        }
+        // 32 bits are easily written down, and exact in any reader's JSON.
+        let random = || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OsRng.try_next_u32()?.into());
+        Ok(SamplingOptions { seed: self.seed.map_or_else(random, Ok)?, ..options })
+    }
+
+    fn warn_of_what_is_in_vain(&self) {
+        let given = [
+            ("--top-p", self.top_p.is_some()),
+            ("--top-k", self.top_k.is_some()),
+            ("--min-p", self.min_p.is_some()),
+            ("--seed", self.seed.is_some()),
+        ];
+        for (name, _) in given.iter().filter(|(_, is_given)| *is_given) {
+            print::warning(format_args!(
+                "{name} has no effect: at temperature 0 the likeliest token is always taken (see --temperature)"
+            ));
+        }
+    }
+}
+
+/// The seed, where anything depends on it.
+pub fn seed_of(options: &SamplingOptions) -> Option<u64> {
+    (options.temperature > 0.0).then_some(options.seed)
+}

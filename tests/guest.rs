@@ -143,3 +143,37 @@ fn a_process_that_ends_right_after_its_device_ends_well() {
         assert!(output.status.success(), "{output:?}");
     }
 }
+
+#[test]
+fn what_was_dropped_counts_until_the_device_is_done_with_it() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const SIZE: u64 = 48 << 20;
+    within_a_minute(|| {
+        let (host, queue, uncaptured) = host::device();
+        let gpu = Gpu::from_device(host, queue.clone(), Some(3 * SIZE));
+        let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = || gpu.buffer("large", SIZE, usage).unwrap();
+        let (from, to) = (buffer(), buffer());
+        for _ in 0..8 {
+            gpu.submit("copy", |encoder| {
+                encoder.copy_buffer_to_buffer(from.raw(), 0, to.raw(), 0, SIZE);
+            })
+            .unwrap();
+        }
+        let done = Arc::new(AtomicBool::new(false));
+        let theirs = done.clone();
+        queue.on_submitted_work_done(move || theirs.store(true, Ordering::SeqCst));
+        drop((from, to));
+        assert_eq!((gpu.memory().used(), gpu.memory().leaving()), (0, 2 * SIZE));
+        // One fits beside them, and two do not.
+        let first = buffer();
+        assert_eq!(gpu.memory().leaving(), 2 * SIZE, "nobody waited");
+        let second = buffer();
+        assert!(done.load(Ordering::SeqCst), "the device had more than the budget");
+        assert_eq!((gpu.memory().used(), gpu.memory().leaving()), (2 * SIZE, 0));
+        drop((first, second));
+        assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());
+    });
+}

@@ -16,7 +16,9 @@ use serde_json::json;
 
 mod data;
 mod device;
+mod host;
 mod models;
+mod patience;
 mod random_model;
 use models::{all_logits, assert_same_bits, compressed, compressed_with, load, load_with};
 
@@ -737,4 +739,139 @@ fn computing_can_move_between_threads() {
     let gpu = device::gpu();
     let mut session = Session::new(&load(&gpu, &models::demo(), true), 10, Outputs::Last).unwrap();
     is_send(&session.forward(&[1], Outputs::Last));
+}
+
+/// Polls with nobody to wake.
+fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::Pin::new(future).poll(&mut context).is_ready()
+}
+
+#[test]
+fn a_pass_that_was_begun_and_is_not_polled_stops_no_other_session() {
+    patience::within_a_minute(|| {
+        let (_temporary, folder) = ten_layers();
+        for options in both_ways(&folder) {
+            let gpu = device::gpu();
+            let working_set = options.working_set.map(|bytes| 2 * bytes);
+            let budget = options.device_budget.map(|budget| budget + working_set.unwrap());
+            let options = LoadOptions { working_set, device_budget: budget, ..options };
+            let model = load_with(&gpu, &folder, &options);
+            let session = || Session::new(&model, CONTEXT, Outputs::Last).unwrap();
+            let (mut begun, mut other, tokens) = (session(), session(), tokens(300));
+            let wanted = forward(&mut other, &tokens).unwrap();
+            let mut pass = Box::pin(begun.forward(&tokens, Outputs::Last));
+            assert!(!poll_once(&mut pass), "it is streamed");
+            for _ in 0..2 {
+                other.rewind(0);
+                assert_same_bits(&wanted, &forward(&mut other, &tokens).unwrap(), "the other");
+            }
+            assert_same_bits(&wanted, &pollster::block_on(pass).unwrap(), "the one that waited");
+            // And one that is dropped in the middle leaves its session as it was.
+            begun.rewind(0);
+            let mut pass = Box::pin(begun.forward(&tokens, Outputs::Last));
+            assert!(!poll_once(&mut pass));
+            drop(pass);
+            assert_same_bits(&wanted, &forward(&mut begun, &tokens).unwrap(), "again");
+            let mut pass = Box::pin(other.forward(&[1], Outputs::Last));
+            poll_once(&mut pass);
+            drop(pass);
+            drop((begun, other, model));
+            assert_eq!(gpu.memory().used(), 0);
+        }
+    });
+}
+
+#[test]
+fn a_host_may_wait_in_every_thread_of_the_pool_that_all_share() {
+    patience::within_a_minute(|| {
+        let (_temporary, folder) = ten_layers();
+        let gpu = device::gpu();
+        let mut session = session_within(&gpu, &folder, &least_decoded(&folder));
+        assert_eq!(session.model().residency().unwrap().decodes(), gpu.is_cpu());
+        let wanted = forward(&mut session, &[7]).unwrap();
+        session.rewind(0);
+        let session = std::sync::Mutex::new(session);
+        // The last of these threads waits for the device, and the others for it.
+        let all = std::sync::Barrier::new(rayon::current_num_threads());
+        rayon::broadcast(|_| {
+            all.wait();
+            let mut session = session.lock().unwrap();
+            session.rewind(0);
+            assert_same_bits(&wanted, &forward(&mut session, &[7]).unwrap(), "in a pool");
+        });
+    });
+}
+
+#[test]
+fn no_slot_is_larger_than_a_buffer_can_be() {
+    let (_temporary, folder) = ten_layers();
+    let tokens = tokens(300);
+    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    for options in both_ways(&folder) {
+        // A layer has more, and every matrix of it less.
+        let most = 400_000;
+        let limits = |adapter: &wgpu::Adapter| {
+            let allowed = bantam::gpu::required_limits(adapter);
+            let binding = most / 4 * 4;
+            wgpu::Limits { max_buffer_size: most, max_storage_buffer_binding_size: binding, ..allowed }
+        };
+        let (device, queue, uncaptured) = host::device_with(bantam::gpu::required_features, limits);
+        let gpu = Gpu::from_device(device, queue, None);
+        let plan = try_plan(&gpu, &folder, &options).unwrap();
+        assert!(plan.slot_bytes <= most && plan.streamed.len() > 10, "{plan:?}");
+        assert_same_bits(&wanted, &all_logits(&load_with(&gpu, &folder, &options), &tokens), "small slots");
+        assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn sessions_of_a_model_share_one_table_of_rotations() {
+    let (gpu, context) = (device::gpu(), 4096);
+    let model = load(&gpu, &models::demo(), false);
+    let used = || gpu.memory().used();
+    let weights = used();
+    let session = |context| Session::new(&model, context, Outputs::Last).unwrap();
+    let first = session(context);
+    let of_first = used() - weights;
+    let second = session(context);
+    let of_second = used() - weights - of_first;
+    let table = (context * model.config().head_dim / 2 * 8) as u64;
+    assert_eq!(of_first - of_second, table, "it is there once, and counted");
+    // A shorter one has it too, and a longer one has its own.
+    drop(first);
+    let short = session(16);
+    drop(second);
+    let tokens = models::prompt(&models::demo(), "The little rooster", 10);
+    let mut long = session(2 * context);
+    let mut both = [short, session(16)];
+    let [a, b] = both.each_mut().map(|session| forward(session, &tokens).unwrap());
+    assert_same_bits(&a, &b, "tables of two lengths");
+    assert_same_bits(&a, &forward(&mut long, &tokens).unwrap(), "a longer table");
+    drop((both, long));
+    assert_eq!(used(), weights, "the table goes with the last session");
+}
+
+/// Bytes that this thread has read of files, where the system counts them.
+fn read_by_this_thread() -> Option<u64> {
+    let counts = std::fs::read_to_string("/proc/thread-self/io").ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
+}
+
+#[test]
+fn whoever_polls_a_model_that_is_loaded_reads_none_of_its_files() {
+    let (_temporary, folder) = compressed(&models::demo());
+    for folder in [models::demo(), folder] {
+        let (gpu, files) = (device::gpu(), ModelFiles::open(&folder).unwrap());
+        let options = LoadOptions { device_budget: Some(1 << 30), ..LoadOptions::default() };
+        // Drivers read too, what they compiled before.
+        pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap();
+        let Some(before) = read_by_this_thread() else {
+            println!("left out: the system does not count what a thread reads");
+            return;
+        };
+        pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap();
+        let read = read_by_this_thread().unwrap() - before;
+        assert!(read < 10_000, "{read} bytes were read by the thread that polls");
+    }
 }

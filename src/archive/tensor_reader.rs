@@ -38,7 +38,16 @@ pub struct TensorReader {
 impl Weight<'_> {
     /// What reads this tensor by position. Of a compressed one, the head is read and checked now.
     pub fn reader(&self) -> Result<TensorReader, ArchiveError> {
+        self.opened(self.opening()()?)
+    }
+
+    /// The same in two steps. This reads nothing; what it gives does, on whatever thread it is called, and what that
+    /// gives is for [`Weight::opened`].
+    pub(crate) fn opening(
+        &self,
+    ) -> impl FnOnce() -> Result<TensorReader, ArchiveError> + Send + 'static + use<> {
         let (file, range) = self.place();
+        let is_compressed = self.is_compressed();
         let mut reader = TensorReader {
             file,
             name: self.name.into(),
@@ -48,11 +57,18 @@ impl Weight<'_> {
             start: range.start as u64,
             payload: None,
         };
-        if self.is_compressed() {
-            let head = reader.read_head(range.len())?;
-            self.check_head(&head)?;
-            reader.payload = Some(Arc::new(RowDecoder::new(head)));
+        move || {
+            if is_compressed {
+                let head = reader.read_head(range.len())?;
+                reader.payload = Some(Arc::new(RowDecoder::new(head)));
+            }
+            Ok(reader)
         }
+    }
+
+    /// What [`Weight::opening`] gave, if its head is that of this tensor.
+    pub(crate) fn opened(&self, reader: TensorReader) -> Result<TensorReader, ArchiveError> {
+        reader.head().map_or(Ok(()), |head| self.check_head(head))?;
         Ok(reader)
     }
 }

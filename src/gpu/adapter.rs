@@ -35,9 +35,10 @@ pub fn name_of(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?})", info.name, info.backend)
 }
 
-/// The adapter that `wanted` names: an index into [`adapters`], or a part of what [`name_of`] gives,
-/// whatever its case. The best one where nothing is asked for.
+/// The adapter that `wanted` names: digits are an index into [`adapters`], and anything else is a part of what
+/// [`name_of`] gives, whatever its case. The best one where nothing is asked for.
 pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
+    let wanted = wanted.map(Wanted::parse).transpose()?;
     // OpenGL ranks last, and looking for its adapters takes time: not where a better one is there and
     // none is asked for.
     let native = if wanted.is_none() { adapters_of(wgpu::Backends::PRIMARY).await } else { Vec::new() };
@@ -47,10 +48,74 @@ pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
     }
     let Some(wanted) = wanted else { return Ok(adapters.remove(0)) };
     let names: Vec<String> = adapters.iter().map(|a| name_of(&a.get_info())).collect();
-    let by_index = wanted.parse::<usize>().ok().filter(|&i| i < names.len());
-    let by_name = || names.iter().position(|n| n.to_lowercase().contains(&wanted.to_lowercase()));
-    match by_index.or_else(by_name) {
-        Some(i) => Ok(adapters.swap_remove(i)),
-        None => Err(GpuError::NoSuchAdapter { wanted: wanted.into(), there_are: names }),
+    Ok(adapters.swap_remove(wanted.find(names)?))
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted<'a> {
+    /// Digits.
+    Index(&'a str),
+    /// A part of a name.
+    Name(&'a str),
+}
+
+impl<'a> Wanted<'a> {
+    fn parse(text: &'a str) -> Result<Self, GpuError> {
+        match text.trim() {
+            // It would be a part of every name.
+            "" => Err(GpuError::EmptyAdapterName),
+            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Index(digits)),
+            name => Ok(Self::Name(name)),
+        }
+    }
+
+    /// Its place among `names`.
+    fn find(self, names: Vec<String>) -> Result<usize, GpuError> {
+        let (found, wanted) = match self {
+            Self::Index(digits) => (digits.parse().ok().filter(|&i| i < names.len()), digits),
+            Self::Name(name) => {
+                let part = name.to_lowercase();
+                (names.iter().position(|n| n.to_lowercase().contains(&part)), name)
+            }
+        };
+        found.ok_or_else(|| GpuError::NoSuchAdapter {
+            wanted: wanted.into(),
+            there_are: names.iter().enumerate().map(|(i, name)| format!("{i}: {name}")).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(wanted: &str) -> Result<usize, GpuError> {
+        Wanted::parse(wanted)?.find(vec!["llvmpipe (LLVM 15.0.6) (Vulkan)".into(), "Radeon 780M (Gl)".into()])
+    }
+
+    #[test]
+    fn digits_are_an_index_and_never_a_part_of_a_name() {
+        assert_eq!((find("0").unwrap(), find("1").unwrap(), find(" 01 ").unwrap()), (0, 1, 1));
+        for digits in ["2", "5", "15", "780", "99999999999999999999999"] {
+            let error = find(digits).unwrap_err();
+            assert!(
+                matches!(&error, GpuError::NoSuchAdapter { wanted, .. } if wanted == digits),
+                "{error:?}"
+            );
+            assert!(
+                error.to_string().contains("there are: 0: llvmpipe")
+                    && error.to_string().contains("1: Radeon")
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_is_a_part_of_a_name_if_it_is_anything() {
+        assert_eq!((find("radeon").unwrap(), find("VULKAN").unwrap(), find("LLVM 15").unwrap()), (1, 0, 0));
+        assert!(matches!(find("-1"), Err(GpuError::NoSuchAdapter { .. })));
+        for nothing in ["", " ", "\t"] {
+            assert!(matches!(find(nothing), Err(GpuError::EmptyAdapterName)));
+        }
     }
 }

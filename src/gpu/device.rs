@@ -1,15 +1,15 @@
 //! A device, ours or the host application's, with what this library needs around it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 
 use super::adapter;
 use super::choice::KernelChoices;
+use super::compiled::Compiled;
 use super::error::GpuError;
 use super::kernel::Kernel;
 use super::memory::{Buffer, Memory, Reservation};
@@ -23,10 +23,18 @@ use super::work::SUBMISSION_WORK;
 /// How often a mapping is asked for, where nobody is told of its outcome.
 const MAP_TRIES: usize = 8;
 
+/// How often the device is waited for, where others drop buffers meanwhile.
+const SETTLE_TRIES: usize = 8;
+
+/// Blocks that the driver is asked for where there is a budget, for buffers that are smaller: so many of them have
+/// room in it, of such sizes. wgpu's usual ones are of 128 MiB and more.
+const BLOCKS: u64 = 32;
+const BLOCK: [u64; 2] = [8 << 20, 64 << 20];
+
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
-    /// An adapter's index or a part of its name; the best one where nothing is given.
+    /// An adapter's index, in digits, or a part of its name; the best one where nothing is given.
     pub device: Option<String>,
     /// The most bytes that all buffers together may take.
     pub budget: Option<u64>,
@@ -58,7 +66,7 @@ struct Inner {
     device: wgpu::Device,
     queue: wgpu::Queue,
     max_binding: u64,
-    kernels: Mutex<HashMap<Variant, Arc<Kernel>>>,
+    kernels: Compiled<Variant, Kernel>,
     poller: Poller,
     submissions: AtomicU64,
     /// Why the device was lost, once it is known to be. On the host's device no callback says so,
@@ -78,6 +86,7 @@ impl Gpu {
             label: Some("bantam"),
             required_features: (adapter.features() & timestamps) | required_features(&adapter),
             required_limits: adapter.limits(),
+            memory_hints: memory_hints(options.budget),
             ..Default::default()
         };
         let (device, queue) =
@@ -126,7 +135,7 @@ impl Gpu {
             poller: Poller::new(device.clone()),
             device,
             queue,
-            kernels: Mutex::default(),
+            kernels: Compiled::default(),
             submissions: AtomicU64::new(0),
             lost,
         };
@@ -244,16 +253,34 @@ impl Gpu {
         if size > limit {
             return Err(GpuError::BindingTooLarge { label: label.into(), wanted: size, limit });
         }
-        let reservation = self.memory.reserve(label, size)?;
+        let reservation = self.reserve(label, size)?;
         let descriptor =
             wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
         let raw = self.checked(label, size, || self.inner.device.create_buffer(&descriptor))?;
         Ok(Buffer::new(raw, reservation))
     }
 
-    /// Takes bytes from the budget.
+    /// Takes bytes from the budget. Where they do not fit beside what was dropped and the device is not done with,
+    /// it is waited for; who must not wait has [settled](Self::settle) that before.
     pub(super) fn reserve(&self, label: &str, bytes: u64) -> Result<Reservation, GpuError> {
-        self.memory.reserve(label, bytes)
+        let reservation = self.memory.reserve(label, bytes)?;
+        for _ in 0..SETTLE_TRIES {
+            // Callbacks run on the thread that polls: there, nobody would end the waiting.
+            if !self.memory.is_crowded() || self.inner.poller.is_here() {
+                break;
+            }
+            let done = pollster::block_on(self.done());
+            done.unwrap_or(Ok(())).map_err(|why| self.lost_by(why))?;
+        }
+        Ok(reservation)
+    }
+
+    /// Waits until the device is done with what was dropped, where there is a budget that it may be in the way of.
+    pub(crate) async fn settle(&self) -> Result<(), GpuError> {
+        if self.memory.leaving() == 0 || self.memory.left().is_none() {
+            return Ok(());
+        }
+        self.done().await.unwrap_or(Ok(())).map_err(|why| self.lost_by(why))
     }
 
     /// Makes a buffer that shaders read and that holds `contents`: small things such as parameters.
@@ -337,18 +364,17 @@ impl Gpu {
 
     /// The compiled form of `variant`; compiled on first use.
     pub fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>, GpuError> {
-        let mut kernels = self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(kernel) = kernels.get(&variant) {
-            return Ok(kernel.clone());
-        }
-        let kernel = Arc::new(Kernel::compile(self, &variant)?);
-        kernels.insert(variant, kernel.clone());
-        Ok(kernel)
+        self.inner.kernels.get(variant, |variant| Kernel::compile(self, variant))
     }
 
     /// How many kernels have been compiled. All models on this device share them.
     pub fn kernels(&self) -> usize {
-        self.inner.kernels.lock().unwrap_or_else(|e| e.into_inner()).len()
+        self.inner.kernels.len()
+    }
+
+    /// The time that compiling them took, together. Drivers that compile at first use are not known to it.
+    pub fn compile_time(&self) -> Duration {
+        self.inner.kernels.time()
     }
 
     /// Submits one encoder's commands.
@@ -378,7 +404,11 @@ impl Gpu {
     /// whether anybody listens or not.
     pub(super) fn done(&self) -> oneshot::Receiver<poller::Outcome> {
         let (ticket, outcome) = self.inner.poller.wait();
-        self.inner.queue.on_submitted_work_done(move || ticket.resolve(Ok(())));
+        let fence = self.memory.fence();
+        self.inner.queue.on_submitted_work_done(move || {
+            drop(fence);
+            ticket.resolve(Ok(()));
+        });
         outcome
     }
 
@@ -444,5 +474,18 @@ impl Gpu {
             });
         })?;
         Ok(outcome)
+    }
+}
+
+/// How the driver is to divide its memory, so that what it takes is about what is counted: blocks would be larger than
+/// a small budget. Buffers that are larger than a block have one of their own.
+fn memory_hints(budget: Option<u64>) -> wgpu::MemoryHints {
+    match budget {
+        None => wgpu::MemoryHints::Performance,
+        Some(budget) => {
+            let [least, most] = BLOCK;
+            let block = (budget / BLOCKS / least * least).clamp(least, most);
+            wgpu::MemoryHints::Manual { suballocated_device_memory_block_size: least..block }
+        }
     }
 }

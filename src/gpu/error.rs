@@ -19,6 +19,9 @@ pub enum GpuError {
         /// What there is.
         there_are: Vec<String>,
     },
+    /// A name that every adapter has.
+    #[error("the name of the adapter is empty; leave it out for the best one, or see `bantam devices`")]
+    EmptyAdapterName,
     /// The adapter refused to make a device.
     #[error("the adapter gave no device: {0}")]
     NoDevice(String),

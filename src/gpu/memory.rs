@@ -1,7 +1,8 @@
 //! The one place where device buffers are made, and counted.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::error::GpuError;
 
@@ -10,6 +11,9 @@ use super::error::GpuError;
 /// Shares are for several models on one device. What is in use in a share is also in use in the whole,
 /// and neither goes beyond its budget. A share may have been [promised](Self::promise) bytes: nobody else
 /// gets them while it lives, used or not.
+///
+/// What is dropped is not in use any more, but the device has it until it is done with the work that was submitted
+/// before: it is [leaving](Self::leaving). Where a new buffer would not fit beside that, the device is waited for.
 #[derive(Debug, Default)]
 pub struct Memory {
     counts: Mutex<Counts>,
@@ -27,12 +31,27 @@ struct Counts {
     claimed: u64,
     /// Bytes that nobody else gets.
     promised: u64,
+    /// Bytes that were dropped, and that no [`Fence`] waits for yet.
+    dropped: u64,
+    /// Those that one waits for.
+    fenced: u64,
 }
 
 impl Counts {
     /// What the whole has to have for this share, where `used` bytes of it are in use.
     fn claim(&self, used: u64) -> u64 {
         used.max(self.promised)
+    }
+
+    /// Bytes that were dropped and that the device may still have.
+    fn leaving(&self) -> u64 {
+        self.dropped + self.fenced
+    }
+
+    /// Whether what is in use fits the budget only once the device is done with what was dropped.
+    fn is_crowded(&self) -> bool {
+        self.leaving() > 0
+            && self.budget.is_some_and(|budget| self.used.saturating_add(self.leaving()) > budget)
     }
 
     /// Bytes that can still be claimed, and whether a budget says so.
@@ -102,6 +121,29 @@ impl Memory {
         self.lock().used
     }
 
+    /// Bytes of buffers that were dropped and that the device may not be done with yet. They are not among those
+    /// in use.
+    pub fn leaving(&self) -> u64 {
+        self.lock().leaving()
+    }
+
+    /// Whether what is in use fits the budget only once the device is done with what was dropped.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lock().is_crowded() || self.whole.as_ref().is_some_and(|whole| whole.lock().is_crowded())
+    }
+
+    /// What is dropped when the device is done with all that was submitted before: what was dropped so far is gone
+    /// then.
+    pub(super) fn fence(self: &Arc<Self>) -> Fence {
+        let fenced = |memory: &Arc<Self>| {
+            let mut counts = memory.lock();
+            let bytes = std::mem::take(&mut counts.dropped);
+            counts.fenced += bytes;
+            (Arc::downgrade(memory), bytes)
+        };
+        Fence([Some(self), self.whole.as_ref()].map(|memory| memory.map(fenced)))
+    }
+
     /// The most bytes ever in use at once.
     pub fn peak(&self) -> u64 {
         self.lock().peak
@@ -129,19 +171,21 @@ impl Memory {
         }
         counts.used += bytes;
         drop(counts);
-        Ok(Reservation { memory: self.clone(), bytes })
+        Ok(Reservation { memory: self.clone(), bytes, is_taken: AtomicBool::new(false) })
     }
 
-    /// Gives back what was reserved.
-    fn release(&self, bytes: u64) {
+    /// Gives back what was reserved, and takes note that the device may still have so much of it.
+    fn release(&self, bytes: u64, leaving: u64) {
         let mut counts = self.lock();
         if let Some(whole) = &self.whole {
             let mut theirs = whole.lock();
             theirs.claimed -= counts.claim(counts.used) - counts.claim(counts.used - bytes);
             theirs.used -= bytes;
+            theirs.dropped += leaving;
         }
         counts.used -= bytes;
         counts.claimed -= bytes;
+        counts.dropped += leaving;
     }
 
     fn note_taken(&self) {
@@ -164,6 +208,7 @@ impl Drop for Memory {
 impl Reservation {
     /// The device gave the memory: it counts for the peak from now on.
     pub(super) fn taken(&self) {
+        self.is_taken.store(true, Ordering::Relaxed);
         self.memory.note_taken();
         if let Some(whole) = &self.memory.whole {
             whole.note_taken();
@@ -176,11 +221,28 @@ impl Reservation {
 pub(super) struct Reservation {
     memory: Arc<Memory>,
     bytes: u64,
+    /// Whether the device gave the memory.
+    is_taken: AtomicBool,
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.memory.release(self.bytes);
+        let is_taken = *self.is_taken.get_mut();
+        self.memory.release(self.bytes, if is_taken { self.bytes } else { 0 });
+    }
+}
+
+/// What was dropped of a share and of its whole before the device was asked to tell when it is done.
+#[derive(Debug)]
+pub(super) struct Fence([Option<(Weak<Memory>, u64)>; 2]);
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        for (memory, bytes) in self.0.iter().flatten() {
+            if let Some(memory) = memory.upgrade() {
+                memory.lock().fenced -= bytes;
+            }
+        }
     }
 }
 
@@ -276,6 +338,43 @@ mod tests {
         assert_eq!((boundless.budget(), boundless.left()), (None, None));
         let _most = boundless.reserve("e", u64::MAX).unwrap();
         assert!(boundless.reserve("f", 1).is_err(), "numbers that overflow are too much");
+    }
+
+    #[test]
+    fn what_was_dropped_is_there_until_the_device_is_done() {
+        let whole = Memory::with_budget(Some(100));
+        let (a, b) = (whole.share(None), whole.share(Some(60)));
+        // What the device never gave is not there.
+        drop(a.reserve("never", 80).unwrap());
+        assert_eq!((a.leaving(), whole.leaving()), (0, 0));
+        let of_a = a.reserve("a", 80).unwrap();
+        of_a.taken();
+        drop(of_a);
+        assert_eq!((a.used(), a.leaving(), whole.used(), whole.leaving()), (0, 80, 0, 80));
+        // It can be had, and is waited for where it does not fit beside that.
+        let of_b = b.reserve("b", 20).unwrap();
+        assert!(!b.is_crowded() && !whole.is_crowded());
+        let more = b.reserve("b", 1).unwrap();
+        assert!(b.is_crowded() && a.is_crowded() && whole.is_crowded());
+        let fence = b.fence();
+        of_b.taken();
+        drop(of_b);
+        assert_eq!((whole.leaving(), b.leaving()), (100, 20));
+        drop(fence);
+        assert_eq!((whole.leaving(), b.leaving(), a.leaving()), (20, 20, 80));
+        assert!(!b.is_crowded());
+        drop((a.fence(), b.fence()));
+        assert_eq!((whole.leaving(), b.leaving(), a.leaving()), (0, 0, 0));
+        // A fence keeps no promise alive.
+        assert!(a.promise(70));
+        let fence = a.fence();
+        drop(a);
+        assert_eq!(whole.left(), Some(99));
+        drop((fence, more));
+        // Nobody waits where there is no budget.
+        let boundless = Memory::with_budget(None);
+        boundless.reserve("c", 10).unwrap().taken();
+        assert!(boundless.leaving() == 10 && !boundless.is_crowded());
     }
 
     #[test]

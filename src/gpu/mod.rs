@@ -4,6 +4,7 @@ mod adapter;
 mod choice;
 mod choice_file;
 mod clock;
+mod compiled;
 mod device;
 mod error;
 pub mod fast;

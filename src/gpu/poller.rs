@@ -30,13 +30,23 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: HashMap<u64, oneshot::Sender<Outcome>>,
     tickets: u64,
+    /// When somebody last began to wait or was told. While work follows on work, somebody always waits, and how
+    /// long that has been so says nothing of how long the next answer takes.
+    since: Instant,
     stopped: bool,
     /// Why nobody polls any more.
     failed: Option<String>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        let since = Instant::now();
+        Self { waiting: HashMap::new(), tickets: 0, since, stopped: false, failed: None }
+    }
 }
 
 impl Shared {
@@ -46,11 +56,22 @@ impl Shared {
 
     /// Tells everybody who waits, and who ever will, that it is in vain.
     fn fail(&self, why: &str) {
-        let mut state = self.lock();
-        state.failed = Some(why.into());
-        for (_, done) in state.waiting.drain() {
+        let waiting = {
+            let mut state = self.lock();
+            state.failed = Some(why.into());
+            std::mem::take(&mut state.waiting)
+        };
+        for done in waiting.into_values() {
             let _ = done.send(Err(why.into()));
         }
+    }
+
+    /// Takes the one who waits with that ticket. Telling it, or dropping it, calls a waker, which may come back
+    /// here: that is for when nothing is locked.
+    fn take(&self, id: u64) -> Option<oneshot::Sender<Outcome>> {
+        let mut state = self.lock();
+        state.since = Instant::now();
+        state.waiting.remove(&id)
     }
 }
 
@@ -66,16 +87,23 @@ impl Poller {
         Self { shared, thread }
     }
 
+    /// Whether this is the thread that polls, on which callbacks run.
+    pub fn is_here(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
+    }
+
     /// Polls until the ticket is resolved, from a callback of the device, or dropped.
     pub fn wait(&self) -> (Ticket, oneshot::Receiver<Outcome>) {
         let (done, outcome) = oneshot::channel();
         let mut state = self.shared.lock();
         state.tickets += 1;
+        state.since = Instant::now();
         let id = state.tickets;
         match &state.failed {
             Some(why) => drop(done.send(Err(why.clone()))),
             None => drop(state.waiting.insert(id, done)),
         }
+        drop(state);
         self.shared.changed.notify_all();
         (Ticket { shared: self.shared.clone(), id }, outcome)
     }
@@ -103,7 +131,8 @@ pub(super) struct Ticket {
 impl Ticket {
     /// Ends the waiting.
     pub fn resolve(self, outcome: Outcome) {
-        if let Some(done) = self.shared.lock().waiting.remove(&self.id) {
+        let waiting = self.shared.take(self.id);
+        if let Some(done) = waiting {
             let _ = done.send(outcome);
         }
     }
@@ -111,17 +140,21 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.shared.lock().waiting.remove(&self.id);
+        let waiting = self.shared.take(self.id);
+        drop(waiting);
     }
 }
 
+/// The time until the next poll, where the last change was so long ago.
+fn pause(waited: Duration) -> Duration {
+    (waited / PAUSE_SHARE).clamp(PAUSE[0], PAUSE[1])
+}
+
 fn poll(device: &wgpu::Device, shared: &Shared) {
-    let mut since = Instant::now();
     loop {
         let mut state = shared.lock();
         while state.waiting.is_empty() && !state.stopped {
             state = shared.changed.wait(state).unwrap_or_else(|e| e.into_inner());
-            since = Instant::now();
         }
         if state.stopped {
             return;
@@ -135,12 +168,17 @@ fn poll(device: &wgpu::Device, shared: &Shared) {
             Ok(Err(error)) => log::warn!("polling the device: {error}"),
             Err(_) => return shared.fail("polling it ended in a panic"),
         }
-        std::thread::sleep((since.elapsed() / PAUSE_SHARE).clamp(PAUSE[0], PAUSE[1]));
+        let state = shared.lock();
+        let pause = pause(state.since.elapsed());
+        // Who begins to wait meanwhile ends the pause.
+        drop(shared.changed.wait_timeout(state, pause));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+
     use super::*;
 
     #[test]
@@ -152,6 +190,55 @@ mod tests {
         let (_ticket, after) = poller.wait();
         assert_eq!(pollster::block_on(before), Ok(Err("gone".into())));
         assert_eq!(pollster::block_on(after), Ok(Err("gone".into())));
+    }
+
+    /// Comes back to the poller when it is woken.
+    struct ComesBack(Arc<Poller>, std::sync::mpsc::Sender<()>);
+
+    impl std::task::Wake for ComesBack {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.wait());
+            let _ = self.1.send(());
+        }
+    }
+
+    #[test]
+    fn nothing_is_locked_while_somebody_is_woken() {
+        let endings: [fn(&Poller, Ticket); 3] = [
+            |_, ticket| ticket.resolve(Ok(())),
+            |_, ticket| drop(ticket),
+            |poller, _ticket| poller.shared.fail("gone"),
+        ];
+        for end in endings {
+            let poller = Arc::new(Poller { shared: Arc::default(), thread: None });
+            let (woken, is_woken) = std::sync::mpsc::channel();
+            let (ticket, mut outcome) = poller.wait();
+            let waker = Arc::new(ComesBack(poller.clone(), woken)).into();
+            let mut context = std::task::Context::from_waker(&waker);
+            assert!(Pin::new(&mut outcome).poll(&mut context).is_pending());
+            // On a thread of its own, since it would wait for itself for good.
+            std::thread::spawn(move || end(&poller, ticket));
+            is_woken.recv_timeout(Duration::from_secs(60)).expect("the poller is locked while it wakes");
+        }
+    }
+
+    #[test]
+    fn pauses_are_short_again_after_every_answer() {
+        let poller = Poller { shared: Arc::default(), thread: None };
+        let long_ago = Instant::now();
+        let set = || poller.shared.lock().since = long_ago;
+        let (first, _outcome) = poller.wait();
+        set();
+        let (second, _other) = poller.wait();
+        assert!(poller.shared.lock().since > long_ago, "somebody else waits");
+        set();
+        first.resolve(Ok(()));
+        assert!(poller.shared.lock().since > long_ago, "one was told");
+        set();
+        drop(second);
+        assert!(poller.shared.lock().since > long_ago, "one does not wait any more");
+        assert_eq!(pause(Duration::ZERO), PAUSE[0]);
+        assert_eq!(pause(Duration::from_secs(1)), PAUSE[1]);
     }
 
     #[test]

@@ -41,10 +41,17 @@ impl SlotKind {
     pub fn slot_bytes(self, gpu: &Gpu, len: u64) -> Option<u64> {
         match self {
             Self::Dense | Self::Wide => Some(len),
-            Self::WideTexture => {
-                let bytes = len.checked_next_multiple_of(256).map(Texture::bytes_of)?;
-                (bytes <= Texture::most_bytes(gpu.device())?).then_some(bytes)
-            }
+            Self::WideTexture => len.checked_next_multiple_of(256).map(Texture::bytes_of),
+        }
+        .filter(|&bytes| bytes <= self.most_bytes(gpu))
+    }
+
+    /// The most bytes that a slot can have: those of a buffer, which has what the host writes in any case.
+    pub fn most_bytes(self, gpu: &Gpu) -> u64 {
+        let buffer = gpu.device().limits().max_buffer_size;
+        match self {
+            Self::Dense | Self::Wide => buffer,
+            Self::WideTexture => Texture::most_bytes(gpu.device()).unwrap_or(0).min(buffer),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Moving bytes to and from the device through buffers of bounded, counted size.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
 
@@ -36,7 +36,9 @@ impl Uploader {
     /// An uploader whose staging buffers take `bytes` together, where that is possible.
     pub fn within(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
         let [least, most] = PIECE.map(|piece| piece as u64);
-        let piece = (bytes / SLOTS as u64 / least * least).clamp(least, most) as usize;
+        let largest =
+            gpu.device().limits().max_buffer_size / wgpu::COPY_BUFFER_ALIGNMENT * wgpu::COPY_BUFFER_ALIGNMENT;
+        let piece = (bytes / SLOTS as u64 / least * least).clamp(least, most).min(largest) as usize;
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let slots = (0..SLOTS)
             .map(|_| {
@@ -91,7 +93,7 @@ impl Uploader {
 
 /// A buffer that the device copies results into and the host reads them from.
 pub struct Readback {
-    buffer: Buffer,
+    buffer: Arc<Buffer>,
     /// The mapping that was asked for last, until it is done with. Nobody locks it: it makes what has a
     /// readback fit to be shared between threads, which a future alone is not.
     mapping: Mutex<Option<Mapping>>,
@@ -107,7 +109,7 @@ impl Readback {
     /// Room for `size` bytes.
     pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        Ok(Self { buffer: gpu.buffer("readback", size, usage)?, mapping: Mutex::default() })
+        Ok(Self { buffer: Arc::new(gpu.buffer("readback", size, usage)?), mapping: Mutex::default() })
     }
 
     /// Waits until the buffer can be copied into. It can at once, unless a [`Readback::read`] was
@@ -128,6 +130,11 @@ impl Readback {
     /// Records a copy of the first `len` bytes of `source`. The buffer must be [ready](Self::ready).
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder, source: &Buffer, len: u64) {
         encoder.copy_buffer_to_buffer(source.raw(), 0, self.buffer.raw(), 0, Some(len));
+    }
+
+    /// What results are copied into: for whoever records the copy elsewhere.
+    pub(crate) fn target(&self) -> &Arc<Buffer> {
+        &self.buffer
     }
 
     /// Waits for the work submitted so far and gives the first `len` bytes to `take`. Where the future

@@ -41,7 +41,7 @@ impl<'a> Loader<'a> {
         products: &[(String, &ProductShape)],
         join: Join,
     ) -> Result<Vec<DeviceMatrix>, ModelError> {
-        let sources = self.sources(products, join)?;
+        let sources = self.sources(products, join).await?;
         let tiles: Vec<Option<Tiles<'_>>> = sources.iter().map(|source| self.tiles(&source.reader)).collect();
         let keys: Vec<Option<Key>> =
             sources.iter().zip(&tiles).map(|(source, tiles)| self.key(source, tiles.as_ref())).collect();
@@ -57,23 +57,22 @@ impl<'a> Loader<'a> {
         Ok(all)
     }
 
-    fn sources(
+    async fn sources(
         &self,
         products: &[(String, &ProductShape)],
         join: Join,
     ) -> Result<Vec<Source<'a>>, ModelError> {
-        let mut rows = 0;
-        let source = |(name, shape): &(String, &ProductShape)| {
+        let (mut rows, mut all) = (0, Vec::new());
+        for (name, shape) in products {
             let matrix = Matrix { rows: shape.rows, cols: shape.cols };
             let weight = self.require(name, &[shape.rows, shape.cols])?;
-            let reader = weight.reader()?;
-            reader.check(self.planned.precisions.of(name))?;
+            let reader = self.open_checked(&weight).await?;
             let streamed = self.streamed_stage(name);
             let first_row = if join == Join::Stacked { rows } else { 0 };
             rows += shape.rows;
-            Ok(Source { weight, reader, matrix, first_row, streamed })
-        };
-        products.iter().map(source).collect()
+            all.push(Source { weight, reader, matrix, first_row, streamed });
+        }
+        Ok(all)
     }
 
     /// `None` for what is not joined with anything.

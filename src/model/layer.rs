@@ -117,10 +117,10 @@ impl LayerWeights {
     ) -> Result<Self, ModelError> {
         let name = |part: &str| layer_name(layer, part);
         let [q, k, v, o, gate, up, down] = products(config);
-        let vector = |loader: &mut Loader<'_>, (part, len)| loader.vector(&name(part), len);
+        let vector = async |loader: &mut Loader<'_>, (part, len)| loader.vector(&name(part), len).await;
         let [input_norm, mlp_norm] = norms(config);
         Ok(Self {
-            input_norm: vector(loader, input_norm)?,
+            input_norm: vector(loader, input_norm).await?,
             qkv: {
                 let named = [&q, &k, &v].map(|shape| (name(shape.name) + ".weight", shape));
                 loader.joined(&named, Join::Stacked).await?
@@ -128,16 +128,16 @@ impl LayerWeights {
             qkv_bias: match q.bias {
                 true => {
                     let named = [&q, &k, &v].map(|shape| (name(shape.name) + ".bias", shape.rows));
-                    Some(loader.vectors(&named)?)
+                    Some(loader.vectors(&named).await?)
                 }
                 false => None,
             },
             head_norms: match head_norms(config) {
-                Some([q, k]) => Some([vector(loader, q)?, vector(loader, k)?]),
+                Some([q, k]) => Some([vector(loader, q).await?, vector(loader, k).await?]),
                 None => None,
             },
             o: loader.linear(&name(o.name), &o).await?,
-            mlp_norm: vector(loader, mlp_norm)?,
+            mlp_norm: vector(loader, mlp_norm).await?,
             gate_up: GateUp::load(loader, name, [&gate, &up]).await?,
             down: loader.linear(&name(down.name), &down).await?,
         })

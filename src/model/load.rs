@@ -1,16 +1,20 @@
 //! A model's weights in device memory, and how they are to be kept there.
 
+use std::sync::{Arc, Mutex, Weak};
+
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::LayerWeights;
 use super::loader::Loader;
 use super::planned::Planned;
 use super::precisions::Precisions;
+use super::reading::Reading;
+use super::rope::Rotations;
 use super::runnable::require_runnable;
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Gpu, Sweep, Uploader, WideRoom};
-use crate::stream::{Plan, Ring, StreamStats, TokenRows};
+use crate::stream::{Passes, Plan, Ring, StreamStats, TokenRows};
 
 /// How a model is loaded.
 #[derive(Debug, Clone, Default)]
@@ -69,8 +73,13 @@ pub struct Model {
     pub(super) precisions: Precisions,
     /// What weights are widened into for batches, where there is room for it.
     pub(super) wide_room: Option<WideRoom>,
+    /// The rotations that living sessions share.
+    pub(super) rotations: Mutex<Weak<Rotations>>,
+    /// What drives passes where sessions share a ring, or what brings rows of the embedding. Before these, so that
+    /// its thread has let go of them.
+    pub(super) passes: Option<Passes>,
     /// Where streamed weights are.
-    pub(super) ring: Option<Ring>,
+    pub(super) ring: Option<Arc<Ring>>,
     // Last: it frees what the others leave.
     pub(super) _sweep: Sweep,
 }
@@ -83,15 +92,16 @@ pub(super) enum Embedding {
     /// In a matrix of its own.
     Apart(DeviceMatrix),
     /// In their file.
-    OnHost(TokenRows),
+    OnHost(Arc<TokenRows>),
 }
 
 impl Model {
     /// Uploads the weights of `files`, compressed where they are stored so. Checksums are compared
     /// on the way. Progress counts original bytes.
     ///
-    /// Waiting for the device is asynchronous, but reading, checking and laying out a tensor is
-    /// work on the CPU between two such waits: call this where a task may compute.
+    /// Files are read and checked on a thread of its own, and the device is waited for asynchronously. What is left
+    /// between two waits is laying out a tensor, and compiling kernels that transcode: call this where a task may
+    /// compute.
     pub async fn load(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -100,10 +110,12 @@ impl Model {
     ) -> Result<Self, ModelError> {
         require_runnable(files)?;
         let config = ModelConfig::of_files(files)?;
+        let reading = &Reading::new()?;
         let gpu = &gpu.with_share(options.device_budget);
-        let planned = Planned::promised(gpu, files, &config, options)?;
+        let planned = Planned::promised(gpu, files, &config, options, reading).await?;
+        gpu.settle().await?;
         let uploader = Uploader::within(gpu, planned.staging)?;
-        let mut loader = Loader::new(gpu, files, options.raw, &planned, uploader, progress);
+        let mut loader = Loader::new(gpu, files, options.raw, &planned, reading, uploader, progress);
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
         progress.begin(total, "loading");
         let model = loader.model(config).await;
@@ -143,7 +155,7 @@ impl Model {
 
     /// What streaming has cost since the model was loaded: nothing where none are streamed.
     pub fn stream_stats(&self) -> StreamStats {
-        self.ring.as_ref().map(Ring::stats).unwrap_or_default()
+        self.ring.as_deref().map(Ring::stats).unwrap_or_default()
     }
 
     /// The model's configuration.

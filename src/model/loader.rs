@@ -1,11 +1,14 @@
 //! From tensors in files to weights on a device.
 
+use std::sync::{Arc, Mutex};
+
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{LayerWeights, ProductShape, Strides};
 use super::load::{Embedding, Model};
 use super::needs::{EMBEDDING, LAST_NORM, OUTPUT};
 use super::planned::Planned;
+use super::reading::Reading;
 use super::session::BATCH;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
@@ -15,7 +18,7 @@ use crate::gpu::tiles::Tiles;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::words::Words;
 use crate::gpu::{Buffer, Gpu, MatrixBytes, SlotPlace, SlotWords, Sweep, Uploader, WideRoom};
-use crate::stream::{Ring, StreamedStage, TokenRows};
+use crate::stream::{Passes, Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 
 /// A product's matrix and bias.
@@ -61,13 +64,14 @@ impl Streaming {
     }
 }
 
-/// Reads tensors by name and uploads them. Files are read by position, in pieces: no more of them than
-/// that is in the host's memory.
+/// Reads tensors by name and uploads them. Files are read by position, in pieces, on a thread of its own: no more of
+/// them than that is in the host's memory, and whoever polls waits for none of it.
 pub(super) struct Loader<'a> {
     pub(super) gpu: &'a Gpu,
     files: &'a ModelFiles,
     raw: bool,
     pub(super) planned: &'a Planned,
+    reading: &'a Reading,
     pub(super) uploader: Uploader,
     pub(super) progress: &'a dyn Progress,
     piece: Vec<u8>,
@@ -82,11 +86,12 @@ impl<'a> Loader<'a> {
         files: &'a ModelFiles,
         raw: bool,
         planned: &'a Planned,
+        reading: &'a Reading,
         uploader: Uploader,
         progress: &'a dyn Progress,
     ) -> Self {
         let (piece, streaming) = (vec![0; PIECE], Vec::new());
-        Self { gpu, files, raw, planned, uploader, progress, piece, streaming }
+        Self { gpu, files, raw, planned, reading, uploader, progress, piece, streaming }
     }
 
     /// All of the model.
@@ -96,7 +101,7 @@ impl<'a> Loader<'a> {
             Some(plan) if plan.embedding_on_host => self.output_in_parts(&config).await?,
             _ => self.output_in_one(&config).await?,
         };
-        let norm = self.vector(LAST_NORM, config.hidden)?;
+        let norm = self.vector(LAST_NORM, config.hidden).await?;
         // Layers last: transcoding the largest matrices takes the room that is left to them.
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
@@ -108,6 +113,8 @@ impl<'a> Loader<'a> {
         let wide_room = self.wide_room(&layers)?;
         let (plan, precisions) = (self.planned.plan.clone(), self.planned.precisions.clone());
         let (gpu, sweep) = (self.gpu.clone(), Sweep::new(self.gpu));
+        let is_shared = ring.is_some() || matches!(embedding, Embedding::OnHost(_));
+        let passes = if is_shared { Some(Passes::new()?) } else { None };
         Ok(Model {
             gpu,
             config,
@@ -118,7 +125,9 @@ impl<'a> Loader<'a> {
             plan,
             precisions,
             wide_room,
-            ring,
+            rotations: Mutex::default(),
+            passes,
+            ring: ring.map(Arc::new),
             _sweep: sweep,
         })
     }
@@ -161,12 +170,12 @@ impl<'a> Loader<'a> {
         &mut self,
         config: &ModelConfig,
     ) -> Result<(Embedding, Vec<DeviceMatrix>), ModelError> {
-        let rows = self.token_rows(config)?;
+        let rows = self.token_rows(config).await?;
         let name = if config.tied { EMBEDDING } else { OUTPUT };
         let weight = self.require(name, &[config.vocab, config.hidden])?;
-        let reader = weight.reader()?;
+        let reader = self.open(&weight).await?;
         if !config.tied {
-            reader.check(self.planned.precisions.of(name))?;
+            self.check(&reader, self.planned.precisions.of(name)).await?;
         }
         let mut output = Vec::new();
         match self.tiles(&reader) {
@@ -179,18 +188,18 @@ impl<'a> Loader<'a> {
             None => output.push(self.raw(&weight, &reader).await?),
         }
         self.progress.advance(weight.original_len as u64);
-        Ok((Embedding::OnHost(rows), output))
+        Ok((Embedding::OnHost(Arc::new(rows)), output))
     }
 
     /// What reads rows of the embedding, which is checked.
-    fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
+    async fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
         let weight = self.require(EMBEDDING, &[config.vocab, config.hidden])?;
         let matrix = Matrix { rows: config.vocab, cols: config.hidden };
         if MatrixBytes::raw(self.gpu, weight.name, weight.dtype, matrix)?.is_none() {
             return Err(wrong_type(&weight));
         }
-        let reader = weight.reader()?;
-        reader.check(Precision::Lossless)?;
+        let reader = self.open(&weight).await?;
+        self.check(&reader, Precision::Lossless).await?;
         if !config.tied {
             self.progress.advance(weight.original_len as u64);
         }
@@ -201,15 +210,17 @@ impl<'a> Loader<'a> {
     /// A product's matrix, and its bias where it has one.
     pub async fn linear(&mut self, name: &str, shape: &ProductShape) -> Result<Linear, ModelError> {
         let weights = self.matrix(&format!("{name}.weight"), shape.rows, shape.cols).await?;
-        let bias = if shape.bias { Some(self.vector(&format!("{name}.bias"), shape.rows)?) } else { None };
+        let bias = match shape.bias {
+            true => Some(self.vector(&format!("{name}.bias"), shape.rows).await?),
+            false => None,
+        };
         Ok(Linear { weights, bias })
     }
 
     /// A matrix in the form that it is stored in, or raw where that is asked for.
     async fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<DeviceMatrix, ModelError> {
         let weight = self.require(name, &[rows, cols])?;
-        let reader = weight.reader()?;
-        reader.check(self.planned.precisions.of(name))?;
+        let reader = self.open_checked(&weight).await?;
         let matrix = match self.tiles(&reader) {
             Some(tiles) => self.tiled(&weight, &reader, &tiles, self.streamed_stage(name)).await?,
             None => self.raw(&weight, &reader).await?,
@@ -290,10 +301,15 @@ impl<'a> Loader<'a> {
     ) -> Result<(), ModelError> {
         for Piece { payload, at } in pieces {
             for start in payload.clone().step_by(PIECE) {
-                let piece = &mut self.piece[..(payload.end - start).min(PIECE)];
-                reader.read(start, piece)?;
+                let len = (payload.end - start).min(PIECE);
+                let (mut piece, theirs) = (std::mem::take(&mut self.piece), reader.clone());
+                piece.resize(PIECE, 0);
+                let read = move || (theirs.read(start, &mut piece[..len]), piece);
+                let (read, piece) = self.reading.run(read).await?;
+                self.piece = piece;
+                read?;
                 let at = at + (start - payload.start) as u64;
-                self.uploader.write(to, at, piece).await?;
+                self.uploader.write(to, at, &self.piece[..len]).await?;
             }
         }
         Ok(())
@@ -323,7 +339,9 @@ impl<'a> Loader<'a> {
         reader: &TensorReader,
     ) -> Result<usize, ModelError> {
         for (i, first) in (0..rows).step_by(ROWS).enumerate() {
-            let bytes = reader.read_rows(first..(first + ROWS).min(rows))?;
+            let theirs = reader.clone();
+            let read = move || theirs.read_rows(first..(first + ROWS).min(rows));
+            let bytes = self.reading.run(read).await??;
             matrix.write_raw(&mut self.uploader, row_block + i, &bytes).await?;
         }
         reader.require_unchanged()?;
@@ -331,25 +349,47 @@ impl<'a> Loader<'a> {
     }
 
     /// A vector (a norm's weight, a bias), widened to F32.
-    pub fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
-        self.vectors(&[(name.into(), len)])
+    pub async fn vector(&mut self, name: &str, len: usize) -> Result<Buffer, ModelError> {
+        self.vectors(&[(name.into(), len)]).await
     }
 
     /// Vectors of such names and lengths end to end, widened to F32.
-    pub fn vectors(&mut self, vectors: &[(String, usize)]) -> Result<Buffer, ModelError> {
+    pub async fn vectors(&mut self, vectors: &[(String, usize)]) -> Result<Buffer, ModelError> {
         let mut values: Vec<f32> = Vec::new();
         for (name, len) in vectors {
             let weight = self.require(name, &[*len])?;
             if !matches!(weight.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32) {
                 return Err(wrong_type(&weight));
             }
-            let reader = weight.reader()?;
-            let bytes = reader.read_all()?;
-            values.extend(reader.values(&bytes, Precision::Lossless));
+            let reader = self.open(&weight).await?;
+            let read = move || {
+                let bytes = reader.read_all()?;
+                Ok::<Vec<f32>, ArchiveError>(reader.values(&bytes, Precision::Lossless).collect())
+            };
+            values.extend(self.reading.run(read).await??);
             self.progress.advance(weight.original_len as u64);
         }
         let label = vectors.first().map_or("", |(name, _)| name);
         Ok(self.gpu.buffer_with(label, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
+    }
+
+    /// What reads a tensor. By then the device is done with what was dropped, so that there is room for it.
+    async fn open(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
+        self.gpu.settle().await?;
+        Ok(weight.opened(self.reading.run(weight.opening()).await??)?)
+    }
+
+    /// Compares what is read in `precision` with its checksums.
+    async fn check(&self, reader: &TensorReader, precision: Precision) -> Result<(), ModelError> {
+        let reader = reader.clone();
+        Ok(self.reading.run(move || reader.check(precision)).await??)
+    }
+
+    /// What reads a tensor, of which as much is checked as is to be read.
+    pub(super) async fn open_checked(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
+        let reader = self.open(weight).await?;
+        self.check(&reader, self.planned.precisions.of(weight.name)).await?;
+        Ok(reader)
     }
 
     pub(super) fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {

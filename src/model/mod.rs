@@ -16,6 +16,7 @@ mod needs;
 mod pass;
 mod planned;
 mod precisions;
+mod reading;
 mod recorded;
 mod rope;
 mod rope_settings;

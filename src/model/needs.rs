@@ -9,7 +9,7 @@ use super::layer::{JOINED, ProductShape, head_norms, layer_name, norms, products
 use super::loader::require;
 use super::precisions::Precisions;
 use super::session::BATCH;
-use crate::archive::{ModelFiles, TensorReader};
+use crate::archive::{ArchiveError, ModelFiles, TensorReader};
 use crate::codec::grid::Grid;
 use crate::codec::huffman::TABLE_LEN;
 use crate::gpu::join::fast_fit_together;
@@ -96,8 +96,15 @@ impl Taken {
 
     fn stage(&self, gpu: &Gpu, slot_kind: SlotKind, of: StageOf) -> StageNeeds {
         let Self { pinned, beside_slot, in_slot, read, .. } = *self;
-        let in_slot = if in_slot > 0 { slot_kind.slot_bytes(gpu, in_slot).unwrap_or(u64::MAX) } else { 0 };
-        StageNeeds { of, pinned, beside_slot, in_slot, read }
+        let stays = StageNeeds { of, pinned, beside_slot: pinned, in_slot: 0, read: 0 };
+        match slot_kind.slot_bytes(gpu, in_slot) {
+            _ if in_slot == 0 => StageNeeds { beside_slot, ..stays },
+            Some(in_slot) => StageNeeds { of, pinned, beside_slot, in_slot, read },
+            // Slots of another kind are smaller.
+            None if slot_kind.is_decoded() => StageNeeds { of, pinned, beside_slot, in_slot: u64::MAX, read },
+            // No slot is large enough for the smallest stage that it is in.
+            None => stays,
+        }
     }
 }
 
@@ -113,18 +120,44 @@ pub(super) struct Cut {
 impl Census {
     /// Reads the heads of the matrices that `config` asks for.
     pub fn read(files: &ModelFiles, config: &ModelConfig) -> Result<Self, ModelError> {
-        let size = Matrix { rows: config.vocab, cols: config.hidden };
-        let output = match config.tied {
-            true => None,
-            false => Some(TensorCensus::read(files, OUTPUT.into(), size)?),
+        let readers = Self::openings(files, config)?.into_iter().map(|open| open());
+        Self::of(files, config, readers.collect::<Result<_, _>>()?)
+    }
+
+    /// What reads these heads, on whatever thread it is called: in the order in which [`Census::of`] wants them.
+    pub fn openings(files: &ModelFiles, config: &ModelConfig) -> Result<Vec<Opening>, ModelError> {
+        let layers = (0..config.layers).flat_map(|layer| layer_matrices(config, layer));
+        let all = ends(config).into_iter().chain(layers);
+        let opening = |(name, size): (String, Matrix)| {
+            Ok(Box::new(require(files, &name, &[size.rows, size.cols])?.opening()) as Opening)
         };
-        let layer = |layer| LayerCensus::read(files, config, layer);
-        Ok(Self {
-            embedding: TensorCensus::read(files, EMBEDDING.into(), size)?,
-            output,
-            layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
-            last_norm: vector(config.hidden),
-        })
+        all.map(opening).collect()
+    }
+
+    /// The census of the matrices that these read.
+    pub fn of(
+        files: &ModelFiles,
+        config: &ModelConfig,
+        readers: Vec<TensorReader>,
+    ) -> Result<Self, ModelError> {
+        let mut readers = readers.into_iter();
+        let mut next = |(name, matrix): (String, Matrix)| {
+            let weight = require(files, &name, &[matrix.rows, matrix.cols])?;
+            let reader = match readers.next() {
+                Some(reader) => weight.opened(reader)?,
+                None => weight.reader()?,
+            };
+            Ok::<_, ModelError>(TensorCensus { name, matrix, reader })
+        };
+        let mut ends = ends(config).into_iter().map(&mut next).collect::<Result<Vec<_>, _>>()?;
+        let output = (ends.len() > 1).then(|| ends.pop()).flatten();
+        let Some(embedding) = ends.pop() else { unreachable!("there is an embedding") };
+        let layer = |layer| {
+            let products = layer_matrices(config, layer).into_iter().map(&mut next);
+            Ok(LayerCensus { products: products.collect::<Result<_, _>>()?, vectors: layer_vectors(config) })
+        };
+        let layers = (0..config.layers).map(layer).collect::<Result<_, ModelError>>()?;
+        Ok(Self { embedding, output, layers, last_norm: vector(config.hidden) })
     }
 
     /// Number of layers.
@@ -154,7 +187,7 @@ impl Census {
         let in_slot =
             |products: &Vec<Taken>| products.iter().map(|taken| taken.in_slot).fold(0, u64::saturating_add);
         let largest = layers.iter().map(in_slot).max().unwrap_or(0);
-        let limit = largest.div_ceil(pieces);
+        let limit = largest.div_ceil(pieces).min(keeping.slot_kind.most_bytes(gpu));
         let mut transcoding = 0;
         let mut push = |taken: &Taken, of| {
             transcoding = taken.transcoding.max(transcoding);
@@ -222,18 +255,6 @@ fn runs(products: &[Taken], limit: u64) -> Vec<usize> {
 }
 
 impl LayerCensus {
-    fn read(files: &ModelFiles, config: &ModelConfig, layer: usize) -> Result<Self, ModelError> {
-        let norms = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
-        let mut vectors = norms.map(|(_, len)| vector(len)).sum();
-        let mut tensors = Vec::new();
-        for ProductShape { name, rows, cols, bias } in products(config) {
-            let name = layer_name(layer, name) + ".weight";
-            tensors.push(TensorCensus::read(files, name, Matrix { rows, cols })?);
-            vectors += if bias { vector(rows) } else { 0 };
-        }
-        Ok(Self { products: tensors, vectors })
-    }
-
     fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Vec<Taken>, GpuError> {
         let taken = self.products.iter().map(|product| product.takes(gpu, keeping));
         let mut taken = taken.collect::<Result<Vec<_>, _>>()?;
@@ -277,11 +298,6 @@ impl LayerCensus {
 }
 
 impl TensorCensus {
-    fn read(files: &ModelFiles, name: String, matrix: Matrix) -> Result<Self, ModelError> {
-        let reader = require(files, &name, &[matrix.rows, matrix.cols])?.reader()?;
-        Ok(Self { name, matrix, reader })
-    }
-
     /// What all of it takes.
     pub fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
         match self.tiles(keeping) {
@@ -351,8 +367,8 @@ impl TensorCensus {
         })
     }
 
-    /// Its row blocks in parts of about the same size that are not much larger than `limit` in a slot. One
-    /// part where it cannot be streamed.
+    /// Its row blocks in parts of about the same size that are not much larger than `limit` in a slot, and not larger
+    /// than a slot can be. One part where it cannot be streamed.
     fn parts(
         &self,
         gpu: &Gpu,
@@ -368,15 +384,47 @@ impl TensorCensus {
         };
         let all = tiles.row_blocks();
         let whole = self.takes_in(gpu, keeping, &tiles)?.in_slot;
-        let count = whole.div_ceil(limit.max(1)).clamp(1, all.len().max(1) as u64) as usize;
-        let at = |part: usize| all.start + all.len() * part / count;
-        let part = |part: usize| {
-            let row_blocks = at(part)..at(part + 1);
-            let taken = self.takes_in(gpu, keeping, &tiles.of_row_blocks(row_blocks.clone()))?;
-            Ok((row_blocks, taken))
-        };
-        (0..count).map(part).collect()
+        let most = all.len().max(1);
+        let mut count = whole.div_ceil(limit.max(1)).clamp(1, most as u64) as usize;
+        let fits = |taken: &Taken| keeping.slot_kind.slot_bytes(gpu, taken.in_slot).is_some();
+        loop {
+            let at = |part: usize| all.start + all.len() * part / count;
+            let part = |part: usize| {
+                let row_blocks = at(part)..at(part + 1);
+                let taken = self.takes_in(gpu, keeping, &tiles.of_row_blocks(row_blocks.clone()))?;
+                Ok((row_blocks, taken))
+            };
+            let parts: Vec<_> = (0..count).map(part).collect::<Result<_, GpuError>>()?;
+            if count == most || parts.iter().all(|(_, taken)| fits(taken)) {
+                return Ok(parts);
+            }
+            count = (count + count.div_ceil(8)).min(most);
+        }
     }
+}
+
+/// Reads a tensor's head.
+pub(super) type Opening = Box<dyn FnOnce() -> Result<TensorReader, ArchiveError> + Send>;
+
+/// The embedding, and the output matrix where it is another.
+fn ends(config: &ModelConfig) -> Vec<(String, Matrix)> {
+    let size = Matrix { rows: config.vocab, cols: config.hidden };
+    let names = if config.tied { &[EMBEDDING][..] } else { &[EMBEDDING, OUTPUT] };
+    names.iter().map(|&name| (name.to_string(), size)).collect()
+}
+
+/// The matrices of a layer.
+fn layer_matrices(config: &ModelConfig, layer: usize) -> Vec<(String, Matrix)> {
+    let matrix =
+        |ProductShape { name, rows, cols, .. }| (layer_name(layer, name) + ".weight", Matrix { rows, cols });
+    products(config).into_iter().map(matrix).collect()
+}
+
+/// Bytes of a layer's norms and biases on the device.
+fn layer_vectors(config: &ModelConfig) -> u64 {
+    let norms = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
+    let biases = products(config).into_iter().filter(|product| product.bias).map(|product| product.rows);
+    norms.map(|(_, len)| len).chain(biases).map(vector).sum()
 }
 
 /// Bytes of a vector of `len` elements, widened to F32.

@@ -1,17 +1,19 @@
 //! A batch on its way to the device, in one submission or several.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::error::ModelError;
-use crate::gpu::{Batch, Buffer, Dispatch, Gpu, Pace, Readback};
+use crate::gpu::{Batch, Buffer, Dispatch, Gpu, Pace};
 use crate::stream::Ring;
 
 /// What is brought back of a batch.
-pub(super) struct Results<'a> {
-    pub from: &'a Buffer,
+#[derive(Debug, Clone)]
+pub(super) struct Results {
+    pub from: Arc<Buffer>,
     /// Bytes, from the first on. Where there are none, nothing is recorded.
     pub len: u64,
-    pub to: &'a Readback,
+    pub to: Arc<Buffer>,
 }
 
 /// One batch.
@@ -22,7 +24,7 @@ pub(super) struct Pass<'a> {
     pub positions: u32,
     /// All that is computed, in order.
     pub dispatches: Vec<&'a Dispatch>,
-    pub results: Results<'a>,
+    pub results: Results,
 }
 
 /// Dispatches that are submitted at once.
@@ -52,7 +54,8 @@ impl Pass<'_> {
             self.gpu.submit("forward", |encoder| {
                 self.record(submission.dispatches.clone(), encoder);
                 if i + 1 == submissions.len() && self.results.len > 0 {
-                    self.results.to.record(encoder, self.results.from, self.results.len);
+                    let Results { from, len, to } = &self.results;
+                    encoder.copy_buffer_to_buffer(from.raw(), 0, to.raw(), 0, Some(*len));
                 }
             })?;
             match (&mut turn, submission.ends) {

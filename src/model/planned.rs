@@ -6,6 +6,7 @@ use super::error::ModelError;
 use super::load::{Layout, LoadOptions, USUAL_CONTEXT};
 use super::needs::{Census, Cut, Keeping, TensorCensus};
 use super::precisions::Precisions;
+use super::reading::Reading;
 use crate::archive::ModelFiles;
 use crate::gpu::{Gpu, SlotKind, Uploader};
 use crate::stream::{Plan, StreamError};
@@ -37,19 +38,29 @@ fn cost(plan: &Plan) -> u64 {
 
 impl Planned {
     /// A plan for the share `gpu`, for which the memory is set aside.
-    pub fn promised(
+    pub async fn promised(
         gpu: &Gpu,
         files: &ModelFiles,
         config: &ModelConfig,
         options: &LoadOptions,
+        reading: &Reading,
     ) -> Result<Self, ModelError> {
-        loop {
-            let planned = Self::new(gpu, files, config, options)?;
+        if gpu.memory().left().is_none() {
+            return Ok(Self::all_stays(gpu, options));
+        }
+        let openings = Census::openings(files, config)?;
+        let open = || openings.into_iter().map(|open| open()).collect::<Result<_, _>>();
+        let census = Census::of(files, config, reading.run(open).await??)?;
+        // What precision costs is measured in rows that are read for that.
+        let (gpu, config, options) = (gpu.clone(), config.clone(), options.clone());
+        let plan = move || loop {
+            let planned = Self::within_budget(&gpu, &census, &config, &options)?;
             // Another model may have been loaded meanwhile, which leaves less.
             if planned.plan.as_ref().is_none_or(|plan| gpu.memory().promise(plan.total)) {
                 return Ok(planned);
             }
-        }
+        };
+        reading.run(plan).await?
     }
 
     /// A plan for what is left to the share `gpu`.
@@ -59,15 +70,29 @@ impl Planned {
         config: &ModelConfig,
         options: &LoadOptions,
     ) -> Result<Self, ModelError> {
-        let layout = match options.layout {
+        match gpu.memory().left() {
+            None => Ok(Self::all_stays(gpu, options)),
+            Some(_) => Self::within_budget(gpu, &Census::read(files, config)?, config, options),
+        }
+    }
+
+    /// The layout that is asked for; `Auto` where the fast one is the faster.
+    fn layout(gpu: &Gpu, options: &LoadOptions) -> Layout {
+        match options.layout {
             _ if options.raw => Layout::Dense,
             Layout::Auto if !gpu.choices().fast_is_faster => Layout::Dense,
             layout => layout,
-        };
-        let Some(budget) = gpu.memory().left() else {
-            return Ok(Self::all_stays(options, layout != Layout::Dense));
-        };
-        let (census, precisions) = (Census::read(files, config)?, options.precision.clone());
+        }
+    }
+
+    fn within_budget(
+        gpu: &Gpu,
+        census: &Census,
+        config: &ModelConfig,
+        options: &LoadOptions,
+    ) -> Result<Self, ModelError> {
+        let layout = Self::layout(gpu, options);
+        let (budget, precisions) = (gpu.memory().left().unwrap_or(u64::MAX), options.precision.clone());
         // Reading dense tiles takes a processor several times as long as decoding them beforehand.
         let decoded = if layout == Layout::Dense { &[] } else { SlotKind::decoded_on(gpu) };
         let slot_kinds = [decoded, &[SlotKind::Dense]].concat();
@@ -83,7 +108,8 @@ impl Planned {
     }
 
     /// Nothing is streamed, and no plan is held to.
-    fn all_stays(options: &LoadOptions, fast: bool) -> Self {
+    fn all_stays(gpu: &Gpu, options: &LoadOptions) -> Self {
+        let fast = Self::layout(gpu, options) != Layout::Dense;
         let precisions = match &options.precision {
             Precisions::Auto => Precisions::default(),
             given => given.clone(),
@@ -110,7 +136,7 @@ impl Planned {
 /// Plans for a budget.
 struct Planner<'a> {
     gpu: &'a Gpu,
-    census: Census,
+    census: &'a Census,
     config: &'a ModelConfig,
     options: &'a LoadOptions,
     budget: u64,
@@ -143,7 +169,7 @@ impl Planner<'_> {
 
     /// The most precise weights all of which stay, dense; the least precise where none do.
     fn most_precise(&mut self) -> Result<Precisions, ModelError> {
-        let economy = Economy::measure(self.gpu, &self.census)?;
+        let economy = Economy::measure(self.gpu, self.census)?;
         let (mut least, mut most) = (0, economy.len());
         // The more steps are taken, the less the weights take.
         while least < most {

@@ -1,11 +1,62 @@
 //! The rotations of rotary position embedding, tabulated on the CPU: drivers' sine and cosine of
 //! large angles differ, and a table costs one read.
 
-use super::config::{ModelConfig, RopeScaling};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, Weak};
 
-/// Cosine and sine of `position · frequency` for the first `positions` positions, position by
-/// position, `head_dim / 2` frequencies each.
-pub(super) fn rotations(config: &ModelConfig, positions: usize) -> Vec<[f32; 2]> {
+use super::config::{ModelConfig, RopeScaling};
+use crate::gpu::{Buffer, Gpu, GpuError, Uploader};
+
+/// The table on the device, for the sessions of a model.
+#[derive(Debug)]
+pub(super) struct Rotations {
+    pub buffer: Buffer,
+    positions: usize,
+}
+
+/// Positions that are tabulated at a time: no more of the table is in the host's memory.
+const PIECE: usize = 256;
+
+impl Rotations {
+    /// Bytes of a position.
+    pub fn position_bytes(config: &ModelConfig) -> u64 {
+        (config.head_dim / 2 * size_of::<[f32; 2]>()) as u64
+    }
+
+    /// The table that `shared` has, if it is for `positions` positions or more; else one that it has from then on,
+    /// for as long as a session does.
+    pub fn shared(
+        gpu: &Gpu,
+        config: &ModelConfig,
+        positions: usize,
+        shared: &Mutex<Weak<Self>>,
+    ) -> Result<Arc<Self>, GpuError> {
+        let mut shared = shared.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(there) = shared.upgrade().filter(|there| there.positions >= positions) {
+            return Ok(there);
+        }
+        let made = Arc::new(Self::new(gpu, config, positions)?);
+        *shared = Arc::downgrade(&made);
+        Ok(made)
+    }
+
+    fn new(gpu: &Gpu, config: &ModelConfig, positions: usize) -> Result<Self, GpuError> {
+        let each = Self::position_bytes(config);
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let buffer = gpu.buffer("rotations", positions as u64 * each, usage)?;
+        let mut uploader = Uploader::within(gpu, Uploader::LEAST)?;
+        for first in (0..positions).step_by(PIECE) {
+            let piece = rotations(config, first..(first + PIECE).min(positions));
+            let at = first as u64 * each;
+            pollster::block_on(uploader.write(&buffer, at, bytemuck::cast_slice(&piece)))?;
+        }
+        Ok(Self { buffer, positions })
+    }
+}
+
+/// Cosine and sine of `position · frequency` for some positions, position by position, `head_dim / 2`
+/// frequencies each.
+fn rotations(config: &ModelConfig, positions: Range<usize>) -> Vec<[f32; 2]> {
     let frequencies = frequencies(config);
     let rotation = |position: usize| {
         frequencies.iter().map(move |f| {
@@ -14,7 +65,7 @@ pub(super) fn rotations(config: &ModelConfig, positions: usize) -> Vec<[f32; 2]>
             [cos, sin]
         })
     };
-    (0..positions).flat_map(rotation).collect()
+    positions.flat_map(rotation).collect()
 }
 
 /// Radians a position, from the fastest to the slowest.

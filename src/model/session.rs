@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures::channel::oneshot;
+
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::layer::{
@@ -10,14 +12,17 @@ use super::layer::{
 use super::load::{Embedding, Model};
 use super::pass::{Pass, Results};
 use super::recorded::Recorded;
-use super::rope;
+use super::rope::Rotations;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::argmax::{self, Largest};
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::top::{self, Top};
 use crate::gpu::kernels::{Step, embed, matmul, norm};
-use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep};
+use crate::gpu::{
+    Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep, Uploader,
+};
+use crate::stream::StreamError;
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 pub(super) const BATCH: usize = 64;
@@ -59,18 +64,14 @@ pub struct Session {
     /// Whether the device still has the logits of the last of them.
     has_last_logits: bool,
     buffers: SessionBuffers,
-    /// Up to the last layer.
-    layers: Recorded,
-    last_output: Vec<Dispatch>,
-    /// Finds the likeliest token in the last token's logits.
-    argmax: Dispatch,
-    /// Finds the likeliest tokens.
-    top: Dispatch,
-    all_outputs: Recorded,
-    activations: Activations,
+    readback: Readback,
+    dispatches: Arc<Dispatches>,
+    activations: Arc<Activations>,
+    /// Tells that the pass that was begun last has ended, where a thread drives it and nobody knows yet.
+    ended: Option<oneshot::Receiver<()>>,
     // The dispatches' bind groups name these; they live as long.
     _caches: Vec<KvCache>,
-    _rotations: Buffer,
+    _rotations: Arc<Rotations>,
     // Last: it frees what the others leave.
     _sweep: Sweep,
 }
@@ -81,12 +82,43 @@ struct SessionBuffers {
     token_ids: Buffer,
     /// The last norm's result, for the tokens whose logits are wanted.
     output: Buffer,
-    logits: Buffer,
+    logits: Arc<Buffer>,
     /// The largest logit of each span.
-    largest: Buffer,
+    largest: Arc<Buffer>,
     /// The likeliest tokens.
-    top: Buffer,
-    readback: Readback,
+    top: Arc<Buffer>,
+}
+
+/// What a session has recorded.
+#[derive(Debug)]
+struct Dispatches {
+    /// Up to the last layer.
+    layers: Recorded,
+    last_output: Vec<Dispatch>,
+    /// Finds the likeliest token in the last token's logits.
+    argmax: Dispatch,
+    /// Finds the likeliest tokens.
+    top: Dispatch,
+    all_outputs: Recorded,
+}
+
+impl Dispatches {
+    /// Those of a batch, in order: those of the layers, of the output matrix where logits are wanted, and what finds
+    /// the likeliest tokens.
+    fn of(&self, batch: Batch, wanted: Wanted) -> Vec<&Dispatch> {
+        let layers = self.layers.of(batch.tokens as usize);
+        let output = match batch.outputs {
+            0 => &[][..],
+            1 => &self.last_output,
+            outputs => self.all_outputs.of(outputs as usize),
+        };
+        let reduce = match wanted {
+            Wanted::Likeliest => Some(&self.argmax),
+            Wanted::Top(_) => Some(&self.top),
+            _ => None,
+        };
+        layers.iter().chain(output).chain(reduce).collect()
+    }
 }
 
 impl Session {
@@ -109,13 +141,11 @@ impl Session {
             return Err(ModelError::ContextTooLong { context, most: MAX_CONTEXT });
         }
         let has_up = model.layers.iter().any(LayerWeights::has_up);
-        let activations = Activations::new(gpu, config, BATCH, has_up)?;
+        // First: what it takes to bring the table is gone before there is anything else.
+        let rotations = Rotations::shared(gpu, config, context, &model.rotations)?;
+        let activations = Arc::new(Activations::new(gpu, config, BATCH, has_up)?);
         let buffers = SessionBuffers::new(model, &activations, outputs)?;
-        // The buffer first: a budget that is too small should not cost host memory.
-        let rotations_len = (context * config.head_dim / 2 * 8) as u64;
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let rotations = gpu.buffer("rotations", rotations_len, usage)?;
-        gpu.write(&rotations, bytemuck::cast_slice(&rope::rotations(config, context)))?;
+        let readback = Readback::new(gpu, buffers.logits.size().max(top::FOUND_BYTES))?;
         let cache_len = 2 * config.kv_heads * context * config.head_dim;
         let cache = |_| KvCache::new(gpu, cache_type, cache_len);
         let caches: Vec<KvCache> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
@@ -125,7 +155,7 @@ impl Session {
             config,
             step: &buffers.step,
             activations: &activations,
-            rotations: &rotations,
+            rotations: &rotations.buffer,
             context,
         };
         let record = |products: Products<'_>| -> Result<Vec<Dispatch>, GpuError> {
@@ -151,12 +181,10 @@ impl Session {
             tokens: Vec::new(),
             has_last_logits: false,
             buffers,
-            layers: recorded,
-            last_output,
-            argmax,
-            top,
-            all_outputs,
+            readback,
+            dispatches: Arc::new(Dispatches { layers: recorded, last_output, argmax, top, all_outputs }),
             activations,
+            ended: None,
             _caches: caches,
             _rotations: rotations,
             _sweep: Sweep::new(gpu),
@@ -185,7 +213,7 @@ impl Session {
 
     /// Dispatches that computing one token takes, and finding the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
-        self.layers.of(1).len() + self.last_output.len() + 1
+        self.dispatches.layers.of(1).len() + self.dispatches.last_output.len() + 1
     }
 
     /// Forgets all but the first `position` positions.
@@ -199,7 +227,7 @@ impl Session {
     ///
     /// Where this fails, or is dropped before it is done, the session is as it was before.
     pub async fn forward(&mut self, tokens: &[u32], outputs: Outputs) -> Result<Vec<f32>, ModelError> {
-        if outputs == Outputs::All && self.all_outputs.is_empty() {
+        if outputs == Outputs::All && self.dispatches.all_outputs.is_empty() {
             return Err(ModelError::LastOutputsOnly);
         }
         let mut logits = Vec::new();
@@ -253,12 +281,11 @@ impl Session {
         if !self.has_last_logits {
             return Err(ModelError::NoTokens);
         }
-        let (gpu, buffers) = (&self.model.gpu, &mut self.buffers);
+        let (gpu, readback) = (&self.model.gpu, &mut self.readback);
         let len = (self.model.config.vocab * 4) as u64;
-        buffers.readback.ready(gpu).await?;
-        gpu.submit("logits", |encoder| buffers.readback.record(encoder, &buffers.logits, len))?;
-        let logits: Vec<f32> =
-            buffers.readback.read(gpu, len, |bytes| bytemuck::cast_slice(bytes).to_vec()).await?;
+        readback.ready(gpu).await?;
+        gpu.submit("logits", |encoder| readback.record(encoder, &self.buffers.logits, len))?;
+        let logits: Vec<f32> = readback.read(gpu, len, |bytes| bytemuck::cast_slice(bytes).to_vec()).await?;
         match all_finite(&logits, logits.len()) {
             Ok(()) => Ok(logits),
             Err(_) => Err(not_finite(&self.tokens, 0, self.tokens.len() - 1)),
@@ -275,14 +302,19 @@ impl Session {
     ) -> Result<(), ModelError> {
         self.check(tokens)?;
         self.has_last_logits = false;
-        self.buffers.readback.ready(&self.model.gpu).await?;
+        // A pass that was dropped may still have the session's buffers.
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+            self.ended = None;
+        }
+        self.readback.ready(&self.model.gpu).await?;
         let (mut position, mut pace) = (self.tokens.len(), Pace::default());
         for (i, chunk) in tokens.chunks(BATCH).enumerate() {
             let is_last = (i + 1) * BATCH >= tokens.len();
             let wanted = if is_last || wanted == Wanted::All { wanted } else { Wanted::Nothing };
             let len = self.submit(chunk, position, wanted, &mut pace).await?;
             if len > 0 {
-                let taken = self.buffers.readback.read(&self.model.gpu, len, &mut take).await?;
+                let taken = self.readback.read(&self.model.gpu, len, &mut take).await?;
                 let first = if wanted == Wanted::All { 0 } else { chunk.len() - 1 };
                 taken.map_err(|place| not_finite(chunk, position, first + place))?;
             }
@@ -310,7 +342,7 @@ impl Session {
 
     /// Computes one batch, and gives the number of bytes that are to be read back.
     async fn submit(
-        &self,
+        &mut self,
         tokens: &[u32],
         position: usize,
         wanted: Wanted,
@@ -332,46 +364,43 @@ impl Session {
         gpu.write(&self.buffers.token_ids, bytemuck::cast_slice(tokens))?;
         let results = self.results(wanted, outputs);
         let len = results.len;
-        let pass = Pass {
-            gpu,
-            batch: Batch { tokens: step.tokens, outputs: outputs as u32 },
-            positions: step.position + step.tokens,
-            dispatches: self.dispatches(tokens.len(), outputs, wanted).collect(),
-            results,
+        let batch = Batch { tokens: step.tokens, outputs: outputs as u32 };
+        let positions = step.position + step.tokens;
+        let Some(passes) = &self.model.passes else {
+            let dispatches = self.dispatches.of(batch, wanted);
+            Pass { gpu, batch, positions, dispatches, results }.submit(None, pace).await?;
+            return Ok(len);
         };
-        if let Embedding::OnHost(rows) = &self.model.embedding {
-            rows.bring(tokens, &self.activations.x).await?;
-        }
-        pass.submit(self.model.ring.as_ref(), pace).await?;
+        let (gpu, dispatches, mut theirs) = (gpu.clone(), self.dispatches.clone(), std::mem::take(pace));
+        let (ring, activations, tokens) =
+            (self.model.ring.clone(), self.activations.clone(), tokens.to_vec());
+        let rows = match &self.model.embedding {
+            Embedding::OnHost(rows) => Some(rows.clone()),
+            Embedding::InOutput | Embedding::Apart(_) => None,
+        };
+        let begun = passes.begin(async move {
+            if let Some(rows) = rows {
+                rows.bring(&tokens, &activations.x).await?;
+            }
+            let pass =
+                Pass { gpu: &gpu, batch, positions, dispatches: dispatches.of(batch, wanted), results };
+            pass.submit(ring.as_deref(), &mut theirs).await?;
+            Ok::<Pace, ModelError>(theirs)
+        });
+        self.ended = Some(begun.ended);
+        *pace = begun.result.await.unwrap_or(Err(StreamError::NoReader.into()))?;
         Ok(len)
     }
 
     /// What is brought back of a batch, of which so many tokens have logits.
-    fn results(&self, wanted: Wanted, outputs: usize) -> Results<'_> {
+    fn results(&self, wanted: Wanted, outputs: usize) -> Results {
         let buffers = &self.buffers;
         let (from, len) = match wanted {
             Wanted::Likeliest => (&buffers.largest, buffers.largest.size()),
             Wanted::Top(_) => (&buffers.top, buffers.top.size()),
             _ => (&buffers.logits, (outputs * self.model.config.vocab * 4) as u64),
         };
-        Results { from, len, to: &buffers.readback }
-    }
-
-    /// The dispatches of a batch, in order: those of the layers, of the output matrix where logits are
-    /// wanted, and what finds the likeliest tokens.
-    fn dispatches(&self, tokens: usize, outputs: usize, wanted: Wanted) -> impl Iterator<Item = &Dispatch> {
-        let layers = self.layers.of(tokens);
-        let output = match outputs {
-            0 => &[][..],
-            1 => &self.last_output,
-            outputs => self.all_outputs.of(outputs),
-        };
-        let reduce = match wanted {
-            Wanted::Likeliest => Some(&self.argmax),
-            Wanted::Top(_) => Some(&self.top),
-            _ => None,
-        };
-        layers.iter().chain(output).chain(reduce)
+        Results { from: from.clone(), len, to: self.readback.target().clone() }
     }
 
     /// Device memory that a session of a model takes, in bytes: about, and never less.
@@ -390,12 +419,13 @@ impl Session {
             product(&[2, positions, config.vocab, 4]),
             Gpu::buffer_bytes(argmax::found_bytes(config.vocab)),
             2 * top::FOUND_BYTES,
-            product(&[context, config.head_dim / 2, 8]),
             product(&[config.layers, 2, config.kv_heads, context, config.head_dim, 4]),
             product(&[BATCH, 4]) + size_of::<Step>() as u64,
             dispatch_bytes(config),
         ];
-        buffers.into_iter().fold(0, u64::saturating_add)
+        let own = buffers.into_iter().fold(0, u64::saturating_add);
+        // The table that sessions of a model share. What it takes to bring it there is gone before the rest is made.
+        product(&[context, config.head_dim / 2, 8]).saturating_add(own.max(Uploader::LEAST))
     }
 }
 
@@ -443,19 +473,26 @@ impl SessionBuffers {
         let logits_len = (tokens * config.vocab * 4) as u64;
         let upload = wgpu::BufferUsages::COPY_DST;
         let storage = wgpu::BufferUsages::STORAGE;
+        let result =
+            |label, size| gpu.buffer(label, size, storage | wgpu::BufferUsages::COPY_SRC).map(Arc::new);
         Ok(Self {
             step: gpu.buffer("step", size_of::<Step>() as u64, upload | wgpu::BufferUsages::UNIFORM)?,
             token_ids: gpu.buffer("token ids", (BATCH * 4) as u64, upload | storage)?,
             output: gpu.buffer("output", (tokens * activations.strides.hidden * 4) as u64, ACTIVATIONS)?,
-            logits: gpu.buffer("logits", logits_len, storage | wgpu::BufferUsages::COPY_SRC)?,
-            largest: gpu.buffer(
-                "largest logits",
-                argmax::found_bytes(config.vocab),
-                storage | wgpu::BufferUsages::COPY_SRC,
-            )?,
-            top: gpu.buffer("likeliest tokens", top::FOUND_BYTES, storage | wgpu::BufferUsages::COPY_SRC)?,
-            readback: Readback::new(gpu, logits_len.max(top::FOUND_BYTES))?,
+            logits: result("logits", logits_len)?,
+            largest: result("largest logits", argmax::found_bytes(config.vocab))?,
+            top: result("likeliest tokens", top::FOUND_BYTES)?,
         })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Nobody waits for the pass that it was in the middle of, which ends where it is. By then it has let go of
+        // what it had of the session.
+        if let Some(ended) = self.ended.take() {
+            let _ = pollster::block_on(ended);
+        }
     }
 }
 

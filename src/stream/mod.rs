@@ -10,7 +10,9 @@
 //! [`Plan`] says which is which, before anything is uploaded.
 
 mod error;
+mod passes;
 mod plan;
+mod pool;
 mod reader;
 mod ring;
 mod rows;
@@ -18,6 +20,7 @@ mod stage;
 mod stats;
 
 pub use error::StreamError;
+pub use passes::{Begun, Passes};
 pub use plan::{Needs, Plan, StageNeeds, StageOf};
 pub use ring::{Ring, Turn};
 pub use rows::TokenRows;

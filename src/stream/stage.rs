@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 
 use super::error::StreamError;
+use super::pool;
 use crate::archive::{ArchiveError, RowBlock, TensorReader};
 use crate::codec::Precision;
 use crate::gpu::layout::{Piece, RowBlocks};
@@ -128,10 +129,15 @@ impl StreamedStage {
         let row_blocks = |decode| Decode::row_blocks(decode).map(move |row_block| (decode, row_block));
         // On all threads: while a stage is computed that takes less time than the next one takes to be brought,
         // the device has nothing to do.
-        self.decodes.par_iter().flat_map(row_blocks).try_for_each(|(decode, row_block)| {
-            go_on()?;
-            passage.with_row_block(|memory| decode.run(room, row_block, memory))
-        })?;
+        let decode = || {
+            self.decodes.par_iter().flat_map(row_blocks).try_for_each(|(decode, row_block)| {
+                go_on()?;
+                passage.with_row_block(|memory| decode.run(room, row_block, memory))
+            })
+        };
+        if !self.decodes.is_empty() {
+            pool::decoding()?.install(decode)?;
+        }
         // After reading: what was read before somebody wrote is right.
         let files = self.reads.iter().map(|read| &read.file);
         let mut files = files.chain(self.decodes.iter().map(|decode| decode.tensor.file()));

@@ -32,7 +32,8 @@ pub fn device_with_features() -> (wgpu::Device, wgpu::Queue, Uncaptured) {
     device_with(bantam::gpu::required_features, bantam::gpu::required_limits)
 }
 
-fn device_with(
+/// A device with such features and limits of the adapter's.
+pub fn device_with(
     features: impl Fn(&wgpu::Adapter) -> wgpu::Features,
     limits: impl Fn(&wgpu::Adapter) -> wgpu::Limits,
 ) -> (wgpu::Device, wgpu::Queue, Uncaptured) {

@@ -1,0 +1,30 @@
+//! The threads that decode what is streamed.
+//!
+//! They are the library's own. A host may wait for a token in all threads of the pool that rayon has for
+//! everybody, and nothing that has to be done there would ever be done.
+
+use std::sync::{Mutex, OnceLock};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::error::StreamError;
+
+/// The pool, made on first use: as many threads as there are processors, or as `RAYON_NUM_THREADS` says. All
+/// models share it, and its threads hold nothing of a device between two stages.
+pub(super) fn decoding() -> Result<&'static ThreadPool, StreamError> {
+    static POOL: OnceLock<ThreadPool> = OnceLock::new();
+    static MAKING: Mutex<()> = Mutex::new(());
+    if let Some(pool) = POOL.get() {
+        return Ok(pool);
+    }
+    let _making = MAKING.lock().unwrap_or_else(|e| e.into_inner());
+    if POOL.get().is_none() {
+        let made = ThreadPoolBuilder::new().thread_name(|i| format!("bantam-decode-{i}")).build();
+        let pool = made.map_err(|error| {
+            log::error!("no threads to decode weights: {error}");
+            StreamError::NoReader
+        })?;
+        return Ok(POOL.get_or_init(|| pool));
+    }
+    POOL.get().ok_or(StreamError::NoReader)
+}

@@ -30,7 +30,7 @@ impl PromptArgs {
     pub fn read(&self) -> Result<String> {
         match (&self.prompt, &self.file) {
             (Some(text), _) if text != "-" => Ok(text.clone()),
-            (_, Some(path)) if !pipe::is_pipe(path) => {
+            (_, Some(path)) if !pipe::is_stdin(path) => {
                 let file = File::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
                 read(file, path)
             }

@@ -23,7 +23,7 @@ pub fn at_most<T>(patience: Duration, work: impl FnOnce() -> T) -> T {
             match interrupt::interrupted() {
                 true if since.get_or_insert_with(Instant::now).elapsed() >= patience => {
                     print::error_line("cancelled; the output was not written");
-                    std::process::exit(130);
+                    interrupt::end(interrupt::code());
                 }
                 true => {}
                 false => since = None,

@@ -70,8 +70,8 @@ impl Args {
     /// The model to measure. `--json -` is `--json`: a model does not come from standard input.
     fn model(&self) -> Result<Option<&Path>> {
         match self.model.as_deref() {
-            Some(path) if pipe::is_pipe(path) && self.json => Ok(None),
-            Some(path) if pipe::is_pipe(path) => {
+            Some(path) if pipe::is_stdout(path) && self.json => Ok(None),
+            Some(path) if pipe::is_stdout(path) => {
                 Err("a model cannot be read from standard input; name its folder or file".into())
             }
             model => Ok(model),
@@ -80,12 +80,12 @@ impl Args {
 
     /// Whether the record is what goes to standard output.
     fn prints_record(&self) -> bool {
-        self.json || self.output.as_deref().is_some_and(pipe::is_pipe)
+        self.json || self.output.as_deref().is_some_and(pipe::is_stdout)
     }
 
     /// The file that the record is written to. One that is there is refused before anything is measured.
     fn file(&self) -> Result<Option<&Path>> {
-        let file = self.output.as_deref().filter(|path| !pipe::is_pipe(path));
+        let file = self.output.as_deref().filter(|path| !pipe::is_stdout(path));
         match file {
             Some(path) if path.symlink_metadata().is_ok() && !self.force => {
                 Err(format!("{} is there already; --force replaces it", path.display()).into())

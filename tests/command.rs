@@ -69,7 +69,7 @@ fn refusal(output: &Output, code: i32) -> String {
     stderr(output)
 }
 
-/// The demo model without a token that ends a text, so that it goes on and on.
+/// The demo model with an end of text that it never chooses, so that it goes on and on.
 fn endless() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(demo()).unwrap() {
@@ -86,7 +86,7 @@ fn endless() -> tempfile::TempDir {
                 json["max_position_embeddings"] = 16384.into();
             }
             "tokenizer_config.json" => {
-                json.as_object_mut().unwrap().remove("eos_token");
+                json["eos_token"] = "<pad>".into();
             }
             _ => {}
         }
@@ -184,7 +184,7 @@ fn a_random_choice_can_be_repeated_by_its_seed() {
     for (args, why) in [
         (["--min-p", "2"], "min-p is 2"),
         (["--repetition-penalty", "0"], "repetition penalty is 0"),
-        (["--temperature", "-1"], "--temperature"),
+        (["--temperature", "-1"], "temperature is -1"),
     ] {
         let output = on_demo("run", &["-p", PROMPT]).args(args).output().unwrap();
         assert!(!output.status.success() && stderr(&output).contains(why), "{}", stderr(&output));

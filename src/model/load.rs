@@ -90,7 +90,7 @@ pub(super) enum Embedding {
     /// In the output matrix, which is in one piece then.
     InOutput,
     /// In a matrix of its own.
-    Apart(DeviceMatrix),
+    Apart(Box<DeviceMatrix>),
     /// In their file.
     OnHost(Arc<TokenRows>),
 }

@@ -162,7 +162,7 @@ impl<'a> Loader<'a> {
             return Ok((Embedding::InOutput, vec![embedding]));
         }
         let output = self.matrix(OUTPUT, config.vocab, config.hidden).await?;
-        Ok((Embedding::Apart(embedding), vec![output]))
+        Ok((Embedding::Apart(Box::new(embedding)), vec![output]))
     }
 
     /// The embedding in its file, and the output matrix in the parts that are stages.

@@ -504,7 +504,7 @@ fn record_embedding(
 ) -> Result<Vec<Dispatch>, GpuError> {
     let matrix = match &model.embedding {
         Embedding::InOutput => model.output.first(),
-        Embedding::Apart(matrix) => Some(matrix),
+        Embedding::Apart(matrix) => Some(&**matrix),
         Embedding::OnHost(_) => None,
     };
     let Some(matrix) = matrix else { return Ok(Vec::new()) };

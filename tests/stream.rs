@@ -414,7 +414,7 @@ fn the_demo_model_tells_the_same_story_within_every_budget() {
 fn matrices_of_every_kind_are_streamed_and_looked_up() {
     let sizes = json!({
         "hidden_size": 96, "intermediate_size": 160, "vocab_size": 4000, "num_attention_heads": 6,
-        "num_key_value_heads": 3
+        "num_key_value_heads": 3, "head_dim": 16
     });
     let tokens = tokens(4000);
     for (architecture, tied, dtype, clean) in [

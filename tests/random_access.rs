@@ -353,7 +353,7 @@ fn a_reader_that_goes_away_is_no_panic() {
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.starts_with("error: cannot write to (output pipe)"), "{stderr}");
+        // As for a program that the signal ended, and without a word.
+        assert_eq!((output.status.code(), &stderr[..]), (Some(141), ""));
     }
 }

@@ -46,7 +46,7 @@ class Bantam:
         self.device = None
 
     def round(self):
-        output([self.program, "bench", self.model, "--only", "model", "-o", self.record])
+        output([self.program, "bench", self.model, "--only", "model", "-o", self.record, "--force"])
         record = json.loads(self.record.read_text())
         self.device = f"{record['machine']['adapter']} ({record['machine']['backend']})"
         assert (record["model"]["prompt"], record["model"]["generated"]) == (PROMPT, GENERATED)

@@ -3,7 +3,8 @@
 use super::error::GpuError;
 
 /// Every adapter that can run compute shaders, best first: discrete before integrated before
-/// virtual before CPU, and native interfaces before OpenGL. Honours `WGPU_BACKEND`.
+/// virtual before CPU, native interfaces before OpenGL, and Vulkan before DirectX 12. Honours `WGPU_BACKEND`, and
+/// `WGPU_DX12_COMPILER`.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
     adapters_of(wgpu::Backends::all()).await
 }
@@ -15,19 +16,28 @@ async fn adapters_of(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
     let instance = wgpu::Instance::new(descriptor);
     let mut adapters: Vec<_> = instance.enumerate_adapters(backends).await;
     adapters.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
-    adapters.sort_by_key(|a| rank(&a.get_info()));
+    adapters.sort_by_key(|a| {
+        let info = a.get_info();
+        rank(info.device_type, info.backend)
+    });
     adapters
 }
 
-fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
-    let kind = match info.device_type {
+fn rank(device_type: wgpu::DeviceType, backend: wgpu::Backend) -> (bool, u8, bool) {
+    let kind = match device_type {
         wgpu::DeviceType::DiscreteGpu => 0,
         wgpu::DeviceType::IntegratedGpu => 1,
         wgpu::DeviceType::VirtualGpu => 2,
         wgpu::DeviceType::Other => 3,
         wgpu::DeviceType::Cpu => 4,
     };
-    (u8::from(info.backend == wgpu::Backend::Gl), kind)
+    (backend == wgpu::Backend::Gl, kind, backend == wgpu::Backend::Dx12)
+}
+
+/// Whether kernels are compiled by FXC, as wgpu has it on DirectX 12 where it finds no DXC. Only then, or on devices
+/// that are older than both, there are no subgroups.
+pub(super) fn has_only_fxc(backend: wgpu::Backend, features: wgpu::Features) -> bool {
+    backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SUBGROUP)
 }
 
 /// What a person sees of an adapter: `Radeon 780M (Vulkan)`.
@@ -117,5 +127,28 @@ mod tests {
         for nothing in ["", " ", "\t"] {
             assert!(matches!(find(nothing), Err(GpuError::EmptyAdapterName)));
         }
+    }
+
+    #[test]
+    fn vulkan_comes_before_directx_and_both_before_opengl() {
+        use wgpu::{Backend, DeviceType};
+        let mut all = [
+            (DeviceType::DiscreteGpu, Backend::Gl),
+            (DeviceType::Cpu, Backend::Vulkan),
+            (DeviceType::IntegratedGpu, Backend::Dx12),
+            (DeviceType::IntegratedGpu, Backend::Vulkan),
+            (DeviceType::DiscreteGpu, Backend::Dx12),
+        ];
+        all.sort_by_key(|&(device_type, backend)| rank(device_type, backend));
+        let backends = all.map(|(_, backend)| backend);
+        assert_eq!(backends, [Backend::Dx12, Backend::Vulkan, Backend::Dx12, Backend::Vulkan, Backend::Gl]);
+    }
+
+    #[test]
+    fn fxc_is_told_by_what_it_cannot_do() {
+        use wgpu::{Backend, Features};
+        assert!(has_only_fxc(Backend::Dx12, Features::empty()));
+        assert!(!has_only_fxc(Backend::Dx12, Features::SUBGROUP));
+        assert!(!has_only_fxc(Backend::Vulkan, Features::empty()));
     }
 }

@@ -76,6 +76,12 @@ struct Inner {
 
 impl Gpu {
     /// Opens a device of our own.
+    ///
+    /// On Windows that is one through Vulkan, where there is a driver for it. Through DirectX 12, kernels are
+    /// compiled by DXC where `dxcompiler.dll` (1.8.2502 or newer) lies beside the program or on the path, or where the program
+    /// was built with wgpu's feature `static-dxc`; else by FXC, which takes much longer, and about which a warning is
+    /// logged. `WGPU_DX12_COMPILER` (`dxc`, `staticdxc`, `fxc`) insists on one. A host that opens the device says it
+    /// in `InstanceDescriptor::backend_options`.
     pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
         let adapter = adapter::choose(options.device.as_deref()).await?;
         let timestamps = match options.timestamps {
@@ -102,7 +108,14 @@ impl Gpu {
         // Without a handler wgpu panics. Errors of our own calls are caught by scopes; what ends up
         // here came from elsewhere, such as a submission to a device that was just lost.
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
-        log::info!("using {}", adapter::name_of(&adapter.get_info()));
+        let info = adapter.get_info();
+        log::info!("using {}", adapter::name_of(&info));
+        if adapter::has_only_fxc(info.backend, adapter.features()) {
+            log::warn!(
+                "DirectX 12 without DXC: kernels are compiled by FXC, which takes long; put dxcompiler.dll beside the \
+                 program, or install a Vulkan driver"
+            );
+        }
         let gpu = Self::new(device, queue, options.budget, options.max_binding, lost);
         let gpu = gpu.with_submission_work(options.submission_work.unwrap_or(SUBMISSION_WORK));
         Ok(match options.target {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::model_folder::{refuse_dangling, tensor_names_in};
@@ -194,12 +195,12 @@ impl<'a> Weight<'a> {
     }
 }
 
-/// All files of a model.
-#[derive(Debug)]
+/// All files of a model. Clones share them.
+#[derive(Debug, Clone)]
 pub struct ModelFiles {
     path: PathBuf,
-    sources: Vec<WeightSource>,
-    by_name: HashMap<String, (usize, usize)>,
+    sources: Arc<[WeightSource]>,
+    by_name: Arc<HashMap<String, (usize, usize)>>,
 }
 
 impl ModelFiles {
@@ -224,7 +225,7 @@ impl ModelFiles {
                 }
             }
         }
-        Ok(Self { path: path.into(), sources, by_name })
+        Ok(Self { path: path.into(), sources: sources.into(), by_name: by_name.into() })
     }
 
     /// What was opened.

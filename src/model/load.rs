@@ -108,9 +108,9 @@ impl Model {
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
-        require_runnable(files)?;
-        let config = ModelConfig::of_files(files)?;
         let reading = &Reading::new()?;
+        let theirs = files.clone();
+        let config = reading.run(move || runnable_config(&theirs)).await??;
         let gpu = &gpu.with_share(options.device_budget);
         let planned = Planned::promised(gpu, files, &config, options, reading).await?;
         gpu.settle().await?;
@@ -137,8 +137,7 @@ impl Model {
         files: &ModelFiles,
         options: &LoadOptions,
     ) -> Result<(Option<Plan>, Precisions), ModelError> {
-        require_runnable(files)?;
-        let config = ModelConfig::of_files(files)?;
+        let config = runnable_config(files)?;
         let planned = Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?;
         Ok((planned.plan, planned.precisions))
     }
@@ -186,4 +185,10 @@ impl Model {
             + self.plan.as_ref().map_or(0, |plan| plan.ring)
             + self.layers.iter().map(LayerWeights::bytes).sum::<u64>()
     }
+}
+
+/// The configuration of files that can be run.
+fn runnable_config(files: &ModelFiles) -> Result<ModelConfig, ModelError> {
+    require_runnable(files)?;
+    ModelConfig::of_files(files)
 }

@@ -33,6 +33,7 @@ mod output;
 mod output_folder;
 mod pipe;
 mod progress;
+pub(crate) mod python_json;
 mod reader;
 mod report;
 mod restore;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{ArchiveError, names};
+use super::{ArchiveError, names, python_json};
 
 /// What the name of every list ends with.
 const END: &str = ".safetensors.index.json";
@@ -43,9 +43,9 @@ impl ShardIndex {
         if !meta.is_file() || meta.len() > MAX_LEN {
             return Err(wrong(format!("not a usable shard index: not a file of at most {MAX_LEN} bytes")));
         }
-        let json = fs::read(&path).map_err(ArchiveError::io("read", &path))?;
+        let json = fs::read_to_string(&path).map_err(ArchiveError::io("read", &path))?;
         let Json { weight_map } =
-            serde_json::from_slice(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
+            python_json::read(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
         let leads_out =
             |name: &&String| Path::new(name).file_name() != Some(name.as_ref()) || name.contains('\\');
         match weight_map.values().find(leads_out) {

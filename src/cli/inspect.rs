@@ -85,10 +85,17 @@ const WIDEST_NAME: usize = 80;
 fn print_table(file: &FileReport) -> Result<()> {
     let change = sizes::change(file.original_bytes, file.compressed_bytes);
     print::line(format_args!("{}: {} tensors, {change}", file.source.display(), file.tensors.len()))?;
-    let width = file.tensors.iter().map(|t| t.name.len()).max().unwrap_or(0).min(WIDEST_NAME);
+    let width = file
+        .tensors
+        .iter()
+        .map(|t| print::on_a_line(&t.name).chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(WIDEST_NAME);
     for tensor in &file.tensors {
         let bits = tensor.bits_per_weight().map_or("-".into(), |bits| format!("{bits:.2} bits"));
-        let (name, dtype, shape) = (&tensor.name, tensor.type_name(), format!("{:?}", tensor.weight_shape()));
+        let (name, dtype, shape) =
+            (print::on_a_line(&tensor.name), tensor.type_name(), format!("{:?}", tensor.weight_shape()));
         let coding = sizes::coding_words(&tensor.coding);
         print::line(format_args!("  {name:width$}  {dtype:8} {shape:16} {bits:>12}  {coding}"))?;
     }

@@ -175,9 +175,20 @@ pub fn harmless(text: &str) -> String {
     text.chars().flat_map(|c| if escape(c) { c.escape_debug().collect() } else { vec![c] }).collect()
 }
 
+/// A name with all of its control characters escaped, line breaks too: it cannot look like another line of a table.
+pub fn on_a_line(name: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_debug().collect() } else { vec![c] };
+    name.chars().flat_map(escaped).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_stay_on_their_line() {
+        assert_eq!(on_a_line("a\u{1b}[31m\nb  F32\té"), "a\\u{1b}[31m\\nb  F32\\té");
+    }
 
     #[test]
     fn the_choice_of_colours_is_found_before_the_arguments_are_parsed() {

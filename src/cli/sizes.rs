@@ -153,7 +153,11 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         Ok(whole) => whole.checked_mul(unit),
         Err(_) => number.parse::<f64>().ok().map(|n| (n * unit as f64) as u64),
     };
-    bytes.filter(|&bytes| bytes > 0).ok_or_else(|| "not a number of bytes".into())
+    match bytes {
+        Some(0) => Err("it must be more than 0".into()),
+        Some(bytes) => Ok(bytes),
+        None => Err("not a number of bytes".into()),
+    }
 }
 
 /// `269.1 MB -> 178.9 MB (66.5 %)`.

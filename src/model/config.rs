@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::error::ModelError;
 use super::fields::Fields;
 use super::rope_settings::RopeSettings;
+use crate::archive::python_json;
 
 /// What an architecture has, and what its configuration means where it does not say.
 #[derive(Debug)]
@@ -214,7 +215,7 @@ impl ModelConfig {
     /// Fields are read as Hugging Face transformers reads them, its defaults of each architecture included.
     pub fn parse(json: &str, path: &Path) -> Result<Self, ModelError> {
         let bad = |what: String| ModelError::Config { path: path.into(), what };
-        let object: Map<String, Value> = serde_json::from_str(json).map_err(|e| bad(e.to_string()))?;
+        let object: Map<String, Value> = python_json::read(json).map_err(|e| bad(e.to_string()))?;
         let fields = Fields::new(&object);
         // The architecture first: of one that is not known, other fields may be missing too.
         let family = match Family::named(fields).map_err(bad)? {
@@ -235,8 +236,12 @@ impl ModelConfig {
         let heads = fields.required_count("num_attention_heads")?;
         let hidden = fields.required_count("hidden_size")?;
         let layers = fields.required_count("num_hidden_layers")?;
-        if heads == 0 || layers > MAX_DIM {
-            return Err(format!("num_attention_heads is {heads}, and num_hidden_layers {layers}"));
+        if heads == 0 {
+            return Err("num_attention_heads is 0".into());
+        }
+        // Before there is a list with an entry for each.
+        if layers > MAX_DIM {
+            return Err(format!("num_hidden_layers is {layers}; it must be from 1 to {MAX_DIM}"));
         }
         let max_positions = fields.count("max_position_embeddings")?.unwrap_or(family.max_positions);
         let windows = windows(family, fields, layers)?;
@@ -502,6 +507,8 @@ mod tests {
             ("hidden_size", "1e300", "hidden_size is 1e+300"),
             ("vocab_size", "false", "vocab_size is missing"),
             ("num_hidden_layers", "[30]", "num_hidden_layers is [30]"),
+            ("num_hidden_layers", "1000000000", "num_hidden_layers is 1000000000; it must be from 1 to"),
+            ("num_attention_heads", "0", "num_attention_heads is 0"),
             ("rms_norm_eps", "\"1e-6\"", "rms_norm_eps is \"1e-6\", but must be a number"),
             ("attention_bias", "\"yes\"", "attention_bias is \"yes\", but must be true or false"),
             ("tie_word_embeddings", "2", "tie_word_embeddings is 2"),
@@ -515,6 +522,17 @@ mod tests {
             let error =
                 ModelConfig::parse(&json.to_string(), Path::new("config.json")).unwrap_err().to_string();
             assert!(error.starts_with("config.json: ") && error.contains(wrong), "{field} {value}: {error}");
+        }
+        // As Python writes it, and an editor saves it.
+        let limits = "\"time_step_limit\": [0.0, Infinity]";
+        let saved = format!("\u{feff}{{{LLAMA}, {limits}}}");
+        assert_eq!(ModelConfig::parse(&saved, Path::new("config.json")).unwrap(), usual);
+        for (field, wrong) in [
+            ("\"rope_theta\": NaN", "rope_theta is \"NaN\", but must be a number"),
+            ("\"sliding_window\": Infinity", "sliding_window is \"Infinity\", but must be a whole number"),
+        ] {
+            let error = parse(&format!("{LLAMA}, {field}")).unwrap_err();
+            assert!(error.contains(wrong), "{error}");
         }
         for field in
             ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ModelError;
-use crate::archive::{Form, ModelFiles, WeightSource};
+use crate::archive::{Form, ModelFiles, WeightSource, python_json};
 use crate::tensor::SourceFile;
 
 /// Where newer and older programs, and those of Apple's MLX, say how weights were quantised.
@@ -56,7 +56,7 @@ fn is_adapter_name(name: &std::ffi::OsStr) -> bool {
 
 /// What is at `path`, if it is JSON. If it is not, who needs it will say so.
 fn json(path: &Path) -> Option<Value> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+    python_json::read(&std::fs::read_to_string(path).ok()?).ok()
 }
 
 fn non_null<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::TextError;
+use crate::archive::python_json;
 
 /// What `config.json` and `generation_config.json` say.
 #[derive(Debug, Default, Deserialize)]
@@ -168,7 +169,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, TextError> {
 /// What a JSON file says; `None` where there is no such file.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TextError> {
     let Some(text) = read_text(path)? else { return Ok(None) };
-    serde_json::from_str(&text).map(Some).map_err(|error| TextError::bad_file(path, error))
+    python_json::read(&text).map(Some).map_err(|error| TextError::bad_file(path, error))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::error::TextError;
 use super::rendered::{Rendered, unused_char};
 use super::special_names::{Special, SpecialNames};
 use super::special_tokens::SpecialTokens;
+use crate::archive::python_json;
 
 /// A model's tokenizer. Cloning it is cheap: clones share the vocabulary.
 #[derive(Clone)]
@@ -53,6 +54,12 @@ impl Tokenizer {
             special.bos,
             special.eos
         );
+        for id in special.eos.iter().filter(|&&id| vocabulary.id_to_token(id).is_none()) {
+            log::warn!(
+                "{}: no text ends with token {id}, as the model's files say: there is none",
+                path.display()
+            );
+        }
         let names = SpecialNames::of(vocabulary.get_added_vocabulary());
         let put =
             caught(|| vocabulary.encode_fast("", true)).map_err(|error| TextError::bad_file(&path, error))?;
@@ -230,6 +237,7 @@ impl FileModel {
 /// Text that is no JSON at all is the commonest fault and found out first. Encoding nothing shows whether the
 /// special tokens to be put around a text are there.
 fn parse(text: &str) -> Result<(tokenizers::Tokenizer, Option<u32>), String> {
+    let text = python_json::without_mark(text);
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
     caught(|| {
         let parsed: tokenizers::Tokenizer = text.parse()?;

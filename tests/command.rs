@@ -214,7 +214,7 @@ mod signals {
         for (name, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
             let child = begun(on("run", model.path(), &["-p", PROMPT, "-n", "16000"]));
             signal(&child, name);
-            let output = patience::within_a_minute(move || child.wait_with_output().unwrap());
+            let output = patience::patiently(move || child.wait_with_output().unwrap());
             assert_eq!(output.status.code(), Some(code), "{output:?}");
             let said = stderr(&output);
             assert!(said.contains("tokens of prompt") && said.contains("(interrupted)"), "{said}");
@@ -238,7 +238,7 @@ mod signals {
         let mut rest = child.stdout.take().unwrap();
         let reader = std::thread::spawn(move || rest.read_to_end(&mut Vec::new()).unwrap());
         signal(&child, "-INT");
-        let output = patience::within_a_minute(move || child.wait_with_output().unwrap());
+        let output = patience::patiently(move || child.wait_with_output().unwrap());
         reader.join().unwrap();
         assert_eq!(output.status.code(), Some(130), "{output:?}");
         let said = stderr(&output);
@@ -251,7 +251,7 @@ mod signals {
         // It listens before it reads: until then, a signal ends it in the usual way.
         std::thread::sleep(std::time::Duration::from_millis(300));
         signal(&child, "-INT");
-        let output = patience::within_a_minute(move || child.wait_with_output().unwrap());
+        let output = patience::patiently(move || child.wait_with_output().unwrap());
         assert_eq!(output.status.code(), Some(130), "{output:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
         drop(stdin);
@@ -262,7 +262,7 @@ mod signals {
         let model = endless();
         let mut child = begun(on("run", model.path(), &["-p", PROMPT, "-n", "16000"]));
         drop(child.stdout.take());
-        let output = patience::within_a_minute(move || child.wait_with_output().unwrap());
+        let output = patience::patiently(move || child.wait_with_output().unwrap());
         assert_eq!(output.status.code(), Some(141), "{output:?}");
         let said = stderr(&output);
         assert!(said.contains("(nobody reads on)") && !said.contains("error"), "{said}");
@@ -271,7 +271,7 @@ mod signals {
         let mut compress = command("compress", &[weights.to_str().unwrap(), "-o", "-"]);
         let mut child = compress.spawn().unwrap();
         drop(child.stdout.take());
-        let output = patience::within_a_minute(move || child.wait_with_output().unwrap());
+        let output = patience::patiently(move || child.wait_with_output().unwrap());
         assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(141), true), "{output:?}");
     }
 }

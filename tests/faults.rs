@@ -20,7 +20,7 @@ mod host;
 mod models;
 mod patience;
 use models::{compressed, demo};
-use patience::{wait_until, within_a_minute};
+use patience::{patiently, wait_until};
 
 const PROMPT: &str = "The little rooster";
 
@@ -106,7 +106,7 @@ fn check_lost(runtime: &Runtime) {
 
 #[test]
 fn a_device_that_is_lost_in_the_middle_of_a_token_is_an_error_and_another_works() {
-    within_a_minute(|| {
+    patiently(|| {
         let expected = story(&runtime().load_blocking(demo(), &dense(), &()).unwrap());
         check_lost(&runtime());
         let (host, queue, uncaptured) = host::device_with_features();
@@ -119,7 +119,7 @@ fn a_device_that_is_lost_in_the_middle_of_a_token_is_an_error_and_another_works(
 
 #[test]
 fn a_device_that_is_lost_while_a_model_is_loaded_is_an_error() {
-    within_a_minute(|| {
+    patiently(|| {
         let (_temporary, folder) = compressed(&demo());
         for after in [0, 300_000, 1_500_000] {
             let runtime = runtime();
@@ -214,7 +214,7 @@ impl Progress for Waiting {
 
 #[test]
 fn loading_that_nobody_waits_for_ends() {
-    within_a_minute(|| {
+    patiently(|| {
         let runtime = runtime();
         let (reached, is_reached) = std::sync::mpsc::sync_channel(1);
         let (tell, go_on) = std::sync::mpsc::channel();
@@ -302,7 +302,7 @@ fn memory_that_the_device_does_not_have_is_an_error_and_the_rest_goes_on() {
 
 #[test]
 fn a_file_that_is_cut_short_ends_its_own_models_streams_only() {
-    within_a_minute(|| {
+    patiently(|| {
         let runtime = runtime();
         let (_temporary, folder) = compressed(&demo());
         let (_other, untouched) = compressed(&demo());

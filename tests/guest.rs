@@ -12,7 +12,7 @@ mod host;
 mod models;
 mod patience;
 use models::{all_logits, assert_same_bits, demo, load, prompt};
-use patience::within_a_minute;
+use patience::patiently;
 
 #[test]
 fn a_model_runs_on_the_hosts_device_with_the_same_logits() {
@@ -88,19 +88,19 @@ fn check_destroyed(gpu: Gpu) {
 
 #[test]
 fn a_destroyed_device_of_our_own_is_an_error() {
-    within_a_minute(|| check_destroyed(device::gpu()));
+    patiently(|| check_destroyed(device::gpu()));
 }
 
 #[test]
 fn a_destroyed_device_of_the_host_is_an_error_to_us_alone() {
     let (host, queue, uncaptured) = host::device();
-    within_a_minute(|| check_destroyed(Gpu::from_device(host, queue, None)));
+    patiently(|| check_destroyed(Gpu::from_device(host, queue, None)));
     assert_eq!(*uncaptured.lock().unwrap(), Vec::<String>::new());
 }
 
 #[test]
 fn a_device_that_is_destroyed_while_it_computes_is_an_error() {
-    within_a_minute(|| {
+    patiently(|| {
         let gpu = device::gpu();
         let mut session = Session::new(&load(&gpu, &demo(), false), 256, Outputs::Last).unwrap();
         let tokens = prompt(&demo(), "The little rooster", 200);
@@ -150,7 +150,7 @@ fn what_was_dropped_counts_until_the_device_is_done_with_it() {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     const SIZE: u64 = 48 << 20;
-    within_a_minute(|| {
+    patiently(|| {
         let (host, queue, uncaptured) = host::device();
         let gpu = Gpu::from_device(host, queue.clone(), Some(3 * SIZE));
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;

@@ -420,6 +420,43 @@ fn any_number_of_invocations_gives_the_same_bits() {
     }
 }
 
+/// Five spans or more: four invocations that share a row have a whole round, and a last one that is not full.
+#[test]
+fn the_last_round_of_spans_need_not_be_full() {
+    let gpu = device::gpu();
+    let forms = [
+        Form::Raw(Dtype::BF16),
+        Form::Raw(Dtype::F32),
+        Form::Bf16 { top_bits: 2 },
+        Form::Tiled { dtype: Dtype::F32, split: (2, 0, 8), octaves: 6 },
+        Form::Fast { octaves: 6, any_bits: 500, zeros: 0 },
+    ];
+    for form in forms {
+        let weights = weights(&gpu, form, 70, 2900).unwrap();
+        let spans = 2900usize.div_ceil(weights.device.span_cols());
+        assert!(spans > 4 && !spans.is_multiple_of(4), "{spans} spans");
+        let results =
+            [Invocations::FOUR_A_ROW, Invocations::TWO_A_ROW, Invocations::ONE_ROW_EACH].map(|many| {
+                let gpu = gpu.with_choices(KernelChoices::with_invocations(many));
+                let (result, labels) = products(&gpu, &weights.device, 3, BufferUsages::STORAGE);
+                let splits = (u32::from(many) / 64).max(1);
+                assert!(labels[0].contains(&format!("SPLITS={splits}")), "{labels:?}");
+                result
+            });
+        for other in &results[1..] {
+            let same = results[0].iter().zip(other).all(|(a, b)| same_bits(a, b));
+            assert!(same, "{form:?}");
+        }
+        check_products(
+            &gpu.with_choices(KernelChoices::with_invocations(Invocations::FOUR_A_ROW)),
+            &weights,
+            3,
+            true,
+            true,
+        );
+    }
+}
+
 #[test]
 fn activations_as_a_uniform_give_the_same_bits() {
     let gpu = device::gpu();

@@ -749,7 +749,7 @@ fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
 
 #[test]
 fn a_pass_that_was_begun_and_is_not_polled_stops_no_other_session() {
-    patience::within_a_minute(|| {
+    patience::patiently(|| {
         let (_temporary, folder) = ten_layers();
         for options in both_ways(&folder) {
             let gpu = device::gpu();
@@ -784,7 +784,7 @@ fn a_pass_that_was_begun_and_is_not_polled_stops_no_other_session() {
 
 #[test]
 fn a_host_may_wait_in_every_thread_of_the_pool_that_all_share() {
-    patience::within_a_minute(|| {
+    patience::patiently(|| {
         let (_temporary, folder) = ten_layers();
         let gpu = device::gpu();
         let mut session = session_within(&gpu, &folder, &least_decoded(&folder));

@@ -13,11 +13,12 @@ use std::process::Command;
 use bantam::archive::original_header::Kept;
 use bantam::archive::{
     Archive, ArchiveError, Limit, Options, RowBlock, Weight, WeightSource, compress_bytes, compress_file,
-    decompress, decompress_bytes, decompress_bytes_within, decompress_file, decompress_to, original_header,
+    compress_opened, decompress, decompress_bytes, decompress_bytes_within, decompress_file,
+    decompress_opened, decompress_to, original_header,
 };
 use bantam::codec::head::Kind;
 use bantam::codec::{CodecError, Encoder, Lossy, Payload, Precision, RowDecoder, checksum, encode};
-use bantam::tensor::{Dtype, SafetensorsFile};
+use bantam::tensor::{Dtype, SafetensorsFile, SourceFile};
 
 mod data;
 use data::gguf::Gguf;
@@ -96,6 +97,60 @@ fn a_file_cut_short_anywhere_is_refused() {
     let mut longer = bytes.clone();
     longer.push(0);
     assert_eq!(read(&longer, folder.path()), Outcome::Refused);
+}
+
+/// Touching a mapped page behind a file's new end would end the process.
+#[test]
+fn a_file_cut_short_while_it_is_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, packed, out] = ["plain", "packed", "out"].map(|name| folder.path().join(name));
+    let file = PlainFile::default().weights("a", &[300, 1000], 1).weights("b", &[64, 3000], 2);
+    file.tensor(
+        "noise",
+        "U8",
+        &[1 << 20],
+        &(0..1 << 20).map(|i: u32| (i.wrapping_mul(i) >> 7) as u8).collect::<Vec<_>>(),
+    )
+    .write(&plain);
+    compress_file(&plain, &packed, &REPLACE, &()).unwrap();
+    let cut =
+        |path: &Path, len: u64| fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+    let says = |error: ArchiveError, path: &Path| {
+        assert!(matches!(&error, ArchiveError::Changed { file } if file == path), "{error}");
+    };
+    // Just the headers, some of the first tensor, and all but the end of the last.
+    let (whole, last) = (fs::read(&packed).unwrap(), Archive::open(&packed).unwrap().tensors()[2].clone());
+    let lens = [fs::metadata(&packed).unwrap().len() - 5000, last.payload.start as u64 - 100_000, 8192];
+    for len in lens {
+        let opened = || {
+            fs::write(&packed, &whole).unwrap();
+            let source = WeightSource::open(&packed).unwrap();
+            let archive = Archive::open(&packed).unwrap();
+            cut(&packed, len);
+            (source, archive)
+        };
+        let (source, archive) = opened();
+        let failures = archive.verify(&()).unwrap();
+        assert!(!failures.is_empty() && failures.iter().any(|f| f.tensor.as_deref() == Some("noise")));
+        failures.into_iter().for_each(|failure| says(failure.error, &packed));
+        says(decompress_opened(&archive, &out, &REPLACE, &()).unwrap_err(), &packed);
+        let decode = |_: &str, payload: &Payload| Ok(payload.decode()?);
+        assert!(!archive.verify_with(&decode, &()).unwrap().is_empty());
+        says(archive.read_tensor("noise").unwrap_err(), &packed);
+        let weight = source.require("noise").unwrap();
+        says(weight.extract(0..1 << 20, &out, &REPLACE, &()).unwrap_err(), &packed);
+    }
+    // And before it is compressed, copied, or looked through.
+    let whole = fs::read(&plain).unwrap();
+    for len in [whole.len() as u64 - 5000, 8192] {
+        fs::write(&plain, &whole).unwrap();
+        let opened = SourceFile::open(&plain).unwrap();
+        let source = WeightSource::open(&plain).unwrap();
+        cut(&plain, len);
+        says(compress_opened(&opened, &out, &REPLACE, &()).unwrap_err(), &plain);
+        says(source.require("noise").unwrap().extract(0..1 << 20, &out, &REPLACE, &()).unwrap_err(), &plain);
+    }
+    assert!(!out.exists());
 }
 
 #[test]

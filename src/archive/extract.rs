@@ -9,9 +9,10 @@ use super::pipe::through_temporary;
 use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
 use super::sink::Sink;
+use super::tensor_bytes::CodedTensor;
 use super::windows::in_pieces;
-use super::{Archive, ArchiveError, Options, Progress, Stored, Weight};
-use crate::codec::{CodecError, Payload, zeros};
+use super::{Archive, ArchiveError, Options, Progress, Weight};
+use crate::codec::{CodecError, zeros};
 use crate::tensor::Dtype;
 
 /// Bytes that are in memory at a time.
@@ -42,12 +43,11 @@ impl Archive {
     }
 
     fn read(&self, tensor: &ArchivedTensor, range: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
-        let payload = self.payload_of(tensor)?;
-        let wrong = || ArchiveError::tensor(self.path(), &tensor.name);
-        payload.check_bytes(range.clone()).map_err(wrong())?;
+        let coded = self.coded(tensor)?;
+        coded.check_bytes(range.clone())?;
         // Bounded by the payload, as all of the tensor is.
-        let mut out = zeros(range.len()).map_err(wrong())?;
-        decode(&payload, &range, &mut out).map_err(wrong())?;
+        let mut out = zeros(range.len()).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
+        decode(&coded, &range, &mut out)?;
         Ok(out)
     }
 }
@@ -95,41 +95,54 @@ impl Weight<'_> {
         sink: Sink,
         progress: &dyn Progress,
     ) -> Result<(), ArchiveError> {
-        reported(progress, range.len() as u64, "extracting", || match self.stored()? {
-            Stored::Plain(bytes) => {
-                let wrong = ArchiveError::tensor(self.source().path(), self.name);
-                let bytes =
-                    bytes.get(range.clone()).ok_or_else(|| wrong(no_such_bytes(&range, bytes.len())))?;
-                for (i, stretch) in bytes.chunks(STRETCH_BYTES).enumerate() {
-                    check(progress)?;
-                    sink.put((i * STRETCH_BYTES) as u64, stretch)?;
-                    progress.advance(stretch.len() as u64);
-                }
-                Ok(())
-            }
-            Stored::Compressed(payload) => self.decode_into(&payload, range, sink, progress),
+        reported(progress, range.len() as u64, "extracting", || match self.coded()? {
+            None => self.copy_into(range, sink, progress),
+            Some(coded) => self.decode_into(&coded, range, sink, progress),
         })
     }
 
-    fn decode_into(
+    /// Copies the bytes `range` of a plain tensor.
+    fn copy_into(
         &self,
-        payload: &Payload,
         range: Range<usize>,
         sink: Sink,
         progress: &dyn Progress,
     ) -> Result<(), ArchiveError> {
-        let wrong = || ArchiveError::tensor(self.source().path(), self.name);
-        payload.check_bytes(range.clone()).map_err(wrong())?;
+        let file = self.source().path();
+        let (reader, place) = self.place();
+        if range.start > range.end || range.end > place.len() {
+            return Err(ArchiveError::tensor(file, self.name)(no_such_bytes(&range, place.len())));
+        }
+        let mut buffer = vec![0; STRETCH_BYTES.min(range.len())];
+        for at in (0..range.len()).step_by(STRETCH_BYTES) {
+            check(progress)?;
+            let stretch = &mut buffer[..STRETCH_BYTES.min(range.len() - at)];
+            let from = place.start + range.start + at;
+            reader.read_exact_at(stretch, from as u64).map_err(ArchiveError::read_again(file))?;
+            sink.put(at as u64, stretch)?;
+            progress.advance(stretch.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn decode_into(
+        &self,
+        coded: &CodedTensor,
+        range: Range<usize>,
+        sink: Sink,
+        progress: &dyn Progress,
+    ) -> Result<(), ArchiveError> {
+        coded.check_bytes(range.clone())?;
         let mut hasher = blake3::Hasher::new();
         let mut buffer = Vec::new();
         // Stretches of whole row blocks, but for the ends, so that none is decoded twice.
-        let stretch = (STRETCH_BYTES / payload.band_bytes() * payload.band_bytes()).max(STRETCH_BYTES / 2);
+        let stretch = (STRETCH_BYTES / coded.band_bytes() * coded.band_bytes()).max(STRETCH_BYTES / 2);
         let mut at = range.start;
         while at < range.end {
             check(progress)?;
             let here = at..((at / stretch + 1) * stretch).min(range.end);
             buffer.resize(here.len(), 0);
-            decode(payload, &here, &mut buffer).map_err(wrong())?;
+            decode(coded, &here, &mut buffer)?;
             hasher.update_rayon(&buffer);
             sink.put((at - range.start) as u64, &buffer)?;
             progress.advance(here.len() as u64);
@@ -144,8 +157,8 @@ impl Weight<'_> {
     }
 }
 
-fn decode(payload: &Payload, range: &Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
-    in_pieces(payload, range, out, |piece, out| payload.decode_bytes(piece, out))
+fn decode(coded: &CodedTensor, range: &Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
+    in_pieces(coded, range, out, |piece, out| coded.decode_bytes(piece, out))
 }
 
 fn no_such_bytes(range: &Range<usize>, len: usize) -> CodecError {

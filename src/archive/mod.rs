@@ -40,6 +40,7 @@ mod restore;
 mod row_block;
 mod shard_index;
 mod sink;
+mod tensor_bytes;
 mod tensor_reader;
 mod unchanged;
 mod verify;

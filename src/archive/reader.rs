@@ -67,13 +67,13 @@ pub struct Archive {
 
 /// An original's bytes that belong to no tensor: its header, gaps, and what follows the last.
 #[derive(Debug)]
-pub struct Outside<'a> {
-    bytes: Cow<'a, [u8]>,
+pub struct Outside {
+    bytes: Vec<u8>,
     header_len: usize,
     trailing_start: usize,
 }
 
-impl Outside<'_> {
+impl Outside {
     /// All of them, in file order.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -117,7 +117,8 @@ impl Archive {
         let damaged = |what: String| ArchiveError::Damaged { file: file.path().into(), what };
         let form = form(&file)?;
         let kept = kept_header(&file).map_err(damaged)?;
-        let outside = original_header::read(file.data(kept), file.header_bytes()).map_err(damaged)?;
+        let bytes = file.reader().read(kept.range.clone()).map_err(ArchiveError::read_again(file.path()))?;
+        let outside = original_header::read(&bytes, file.header_bytes()).map_err(damaged)?;
         let (header_len, tensors) = match_tensors(&file, &kept.name, form, &outside).map_err(damaged)?;
         let (kept, outside_len) = (kept.range.clone(), outside.len());
         let trailing_start = tensors.last().map_or(header_len, |t| t.gap.end);
@@ -153,11 +154,11 @@ impl Archive {
 
     /// The original's bytes that belong to no tensor. They are unpacked each time, and not kept: a few bytes of
     /// many files that are open at a time could stand for very many.
-    pub fn outside(&self) -> Result<Outside<'_>, ArchiveError> {
-        let kept = self.file.bytes().get(self.kept.clone()).unwrap_or_default();
-        let bytes = original_header::read(kept, self.file.header_bytes());
+    pub fn outside(&self) -> Result<Outside, ArchiveError> {
+        let kept = self.reader().read(self.kept.clone()).map_err(ArchiveError::read_again(self.path()))?;
+        let bytes = original_header::read(&kept, self.file.header_bytes());
         // It was so when the file was opened.
-        let bytes = bytes.ok().filter(|bytes| bytes.len() == self.outside_len);
+        let bytes = bytes.ok().filter(|bytes| bytes.len() == self.outside_len).map(Cow::into_owned);
         let bytes = bytes.ok_or_else(|| ArchiveError::Changed { file: self.path().into() })?;
         Ok(Outside { bytes, header_len: self.header_len, trailing_start: self.trailing_start })
     }
@@ -232,6 +233,7 @@ impl Archive {
     /// Sizes and codings of all tensors. Reads and checks every payload's head.
     pub fn report(&self) -> Result<FileReport, ArchiveError> {
         let report = |tensor: &ArchivedTensor| {
+            let reader = self.tensor_reader(tensor)?;
             Ok(TensorReport {
                 name: tensor.name.clone(),
                 dtype: tensor.dtype,
@@ -239,7 +241,7 @@ impl Archive {
                 quantized: tensor.quantized.clone(),
                 original_bytes: tensor.original_len,
                 stored_bytes: tensor.payload.len(),
-                coding: Coding::of(self.payload_of(tensor)?.head()),
+                coding: reader.head().map_or(Coding::Plain, Coding::of),
             })
         };
         Ok(FileReport {

@@ -6,15 +6,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{ArchiveError, Weight};
+use super::reader::ArchivedTensor;
+use super::{Archive, ArchiveError, Weight};
 use crate::codec::grid::{LANES, SECTION_ALIGN};
 use crate::codec::head::{FIXED_LEN, Head, Kind};
 use crate::codec::split::unit_matrix;
-use crate::codec::{Checksum, CodecError, Payload, Precision, RowDecoder, resize, zeros};
+use crate::codec::{CodecError, Payload, Precision, RowDecoder, resize, zeros};
 use crate::tensor::{Dtype, FileReader};
 
 /// Bytes that are read at a time where they are only looked at.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 
 /// A tensor whose file is read by position: no more than the head of its payload stays in memory.
 ///
@@ -28,7 +29,7 @@ pub struct TensorReader {
     /// Rows of the tensor seen as a matrix: see [`unit_matrix`].
     rows: usize,
     /// Bytes of the original.
-    original_len: usize,
+    pub(super) original_len: usize,
     /// Where in the file its bytes are, or its payload.
     start: u64,
     /// `None` for a plain tensor.
@@ -69,6 +70,25 @@ impl Weight<'_> {
     /// What [`Weight::opening`] gave, if its head is that of this tensor.
     pub(crate) fn opened(&self, reader: TensorReader) -> Result<TensorReader, ArchiveError> {
         reader.head().map_or(Ok(()), |head| self.check_head(head))?;
+        Ok(reader)
+    }
+}
+
+impl Archive {
+    /// What reads `tensor` of this file by position. Its head is read and checked now.
+    pub(super) fn tensor_reader(&self, tensor: &ArchivedTensor) -> Result<TensorReader, ArchiveError> {
+        let mut reader = TensorReader {
+            file: self.reader(),
+            name: tensor.name[..].into(),
+            dtype: tensor.dtype,
+            rows: unit_matrix(tensor.dtype, &tensor.shape).map_or(1, |matrix| matrix.rows),
+            original_len: tensor.original_len,
+            start: tensor.payload.start as u64,
+            payload: None,
+        };
+        let head = reader.read_head(tensor.payload.len())?;
+        self.check_head(tensor, &head)?;
+        reader.payload = Some(Arc::new(RowDecoder::new(head)));
         Ok(reader)
     }
 }
@@ -142,17 +162,7 @@ impl TensorReader {
             Kind::Tiled(tiled) => tiled.kept(precision).planes,
             _ => usize::MAX,
         };
-        let mut piece = vec![0; PIECE];
-        for run in head.checked(0..head.groups(), planes) {
-            let mut sum = Checksum::default();
-            for start in run.bytes.clone().step_by(PIECE) {
-                let piece = &mut piece[..(run.bytes.end - start).min(PIECE)];
-                self.read(start, piece)?;
-                sum.add(piece);
-            }
-            head.compare(&run, sum.finish()).map_err(ArchiveError::tensor(self.file.path(), &self.name))?;
-        }
-        Ok(())
+        self.check_groups(head, 0..head.groups(), planes)
     }
 
     /// The original bytes of all of it, checked: for small tensors.
@@ -233,7 +243,11 @@ impl TensorReader {
     }
 
     /// Fills `read` with some of the payload, end to end.
-    fn read_ranges(&self, ranges: &[Range<usize>], read: &mut Vec<u8>) -> Result<(), ArchiveError> {
+    pub(super) fn read_ranges(
+        &self,
+        ranges: &[Range<usize>],
+        read: &mut Vec<u8>,
+    ) -> Result<(), ArchiveError> {
         self.read_first_ranges(ranges, ranges.len(), read)
     }
 

@@ -238,8 +238,12 @@ impl Archive {
     }
 
     fn decode_with(&self, tensor: &ArchivedTensor, decode: &Decode) -> Result<(), ArchiveError> {
-        let payload = self.payload_of(tensor)?;
-        payload.check().map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
+        let bytes =
+            self.reader().read(tensor.payload.clone()).map_err(ArchiveError::read_again(self.path()))?;
+        let wrong = || ArchiveError::tensor(self.path(), &tensor.name);
+        let payload = Payload::parse(&bytes).map_err(wrong())?;
+        self.check_head(tensor, payload.head())?;
+        payload.check().map_err(wrong())?;
         let bytes = decode(&tensor.name, &payload).map_err(|source| self.decoder_failed(tensor, source))?;
         if bytes.len() != tensor.original_len || blake3::hash(&bytes) != tensor.blake3 {
             return Err(ArchiveError::Hash { file: self.path().into(), tensor: tensor.name.clone() });

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use super::progress::check;
 use super::reader::ArchivedTensor;
 use super::sink::Sink;
+use super::tensor_bytes::CodedTensor;
 use super::{Archive, ArchiveError, Progress};
-use crate::codec::Payload;
 
 /// Original bytes of a window, about. Two windows are in memory at a time: few enough that what is
 /// decoded is hashed and written before the processor's cache forgets it.
@@ -46,7 +46,7 @@ pub(super) fn decode_all(
     progress: &dyn Progress,
     on_failure: &mut OnFailure,
 ) -> Result<(), ArchiveError> {
-    let mut ahead = Ahead { archive, tensor: 0, at: 0, payload: None };
+    let mut ahead = Ahead { archive, tensor: 0, at: 0, coded: None };
     let mut hasher = None;
     let mut decoded: Option<Window> = None;
     let mut spare = Vec::new();
@@ -72,15 +72,15 @@ pub(super) fn decode_all(
     }
 }
 
-/// Runs `work` on pieces of `out`, which is to hold the bytes `range` of a tensor: pieces of whole
+/// Runs `work` on pieces of `out`, which is to hold the bytes `range` of `tensor`: pieces of whole
 /// row blocks if `range` begins with one, as far as these are not too large.
 pub(super) fn in_pieces<E: Send>(
-    payload: &Payload,
+    tensor: &CodedTensor,
     range: &Range<usize>,
     out: &mut [u8],
     work: impl Fn(Range<usize>, &mut [u8]) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let piece = piece_bytes(payload);
+    let piece = piece_bytes(tensor);
     let work = |(i, out): (usize, &mut [u8])| {
         let start = range.start + i * piece;
         work(start..start + out.len(), out)
@@ -91,8 +91,8 @@ pub(super) fn in_pieces<E: Send>(
     results.into_iter().collect()
 }
 
-fn piece_bytes(payload: &Payload) -> usize {
-    let band = payload.band_bytes();
+fn piece_bytes(tensor: &CodedTensor) -> usize {
+    let band = tensor.band_bytes();
     (PIECE_BYTES / band * band).max(band).min(LARGEST_PIECE)
 }
 
@@ -102,8 +102,8 @@ struct Ahead<'a> {
     tensor: usize,
     /// Bytes of the tensor that earlier windows have.
     at: usize,
-    /// Of the tensor, if earlier windows have some of it.
-    payload: Option<Arc<Payload<'a>>>,
+    /// What decodes the tensor, if earlier windows have some of it.
+    coded: Option<Arc<CodedTensor<'a>>>,
 }
 
 impl<'a> Ahead<'a> {
@@ -124,26 +124,26 @@ impl<'a> Ahead<'a> {
     /// The next part, of `room` bytes and up to a piece more.
     fn part(&mut self, room: usize) -> Option<Part<'a>> {
         let tensor = self.archive.tensors().get(self.tensor)?;
-        let payload = match self.payload.take() {
-            Some(payload) => payload,
-            None => match self.archive.payload_of(tensor) {
-                Ok(payload) => Arc::new(payload),
+        let coded = match self.coded.take() {
+            Some(coded) => coded,
+            None => match self.archive.coded(tensor) {
+                Ok(coded) => Arc::new(coded),
                 Err(error) => {
                     self.tensor += 1;
-                    return Some(Part { tensor, payload: None, range: 0..0, decoded: Err(error) });
+                    return Some(Part { tensor, coded: None, range: 0..0, decoded: Err(error) });
                 }
             },
         };
-        let most = room.next_multiple_of(piece_bytes(&payload));
+        let most = room.next_multiple_of(piece_bytes(&coded));
         let range = self.at..tensor.original_len.min(self.at.saturating_add(most));
         if range.end < tensor.original_len {
             self.at = range.end;
-            self.payload = Some(payload.clone());
+            self.coded = Some(coded.clone());
         } else {
             self.at = 0;
             self.tensor += 1;
         }
-        Some(Part { tensor, payload: Some(payload), range, decoded: Ok(()) })
+        Some(Part { tensor, coded: Some(coded), range, decoded: Ok(()) })
     }
 }
 
@@ -182,7 +182,7 @@ impl<'a> Window<'a> {
             parts.push((part, here));
             left = rest;
         }
-        parts.into_par_iter().for_each(|(part, out)| part.decode(self.archive, out, progress));
+        parts.into_par_iter().for_each(|(part, out)| part.decode(out, progress));
     }
 
     /// Hashes the window's bytes, beginning with `hasher` if its first part goes on from the window
@@ -225,26 +225,25 @@ impl<'a> Window<'a> {
 struct Part<'a> {
     tensor: &'a ArchivedTensor,
     /// `None` where the head is damaged.
-    payload: Option<Arc<Payload<'a>>>,
+    coded: Option<Arc<CodedTensor<'a>>>,
     range: Range<usize>,
     decoded: Result<(), ArchiveError>,
 }
 
 impl Part<'_> {
-    fn decode(&mut self, archive: &Archive, out: &mut [u8], progress: &dyn Progress) {
-        let Some(payload) = &self.payload else {
+    fn decode(&mut self, out: &mut [u8], progress: &dyn Progress) {
+        let Some(coded) = &self.coded else {
             progress.advance(self.tensor.original_len as u64);
             return;
         };
-        let wrong = || ArchiveError::tensor(archive.path(), &self.tensor.name);
         // A row block is checked with the part that it begins in. Usually that is all of it.
-        let first = self.range.start.next_multiple_of(payload.band_bytes()).min(self.range.end);
+        let first = self.range.start.next_multiple_of(coded.band_bytes()).min(self.range.end);
         let (checked, decoded) = rayon::join(
-            || payload.check_bytes(first..self.range.end).map_err(wrong()),
+            || coded.check_bytes(first..self.range.end),
             || {
-                in_pieces(payload, &self.range, out, |range, out| {
+                in_pieces(coded, &self.range, out, |range, out| {
                     check(progress)?;
-                    payload.decode_bytes(range, out).map_err(wrong())?;
+                    coded.decode_bytes(range, out)?;
                     progress.advance(out.len() as u64);
                     Ok(())
                 })

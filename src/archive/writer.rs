@@ -205,7 +205,8 @@ impl<'a> Writer<'a> {
 
     fn encode(&self, tensor: &'a TensorEntry) -> Result<Encoded<'a>, ArchiveError> {
         check(self.progress)?;
-        let data = self.file.data(tensor);
+        let data = self.file.reader().read(tensor.range.clone());
+        let data = &data.map_err(ArchiveError::read_again(self.file.path()))?[..];
         let exact = self.lossy.is_none();
         let (hash, payload) = rayon::join(
             || exact.then(|| blake3::hash(data)),

@@ -12,9 +12,6 @@ use super::precision::{Kept, Precision};
 use super::scaled::decode_rows;
 use super::zeros::zeros;
 
-/// Bytes of a raw or constant payload that are handled at a time.
-const BAND: usize = 1 << 20;
-
 /// A payload whose head has been checked.
 pub struct Payload<'a> {
     bytes: &'a [u8],
@@ -80,11 +77,7 @@ impl<'a> Payload<'a> {
     /// Bytes of the original tensor that are best decoded together: a full row block, or a MiB.
     /// [`Payload::decode_bytes`] of ranges that begin at multiples of it does no work twice.
     pub fn band_bytes(&self) -> usize {
-        match &self.head.kind {
-            Kind::Tiled(tiled) => tiled.row_block_bytes(),
-            Kind::Raw => BAND,
-            Kind::Constant(element) => BAND.next_multiple_of(element.len()),
-        }
+        self.head.band_bytes()
     }
 
     /// The original bytes. Of elements that are alike a payload can hold many: these are at most a

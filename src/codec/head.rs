@@ -21,6 +21,9 @@ pub use super::scaled::Scaled;
 use super::split::{BF16_CLEAN_BITS, Plane, Split};
 use crate::tensor::Dtype;
 
+/// Bytes of a raw or constant payload that are handled at a time.
+const BAND: usize = 1 << 20;
+
 /// The newest version of a payload. Older ones are still written where they can say what is to be said.
 pub const VERSION: u16 = 3;
 
@@ -377,6 +380,15 @@ impl Head {
             Kind::Raw => raw_groups(self.original_len),
             Kind::Constant(_) => 0,
             Kind::Tiled(tiled) => tiled.groups(),
+        }
+    }
+
+    /// Bytes of the original tensor that are best decoded together: a full row block, or a MiB.
+    pub fn band_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::Tiled(tiled) => tiled.row_block_bytes(),
+            Kind::Raw => BAND,
+            Kind::Constant(element) => BAND.next_multiple_of(element.len()),
         }
     }
 

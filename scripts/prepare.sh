@@ -86,17 +86,16 @@ finds_adapter() {
     esac
 }
 
-# Installs Mesa's lavapipe, which runs Vulkan on the CPU, where the program $1 finds no adapter.
-need_adapter() {
-    if finds_adapter "$1"; then
-        return
-    fi
-    say "no GPU adapter was found"
-    case $(uname -s) in
-    Linux) ;;
-    Darwin) die "every Mac that runs a current macOS has Metal; this one offers no Metal device" ;;
-    *) die "install a graphics driver with Vulkan or DirectX 12 and run this again" ;;
+# Whether it found one otherwise than through OpenGL. After finds_adapter.
+has_native_adapter() {
+    case $(printf '%s' "$devices" | sed 's/"backend":"Gl"//g') in
+    *'"backend":"'*) return 0 ;;
+    *) return 1 ;;
     esac
+}
+
+# Installs Mesa's lavapipe, which runs Vulkan on the CPU.
+install_vulkan() {
     case $(package_manager) in
     apt-get) install_packages libvulkan1 mesa-vulkan-drivers ;;
     dnf) install_packages vulkan-loader mesa-vulkan-drivers ;;
@@ -105,6 +104,28 @@ need_adapter() {
     zypper) install_packages libvulkan1 libvulkan_lvp ;;
     *) die "install the Vulkan loader and a driver (Mesa's lavapipe runs on any CPU) and run this again" ;;
     esac
+}
+
+# Sees that the program $1 finds an adapter, and one of Vulkan's where that is a package away.
+need_adapter() {
+    if finds_adapter "$1"; then
+        # OpenGL will do where a better interface cannot be had, or where it is asked for.
+        if has_native_adapter || [ -n "${WGPU_BACKEND:-}" ] || [ "$(uname -s)" != Linux ]; then
+            return
+        fi
+        say "the only adapter that was found is OpenGL's; Vulkan is faster"
+        (install_vulkan) || say "no Vulkan driver could be installed"
+        finds_adapter "$1" || die "the adapter that was found before is gone"
+        has_native_adapter || say "going on with OpenGL"
+        return
+    fi
+    say "no GPU adapter was found"
+    case $(uname -s) in
+    Linux) ;;
+    Darwin) die "every Mac that runs a current macOS has Metal; this one offers no Metal device" ;;
+    *) die "install a graphics driver with Vulkan or DirectX 12 and run this again" ;;
+    esac
+    install_vulkan
     finds_adapter "$1" || {
         "$1" devices >&2 || true
         die "a Vulkan driver was installed, but no adapter is found. What does 'vulkaninfo --summary' say?"

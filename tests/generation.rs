@@ -4,10 +4,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::{Gpu, KernelChoices, Pace};
-use bantam::model::{CacheType, LoadOptions, Model, ModelError, Outputs, Session};
+use bantam::model::{
+    CacheType, ContextLimit, Layout, LoadOptions, Model, ModelConfig, ModelError, Outputs, Session,
+};
 use bantam::tensor::Dtype;
 use bantam::text::{
     End, GenerationError, Limits, Piece, Sampler, SamplingOptions, StopReason, Tokenizer, complete, generate,
@@ -87,6 +90,71 @@ fn check_a_token(gpu: &Gpu, model: &Arc<Model>, dispatches_a_layer: usize) {
         next = top.placed[0].place;
     }
     assert_eq!(counts(), (before.0 + 20, before.1));
+}
+
+#[test]
+fn kernels_are_compiled_before_they_are_used_where_that_is_asked_for() {
+    let (_temporary, folder) = compressed(&demo());
+    let files = ModelFiles::open(&folder).unwrap();
+    let gpu = device::gpu();
+    let wanted = models::all_logits(&load(&gpu, &folder, false), &prompt());
+    let within =
+        |device_budget| LoadOptions { device_budget, layout: Layout::Dense, ..LoadOptions::default() };
+    let least = Model::plan(&gpu, &files, &within(Some(u64::MAX))).unwrap().unwrap().minimum;
+    // All weights stay, and as many as can be are streamed.
+    for budget in [None, Some(least)] {
+        let model = models::load_with(&gpu.with_warm_up(), &folder, &within(budget));
+        assert_eq!(model.residency().is_some_and(|plan| !plan.is_resident()), budget.is_some());
+        let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
+        let mut pass = |tokens: &[u32]| {
+            let before = (gpu.submissions(), gpu.compile_time());
+            session.rewind(0);
+            let logits = pollster::block_on(session.forward(tokens, Outputs::Last)).unwrap();
+            (logits, gpu.submissions() - before.0, gpu.compile_time() - before.1)
+        };
+        let (first, submissions, compiling) = pass(&prompt());
+        let (second, usual, nothing) = pass(&prompt());
+        assert!(submissions > usual && compiling > Duration::ZERO, "{submissions} {usual} {compiling:?}");
+        assert_eq!(nothing, Duration::ZERO);
+        assert_eq!(budget.is_some(), usual > 1);
+        let last = &wanted[wanted.len() - first.len()..];
+        models::assert_same_bits(last, &first, "compiled before");
+        models::assert_same_bits(last, &second, "again");
+        // One token has kernels of its own.
+        assert!(pass(&prompt()[..1]).2 > Duration::ZERO);
+        assert_eq!(pass(&prompt()[..1]).2, Duration::ZERO);
+    }
+}
+
+#[test]
+fn the_longest_context_is_known_before_and_more_is_refused() {
+    let folder = demo();
+    let config = ModelConfig::open(&folder).unwrap();
+    let a_position = (2 * config.kv_heads * config.head_dim * 4) as u64;
+    let gpu = device::gpu_with_bindings_of(200 * a_position + 4);
+    for (cache, most) in [(CacheType::F32, 200), (CacheType::F16, 400)] {
+        assert_eq!(Session::most_context(&gpu, &config, cache), most);
+        let model = load(&gpu, &folder, true);
+        let mut session = Session::with_cache(&model, most, Outputs::Last, cache).unwrap();
+        pollster::block_on(session.likeliest(&prompt())).unwrap();
+        let memory = gpu.memory().used();
+        match Session::with_cache(&model, most + 1, Outputs::Last, cache) {
+            Err(ModelError::ContextTooLong { context, most: named, limit: ContextLimit::Binding { .. } }) => {
+                assert_eq!((context, named), (most + 1, most));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(gpu.memory().used(), memory);
+    }
+    // What the driver's loops allow is just what kernels are recorded for.
+    let gpu = device::gpu();
+    let most = Session::most_context(&gpu, &config, CacheType::F32);
+    let error = Session::check_context(&gpu, &config, most + 1, CacheType::F32).unwrap_err();
+    if matches!(error, ModelError::ContextTooLong { limit: ContextLimit::Rounds, .. }) {
+        let model = load(&gpu, &folder, true);
+        assert_eq!(Session::new(&model, most, Outputs::Last).unwrap().context(), most);
+    }
+    assert!(error.to_string().contains(&format!("has {most} at the most here, since ")), "{error}");
 }
 
 /// A compressed model whose matrices are whole row blocks, and multiply-adds of one of its layers for the first

@@ -1,6 +1,7 @@
 //! `bantam chat`: a conversation.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use bantam::model::{Model, ModelConfig, Outputs, Session};
 use bantam::text::{Limits, Sampler, SamplingOptions, StopReason, Tokenizer};
@@ -78,10 +79,19 @@ pub fn converse(wanted: &Wanted) -> Result<ExitCode> {
         None => config.max_positions.min(USUAL_CONTEXT),
         context => room(context, &config),
     };
-    let model = wanted.model.load(&files, Session::device_bytes(&config, context, Outputs::Last))?;
+    let model = wanted.model.load(&files, &config, context, Outputs::Last)?;
     let session = Session::with_cache(&model, context, Outputs::Last, wanted.model.kv_cache.into())?;
     let conversation = Conversation::new(wanted.template.system.clone());
-    let mut chat = Chat { wanted, tokenizer, template, sampling, session, conversation, replies: 0 };
+    let mut chat = Chat {
+        wanted,
+        tokenizer,
+        template,
+        sampling,
+        session,
+        conversation,
+        replies: 0,
+        told: Duration::ZERO,
+    };
     let lines = Lines::open()?;
     if lines.is_terminal() {
         chat.greet(&model);
@@ -97,6 +107,8 @@ struct Chat<'a> {
     session: Session,
     conversation: Conversation,
     replies: u64,
+    /// Of the time of compiling, what was told already.
+    told: Duration,
 }
 
 impl Chat<'_> {
@@ -211,7 +223,7 @@ impl Chat<'_> {
         generate_text(&mut self.session, &self.tokenizer, &tokens, sampler, limits, print::part)
     }
 
-    fn remark(&self, generated: &Generated, is_terminal: bool) {
+    fn remark(&mut self, generated: &Generated, is_terminal: bool) {
         match generated.ended {
             Ended::Because(StopReason::Length) => print::remark("(cut: as many tokens as -n allows)"),
             Ended::Because(StopReason::Context) => {
@@ -221,7 +233,9 @@ impl Chat<'_> {
             _ => {}
         }
         if self.wanted.stats {
-            print::remark(generated.words());
+            let compiling = self.session.model().gpu().compile_time();
+            print::remark(generated.words(compiling.saturating_sub(self.told)));
+            self.told = compiling;
             print::remark(residency::stats_words(self.session.model(), generated.elapsed()));
         }
     }

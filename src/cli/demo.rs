@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::generated::{Ended, Generated, generate_text};
 use super::interrupt::Interrupted;
+use super::kernel::KernelArgs;
 use super::open::{self, DeviceArgs};
 use super::{Result, print, sizes, verify};
 
@@ -30,6 +31,8 @@ pub struct Args {
     /// Tokens to generate
     #[arg(short, long = "tokens", value_name = "N", default_value_t = 120)]
     n: usize,
+    #[command(flatten)]
+    kernel: KernelArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Print one JSON object
@@ -55,7 +58,8 @@ struct Run {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let say = |text: String| if args.json { Ok(()) } else { print::line(text) };
-    let gpu = args.device.open()?;
+    // The kernels and the layout that `run` would choose.
+    let gpu = args.kernel.choose(args.device.open()?, &args.device)?;
     say(format!("Device: {}", gpu.name()))?;
     let folder = tempfile::tempdir()?;
     let (plain, compressed) = (folder.path().join("demo"), folder.path().join("demo-bantam"));
@@ -77,13 +81,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let bits = |run: &Run| run.logits.iter().map(|l| l.to_bits()).collect::<Vec<_>>();
     let same_logits = bits(&runs[0]) == bits(&runs[1]);
     say(format!("\n{}{}\n", args.prompt, runs[1].generated.text))?;
-    for (name, run) in ["raw", "compressed"].iter().zip(&runs) {
-        say(format!(
-            "From {name} weights: {:.1} tokens/s, {} of weights on the device",
-            run.generated.rate(),
-            sizes::megabytes(run.weight_bytes)
-        ))?;
+    let [raw, compressed] = &runs;
+    say(format!(
+        "Weights on the device: {} compressed, {} raw ({:.1} %)",
+        sizes::megabytes(compressed.weight_bytes),
+        sizes::megabytes(raw.weight_bytes),
+        100.0 * compressed.weight_bytes as f64 / raw.weight_bytes.max(1) as f64
+    ))?;
+    let [rate, raw_rate] = [compressed, raw].map(|run| run.generated.rate());
+    say(format!("Speed: {rate:.1} tokens/s from compressed weights, {raw_rate:.1} from raw"))?;
+    if rate < raw_rate {
+        say(why_slower(&gpu).into())?;
     }
+    say(format!("Compiling kernels took {:.1} s, this once", gpu.compile_time().as_secs_f64()))?;
     say(format!("Texts: {}", words(same_text, "identical", "DIFFERENT")))?;
     say(format!(
         "Logits: {} ({} numbers)",
@@ -99,6 +109,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn words(good: bool, yes: &'static str, no: &'static str) -> &'static str {
     if good { yes } else { no }
+}
+
+/// Why computing from fewer bytes takes longer here.
+fn why_slower(gpu: &Gpu) -> &'static str {
+    match gpu.is_cpu() {
+        true => {
+            "  (A processor computes here, and for it decoding is more work than reading. What is gained is memory.)"
+        }
+        false => {
+            "  (This model is so small that it stays in the GPU's caches, where reading fewer bytes gains nothing. \
+             `bantam bench` compares larger ones.)"
+        }
+    }
 }
 
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
@@ -161,6 +184,7 @@ fn summary(gpu: &Gpu, report: &Report, runs: &[Run; 2], ok: bool) -> Value {
         "original_bytes": report.original_bytes(),
         "compressed_bytes": report.compressed_bytes(),
         "text": runs[1].generated.text,
+        "compile_seconds": gpu.compile_time().as_secs_f64(),
         "raw": run(&runs[0]),
         "compressed": run(&runs[1]),
     })

@@ -1,11 +1,12 @@
 //! Text as it is generated, with what it took.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bantam::model::Session;
 use bantam::text::{Limits, Sampler, StopReason, Tokenizer, complete};
 use futures::StreamExt;
 
+use super::clock::{Clock, compile_words};
 use super::{Result, failure, interrupt};
 
 /// A prompt with the text that was generated from it.
@@ -16,7 +17,7 @@ pub struct Generated {
     /// Tokens of the prompt that were computed, and not kept from before.
     pub computed_tokens: usize,
     pub generated_tokens: usize,
-    /// Time to the first token: the prompt's computation.
+    /// Time to the first token: the prompt's computation. That of compiling kernels is in no figure.
     pub prefill: Duration,
     /// Time of the tokens after the first.
     pub decode: Duration,
@@ -63,8 +64,8 @@ impl Generated {
         }
     }
 
-    /// In a line, without what the device took.
-    pub fn words(&self) -> String {
+    /// In a line, without what the device took. `compiling` is the time that kernels took to be compiled.
+    pub fn words(&self, compiling: Duration) -> String {
         let kept = match self.prompt_tokens - self.computed_tokens {
             0 => String::new(),
             kept => format!(" ({kept} kept from before)"),
@@ -83,10 +84,11 @@ impl Generated {
             _ => format!(" at {:.1} tokens/s", self.prefill_rate()),
         };
         format!(
-            "{} tokens of prompt{kept}{prompt}, {} generated at {:.2} tokens/s ({why})",
+            "{} tokens of prompt{kept}{prompt}, {} generated at {:.2} tokens/s{} ({why})",
             self.prompt_tokens,
             self.generated_tokens,
             self.rate(),
+            compile_words(compiling),
         )
     }
 }
@@ -102,16 +104,16 @@ pub fn generate_text(
     show: impl Fn(&str) -> Result<()>,
 ) -> Result<Generated> {
     let computed_tokens = tokens.len() - kept(session.tokens(), tokens);
+    let mut clock = Clock::start(session.model().gpu());
     let mut stream = std::pin::pin!(complete(&mut *session, tokenizer, tokens, sampler, limits));
     let mut result = Generated { prompt_tokens: tokens.len(), computed_tokens, ..Generated::default() };
-    let mut start = Instant::now();
+    let mut is_first = true;
     pollster::block_on(async {
         while let Ok(Some(piece)) = interrupt::unless_interrupted(stream.next()).await {
             let piece = piece?;
             result.generated_tokens += usize::from(piece.token.is_some());
-            if result.prefill.is_zero() {
-                result.prefill = start.elapsed();
-                start = Instant::now();
+            if std::mem::take(&mut is_first) {
+                result.prefill = clock.lap();
             }
             result.text += &piece.text;
             match show(&piece.text) {
@@ -127,9 +129,9 @@ pub fn generate_text(
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
     })?;
-    match result.prefill.is_zero() {
-        true => result.prefill = start.elapsed(),
-        false => result.decode = start.elapsed(),
+    match is_first {
+        true => result.prefill = clock.elapsed(),
+        false => result.decode = clock.elapsed(),
     }
     Ok(result)
 }

@@ -12,6 +12,7 @@ use interrupt::Manner;
 mod bench;
 mod calibrate;
 mod chat;
+mod clock;
 mod completions;
 mod compress;
 mod decompress;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
 use bantam::gpu::{Gpu, GpuOptions, Target};
-use bantam::model::{CacheType, Layout, LoadOptions, Model, Precisions, require_runnable};
+use bantam::model::{
+    CacheType, Layout, LoadOptions, Model, ModelConfig, Outputs, Precisions, Session, require_runnable,
+};
 use bantam::text::Tokenizer;
 
 use super::Result;
-use super::kernel::KernelArgs;
+use super::kernel::{self, KernelArgs};
 use super::progress::Bar;
 use super::sizes::parse_bytes;
 
@@ -32,7 +34,12 @@ impl DeviceArgs {
 
     /// Which device to open, and as what.
     pub fn options(&self) -> GpuOptions {
-        GpuOptions { device: self.device.clone(), target: self.target, ..GpuOptions::default() }
+        GpuOptions {
+            device: self.device.clone(),
+            target: self.target,
+            pipeline_cache: kernel::folder(),
+            ..GpuOptions::default()
+        }
     }
 
     /// Opens the device with a budget of so many bytes.
@@ -142,10 +149,19 @@ impl ModelArgs {
         open(&self.model)
     }
 
-    /// Loads the weights onto the device, with `working_set` bytes left to sessions.
-    pub fn load(&self, files: &ModelFiles, working_set: u64) -> Result<Arc<Model>> {
-        let gpu = self.kernel.choose(self.device.open_within(self.max_memory)?, &self.device)?;
-        load(&gpu, files, &self.options(working_set))
+    /// Loads the weights onto the device, with room left for a session. A context that the device cannot have is
+    /// refused before that.
+    pub fn load(
+        &self,
+        files: &ModelFiles,
+        config: &ModelConfig,
+        context: usize,
+        outputs: Outputs,
+    ) -> Result<Arc<Model>> {
+        let gpu = self.device.open_within(self.max_memory)?;
+        Session::check_context(&gpu, config, context, self.kv_cache.into())?;
+        let gpu = self.kernel.choose(gpu, &self.device)?;
+        load(&gpu, files, &self.options(Session::device_bytes(config, context, outputs)))
     }
 
     /// What the arguments say, with `working_set` bytes left to sessions.
@@ -168,8 +184,8 @@ pub fn open(path: &Path) -> Result<(ModelFiles, Tokenizer)> {
     Ok((files, tokenizer))
 }
 
-/// Loads the weights of `files` onto `gpu`.
+/// Loads the weights of `files` onto `gpu`. Rates of tokens are told without the time of compiling.
 pub fn load(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Arc<Model>> {
-    let model = pollster::block_on(Model::load(gpu, files, options, &Bar::default()))?;
+    let model = pollster::block_on(Model::load(&gpu.with_warm_up(), files, options, &Bar::default()))?;
     Ok(Arc::new(model))
 }

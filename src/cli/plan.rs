@@ -35,6 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let gpu = args.model.kernel.choose(args.model.device.open()?, &args.model.device)?;
     let max_memory = options.device_budget;
     let within = LoadOptions { device_budget: budget, ..options };
+    Session::check_context(&gpu, &config, context, args.model.kv_cache.into())?;
     let (plan, precisions) = Model::plan_with_precisions(&gpu, &files, &within)?;
     let plan = plan.map(|plan| Plan { budget: max_memory, ..plan });
     if let Some(plan) = plan {

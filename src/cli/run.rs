@@ -74,8 +74,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let most = args.n.unwrap_or(USUAL_MOST);
     let config = ModelConfig::open(files.folder())?;
     let context = context(args.context, &config, prompt.len(), most)?;
-    let working_set = Session::device_bytes(&config, context, Outputs::Last);
-    let model = args.model.load(&files, working_set)?;
+    let model = args.model.load(&files, &config, context, Outputs::Last)?;
     let show = |text: &str| match args.json {
         true => Ok(()),
         false => print::part(text),
@@ -165,6 +164,7 @@ fn report(
             "seed": seed,
             "prefill_tokens_per_second": generated.prefill_rate(),
             "tokens_per_second": generated.rate(),
+            "compile_seconds": model.gpu().compile_time().as_secs_f64(),
             "peak_device_bytes": peak,
             "weight_bytes": model.weight_bytes(),
             "device": model.gpu().name(),
@@ -176,7 +176,7 @@ fn report(
     }
     print::remark(format_args!(
         "{}; {}weights {}, peak device memory {}; {}",
-        generated.words(),
+        generated.words(model.gpu().compile_time()),
         seed.map_or(String::new(), |seed| format!("seed {seed}; ")),
         megabytes(model.weight_bytes()),
         megabytes(peak),

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bantam::archive::{ArchiveError, Progress};
 use bantam::model::{CacheType, Model, ModelConfig, ModelError, Outputs, Session};
 use bantam::text::Tokenizer;
 use serde_json::json;
 
+use super::clock::{Clock, compile_words};
 use super::open::ModelArgs;
 use super::progress::Bar;
 use super::sizes::megabytes;
@@ -46,12 +46,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let config = ModelConfig::open(files.folder())?;
     text.check(&config)?;
     let context = context(args, &config, &text)?;
-    let model = args.model.load(&files, Session::device_bytes(&config, context, Outputs::All))?;
+    let model = args.model.load(&files, &config, context, Outputs::All)?;
     let bar = Bar::default();
     bar.begin_count(text.scored() as u64, "scoring tokens");
-    let start = Instant::now();
+    let clock = Clock::start(model.gpu());
     let nll = text.mean_nll(&model, args.model.kv_cache.into(), context, &bar);
-    let rate = text.scored() as f64 / start.elapsed().as_secs_f64();
+    let rate = text.scored() as f64 / clock.elapsed().as_secs_f64().max(1e-9);
     bar.finish();
     let nll = nll?;
     let perplexity = nll.exp();
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         )
         .into());
     }
-    let peak = model.gpu().memory().peak();
+    let (peak, compiling) = (model.gpu().memory().peak(), model.gpu().compile_time());
     if args.json {
         let object = json!({
             "tokens": text.scored(),
@@ -69,14 +69,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "nll": nll,
             "perplexity": perplexity,
             "tokens_per_second": rate,
+            "compile_seconds": compiling.as_secs_f64(),
             "peak_device_bytes": peak,
         });
         print::line(object)?;
     } else {
         print::line(format_args!(
-            "{} tokens, {nll:.5} nats a token, perplexity {:.4}; {rate:.1} tokens/s, peak device memory {}",
+            "{} tokens, {nll:.5} nats a token, perplexity {:.4}; {rate:.1} tokens/s{}, peak device memory {}",
             text.scored(),
             perplexity,
+            compile_words(compiling),
             megabytes(peak),
         ))?;
     }

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use super::choice::KernelChoices;
 use super::device::Gpu;
 use super::shader;
+use super::target::Target;
 
 /// No file of ours is longer, by far.
 const MOST_BYTES: u64 = 64 << 10;
 
-/// What choices hold for: all that changes how long kernels take.
+/// What a file holds for: all that changes kernels, and how long they take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Subject {
+pub(super) struct Subject {
     adapter: String,
     backend: String,
     vendor: u32,
@@ -32,8 +33,8 @@ struct Subject {
 }
 
 impl Subject {
-    fn of(gpu: &Gpu) -> Self {
-        let info = gpu.device().adapter_info();
+    pub fn of(device: &wgpu::Device, target: Target) -> Self {
+        let info = device.adapter_info();
         Self {
             adapter: info.name,
             backend: format!("{:?}", info.backend),
@@ -41,21 +42,31 @@ impl Subject {
             device: info.device,
             driver: info.driver,
             driver_info: info.driver_info,
-            target: gpu.target().name().into(),
+            target: target.name().into(),
             bantam: env!("CARGO_PKG_VERSION").into(),
             shaders: shader::revision(),
         }
     }
 
-    /// The file's name: that of the adapter and its driver, whatever their versions, so that what was
+    /// A hash of all of it.
+    pub fn hash(&self) -> blake3::Hash {
+        let Self { adapter, backend, vendor, device, driver, driver_info, target, bantam, shaders } = self;
+        let mut hasher = blake3::Hasher::new();
+        for part in [adapter, backend, driver, driver_info, target, bantam, shaders] {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        hasher.update(&vendor.to_le_bytes()).update(&device.to_le_bytes()).finalize()
+    }
+
+    /// A file's name: that of the adapter and its driver, whatever their versions, so that what was
     /// outlived is replaced.
-    fn file_name(&self) -> String {
+    pub fn file_name(&self, what: &str, extension: &str) -> String {
         let mut hasher = blake3::Hasher::new();
         for part in [&self.adapter, &self.backend, &self.driver, &self.target] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
         hasher.update(&self.vendor.to_le_bytes()).update(&self.device.to_le_bytes());
-        format!("kernels-{}.json", &hasher.finalize().to_hex()[..16])
+        format!("{what}-{}.{extension}", &hasher.finalize().to_hex()[..16])
     }
 }
 
@@ -69,8 +80,8 @@ impl KernelChoices {
     /// The choices for `gpu` that [`KernelChoices::store`] left in `folder`, where they are there and
     /// still hold. Why they do not is told to the log.
     pub fn load(gpu: &Gpu, folder: &Path) -> Option<Self> {
-        let subject = Subject::of(gpu);
-        let path = folder.join(subject.file_name());
+        let subject = Subject::of(gpu.device(), gpu.target());
+        let path = folder.join(subject.file_name("kernels", "json"));
         let contents = match read(&path) {
             Ok(contents) => contents,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
@@ -89,9 +100,9 @@ impl KernelChoices {
     /// Leaves the choices for `gpu` in `folder`, which is made where it is not there; gives the file's
     /// path. Who reads it meanwhile sees what was there before.
     pub fn store(&self, gpu: &Gpu, folder: &Path) -> std::io::Result<PathBuf> {
-        let subject = Subject::of(gpu);
+        let subject = Subject::of(gpu.device(), gpu.target());
         std::fs::create_dir_all(folder)?;
-        let path = folder.join(subject.file_name());
+        let path = folder.join(subject.file_name("kernels", "json"));
         let text = serde_json::to_string_pretty(&Contents { subject, choices: *self })?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;

@@ -39,8 +39,7 @@ impl<K: Clone + Eq + Hash, V> Compiled<K, V> {
         }
         let start = Instant::now();
         let made = make(&key);
-        let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.add_time(start.elapsed());
         let made = Arc::new(made?);
         // Nobody else sets it meanwhile.
         let _ = cell.made.set(made.clone());
@@ -51,6 +50,12 @@ impl<K: Clone + Eq + Hash, V> Compiled<K, V> {
     /// How many things have been made.
     pub fn len(&self) -> usize {
         self.made.load(Ordering::Relaxed)
+    }
+
+    /// Counts time that was spent elsewhere for what was made.
+    pub fn add_time(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// The time that it took, together.

@@ -1,6 +1,7 @@
 //! A device, ours or the host application's, with what this library needs around it.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::compiled::Compiled;
 use super::error::GpuError;
 use super::kernel::Kernel;
 use super::memory::{Buffer, Memory, Reservation};
+use super::pipeline_cache::PipelineCache;
 use super::poller::{self, Poller};
 use super::requirements::required_features;
 use super::shader::Variant;
@@ -48,6 +50,10 @@ pub struct GpuOptions {
     pub submission_work: Option<u64>,
     /// The kind of device that kernels are chosen for, where it is not to be the device's own. See [`Gpu::with_target`].
     pub target: Option<Target>,
+    /// The folder where what the driver has compiled is kept, so that the next process does not compile it again. It
+    /// is made where it is not there, and must be one that nobody else writes to: the driver trusts what it finds. Only
+    /// Vulkan has this, and not every driver; others keep nothing. `None`: nothing is read or kept.
+    pub pipeline_cache: Option<PathBuf>,
 }
 
 /// An open device. Clones share it.
@@ -59,6 +65,7 @@ pub struct Gpu {
     target: Target,
     choices: KernelChoices,
     submission_work: u64,
+    warms_up: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +79,17 @@ struct Inner {
     /// Why the device was lost, once it is known to be. On the host's device no callback says so,
     /// but mappings fail.
     lost: Arc<Mutex<Option<String>>>,
+    /// What the driver has compiled, where that is kept: of a device of our own.
+    pipeline_cache: Option<PipelineCache>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let is_lost = self.lost.lock().unwrap_or_else(|e| e.into_inner()).is_some();
+        if let (Some(cache), false) = (&self.pipeline_cache, is_lost) {
+            cache.store();
+        }
+    }
 }
 
 impl Gpu {
@@ -88,9 +106,13 @@ impl Gpu {
             true => wgpu::Features::TIMESTAMP_QUERY,
             false => wgpu::Features::empty(),
         };
+        let cache = match options.pipeline_cache {
+            Some(_) => wgpu::Features::PIPELINE_CACHE,
+            None => wgpu::Features::empty(),
+        };
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("bantam"),
-            required_features: (adapter.features() & timestamps) | required_features(&adapter),
+            required_features: (adapter.features() & (timestamps | cache)) | required_features(&adapter),
             required_limits: adapter.limits(),
             memory_hints: memory_hints(options.budget),
             ..Default::default()
@@ -116,12 +138,12 @@ impl Gpu {
                  program, or install a Vulkan driver"
             );
         }
-        let gpu = Self::new(device, queue, options.budget, options.max_binding, lost);
+        let target = options.target.unwrap_or_else(|| Target::of(&info));
+        let folder = options.pipeline_cache.as_deref();
+        let cache = folder.and_then(|folder| PipelineCache::open(&device, target, folder));
+        let gpu = Self::new(device, queue, options.budget, options.max_binding, lost, cache);
         let gpu = gpu.with_submission_work(options.submission_work.unwrap_or(SUBMISSION_WORK));
-        Ok(match options.target {
-            Some(target) => gpu.with_target(target),
-            None => gpu,
-        })
+        Ok(gpu.with_target(target))
     }
 
     /// Uses a device of the host application. Nothing is installed on it and none of its settings
@@ -130,7 +152,7 @@ impl Gpu {
     ///
     /// [`required_limits`]: super::required_limits
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
-        Self::new(device, queue, budget, None, Arc::default())
+        Self::new(device, queue, budget, None, Arc::default(), None)
     }
 
     fn new(
@@ -139,6 +161,7 @@ impl Gpu {
         budget: Option<u64>,
         max_binding: Option<u64>,
         lost: Arc<Mutex<Option<String>>>,
+        pipeline_cache: Option<PipelineCache>,
     ) -> Self {
         let limits = device.limits();
         let allowed = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
@@ -151,10 +174,12 @@ impl Gpu {
             kernels: Compiled::default(),
             submissions: AtomicU64::new(0),
             lost,
+            pipeline_cache,
         };
         let memory = Memory::with_budget(budget);
         let choices = KernelChoices::usual(target);
-        Self { inner: Arc::new(inner), memory, target, choices, submission_work: SUBMISSION_WORK }
+        let (inner, submission_work) = (Arc::new(inner), SUBMISSION_WORK);
+        Self { inner, memory, target, choices, submission_work, warms_up: false }
     }
 
     /// The same device, with other kernels for what is made with the result: models and sessions keep the
@@ -184,6 +209,19 @@ impl Gpu {
     /// submissions at the most. Each takes the processor some tens of microseconds.
     pub fn with_submission_work(&self, multiply_adds: u64) -> Self {
         Self { submission_work: multiply_adds, ..self.clone() }
+    }
+
+    /// The same device, where sessions of models that are loaded with the result have the driver compile what they
+    /// are about to submit for the first time, and wait for it: [`Gpu::compile_time`] then tells it also of drivers that
+    /// compile at first use, and who times tokens can leave it out. That is a submission more for each kind of batch, and
+    /// makes nothing faster.
+    pub fn with_warm_up(&self) -> Self {
+        Self { warms_up: true, ..self.clone() }
+    }
+
+    /// Whether sessions have kernels compiled before they use them.
+    pub(super) fn warms_up(&self) -> bool {
+        self.warms_up
     }
 
     /// Which variants products have.
@@ -293,6 +331,11 @@ impl Gpu {
         if self.memory.leaving() == 0 || self.memory.left().is_none() {
             return Ok(());
         }
+        self.idle().await
+    }
+
+    /// Waits until the device is done with all that was submitted so far.
+    pub(super) async fn idle(&self) -> Result<(), GpuError> {
         self.done().await.unwrap_or(Ok(())).map_err(|why| self.lost_by(why))
     }
 
@@ -385,9 +428,20 @@ impl Gpu {
         self.inner.kernels.len()
     }
 
-    /// The time that compiling them took, together. Drivers that compile at first use are not known to it.
+    /// The time that compiling them took, together. Of drivers that compile at first use, it is known where there is a
+    /// [warm-up](Self::with_warm_up), and where they compile also what has no workgroups: those of OpenGL do not.
     pub fn compile_time(&self) -> Duration {
         self.inner.kernels.time()
+    }
+
+    /// Counts time that the driver took to compile what had been made already.
+    pub(super) fn count_compile_time(&self, time: Duration) {
+        self.inner.kernels.add_time(time);
+    }
+
+    /// What pipelines are made with.
+    pub(super) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.inner.pipeline_cache.as_ref().map(PipelineCache::raw)
     }
 
     /// Submits one encoder's commands.

@@ -1,6 +1,7 @@
 //! Compiling a kernel, and recording its dispatches.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use naga::{AddressSpace, ImageClass, StorageAccess, StorageFormat, TypeInner};
 
@@ -88,7 +89,7 @@ impl Kernel {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: gpu.pipeline_cache(),
             });
             Self { label: label.clone(), pipeline, layout, uniforms }
         })
@@ -133,7 +134,8 @@ impl Kernel {
             wgpu::BindGroupDescriptor { label: Some(&self.label), layout: &self.layout, entries: &entries };
         let bind_group = gpu.checked(&self.label, 0, || gpu.device().create_bind_group(&descriptor))?;
         let (kernel, work) = (self.clone(), Work::Little);
-        Ok(Dispatch { kernel, bind_group, workgroups, stage: None, work, _params: params })
+        let is_warm = AtomicBool::new(false);
+        Ok(Dispatch { kernel, bind_group, workgroups, stage: None, work, is_warm, _params: params })
     }
 }
 
@@ -228,6 +230,8 @@ pub struct Dispatch {
     workgroups: [Workgroups; 2],
     stage: Option<usize>,
     work: Work,
+    /// Whether the driver has compiled what this dispatches, for such things as are bound.
+    is_warm: AtomicBool,
 }
 
 impl Dispatch {
@@ -266,5 +270,22 @@ impl Dispatch {
         pass.set_pipeline(&self.kernel.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(x, y, 1);
+    }
+
+    /// Whether it was never recorded without workgroups, and has some for `batch`.
+    pub(super) fn is_cold(&self, batch: Batch) -> bool {
+        !self.is_warm.load(Ordering::Relaxed) && self.workgroups.iter().all(|w| w.count(batch) > 0)
+    }
+
+    /// Records the dispatch without workgroups: it is compiled, and nothing is computed.
+    pub(super) fn record_nothing(&self, pass: &mut wgpu::ComputePass) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        pass.dispatch_workgroups(0, 1, 1);
+    }
+
+    /// Takes note that it has been.
+    pub(super) fn set_warm(&self) {
+        self.is_warm.store(true, Ordering::Relaxed);
     }
 }

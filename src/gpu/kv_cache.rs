@@ -40,6 +40,13 @@ pub struct KvCache {
 }
 
 impl KvCache {
+    /// Bytes of a position, of heads of `head_dim` numbers.
+    pub fn position_bytes(cache_type: CacheType, kv_heads: usize, head_dim: usize) -> u64 {
+        [2, kv_heads, head_dim, cache_type.bytes()]
+            .iter()
+            .fold(1, |product: u64, &factor| product.saturating_mul(factor as u64))
+    }
+
     /// Room for so many numbers, keys and values together.
     pub fn new(gpu: &Gpu, cache_type: CacheType, len: usize) -> Result<Self, GpuError> {
         let bytes = (len * cache_type.bytes()) as u64;

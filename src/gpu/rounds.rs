@@ -26,12 +26,16 @@ const FAST_CHUNK: u64 = 1 + 4 * 5;
 impl Gpu {
     /// An error where an invocation of `label` would go round its loops more often than the driver lets it.
     pub(super) fn check_rounds(&self, label: &str, rounds: u64) -> Result<(), GpuError> {
-        // Whatever kernels are for: it is the driver that counts.
-        let counts = Target::of(&self.device().adapter_info()) == Target::Llvmpipe;
-        match counts && rounds > MOST {
-            true => Err(GpuError::TooManyRounds { label: label.into(), rounds, most: MOST }),
-            false => Ok(()),
+        match self.most_rounds() {
+            Some(most) if rounds > most => Err(GpuError::TooManyRounds { label: label.into(), rounds, most }),
+            _ => Ok(()),
         }
+    }
+
+    /// The rounds that an invocation may go, if the driver counts them.
+    pub(super) fn most_rounds(&self) -> Option<u64> {
+        // Whatever kernels are for: it is the driver that counts.
+        (Target::of(&self.device().adapter_info()) == Target::Llvmpipe).then_some(MOST)
     }
 }
 

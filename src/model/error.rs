@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::config::SUPPORTED;
+use super::context::ContextLimit;
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
 use crate::stream::StreamError;
@@ -104,13 +105,17 @@ pub enum ModelError {
     /// All logits were asked of a session that was made to give those of the last token.
     #[error("this session was made for the last token's logits; make it with Outputs::All")]
     LastOutputsOnly,
-    /// The session would be larger than anything.
-    #[error("a context of {context} positions is too long: at most {most} are possible")]
+    /// The device has no room for a context of that length, or cannot compute with it.
+    #[error(
+        "a context of {context} positions is too long: a session of this model has {most} at the most here, since {limit}"
+    )]
     ContextTooLong {
         /// Positions asked for.
         context: usize,
         /// Most there can be.
         most: usize,
+        /// What no more fit.
+        limit: ContextLimit,
     },
     /// Nothing to compute.
     #[error("there are no tokens; a prompt needs at least one")]

@@ -351,18 +351,24 @@ impl LayerContext<'_> {
     }
 
     fn head_params(&self, layer: usize) -> HeadParams {
-        let config = self.config;
-        HeadParams {
-            heads: config.heads as u32,
-            kv_heads: config.kv_heads as u32,
-            head_dim: config.head_dim as u32,
-            context: self.context as u32,
-            qkv_stride: self.activations.strides.qkv as u32,
-            y_stride: self.activations.strides.attended as u32,
-            window: config.windows[layer].map_or(u32::MAX, |w| u32::try_from(w).unwrap_or(u32::MAX)),
-            scale: (config.head_dim as f32).sqrt().recip(),
-            epsilon: config.norm_epsilon,
-            unused: [0; 3],
-        }
+        let params = head_params(self.config, layer);
+        HeadParams { context: self.context as u32, ..params }
+    }
+}
+
+/// The parameters of a layer's heads, but for the context.
+pub(super) fn head_params(config: &ModelConfig, layer: usize) -> HeadParams {
+    let strides = Strides::new(config);
+    HeadParams {
+        heads: config.heads as u32,
+        kv_heads: config.kv_heads as u32,
+        head_dim: config.head_dim as u32,
+        context: 0,
+        qkv_stride: strides.qkv as u32,
+        y_stride: strides.attended as u32,
+        window: config.windows[layer].map_or(u32::MAX, |w| u32::try_from(w).unwrap_or(u32::MAX)),
+        scale: (config.head_dim as f32).sqrt().recip(),
+        epsilon: config.norm_epsilon,
+        unused: [0; 3],
     }
 }

@@ -4,6 +4,7 @@
 //! KV cache, activations and recorded dispatches.
 
 mod config;
+mod context;
 mod economy;
 mod error;
 mod fields;
@@ -24,6 +25,7 @@ mod runnable;
 mod session;
 
 pub use config::{ModelConfig, RopeScaling, SUPPORTED};
+pub use context::ContextLimit;
 pub use error::ModelError;
 pub use load::{Layout, LoadOptions, Model, USUAL_CONTEXT};
 pub use precisions::Precisions;

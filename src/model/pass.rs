@@ -50,6 +50,7 @@ impl Pass<'_> {
                 turn.ready(stage).await?;
                 turn.begin(stage)?;
             }
+            self.gpu.warm_up(&self.dispatches[submission.dispatches.clone()], self.batch).await?;
             pace.next(self.gpu).await?;
             self.gpu.submit("forward", |encoder| {
                 self.record(submission.dispatches.clone(), encoder);

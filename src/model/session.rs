@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::channel::oneshot;
 
 use super::config::ModelConfig;
+use super::context;
 use super::error::ModelError;
 use super::layer::{
     ACTIVATIONS, Activations, LayerContext, LayerWeights, ProductShape, Products, Strides, products,
@@ -26,9 +27,6 @@ use crate::stream::StreamError;
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 pub(super) const BATCH: usize = 64;
-
-/// More positions than any model is made for; with them no index overflows.
-const MAX_CONTEXT: usize = 1 << 24;
 
 /// Which tokens' logits are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,9 +135,7 @@ impl Session {
     ) -> Result<Self, ModelError> {
         let (gpu, config) = (&model.gpu, &model.config);
         let context = context.max(1);
-        if context > MAX_CONTEXT {
-            return Err(ModelError::ContextTooLong { context, most: MAX_CONTEXT });
-        }
+        Self::check_context(gpu, config, context, cache_type)?;
         let has_up = model.layers.iter().any(LayerWeights::has_up);
         // First: what it takes to bring the table is gone before there is anything else.
         let rotations = Rotations::shared(gpu, config, context, &model.rotations)?;
@@ -189,6 +185,22 @@ impl Session {
             _rotations: rotations,
             _sweep: Sweep::new(gpu),
         })
+    }
+
+    /// The most positions that a session of a model can have on `gpu`, however much memory there is. Known before
+    /// the model is loaded.
+    pub fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> usize {
+        context::most_context(gpu, config, cache_type).0
+    }
+
+    /// An error where that is less than `context`: it says what no more fit.
+    pub fn check_context(
+        gpu: &Gpu,
+        config: &ModelConfig,
+        context: usize,
+        cache_type: CacheType,
+    ) -> Result<(), ModelError> {
+        context::check(gpu, config, context, cache_type)
     }
 
     /// The model that this session computes with.

@@ -73,6 +73,24 @@ fn rounds(params: &HeadParams, division: Division) -> u64 {
     positions.div_ceil(keys_of_round) * a_round + 4 * u64::from(params.head_dim) + 1024
 }
 
+/// The longest context, up to `most` positions, with which invocations do not go their loops more often than the driver
+/// lets them. What `params` say of the context does not count.
+pub fn most_context(gpu: &Gpu, params: &HeadParams, cache_type: CacheType, most: u32) -> u32 {
+    let (division, most_rounds) = (Division::of(gpu, cache_type), gpu.most_rounds());
+    let is_too_long =
+        |context| most_rounds.is_some_and(|most| rounds(&HeadParams { context, ..*params }, division) > most);
+    if !is_too_long(most) {
+        return most;
+    }
+    // The longer, the more rounds.
+    let (mut fits, mut fails) = (0, most);
+    while fails - fits > 1 {
+        let middle = fits.midpoint(fails);
+        if is_too_long(middle) { fails = middle } else { fits = middle }
+    }
+    fits
+}
+
 /// A workgroup for each KV head of each token, or several where many query heads share a KV head.
 pub fn dispatch(
     gpu: &Gpu,

@@ -1,0 +1,40 @@
+//! The time that computing takes.
+
+use std::time::{Duration, Instant};
+
+use bantam::gpu::Gpu;
+
+/// A clock that stands still while kernels are compiled: that happens once, and is no speed of a model.
+#[derive(Debug)]
+pub struct Clock {
+    gpu: Gpu,
+    start: Instant,
+    compiled: Duration,
+}
+
+impl Clock {
+    pub fn start(gpu: &Gpu) -> Self {
+        Self { gpu: gpu.clone(), start: Instant::now(), compiled: gpu.compile_time() }
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        let compiling = self.gpu.compile_time().saturating_sub(self.compiled);
+        self.start.elapsed().saturating_sub(compiling)
+    }
+
+    /// The time since the start, which is now from here on.
+    pub fn lap(&mut self) -> Duration {
+        let elapsed = self.elapsed();
+        *self = Self::start(&self.gpu);
+        elapsed
+    }
+}
+
+/// What is said of the time that kernels took to be compiled beside a rate; nothing where it was short.
+pub fn compile_words(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 0.05 => String::new(),
+        seconds => format!(" beside {seconds:.1} s of compiling kernels"),
+    }
+}

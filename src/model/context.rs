@@ -1,0 +1,75 @@
+//! How long a session's context can be on a device.
+
+use std::fmt;
+
+use super::config::ModelConfig;
+use super::error::ModelError;
+use super::layer::head_params;
+use super::rope::Rotations;
+use crate::gpu::kernels::attention;
+use crate::gpu::{CacheType, Gpu, KvCache};
+
+/// More positions than any model is made for; with them no index overflows.
+const MAX_CONTEXT: u32 = 1 << 24;
+
+/// What a context can be too long for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContextLimit {
+    /// The bytes that a shader can be given at once.
+    Binding {
+        /// Bytes of a position: of the keys and values of a layer, or of the rotations.
+        each: u64,
+        /// The most bytes on this device.
+        most: u64,
+    },
+    /// The rounds after which this driver ends loops.
+    Rounds,
+    /// The numbers that positions are counted with.
+    Positions,
+}
+
+impl fmt::Display for ContextLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Binding { each, most } => write!(
+                f,
+                "a layer's keys and values, {each} bytes a position, must fit one binding, which has {most} bytes at \
+                 the most on this device; in F16 they take half of what they take in F32"
+            ),
+            Self::Rounds => {
+                f.write_str("this driver (llvmpipe) ends loops early, and attention would be wrong")
+            }
+            Self::Positions => f.write_str("no more can be counted"),
+        }
+    }
+}
+
+/// The most positions that a session of a model can have on `gpu`, and what no more fit.
+pub(super) fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> (usize, ContextLimit) {
+    let cache = KvCache::position_bytes(cache_type, config.kv_heads, config.head_dim);
+    let (each, most) = (cache.max(Rotations::position_bytes(config)).max(1), gpu.max_binding());
+    let bound = usize::try_from(most / each).unwrap_or(usize::MAX);
+    let of_layer =
+        |layer| attention::most_context(gpu, &head_params(config, layer), cache_type, MAX_CONTEXT) as usize;
+    let rounds = (0..config.layers).map(of_layer).min().unwrap_or(usize::MAX);
+    let limits = [
+        (MAX_CONTEXT as usize, ContextLimit::Positions),
+        (bound, ContextLimit::Binding { each, most }),
+        (rounds, ContextLimit::Rounds),
+    ];
+    limits.into_iter().min_by_key(|&(positions, _)| positions).unwrap_or(limits[0])
+}
+
+/// An error where a session cannot have `context` positions.
+pub(super) fn check(
+    gpu: &Gpu,
+    config: &ModelConfig,
+    context: usize,
+    cache_type: CacheType,
+) -> Result<(), ModelError> {
+    match most_context(gpu, config, cache_type) {
+        (most, limit) if context > most => Err(ModelError::ContextTooLong { context, most, limit }),
+        _ => Ok(()),
+    }
+}

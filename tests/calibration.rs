@@ -2,6 +2,7 @@
 //! only where it is whole and of this very device, driver and version.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bantam::bench::Calibration;
 use bantam::gpu::{Gpu, Invocations, InvocationsByStorage, KernelChoices, Target, WidenFrom};
@@ -188,24 +189,44 @@ fn commands_use_what_was_kept_unless_they_are_told_otherwise() {
     assert_eq!(kernels_of_bench(cache, &[]), unusual());
     assert_eq!(kernels_of_bench(cache, &["--kernel", "auto"]), unusual());
     assert_eq!(kernels_of_bench(cache, &["--kernel", "default"]), usual);
+    // Others than the usual ones, that the device is offered.
+    let (some, others) = match gpu.target() {
+        Target::Cpu => (Invocations::TWO_A_ROW, "invocations=256"),
+        Target::Gpu | Target::Llvmpipe => (Invocations::TWO_ROWS_EACH, "invocations=16"),
+    };
     assert_eq!(
-        kernels_of_bench(cache, &["--kernel", "invocations=32"]),
+        kernels_of_bench(cache, &["--kernel", &format!("invocations={some}")]),
         KernelChoices {
             joins: usual.joins,
             widen_from: usual.widen_from,
             joins_tiles: usual.joins_tiles,
             textures: usual.textures,
-            ..KernelChoices::with_invocations(Invocations::TWO_ROWS_EACH)
+            ..KernelChoices::with_invocations(some)
         }
     );
 
     let demo = models::demo();
     let run = ["run", demo.to_str().unwrap(), "-p", "The little rooster", "-n", "6", "--json"];
-    let texts = [&[][..], &["--kernel", "default"], &["--kernel", "invocations=16"]]
+    let texts = [&[][..], &["--kernel", "default"], &["--kernel", others]]
         .map(|more| bantam(cache, &[&run, more].concat())["text"].clone());
     assert!(texts[0].is_string() && texts.iter().all(|text| *text == texts[0]));
     // Damage is no error. A GPU is timed again.
     std::fs::write(&path, "{").unwrap();
     assert_eq!(bantam(cache, &run)["text"], texts[0]);
     assert_eq!(KernelChoices::load(&gpu, cache).is_none(), gpu.is_cpu());
+}
+
+/// What a driver's compiler might never get done with is refused before it is compiled.
+#[test]
+fn kernels_of_several_rows_are_refused_where_the_compiler_is_not_known() {
+    let demo = models::demo();
+    for invocations in ["8", "16", "32"] {
+        let kernel = format!("invocations={invocations}");
+        let args =
+            ["run", demo.to_str().unwrap(), "-p", "The", "-n", "1", "--as", "cpu", "--kernel", &kernel];
+        let output = Command::new(env!("CARGO_BIN_EXE_bantam")).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&kernel) && said.contains("64, 128 or 256"), "{said}");
+    }
 }

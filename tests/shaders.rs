@@ -5,11 +5,14 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use bantam::gpu::kernels;
+use bantam::gpu::{Target, kernels};
 use naga::back::{glsl, hlsl};
 use naga::valid::ModuleInfo;
 
+mod device;
 mod translation;
+#[cfg(target_os = "linux")]
+mod within_limits;
 use translation::{Kernel, Vulkan};
 
 /// Each variant, parsed and found valid once for all tests.
@@ -23,6 +26,45 @@ fn kernels() -> &'static [Kernel] {
 /// Runs `check` on each variant's module.
 fn for_each_variant(mut check: impl FnMut(&str, &naga::Module, &ModuleInfo)) {
     kernels().iter().for_each(|kernel| check(&kernel.label, &kernel.module, &kernel.info));
+}
+
+/// What a kind of device is offered is among what all tests here look at, but for where tables are bound and how much is
+/// given at a time.
+#[test]
+fn every_kind_of_device_is_offered_kernels_of_its_own() {
+    let flags = |label: &str, of: &[&str]| of.iter().any(|flag| label.contains(flag));
+    for target in Target::ALL {
+        let labels: Vec<String> = kernels::offered(target).iter().map(|variant| variant.label()).collect();
+        let count = |of: &[&str]| labels.iter().filter(|label| flags(label, of)).count();
+        let several_rows = count(&["ROWS=2 ", "ROWS=4 ", "ROWS=8 "]);
+        let are_there = [several_rows, count(&["SPLIT "]), count(&["TEXTURE"]), count(&["X_UNIFORM"])];
+        let wanted = match target {
+            Target::Gpu => [true, true, false, false],
+            Target::Llvmpipe => [true, false, true, true],
+            Target::Cpu => [false, true, false, false],
+        };
+        assert_eq!(are_there.map(|count| count > 0), wanted, "{target}: {are_there:?}");
+        let tables = labels.iter().filter(|label| label.contains("DENSE"));
+        assert!(tables.clone().count() > 100);
+        assert!(tables.into_iter().all(|label| label.contains("UNIFORM_CODES") == target.is_cpu()));
+        let gates = labels.iter().filter(|label| label.starts_with("matmul") && label.contains("GATED"));
+        assert!(gates.count() > 10, "{target}");
+    }
+}
+
+/// A driver compiles each variant that its device is offered within a gigabyte and twenty seconds.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_device_is_offered_compiles_within_limits() {
+    if within_limits::compiled_one() {
+        return;
+    }
+    let Ok(part) = std::env::var("BANTAM_COMPILE_EVERYWHERE") else {
+        println!("left out: scripts/compile_everywhere compiles what devices are offered");
+        return;
+    };
+    let failed = within_limits::compile_all("what_a_device_is_offered_compiles_within_limits", &part);
+    assert!(failed.is_empty(), "{} variants are beyond the limits:\n{}", failed.len(), failed.join("\n"));
 }
 
 /// The budget is that of the devices the project is for, and what a host's device is asked for is less.

@@ -17,7 +17,8 @@ use crate::archive::Progress;
 use crate::codec::{Payload, encode};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{
-    Dispatch, Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Target, Uploader, download,
+    Candidates, Dispatch, Gpu, GpuError, Invocations, InvocationsByStorage, KernelChoices, Target, Uploader,
+    download,
 };
 use crate::tensor::{Dtype, Matrix};
 
@@ -27,7 +28,9 @@ const TOKENS: usize = 64;
 /// Another kernel than the usual one must take less than this share of its time: else it may be chance.
 const WORTH_IT: f64 = 0.98;
 
-/// When a kernel took so long to compile and run once, none of more rows is tried.
+/// When a kernel took so long to compile and run once, none of more rows is tried. A driver that compiles cannot be
+/// stopped, so that the one that took so long is waited for: what a compiler may never get done with is no
+/// [candidate](Candidates).
 const MOST_COMPILING: Duration = Duration::from_secs(20);
 
 /// A candidate, timed.
@@ -71,7 +74,7 @@ impl Calibration {
     /// about 150 MiB of device memory, less on a processor. Best done on a device that was opened with
     /// [timestamps](crate::gpu::GpuOptions::timestamps) and has nothing else to do.
     pub async fn run(gpu: &Gpu, progress: &dyn Progress) -> Result<Self, BenchError> {
-        let plan = Plan::of(gpu);
+        let plan = Plan::of(gpu.target());
         let gpu = gpu.with_choices(KernelChoices::usual(gpu.target()));
         let bench = Bench::new(&gpu, plan.effort, progress)?;
         let patience = Patience::new(usize::MAX, plan.lasts);
@@ -90,76 +93,50 @@ struct Plan {
     effort: Effort,
     /// Rows and columns of the matrix.
     shape: [usize; 2],
-    /// Candidates, the usual one first: for `matvec`, for `matmul`, and for both of dense tiles where these
-    /// are others.
-    matvec: &'static [Invocations],
-    matmul: &'static [Invocations],
-    dense: Option<&'static [Invocations]>,
+    /// The usual one first.
+    candidates: Candidates,
     /// When it has taken so long, only the usual kernels are still tried.
     lasts: Duration,
 }
 
 impl Plan {
-    /// As many copies of a matrix as no cache holds. With eight rows an invocation, most lanes of a
-    /// subgroup would be idle. Rows are only shared in `matvec`.
-    const GPU: Self = Self {
-        effort: Effort {
-            runs: 7,
-            pass: Duration::from_millis(5),
-            figure: Duration::from_millis(250),
-            rotation: 128 << 20,
-            ..Effort::QUICK
-        },
-        shape: [4096, 2048],
-        matvec: &[
-            Invocations::FOUR_A_ROW,
-            Invocations::TWO_A_ROW,
-            Invocations::ONE_ROW_EACH,
-            Invocations::TWO_ROWS_EACH,
-        ],
-        matmul: &[Invocations::ONE_ROW_EACH, Invocations::TWO_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-        dense: None,
-        lasts: Duration::from_secs(15),
-    };
-
-    /// Every candidate takes seconds to compile, so that there are few.
-    const LLVMPIPE: Self = Self {
-        effort: Effort {
-            runs: 9,
-            pass: Duration::from_millis(10),
-            figure: Duration::from_secs(2),
-            rotation: 16 << 20,
-            ..Effort::QUICK
-        },
-        shape: [1024, 1024],
-        matvec: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-        matmul: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-        dense: Some(&[Invocations::TWO_ROWS_EACH, Invocations::ONE_ROW_EACH, Invocations::FOUR_ROWS_EACH]),
-        lasts: Duration::from_secs(90),
-    };
-
-    /// Kernels of several rows are not tried: what compiles them may take minutes and all of the machine's memory, and
-    /// cannot be stopped.
-    const CPU: Self = Self {
-        matvec: &[Invocations::ONE_ROW_EACH, Invocations::TWO_A_ROW, Invocations::FOUR_A_ROW],
-        matmul: &[Invocations::ONE_ROW_EACH],
-        dense: None,
-        ..Self::LLVMPIPE
-    };
-
-    fn of(gpu: &Gpu) -> Self {
-        match gpu.target() {
-            Target::Gpu => Self::GPU,
-            Target::Llvmpipe => Self::LLVMPIPE,
-            Target::Cpu => Self::CPU,
+    fn of(target: Target) -> Self {
+        let candidates = Candidates::of(target);
+        match target {
+            // As many copies of a matrix as no cache holds.
+            Target::Gpu => Self {
+                effort: Effort {
+                    runs: 7,
+                    pass: Duration::from_millis(5),
+                    figure: Duration::from_millis(250),
+                    rotation: 128 << 20,
+                    ..Effort::QUICK
+                },
+                shape: [4096, 2048],
+                candidates,
+                lasts: Duration::from_secs(15),
+            },
+            // A candidate may take seconds to compile.
+            Target::Llvmpipe | Target::Cpu => Self {
+                effort: Effort {
+                    runs: 9,
+                    pass: Duration::from_millis(10),
+                    figure: Duration::from_secs(2),
+                    rotation: 16 << 20,
+                    ..Effort::QUICK
+                },
+                shape: [1024, 1024],
+                candidates,
+                lasts: Duration::from_secs(90),
+            },
         }
     }
 
     fn invocations(&self, kernel: Kernel, form: Form) -> &'static [Invocations] {
-        match (kernel, form, self.dense) {
-            (_, Form::Dense, Some(dense)) => dense,
-            (Kernel::Matvec, ..) => self.matvec,
-            (Kernel::Matmul(_), ..) => self.matmul,
+        match (kernel, form, self.candidates) {
+            (_, Form::Dense, Candidates { dense: Some(dense), .. }) => dense,
+            (Kernel::Matvec, _, Candidates { matvec, .. }) => matvec,
+            (Kernel::Matmul(_), _, Candidates { matmul, .. }) => matmul,
         }
     }
 
@@ -371,9 +348,8 @@ mod tests {
 
     #[test]
     fn the_first_candidate_is_the_usual_one() {
-        let plans = [(Plan::GPU, Target::Gpu), (Plan::LLVMPIPE, Target::Llvmpipe), (Plan::CPU, Target::Cpu)];
-        for (plan, target) in plans {
-            let mut usual = KernelChoices::usual(target);
+        for target in Target::ALL {
+            let (plan, mut usual) = (Plan::of(target), KernelChoices::usual(target));
             for (kernel, form) in KERNELS.into_iter().flat_map(|kernel| Form::ALL.map(|form| (kernel, form)))
             {
                 assert_eq!(
@@ -381,6 +357,8 @@ mod tests {
                     *place(&mut usual, kernel, form),
                     "{kernel:?} {form:?}"
                 );
+                let all = plan.invocations(kernel, form);
+                assert!(all.iter().all(|&invocations| target.compiles(invocations)), "{target}: {all:?}");
             }
         }
     }

@@ -46,6 +46,10 @@ impl KernelArgs {
         match self.kernel {
             Kernel::Default => Ok(gpu),
             Kernel::Invocations(all) => {
+                // Nobody could stop the driver.
+                if !gpu.target().compiles(all) {
+                    return Err(TooManyRows { device: gpu.name(), invocations: all }.into());
+                }
                 let KernelChoices { joins, joins_tiles, widen_from, textures, .. } = *gpu.choices();
                 Ok(gpu.with_choices(KernelChoices {
                     joins,
@@ -66,6 +70,17 @@ impl KernelArgs {
             }
         }
     }
+}
+
+/// A kernel that a driver might never get done with.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "invocations={invocations}: the compiler of {device} may need hours and all memory for kernels of several rows an \
+     invocation. Ask for 64, 128 or 256; or, if you know that it can, for --as llvmpipe too"
+)]
+struct TooManyRows {
+    device: String,
+    invocations: Invocations,
 }
 
 /// Times a device that never was. That it cannot be, or that nothing can be kept, is no reason not to go

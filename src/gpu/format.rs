@@ -2,6 +2,7 @@
 
 use super::invocations::Invocations;
 use super::shader::Variant;
+use super::target::Target;
 use crate::codec::Kept;
 use crate::codec::grid::CHUNK;
 use crate::codec::head::Tiled;
@@ -70,6 +71,11 @@ pub enum Table {
 }
 
 impl Table {
+    /// That of windows of so many bits on a device of this kind.
+    pub fn of(target: Target, bits: u8) -> Self {
+        if target.is_cpu() { Self::Uniform(bits) } else { Self::Storage }
+    }
+
     fn apply(self, variant: Variant) -> Variant {
         match self {
             Self::Storage => variant,

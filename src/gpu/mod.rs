@@ -37,7 +37,7 @@ pub mod words;
 mod work;
 
 pub use adapter::{adapters, name_of};
-pub use choice::{InvocationsByStorage, KernelChoices, WidenFrom};
+pub use choice::{Candidates, InvocationsByStorage, KernelChoices, WidenFrom};
 pub use clock::Clock;
 pub use device::{Gpu, GpuOptions};
 pub use error::GpuError;

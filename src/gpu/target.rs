@@ -6,6 +6,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::invocations::Invocations;
+
 /// The kind of device that kernels and layouts are chosen for. Results are the same bits for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
@@ -14,8 +16,7 @@ pub enum Target {
     /// A processor behind Mesa's llvmpipe or lavapipe. These drivers compile kernels of many rows an invocation
     /// quickly, and read textures and uniforms faster than buffers.
     Llvmpipe,
-    /// A processor behind any other driver, such as SwiftShader. Kernels have one row an invocation: some compilers need
-    /// minutes and all memory for more.
+    /// A processor behind any other driver, such as SwiftShader.
     Cpu,
 }
 
@@ -34,6 +35,14 @@ impl Target {
             wgpu::DeviceType::Cpu => Self::Cpu,
             _ => Self::Gpu,
         }
+    }
+
+    /// Whether its compiler is trusted with kernels of so many invocations: of an unknown one's, with those of no more
+    /// than one row an invocation. SwiftShader's goes through all paths from the head of a loop to its end, which are
+    /// twice as many with each branch: sixteen tokens by two rows are 32 branches in a loop where a gate is joined to what
+    /// it gates, and that takes hours and more memory than there is.
+    pub fn compiles(self, invocations: Invocations) -> bool {
+        self != Self::Cpu || invocations.rows_each() == 1
     }
 
     /// Whether a processor computes.
@@ -73,6 +82,47 @@ impl FromStr for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What drivers say of themselves.
+    #[test]
+    fn a_driver_that_is_not_known_is_taken_for_no_other() {
+        use wgpu::{Backend, DeviceType};
+        let of = |name: &str, driver: &str, driver_info: &str, kind, backend| {
+            let mut info = wgpu::AdapterInfo::new(kind, backend);
+            (info.name, info.driver, info.driver_info) = (name.into(), driver.into(), driver_info.into());
+            Target::of(&info)
+        };
+        let mesa = "llvmpipe (LLVM 15.0.6, 256 bits)";
+        let (vulkan, gl) = (Backend::Vulkan, Backend::Gl);
+        for (wanted, got) in [
+            (Target::Llvmpipe, of(mesa, "llvmpipe", "Mesa 22.3.6 (LLVM 15.0.6)", DeviceType::Cpu, vulkan)),
+            (Target::Llvmpipe, of(mesa, "", "4.5 (Core Profile) Mesa 22.3.6", DeviceType::Cpu, gl)),
+            (Target::Llvmpipe, of("LLVMPIPE", "Lavapipe", "", DeviceType::Cpu, vulkan)),
+            (
+                Target::Cpu,
+                of("SwiftShader Device (Subzero)", "SwiftShader driver", "", DeviceType::Cpu, vulkan),
+            ),
+            (Target::Cpu, of("SwiftShader Device (LLVM 10.0.0)", "", "", DeviceType::Cpu, vulkan)),
+            (Target::Cpu, of("Microsoft Basic Render Driver", "", "", DeviceType::Cpu, Backend::Dx12)),
+            (Target::Cpu, of("pocl", "", "Mesa", DeviceType::Cpu, vulkan)),
+            (Target::Cpu, of("", "", "", DeviceType::Cpu, vulkan)),
+            (
+                Target::Gpu,
+                of("AMD Radeon 780M (RADV GFX1103_R1)", "radv", "Mesa 24", DeviceType::IntegratedGpu, vulkan),
+            ),
+            (Target::Gpu, of("NVIDIA H200", "NVIDIA", "", DeviceType::DiscreteGpu, vulkan)),
+            (Target::Gpu, of("virgl", "", "Mesa", DeviceType::Other, gl)),
+        ] {
+            assert_eq!(got, wanted);
+        }
+    }
+
+    #[test]
+    fn an_unknown_compiler_is_given_one_row_an_invocation() {
+        let all = |target: Target| Invocations::ALL.map(|invocations| target.compiles(invocations));
+        assert_eq!(all(Target::Cpu), [false, false, false, true, true, true]);
+        assert!(all(Target::Gpu).iter().chain(&all(Target::Llvmpipe)).all(|&compiles| compiles));
+    }
 
     #[test]
     fn names_are_read_back_and_others_refused() {

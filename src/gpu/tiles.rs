@@ -62,8 +62,6 @@ pub(super) fn dense_format(gpu: &Gpu, tiles: &Tiles<'_>) -> (DenseFormat, Vec<u3
     let Tiles { tiled, kept, .. } = *tiles;
     let mut dense = DenseFormat::of(tiled, kept);
     let table = dense.window_table(tiled);
-    if gpu.is_cpu() {
-        dense.table = Table::Uniform(table.len().ilog2() as u8);
-    }
+    dense.table = Table::of(gpu.target(), table.len().ilog2() as u8);
     (dense, table)
 }

@@ -58,7 +58,7 @@ pub enum Words {
 impl Words {
     /// Room for `len` bytes that are to be written and read as `texel`s: a texture where `gpu` was told to
     /// have some.
-    pub(super) fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
+    pub fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
         match gpu.has_textures() {
             true => Texture::new(gpu, label, len, texel).map(Self::Texture),
             false => gpu.buffer(label, len, WEIGHTS).map(Self::Buffer),

@@ -306,7 +306,7 @@ impl LayerContext<'_> {
         let norms = weights.head_norms.as_ref().map(|[q, k]| [q, k]);
         let with = RopeBuffers { qkv: &a.qkv, rotations: self.rotations, cache, head_norms: norms };
         all.push(rope::dispatch(self.gpu, self.step, &heads, &with)?);
-        let division = attention::Division::of(self.gpu, cache.cache_type);
+        let division = attention::Division::of(self.gpu.target(), cache.cache_type);
         all.push(attention::dispatch(self.gpu, self.step, &heads, division, cache, [&a.qkv, &a.attended])?);
         let Linear { weights: o, bias } = &weights.o;
         multiply(&mut all, to_residual(o, bias.as_ref(), &a.attended, s.attended))?;

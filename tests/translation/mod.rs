@@ -42,6 +42,19 @@ impl Vulkan {
     ];
 }
 
+/// What is bound for `variable`, which has a binding.
+pub fn bound(module: &naga::Module, variable: &naga::GlobalVariable) -> Bound {
+    match (variable.space, &module.types[variable.ty].inner) {
+        (AddressSpace::Storage { access }, _) => {
+            Bound::Storage { written: access.contains(StorageAccess::STORE) }
+        }
+        (_, TypeInner::Image { class: ImageClass::Storage { access, .. }, .. }) => {
+            Bound::Image { written: access.contains(StorageAccess::STORE) }
+        }
+        _ => Bound::Uniform,
+    }
+}
+
 impl Kernel {
     pub fn of(variant: &Variant) -> Self {
         let (source, label) = (variant.source().unwrap(), variant.label());
@@ -55,19 +68,8 @@ impl Kernel {
 
     /// What is bound where, in the order of the bindings.
     pub fn bindings(&self) -> BTreeMap<ResourceBinding, Bound> {
-        let bound = |(_, variable): (_, &naga::GlobalVariable)| {
-            let bound = match (variable.space, &self.module.types[variable.ty].inner) {
-                (AddressSpace::Storage { access }, _) => {
-                    Bound::Storage { written: access.contains(StorageAccess::STORE) }
-                }
-                (_, TypeInner::Image { class: ImageClass::Storage { access, .. }, .. }) => {
-                    Bound::Image { written: access.contains(StorageAccess::STORE) }
-                }
-                _ => Bound::Uniform,
-            };
-            Some((variable.binding?, bound))
-        };
-        self.module.global_variables.iter().filter_map(bound).collect()
+        let all = self.module.global_variables.iter();
+        all.filter_map(|(_, variable)| Some((variable.binding?, bound(&self.module, variable)))).collect()
     }
 
     pub fn spirv(&self, driver: Vulkan) -> Vec<u32> {

@@ -1,7 +1,7 @@
 //! Causal attention over the KV cache.
 
 use super::rope::HeadParams;
-use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Variant, Work, Workgroups};
+use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Target, Variant, Work, Workgroups};
 
 /// Query heads that a workgroup has at the most. More would not fit the registers of many devices.
 const MOST_HEADS: u32 = 4;
@@ -27,10 +27,10 @@ impl Division {
     /// of a query and of the weights serves all of them.
     pub const ON_CPU: Self = Self { lanes: 8, keys: 8, element_lanes: 8 };
 
-    /// That which suits `gpu` and a cache of that type.
-    pub fn of(gpu: &Gpu, cache_type: CacheType) -> Self {
+    /// That which suits a device of this kind and a cache of that type.
+    pub fn of(target: Target, cache_type: CacheType) -> Self {
         match cache_type {
-            _ if gpu.is_cpu() => Self::ON_CPU,
+            _ if target.is_cpu() => Self::ON_CPU,
             CacheType::F32 => Self::WIDE,
             CacheType::F16 => Self::WIDE_F16,
         }
@@ -76,7 +76,7 @@ fn rounds(params: &HeadParams, division: Division) -> u64 {
 /// The longest context, up to `most` positions, with which invocations do not go their loops more often than the driver
 /// lets them. What `params` say of the context does not count.
 pub fn most_context(gpu: &Gpu, params: &HeadParams, cache_type: CacheType, most: u32) -> u32 {
-    let (division, most_rounds) = (Division::of(gpu, cache_type), gpu.most_rounds());
+    let (division, most_rounds) = (Division::of(gpu.target(), cache_type), gpu.most_rounds());
     let is_too_long =
         |context| most_rounds.is_some_and(|most| rounds(&HeadParams { context, ..*params }, division) > most);
     if !is_too_long(most) {

@@ -46,6 +46,11 @@ pub(super) struct Group {
     pub each: u32,
 }
 
+/// `variant` with so many tokens of `x_stride` elements each as a uniform.
+pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Variant {
+    variant.flag("X_UNIFORM").constant("X_VECTORS", tokens * x_stride / 4)
+}
+
 /// The kernel for weights in `format`, with so many `invocations` for a row block.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let (is_fast, is_dense) = (matches!(format, Format::Fast(_)), matches!(format, Format::Dense(_)));
@@ -95,7 +100,7 @@ impl Product<'_> {
 
     /// `variant` with so many tokens as a uniform.
     pub(super) fn with_uniform_x(&self, variant: Variant, tokens: u32) -> Variant {
-        variant.flag("X_UNIFORM").constant("X_VECTORS", tokens * self.x_stride as u32 / 4)
+        with_uniform_x(variant, tokens, self.x_stride as u32)
     }
 
     /// Binds `variant` to each part and each group of tokens: row blocks along x, tokens along y. A part's

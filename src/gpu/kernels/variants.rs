@@ -1,0 +1,235 @@
+//! Which variants of the kernels there are, for whoever looks at all of them.
+
+use bytemuck::Zeroable;
+
+use super::attention::{self, Division};
+use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, widen};
+use crate::codec::split::Split;
+use crate::codec::{Kept, Precision};
+use crate::gpu::format::{DenseFormat, Escape, FastFormat, Format, Table};
+use crate::gpu::join::{Join, Joined};
+use crate::gpu::words::{Texel, texture_variant, written_texture_variant};
+use crate::gpu::{CacheType, Candidates, Invocations, Target, Variant};
+use crate::tensor::Dtype;
+
+/// Tokens of a batch, and columns of their activations where these are a uniform.
+const TOKENS: u32 = 16;
+const UNIFORM_COLS: u32 = 576;
+
+/// Variants of every kernel that between them have every line of every shader, in every way that
+/// weights can be taken apart.
+pub fn variants() -> Vec<Variant> {
+    Offer(None).variants()
+}
+
+/// The same of what a device of this kind may be given, whether it was timed or not. Nothing else is compiled on it
+/// unless somebody says so.
+pub fn offered(target: Target) -> Vec<Variant> {
+    Offer(Some(target)).variants()
+}
+
+/// What a kind of device is offered, or all that there is.
+#[derive(Debug, Clone, Copy)]
+struct Offer(Option<Target>);
+
+impl Offer {
+    fn variants(self) -> Vec<Variant> {
+        let mut all = vec![argmax::variant(), top::variant(), Variant::new("swiglu")];
+        all.extend(self.attention());
+        all.extend([false, true].map(norm::variant));
+        for cache_type in [CacheType::F32, CacheType::F16] {
+            all.extend([false, true].map(|head_norm| rope::variant(head_norm, cache_type)));
+        }
+        all.extend(self.decoding());
+        all.extend(self.transcoding());
+        let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
+        let dense = product_formats().chain(scaled_formats()).map(|dense| Format::Dense(self.bound(dense)));
+        for format in Format::RAW.into_iter().chain(fast).chain(dense) {
+            let texel = if matches!(format, Format::Dense(_)) { Texel::Word } else { Texel::Vector };
+            all.extend(self.either(embed::variant(format), texel));
+            all.extend(self.products(format, texel));
+        }
+        all
+    }
+
+    /// Products with weights in `format`, with all numbers of invocations and all ways to add to the result.
+    fn products(self, format: Format, texel: Texel) -> Vec<Variant> {
+        let (for_matvec, for_matmul) = match self.0.map(Candidates::of) {
+            Some(candidates) => (candidates.for_matvec(format), candidates.for_matmul(format)),
+            None => (&Invocations::ALL[..], &Invocations::ALL[..]),
+        };
+        let additions = [(false, false), (false, true), (true, false), (true, true)];
+        let count = additions.len().max(for_matvec.len()).max(for_matmul.len());
+        let both = for_matvec.iter().cycle().zip(for_matmul.iter().cycle()).take(count);
+        let mut all = Vec::new();
+        for ((&one, &batch), (bias, accumulate)) in both.zip(additions.into_iter().cycle()) {
+            let is_dense = matches!(format, Format::Dense(_));
+            let matvec = matvec::variant(format, one, bias, accumulate);
+            let matmul = matmul::with_tokens(matmul::variant(format, batch, bias, accumulate), TOKENS);
+            let mut products = Vec::new();
+            if !accumulate {
+                // Joined ones too.
+                let (join, members) = if bias { (Join::Stacked, 3) } else { (Join::Gated, 2) };
+                let joined = |variant: &Variant| Joined::apply(join, members, variant.clone());
+                products.extend([(joined(&matvec), 1), (joined(&matmul), TOKENS)]);
+            }
+            let matvec = matvec.flag_if(accumulate && is_dense, matvec::PIECES);
+            products.extend([(matvec, 1), (matmul, TOKENS)]);
+            for (variant, tokens) in products {
+                if self.has_uniform_activations(one) && (tokens == 1 || !is_dense) {
+                    let uniform = matvec::with_uniform_x(variant.clone(), tokens, UNIFORM_COLS);
+                    all.extend(self.either(uniform, texel));
+                }
+                all.extend(self.either(variant, texel));
+            }
+            if !Format::RAW.contains(&format) {
+                let widen = widen::variant(format, batch);
+                let joined = Joined::apply(Join::Stacked, 2, widen.clone());
+                all.extend(self.either(widen, texel));
+                all.push(if self.has_textures() { texture_variant(joined, texel) } else { joined });
+            }
+        }
+        all
+    }
+
+    /// Every split and every escape.
+    fn decoding(self) -> Vec<Variant> {
+        let escapes = [Escape::None, Escape::Short, Escape::Long];
+        let formats = splits().flat_map(|split| {
+            escapes.map(|escape| DenseFormat {
+                split,
+                escape,
+                kept: Precision::Lossless.kept(&split),
+                // Shifts and escapes change a few lines of their own each.
+                row_shifts: escape == Escape::Long,
+                ragged: false,
+                table: Table::Storage,
+                scaled: None,
+            })
+        });
+        let mut all: Vec<_> = formats.map(|dense| decode::variant(self.bound(dense))).collect();
+        all.extend(
+            scaled_formats().flat_map(|dense| self.either(decode::variant(self.bound(dense)), Texel::Word)),
+        );
+        all
+    }
+
+    /// What makes the fast layout of dense tiles.
+    fn transcoding(self) -> Vec<Variant> {
+        let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
+        let mut all = Vec::new();
+        for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
+            let dense = self.bound(DenseFormat {
+                split,
+                escape,
+                kept: Precision::Lossless.kept(&split),
+                row_shifts: split.top_bits > 0,
+                ragged: split.top_bits > 1,
+                table: Table::Uniform(11),
+                scaled: None,
+            });
+            for zeros in [false, true] {
+                let variant = transcode::variant(dense, FastFormat { zeros });
+                if self.has_textures() {
+                    all.push(texture_variant(written_texture_variant(variant.clone()), Texel::Word));
+                }
+                all.push(variant);
+            }
+            all.extend(self.either(transcode::measure_variant(dense), Texel::Word));
+        }
+        all
+    }
+
+    /// The smallest and largest heads, shared and not, divided in each way.
+    fn attention(self) -> Vec<Variant> {
+        let mut divisions = vec![
+            (Division::WIDE, CacheType::F32),
+            (Division::WIDE_F16, CacheType::F16),
+            (Division::ON_CPU, CacheType::F32),
+            (Division::ON_CPU, CacheType::F16),
+        ];
+        if let Some(target) = self.0 {
+            divisions.retain(|&(division, cache_type)| division == Division::of(target, cache_type));
+        }
+        let heads = [(1, 4), (1, 256), (3, 64), (4, 80), (7, 128), (4, 256)];
+        let of = |(heads, head_dim)| {
+            let params = rope::HeadParams { heads, kv_heads: 1, head_dim, ..rope::HeadParams::zeroed() };
+            let variant =
+                move |&(division, cache_type): &_| attention::variant(&params, division, cache_type);
+            divisions.iter().map(variant).collect::<Vec<_>>()
+        };
+        heads.into_iter().flat_map(of).collect()
+    }
+
+    /// `variant` for weights in a texture, where there are some, and in a buffer.
+    fn either(self, variant: Variant, texel: Texel) -> Vec<Variant> {
+        match self.has_textures() {
+            true => vec![texture_variant(variant.clone(), texel), variant],
+            false => vec![variant],
+        }
+    }
+
+    fn has_textures(self) -> bool {
+        matches!(self.0, None | Some(Target::Llvmpipe))
+    }
+
+    fn has_uniform_activations(self, invocations: Invocations) -> bool {
+        self.has_textures() && invocations.rows_each() > 1
+    }
+
+    /// `dense` with its table of windows as the device has it.
+    fn bound(self, dense: DenseFormat) -> DenseFormat {
+        let table = match self.0 {
+            None => dense.table,
+            Some(target) => Table::of(target, 11),
+        };
+        DenseFormat { table, ..dense }
+    }
+}
+
+/// Every split there is, one type standing for those that are alike.
+fn splits() -> impl Iterator<Item = Split> {
+    let types = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8];
+    let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |clean| (t, b, clean))));
+    bits.flat_map(move |(t, b, clean)| types.map(|dtype| Split::new(dtype, t, b, clean))).flatten()
+}
+
+/// What was rounded, of each type that can be.
+fn scaled_formats() -> impl Iterator<Item = DenseFormat> {
+    let types = [(Dtype::BF16, 4), (Dtype::F16, 5), (Dtype::F32, 1)];
+    types.into_iter().filter_map(|(dtype, clean)| {
+        let split = Split::new(Dtype::BF16, 1, 0, clean)?;
+        let planes = split.planes().iter().filter(|plane| !plane.is_sparse()).count();
+        let kept = Kept { planes, mantissa_bits: None, middle: false };
+        let (row_shifts, ragged) = (dtype == Dtype::F16, dtype != Dtype::F32);
+        let table = if ragged { Table::Uniform(11) } else { Table::Storage };
+        Some(DenseFormat {
+            split,
+            escape: Escape::Short,
+            kept,
+            row_shifts,
+            ragged,
+            table,
+            scaled: Some(dtype),
+        })
+    })
+}
+
+/// Some of what products read from dense tiles: every type, with and without low bits, sparse planes,
+/// escapes and shifts. How the reader takes units apart is the same in all kernels.
+fn product_formats() -> impl Iterator<Item = DenseFormat> {
+    use Escape::*;
+    let bf16 = [(0, None, false), (1, None, false), (2, None, false), (2, Short, true)];
+    let bf16 = bf16.map(|(t, escape, shifts)| (Dtype::BF16, (t, 0, 0), escape, shifts));
+    let f16 = [((2, 0, 0), None, true), ((1, 2, 3), Long, false)].map(|(s, e, r)| (Dtype::F16, s, e, r));
+    let f32 = [((1, 0, 0), None, false), ((2, 0, 13), Short, true)].map(|(s, e, r)| (Dtype::F32, s, e, r));
+    bf16.into_iter().chain(f16).chain(f32).filter_map(|(dtype, (t, b, clean), escape, row_shifts)| {
+        let split = Split::new(dtype, t, b, clean)?;
+        let ragged = row_shifts;
+        let table = if row_shifts { Table::Uniform(11) } else { Table::Storage };
+        // Some with fewer planes.
+        let precision = if escape == None { Precision::Lossless } else { Precision::Mantissa(3) };
+        let kept = precision.kept(&split);
+        Some(DenseFormat { split, escape, kept, row_shifts, ragged, table, scaled: Option::None })
+    })
+}

@@ -7,13 +7,13 @@
 //! the mutations here is signed again afterwards, to reach the checks behind the checksums.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bantam::archive::original_header::Kept;
 use bantam::archive::{
-    Archive, ArchiveError, Limit, Options, RowBlock, Weight, WeightSource, compress_bytes, compress_file,
-    compress_opened, decompress, decompress_bytes, decompress_bytes_within, decompress_file,
+    Archive, ArchiveError, Limit, Options, Progress, RowBlock, Weight, WeightSource, compress_bytes,
+    compress_file, compress_opened, decompress, decompress_bytes, decompress_bytes_within, decompress_file,
     decompress_opened, decompress_to, original_header,
 };
 use bantam::codec::head::Kind;
@@ -149,6 +149,33 @@ fn a_file_cut_short_while_it_is_read_is_an_error() {
         cut(&plain, len);
         says(compress_opened(&opened, &out, &REPLACE, &()).unwrap_err(), &plain);
         says(source.require("noise").unwrap().extract(0..1 << 20, &out, &REPLACE, &()).unwrap_err(), &plain);
+    }
+    assert!(!out.exists());
+}
+
+/// Cuts a file short as soon as some of it is done.
+struct CutsShort(PathBuf);
+
+impl Progress for CutsShort {
+    fn begin(&self, _: u64, _: &str) {}
+    fn finish(&self) {}
+    fn advance(&self, _: u64) {
+        fs::File::options().write(true).open(&self.0).unwrap().set_len(8192).unwrap();
+    }
+}
+
+/// One tensor that is encoded with others, and one that is written as it is encoded.
+#[test]
+fn a_file_cut_short_while_it_is_compressed_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, out] = ["plain", "out"].map(|name| folder.path().join(name));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    for (lossy, rows) in [(None, 1000), (None, 5000), (Some(Lossy::new(3, 32).unwrap()), 5000)] {
+        PlainFile::default().weights("a", &[rows, 1024], 1).write(&plain);
+        let options = Options { lossy, ..REPLACE };
+        let error =
+            pool.install(|| compress_file(&plain, &out, &options, &CutsShort(plain.clone()))).unwrap_err();
+        assert!(matches!(&error, ArchiveError::Changed { file } if *file == plain), "{rows} rows: {error}");
     }
     assert!(!out.exists());
 }

@@ -34,6 +34,7 @@ mod output_folder;
 mod pipe;
 mod progress;
 pub(crate) mod python_json;
+mod read_tensor;
 mod reader;
 mod report;
 mod restore;

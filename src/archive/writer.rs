@@ -14,12 +14,13 @@ use super::index::{self, Contents, IndexEntry, LossyEntry};
 use super::original_header::Kept;
 use super::output::{OutputFile, reclaim, refuse_same};
 use super::progress::{check, reported};
+use super::read_tensor::ReadTensor;
 use super::sink::Sink;
 use super::unchanged::Unchanged;
 use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
 use crate::codec::grid::{LANES, SECTION_ALIGN};
 use crate::codec::head::{Kind, Tiled};
-use crate::codec::{EncodeError, Encoder, Lossy, Payload};
+use crate::codec::{EncodeError, Encoder, Lossy, Payload, TensorSource};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
 /// Original bytes of a batch. Two batches are in memory at a time: few enough that payloads are
@@ -227,10 +228,10 @@ impl<'a> Writer<'a> {
     }
 
     fn encode_large(&self, tensor: &'a TensorEntry, offset: u64) -> Result<Encoded<'a>, ArchiveError> {
-        let data = self.file.data(tensor);
-        let told = Told { progress: self.progress, len: data.len() as u64, told: 0.into() };
+        let data = &ReadTensor::new(self.file.reader(), tensor.range.clone());
+        let told = Told { progress: self.progress, len: data.size() as u64, told: 0.into() };
         let put = |at: usize, piece: &[u8]| {
-            if self.progress.cancelled() {
+            if self.progress.cancelled() || data.has_failed() {
                 return Err(std::io::ErrorKind::Interrupted.into());
             }
             self.sink.try_put(offset + at as u64, piece)?;
@@ -240,8 +241,13 @@ impl<'a> Writer<'a> {
         let exact = self.lossy.is_none();
         let (hash, encoded) = rayon::join(
             || exact.then(|| self.hash_large(data, &told)).transpose(),
-            || self.encoder.encode_to(tensor.dtype, &tensor.shape, data, &put),
+            || self.encoder.encode_from(tensor.dtype, &tensor.shape, data, &put),
         );
+        let unreadable = || {
+            let error = data.error();
+            error.map_or(Ok(()), |error| Err(ArchiveError::read_again(self.file.path())(error)))
+        };
+        unreadable()?;
         let encoded = encoded.map_err(|error| match error {
             EncodeError::Codec(error) => ArchiveError::tensor(self.file.path(), &tensor.name)(error),
             EncodeError::Put(_) if self.progress.cancelled() => ArchiveError::Cancelled,
@@ -252,19 +258,24 @@ impl<'a> Writer<'a> {
             (None, Kind::Tiled(tiled)) => self.hash_restored(tiled, data)?,
             (None, _) => self.hash_large(data, &told)?,
         };
-        told.advance(data.len() as u64);
+        unreadable()?;
+        told.advance(data.size() as u64);
         let coding = Coding::of(&encoded.head);
         Ok(Encoded { tensor, hash, coding, payload_len: encoded.len, payload: Vec::new(), offset: 0 })
     }
 
     /// The hash of what will be decoded, some row blocks of it at a time.
-    fn hash_restored(&self, tiled: &Tiled, data: &[u8]) -> Result<blake3::Hash, ArchiveError> {
+    fn hash_restored(&self, tiled: &Tiled, data: &ReadTensor) -> Result<blake3::Hash, ArchiveError> {
         let mut hasher = blake3::Hasher::new();
-        let blocks = data.chunks(tiled.row_block_bytes()).enumerate().collect::<Vec<_>>();
-        let at_once = (HASHED_BYTES / tiled.row_block_bytes()).max(1);
+        let (each, len) = (tiled.row_block_bytes(), data.size());
+        let blocks = (0..len.div_ceil(each)).collect::<Vec<_>>();
+        let at_once = (HASHED_BYTES / each).max(1);
         for blocks in blocks.chunks(at_once) {
             check(self.progress)?;
-            let restored = |&(i, rows): &(usize, _)| tiled.restored(i * LANES, rows);
+            let restored = |&block: &usize| {
+                let rows = data.bytes(block * each..len.min((block + 1) * each));
+                tiled.restored(block * LANES, &rows).into_owned()
+            };
             let restored: Vec<_> = blocks.par_iter().map(restored).collect();
             restored.iter().for_each(|rows| {
                 hasher.update_rayon(rows);
@@ -273,11 +284,12 @@ impl<'a> Writer<'a> {
         Ok(hasher.finalize())
     }
 
-    fn hash_large(&self, data: &[u8], told: &Told) -> Result<blake3::Hash, ArchiveError> {
+    fn hash_large(&self, data: &ReadTensor, told: &Told) -> Result<blake3::Hash, ArchiveError> {
         let mut hasher = blake3::Hasher::new();
-        for piece in data.chunks(HASHED_BYTES) {
+        for at in (0..data.size()).step_by(HASHED_BYTES) {
             check(self.progress)?;
-            hasher.update_rayon(piece);
+            let piece = data.bytes(at..data.size().min(at + HASHED_BYTES));
+            hasher.update_rayon(&piece);
             // A payload is about two thirds of its tensor: hashing is told as the third that is
             // left, so that the whole moves on evenly.
             told.advance(piece.len() as u64 / 3);

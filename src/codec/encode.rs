@@ -16,6 +16,7 @@ use super::plan::{Choice, Chosen, Plan};
 use super::source_rows::SourceRows;
 use super::spare::Spare;
 use super::split::{Split, unit_matrix};
+use super::tensor_source::TensorSource;
 use crate::tensor::{Dtype, Matrix};
 
 pub use super::plan::Preset;
@@ -119,7 +120,18 @@ impl Encoder {
         data: &[u8],
         put: &Put<'_>,
     ) -> Result<EncodedPayload, EncodeError> {
-        self.chosen(dtype, shape, data, None, put)
+        self.chosen(dtype, shape, &data, None, put)
+    }
+
+    /// As [`Encoder::encode_to`], from a source that need not be in memory.
+    pub fn encode_from(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        source: &dyn TensorSource,
+        put: &Put<'_>,
+    ) -> Result<EncodedPayload, EncodeError> {
+        self.chosen(dtype, shape, source, None, put)
     }
 
     fn in_memory(
@@ -150,7 +162,7 @@ impl Encoder {
             memory.put(at, piece);
             Ok(())
         };
-        match self.chosen(dtype, shape, data, split, &put) {
+        match self.chosen(dtype, shape, &data, split, &put) {
             Ok(encoded) => Ok(encoded.len),
             Err(EncodeError::Codec(error)) => Err(error),
             Err(EncodeError::Put(_)) => unreachable!("memory does not fail"),
@@ -161,16 +173,17 @@ impl Encoder {
         &self,
         dtype: Dtype,
         shape: &[usize],
-        data: &[u8],
+        data: &dyn TensorSource,
         split: Option<Chosen>,
         put: &Put<'_>,
     ) -> Result<EncodedPayload, EncodeError> {
-        let matrix = check_length(dtype, shape, data)?;
+        let len = data.size();
+        let matrix = check_length(dtype, shape, len)?;
         let code = head::dtype_code(dtype)
             .ok_or(CodecError::BadHead("an element type this version does not know"))?;
         if let Some(element) = constant_element(dtype, data) {
-            let mut writer = HeadWriter::new(code, data.len());
-            writer.constant(element);
+            let mut writer = HeadWriter::new(code, len);
+            writer.constant(&element);
             let len = writer.padded_len(0);
             return put_head(writer, &[], len, put);
         }
@@ -185,7 +198,7 @@ impl Encoder {
         let exact = fits.then(|| SourceRows::new(dtype, matrix, data));
         for source in rounded.into_iter().chain(exact) {
             let Some(plan) = Plan::smallest(&source, matrix, choice) else { continue };
-            let limit = raw_payload_len(code, data.len());
+            let limit = raw_payload_len(code, len);
             if let Some(encoded) = encode_tiled(&self.spare, code, matrix, plan, &source, limit, put)? {
                 return Ok(encoded);
             }
@@ -207,24 +220,24 @@ pub(super) fn put_head(
 }
 
 /// Checks the length, and returns the matrix of units.
-fn check_length(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Matrix, CodecError> {
-    let wrong =
-        |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: data.len() };
+fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, CodecError> {
+    let wrong = |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: len };
     let matrix = Matrix::of_shape(shape).ok_or(wrong(usize::MAX))?;
     let expected = matrix.len().checked_mul(dtype.bitsize()).ok_or(wrong(usize::MAX))?.div_ceil(8);
-    if expected != data.len() {
+    if expected != len {
         return Err(wrong(expected));
     }
     unit_matrix(dtype, shape).ok_or(wrong(expected))
 }
 
 /// The one element that all are equal to, of whole bytes.
-fn constant_element(dtype: Dtype, data: &[u8]) -> Option<&[u8]> {
+fn constant_element(dtype: Dtype, data: &dyn TensorSource) -> Option<Vec<u8>> {
     let len = dtype.bitsize() / 8;
-    if len == 0 || len * 8 != dtype.bitsize() || data.len() < len || data.len() > head::MAX_CONSTANT {
+    if len == 0 || len * 8 != dtype.bitsize() || data.size() < len || data.size() > head::MAX_CONSTANT {
         return None;
     }
-    (data[len..] == data[..data.len() - len]).then_some(&data[..len])
+    let data = data.bytes(0..data.size());
+    (data[len..] == data[..data.len() - len]).then(|| data[..len].to_vec())
 }
 
 /// The longest that the payload of a tensor of so many bytes can be: that of the raw one.
@@ -236,23 +249,24 @@ fn raw_payload_len(code: u8, len: usize) -> usize {
     HeadWriter::new(code, len).padded_len(head::raw_groups(len)) + len.next_multiple_of(SECTION_ALIGN)
 }
 
-fn encode_raw(code: u8, data: &[u8], put: &Put<'_>) -> Result<EncodedPayload, EncodeError> {
-    let writer = HeadWriter::new(code, data.len());
-    let groups = head::raw_groups(data.len());
+fn encode_raw(code: u8, data: &dyn TensorSource, put: &Put<'_>) -> Result<EncodedPayload, EncodeError> {
+    let len = data.size();
+    let writer = HeadWriter::new(code, len);
+    let groups = head::raw_groups(len);
     let head_len = writer.padded_len(groups);
     let sums = (0..groups).into_par_iter().map(|group| {
-        let range = head::raw_range(0, data.len(), group);
-        let inside = &data[range.start..range.end.min(data.len())];
+        let range = head::raw_range(0, len, group);
+        let inside = data.bytes(range.start..range.end.min(len));
         if inside.len() == range.len() {
-            put(head_len + range.start, inside)?;
-            return Ok(checksum(inside));
+            put(head_len + range.start, &inside)?;
+            return Ok(checksum(&inside));
         }
-        let padded = [inside, &vec![0; range.len() - inside.len()]].concat();
+        let padded = [&inside[..], &vec![0; range.len() - inside.len()]].concat();
         put(head_len + range.start, &padded)?;
         Ok(checksum(&padded))
     });
     let sums: Vec<u64> = sums.collect::<io::Result<_>>()?;
-    put_head(writer, &sums, head_len + data.len().next_multiple_of(SECTION_ALIGN), put)
+    put_head(writer, &sums, head_len + len.next_multiple_of(SECTION_ALIGN), put)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::sample::rows_a_piece;
+use super::sample::SampledRows;
 use super::split::Layout;
 use super::vector::{self, Kernel, Vectors};
 use crate::tensor::Dtype;
@@ -28,12 +28,12 @@ pub(super) struct Levels {
 impl Levels {
     /// The levels, and the shift of each of `rows`. `None` where there is one row, or the type has no
     /// mantissa bits to spare.
-    pub fn of_rows(dtype: Dtype, rows: &[&[u8]]) -> Option<(Self, Vec<u8>)> {
+    pub fn of_rows(dtype: Dtype, rows: &SampledRows) -> Option<(Self, Vec<u8>)> {
         if Layout::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
             return None;
         }
         let levels = |rows: &[&[u8]]| vector::run(RowLevels { dtype, rows: rows.iter().copied() });
-        let all: Vec<u32> = rows.par_chunks(rows_a_piece(rows[0].len())).flat_map_iter(levels).collect();
+        let all: Vec<u32> = rows.pieces(&rows.all(), levels).flatten_iter().collect();
         let mut levels: Vec<u32> = all.iter().copied().filter(|&l| l > 0).collect();
         // The lowest but for a few outliers, whose symbols will be escaped.
         let low = levels.len() / 100;

@@ -1,5 +1,7 @@
 //! Statistics of some of a tensor's rows, from which its coding is planned.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::grid::MAX_TILE_COLS;
@@ -48,12 +50,8 @@ impl Sample {
         let dtype = source.dtype;
         let finest = finest(dtype)?;
         let every = rows_apart(matrix, source.rounding().is_some());
-        let made = source.sampled(every);
-        let rows: Vec<&[u8]> = match &made {
-            Some(made) => made.chunks_exact(source.row_bytes()).collect(),
-            None => source.data().chunks_exact(source.row_bytes()).step_by(every).collect(),
-        };
-        let shifted = Levels::of_rows(dtype, &rows);
+        let rows = &SampledRows::new(source, matrix, every);
+        let shifted = Levels::of_rows(dtype, rows);
         let (levels, shifts) = shifted.map_or((None, vec![0; rows.len()]), |(l, shifts)| (Some(l), shifts));
         let mut sample = Self {
             finest,
@@ -64,24 +62,29 @@ impl Sample {
             complete: every == 1,
         };
         for shift in 0..=MAX_SHIFT {
-            let alike = rows.iter().zip(&shifts).filter(|&(_, &s)| s == shift).map(|(row, _)| *row).collect();
-            sample.count(alike, shift);
+            let alike: Vec<usize> = (0..rows.len()).filter(|&row| shifts[row] == shift).collect();
+            sample.count(rows, &alike, shift);
         }
-        let clean = |bits| rows.par_iter().filter(|row| clean_bits(dtype, row) >= u32::from(bits)).count();
-        sample.clean_rows = clean_choices(dtype).iter().map(|&bits| (bits, clean(bits))).collect();
+        if !clean_choices(dtype).is_empty() {
+            let of_rows =
+                |rows: &[&[u8]]| rows.iter().map(|row| clean_bits(dtype, row)).collect::<Vec<u32>>();
+            let clean: Vec<u32> = rows.pieces(&rows.all(), of_rows).flatten_iter().collect();
+            let clean = |bits: u8| clean.iter().filter(|&&clean| clean >= u32::from(bits)).count();
+            sample.clean_rows = clean_choices(dtype).iter().map(|&bits| (bits, clean(bits))).collect();
+        }
         Some(sample)
     }
 
-    /// Counts `rows`, all of which have this shift: so each symbol need be counted only once.
-    fn count(&mut self, rows: Vec<&[u8]>, shift: u8) {
-        if rows.is_empty() {
+    /// Counts those of `rows` that are `alike` and have this shift: so each symbol need be counted only once.
+    fn count(&mut self, rows: &SampledRows, alike: &[usize], shift: u8) {
+        if alike.is_empty() {
             return;
         }
-        let count = |rows| vector::run(Count { split: &self.finest, rows });
+        let count = |rows: &[&[u8]]| vector::run(Count { split: &self.finest, rows });
         // Added up as they are made: all tables together would be an eighth of the sample.
         let none = || vec![0u64; ALPHABET];
-        let add = |mut sums: Vec<u64>, rows| {
-            for table in count(rows) {
+        let add = |mut sums: Vec<u64>, tables: Vec<[u32; ALPHABET]>| {
+            for table in tables {
                 sums.iter_mut().zip(table).for_each(|(sum, n)| *sum += u64::from(n));
             }
             sums
@@ -90,7 +93,7 @@ impl Sample {
             sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
             sums
         };
-        let sums = rows.par_chunks(rows_a_piece(rows[0].len())).fold(none, add).reduce(none, both);
+        let sums = rows.pieces(alike, count).fold(none, add).reduce(none, both);
         let mask = self.counts.len() - 1;
         for (symbol, n) in self.counts.iter_mut().enumerate() {
             let times = sums[symbol];
@@ -109,9 +112,53 @@ fn rows_apart(matrix: Matrix, are_made: bool) -> usize {
     if are_made { apart.max(matrix.len() / MADE_UNITS) } else { apart }
 }
 
-/// Rows of so many bytes that one thread looks at in one go.
-pub(super) fn rows_a_piece(row_bytes: usize) -> usize {
-    (PIECE_BYTES / row_bytes.max(1)).max(1)
+/// Rows of a source that are looked at. No more of them are in memory than threads look at at a time, but for
+/// those that must be made.
+pub(super) struct SampledRows<'a> {
+    source: &'a SourceRows<'a>,
+    every: usize,
+    len: usize,
+    /// End to end, where they must be made.
+    made: Option<Vec<u8>>,
+}
+
+impl<'a> SampledRows<'a> {
+    /// One row of every `every` of `source`, which is `matrix`.
+    fn new(source: &'a SourceRows<'a>, matrix: Matrix, every: usize) -> Self {
+        Self { source, every, len: matrix.rows.div_ceil(every), made: source.sampled(every) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The numbers of all.
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.len).collect()
+    }
+
+    /// What `work` gives for some of the rows after the other, in the order in which `numbers` names them.
+    pub fn pieces<T: Send>(
+        &self,
+        numbers: &[usize],
+        work: impl Fn(&[&[u8]]) -> T + Sync + Send,
+    ) -> impl IndexedParallelIterator<Item = T> {
+        let row_bytes = self.source.row_bytes();
+        let a_piece = (PIECE_BYTES / row_bytes.max(1)).max(1);
+        numbers.par_chunks(a_piece).map(move |numbers| {
+            let rows: Vec<Cow<'_, [u8]>> = numbers.iter().map(|&number| self.row(number)).collect();
+            work(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>())
+        })
+    }
+
+    fn row(&self, number: usize) -> Cow<'_, [u8]> {
+        let (row_bytes, row) = (self.source.row_bytes(), number * self.every);
+        match &self.made {
+            Some(made) => Cow::Borrowed(&made[number * row_bytes..][..row_bytes]),
+            None => self.source.rows(row..row + 1),
+        }
+    }
 }
 
 /// Counts the symbols of `rows`.

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::decode_rows::DecodeRows;
 use super::error::CodecError;
 use super::grid::{Grid, LANES};
+use super::tensor_source::TensorSource;
 use super::vector;
 use crate::tensor::Dtype;
 
@@ -40,10 +41,13 @@ pub struct Scaled {
 impl Scaled {
     /// The scales of a matrix of `dtype`, whose blocks are the lanes of `grid`'s tiles; `None` where an element
     /// is not finite.
-    pub(super) fn of(dtype: Dtype, grid: &Grid, data: &[u8]) -> Option<Self> {
+    pub(super) fn of(dtype: Dtype, grid: &Grid, data: &dyn TensorSource) -> Option<Self> {
         let width = dtype.bitsize() / 8;
         let row_bytes = width * grid.matrix.cols;
-        let of_block = |rows: &[u8]| {
+        let of_block = |row_block: usize| {
+            let block_bytes = LANES * row_bytes;
+            let start = row_block * block_bytes;
+            let rows = data.bytes(start..data.size().min(start + block_bytes));
             let mut scales = vec![0; LANES * grid.col_tiles];
             for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
                 for (tile, block) in row.chunks(width * grid.tile_cols).enumerate() {
@@ -52,7 +56,7 @@ impl Scaled {
             }
             Some(scales)
         };
-        let scales: Option<Vec<Vec<u16>>> = data.par_chunks(LANES * row_bytes).map(of_block).collect();
+        let scales: Option<Vec<Vec<u16>>> = (0..grid.row_blocks).into_par_iter().map(of_block).collect();
         Some(Self { dtype, scales: scales?.concat() })
     }
 

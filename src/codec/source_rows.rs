@@ -7,15 +7,15 @@ use super::grid::{Grid, LANES};
 use super::lossy::Lossy;
 use super::scaled::Scaled;
 use super::split::Layout;
+use super::tensor_source::TensorSource;
 use crate::tensor::{Dtype, Matrix};
 
 /// A matrix of units, made as it is asked for where it is not the tensor itself.
-#[derive(Debug)]
 pub(super) struct SourceRows<'a> {
     matrix: Matrix,
     /// The type of the units.
     pub dtype: Dtype,
-    data: &'a [u8],
+    data: &'a dyn TensorSource,
     rounding: Option<Rounding>,
 }
 
@@ -29,13 +29,13 @@ pub(super) struct Rounding {
 
 impl<'a> SourceRows<'a> {
     /// A matrix of units of `dtype` as it is.
-    pub fn new(dtype: Dtype, matrix: Matrix, data: &'a [u8]) -> Self {
+    pub fn new(dtype: Dtype, matrix: Matrix, data: &'a dyn TensorSource) -> Self {
         Self { matrix, dtype, data, rounding: None }
     }
 
     /// The quotients of a matrix of elements of `dtype`: a BF16 for each of them. `None` where one of them is not
     /// finite.
-    pub fn rounded(dtype: Dtype, matrix: Matrix, data: &'a [u8], lossy: Lossy) -> Option<Self> {
+    pub fn rounded(dtype: Dtype, matrix: Matrix, data: &'a dyn TensorSource, lossy: Lossy) -> Option<Self> {
         let grid = Grid::with_tile_cols(matrix, lossy.block());
         let rounding = Rounding { lossy, scaled: Scaled::of(dtype, &grid, data)?, grid };
         Some(Self { matrix, dtype: Dtype::BF16, data, rounding: Some(rounding) })
@@ -53,7 +53,7 @@ impl<'a> SourceRows<'a> {
 
     /// Bytes of the tensor.
     pub fn original_len(&self) -> usize {
-        self.data.len()
+        self.data.size()
     }
 
     /// Bytes of a row of units.
@@ -63,12 +63,12 @@ impl<'a> SourceRows<'a> {
 
     /// The units of some rows.
     pub fn rows(&self, rows: Range<usize>) -> Cow<'a, [u8]> {
-        let each = self.data.len() / self.matrix.rows.max(1);
-        let data = &self.data[each * rows.start..each * rows.end.min(self.matrix.rows)];
+        let each = self.data.size() / self.matrix.rows.max(1);
+        let data = self.data.bytes(each * rows.start..each * rows.end.min(self.matrix.rows));
         match &self.rounding {
-            None => data.into(),
+            None => data,
             Some(Rounding { lossy, scaled, grid }) => {
-                scaled.quotients(grid, lossy.mantissa_bits(), rows.start, data).into()
+                scaled.quotients(grid, lossy.mantissa_bits(), rows.start, &data).into()
             }
         }
     }
@@ -78,8 +78,7 @@ impl<'a> SourceRows<'a> {
         self.rows(LANES * row_blocks.start..LANES * row_blocks.end)
     }
 
-    /// One row of every `every`, end to end; `None` where they are to be had from [`SourceRows::rows`] without
-    /// making them.
+    /// One row of every `every`, end to end; `None` where they are to be had from [`SourceRows::rows`] one by one.
     pub fn sampled(&self, every: usize) -> Option<Vec<u8>> {
         self.rounding.as_ref()?;
         let mut sampled = Vec::with_capacity(self.row_bytes() * self.matrix.rows.div_ceil(every));
@@ -87,10 +86,5 @@ impl<'a> SourceRows<'a> {
             sampled.extend_from_slice(&self.rows(row..row + 1));
         }
         Some(sampled)
-    }
-
-    /// The tensor's bytes.
-    pub fn data(&self) -> &'a [u8] {
-        self.data
     }
 }

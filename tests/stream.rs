@@ -510,7 +510,8 @@ fn a_device_without_shared_memory_is_copied_to() {
     let adapter = adapters.iter().find(same).unwrap();
     let descriptor = wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..Default::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-    let gpu = Gpu::from_device(device, queue, None);
+    // Attention adds in the order of the same kind of device.
+    let gpu = Gpu::from_device(device, queue, None).with_target(own.target());
     let middle = (minimum(&folder) + whole(&folder)) / 2;
     for options in [within(&folder, middle), auto_within(&folder, middle)] {
         let model = load_with(&gpu, &folder, &options);

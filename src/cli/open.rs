@@ -22,7 +22,8 @@ pub struct DeviceArgs {
     #[arg(long, env = "BANTAM_DEVICE", value_name = "NAME")]
     pub device: Option<String>,
     /// Kind of device to choose kernels and layouts for, if not this one's own: gpu, llvmpipe (Mesa's drivers for
-    /// processors) or cpu (other drivers for processors). Results are the same bits
+    /// processors) or cpu (other drivers for processors). Attention adds
+    /// in another order on a GPU than on a processor
     #[arg(long = "as", env = "BANTAM_AS", value_name = "KIND", hide_short_help = true)]
     pub target: Option<Target>,
 }

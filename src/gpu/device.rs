@@ -190,7 +190,8 @@ impl Gpu {
     }
 
     /// The same device, with the [usual](KernelChoices::usual) kernels and layouts of another kind of device, for what is
-    /// made with the result. All give the same bits: tests run the paths of a GPU so where there is none.
+    /// made with the result. Compressed weights give the bits of raw ones with each: tests run the paths of a GPU so
+    /// where there is none.
     pub fn with_target(&self, target: Target) -> Self {
         Self { target, choices: KernelChoices::usual(target), ..self.clone() }
     }

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use super::invocations::Invocations;
 
-/// The kind of device that kernels and layouts are chosen for. Results are the same bits for each.
+/// The kind of device that kernels and layouts are chosen for. Products with weights are the same bits for each;
+/// attention divides its work otherwise on a GPU than on a processor, and so adds in another order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A GPU.

@@ -12,9 +12,9 @@ use std::process::Command;
 
 use bantam::archive::original_header::Kept;
 use bantam::archive::{
-    Archive, ArchiveError, Limit, Options, Progress, RowBlock, Weight, WeightSource, compress_bytes,
-    compress_file, compress_opened, decompress, decompress_bytes, decompress_bytes_within, decompress_file,
-    decompress_opened, decompress_to, original_header,
+    Archive, ArchiveError, Limit, Options, Progress, RowBlock, Weight, WeightSource, compress,
+    compress_bytes, compress_file, compress_opened, decompress, decompress_bytes, decompress_bytes_within,
+    decompress_file, decompress_opened, decompress_to, original_header,
 };
 use bantam::codec::head::Kind;
 use bantam::codec::{CodecError, Encoder, Lossy, Payload, Precision, RowDecoder, checksum, encode};
@@ -569,5 +569,25 @@ fn memory_that_is_not_there_is_an_error_and_many_open_files_need_none() {
     let archives: Vec<_> = (0..60).map(|_| Archive::from_bytes(packed.clone()).unwrap()).collect();
     for archive in &archives[..2] {
         assert_eq!(archive.outside().unwrap().trailing().len() >> 20, 40);
+    }
+}
+
+#[test]
+fn an_output_in_a_folder_that_is_not_there_names_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, packed] = ["plain.safetensors", "packed"].map(|name| folder.path().join(name));
+    small_mixture().write(&plain);
+    compress_file(&plain, &packed, &REPLACE, &()).unwrap();
+    let missing = folder.path().join("missing");
+    let out = missing.join("out");
+    let source = WeightSource::open(&packed).unwrap();
+    let weight = source.weights().next().unwrap();
+    for error in [
+        compress_file(&plain, &out, &REPLACE, &()).unwrap_err(),
+        decompress_file(&packed, &out, &REPLACE, &()).unwrap_err(),
+        weight.extract(0..weight.original_len, &out, &REPLACE, &()).unwrap_err(),
+        compress(folder.path(), Some(&out), &Options::DEFAULT, &()).unwrap_err(),
+    ] {
+        assert!(matches!(&error, ArchiveError::NoFolder { folder, .. } if *folder == missing), "{error}");
     }
 }

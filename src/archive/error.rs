@@ -269,6 +269,14 @@ pub enum ArchiveError {
         /// What is there.
         kind: SpecialFile,
     },
+    /// The folder that the output is to be in is not there.
+    #[error("there is no folder {folder}, where {path} is to be; make it first, or choose another output")]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The output.
+        path: PathBuf,
+    },
     /// The output is a file, and there is a folder.
     #[error("{path} is a folder, and the output is one file; name a file in it, or beside it")]
     FolderInTheWay {

@@ -43,6 +43,7 @@ impl OutputFile {
     pub fn create(path: &Path, options: &Options, source: Option<&Path>) -> Result<Self, ArchiveError> {
         refuse_no_file(path)?;
         refuse_existing(path, options)?;
+        refuse_no_folder(path)?;
         let mode = source.and_then(Mode::at);
         let temporary = held(path, mode)?;
         Ok(Self { temporary, path: path.into(), options: *options, mode })
@@ -161,6 +162,19 @@ fn refuse_no_file(path: &Path) -> Result<(), ArchiveError> {
         Some(kind) => Err(ArchiveError::SpecialOutput { path: path.into(), kind }),
         None if path.is_dir() => Err(ArchiveError::FolderInTheWay { path: path.into() }),
         None => Ok(()),
+    }
+}
+
+/// An error that names the folder that `path` would be in, where there is none.
+pub(super) fn refuse_no_folder(path: &Path) -> Result<(), ArchiveError> {
+    let folder = parent(path);
+    match fs::metadata(folder) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(ArchiveError::NoFolder { folder: folder.into(), path: path.into() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ArchiveError::NoFolder { folder: folder.into(), path: path.into() })
+        }
+        Err(error) => Err(ArchiveError::io("look at the folder", folder)(error)),
     }
 }
 

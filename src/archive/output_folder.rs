@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use super::locked::{Hold, hold};
 use super::mode::{self, Mode};
-use super::output::{OutputFile, UNFINISHED, parent, sync_folder};
+use super::output::{OutputFile, UNFINISHED, parent, refuse_no_folder, sync_folder};
 use super::shard_index::{self, is_of_a_set};
 use super::{ArchiveError, Options, names};
 use crate::codec::checksum;
@@ -427,6 +427,9 @@ fn begin_alone(
     options: &Options,
     plan: &Plan,
 ) -> Result<(PathBuf, PathBuf, File), ArchiveError> {
+    if !is_there(path) {
+        refuse_no_folder(path)?;
+    }
     for _ in 0..TRIES {
         bring_about(path)?;
         let path = look(path, options)?;

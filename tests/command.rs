@@ -312,6 +312,30 @@ mod signals {
     }
 
     #[test]
+    fn a_score_that_is_interrupted_says_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = folder.path().join("text.txt");
+        std::fs::write(&text, "The little rooster went to the market. ".repeat(20_000)).unwrap();
+        // How long it takes until the first tokens are scored is the device's affair.
+        for tries in 0..8 {
+            let args = [text.to_str().unwrap(), "--context", "64", "--json"];
+            let child = on_demo("score", &args).spawn().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(500 << tries));
+            signal(&child, "-INT");
+            let output = patience::patiently(move || child.wait_with_output().unwrap());
+            assert_eq!(output.status.code(), Some(130), "{output:?}");
+            assert!(!stderr(&output).contains("error"), "{output:?}");
+            if !output.stdout.is_empty() {
+                let score: Value = serde_json::from_slice(&output.stdout).unwrap();
+                assert_eq!(score["interrupted"], true, "{score}");
+                assert!(score["nll"].as_f64() > Some(0.0) && score["tokens"].as_u64() > Some(0), "{score}");
+                return;
+            }
+        }
+        panic!("nothing was scored");
+    }
+
+    #[test]
     fn a_reader_that_has_enough_ends_a_text_quietly() {
         let model = endless();
         let mut child = begun(on("run", model.path(), &["-p", PROMPT, "-n", "16000"]));
@@ -327,6 +351,23 @@ mod signals {
         drop(child.stdout.take());
         let output = patience::patiently(move || child.wait_with_output().unwrap());
         assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(141), true), "{output:?}");
+    }
+}
+
+#[test]
+fn a_configuration_is_warned_about_once() {
+    let model = endless();
+    let path = model.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["model_type"] = "of_my_own".into();
+    std::fs::write(&path, config.to_string()).unwrap();
+    for output in [
+        on("run", model.path(), &["-p", PROMPT, "-n", "1"]).output().unwrap(),
+        on("plan", model.path(), &[]).output().unwrap(),
+        fed(on("chat", model.path(), &["-n", "1"]), b"Hello\n"),
+    ] {
+        stdout(&output);
+        assert_eq!(stderr(&output).matches("model_type is of_my_own").count(), 1, "{}", stderr(&output));
     }
 }
 
@@ -498,6 +539,7 @@ fn score_plan_devices_and_demo_as_people_use_them() {
     let text = folder.path().join("text.txt");
     std::fs::write(&text, "The little rooster was called Bantam, and he lived by the sea.").unwrap();
     let score = json(&on_demo("score", &[text.to_str().unwrap(), "--json"]).output().unwrap());
+    assert_eq!(score["interrupted"], false);
     assert!(score["nll"].as_f64().unwrap() > 0.0 && score["tokens"].as_u64().unwrap() > 5, "{score}");
     let words = stdout(&on_demo("score", &[text.to_str().unwrap()]).output().unwrap());
     assert!(words.contains("nats a token"), "{words}");

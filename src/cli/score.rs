@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use bantam::archive::{ArchiveError, Progress};
+use bantam::archive::Progress;
 use bantam::model::{CacheType, Model, ModelConfig, ModelError, Outputs, Session};
 use bantam::text::Tokenizer;
 use serde_json::json;
 
 use super::clock::{Clock, compile_words};
+use super::interrupt::{self, Interrupted, Manner};
 use super::open::ModelArgs;
 use super::progress::Bar;
 use super::sizes::megabytes;
-use super::{Result, interrupt, print};
+use super::{Result, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -49,11 +50,34 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let model = args.model.load(&files, &config, context, Outputs::All)?;
     let bar = Bar::default();
     bar.begin_count(text.scored() as u64, "scoring tokens");
-    let clock = Clock::start(model.gpu());
-    let nll = text.mean_nll(&model, args.model.kv_cache.into(), context, &bar);
-    let rate = text.scored() as f64 / clock.elapsed().as_secs_f64().max(1e-9);
+    interrupt::set(Manner::Ask);
+    let (mut score, clock) = (Score::default(), Clock::start(model.gpu()));
+    let done = text.score(&model, args.model.kv_cache.into(), context, &bar, &mut score);
+    let rate = score.tokens as f64 / clock.elapsed().as_secs_f64().max(1e-9);
     bar.finish();
-    let nll = nll?;
+    let is_interrupted = match done {
+        Err(error) if error.is::<Interrupted>() => true,
+        other => other.map(|()| false)?,
+    };
+    if score.tokens > 0 {
+        report(args, &model, &text, &score, rate, is_interrupted)?;
+    }
+    match is_interrupted {
+        true => interrupt::end(interrupt::code()),
+        false => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Prints the score, of a part of the text where it was interrupted.
+fn report(
+    args: &Args,
+    model: &Model,
+    text: &Text,
+    score: &Score,
+    rate: f64,
+    is_interrupted: bool,
+) -> Result<()> {
+    let nll = score.nll / score.tokens as f64;
     let perplexity = nll.exp();
     if !perplexity.is_finite() {
         return Err(format!(
@@ -64,7 +88,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (peak, compiling) = (model.gpu().memory().peak(), model.gpu().compile_time());
     if args.json {
         let object = json!({
-            "tokens": text.scored(),
+            "tokens": score.tokens,
+            "interrupted": is_interrupted,
             "bos": args.bos,
             "nll": nll,
             "perplexity": perplexity,
@@ -72,17 +97,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             "compile_seconds": compiling.as_secs_f64(),
             "peak_device_bytes": peak,
         });
-        print::line(object)?;
+        print::line(object)
     } else {
+        let tokens = match is_interrupted {
+            true => format!("interrupted after {} of {}", score.tokens, text.scored()),
+            false => score.tokens.to_string(),
+        };
         print::line(format_args!(
-            "{} tokens, {nll:.5} nats a token, perplexity {:.4}; {rate:.1} tokens/s{}, peak device memory {}",
-            text.scored(),
+            "{tokens} tokens, {nll:.5} nats a token, perplexity {:.4}; {rate:.1} tokens/s{}, peak device memory {}",
             perplexity,
             compile_words(compiling),
             megabytes(peak),
-        ))?;
+        ))
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The token that is to be before the text. Where there is one and it is not asked for, that is said.
@@ -136,18 +163,18 @@ impl Text {
         }
     }
 
-    /// Mean negative log-likelihood, in nats, of all tokens that have one. A text that is longer than `context`
+    /// Adds up the negative log-likelihood of all tokens that have one. A text that is longer than `context`
     /// is cut into windows, each of which begins with the last token of the one before, so that every token is
-    /// scored once.
-    fn mean_nll(
+    /// scored once. Where that is interrupted, `score` has what was computed until then.
+    fn score(
         &self,
         model: &Arc<Model>,
         cache_type: CacheType,
         context: usize,
         progress: &dyn Progress,
-    ) -> Result<f64> {
+        score: &mut Score,
+    ) -> Result<()> {
         let mut session = Session::with_cache(model, context, Outputs::All, cache_type)?;
-        let mut total = 0.0;
         let room = context - usize::from(self.bos.is_some());
         let starts = self.tokens.len().saturating_sub(1).max(1);
         for start in (0..starts).step_by((room - 1).max(1)) {
@@ -155,30 +182,45 @@ impl Text {
             let window: Vec<u32> = self.bos.iter().chain(window).copied().collect();
             // The window before has scored it.
             let known = usize::from(self.bos.is_some() && start > 0);
-            total += nll_after(&mut session, &window, known, progress)?;
+            score.add_window(&mut session, &window, known, progress)?;
         }
-        Ok(total / self.scored() as f64)
+        Ok(())
     }
 }
 
-/// Negative log-likelihood, in nats, of all tokens of a window but the first, and `known` more.
-fn nll_after(session: &mut Session, window: &[u32], known: usize, progress: &dyn Progress) -> Result<f64> {
-    let vocab = session.model().config().vocab;
-    session.rewind(0);
-    let mut total = 0.0;
-    // The last token has nothing to predict.
-    for (i, inputs) in window[..window.len() - 1].chunks(STRIDE).enumerate() {
-        if interrupt::interrupted() {
-            return Err(ArchiveError::Cancelled.into());
+/// What is known of a text.
+#[derive(Debug, Default)]
+struct Score {
+    /// Negative log-likelihood, in nats, of all tokens together.
+    nll: f64,
+    /// The tokens.
+    tokens: usize,
+}
+
+impl Score {
+    /// Adds all tokens of a window but the first, and `known` more.
+    fn add_window(
+        &mut self,
+        session: &mut Session,
+        window: &[u32],
+        known: usize,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let vocab = session.model().config().vocab;
+        session.rewind(0);
+        // The last token has nothing to predict.
+        for (i, inputs) in window[..window.len() - 1].chunks(STRIDE).enumerate() {
+            let forward = interrupt::unless_interrupted(session.forward(inputs, Outputs::All));
+            let logits = pollster::block_on(forward)??;
+            let targets = &window[i * STRIDE + 1..];
+            let known = known.saturating_sub(i * STRIDE);
+            let scored = logits.chunks_exact(vocab).zip(targets).skip(known);
+            self.nll += scored.map(|(l, &t)| nll(l, t)).sum::<f64>();
+            self.tokens += inputs.len() - known;
+            progress.advance((inputs.len() - known) as u64);
         }
-        let logits = pollster::block_on(session.forward(inputs, Outputs::All))?;
-        let targets = &window[i * STRIDE + 1..];
-        let known = known.saturating_sub(i * STRIDE);
-        let scored = logits.chunks_exact(vocab).zip(targets).skip(known);
-        total += scored.map(|(l, &t)| nll(l, t)).sum::<f64>();
-        progress.advance((inputs.len() - known) as u64);
+        Ok(())
     }
-    Ok(total)
 }
 
 /// Of finite logits it is finite.

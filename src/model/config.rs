@@ -92,9 +92,9 @@ pub const SUPPORTED: [&str; 4] =
     [FAMILIES[0].architecture, FAMILIES[1].architecture, FAMILIES[2].architecture, FAMILIES[3].architecture];
 
 impl Family {
-    /// The one that a configuration names, by its architecture or else by its model type; or the name of one
-    /// that is not known.
-    fn named(fields: Fields<'_>) -> Result<Result<&'static Self, String>, String> {
+    /// The one that a configuration names, by its architecture or else by its model type, and what is to be said of that;
+    /// or the name of one that is not known.
+    fn named(fields: Fields<'_>) -> Result<Result<(&'static Self, Option<String>), String>, String> {
         let model_type = fields.text("model_type")?;
         let architecture = match fields.get("architectures") {
             Some(Value::Array(names)) => match names.first() {
@@ -111,7 +111,7 @@ impl Family {
         let by_name = FAMILIES.iter().find(|family| Some(family.architecture) == architecture);
         match (architecture, by_name, by_type) {
             (Some(name), None, _) => Ok(Err(name.into())),
-            (None, _, Some(family)) => Ok(Ok(family)),
+            (None, _, Some(family)) => Ok(Ok((family, None))),
             (None, _, None) => Ok(Err(match model_type {
                 Some(model_type) => format!("(none named, model_type {model_type})"),
                 None => "(none named)".into(),
@@ -121,13 +121,14 @@ impl Family {
                 named.architecture, family.model_type
             )),
             (_, Some(family), by_type) => {
-                if let (Some(model_type), None) = (model_type, by_type) {
-                    log::warn!(
+                let unknown = model_type.filter(|_| by_type.is_none());
+                let remark = unknown.map(|model_type| {
+                    format!(
                         "config.json: model_type is {model_type}, which is read as {}",
                         family.architecture
-                    );
-                }
-                Ok(Ok(family))
+                    )
+                });
+                Ok(Ok((family, remark)))
             }
         }
     }
@@ -204,27 +205,36 @@ pub enum RopeScaling {
 impl ModelConfig {
     /// Reads `config.json` in `folder`.
     pub fn open(folder: &Path) -> Result<Self, ModelError> {
+        Ok(Self::read(folder)?.0)
+    }
+
+    /// The same, with what is to be said about it where a model is loaded.
+    pub(super) fn read(folder: &Path) -> Result<(Self, Option<String>), ModelError> {
         let path = folder.join("config.json");
         let text = std::fs::read_to_string(&path)
             .map_err(|e| ModelError::Config { path: path.clone(), what: e.to_string() })?;
-        Self::parse(&text, &path)
+        Self::parse_with_remark(&text, &path)
     }
 
     /// Reads a configuration from JSON; `path` is for error messages.
     ///
     /// Fields are read as Hugging Face transformers reads them, its defaults of each architecture included.
     pub fn parse(json: &str, path: &Path) -> Result<Self, ModelError> {
+        Ok(Self::parse_with_remark(json, path)?.0)
+    }
+
+    fn parse_with_remark(json: &str, path: &Path) -> Result<(Self, Option<String>), ModelError> {
         let bad = |what: String| ModelError::Config { path: path.into(), what };
         let object: Map<String, Value> = python_json::read(json).map_err(|e| bad(e.to_string()))?;
         let fields = Fields::new(&object);
         // The architecture first: of one that is not known, other fields may be missing too.
-        let family = match Family::named(fields).map_err(bad)? {
-            Ok(family) => family,
+        let (family, remark) = match Family::named(fields).map_err(bad)? {
+            Ok(named) => named,
             Err(name) => return Err(ModelError::UnsupportedArchitecture { path: path.into(), name }),
         };
         let config = Self::from_fields(family, fields).map_err(bad)?;
         config.check().map_err(bad)?;
-        Ok(config)
+        Ok((config, remark))
     }
 
     fn from_fields(family: &Family, fields: Fields<'_>) -> Result<Self, String> {

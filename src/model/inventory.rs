@@ -24,7 +24,11 @@ impl ModelConfig {
     /// An output matrix that differs from the embedding is used, though the configuration says that they are the
     /// same.
     pub(super) fn of_files(files: &ModelFiles) -> Result<Self, ModelError> {
-        let mut config = Self::open(files.folder())?;
+        let (mut config, remark) = Self::read(files.folder())?;
+        // Here and not where it is read: a configuration is read several times, and a model loaded once.
+        if let Some(remark) = remark {
+            log::warn!("{remark}");
+        }
         if config.tied
             && let Some(output) = files.weight(OUTPUT)
             && !is_same(&output, &files.require(EMBEDDING)?)?

@@ -39,9 +39,9 @@ impl Target {
     }
 
     /// Whether its compiler is trusted with kernels of so many invocations: of an unknown one's, with those of no more
-    /// than one row an invocation. SwiftShader's goes through all paths from the head of a loop to its end, which are
-    /// twice as many with each branch: sixteen tokens by two rows are 32 branches in a loop where a gate is joined to what
-    /// it gates, and that takes hours and more memory than there is.
+    /// than one row an invocation. SwiftShader's takes twice as long with each branch in a loop: sixteen tokens by two
+    /// rows are 32 branches in a loop where a gate is joined to what it gates, and that takes hours and more memory than
+    /// there is.
     pub fn compiles(self, invocations: Invocations) -> bool {
         self != Self::Cpu || invocations.rows_each() == 1
     }

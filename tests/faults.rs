@@ -246,7 +246,7 @@ fn a_budget_that_is_too_small_names_one_that_is_not() {
     assert_eq!((runtime.gpu().memory().used(), runtime.gpu().memory().left()), (0, Some(1 << 20)));
     let enough = runtime_within(Some(minimum));
     let model = enough.load_blocking(&folder, &dense(), &()).unwrap();
-    let long = SessionOptions { context: Some(100_000), ..SessionOptions::default() };
+    let long = SessionOptions { context: Some(30_000), ..SessionOptions::default() };
     let error = pollster::block_on(model.open(long)).unwrap_err();
     assert!(matches!(error, RuntimeError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
     story(&model);

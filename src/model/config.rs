@@ -539,7 +539,10 @@ mod tests {
         assert_eq!(ModelConfig::parse(&saved, Path::new("config.json")).unwrap(), usual);
         for (field, wrong) in [
             ("\"rope_theta\": NaN", "rope_theta is \"NaN\", but must be a number"),
-            ("\"sliding_window\": Infinity", "sliding_window is \"Infinity\", but must be a whole number"),
+            (
+                "\"max_position_embeddings\": Infinity",
+                "max_position_embeddings is \"Infinity\", but must be a whole number",
+            ),
         ] {
             let error = parse(&format!("{LLAMA}, {field}")).unwrap_err();
             assert!(error.contains(wrong), "{error}");

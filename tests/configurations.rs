@@ -50,7 +50,7 @@ fn tensor(seed: u64, shape: &[usize]) -> (Dtype, Vec<usize>, Vec<u8>) {
 
 #[test]
 fn rotations_are_those_of_the_oracle_wherever_they_are_said() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let plain = config(
         "LlamaForCausalLM",
         json!({"rope_theta": 700.0, "rope_scaling": {"rope_type": "linear", "factor": 4.0}}),
@@ -87,7 +87,7 @@ fn rotations_are_those_of_the_oracle_wherever_they_are_said() {
 
 #[test]
 fn an_output_matrix_that_differs_from_the_embedding_is_used() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let untied = config("LlamaForCausalLM", json!({}));
     let tied = config("LlamaForCausalLM", json!({"tie_word_embeddings": true}));
     let folder = random(&untied);
@@ -117,7 +117,7 @@ fn an_output_matrix_that_differs_from_the_embedding_is_used() {
 
 #[test]
 fn a_tensor_that_would_not_be_read_is_refused_by_name() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let plain = config("LlamaForCausalLM", json!({}));
     let refused = |name: &str, shape: &[usize], hint: &str| {
         let folder = random(&plain);
@@ -211,7 +211,7 @@ fn what_is_not_used_or_not_as_it_is_said_is_told() {
 
 #[test]
 fn a_sparse_configuration_gives_the_same_model() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let full = config("LlamaForCausalLM", json!({"num_key_value_heads": 10, "rms_norm_eps": 1e-6}));
     let folder = random(&full);
     let wanted = logits(&gpu, folder.path());

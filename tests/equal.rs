@@ -24,7 +24,7 @@ const LENGTHS: [usize; 9] = [1, 2, 15, 16, 17, 63, 64, 65, 130];
 /// The model at `folder` gives the same logits from each of its forms, and its compressed weights
 /// take less than `most` of the device memory that raw ones do.
 fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, most: f64) {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (_temporary, small) = compressed(folder);
     let [plain, tiled, restored] =
         [(folder, false), (&small, false), (&small, true)].map(|(folder, raw)| load(&gpu, folder, raw));
@@ -86,7 +86,7 @@ fn models_of_every_type_give_the_same_logits_compressed_and_raw() {
 
 /// As [`check_forms`], for a model that has no tokenizer.
 fn check_random(folder: &Path, config: &Value, most: f64, what: &str) {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (_temporary, small) = compressed(folder);
     let [plain, tiled, restored] =
         [(folder, false), (&small, false), (&small, true)].map(|(folder, raw)| load(&gpu, folder, raw));
@@ -120,7 +120,7 @@ fn smollm2_gives_the_same_logits_compressed_and_raw() {
 
 #[test]
 fn logits_do_not_depend_on_how_a_prompt_is_cut() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (_temporary, small) = compressed(&models::demo());
     let tokens = prompt(&small, TEXTS[0], 130);
     for raw in [false, true] {
@@ -145,7 +145,7 @@ fn logits_do_not_depend_on_how_many_parts_a_matrix_is_kept_in() {
         let mut session = Session::new(&load(gpu, &small, raw), tokens.len(), Outputs::Last).unwrap();
         pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap()
     };
-    let wanted = last_logits(&device::gpu(), true);
+    let wanted = last_logits(&device::shared(), true);
     // The embedding takes 262 144 bytes raw and more than half of that compressed.
     let gpu = device::gpu_with_bindings_of(100_000);
     for raw in [false, true] {
@@ -158,7 +158,7 @@ fn logits_do_not_depend_on_how_many_parts_a_matrix_is_kept_in() {
 
 #[test]
 fn the_last_logits_are_the_last_of_all() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let model = load(&gpu, &models::demo(), false);
     let vocab = model.config().vocab;
     let tokens = prompt(&models::demo(), TEXTS[1], 130);
@@ -172,7 +172,7 @@ fn the_last_logits_are_the_last_of_all() {
 
 #[test]
 fn a_rewound_session_computes_what_a_new_one_does() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let model = load(&gpu, &models::demo(), false);
     let tokens = prompt(&models::demo(), TEXTS[2], 80);
     let other = prompt(&models::demo(), TEXTS[1], 80);
@@ -213,7 +213,7 @@ fn decoding_makes_no_buffers_and_everything_is_given_back() {
 
 #[test]
 fn a_rounded_model_gives_the_logits_of_what_it_is_decoded_to() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let sizes = json!({
         "hidden_size": 192,
         "intermediate_size": 400,

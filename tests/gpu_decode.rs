@@ -96,7 +96,7 @@ fn every_bf16_pattern_is_decoded_on_every_adapter() {
 
 #[test]
 fn every_pattern_of_a_byte_is_decoded_with_every_split() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let types = [
         Dtype::F8_E4M3,
         Dtype::F8_E5M2,
@@ -117,7 +117,7 @@ fn every_pattern_of_a_byte_is_decoded_with_every_split() {
 
 #[test]
 fn escapes_of_every_length_and_their_absence_are_decoded() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let like = Likeness { any_bits: 1000, dirty_rows: 0, octaves: 0 };
     for (dtype, t, b) in [(Dtype::BF16, 2, 0), (Dtype::F16, 3, 4), (Dtype::F32, 2, 0), (Dtype::F8_E4M3, 3, 0)]
     {
@@ -157,7 +157,7 @@ fn rows_of_very_different_scale_are_decoded() {
 #[test]
 fn any_f32_is_decoded() {
     // A decoded row block takes 64 · 704 · 4 bytes at the most.
-    let gpus = [device::gpu_with_bindings_of(180_224), device::gpu()];
+    let gpus = [device::gpu_with_bindings_of(180_224), device::shared()];
     let all = splits(Dtype::F32);
     assert_eq!(all.len(), 12);
     let sizes = (0..all.len(), 64usize..400, 40usize..700, 0..gpus.len());
@@ -209,7 +209,7 @@ fn any_type(dtype: Dtype, elements: usize) -> Vec<u8> {
 #[test]
 fn awkward_shapes_of_every_type_are_decoded() {
     use Dtype::*;
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for dtype in [BF16, F16, F32, F8_E4M3, F8_E5M2, U8, I16, I32, I64, F64] {
         let mut tiled = 0;
         for shape in data::AWKWARD_SHAPES.iter().chain(&[&[127, 515][..], &[700, 333]]) {
@@ -235,7 +235,7 @@ fn awkward_shapes_are_decoded_on_every_adapter() {
 
 #[test]
 fn wide_lane_indices_and_single_symbols_are_decoded() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut random = Random::new(5);
     // One exponent, so that no symbol takes a bit.
     let mut values: Vec<u16> = (0..640 * 300).map(|_| 0x3c00 | random.next() as u16 & 0x807f).collect();
@@ -249,7 +249,7 @@ fn wide_lane_indices_and_single_symbols_are_decoded() {
 
 #[test]
 fn what_is_not_tiled_is_left_to_the_host() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let constant = [0x80, 0x3f].repeat(640 * 300);
     assert!(!check_payload(&gpu, &encode(Dtype::BF16, &[640, 300], &constant).unwrap(), &constant));
     // Row blocks of bytes that decode to more than the device may bind.
@@ -264,7 +264,7 @@ fn what_is_not_tiled_is_left_to_the_host() {
 
 #[test]
 fn nonsense_with_the_right_checksums_does_no_harm() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut random = Random::new(77);
     for (dtype, t, b, clean) in [(Dtype::BF16, 2, 0, 0), (Dtype::F16, 1, 1, 3), (Dtype::F32, 2, 0, 13)] {
         let split = Split::new(dtype, t, b, clean).unwrap();
@@ -302,7 +302,7 @@ fn filling(round: usize) -> u8 {
 
 #[test]
 fn everything_is_given_back() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     check(&gpu, &[256, 256], &Random::new(1).gaussian_bf16(1 << 16));
     assert_eq!(gpu.memory().used(), 0);
     assert!(gpu.memory().peak() > 0);
@@ -334,7 +334,7 @@ fn what_was_rounded_is_decoded_to_the_same_bits() {
         data.truncate(width * 64 * 100);
         let encoder = Encoder::default().rounding(Some(Lossy::new(2, 112).unwrap()));
         let payload = encoder.encode(dtype, &[64, 100], &data).unwrap();
-        check_payload(&device::gpu(), &payload, &Payload::parse(&payload).unwrap().decode().unwrap());
+        check_payload(&device::shared(), &payload, &Payload::parse(&payload).unwrap().decode().unwrap());
     }
 }
 

@@ -69,7 +69,7 @@ fn check(gpu: &Gpu, folder: &Path) -> [f64; 3] {
 
 #[test]
 fn the_demo_model_is_joined_and_gives_the_same_logits() {
-    let [raw, dense, fast] = check(&device::gpu(), &models::demo());
+    let [raw, dense, fast] = check(&device::shared(), &models::demo());
     assert_eq!((raw, fast), (JOINED as f64, JOINED as f64));
     // Some of its tensors are split in another way than their neighbours.
     assert!(dense < APART as f64 && dense >= JOINED as f64, "{dense}");
@@ -83,7 +83,7 @@ fn shared_rows_and_biases_give_the_same_logits() {
     let sizes = json!({ "hidden_size": 800, "intermediate_size": 140, "num_hidden_layers": 1 });
     let config = random_model::config("Qwen2ForCausalLM", sizes);
     random_model::write(folder.path(), &config, Dtype::BF16);
-    let gpu = device::gpu().with_choices(KernelChoices::with_invocations(Invocations::FOUR_A_ROW));
+    let gpu = device::shared().with_choices(KernelChoices::with_invocations(Invocations::FOUR_A_ROW));
     let [raw, dense, _] = check(&gpu, folder.path());
     assert!(raw == JOINED as f64 && dense >= JOINED as f64);
 }
@@ -94,7 +94,7 @@ fn gates_with_biases_stay_apart() {
     let config =
         random_model::config("LlamaForCausalLM", json!({ "mlp_bias": true, "attention_bias": true }));
     random_model::write(folder.path(), &config, Dtype::F32);
-    let [raw, ..] = check(&device::gpu(), folder.path());
+    let [raw, ..] = check(&device::shared(), folder.path());
     assert_eq!(raw, (APART - 2) as f64);
 }
 
@@ -105,7 +105,7 @@ fn matrices_of_different_types_are_not_joined() {
     let config = random_model::config("LlamaForCausalLM", json!({ "num_hidden_layers": 2 }));
     random_model::write(folder.path(), &config, Dtype::BF16);
     widen(folder.path(), &["k_proj.weight", "gate_proj.weight"]);
-    let [raw, ..] = check(&device::gpu(), folder.path());
+    let [raw, ..] = check(&device::shared(), folder.path());
     // Queries and values still go together.
     assert_eq!(raw, (APART - 1) as f64);
 }
@@ -145,7 +145,7 @@ fn matrices_that_are_widened_piece_by_piece_give_the_same_logits() {
     random_model::write(folder.path(), &config, Dtype::BF16);
     let (_temporary, small) = compressed(folder.path());
     let tokens: Vec<u32> = (0..TOKENS as u32).map(|i| i * i * 31 % 300).collect();
-    let wanted = all_logits(&load(&device::gpu(), folder.path(), true), &tokens);
+    let wanted = all_logits(&load(&device::shared(), folder.path(), true), &tokens);
     // Uncompressed, the former have 256 KiB together, and the latter 512.
     for (binding, dispatches) in [(200 << 10, APART - 2), (400 << 10, JOINED)] {
         let gpu = with_joins(&device::gpu_with_bindings_of(binding), true);
@@ -166,7 +166,7 @@ fn within_any_budget_the_same_bits_come_out_and_no_more_is_taken() {
     random_model::write(plain.path(), &config, Dtype::BF16);
     let (_temporary, small) = compressed(plain.path());
     let tokens: Vec<u32> = (0..TOKENS as u32).map(|i| i * i * 31 % 300).collect();
-    let wanted = all_logits(&load(&device::gpu(), plain.path(), true), &tokens);
+    let wanted = all_logits(&load(&device::shared(), plain.path(), true), &tokens);
     let files = ModelFiles::open(&small).unwrap();
     let mut streamed = 0;
     for layout in [Layout::Dense, Layout::Fast] {
@@ -181,13 +181,13 @@ fn within_any_budget_the_same_bits_come_out_and_no_more_is_taken() {
             ..LoadOptions::default()
         };
         let plan = |budget| {
-            let gpu = with_joins(&device::gpu(), true);
+            let gpu = with_joins(&device::shared(), true);
             Model::plan(&gpu, &files, &options(budget)).unwrap().unwrap()
         };
         let whole = plan(u64::MAX);
         for budget in [whole.total, whole.total - 1, whole.total.midpoint(whole.minimum), whole.minimum] {
             // Of its own, for its count of memory.
-            let gpu = with_joins(&device::gpu(), true);
+            let gpu = with_joins(&device::shared(), true);
             let model = load_with(&gpu, &small, &options(budget));
             let plan = model.residency().unwrap();
             streamed += plan.streamed.len();

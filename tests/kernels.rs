@@ -17,7 +17,7 @@ use on_device::{EPSILON, assert_close, normal, padded, read, run, step, storage,
 
 #[test]
 fn norms_are_those_of_the_twin() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for (len, tokens) in [(1, 1), (50, 3), (64, 16), (300, 17), (1000, 2)] {
         let (x_stride, y_stride) = (len + 5, len + 2);
         let (x, weight) = (normal(1, len * tokens), normal(2, len));
@@ -62,7 +62,7 @@ fn finite(bits: u32) -> f32 {
 
 #[test]
 fn the_largest_number_is_found_where_it_is_first() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let special =
         [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, f32::MIN, f32::MIN_POSITIVE, -f32::NAN];
     let mut random = Random::new(5);
@@ -97,7 +97,7 @@ fn the_largest_number_is_found_where_it_is_first() {
 
 #[test]
 fn the_largest_numbers_are_found_with_all_that_are_as_large() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut random = Random::new(6);
     let (mut enough, mut too_many) = (0, 0);
     for len in [1, 200, 256, 300, 1025, 20_000] {
@@ -141,7 +141,7 @@ fn the_largest_numbers_are_found_with_all_that_are_as_large() {
 
 #[test]
 fn swiglu_is_that_of_the_twin() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for (len, tokens) in [(1, 1), (63, 2), (64, 16), (172, 17)] {
         let stride = len + 4;
         let mut gate: Vec<f32> = normal(1, len * tokens).into_iter().map(|g| 4.0 * g).collect();
@@ -239,7 +239,7 @@ fn head_cases() -> Vec<Heads> {
 
 #[test]
 fn attention_is_that_of_the_twin() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for case in head_cases() {
         for division in [Division::WIDE, Division::ON_CPU] {
             check_attention(&gpu, &case, division, CacheType::F32);
@@ -249,7 +249,7 @@ fn attention_is_that_of_the_twin() {
 
 #[test]
 fn attention_over_a_cache_of_f16_is_that_of_the_twin_over_the_same_numbers() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for case in head_cases() {
         for division in [Division::WIDE_F16, Division::ON_CPU] {
             check_attention(&gpu, &case, division, CacheType::F16);
@@ -323,7 +323,7 @@ fn check_attention(gpu: &Gpu, case: &Heads, division: Division, cache_type: Cach
 
 #[test]
 fn attention_loses_nothing_that_is_not_finite() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let case = &head_cases()[0];
     let (dim, tokens) = (case.dim(), case.tokens);
     let [q_stride, stride] = [case.params.qkv_stride, case.params.y_stride].map(|stride| stride as usize);
@@ -353,7 +353,7 @@ fn attention_loses_nothing_that_is_not_finite() {
 
 #[test]
 fn rotations_and_head_norms_are_those_of_the_twin_and_the_cache_is_filled() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for case in head_cases() {
         for head_norm in [false, true] {
             check_rope(&gpu, &case, head_norm, CacheType::F32);
@@ -438,7 +438,7 @@ fn check_rope(gpu: &Gpu, case: &Heads, head_norm: bool, cache_type: CacheType) {
 /// and a longer one is refused.
 #[test]
 fn attention_over_a_long_context_is_right_or_refused() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for (division, position) in [(Division::ON_CPU, 30_000), (Division::WIDE, 60_000)] {
         let case = Heads::new(3, 1, 64, None, 1, position);
         check_attention(&gpu, &case, division, CacheType::F32);

@@ -32,7 +32,7 @@ fn rounded(bytes: &[u8], split: &Split, kept: Kept) -> Vec<u8> {
 
 #[test]
 fn the_device_decodes_what_is_kept() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let types = [Dtype::BF16, Dtype::F16, Dtype::F32];
     let bits = || (0..4).flat_map(|t| [0, 3, 13, 16].map(|clean| (t, clean)));
     let splits = types.iter().flat_map(|&dtype| bits().filter_map(move |(t, c)| Split::new(dtype, t, 0, c)));
@@ -78,7 +78,7 @@ fn rounded_model(small: &Path, precision: Precision) -> tempfile::TempDir {
 
 #[test]
 fn a_model_in_less_precision_is_the_model_with_rounded_weights() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (_temporary, small) = compressed(&demo());
     let tokens = prompt(&demo(), TEXTS[0], 40);
     let lossless = load(&gpu, &small, false);
@@ -118,7 +118,7 @@ fn as_much_is_read_as_fits() {
     let (_temporary, small) = compressed(&demo());
     let files = ModelFiles::open(&small).unwrap();
     let tokens = prompt(&demo(), TEXTS[0], 20);
-    let free = device::gpu();
+    let free = device::shared();
     let within = |precision: Precisions, budget| LoadOptions {
         layout: Layout::Dense,
         precision,
@@ -133,7 +133,7 @@ fn as_much_is_read_as_fits() {
     let (all, k3) = (whole(Precision::Lossless), whole(Precision::Mantissa(3)));
     let mut before = (0, 0);
     for budget in [all, all - 1, k3 + (all - k3) / 4, k3] {
-        let gpu = device::gpu();
+        let gpu = device::shared();
         let options = within(Precisions::Auto, budget);
         let model = load_with(&gpu, &small, &options);
         let (count, least) = lowered(model.precisions());
@@ -157,7 +157,7 @@ fn as_much_is_read_as_fits() {
     // All of them, and then the rest is streamed.
     let matrices = files.weights().filter(|weight| weight.shape.len() == 2).count();
     assert_eq!(before, (matrices, matrices));
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let model = load_with(&gpu, &small, &within(Precisions::Auto, k3 - 1));
     assert_eq!(lowered(model.precisions()), before);
     let plan = model.residency().unwrap();

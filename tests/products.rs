@@ -350,7 +350,7 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 
 #[test]
 fn products_are_those_of_the_twins_for_every_form_and_shape() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut tiled = 0;
     for (rows, cols) in SHAPES {
         for form in Form::ALL {
@@ -366,7 +366,7 @@ fn products_are_those_of_the_twins_for_every_form_and_shape() {
 
 #[test]
 fn products_add_biases_and_accumulate() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for form in Form::some() {
         let weights = weights(&gpu, form, 130, 300).unwrap();
         for (bias, accumulate) in [(true, false), (false, true), (true, true)] {
@@ -378,7 +378,7 @@ fn products_add_biases_and_accumulate() {
 
 #[test]
 fn any_number_of_invocations_gives_the_same_bits() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let forms = [
         Form::Raw(Dtype::BF16),
         Form::Bf16 { top_bits: 2 },
@@ -423,7 +423,7 @@ fn any_number_of_invocations_gives_the_same_bits() {
 /// Five spans or more: four invocations that share a row have a whole round, and a last one that is not full.
 #[test]
 fn the_last_round_of_spans_need_not_be_full() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let forms = [
         Form::Raw(Dtype::BF16),
         Form::Raw(Dtype::F32),
@@ -459,7 +459,7 @@ fn the_last_round_of_spans_need_not_be_full() {
 
 #[test]
 fn activations_as_a_uniform_give_the_same_bits() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     // As many tokens as fit 64 KiB, of sixteen, eight and four.
     for (cols, tokens) in [(1000, Some(16)), (1600, Some(8)), (3000, Some(4)), (5000, None)] {
         let weights = weights(&gpu, Form::Raw(Dtype::BF16), 70, cols).unwrap();
@@ -555,7 +555,7 @@ fn check_rows(gpu: &Gpu, weights: &Weights) {
 
 #[test]
 fn embedding_rows_are_exact_for_every_form_and_shape() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for (rows, cols) in SHAPES {
         for form in Form::ALL {
             if let Some(weights) = weights(&gpu, form, rows, cols) {
@@ -572,7 +572,7 @@ fn with_textures(gpu: &Gpu, textures: bool) -> Gpu {
 
 #[test]
 fn textures_and_buffers_give_the_same() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let textures = [false, true];
     let of_textures = textures.map(|textures| {
         let gpu = with_textures(&gpu, textures);
@@ -620,7 +620,7 @@ fn check_transcoded(gpu: &Gpu, rows: usize, cols: usize, bytes: &[u8]) -> bool {
 
 #[test]
 fn the_fast_layout_is_the_one_its_twin_makes() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut fast = 0;
     for (rows, cols) in SHAPES.into_iter().chain([(64, 1024), (257, 576)]) {
         for (octaves, any_bits, zeros) in [(0, 0, 0), (6, 400, 0), (0, 0, 10), (3, 500, 30), (0, 20, 0)] {
@@ -643,7 +643,7 @@ fn the_fast_layout_is_the_one_its_twin_makes() {
 
 #[test]
 fn every_bf16_pattern_comes_back_from_the_fast_layout() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     // Few rows have unusual weights, and these have all there are: infinities, NaNs, zeros, subnormals.
     let (rows, cols) = (20_000, 576);
     let mut bytes = fast_bytes(&mut Random::new(5), rows, cols, [0, 0, 0]);
@@ -664,7 +664,7 @@ fn every_bf16_pattern_comes_back_from_the_fast_layout() {
 
 #[test]
 fn any_bits_are_looked_up_as_from_raw_weights() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (rows, cols) = (1536, 272);
     for (dtype, t, b, clean) in [
         (Dtype::BF16, 2, 0, 0),
@@ -775,7 +775,7 @@ fn those_that_compile(gpu: &Gpu, invocations: &[Invocations]) -> Vec<Invocations
 
 #[test]
 fn products_of_stacked_matrices_are_those_of_each() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     for form in joinable() {
         let rows = [130, 100, 70];
         let (joined, apart) = joined(&gpu, form, &rows, Join::Stacked);
@@ -805,7 +805,7 @@ fn products_of_stacked_matrices_are_those_of_each() {
 
 #[test]
 fn gated_products_are_those_of_the_twin_and_of_two_with_what_joins_them() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let tokens = 19;
     for form in joinable() {
         let (joined, apart) = joined(&gpu, form, &[130, 130], Join::Gated);
@@ -855,7 +855,7 @@ fn one_exponent_but(rows: usize, cols: usize, of: std::ops::Range<usize>) -> Vec
 /// Eight columns of a row block are all the exceptions that a loop of the kernels has to mend at a time.
 #[test]
 fn exceptions_may_be_all_of_eight_columns() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (rows, cols) = (128, 1024);
     for first in [0, cols - 8] {
         for zeros in [false, true] {
@@ -885,7 +885,7 @@ fn exceptions_may_be_all_of_eight_columns() {
 /// may be: what is computed of them is right, or it is refused.
 #[test]
 fn products_with_very_long_rows_are_right_or_refused() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (mut right, mut refused, mut fast) = (0, 0, 0);
     for cols in [50_000, 70_000, 131_072, 262_112, 262_144] {
         let bytes = one_exponent_but(64, cols, cols - 3..cols);

@@ -36,7 +36,7 @@ fn mean_nll(logits: &[f32], tokens: &[u32]) -> f64 {
 
 /// Compares a trained Llama model with candle on the text's first `count` tokens.
 fn check_trained(folder: &Path, texts: &[&str], count: usize, tolerance: f64) {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (_temporary, small) = compressed(folder);
     let model = load(&gpu, &small, false);
     let reference = Candle::open(folder);
@@ -62,7 +62,7 @@ fn the_demo_model_agrees_with_candle() {
 
 #[test]
 fn the_demo_model_agrees_with_candle_on_every_prefix() {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let folder = models::demo();
     let model = load(&gpu, &folder, false);
     let mut reference = Candle::open(&folder);
@@ -93,7 +93,7 @@ fn check_random(name: &str, config: Value, dtype: Dtype, with_candle: bool) {
     let mut random = data::Random::new(7);
     let tokens: Vec<u32> = (0..140).map(|_| random.below(vocab) as u32).collect();
 
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (_temporary, small) = compressed(folder.path());
     let model = load(&gpu, &small, false);
     let ours = all_logits(&model, &tokens);

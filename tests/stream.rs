@@ -74,7 +74,7 @@ fn try_plan(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Result<Plan, Mod
 
 /// The smallest budget, as the refusal of a smaller one names it.
 fn minimum(folder: &Path) -> u64 {
-    let error = try_plan(&device::gpu(), folder, &within(folder, 1000)).unwrap_err();
+    let error = try_plan(&device::shared(), folder, &within(folder, 1000)).unwrap_err();
     let ModelError::Stream(StreamError::BudgetTooSmall { budget: 1000, minimum, .. }) = error else {
         panic!("{error}")
     };
@@ -83,7 +83,7 @@ fn minimum(folder: &Path) -> u64 {
 
 #[test]
 fn a_budget_for_compressed_weights_is_told_where_it_is_too_small_for_others() {
-    let (gpu, plain) = (device::gpu(), models::demo());
+    let (gpu, plain) = (device::shared(), models::demo());
     let (_temporary, packed) = models::compressed(&plain);
     let told = |folder: &Path, options: &LoadOptions| {
         let error = try_plan(&gpu, folder, options).unwrap_err();
@@ -113,7 +113,7 @@ fn a_budget_for_compressed_weights_is_told_where_it_is_too_small_for_others() {
 /// The smallest budget within which what is streamed is decoded on its way; on a device that never does so, the
 /// smallest of all.
 fn least_decoded(folder: &Path) -> LoadOptions {
-    let (gpu, files) = (device::gpu(), ModelFiles::open(folder).unwrap());
+    let (gpu, files) = (device::shared(), ModelFiles::open(folder).unwrap());
     let plan = |budget| Model::plan(&gpu, &files, &auto_within(folder, budget));
     let mut least = plan(u64::MAX).unwrap().unwrap().minimum;
     let mut most = if gpu.is_cpu() { whole(folder) * 2 } else { least };
@@ -129,7 +129,7 @@ fn least_decoded(folder: &Path) -> LoadOptions {
 
 /// What everything takes that stays in device memory, with room for a session, but none to widen weights in.
 fn whole(folder: &Path) -> u64 {
-    let plan = try_plan(&device::gpu(), folder, &within(folder, u64::MAX)).unwrap();
+    let plan = try_plan(&device::shared(), folder, &within(folder, u64::MAX)).unwrap();
     plan.total - plan.wide_room
 }
 
@@ -153,7 +153,7 @@ fn forward(session: &mut Session, tokens: &[u32]) -> Result<Vec<f32>, ModelError
 
 /// The model gives `wanted` within `budget` bytes: all logits at once, and the last ones token by token.
 fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[u32], steps: usize) -> Plan {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let budget = options.device_budget.unwrap();
     let model = load_with(&gpu, folder, options);
     let plan = model.residency().unwrap().clone();
@@ -184,7 +184,7 @@ fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[
 fn every_budget_gives_the_same_bits() {
     let (_temporary, folder) = ten_layers();
     let tokens = tokens(300);
-    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
     let (whole, minimum) = (whole(&folder), minimum(&folder));
     let mut streamed = Vec::new();
     for budget in [whole, whole - 1, minimum + (whole - minimum) / 2, minimum] {
@@ -196,14 +196,14 @@ fn every_budget_gives_the_same_bits() {
     assert!(streamed[0] == 0 && streamed.is_sorted() && streamed[3] > streamed[2], "{streamed:?}");
     let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, whole * 3 / 4) };
     check_within(&folder, &fast, &wanted, &tokens, 3);
-    let error = try_plan(&device::gpu(), &folder, &within(&folder, minimum - 1)).unwrap_err();
+    let error = try_plan(&device::shared(), &folder, &within(&folder, minimum - 1)).unwrap_err();
     assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
 }
 
 #[test]
 fn what_is_decoded_on_its_way_gives_the_same_bits_within_every_budget() {
     let (_temporary, folder) = ten_layers();
-    let (tokens, gpu) = (tokens(300), device::gpu());
+    let (tokens, gpu) = (tokens(300), device::shared());
     let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
     let plan = |budget| try_plan(&gpu, &folder, &auto_within(&folder, budget)).unwrap();
     let (whole, least) = (plan(u64::MAX), least_decoded(&folder).device_budget.unwrap());
@@ -229,7 +229,7 @@ fn where_a_slot_has_no_room_for_uncompressed_weights_it_has_dense_tiles() {
     let plain = tempfile::tempdir().unwrap();
     random_model::write(plain.path(), &random_model::config("LlamaForCausalLM", sizes), Dtype::BF16);
     let (_temporary, folder) = compressed(plain.path());
-    let (tokens, gpu) = (tokens(300), device::gpu());
+    let (tokens, gpu) = (tokens(300), device::shared());
     let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
     let (minimum, least) = (minimum(&folder), least_decoded(&folder).device_budget.unwrap());
     assert_eq!(minimum < least, gpu.is_cpu());
@@ -247,7 +247,7 @@ fn where_a_slot_has_no_room_for_uncompressed_weights_it_has_dense_tiles() {
 fn what_is_counted_is_what_is_read_of_the_file() {
     let (_temporary, folder) = ten_layers();
     for options in both_ways(&folder) {
-        let gpu = device::gpu();
+        let gpu = device::shared();
         let mut session = session_within(&gpu, &folder, &options);
         let model = session.model().clone();
         let plan = model.residency().unwrap().clone();
@@ -285,7 +285,7 @@ fn what_was_rounded_is_streamed_too() {
     let lossy = Some(Lossy::new(3, 512).unwrap());
     let (_temporary, folder) = compressed_with(&plain, &Options { lossy, ..Options::default() });
     let tokens = tokens(300);
-    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
     let (whole, minimum) = (whole(&folder), minimum(&folder));
     for budget in [whole - 1, minimum + (whole - minimum) / 2, minimum] {
         let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 3);
@@ -294,14 +294,14 @@ fn what_was_rounded_is_streamed_too() {
     let decoded = least_decoded(&folder);
     for budget in [whole - 1, decoded.device_budget.unwrap()] {
         let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
-        assert_eq!(plan.decodes(), device::gpu().is_cpu(), "{plan:?}");
+        assert_eq!(plan.decodes(), device::shared().is_cpu(), "{plan:?}");
     }
 }
 
 #[test]
 fn less_precision_moves_fewer_bytes() {
     let (_temporary, folder) = ten_layers();
-    let (tokens, gpu) = (tokens(300), device::gpu());
+    let (tokens, gpu) = (tokens(300), device::shared());
     let precision: Precisions = Precision::Mantissa(3).into();
     let resident =
         LoadOptions { layout: Layout::Dense, precision: precision.clone(), ..LoadOptions::default() };
@@ -380,7 +380,7 @@ fn stored(folder: &Path) -> u64 {
 
 /// What a model goes on with, within `options`.
 fn text(folder: &Path, options: &LoadOptions, prompt: &str, most: usize) -> String {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let tokenizer = Tokenizer::open(folder).unwrap();
     let model = load_with(&gpu, folder, options);
     let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
@@ -398,7 +398,7 @@ fn the_demo_model_tells_the_same_story_within_every_budget() {
     let (prompt, tokens) = ("The little rooster", tokens(1024));
     let wanted = text(&folder, &LoadOptions::default(), prompt, 60);
     assert!(wanted.starts_with(" was called Bantam"), "{wanted}");
-    let logits = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let logits = all_logits(&load(&device::shared(), &folder, false), &tokens);
     let (room, stored) = (working_set(&folder), stored(&folder));
     let minimum = minimum(&folder);
     assert!(minimum < room + stored / 2, "{minimum} {room} {stored}");
@@ -427,7 +427,7 @@ fn matrices_of_every_kind_are_streamed_and_looked_up() {
         let folder = tempfile::tempdir().unwrap();
         random_model::write_clean(folder.path(), &config, dtype, clean);
         let (_temporary, folder) = compressed(folder.path());
-        let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+        let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
         let (whole, minimum) = (whole(&folder), minimum(&folder));
         for budget in [minimum, whole - 1] {
             let plan = check_within(&folder, &within(&folder, budget), &wanted, &tokens, 3);
@@ -440,11 +440,11 @@ fn matrices_of_every_kind_are_streamed_and_looked_up() {
         let room = whole - decoded.device_budget.unwrap().min(whole);
         for budget in [decoded.device_budget.unwrap(), whole - room / 2] {
             let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
-            assert_eq!(plan.decodes(), device::gpu().is_cpu() && !plan.is_resident(), "{plan:?}");
+            assert_eq!(plan.decodes(), device::shared().is_cpu() && !plan.is_resident(), "{plan:?}");
             assert!(plan.decodes() || budget > decoded.device_budget.unwrap(), "{plan:?}");
         }
         let raw = LoadOptions { raw: true, ..within(&folder, whole * 4) };
-        let whole = try_plan(&device::gpu(), &folder, &raw).unwrap().total;
+        let whole = try_plan(&device::shared(), &folder, &raw).unwrap().total;
         if !tied {
             let raw = LoadOptions { device_budget: Some(whole - 1), ..raw };
             assert!(check_within(&folder, &raw, &wanted, &tokens, 3).embedding_on_host);
@@ -460,7 +460,7 @@ fn a_batch_that_wants_no_logits_moves_no_output_matrix() {
     let config = random_model::config("LlamaForCausalLM", sizes);
     random_model::write(folder.path(), &config, Dtype::BF16);
     let (_temporary, folder) = compressed(folder.path());
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut session = least_session(&gpu, &folder);
     let model = session.model().clone();
     let plan = model.residency().unwrap().clone();
@@ -479,7 +479,7 @@ fn smollm2_runs_within_every_budget() {
     let Some(folder) = models::optional("smollm2") else { return };
     let (_temporary, folder) = compressed(&folder);
     let tokens = &tokens(49152)[..20];
-    let wanted = all_logits(&load(&device::gpu(), &folder, false), tokens);
+    let wanted = all_logits(&load(&device::shared(), &folder, false), tokens);
     let (working_set, minimum) = (working_set(&folder), minimum(&folder));
     let stored = stored(&folder);
     assert!(minimum < working_set + stored / 20, "{minimum} {working_set} {stored}");
@@ -488,7 +488,7 @@ fn smollm2_runs_within_every_budget() {
         check_within(&folder, &options(percent), &wanted, tokens, 2);
         let auto = LoadOptions { layout: Layout::Auto, ..options(percent) };
         let plan = check_within(&folder, &auto, &wanted, tokens, 2);
-        assert_eq!(plan.decodes(), device::gpu().is_cpu(), "{percent} %: {plan:?}");
+        assert_eq!(plan.decodes(), device::shared().is_cpu(), "{percent} %: {plan:?}");
     }
     let prompt = "The capital of France is";
     let story = text(&folder, &options(100), prompt, 8);
@@ -500,9 +500,9 @@ fn smollm2_runs_within_every_budget() {
 fn a_device_without_shared_memory_is_copied_to() {
     let (_temporary, folder) = ten_layers();
     let tokens = tokens(300);
-    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
     // A host's device has the features that the host asked for: here none.
-    let own = device::gpu();
+    let own = device::shared();
     let adapters = pollster::block_on(bantam::gpu::adapters());
     let info = own.device().adapter_info();
     let same =
@@ -532,7 +532,7 @@ fn a_device_without_shared_memory_is_copied_to() {
 #[test]
 fn sessions_take_turns() {
     let (_temporary, folder) = ten_layers();
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let sessions = 3;
     let options = LoadOptions {
         working_set: Some(sessions * working_set(&folder)),
@@ -541,7 +541,7 @@ fn sessions_take_turns() {
     let model = load_with(&gpu, &folder, &options);
     assert!(!model.residency().unwrap().is_resident());
     let tokens = tokens(300);
-    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
     let run = |model: &Arc<Model>| {
         let mut session = Session::new(model, CONTEXT, Outputs::All).unwrap();
         for _ in 0..3 {
@@ -561,7 +561,7 @@ fn a_pass_that_is_dropped_leaves_nothing_behind() {
 }
 
 fn drop_passes(folder: &Path, options: &LoadOptions) {
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (mut session, tokens) = (session_within(&gpu, folder, options), tokens(300));
     let wanted = forward(&mut session, &tokens).unwrap();
     for polls in 1..12 {
@@ -604,7 +604,7 @@ fn a_file_that_is_cut_short_is_an_error_and_one_that_is_removed_is_none() {
 
 fn change_a_file(way: usize, change: impl Fn(&std::fs::File)) {
     let (_temporary, folder) = ten_layers();
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let (mut session, tokens) = (session_within(&gpu, &folder, &both_ways(&folder)[way]), tokens(300));
     let wanted = forward(&mut session, &tokens).unwrap();
     let path = ModelFiles::open(&folder).unwrap().sources()[0].path().to_path_buf();
@@ -641,7 +641,7 @@ fn a_file_that_is_cut_short_while_it_is_loaded_is_an_error() {
             let files = ModelFiles::open(&folder).unwrap();
             let left = whole.len() as u64 * part / 21;
             std::fs::File::options().write(true).open(&path).unwrap().set_len(left).unwrap();
-            let gpu = device::gpu();
+            let gpu = device::shared();
             let error = pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap_err();
             assert!(matches!(error, ModelError::Archive(ArchiveError::Changed { .. })), "{error}");
             assert_eq!(gpu.memory().used(), 0);
@@ -652,7 +652,7 @@ fn a_file_that_is_cut_short_while_it_is_loaded_is_an_error() {
 #[test]
 fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
     let (_temporary, folder) = ten_layers();
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let auto = |budget| LoadOptions { layout: Layout::Auto, ..within(&folder, budget) };
     let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, u64::MAX) };
     let whole = try_plan(&gpu, &folder, &fast).unwrap().total;
@@ -680,9 +680,9 @@ fn what_is_not_compressed_cannot_be_streamed() {
     random_model::write(folder.path(), &config, Dtype::F32);
     let (whole, minimum) = (whole(folder.path()), minimum(folder.path()));
     assert_eq!(whole, minimum);
-    let plan = try_plan(&device::gpu(), folder.path(), &within(folder.path(), minimum)).unwrap();
+    let plan = try_plan(&device::shared(), folder.path(), &within(folder.path(), minimum)).unwrap();
     assert!(plan.is_resident());
-    load_with(&device::gpu(), folder.path(), &within(folder.path(), minimum));
+    load_with(&device::shared(), folder.path(), &within(folder.path(), minimum));
 }
 
 #[test]
@@ -705,7 +705,7 @@ fn a_session_takes_what_it_is_said_to() {
 #[test]
 fn a_session_that_is_too_large_is_refused_and_another_one_is_not() {
     let (_temporary, folder) = ten_layers();
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let model = load_with(&gpu, &folder, &within(&folder, minimum(&folder)));
     let error = Session::new(&model, 10_000, Outputs::Last).unwrap_err();
     assert!(matches!(error, ModelError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
@@ -737,7 +737,7 @@ fn a_lost_device_is_an_error() {
 #[test]
 fn computing_can_move_between_threads() {
     fn is_send(_: &impl Send) {}
-    let gpu = device::gpu();
+    let gpu = device::shared();
     let mut session = Session::new(&load(&gpu, &models::demo(), true), 10, Outputs::Last).unwrap();
     is_send(&session.forward(&[1], Outputs::Last));
 }
@@ -753,7 +753,7 @@ fn a_pass_that_was_begun_and_is_not_polled_stops_no_other_session() {
     patience::patiently(|| {
         let (_temporary, folder) = ten_layers();
         for options in both_ways(&folder) {
-            let gpu = device::gpu();
+            let gpu = device::shared();
             let working_set = options.working_set.map(|bytes| 2 * bytes);
             let budget = options.device_budget.map(|budget| budget + working_set.unwrap());
             let options = LoadOptions { working_set, device_budget: budget, ..options };
@@ -787,7 +787,7 @@ fn a_pass_that_was_begun_and_is_not_polled_stops_no_other_session() {
 fn a_host_may_wait_in_every_thread_of_the_pool_that_all_share() {
     patience::patiently(|| {
         let (_temporary, folder) = ten_layers();
-        let gpu = device::gpu();
+        let gpu = device::shared();
         let mut session = session_within(&gpu, &folder, &least_decoded(&folder));
         assert_eq!(session.model().residency().unwrap().decodes(), gpu.is_cpu());
         let wanted = forward(&mut session, &[7]).unwrap();
@@ -808,7 +808,7 @@ fn a_host_may_wait_in_every_thread_of_the_pool_that_all_share() {
 fn no_slot_is_larger_than_a_buffer_can_be() {
     let (_temporary, folder) = ten_layers();
     let tokens = tokens(300);
-    let wanted = all_logits(&load(&device::gpu(), &folder, false), &tokens);
+    let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
     for options in both_ways(&folder) {
         // A layer has more, and every matrix of it less.
         let most = 400_000;
@@ -863,7 +863,7 @@ fn read_by_this_thread() -> Option<u64> {
 fn whoever_polls_a_model_that_is_loaded_reads_none_of_its_files() {
     let (_temporary, folder) = compressed(&models::demo());
     for folder in [models::demo(), folder] {
-        let (gpu, files) = (device::gpu(), ModelFiles::open(&folder).unwrap());
+        let (gpu, files) = (device::shared(), ModelFiles::open(&folder).unwrap());
         let options = LoadOptions { device_budget: Some(1 << 30), ..LoadOptions::default() };
         // Drivers read too, what they compiled before.
         pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap();

@@ -2,10 +2,20 @@
 //! device that `BANTAM_AS` names, or of its own kind.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::sync::OnceLock;
+
 use bantam::gpu::{Gpu, GpuOptions, Target};
 
 pub fn gpu() -> Gpu {
     open(GpuOptions::default())
+}
+
+/// The same device for all tests of a binary, so that a kernel is compiled once for all of them. Each counts its own
+/// memory. Not for tests that lose the device, or count what is
+/// submitted to it or made on it.
+pub fn shared() -> Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(gpu).with_share(None)
 }
 
 /// The same device, on which a matrix of more than `bytes` is kept in parts.

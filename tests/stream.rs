@@ -441,7 +441,8 @@ fn matrices_of_every_kind_are_streamed_and_looked_up() {
         for budget in [decoded.device_budget.unwrap(), whole - room / 2] {
             let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
             assert_eq!(plan.decodes(), device::shared().is_cpu() && !plan.is_resident(), "{plan:?}");
-            assert!(plan.decodes() || budget > decoded.device_budget.unwrap(), "{plan:?}");
+            let is_cpu = device::shared().is_cpu();
+            assert!(!is_cpu || plan.decodes() || budget > decoded.device_budget.unwrap(), "{plan:?}");
         }
         let raw = LoadOptions { raw: true, ..within(&folder, whole * 4) };
         let whole = try_plan(&device::shared(), &folder, &raw).unwrap().total;
@@ -666,10 +667,13 @@ fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
     // Without a limit of the model's, the device's budget says the same.
     for budget in [whole, whole - 1] {
         let device = std::env::var("BANTAM_DEVICE").ok();
-        let options = GpuOptions { device, budget: Some(budget), ..Default::default() };
+        let target = device::target();
+        let options = GpuOptions { device, budget: Some(budget), target, ..Default::default() };
         let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
         let plan = try_plan(&gpu, &folder, &LoadOptions { device_budget: None, ..auto(budget) }).unwrap();
-        assert_eq!((plan.fast, plan.is_resident()), (gpu.is_cpu() || budget >= whole, budget >= whole));
+        // All of it fits in dense tiles.
+        let (is_fast, is_resident) = (gpu.is_cpu() || budget >= whole, !gpu.is_cpu() || budget >= whole);
+        assert_eq!((plan.fast, plan.is_resident()), (is_fast, is_resident));
     }
 }
 
@@ -818,7 +822,7 @@ fn no_slot_is_larger_than_a_buffer_can_be() {
             wgpu::Limits { max_buffer_size: most, max_storage_buffer_binding_size: binding, ..allowed }
         };
         let (device, queue, uncaptured) = host::device_with(bantam::gpu::required_features, limits);
-        let gpu = Gpu::from_device(device, queue, None);
+        let gpu = device::as_asked(Gpu::from_device(device, queue, None));
         let plan = try_plan(&gpu, &folder, &options).unwrap();
         assert!(plan.slot_bytes <= most && plan.streamed.len() > 10, "{plan:?}");
         assert_same_bits(&wanted, &all_logits(&load_with(&gpu, &folder, &options), &tokens), "small slots");

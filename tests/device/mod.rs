@@ -28,6 +28,14 @@ fn open(options: GpuOptions) -> Gpu {
     pollster::block_on(Gpu::open(&options)).expect("tests need an adapter; scripts/test installs one")
 }
 
+/// A host's device, with the kernels of the kind of device that `BANTAM_AS` names.
+pub fn as_asked(gpu: Gpu) -> Gpu {
+    match target() {
+        Some(target) => gpu.with_target(target),
+        None => gpu,
+    }
+}
+
 /// What `BANTAM_AS` says.
 pub fn target() -> Option<Target> {
     std::env::var("BANTAM_AS").ok().map(|name| name.parse().unwrap())

@@ -214,7 +214,8 @@ fn what_is_decoded_on_its_way_gives_the_same_bits_within_every_budget() {
         assert_eq!(plan.decodes(), gpu.is_cpu(), "{plan:?}");
         moved.push(plan.bytes_a_pass);
     }
-    assert!(moved.is_sorted() && moved[0] > 0 && moved[0] < moved[2], "{moved:?}");
+    // Where the fast layout just does not fit, a GPU keeps all of it in dense tiles.
+    assert!(moved.is_sorted() && (moved[0] > 0) == gpu.is_cpu() && moved[0] < moved[2], "{moved:?}");
     // In a slot, weights take what they take uncompressed.
     let plan = plan(least);
     assert_eq!(plan.bytes_a_pass * 16 < plan.streamed_bytes * 12, gpu.is_cpu(), "{plan:?}");

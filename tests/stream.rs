@@ -667,10 +667,7 @@ fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
     }
     // Without a limit of the model's, the device's budget says the same.
     for budget in [whole, whole - 1] {
-        let device = std::env::var("BANTAM_DEVICE").ok();
-        let target = device::target();
-        let options = GpuOptions { device, budget: Some(budget), target, ..Default::default() };
-        let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
+        let gpu = device::open(GpuOptions { budget: Some(budget), ..Default::default() });
         let plan = try_plan(&gpu, &folder, &LoadOptions { device_budget: None, ..auto(budget) }).unwrap();
         // All of it fits in dense tiles.
         let (is_fast, is_resident) = (gpu.is_cpu() || budget >= whole, !gpu.is_cpu() || budget >= whole);

@@ -49,22 +49,9 @@ impl Weight<'_> {
     ) -> impl FnOnce() -> Result<TensorReader, ArchiveError> + Send + 'static + use<> {
         let (file, range) = self.place();
         let is_compressed = self.is_compressed();
-        let mut reader = TensorReader {
-            file,
-            name: self.name.into(),
-            dtype: self.dtype,
-            rows: unit_matrix(self.dtype, self.shape).map_or(1, |matrix| matrix.rows),
-            original_len: self.original_len,
-            start: range.start as u64,
-            payload: None,
-        };
-        move || {
-            if is_compressed {
-                let head = reader.read_head(range.len())?;
-                reader.payload = Some(Arc::new(RowDecoder::new(head)));
-            }
-            Ok(reader)
-        }
+        let reader =
+            TensorReader::new(file, self.name, self.dtype, self.shape, self.original_len, range.start);
+        move || if is_compressed { reader.with_head(range.len()) } else { Ok(reader) }
     }
 
     /// What [`Weight::opening`] gave, if its head is that of this tensor.
@@ -77,23 +64,34 @@ impl Weight<'_> {
 impl Archive {
     /// What reads `tensor` of this file by position. Its head is read and checked now.
     pub(super) fn tensor_reader(&self, tensor: &ArchivedTensor) -> Result<TensorReader, ArchiveError> {
-        let mut reader = TensorReader {
-            file: self.reader(),
-            name: tensor.name[..].into(),
-            dtype: tensor.dtype,
-            rows: unit_matrix(tensor.dtype, &tensor.shape).map_or(1, |matrix| matrix.rows),
-            original_len: tensor.original_len,
-            start: tensor.payload.start as u64,
-            payload: None,
-        };
-        let head = reader.read_head(tensor.payload.len())?;
-        self.check_head(tensor, &head)?;
-        reader.payload = Some(Arc::new(RowDecoder::new(head)));
+        let ArchivedTensor { name, dtype, shape, original_len, payload, .. } = tensor;
+        let reader = TensorReader::new(self.reader(), name, *dtype, shape, *original_len, payload.start);
+        let reader = reader.with_head(payload.len())?;
+        reader.head().map_or(Ok(()), |head| self.check_head(tensor, head))?;
         Ok(reader)
     }
 }
 
 impl TensorReader {
+    /// Reads nothing yet. `start` is where its bytes begin in the file, or its payload.
+    fn new(
+        file: FileReader,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        original_len: usize,
+        start: usize,
+    ) -> Self {
+        let rows = unit_matrix(dtype, shape).map_or(1, |matrix| matrix.rows);
+        Self { file, name: name.into(), dtype, rows, original_len, start: start as u64, payload: None }
+    }
+
+    /// The same, with the head of its payload, which has `len` bytes.
+    fn with_head(mut self, len: usize) -> Result<Self, ArchiveError> {
+        self.payload = Some(Arc::new(RowDecoder::new(self.read_head(len)?)));
+        Ok(self)
+    }
+
     /// The tensor's name.
     pub fn name(&self) -> &str {
         &self.name

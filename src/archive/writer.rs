@@ -268,15 +268,15 @@ impl<'a> Writer<'a> {
     fn hash_restored(&self, tiled: &Tiled, data: &ReadTensor) -> Result<blake3::Hash, ArchiveError> {
         let mut hasher = blake3::Hasher::new();
         let (each, len) = (tiled.row_block_bytes(), data.size());
-        let blocks = (0..len.div_ceil(each)).collect::<Vec<_>>();
-        let at_once = (HASHED_BYTES / each).max(1);
-        for blocks in blocks.chunks(at_once) {
+        let (blocks, at_once) = (len.div_ceil(each), (HASHED_BYTES / each).max(1));
+        for first in (0..blocks).step_by(at_once) {
             check(self.progress)?;
-            let restored = |&block: &usize| {
+            let restored = |block: usize| {
                 let rows = data.bytes(block * each..len.min((block + 1) * each));
                 tiled.restored(block * LANES, &rows).into_owned()
             };
-            let restored: Vec<_> = blocks.par_iter().map(restored).collect();
+            let here = first..blocks.min(first + at_once);
+            let restored: Vec<_> = here.into_par_iter().map(restored).collect();
             restored.iter().for_each(|rows| {
                 hasher.update_rayon(rows);
             });

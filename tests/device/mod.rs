@@ -23,7 +23,8 @@ pub fn gpu_with_bindings_of(bytes: u64) -> Gpu {
     open(GpuOptions { max_binding: Some(bytes), ..GpuOptions::default() })
 }
 
-fn open(options: GpuOptions) -> Gpu {
+/// The same device, opened as `options` say otherwise.
+pub fn open(options: GpuOptions) -> Gpu {
     let options = GpuOptions { device: std::env::var("BANTAM_DEVICE").ok(), target: target(), ..options };
     pollster::block_on(Gpu::open(&options)).expect("tests need an adapter; scripts/test installs one")
 }

@@ -153,6 +153,38 @@ fn a_file_cut_short_while_it_is_read_is_an_error() {
     assert!(!out.exists());
 }
 
+/// A row block of such rows is larger than what is read at a time: it is read tile by tile.
+#[test]
+fn long_rows_are_read_by_position_tile_by_tile() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, packed, out] = ["plain", "packed", "out"].map(|name| folder.path().join(name));
+    PlainFile::default().weights("long", &[60, 530_001], 3).write(&plain);
+    compress_file(&plain, &packed, &REPLACE, &()).unwrap();
+    let source = WeightSource::open(&packed).unwrap();
+    let archive = Archive::open(&packed).unwrap();
+    assert!(matches!(archive.payload("long").unwrap().head().kind, Kind::Tiled(_)));
+    decompress_opened(&archive, &out, &REPLACE, &()).unwrap();
+    let whole = fs::read(&plain).unwrap();
+    assert!(fs::read(&out).unwrap() == whole);
+    let row = 2 * 530_001;
+    let tensor = &whole[whole.len() - 60 * row..];
+    assert!(archive.read_rows("long", 1..3).unwrap() == tensor[row..3 * row]);
+    let weight = source.require("long").unwrap();
+    for range in
+        [0..1, 2 * row - 1..2 * row + 2, 77_777..2 * row + 5, 59 * row + 3..60 * row, 5 * row..5 * row]
+    {
+        weight.extract(range.clone(), &out, &REPLACE, &()).unwrap();
+        assert!(fs::read(&out).unwrap() == tensor[range]);
+    }
+    fs::remove_file(&out).unwrap();
+    fs::File::options().write(true).open(&packed).unwrap().set_len(2 << 20).unwrap();
+    let is_changed = |error: ArchiveError| matches!(error, ArchiveError::Changed { .. });
+    assert!(is_changed(decompress_opened(&archive, &out, &REPLACE, &()).unwrap_err()));
+    assert!(is_changed(archive.read_rows("long", 58..60).unwrap_err()));
+    assert!(is_changed(weight.extract(0..1, &out, &REPLACE, &()).unwrap_err()));
+    assert!(!out.exists());
+}
+
 /// Cuts a file short as soon as some of it is done.
 struct CutsShort(PathBuf);
 

@@ -9,9 +9,8 @@ use super::pipe::through_temporary;
 use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
 use super::sink::Sink;
-use super::tensor_bytes::CodedTensor;
 use super::windows::in_pieces;
-use super::{Archive, ArchiveError, Options, Progress, Weight};
+use super::{Archive, ArchiveError, Options, Progress, TensorReader, Weight};
 use crate::codec::{CodecError, zeros};
 use crate::tensor::Dtype;
 
@@ -43,7 +42,7 @@ impl Archive {
     }
 
     fn read(&self, tensor: &ArchivedTensor, range: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
-        let coded = self.coded(tensor)?;
+        let coded = self.tensor_reader(tensor)?;
         coded.check_bytes(range.clone())?;
         // Bounded by the payload, as all of the tensor is.
         let mut out = zeros(range.len()).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
@@ -95,9 +94,9 @@ impl Weight<'_> {
         sink: Sink,
         progress: &dyn Progress,
     ) -> Result<(), ArchiveError> {
-        reported(progress, range.len() as u64, "extracting", || match self.coded()? {
-            None => self.copy_into(range, sink, progress),
-            Some(coded) => self.decode_into(&coded, range, sink, progress),
+        reported(progress, range.len() as u64, "extracting", || match self.is_compressed() {
+            false => self.copy_into(range, sink, progress),
+            true => self.decode_into(&self.reader()?, range, sink, progress),
         })
     }
 
@@ -127,7 +126,7 @@ impl Weight<'_> {
 
     fn decode_into(
         &self,
-        coded: &CodedTensor,
+        coded: &TensorReader,
         range: Range<usize>,
         sink: Sink,
         progress: &dyn Progress,
@@ -157,7 +156,7 @@ impl Weight<'_> {
     }
 }
 
-fn decode(coded: &CodedTensor, range: &Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
+fn decode(coded: &TensorReader, range: &Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
     in_pieces(coded, range, out, |piece, out| coded.decode_bytes(piece, out))
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::model_folder::{refuse_dangling, tensor_names_in};
-use super::tensor_bytes::CodedTensor;
 use super::{Archive, ArchiveError, hints, is_bantam, names, require_there, shard_index};
 use crate::codec::head::Head;
 use crate::codec::{Lossy, Payload};
@@ -149,14 +148,6 @@ impl<'a> Weight<'a> {
                 Cow::Owned(payload.decode().map_err(wrong())?)
             }
         })
-    }
-
-    /// What decodes it some bytes at a time; `None` where it is plain.
-    pub(super) fn coded(&self) -> Result<Option<CodedTensor<'a>>, ArchiveError> {
-        match self.source {
-            WeightSource::Plain(_) => Ok(None),
-            WeightSource::Compressed(archive) => archive.coded(&archive.tensors()[self.index]).map(Some),
-        }
     }
 
     /// What reads its file by position, and where in the file its bytes are, or its payload.

@@ -2,82 +2,26 @@
 
 use std::ops::Range;
 
-use super::reader::ArchivedTensor;
 use super::tensor_reader::PIECE;
-use super::{Archive, ArchiveError, TensorReader};
+use super::{ArchiveError, TensorReader};
+use crate::codec::grid::LANES;
 use crate::codec::head::{Head, Kind, Tiled};
-use crate::codec::{Checksum, CodecError, Payload, RowDecoder, resize};
+use crate::codec::{Checksum, CodecError, RowDecoder, resize};
 
-/// A row block that is larger than this is not read as a whole. Its rows have millions of elements.
+/// A row block that is larger than this is not read as a whole. Its rows have a million elements and more.
 const LARGEST_ROW_BLOCK: usize = 64 << 20;
 
-/// A compressed tensor that is decoded some bytes at a time.
-pub(super) enum CodedTensor<'a> {
-    /// By position.
-    Read(TensorReader),
-    /// Through the file's mapping, since a row block of it is very large.
-    Mapped {
-        /// The file.
-        archive: &'a Archive,
-        /// Its name.
-        tensor: &'a ArchivedTensor,
-        /// Its payload.
-        payload: Payload<'a>,
-    },
-}
-
-impl Archive {
-    /// The tensor `tensor` of this file. Its head is read and checked now.
-    pub(super) fn coded<'a>(&'a self, tensor: &'a ArchivedTensor) -> Result<CodedTensor<'a>, ArchiveError> {
-        let reader = self.tensor_reader(tensor)?;
-        Ok(match reader.is_bounded() {
-            true => CodedTensor::Read(reader),
-            false => CodedTensor::Mapped { archive: self, tensor, payload: self.payload_of(tensor)? },
-        })
-    }
-}
-
-impl CodedTensor<'_> {
-    /// Bytes of the original that are best decoded together; see [`Head::band_bytes`].
-    pub fn band_bytes(&self) -> usize {
-        match self {
-            Self::Read(reader) => reader.head().map_or(PIECE, Head::band_bytes),
-            Self::Mapped { payload, .. } => payload.band_bytes(),
-        }
-    }
-
-    /// Compares those checksums that cover the bytes `range` of the original.
-    pub fn check_bytes(&self, range: Range<usize>) -> Result<(), ArchiveError> {
-        match self {
-            Self::Read(reader) => reader.check_bytes(range),
-            Self::Mapped { archive, tensor, payload } => {
-                payload.check_bytes(range).map_err(ArchiveError::tensor(archive.path(), &tensor.name))
-            }
-        }
-    }
-
-    /// Writes the bytes `range` of the original to `out`, which is as long. Nothing is checked.
-    pub fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
-        match self {
-            Self::Read(reader) => reader.decode_bytes(range, out),
-            Self::Mapped { archive, tensor, payload } => {
-                payload.decode_bytes(range, out).map_err(ArchiveError::tensor(archive.path(), &tensor.name))
-            }
-        }
-    }
-}
+/// Bytes of the original that are decoded at a time of such a row block.
+const FEW_TILES: usize = 1 << 20;
 
 impl TensorReader {
-    /// Whether [`TensorReader::decode_bytes`] does with bounded memory.
-    fn is_bounded(&self) -> bool {
-        match self.head().map(|head| &head.kind) {
-            Some(Kind::Tiled(tiled)) => tiled.row_block_bytes() <= LARGEST_ROW_BLOCK,
-            _ => true,
-        }
+    /// Bytes of the original that are best decoded together; see [`Head::band_bytes`].
+    pub(super) fn band_bytes(&self) -> usize {
+        self.head().map_or(PIECE, Head::band_bytes)
     }
 
     /// Compares those checksums that cover the bytes `range` of the original. A plain tensor has none.
-    fn check_bytes(&self, range: Range<usize>) -> Result<(), ArchiveError> {
+    pub(super) fn check_bytes(&self, range: Range<usize>) -> Result<(), ArchiveError> {
         self.refuse_beyond(&range)?;
         self.head().map_or(Ok(()), |head| self.check_groups(head, head.groups_of(range), usize::MAX))
     }
@@ -104,7 +48,7 @@ impl TensorReader {
 
     /// Writes the bytes `range` of the original to `out`, which is as long, and reads no more than the row blocks they
     /// lie in. Nothing is [checked](Self::check_bytes).
-    fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
+    pub(super) fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
         self.refuse_beyond(&range)?;
         let Some(decoder) = &self.payload else { return self.read(range.start, out) };
         match &decoder.head().kind {
@@ -116,7 +60,10 @@ impl TensorReader {
                 out.chunks_mut(element.len()).for_each(|out| out.copy_from_slice(&element[..out.len()]));
                 Ok(())
             }
-            Kind::Tiled(tiled) => self.decode_rows_of(decoder, tiled, range, out),
+            Kind::Tiled(tiled) => match tiled.row_block_bytes() <= LARGEST_ROW_BLOCK {
+                true => self.decode_rows_of(decoder, tiled, range, out),
+                false => self.decode_tiles_of(decoder, tiled, range, out, FEW_TILES),
+            },
         }
     }
 
@@ -151,6 +98,51 @@ impl TensorReader {
             }
             at = first + here.end;
             out = rest;
+        }
+        Ok(())
+    }
+
+    /// Row block by row block, some tiles at a time: tiles of about `most` bytes of the original are at hand, however
+    /// long the rows are.
+    fn decode_tiles_of(
+        &self,
+        decoder: &RowDecoder,
+        tiled: &Tiled,
+        range: Range<usize>,
+        out: &mut [u8],
+        most: usize,
+    ) -> Result<(), ArchiveError> {
+        let (row_bytes, tile_bytes) = (tiled.row_bytes(), tiled.grid.tile_cols * tiled.unit_bytes());
+        // An even number of tiles: a word of a raw plane is never shared by two steps.
+        let step = tile_bytes * (most / LANES / tile_bytes / 2 * 2).max(2);
+        let rows = range.start / row_bytes..range.end.div_ceil(row_bytes);
+        let (mut read, mut decoded) = (Vec::new(), Vec::new());
+        for row_block in rows.start / LANES..rows.end.div_ceil(LANES) {
+            let first_row = row_block * LANES;
+            let lanes = rows.start.max(first_row) - first_row..rows.end.min(first_row + LANES) - first_row;
+            for start in (0..row_bytes).step_by(step) {
+                let end = (start + step).min(row_bytes);
+                // Where the lanes' pieces are in the range, and what of each is wanted.
+                let wanted = lanes.clone().enumerate().filter_map(|(i, lane)| {
+                    let from = (first_row + lane) * row_bytes;
+                    let (at, until) = ((from + start).max(range.start), (from + end).min(range.end));
+                    (at < until).then(|| {
+                        (i * (end - start) + at - from - start, at - range.start..until - range.start)
+                    })
+                });
+                let wanted: Vec<_> = wanted.collect();
+                if wanted.is_empty() {
+                    continue;
+                }
+                let col_tiles = start / tile_bytes..end.div_ceil(tile_bytes);
+                self.read_ranges(&decoder.tile_ranges(row_block, &col_tiles), &mut read)?;
+                resize(&mut decoded, lanes.len() * (end - start)).map_err(|error| self.wrong(error))?;
+                let done = decoder.decode_tiles(row_block, lanes.clone(), col_tiles, &read, &mut decoded);
+                done.map_err(|error| self.not_decoded(error))?;
+                for (from, to) in wanted {
+                    out[to.clone()].copy_from_slice(&decoded[from..][..to.len()]);
+                }
+            }
         }
         Ok(())
     }

@@ -13,8 +13,7 @@ use rayon::prelude::*;
 use super::progress::check;
 use super::reader::ArchivedTensor;
 use super::sink::Sink;
-use super::tensor_bytes::CodedTensor;
-use super::{Archive, ArchiveError, Progress};
+use super::{Archive, ArchiveError, Progress, TensorReader};
 
 /// Original bytes of a window, about. Two windows are in memory at a time: few enough that what is
 /// decoded is hashed and written before the processor's cache forgets it.
@@ -75,7 +74,7 @@ pub(super) fn decode_all(
 /// Runs `work` on pieces of `out`, which is to hold the bytes `range` of `tensor`: pieces of whole
 /// row blocks if `range` begins with one, as far as these are not too large.
 pub(super) fn in_pieces<E: Send>(
-    tensor: &CodedTensor,
+    tensor: &TensorReader,
     range: &Range<usize>,
     out: &mut [u8],
     work: impl Fn(Range<usize>, &mut [u8]) -> Result<(), E> + Sync,
@@ -91,7 +90,7 @@ pub(super) fn in_pieces<E: Send>(
     results.into_iter().collect()
 }
 
-fn piece_bytes(tensor: &CodedTensor) -> usize {
+fn piece_bytes(tensor: &TensorReader) -> usize {
     let band = tensor.band_bytes();
     (PIECE_BYTES / band * band).max(band).min(LARGEST_PIECE)
 }
@@ -103,7 +102,7 @@ struct Ahead<'a> {
     /// Bytes of the tensor that earlier windows have.
     at: usize,
     /// What decodes the tensor, if earlier windows have some of it.
-    coded: Option<Arc<CodedTensor<'a>>>,
+    coded: Option<Arc<TensorReader>>,
 }
 
 impl<'a> Ahead<'a> {
@@ -126,7 +125,7 @@ impl<'a> Ahead<'a> {
         let tensor = self.archive.tensors().get(self.tensor)?;
         let coded = match self.coded.take() {
             Some(coded) => coded,
-            None => match self.archive.coded(tensor) {
+            None => match self.archive.tensor_reader(tensor) {
                 Ok(coded) => Arc::new(coded),
                 Err(error) => {
                     self.tensor += 1;
@@ -225,7 +224,7 @@ impl<'a> Window<'a> {
 struct Part<'a> {
     tensor: &'a ArchivedTensor,
     /// `None` where the head is damaged.
-    coded: Option<Arc<CodedTensor<'a>>>,
+    coded: Option<Arc<TensorReader>>,
     range: Range<usize>,
     decoded: Result<(), ArchiveError>,
 }

@@ -229,7 +229,7 @@ impl Tiled {
     }
 
     /// Bytes that a unit is decoded to.
-    pub(super) fn unit_bytes(&self) -> usize {
+    pub(crate) fn unit_bytes(&self) -> usize {
         self.scaled.as_ref().map_or(self.split.unit_bytes(), Scaled::element_bytes)
     }
 

@@ -106,11 +106,9 @@ impl Scaled {
         self.scales[(row / LANES * grid.col_tiles + tile) * LANES + row % LANES]
     }
 
-    /// The scales of some row blocks alone.
-    pub(super) fn of_row_blocks(&self, grid: &Grid, row_blocks: Range<usize>) -> Self {
-        let each = LANES * grid.col_tiles;
-        let scales = self.scales[each * row_blocks.start..each * row_blocks.end].to_vec();
-        Self { dtype: self.dtype, scales }
+    /// The scales of some tiles alone, counted through all row blocks.
+    pub(super) fn of_tiles(&self, tiles: Range<usize>) -> Self {
+        Self { dtype: self.dtype, scales: self.scales[LANES * tiles.start..LANES * tiles.end].to_vec() }
     }
 }
 

@@ -27,6 +27,9 @@ pub struct RuntimeOptions {
     /// nothing is given. Less of it lets the device turn to the application's frames more often. See
     /// [`Gpu::with_submission_work`].
     pub submission_work: Option<u64>,
+    /// The folder where what the driver has compiled is kept for the next process; see
+    /// [`GpuOptions::pipeline_cache`]. Not looked at where the application brings its device.
+    pub pipeline_cache: Option<PathBuf>,
 }
 
 /// A device, with what models on it share: compiled kernels, and a budget. Clones share it too.
@@ -43,7 +46,8 @@ impl Runtime {
     /// Opens a device of its own.
     pub async fn new(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         let (device, budget) = (options.adapter.clone(), options.budget);
-        let gpu = Gpu::open(&GpuOptions { device, budget, ..GpuOptions::default() }).await?;
+        let pipeline_cache = options.pipeline_cache.clone();
+        let gpu = Gpu::open(&GpuOptions { device, budget, pipeline_cache, ..GpuOptions::default() }).await?;
         Ok(Self::with(gpu, options))
     }
 

@@ -8,11 +8,17 @@
 compile_error!("bantam needs a 64-bit target");
 
 pub mod archive;
+#[cfg(feature = "runtime")]
 pub mod bench;
 pub mod codec;
+#[cfg(feature = "gpu")]
 pub mod gpu;
+#[cfg(feature = "gpu")]
 pub mod model;
+#[cfg(feature = "runtime")]
 pub mod runtime;
+#[cfg(feature = "gpu")]
 pub mod stream;
 pub mod tensor;
+#[cfg(feature = "runtime")]
 pub mod text;

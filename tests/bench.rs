@@ -1,4 +1,5 @@
 //! The bench: that it measures everything, and that its record has the shape that it is kept in.
+#![cfg(feature = "cli")]
 
 mod models;
 

@@ -1,5 +1,6 @@
 //! A device is timed only where that is asked for; what is found out is kept, and a kept file is believed
 //! only where it is whole and of this very device, driver and version.
+#![cfg(feature = "cli")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! The command as people use it: prompts, limits, signals, pipes, and what it says.
 #![cfg(feature = "cli")]
+#![cfg(feature = "cli")]
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Configurations and weights that disagree, as people have them: what is computed is what the file means, or
 //! nothing.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -1,5 +1,6 @@
 //! The file: what went in comes out byte for byte, the container keeps its promises to other
 //! readers, and no half-written file ever carries a final name.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

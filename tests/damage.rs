@@ -5,6 +5,7 @@
 //!
 //! Checksums stop accidents, not an adversary, who can write a checksum that fits. So a part of
 //! the mutations here is signed again afterwards, to reach the checks behind the checksums.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

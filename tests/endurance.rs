@@ -7,6 +7,7 @@
 //! There, allocations of all threads come from one pool. The C library of Linux usually has several,
 //! and memory that is freed stays with its pool, so that a process grows for a while in which nothing is
 //! lost.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 use std::process::Command;

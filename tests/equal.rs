@@ -1,4 +1,5 @@
 //! Compressed weights give the logits of raw ones, bit for bit, however the tokens are batched.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! What goes wrong while an application runs a model comes out as an error that says what it is. Nothing panics
 //! or hangs, what is not concerned goes on, and so does the host's device.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 use std::sync::Arc;

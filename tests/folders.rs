@@ -1,5 +1,6 @@
 //! Model folders as people have them: what is replaced is replaced, what cannot be read is an error, and what is
 //! interrupted or changed meanwhile is never taken for something whole.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! Text comes out as a stream that can be stopped, and mistakes come out as errors that say what
 //! they are.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 use std::sync::Arc;

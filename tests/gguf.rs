@@ -1,5 +1,6 @@
 //! GGUF files: what went in comes out byte for byte, gaps and all; whatever a file claims, reading it
 //! ends with an error or with exactly that file.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What the device decodes is what the CPU decodes, bit for bit, on every adapter of this machine.
+#![cfg(feature = "runtime")]
 
 use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
 use bantam::codec::head::{Kind, Tiled};

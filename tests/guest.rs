@@ -1,5 +1,6 @@
 //! The library is a guest on the host application's device: it keeps its mistakes to itself, and
 //! survives the device's end.
+#![cfg(feature = "cli")]
 
 use std::time::Duration;
 

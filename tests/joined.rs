@@ -1,5 +1,6 @@
 //! Matrices that are joined are multiplied with in fewer dispatches, and give the same bits as one by one:
 //! in every form, with any number of invocations, whatever can be joined and whatever cannot.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! Kernels that read no weights compute what their twins on the CPU say, in every variant, for awkward
 //! sizes.
+#![cfg(feature = "runtime")]
 
 use bantam::gpu::kernels::attention::Division;
 use bantam::gpu::kernels::norm::NormParams;

@@ -1,5 +1,6 @@
 //! Files at the edge of what is a safetensors file, and beyond: each is handled right, or refused with
 //! a message that names it.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
 //! Less of each weight is read where that is asked for, and it is what the CPU says it should be.
+#![cfg(feature = "runtime")]
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Kernels that read weights compute what their twins on the CPU say, from every form of weights and for
 //! awkward shapes.
+#![cfg(feature = "runtime")]
 
 use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
 use bantam::codec::head::Kind;

@@ -1,5 +1,6 @@
 //! Every variant is compiled by the compiler of AMD's GPUs in Mesa, on a machine without one: RADV offers a device
 //! that computes nothing where `RADV_FORCE_FAMILY` names a GPU. `scripts/check_radv` sets it.
+#![cfg(feature = "runtime")]
 #![cfg(target_os = "linux")]
 
 use bantam::gpu::kernels;

@@ -1,5 +1,6 @@
 //! One tensor, or rows of one, can be read alone: from a file of either form or a folder, and
 //! touching nothing but its bytes. Files may come from a pipe, and results go to one.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::io::Write;

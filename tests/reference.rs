@@ -1,5 +1,6 @@
 //! The executor agrees with other implementations: with candle, and with a plain one in double
 //! precision that shares no code with it.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! What an application sees: models that share a device, its kernels and one budget, and text as a stream.
+#![cfg(feature = "runtime")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

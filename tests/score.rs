@@ -1,4 +1,5 @@
 //! `bantam score` as a user calls it.
+#![cfg(feature = "cli")]
 
 use std::path::Path;
 use std::process::{Command, Output};

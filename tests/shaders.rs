@@ -1,5 +1,6 @@
 //! Every variant of every kernel is valid WGSL, keeps to the portable budget, and is translated for every kind of
 //! driver as wgpu translates it, so that a kernel that only works on one of them is noticed here.
+#![cfg(feature = "runtime")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -1,5 +1,6 @@
 //! Paths at which there is no file of tensors: pipes and devices, folders that are around models, names that are no
 //! paths, and models that can be compressed but not run.
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

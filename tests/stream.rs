@@ -1,5 +1,6 @@
 //! Within a budget, layers that do not fit are streamed: the same bits come out, never more memory is
 //! taken than the budget allows, and what goes wrong on the way is told.
+#![cfg(feature = "runtime")]
 
 use std::path::Path;
 use std::sync::Arc;

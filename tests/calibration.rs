@@ -59,6 +59,16 @@ fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
     for (form, from) in [("dense", choices.widen_from.dense), ("fast", choices.widen_from.fast)] {
         let trials: Vec<_> =
             calibration.trials.iter().filter(|t| t.kernel == "widen" && t.form == form).collect();
+        if trials.is_empty() {
+            // Calibration has an end: what there is no time for stays as it is.
+            models::left_out::report(
+                &format!("calibrating widening of {form} weights"),
+                "this device is too slow",
+            );
+            let usual = if form == "dense" { usual.widen_from.dense } else { usual.widen_from.fast };
+            assert_eq!(from, usual, "{form}");
+            continue;
+        }
         assert_eq!(trials.iter().map(|t| t.tokens).collect::<Vec<_>>(), [16, 32, 64], "{form}");
         assert!(trials.iter().all(|t| t.chosen == (t.tokens >= from)), "{form} from {from}");
     }

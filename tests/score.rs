@@ -92,7 +92,7 @@ fn that_a_text_is_scored_without_a_beginning_is_said() {
         assert!(output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(remark(&[]).contains("without the token that begins a text, <s>; --bos"), "{}", remark(&[]));
+    assert!(remark(&[]).contains("without the beginning-of-text token <s>; --bos"), "{}", remark(&[]));
     assert!(!remark(&["--bos"]).contains("--bos"));
     // Shorter than that cannot be scored.
     assert!(failure(&score_output(&folder, "", &["--bos"])).contains("at least one token"));
@@ -116,7 +116,7 @@ fn random(changes: Value) -> tempfile::TempDir {
 fn a_beginning_is_found_wherever_it_is_named_or_refused() {
     let folder = random(json!({"vocab_size": 1024}));
     let error = failure(&score_output(folder.path(), TEXT, &["--bos"]));
-    assert!(error.contains("no file names the token that begins a text"), "{error}");
+    assert!(error.contains("no file names a beginning-of-text token"), "{error}");
     let map = json!({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"});
     std::fs::write(folder.path().join("special_tokens_map.json"), map.to_string()).unwrap();
     assert_eq!(score(folder.path(), TEXT, &["--bos"])["bos"], true);
@@ -154,5 +154,5 @@ fn a_model_that_gives_no_numbers_is_an_error_in_score_and_run() {
     let folder = random(json!({"vocab_size": 1024}));
     random_model::fill(folder.path(), "model.norm.weight", 1e30);
     let error = failure(&score_output(folder.path(), TEXT, &["--json"]));
-    assert!(error.contains("nats a token are no likelihood"), "{error}");
+    assert!(error.contains("nats a token is not a usable score"), "{error}");
 }

@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     print::line(gpu.name())?;
     print::line(table::calibration(&calibration))?;
     let layout = if calibration.choices.fast_is_faster { "fast" } else { "dense" };
-    let kept = kept.map_or("nowhere".into(), |path| path.display().to_string());
-    print::line(format_args!("\nThe {layout} layout is the faster one. Kept in {kept}."))?;
+    let kept = kept.map_or("Not stored".into(), |path| format!("Stored in {}", path.display()));
+    print::line(format_args!("\nThe {layout} layout is faster. {kept}."))?;
     Ok(ExitCode::SUCCESS)
 }

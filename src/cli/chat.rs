@@ -26,18 +26,18 @@ use lines::{Line, Lines};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Most tokens of a reply; by default as many as there is room for
+    /// Maximum tokens of a reply; by default as many as fit the context
     #[arg(short, long = "tokens", value_name = "N")]
     n: Option<usize>,
-    /// Positions that there is room for, all messages and replies together; by default what the model was made
-    /// for, but no more than 4096
+    /// Context length in tokens, all messages and replies together; by default what the model was made for,
+    /// but at most 4096
     #[arg(long, value_name = "N", value_parser = parse_context)]
     context: Option<usize>,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
     template: TemplateArgs,
-    /// Say after each reply how long it took
+    /// Print after each reply how long it took
     #[arg(long)]
     stats: bool,
 }
@@ -72,7 +72,7 @@ pub fn converse(wanted: &Wanted) -> Result<ExitCode> {
     let (files, tokenizer) = wanted.model.open()?;
     let folder = files.folder();
     let template =
-        Template::open(folder, wanted.template, "let it go on from a text with `bantam run -p TEXT`")?;
+        Template::open(folder, wanted.template, "complete a text with `bantam run -p TEXT` instead")?;
     let sampling = wanted.sampling.options(SamplingOptions::of_model(folder)?)?;
     let config = ModelConfig::open(folder)?;
     let context = match wanted.context {
@@ -155,7 +155,7 @@ impl Chat<'_> {
         match command {
             Command::Help => print::line(command::HELP),
             Command::ShowSystem => print::line(match self.conversation.system() {
-                Some(text) => format!("{text}\n(/system off takes it away)"),
+                Some(text) => format!("{text}\n(/system off removes it)"),
                 None => "There is no system message; /system TEXT sets one.".into(),
             }),
             Command::System(text) => {
@@ -168,7 +168,7 @@ impl Chat<'_> {
             Command::Reset => {
                 self.conversation.reset();
                 self.session.rewind(0);
-                print::remark("The conversation begins anew.");
+                print::remark("The conversation starts over.");
                 Ok(())
             }
             Command::Save(path) => {
@@ -208,8 +208,8 @@ impl Chat<'_> {
         let context = self.session.context();
         if tokens.len() > context {
             return Err(format!(
-                "with this message the conversation is {} tokens, but there is room for {context}: \
-                 shorten it, begin anew with /reset, or start with a larger --context",
+                "with this message the conversation is {} tokens, but the context holds {context}: \
+                 shorten it, start over with /reset, or use a larger --context",
                 tokens.len()
             )
             .into());
@@ -225,9 +225,9 @@ impl Chat<'_> {
 
     fn remark(&mut self, generated: &Generated, is_terminal: bool) {
         match generated.ended {
-            Ended::Because(StopReason::Length) => print::remark("(cut: as many tokens as -n allows)"),
+            Ended::Because(StopReason::Length) => print::remark("(cut off: maximum tokens reached, see -n)"),
             Ended::Because(StopReason::Context) => {
-                print::warning("the reply was cut, since the context is full; /reset begins anew");
+                print::warning("the reply was cut off because the context is full; /reset starts over");
             }
             Ended::Interrupted if is_terminal => print::remark("(stopped)"),
             _ => {}

@@ -10,7 +10,7 @@ use super::{Cli, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The shell; for bash, say `bantam completions bash > ~/.local/share/bash-completion/completions/bantam`
+    /// The shell; for bash, run `bantam completions bash > ~/.local/share/bash-completion/completions/bantam`
     shell: Shell,
 }
 

@@ -12,13 +12,13 @@ use super::{Conversion, Result, Streams, pipe, print, sizes};
 pub struct Args {
     #[command(flatten)]
     conversion: Conversion,
-    /// What to strive for
+    /// Optimise for size or speed
     #[arg(long, value_enum, default_value_t = Strive::Small)]
     preset: Strive,
-    /// Round matrices to so many mantissa bits, from k1 to k6: a smaller file, which does not give the original back
+    /// Round matrices to k1 to k6 mantissa bits: the file is smaller, but the original cannot be restored
     #[arg(long, value_name = "K", value_parser = parse_bits)]
     lossy: Option<u8>,
-    /// Weights of a row that share a scale where they are rounded: a multiple of 16, up to 1024
+    /// Number of rounded weights in a row that share one scale: a multiple of 16, up to 1024
     #[arg(long, value_name = "N", default_value_t = Lossy::BLOCK, requires = "lossy")]
     block: usize,
 }
@@ -36,7 +36,7 @@ fn parse_bits(text: &str) -> std::result::Result<u8, String> {
 enum Strive {
     /// The smallest file
     Small,
-    /// A file a little larger that is quicker to make and to read
+    /// A slightly larger file that is faster to write and to read
     Fast,
 }
 

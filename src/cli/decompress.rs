@@ -12,7 +12,7 @@ use super::{Conversion, Result, Streams, pipe, print, sizes};
 pub struct Args {
     #[command(flatten)]
     conversion: Conversion,
-    /// Most bytes to restore, such as 200GB; by default 32 times the compressed ones, or 1 GiB where that is more
+    /// Maximum size to restore, such as 200GB; by default 32 times the compressed size, and at least 1 GiB
     #[arg(long, value_name = "SIZE", value_parser = sizes::parse_bytes)]
     max_size: Option<u64>,
 }
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         let original = report.original_bytes();
         let (size, speed) = (sizes::megabytes(original), sizes::speed(original, time));
-        args.say(format_args!("{}: {size}{speed}, all hashes agree", report.output.display()))?;
+        args.say(format_args!("{}: {size}{speed}, all hashes match", report.output.display()))?;
     }
     Ok(args.exit_code(&report))
 }

@@ -19,7 +19,7 @@ use super::{Result, print, sizes, verify};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What the stories begin with
+    /// Text that the stories start with
     #[arg(
         short,
         long,
@@ -93,7 +93,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if rate < raw_rate {
         say(why_slower(&gpu).into())?;
     }
-    say(format!("Compiling kernels took {:.1} s, this once", gpu.compile_time().as_secs_f64()))?;
+    say(format!("Compiling kernels took {:.1} s, once", gpu.compile_time().as_secs_f64()))?;
     say(format!("Texts: {}", words(same_text, "identical", "DIFFERENT")))?;
     say(format!(
         "Logits: {} ({} numbers)",
@@ -115,10 +115,10 @@ fn words(good: bool, yes: &'static str, no: &'static str) -> &'static str {
 fn why_slower(gpu: &Gpu) -> &'static str {
     match gpu.is_cpu() {
         true => {
-            "  (A processor computes here, and for it decoding is more work than reading. What is gained is memory.)"
+            "  (This device is a CPU, where decoding costs more than reading. Compression saves memory here, not time.)"
         }
         false => {
-            "  (This model is so small that it stays in the GPU's caches, where reading fewer bytes gains nothing. \
+            "  (This model is so small that it stays in the GPU's caches, where reading fewer bytes saves no time. \
              `bantam bench` compares larger ones.)"
         }
     }

@@ -17,13 +17,13 @@ pub struct Args {
     src: PathBuf,
     /// The tensor's name
     tensor: String,
-    /// Where to write; by default TENSOR.bin in the current folder; - is standard output
+    /// Output file; by default TENSOR.bin in the current folder; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Only rows A to B - 1, counted from 0 along the first dimension
     #[arg(long, value_name = "A..B", value_parser = parse_rows)]
     rows: Option<Range<usize>>,
-    /// Replace the output if it is there already
+    /// Replace the output if it exists
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -37,10 +37,10 @@ pub struct Args {
 fn parse_rows(text: &str) -> std::result::Result<Range<usize>, String> {
     let number = |text: &str, otherwise| match text {
         "" => Ok(otherwise),
-        _ => text.parse().map_err(|_| format!("{text:?} is not a number of a row")),
+        _ => text.parse().map_err(|_| format!("{text:?} is not a row number")),
     };
     let (start, end) =
-        text.split_once("..").ok_or("rows are given as A..B, the first and one past the last")?;
+        text.split_once("..").ok_or("write rows as A..B: the first row, and one past the last")?;
     Ok(number(start, 0)?..number(end, usize::MAX)?)
 }
 
@@ -98,7 +98,7 @@ fn report(
     }
     let dtype = weight.dtype.to_string();
     if let Some(lossy) = weight.lossy() {
-        print::remark(format_args!("lossy: the tensor was rounded to {lossy}, and is not the original's"));
+        print::remark(format_args!("lossy: the tensor was rounded to {lossy} and differs from the original"));
     }
     if args.json {
         let object = json!({

@@ -68,15 +68,15 @@ impl Generated {
     pub fn words(&self, compiling: Duration) -> String {
         let kept = match self.prompt_tokens - self.computed_tokens {
             0 => String::new(),
-            kept => format!(" ({kept} kept from before)"),
+            kept => format!(" ({kept} already computed)"),
         };
         let why = match self.ended {
-            Ended::Because(StopReason::Eos) => "the model ended it",
-            Ended::Because(StopReason::Stop) => "a stop string ended it",
-            Ended::Because(StopReason::Length) => "as many as were wanted",
+            Ended::Because(StopReason::Eos) => "the model ended the text",
+            Ended::Because(StopReason::Stop) => "a stop string ended the text",
+            Ended::Because(StopReason::Length) => "maximum tokens reached",
             Ended::Because(StopReason::Context) => "the context is full",
             Ended::Interrupted => "interrupted",
-            Ended::Unread => "nobody reads on",
+            Ended::Unread => "the reader closed the output",
         };
         let prompt = match self.generated_tokens {
             // The time that it was computed for says nothing.
@@ -84,7 +84,7 @@ impl Generated {
             _ => format!(" at {:.1} tokens/s", self.prefill_rate()),
         };
         format!(
-            "{} tokens of prompt{kept}{prompt}, {} generated at {:.2} tokens/s{} ({why})",
+            "{} prompt tokens{kept}{prompt}, {} generated at {:.2} tokens/s{} ({why})",
             self.prompt_tokens,
             self.generated_tokens,
             self.rate(),

@@ -35,7 +35,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             print::line(sizes::rounded(rounded))?;
         }
         if !compressed {
-            print::line(format_args!("not compressed; `bantam compress {}` does that", args.src.display()))?;
+            print::line(format_args!(
+                "not compressed; `bantam compress {}` compresses it",
+                args.src.display()
+            ))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -13,8 +13,8 @@ use super::{Result, interrupt, print};
 
 #[derive(clap::Args)]
 pub struct KernelArgs {
-    /// Kernels to use: auto (what was fastest when this device was timed, see `bantam calibrate`),
-    /// default, or invocations=8, 16, 32, 64, 128 or 256: so many for 64 rows of a matrix
+    /// Kernels to use: auto (the fastest on this device, see `bantam calibrate`), default, or invocations=N
+    /// for N shader invocations per 64 rows of a matrix: 8, 16, 32, 64, 128 or 256
     #[arg(long, value_name = "CHOICE", default_value = "auto", value_parser = parse)]
     kernel: Kernel,
 }
@@ -35,7 +35,7 @@ fn parse(text: &str) -> std::result::Result<Kernel, String> {
             let count: u32 = count.parse().map_err(|_| format!("{count:?} is not a number"))?;
             Invocations::try_from(count).map(Kernel::Invocations).map_err(|error| error.to_string())
         }
-        _ => Err("there are auto, default and invocations=N".into()),
+        _ => Err("use auto, default or invocations=N".into()),
     }
 }
 
@@ -75,8 +75,9 @@ impl KernelArgs {
 /// A kernel that a driver might never get done with.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "invocations={invocations}: the compiler of {device} may need hours and all memory for kernels of several rows an \
-     invocation. Ask for 64, 128 or 256; or, if you know that it can, for --as llvmpipe too"
+    "invocations={invocations}: the shader compiler of {device} may need hours and all memory to compile kernels with \
+     several rows an invocation. Use 64, 128 or 256; if you know that this driver can compile them, add \
+     --as llvmpipe"
 )]
 struct TooManyRows {
     device: String,
@@ -87,20 +88,23 @@ struct TooManyRows {
 /// on; Ctrl-C is.
 fn first_time(gpu: &Gpu, device: &DeviceArgs, folder: &Path) -> Result<Option<KernelChoices>> {
     if let Err(error) = std::fs::create_dir_all(folder) {
-        log::debug!("nothing is timed, since it could not be kept: {}: {error}", folder.display());
+        log::debug!(
+            "kernels are not timed, because the choice cannot be stored: {}: {error}",
+            folder.display()
+        );
         return Ok(None);
     }
-    print::remark(format_args!("Timing kernels on {}, this first time only", gpu.name()));
+    print::remark(format_args!("Timing kernels on {}, once", gpu.name()));
     let choices = match calibrate(device) {
         Ok((_, calibration)) => calibration.choices,
         Err(_) if interrupt::interrupted() => return Err(interrupt::Interrupted.into()),
         Err(error) => {
-            log::warn!("the default kernels are used: {error}");
+            log::warn!("kernels cannot be timed, so the default ones are used: {error}");
             return Ok(None);
         }
     };
     if let Err(error) = choices.store(gpu, folder) {
-        log::warn!("the choice of kernels is not kept: {}: {error}", folder.display());
+        log::warn!("the choice of kernels cannot be stored: {}: {error}", folder.display());
     }
     Ok(Some(choices))
 }
@@ -135,7 +139,7 @@ mod tests {
             ("invocations=3", "64 rows have 8, 16, 32, 64, 128 or 256 invocations, not 3"),
             ("invocations=", "\"\" is not a number"),
             ("invocations=-1", "\"-1\" is not a number"),
-            ("fast", "there are auto, default and invocations=N"),
+            ("fast", "use auto, default or invocations=N"),
         ] {
             assert_eq!(parse(text), Err(why.into()));
         }

@@ -10,7 +10,7 @@ use super::{Cli, Result};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The command whose page is wanted; by default the page of bantam itself
+    /// Command whose page to print; by default the page of bantam itself
     command: Option<String>,
 }
 

@@ -55,19 +55,19 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    it is done, and what was checked is as it should be
-  1    it failed, or something that was checked is not as it should be
-  2    the arguments cannot be used
-  129  the terminal is gone (SIGHUP)
+  0    success: every check passed
+  1    failure: an error, or a check that did not pass
+  2    invalid arguments
+  129  the terminal was closed (SIGHUP)
   130  interrupted (Ctrl-C, SIGINT)
-  141  what reads the output is gone (SIGPIPE)
-  143  asked to end (SIGTERM)
+  141  the reader of the output closed it (SIGPIPE)
+  143  terminated (SIGTERM)
 
-`bantam help COMMAND` says more of a command.";
+`bantam help COMMAND` describes a command in full.";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Show everything on the built-in model: sizes, speeds, and that nothing is lost
+    /// Compress and run the built-in model: show sizes, speeds, and that nothing is lost
     Demo(demo::Args),
     /// Compress a safetensors file, a GGUF file or a model folder
     Compress(compress::Args),
@@ -81,19 +81,19 @@ enum Command {
     Extract(extract::Args),
     /// List the adapters that can be used
     Devices(devices::Args),
-    /// Find out by timing which kernels suit a device best, and keep that for the other commands
+    /// Time the kernels on a device, and store which are fastest for the other commands
     Calibrate(calibrate::Args),
     /// Generate text from a model, compressed or not
     Run(run::Args),
-    /// Converse with a model, compressed or not
+    /// Chat with a model, compressed or not
     Chat(chat::Args),
-    /// Show which weights stay in so much device memory, which are streamed, and about how fast that is
+    /// Show which weights fit a memory budget, which are streamed, and the expected speed
     Plan(plan::Args),
-    /// Measure how likely a model finds a text
+    /// Measure the perplexity of a text under a model
     Score(score::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
     Bench(bench::Args),
-    /// Print what completes arguments in a shell
+    /// Print a shell completion script
     Completions(completions::Args),
     /// Print the manual page
     Man(man::Args),
@@ -147,14 +147,14 @@ pub fn main() -> ExitCode {
 struct Conversion {
     /// A safetensors or GGUF file, or the folder of a model; - is standard input
     src: PathBuf,
-    /// Where to write; by default beside the source; - is standard output
+    /// Output path; by default next to the source; - is standard output
     #[arg(short, long, value_name = "DST")]
     output: Option<PathBuf>,
-    /// Replace the output if it is there already
+    /// Replace the output if it exists
     #[arg(long)]
     force: bool,
-    /// Leave out what is in a folder and cannot be copied, such as links that lead nowhere; without this the exit
-    /// code is 1 then. Weights are never left out
+    /// Skip files of a folder that cannot be copied, such as broken links; without this option they make the
+    /// exit code 1. Weights are never skipped
     #[arg(long)]
     skip_unreadable: bool,
     #[command(flatten)]
@@ -172,7 +172,8 @@ impl Conversion {
             return ExitCode::SUCCESS;
         }
         print::error_line(&format!(
-            "{}: complete but for what could not be copied ({left_out}, named above); --skip-unreadable allows that",
+            "{}: complete except for {left_out} entries that could not be copied (named above); \
+             --skip-unreadable allows that",
             report.output.display()
         ));
         ExitCode::FAILURE

@@ -21,9 +21,8 @@ pub struct DeviceArgs {
     /// Adapter to use: its index in `bantam devices`, or a part of its name
     #[arg(long, env = "BANTAM_DEVICE", value_name = "NAME")]
     pub device: Option<String>,
-    /// Kind of device to choose kernels and layouts for, if not this one's own: gpu, llvmpipe (Mesa's drivers for
-    /// processors) or cpu (other drivers for processors). Attention adds
-    /// in another order on a GPU than on a processor
+    /// Choose kernels and layouts for another kind of device: gpu, llvmpipe (Mesa's software drivers) or cpu
+    /// (other software drivers). Attention sums in a different order on a GPU than on a CPU
     #[arg(long = "as", env = "BANTAM_AS", value_name = "KIND", hide_short_help = true)]
     pub target: Option<Target>,
 }
@@ -56,19 +55,19 @@ pub struct ModelArgs {
     /// Run from uncompressed weights
     #[arg(long, conflicts_with = "layout")]
     pub raw: bool,
-    /// How compressed weights are kept in device memory
+    /// Layout of compressed weights in device memory
     #[arg(long, value_enum, default_value_t)]
     pub layout: LayoutArg,
-    /// How much of compressed weights is read and kept
+    /// Precision at which compressed weights are loaded
     #[arg(long, value_enum, default_value_t, conflicts_with = "raw")]
     pub precision: PrecisionArg,
-    /// The numbers that keys and values are kept in
+    /// KV-cache element type
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
     pub kv_cache: CacheArg,
     #[command(flatten)]
     pub kernel: KernelArgs,
-    /// Most device memory to take, such as 2GiB, 500MB, or a number of bytes; weights that do not fit are
-    /// streamed from the file
+    /// Maximum device memory, such as 2GiB, 500MB, or a number of bytes; weights that do not fit are streamed
+    /// from the file
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub max_memory: Option<u64>,
     #[command(flatten)]
@@ -78,16 +77,16 @@ pub struct ModelArgs {
 /// `--precision`
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub enum PrecisionArg {
-    /// All of it
+    /// All bits
     #[default]
     Lossless,
     /// 5 mantissa bits
     K5,
     /// 3 mantissa bits
     K3,
-    /// 2 mantissa bits, or as few as planes hold: 3 of BF16
+    /// 2 mantissa bits, or the fewest that bit planes allow: 3 for BF16
     K2,
-    /// As much of each weight as fits --max-memory without streaming
+    /// As many bits of each weight as fit --max-memory without streaming
     Auto,
 }
 
@@ -106,11 +105,11 @@ impl From<PrecisionArg> for Precisions {
 /// `--layout`
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub enum LayoutArg {
-    /// As in the file, the smallest
+    /// As in the file: the smallest
     Dense,
     /// Slightly larger, and faster to compute from
     Fast,
-    /// Fast where it is faster and fits, else dense
+    /// Fast where it is faster and fits, otherwise dense
     #[default]
     Auto,
 }
@@ -128,10 +127,10 @@ impl From<LayoutArg> for Layout {
 /// `--kv-cache`
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub enum CacheArg {
-    /// As they are computed
+    /// As computed
     #[default]
     F32,
-    /// Rounded, in half the memory
+    /// Rounded: half the memory
     F16,
 }
 

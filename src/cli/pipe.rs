@@ -82,7 +82,7 @@ pub fn destination(output: &Path) -> Result<Option<Box<dyn Write + Send>>> {
     };
     let shown = output.display();
     if !matches!(kind, SpecialFile::Pipe | SpecialFile::CharacterDevice) {
-        return Err(format!("{shown} is {kind}, which is not written to; name a file").into());
+        return Err(format!("{shown} is {kind}, which bantam does not write to; name a file").into());
     }
     let file = waiting::at_most(Duration::ZERO, || File::options().write(true).open(output));
     let file = file.map_err(|error| format!("cannot write to {shown}, which is {kind}: {error}"))?;
@@ -104,7 +104,7 @@ pub fn output_of(
     if src.is_dir() {
         let folder = src.display();
         return Err(format!(
-            "{folder} is a folder, and only a file can go through a pipe; name a folder (-o)"
+            "{folder} is a folder, and only a file can go through a pipe; name an output folder (-o)"
         )
         .into());
     }

@@ -15,7 +15,7 @@ use super::{Result, print, residency};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Positions that there is to be room for
+    /// Context length in tokens to plan for
     #[arg(long, value_name = "N", default_value_t = 1024)]
     context: usize,
     /// Print one JSON object

@@ -16,13 +16,13 @@ static COLORED: AtomicBool = AtomicBool::new(false);
 /// `--color`, `--quiet` and `--verbose`, which every command has.
 #[derive(clap::Args)]
 pub struct OutputArgs {
-    /// Whether help, errors and warnings are coloured
+    /// When to colour help, errors and warnings
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     color: clap::ColorChoice,
-    /// Print no progress, remarks and statistics to standard error: only warnings and errors
+    /// Print only warnings and errors to standard error: no progress, remarks or statistics
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     quiet: bool,
-    /// Say more of what is done; twice or three times, more of it. RUST_LOG chooses more closely
+    /// Log what is done; -vv and -vvv log more. RUST_LOG gives finer control
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
     verbose: u8,
 }

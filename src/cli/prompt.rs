@@ -8,11 +8,11 @@ use super::{Result, pipe};
 
 #[derive(clap::Args)]
 pub struct PromptArgs {
-    /// What the model goes on from, or, with --chat, answers to; - is standard input. Without -p and -f, a
-    /// prompt is read from standard input, or, where that is a terminal, a conversation begins
+    /// Text for the model to continue or, with --chat, to answer; - is standard input. Without -p and -f, the
+    /// prompt is read from standard input; if that is a terminal, a chat starts
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
-    /// A file with the prompt, in UTF-8: a line break at its end is left out; - is standard input
+    /// File with the prompt, in UTF-8, without the line break at its end; - is standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "prompt")]
     file: Option<PathBuf>,
 }
@@ -53,11 +53,11 @@ fn read(source: impl Read, name: &Path) -> Result<String> {
     let read = source.take(MOST + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("cannot read {name}: {error}"))?;
     if bytes.len() as u64 > MOST {
-        return Err(format!("{name}: a prompt may have {MOST} bytes at the most").into());
+        return Err(format!("{name}: a prompt may have at most {MOST} bytes").into());
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        format!("{name} is not UTF-8: byte {at} begins no character; convert it first")
+        format!("{name} is not UTF-8: byte {at} does not start a character; convert it first")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
@@ -83,6 +83,6 @@ mod tests {
         let error = of(b"ab\xff").unwrap_err();
         assert!(error.starts_with("it is not UTF-8: byte 2 "), "{error}");
         let error = read(std::io::repeat(b'a'), Path::new("it")).unwrap_err().to_string();
-        assert!(error.contains("at the most"), "{error}");
+        assert!(error.contains("at most"), "{error}");
     }
 }

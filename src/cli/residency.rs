@@ -41,7 +41,7 @@ pub fn plan_words(plan: &Plan) -> String {
     let budget = plan.budget.map_or(String::new(), |budget| format!(" of {}", megabytes(budget)));
     let mut lines = vec![
         format!(
-            "{}{budget} of device memory; the least possible is {} ({} bytes)",
+            "{}{budget} of device memory; the minimum is {} ({} bytes)",
             megabytes(plan.total),
             megabytes(plan.minimum),
             plan.minimum
@@ -53,7 +53,7 @@ pub fn plan_words(plan: &Plan) -> String {
     if plan.is_resident() {
         lines.push(format!("  {} for {} layers: none is streamed", megabytes(plan.resident), plan.layers()));
     } else {
-        lines.push(format!("  {} for {stay} of {of} stages that stay", megabytes(plan.resident)));
+        lines.push(format!("  {} for the {stay} of {of} stages that stay", megabytes(plan.resident)));
         lines.push(format!(
             "  {} for {} slots of {}, through which {} are streamed{}",
             megabytes(plan.ring),
@@ -62,7 +62,7 @@ pub fn plan_words(plan: &Plan) -> String {
             streamed(plan),
             if plan.decodes() { ", decoded on the way" } else { "" },
         ));
-        lines.push(format!("A token moves {}", megabytes(plan.bytes_a_pass)));
+        lines.push(format!("Each token moves {}", megabytes(plan.bytes_a_pass)));
     }
     lines.join("\n")
 }
@@ -82,7 +82,7 @@ pub fn forecast_words(forecast: &Forecast) -> String {
         }
     };
     format!(
-        "Expected: {:.3} tokens/s at the most, an estimate from products with a few matrices. For a token, {both}",
+        "Expected: at most {:.3} tokens/s, estimated from products with a few matrices. For each token, {both}",
         forecast.tokens_per_s
     )
 }

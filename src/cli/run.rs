@@ -21,11 +21,11 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// Most tokens to generate; 128, or any number in a conversation
+    /// Maximum tokens to generate; by default 128, or in a chat as many as fit the context
     #[arg(short, long = "tokens", value_name = "N")]
     n: Option<usize>,
-    /// Positions that there is room for, prompt and reply together; by default as many as are needed, up to
-    /// what the model was made for
+    /// Context length in tokens, prompt and reply together; by default as much as is needed, up to what the
+    /// model was made for
     #[arg(long, value_name = "N", value_parser = parse_context)]
     context: Option<usize>,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub struct Args {
     chat: bool,
     #[command(flatten)]
     template: TemplateArgs,
-    /// Say what streaming layers took: bytes moved, time waited, overlap
+    /// Print what streaming layers took: bytes moved, time waited, overlap
     #[arg(long)]
     stats: bool,
     /// Print one JSON object

@@ -8,33 +8,33 @@ use super::{Result, print};
 
 #[derive(clap::Args)]
 pub struct SamplingArgs {
-    /// 0 always takes the likeliest token, as `run` does by default; a conversation has what the model's
-    /// generation_config.json says, here and below
+    /// Sampling temperature; 0, the default of `run`, always takes the likeliest token. In a chat, this and
+    /// the options below default to the model's generation_config.json
     #[arg(long, value_name = "T", allow_negative_numbers = true)]
     temperature: Option<f32>,
     /// Consider only the likeliest tokens that together have this probability
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f32>,
-    /// Consider only so many of the likeliest tokens; 0 for all
+    /// Consider only the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K")]
     top_k: Option<usize>,
     /// Consider only tokens at least this much as probable as the likeliest
     #[arg(long, value_name = "P", allow_negative_numbers = true)]
     min_p: Option<f32>,
-    /// Make tokens that the text has already less likely: above 1 it repeats itself less
+    /// Make tokens that the text already contains less likely; above 1, the text repeats itself less
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     repetition_penalty: Option<f32>,
-    /// Seed of the random choice; by default another one each time, which is printed
+    /// Seed of the random choice; by default a new one each time, which is printed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// End the text in front of this; can be given several times
+    /// Stop string: end the text before it. Can be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = not_empty)]
     pub stop: Vec<String>,
 }
 
 fn not_empty(text: &str) -> std::result::Result<String, String> {
     match text {
-        "" => Err("every text has nothing in it, and would end at once".into()),
+        "" => Err("an empty stop string would end every text at once".into()),
         _ => Ok(text.into()),
     }
 }

@@ -22,10 +22,10 @@ pub struct Args {
     model: ModelArgs,
     /// The text, in UTF-8
     file: PathBuf,
-    /// Positions that are scored at once, if not all that the model has: a longer text is cut into windows
+    /// Window length in tokens; by default the model's maximum. A longer text is cut into windows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
     context: Option<u32>,
-    /// Put the token that begins a text before it, and before each window
+    /// Put the beginning-of-text token (BOS) before the text and before each window
     #[arg(long)]
     bos: bool,
     /// Print one JSON object
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let text = Text { bos: bos(args, &tokenizer)?, tokens: tokenizer.encode(&text, false)? };
     if text.scored() == 0 {
         let least = if args.bos { "one token" } else { "two tokens" };
-        return Err(format!("{}: a text of at least {least} is needed to score", args.file.display()).into());
+        return Err(format!("{}: scoring needs a text of at least {least}", args.file.display()).into());
     }
     let config = ModelConfig::open(files.folder())?;
     text.check(&config)?;
@@ -81,7 +81,7 @@ fn report(
     let perplexity = nll.exp();
     if !perplexity.is_finite() {
         return Err(format!(
-            "{nll:.5} nats a token are no likelihood: the weights are damaged, or do not belong to config.json"
+            "{nll:.5} nats a token is not a usable score: the weights are damaged, or do not belong to config.json"
         )
         .into());
     }
@@ -117,11 +117,11 @@ fn bos(args: &Args, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     match tokenizer.bos_id() {
         None if args.bos => {
             let folder = args.model.model.display();
-            Err(format!("{folder}: no file names the token that begins a text; score without --bos").into())
+            Err(format!("{folder}: no file names a beginning-of-text token; score without --bos").into())
         }
         Some(id) if !args.bos => {
             print::remark(format_args!(
-                "the text is scored without the token that begins a text, {}; --bos puts it there",
+                "the text is scored without the beginning-of-text token {}; --bos adds it",
                 tokenizer.token(id).unwrap_or_else(|| id.to_string()),
             ));
             Ok(None)
@@ -136,7 +136,7 @@ fn context(args: &Args, config: &ModelConfig, text: &Text) -> Result<usize> {
     let all = text.tokens.len() + usize::from(args.bos);
     let most = args.context.map_or(usize::MAX, |positions| positions as usize);
     if most.min(config.max_positions) < least {
-        return Err(format!("a context of at least {least} is needed to score").into());
+        return Err(format!("scoring needs a context of at least {least}").into());
     }
     Ok(config.max_positions.min(all).min(most).max(2))
 }

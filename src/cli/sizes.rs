@@ -51,7 +51,7 @@ pub fn lossy_json(lossy: Lossy) -> Value {
 pub fn rounded((lossy, tensors, bytes): (Lossy, usize, u64)) -> String {
     let size = megabytes(bytes);
     format!(
-        "lossy: {tensors} tensors ({size}) were rounded to {lossy}; the original does not come back from this"
+        "lossy: {tensors} tensors ({size}) were rounded to {lossy}; the original cannot be restored from this"
     )
 }
 
@@ -61,8 +61,8 @@ pub fn larger(file: &FileReport) -> String {
     let change = change(file.original_bytes, file.compressed_bytes);
     let (source, tensors) = (file.source.display(), file.tensors.len());
     format!(
-        "{source}: the output is larger than its input by {more} ({change}): what is in its {tensors} tensors saves less \
-         than their heads and index entries take, 256 bytes and more each; keep the original, or join small tensors"
+        "{source}: the output is {more} larger than the input ({change}): compressing its {tensors} tensors saves less \
+         than their heads and index entries add, 256 bytes or more each; keep the original, or join small tensors"
     )
 }
 

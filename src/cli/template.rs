@@ -9,11 +9,11 @@ use super::{Result, print};
 
 #[derive(clap::Args)]
 pub struct TemplateArgs {
-    /// What the model is told before a conversation
+    /// System message: what the model is told before a conversation
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,
-    /// A variable of the chat template, such as enable_thinking=false; its value is JSON, or else text. Can be
-    /// given several times
+    /// Set a variable of the chat template, such as enable_thinking=false; the value is JSON, or text if it is
+    /// not valid JSON. Can be given several times
     #[arg(long = "template-arg", value_name = "NAME=VALUE", value_parser = parse_variable)]
     variables: Vec<(String, Value)>,
 }
@@ -22,7 +22,7 @@ fn parse_variable(text: &str) -> std::result::Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as enable_thinking=false")?;
     let is_name = |c: char| c.is_alphanumeric() || c == '_';
     if name.is_empty() || !name.chars().all(is_name) || name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err(format!("{name:?} is not a variable's name"));
+        return Err(format!("{name:?} is not a variable name"));
     }
     let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
     Ok((name.into(), value))
@@ -67,7 +67,7 @@ impl Template {
         if let (Ok(with), Ok(without)) = (render(&[Message::system(text), user]), without)
             && with == without
         {
-            print::warning("the model's chat template passes over the system message: it has no effect");
+            print::warning("the model's chat template ignores the system message: it has no effect");
         }
     }
 

@@ -60,14 +60,14 @@ fn report(verification: &Verification, args: &Args) -> Result<ExitCode> {
     } else if failures.is_empty() {
         let lossy = match rounded {
             0 => String::new(),
-            _ => format!("; {rounded} of them were rounded (lossy), and are not the original's"),
+            _ => format!("; {rounded} of them were rounded (lossy) and differ from the original"),
         };
         let uncompressed = match plain {
             0 => String::new(),
-            _ => format!("; {plain} more are not compressed, and nothing tells whether they are right"),
+            _ => format!("; {plain} more are not compressed and cannot be checked"),
         };
         print::line(format_args!(
-            "{}: {tensors} tensors, all as they were compressed{lossy}{uncompressed}",
+            "{}: {tensors} tensors, all decode to what was compressed{lossy}{uncompressed}",
             args.src.display()
         ))?;
     } else {

@@ -31,7 +31,7 @@ pub fn at_most<T>(patience: Duration, work: impl FnOnce() -> T) -> T {
         }
     };
     if let Err(error) = thread::Builder::new().name("waiting".into()).spawn(watch) {
-        log::debug!("nothing ends a wait: {error}");
+        log::debug!("cannot start the thread that ends waits on a signal: {error}");
     }
     let done = work();
     drop(ended);

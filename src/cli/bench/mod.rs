@@ -17,26 +17,26 @@ pub mod table;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model folder or safetensors file, compressed or not; by default one is made of random weights. Behind
-    /// --json, - is standard output
+    /// Model folder or safetensors file, compressed or not; by default a model of random weights is made.
+    /// After --json, - is standard output
     model: Option<PathBuf>,
-    /// Size of the model that is made; it takes about 1.7 times its bytes in the temporary folder
+    /// Size of the model that is made; the temporary folder needs room for about 1.7 times its bytes
     #[arg(long, value_name = "SIZE", value_parser = size_named, default_value = SIZES[0].name, conflicts_with = "model")]
     size: &'static Size,
-    /// Measure little: shows that everything works, not how fast it is
+    /// Measure briefly: this shows that everything works, not how fast it is
     #[arg(long)]
     quick: bool,
-    /// Measure only some of the sections
+    /// Measure only these sections
     #[arg(long, value_enum, value_name = "SECTION", value_delimiter = ',')]
     only: Vec<Section>,
     #[command(flatten)]
     kernel: KernelArgs,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Write a record of everything that was measured, as JSON; - is standard output
+    /// Write a record of all measurements, as JSON; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Replace the output if it is there already
+    /// Replace the output if it exists
     #[arg(long)]
     force: bool,
     /// Print one JSON object, the record, and no tables
@@ -63,7 +63,7 @@ enum Section {
 
 fn size_named(name: &str) -> std::result::Result<&'static Size, String> {
     let names = || SIZES.map(|size| size.name).join(", ");
-    Size::named(name).ok_or_else(|| format!("there are {}", names()))
+    Size::named(name).ok_or_else(|| format!("use one of {}", names()))
 }
 
 impl Args {
@@ -88,7 +88,7 @@ impl Args {
         let file = self.output.as_deref().filter(|path| !pipe::is_stdout(path));
         match file {
             Some(path) if path.symlink_metadata().is_ok() && !self.force => {
-                Err(format!("{} is there already; --force replaces it", path.display()).into())
+                Err(format!("{} exists already; --force replaces it", path.display()).into())
             }
             file => Ok(file),
         }
@@ -115,7 +115,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         "timestamps" => "the device's timestamps",
         _ => "the host",
     };
-    args.say(format_args!("\nKernels were timed by {clock}, all else by the host. Times are medians."))?;
+    args.say(format_args!("\nKernels were timed by {clock}, the rest by the host. Times are medians."))?;
     if let Some(path) = file {
         write(path, &(serde_json::to_string_pretty(&record)? + "\n"), args.force)?;
     }

@@ -47,7 +47,7 @@ pub fn calibration(calibration: &Calibration) -> String {
         let remark = match (t.chosen, t.same_bits) {
             (true, _) => "chosen",
             (_, true) => "",
-            (_, false) => "other bits",
+            (_, false) => "different bits",
         };
         let [tokens, count] = [t.tokens.to_string(), t.invocations.to_string()];
         let ratio = format!("{:.3}", t.ratio);

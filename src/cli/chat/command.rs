@@ -17,12 +17,12 @@ pub enum Command {
 }
 
 pub const HELP: &str = "\
-/system TEXT  tell the model TEXT before the conversation; off takes it away, nothing shows it
-/reset        begin the conversation anew; the system message stays
+/system TEXT  set the system message; /system off removes it, /system alone shows it
+/reset        start the conversation over; the system message stays
 /save FILE    write the conversation to FILE, as JSON
-/exit         end; so does Ctrl-D
-//TEXT        say TEXT with one / in front
-A line that ends with \\ goes on with the next one. Ctrl-C stops a reply.";
+/exit         end the conversation, as Ctrl-D does
+//TEXT        send the message /TEXT, which starts with one /
+A line that ends with \\ continues on the next one. Ctrl-C stops a reply.";
 
 impl Command {
     /// What a line means; `None` where nothing is in it. An error says what is wrong with it.
@@ -41,17 +41,17 @@ impl Command {
             ("system", "") => Self::ShowSystem,
             ("system", "off") => Self::System(None),
             ("system", text) => Self::System(Some(text.into())),
-            ("save", "") => return Err("/save needs the name of a file".into()),
+            ("save", "") => return Err("/save needs a file name".into()),
             ("save", path) => Self::Save(path.into()),
             ("help" | "?", "") => Self::Help,
             ("reset" | "clear", "") => Self::Reset,
             ("exit" | "quit" | "bye", "") => Self::Exit,
             ("help" | "?" | "reset" | "clear" | "exit" | "quit" | "bye", _) => {
-                return Err(format!("/{name} stands alone"));
+                return Err(format!("/{name} takes no argument"));
             }
             _ => {
                 return Err(format!(
-                    "there is no command /{name}; /help lists all, // begins a message with /"
+                    "there is no command /{name}; /help lists all, // starts a message with /"
                 ));
             }
         };

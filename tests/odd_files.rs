@@ -105,15 +105,16 @@ fn bantam(command: &str, path: &Path) -> std::process::Output {
 fn files_that_are_too_short_are_refused() {
     Odd::new(b"").is_refused("the file is empty; download it again");
     Odd::new(&[2, 0, 0]).is_refused("it has only 3 bytes");
-    Odd::new(&[2, 0, 0, 0, 0, 0, 0, 0, b'{']).is_refused("ends inside its header, 1 bytes or more short");
+    Odd::new(&[2, 0, 0, 0, 0, 0, 0, 0, b'{'])
+        .is_refused("ends inside its header, and 1 bytes or more are missing");
     let one = tensor("a", "U8", &[4], [0, 4]);
     let whole = file_of(&format!("{{{one}}}"), 4);
     Odd::new(&file_of(&format!("{{{one}}}"), 1)).is_refused(&format!(
-        "3 bytes short: it has {}, and its header describes {}; download it again",
+        "3 bytes are missing, it has {} of {}; download it again",
         whole.len() - 3,
         whole.len()
     ));
-    Odd::new(&file_of(&format!("{{{one}}}"), 21)).is_refused("17 bytes more than the header says");
+    Odd::new(&file_of(&format!("{{{one}}}"), 21)).is_refused("17 bytes after the last tensor");
 }
 
 #[test]
@@ -194,7 +195,7 @@ fn what_is_no_file_of_tensors_is_said_to_be_what_it_is() {
         (&gzip, "a gzip archive; unpack it first"),
         (&[0; 4096], "begins with zeros: a download that was not finished"),
         (b"\x89HDF\r\n\x1a\n\0\0\0\0", "a file of HDF5"),
-        (b"FUGG\0\0\0\x03\0\0\0\0", "a GGUF file of the other byte order"),
+        (b"FUGG\0\0\0\x03\0\0\0\0", "a big-endian GGUF file"),
     ];
     for (bytes, what) in kinds {
         Odd::new(bytes).is_refused(what);

@@ -136,7 +136,7 @@ mod pipes {
         for command in ["inspect", "verify", "plan"] {
             files.is_refused(
                 &[command, "pipe"],
-                &["pipe is a pipe, not a regular file; write what it gives to a file"],
+                &["pipe is a pipe, not a regular file; copy its contents to a file"],
             );
         }
         assert!(fs::symlink_metadata(&source).unwrap().file_type().is_fifo());

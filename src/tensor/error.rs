@@ -31,7 +31,7 @@ pub enum ReadError {
         /// What is wrong with it.
         source: GgufError,
     },
-    /// It is of neither kind, but of one that is known.
+    /// The file is in another known format.
     #[error("{path}: neither a safetensors nor a GGUF file: {what}")]
     Foreign {
         /// The file.
@@ -39,8 +39,8 @@ pub enum ReadError {
         /// What it is.
         what: Foreign,
     },
-    /// It is no regular file: it cannot be read at any place.
-    #[error("{path} is {kind}, not a regular file; write what it gives to a file first, and name that")]
+    /// It is not a regular file, so it cannot be read at arbitrary offsets.
+    #[error("{path} is {kind}, not a regular file; copy its contents to a file first, and name that file")]
     Special {
         /// Its name.
         path: PathBuf,

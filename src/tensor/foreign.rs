@@ -47,28 +47,34 @@ impl fmt::Display for Foreign {
                 if let Some(size) = size {
                     write!(f, ", which has {size} bytes")?;
                 }
-                f.write_str("; `git lfs pull` in its repository, or download the file")
+                f.write_str("; run `git lfs pull` in its repository, or download the file")
             }
             Self::Html => f.write_str(
-                "a web page (HTML) that was saved in the place of the file; download the file itself, \
-                 signed in where the model asks for it",
+                "a web page (HTML) that was saved instead of the file; download the file itself, \
+                 signed in if the model requires it",
             ),
             Self::Text(start) => write!(
                 f,
-                "a text that begins with {start:?}, perhaps a server's answer in the place of the file; \
+                "a text that begins with {start:?}, perhaps a server's error message instead of the file; \
                  download the file again"
             ),
-            Self::Weights(name) => write!(f, "a file of {name}, which is not read; {CONVERT}"),
+            Self::Weights(name) => write!(f, "a file of {name}, which bantam does not read; {CONVERT}"),
             Self::Packed(name) => write!(f, "a {name} archive; unpack it first"),
             Self::Zip => {
-                write!(f, "a zip archive, as PyTorch's .bin, .pt and .ckpt files are, which is not read; {CONVERT}")
+                write!(
+                    f,
+                    "a zip archive, as PyTorch's .bin, .pt and .ckpt files are, which bantam does not read; {CONVERT}"
+                )
             }
             Self::Pickle => {
-                write!(f, "a Python pickle, as older .bin, .pt and .ckpt files are, which is not read; {CONVERT}")
+                write!(
+                    f,
+                    "a Python pickle, as older .bin, .pt and .ckpt files are, which bantam does not read; {CONVERT}"
+                )
             }
-            Self::SwappedGguf => f.write_str(
-                "a GGUF file of the other byte order, and only little-endian files are read; convert it first",
-            ),
+            Self::SwappedGguf => {
+                f.write_str("a big-endian GGUF file, and only little-endian files are read; convert it first")
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ const RESERVED: &str = "__metadata__";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GgufError {
     /// It does not begin as one.
-    #[error("it does not begin with \"GGUF\"")]
+    #[error("the file does not begin with \"GGUF\"")]
     NoMagic,
     /// A version that is not read.
     #[error("version {version} of GGUF is not read, only 2 and 3 are; convert it with a current tool")]
@@ -37,16 +37,16 @@ pub enum GgufError {
         version: u32,
     },
     /// Numbers have their most significant byte first.
-    #[error("it is big-endian, and only little-endian files are read; convert it first")]
+    #[error("the file is big-endian, and only little-endian files are read; convert it first")]
     BigEndian,
     /// The file ends too early.
-    #[error("the file ends inside {part}: it was cut short or is damaged; download it again")]
+    #[error("the file ends inside {part}: it is truncated or damaged; download it again")]
     Truncated {
         /// What it ends in.
         part: &'static str,
     },
     /// The header goes on for too long.
-    #[error("its header is longer than {MAX_HEADER_LEN} bytes")]
+    #[error("the header is longer than {MAX_HEADER_LEN} bytes")]
     HeaderTooLong,
     /// A metadata value of a type that the format does not have.
     #[error("a metadata value has the unknown type {0}")]
@@ -55,7 +55,7 @@ pub enum GgufError {
     #[error("metadata arrays are nested more than {MAX_NESTING} deep")]
     Nesting,
     /// `general.alignment` is of no use.
-    #[error("general.alignment must be one number of 32 bits and a power of two")]
+    #[error("general.alignment must be a single 32-bit number that is a power of two")]
     Alignment,
     /// A tensor's name cannot be kept.
     #[error("{name:?} cannot be a tensor's name: {why}")]
@@ -77,8 +77,8 @@ pub enum GgufError {
     },
     /// A tensor's data is not in the file.
     #[error(
-        "tensor {tensor} reaches beyond the end of the file, which is {missing} bytes short: it was cut short \
-         or is damaged; download it again"
+        "tensor {tensor} reaches beyond the end of the file: {missing} bytes are missing, the file is truncated or \
+         damaged; download it again"
     )]
     Bounds {
         /// The tensor.

@@ -24,7 +24,7 @@ const METADATA: &str = "__metadata__";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// Not even a header's length is there.
-    #[error("it has only {len} bytes; it was cut short, download it again")]
+    #[error("the file is truncated: it has only {len} bytes; download it again")]
     TooShort {
         /// Bytes of the file.
         len: usize,
@@ -37,9 +37,9 @@ pub enum HeaderError {
         /// What it says.
         len: u64,
     },
-    /// The file ends in its header.
+    /// The file ends inside its header.
     #[error(
-        "the file ends inside its header, {missing} bytes or more short: it was cut short; download it again"
+        "the file is truncated: it ends inside its header, and {missing} bytes or more are missing; download it again"
     )]
     Truncated {
         /// Bytes of the header that are not there.
@@ -69,8 +69,8 @@ pub enum HeaderError {
         /// The other.
         second: String,
     },
-    /// A tensor's place has another length than its type and shape ask for.
-    #[error("tensor {tensor}: {dtype} of shape {shape:?} takes {needed}, but its place has {len} bytes")]
+    /// A tensor's data range has another length than its type and shape need.
+    #[error("tensor {tensor}: {dtype} of shape {shape:?} takes {needed}, but its data range has {len} bytes")]
     Length {
         /// The tensor.
         tensor: String,
@@ -115,7 +115,7 @@ pub enum HeaderError {
     },
     /// Tensors reach beyond the end of the file.
     #[error(
-        "the file is {missing} bytes short: it has {len}, and its header describes {needed}; download it again"
+        "the file is truncated: {missing} bytes are missing, it has {len} of {needed}; download it again"
     )]
     Short {
         /// Bytes that are not there.
@@ -127,7 +127,7 @@ pub enum HeaderError {
     },
     /// There is something behind the last tensor.
     #[error(
-        "the file has {more} bytes more than the header says, behind the last tensor; \
+        "the file has {more} bytes after the last tensor that the header does not describe; \
          it was written twice or is damaged: download it again"
     )]
     Long {
@@ -311,7 +311,7 @@ impl Description {
                 return Ok(TensorEntry { name, dtype, shape, quantized: None, range: start..end });
             }
             Some(bits) if bits % 8 == 0 => format!("{} bytes", bits / 8),
-            Some(bits) => format!("{bits} bits, which are no whole bytes"),
+            Some(bits) => format!("{bits} bits, which is not a whole number of bytes"),
             None => "more bytes than can be counted".into(),
         };
         Err(HeaderError::Length { tensor: name, dtype, shape, needed, len })

@@ -51,7 +51,7 @@ impl fmt::Display for SpecialFile {
             Self::Pipe => "a pipe",
             Self::CharacterDevice | Self::BlockDevice => "a device",
             Self::Socket => "a socket",
-            Self::Other => "something special",
+            Self::Other => "a special file",
         })
     }
 }

@@ -381,7 +381,10 @@ fn a_payload_may_be_handed_over_in_pieces() {
         assert!(again[..len] == whole);
         let error = encoder.encode_into(dtype, &shape, &data, &mut again[1..]).unwrap_err();
         let most = again.len();
-        assert_eq!(error.to_string(), format!("there must be room for a payload of {most} bytes"));
+        assert_eq!(
+            error.to_string(),
+            format!("the output buffer must have room for a payload of {most} bytes")
+        );
     }
 }
 

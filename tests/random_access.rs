@@ -74,7 +74,7 @@ fn rows_are_those_of_the_original() {
         let text_of = format!("{error}: {:?}", std::error::Error::source(&error).map(ToString::to_string));
         assert!(text_of.contains(text), "{text_of}");
     };
-    refused(archive.read_rows("cube", 4..6), "rows 4..6 were asked for, but there are 5");
+    refused(archive.read_rows("cube", 4..6), "rows 4..6 were requested, but the tensor has 5");
     refused(archive.read_rows("halves", 0..1), "do not begin and end with whole bytes");
     refused(archive.read_rows("none", 0..1), "there is no tensor none");
     refused(archive.read_tensor("none"), "there is no tensor none");
@@ -268,7 +268,7 @@ fn the_command_extracts_from_files_and_folders() {
         refused(&["a/b"], "name an output");
         refused(&["../x"], "name an output");
         refused(&["x"], "there is no tensor x");
-        refused(&["cube", "--rows", "7..9"], "there are 5");
+        refused(&["cube", "--rows", "7..9"], "the tensor has 5");
         refused(&["cube", "--rows", "7"], "A..B");
     }
 }

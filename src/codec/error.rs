@@ -18,24 +18,24 @@ pub enum CodecError {
         actual: usize,
     },
     /// The memory handed to the encoder is too small.
-    #[error("there must be room for a payload of {most} bytes")]
+    #[error("the output buffer must have room for a payload of {most} bytes")]
     NoRoom {
         /// What [`most_bytes`](super::most_bytes) says.
         most: usize,
     },
     /// The payload ends before its head does.
-    #[error("the payload is {actual} bytes, but {needed} are needed; the file was cut short")]
+    #[error("the payload is truncated: it has {actual} bytes, but {needed} are needed")]
     Truncated {
         /// Bytes needed.
         needed: usize,
         /// Bytes there.
         actual: usize,
     },
-    /// The payload does not begin as one.
+    /// The bytes do not begin with the magic number of a payload.
     #[error("this is not a bantam tensor payload")]
     BadMagic,
     /// Written by a later version.
-    #[error("payload version {version} is newer than the one this program reads ({newest}); a newer bantam may", newest = super::head::VERSION)]
+    #[error("payload version {version} is newer than the one that this version of bantam reads ({newest}); a newer bantam may read it", newest = super::head::VERSION)]
     UnknownVersion {
         /// The version the payload names.
         version: u16,
@@ -57,7 +57,7 @@ pub enum CodecError {
         /// Row of the matrix.
         row: usize,
     },
-    /// A buffer of another size than the tensor was given to decode into.
+    /// The output buffer does not have the tensor's size.
     #[error("the output is {actual} bytes, but the tensor has {expected}")]
     WrongOutput {
         /// Bytes of the tensor.
@@ -65,14 +65,14 @@ pub enum CodecError {
         /// Bytes of the buffer.
         actual: usize,
     },
-    /// The decoded tensor does not fit the memory.
-    #[error("there is no memory for a tensor of {len} bytes")]
+    /// The decoded tensor does not fit in memory.
+    #[error("out of memory for a tensor of {len} bytes")]
     OutOfMemory {
         /// Bytes of the tensor.
         len: usize,
     },
     /// Bytes were asked for that the tensor does not have.
-    #[error("bytes {start}..{end} were asked for, but there are {len}")]
+    #[error("bytes {start}..{end} were requested, but the tensor has {len}")]
     NoSuchBytes {
         /// First byte asked for.
         start: usize,
@@ -81,7 +81,7 @@ pub enum CodecError {
         /// Bytes there are.
         len: usize,
     },
-    /// Rows of elements smaller than a byte do not begin or end with one.
+    /// Elements are smaller than a byte, and the rows do not begin or end at a byte boundary.
     #[error("rows {start}..{end} do not begin and end with whole bytes")]
     RowsAreNotBytes {
         /// First row asked for.
@@ -90,10 +90,10 @@ pub enum CodecError {
         end: usize,
     },
     /// Rows were asked for of a quantised tensor.
-    #[error("rows of a quantised tensor cannot be told apart; take all of it")]
+    #[error("rows of a quantised tensor cannot be read separately; read all of it")]
     QuantizedRows,
     /// Rows were asked for that the tensor does not have.
-    #[error("rows {start}..{end} were asked for, but there are {rows}")]
+    #[error("rows {start}..{end} were requested, but the tensor has {rows}")]
     NoSuchRows {
         /// First row asked for.
         start: usize,
@@ -104,13 +104,13 @@ pub enum CodecError {
     },
 }
 
-/// Why a payload could not be handed over.
+/// Why a payload could not be encoded and written.
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The tensor cannot be encoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// Who was to take the payload did not.
-    #[error("the payload could not be handed over")]
+    /// The caller's writer failed.
+    #[error("the payload could not be written")]
     Put(#[from] std::io::Error),
 }

@@ -129,7 +129,7 @@ def decode(payload):
         raise ValueError("not a payload of version 1 to 3")
     kind, length, head_len = payload[7], number(payload, 8, 8), number(payload, 16, 8)
     if length != len(payload):
-        raise ValueError("the payload is cut short")
+        raise ValueError("the payload is truncated")
     check("head", without_checksum(payload[:head_len]), number(payload, 24, 8))
     original_len = number(payload, 32, 8)
     if kind == 0:
@@ -252,7 +252,7 @@ class GgufHeader:
     def number(self, size):
         self.at += size
         if self.at > len(self.data):
-            raise ValueError("the original header is cut short")
+            raise ValueError("the original header is truncated")
         return number(self.data, self.at - size, size)
 
     def text(self):

@@ -178,7 +178,7 @@ fn a_later_version_is_named_as_such() {
     later[at + 17] = b'3';
     fs::write(&path, later).unwrap();
     let error = Archive::open(&path).unwrap_err();
-    assert!(error.to_string().contains("version 3, not one that this program reads (1 and 2)"), "{error}");
+    assert!(error.to_string().contains("version 3, but this version reads only 1 and 2"), "{error}");
 }
 
 /// A sharded model of two files with what usually lies beside them.

@@ -177,7 +177,7 @@ mod pipes {
         let replace = bantam::archive::Options { overwrite: true, ..Default::default() };
         let error =
             bantam::archive::compress(&files.path("a.safetensors"), Some(&to), &replace, &()).unwrap_err();
-        assert!(error.to_string().contains("to is a pipe, which no file is put in the place of"), "{error}");
+        assert!(error.to_string().contains("to is a pipe, which bantam does not replace"), "{error}");
         fs::create_dir(files.path("folder")).unwrap();
         files.is_refused(&["compress", "a.safetensors", "-o", "folder", "--force"], &["folder is a folder"]);
         files.is_refused(&["compress", "folder", "-o", "to"], &["folder is a folder, and only a file"]);
@@ -257,7 +257,7 @@ fn a_path_at_which_there_is_nothing_is_said_to_be_so() {
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("gone", files.path("link.safetensors")).unwrap();
-        files.is_refused(&["compress", "link.safetensors"], &["a link to gone, where there is nothing"]);
+        files.is_refused(&["compress", "link.safetensors"], &["a broken link to gone"]);
     }
 }
 
@@ -311,7 +311,7 @@ fn folders_of_other_weights_are_said_to_be_so() {
     for (name, words) in [
         ("pytorch_model.bin", ["a file of PyTorch (a pickle)", "get the model's safetensors files"]),
         ("consolidated.00.pth", ["a file of PyTorch (a pickle)", "safe_serialization=True"]),
-        ("model.onnx", ["weights in a format that is not read", "model.onnx"]),
+        ("model.onnx", ["weights in a format that bantam does not read", "model.onnx"]),
         (
             "model.safetensors.incomplete",
             ["a download that was not finished", "model.safetensors.incomplete"],

@@ -47,7 +47,7 @@ pub enum ArchiveError {
     /// The decoded bytes are not those that were compressed.
     #[error(
         "{file}: tensor {tensor} does not decode to the bytes that were compressed (BLAKE3 differs); \
-         the file was changed, get it again from its source"
+         the file was changed after it was written; get it again from its source"
     )]
     Hash {
         /// The file.
@@ -99,7 +99,7 @@ pub enum ArchiveError {
     },
     /// Written by a later version.
     #[error(
-        "{file} has format version {version}, not one that this program reads ({} and {}); a newer bantam may",
+        "{file} has format version {version}, but this version reads only {} and {}; a newer bantam may read it",
         super::index::VERSION,
         super::index::VERSION_OF_FORMS
     )]
@@ -133,8 +133,9 @@ pub enum ArchiveError {
     },
     /// The original would be larger than is allowed.
     #[error(
-        "{path}: restored, it would have {len} bytes, more than the {most} that are allowed; weights do not shrink \
-         so far: it is nearly all zeros, or was made to fill a disk. If you trust it, allow so many (--max-size {len})"
+        "{path}: the restored output would have {len} bytes, more than the {most} that are allowed; weights do not \
+         compress so well: it is nearly all zeros, or was made to fill a disk. If you trust it, raise the limit \
+         (--max-size {len})"
     )]
     TooLarge {
         /// The file or folder.
@@ -144,8 +145,8 @@ pub enum ArchiveError {
         /// How many may be restored.
         most: u64,
     },
-    /// There is not so much memory.
-    #[error("{path}: there is no memory for its {len} bytes; write them to a file instead")]
+    /// The host is out of memory.
+    #[error("{path}: out of memory for its {len} bytes; write them to a file instead")]
     OutOfMemory {
         /// The file.
         path: PathBuf,
@@ -158,7 +159,7 @@ pub enum ArchiveError {
         /// The output.
         path: PathBuf,
     },
-    /// Somebody else is writing the same output.
+    /// Another process is writing the same output.
     #[error("{path} is in use: another process is writing the same output; wait until it has ended")]
     Busy {
         /// The unfinished folder.
@@ -170,8 +171,8 @@ pub enum ArchiveError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// No name for the output follows from the input's.
-    #[error("no name for the output follows from {path}; name one (-o)")]
+    /// No name for the output can be derived from the input's.
+    #[error("no name for the output can be derived from {path}; name one (-o)")]
     NoDefaultName {
         /// The input.
         path: PathBuf,
@@ -184,7 +185,7 @@ pub enum ArchiveError {
         /// What is wrong.
         what: String,
     },
-    /// Somebody has written to a file that is still read, or cut it short.
+    /// Another process has written to a file that is still being read, or truncated it.
     #[error("{file} was changed while it was in use; open it again")]
     Changed {
         /// The file.
@@ -193,10 +194,10 @@ pub enum ArchiveError {
     /// The caller asked to stop.
     #[error("cancelled; the output was not written")]
     Cancelled,
-    /// More than one set of weights could be meant.
+    /// The folder has more than one set of weights.
     #[error(
         "{folder} holds more than one set of weights: {one}, and {other}; move one of them to another folder, or \
-         name the file that is meant"
+         name the file to use"
     )]
     SeveralSets {
         /// The folder.
@@ -206,26 +207,27 @@ pub enum ArchiveError {
         /// What the other is.
         other: String,
     },
-    /// A folder was being replaced when that was interrupted.
+    /// Replacing a folder was interrupted.
     #[error(
-        "{path} was being replaced when that was interrupted, and is neither what it was nor what it was to be; \
+        "replacing {path} was interrupted, so it is neither the old output nor the new one; \
          repeat the command that wrote it"
     )]
     Unfinished {
         /// The folder.
         path: PathBuf,
     },
-    /// Something is where a file or folder of another kind is to be.
+    /// A file is in the place of a folder, or a folder in the place of a file.
     #[error(
-        "{path} cannot be replaced, because it is not of the kind that would be there; choose another output"
+        "{path} cannot be replaced, because it is a folder where a file is needed, or the reverse; choose another \
+         output"
     )]
     InTheWay {
         /// What is there.
         path: PathBuf,
     },
-    /// A folder that is to be replaced has weights of which nobody knows whose they are.
+    /// A folder to be replaced has weights that do not belong to the model that is written.
     #[error(
-        "{path} would be left beside the weights of another model; remove it or move it away, or choose another \
+        "{path} would be left next to the weights of another model; remove it or move it away, or choose another \
          output"
     )]
     WhoseWeights {
@@ -250,10 +252,10 @@ pub enum ArchiveError {
         /// What to do about it, if that is known.
         hint: String,
     },
-    /// An output beside the source would lie in a hub's cache.
+    /// An output next to the source would be in a hub's cache.
     #[error(
-        "{path} is in a hub's cache, where other programs would take an output for the model's own file; name \
-         an output elsewhere, such as -o {suggestion}"
+        "{path} is in a hub's cache, where other programs would mistake the output for one of the model's own files; \
+         name an output elsewhere, such as -o {suggestion}"
     )]
     InHubCache {
         /// The input.
@@ -261,24 +263,24 @@ pub enum ArchiveError {
         /// What the output may be called.
         suggestion: PathBuf,
     },
-    /// The output is to be at a place that has no regular file.
-    #[error("{path} is {kind}, which no file is put in the place of; name a file")]
+    /// The output would replace something that is not a regular file.
+    #[error("{path} is {kind}, which bantam does not replace with a file; name a file")]
     SpecialOutput {
         /// The output.
         path: PathBuf,
         /// What is there.
         kind: SpecialFile,
     },
-    /// The folder that the output is to be in is not there.
-    #[error("there is no folder {folder}, where {path} is to be; make it first, or choose another output")]
+    /// The folder to write the output in does not exist.
+    #[error("there is no folder {folder} to write {path} in; create it first, or choose another output")]
     NoFolder {
         /// The folder.
         folder: PathBuf,
         /// The output.
         path: PathBuf,
     },
-    /// The output is a file, and there is a folder.
-    #[error("{path} is a folder, and the output is one file; name a file in it, or beside it")]
+    /// The output is a file, but there is a folder of that name.
+    #[error("{path} is a folder, but the output is one file; name a file in it or next to it")]
     FolderInTheWay {
         /// The output.
         path: PathBuf,

@@ -218,7 +218,10 @@ fn rewrite<T>(
     let finished = reports.iter().flatten().count();
     if finished > 0 {
         let dst = dst.display();
-        log::warn!("{dst}: going on after an interruption; {finished} of {} files are there", files.len());
+        log::warn!(
+            "{dst}: continuing after an interruption; {finished} of {} files are finished",
+            files.len()
+        );
     }
     let left = files.iter().zip(&reports).filter(|(_, report)| report.is_none());
     let total = left.map(|((_, file), _)| (work.bytes)(file)).chain(others_bytes(folder));

@@ -37,7 +37,7 @@ fn absent(path: &Path) -> String {
     const DOWNLOAD: &str = "bantam reads files and downloads nothing: download the model first \
                             (`hf download NAME --local-dir FOLDER`), and name that folder";
     if let Ok(to) = fs::read_link(path) {
-        return format!("; it is a link to {}, where there is nothing", to.display());
+        return format!("; it is a broken link to {}", to.display());
     }
     let text = path.to_string_lossy();
     if text.contains("://") || text.starts_with("https:/") || text.starts_with("http:/") {
@@ -142,11 +142,13 @@ pub(super) fn nothing_in(folder: &Path, wanted: &str) -> ArchiveError {
         format!("; {name} is a GGUF file, which bantam compresses and restores but does not run")
     } else if let Some(name) = with(&PICKLES) {
         format!(
-            "; {name} is a file of PyTorch (a pickle), which is not read: get the model's safetensors files, \
-             or convert it (save_pretrained with safe_serialization=True)"
+            "; {name} is a file of PyTorch (a pickle), which bantam does not read: get the model's safetensors \
+             files, or convert it (save_pretrained with safe_serialization=True)"
         )
     } else if let Some(name) = with(&FOREIGN) {
-        format!("; {name} has weights in a format that is not read: get the model's safetensors files")
+        format!(
+            "; {name} has weights in a format that bantam does not read: get the model's safetensors files"
+        )
     } else {
         String::new()
     };

@@ -88,7 +88,7 @@ impl ModelFolder {
         let path = self.path.join(name);
         let own = name.file_name().unwrap_or_default();
         if output_folder::is_own(own) {
-            log::warn!("{}: left by an interrupted run, and not part of the model", path.display());
+            log::warn!("{}: ignored, an interrupted run had left it", path.display());
             return Ok(false);
         }
         if own == NO_PART {
@@ -132,7 +132,7 @@ impl ModelFolder {
         } else if found.is_some() {
             self.leave_out(name, "it is neither a file nor a folder");
         } else {
-            self.leave_out(name, "it is a link that leads nowhere, or where nobody may look");
+            self.leave_out(name, "it is a broken link, or a link to a place that cannot be read");
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ pub(super) fn refuse_dangling(path: &Path) -> Result<(), ArchiveError> {
     let Ok(to) = fs::read_link(path) else { return Ok(()) };
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let what = format!("a link to {}, where there is nothing; get the file again", to.display());
+            let what = format!("a broken link to {}; get the file again", to.display());
             Err(ArchiveError::Model { path: path.into(), what })
         }
         _ => Ok(()),

@@ -89,11 +89,11 @@ fn tensor_len(stored_len: usize) -> usize {
 /// What is kept in `tensor`, or what is wrong.
 pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<Cow<'a, [u8]>, String> {
     let u64_at = |at: usize| {
-        let bytes = tensor.get(at..at + 8).ok_or("the original header is cut short")?;
+        let bytes = tensor.get(at..at + 8).ok_or("the original header is truncated")?;
         Ok::<_, String>(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
     };
     if tensor.get(..4) != Some(&MAGIC) {
-        return Err("the original header is not where it should be".into());
+        return Err("the first tensor is not an original header".into());
     }
     let mut copy = tensor.to_vec();
     let stored = u64_at(CHECKSUM_AT)?;
@@ -103,7 +103,9 @@ pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<Cow<'a, [u8
     }
     let version = u16::from_le_bytes([tensor[4], tensor[5]]);
     if version != AS_IT_IS && version != ZLIB {
-        return Err(format!("original header of version {version}, which this program does not read"));
+        return Err(format!(
+            "original header of version {version}, which this version of bantam does not read"
+        ));
     }
     if checksum(container_header) != u64_at(16)? {
         return Err("checksum mismatch in the file's header".into());
@@ -112,14 +114,14 @@ pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<Cow<'a, [u8
     let end = FIXED_LEN
         .checked_add(len)
         .filter(|&end| tensor_len(len.min(tensor.len())) == tensor.len() && end <= tensor.len());
-    let wrong_len = "the original header has another length than it says";
+    let wrong_len = "the original header does not have the length that it states";
     let stored = &tensor[FIXED_LEN..end.ok_or(wrong_len)?];
     if version == AS_IT_IS {
         return Ok(stored.into());
     }
     let expected = u64_at(32)?;
     if expected > MOST_KEPT {
-        return Err(format!("an original header of {expected} bytes is not a header"));
+        return Err(format!("an original header cannot have {expected} bytes"));
     }
     // Grows as it is read, so a length alone asks for no memory; one byte more would be too many.
     let mut original = Vec::new();

@@ -139,7 +139,7 @@ pub(super) fn reclaim(path: &Path) {
         let file = File::open(&left);
         if file.is_ok_and(|file| matches!(hold(&file, &left), Hold::Held)) {
             match fs::remove_file(&left) {
-                Ok(()) => log::info!("{}: removed, left by a process that was ended", left.display()),
+                Ok(()) => log::info!("{}: removed, an interrupted process had left it", left.display()),
                 Err(error) => log::warn!("{}: cannot be removed: {error}", left.display()),
             }
         }

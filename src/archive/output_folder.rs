@@ -412,7 +412,7 @@ impl Drop for OutputFolder<'_> {
         let unfinished = self.unfinished.display();
         if self.plan.shards.keys().any(|name| self.unfinished.join(name).is_file()) {
             log::warn!(
-                "{unfinished}: kept, because it has finished files; the same command goes on from there"
+                "{unfinished}: kept, because it has finished files; the same command continues from there"
             );
         } else if let Err(error) = fs::remove_dir_all(&self.unfinished) {
             log::warn!("{unfinished}: cannot be removed: {error}");
@@ -500,7 +500,7 @@ fn bring_about(path: &Path) -> Result<(), ArchiveError> {
     if state != State::Filling {
         finish(&unfinished, &path, state, Some(lock))?;
         log::warn!(
-            "{}: an interrupted run had all files of it finished; they have their place now",
+            "{}: an interrupted run had finished all of its files; they are in place now",
             path.display()
         );
     }

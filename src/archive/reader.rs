@@ -302,7 +302,7 @@ fn match_tensors(
         .collect::<Result<_, String>>()?;
     match (form, outside.len().checked_sub(gaps.used)) {
         (Form::Gguf, Some(_)) | (Form::Safetensors, Some(0)) => Ok((prefix_len, tensors)),
-        _ => Err("the original header has another length than it says".into()),
+        _ => Err("the original header does not have the length that it states".into()),
     }
 }
 
@@ -321,7 +321,7 @@ impl Gaps {
         let end = tensor.range.start.checked_sub(self.at).and_then(|len| self.used.checked_add(len));
         let end = end
             .filter(|&end| end <= self.available)
-            .ok_or_else(|| format!("the bytes in front of tensor {} are not there", tensor.name))?;
+            .ok_or_else(|| format!("the bytes in front of tensor {} are missing", tensor.name))?;
         let gap = self.used..end;
         (self.at, self.used) = (tensor.range.end, end);
         Ok(gap)
@@ -338,18 +338,19 @@ fn match_tensor(
     let index = index.ok_or_else(|| format!("tensor {name} is not in the index"))?;
     let payload = payload.ok_or_else(|| format!("tensor {name} has no payload"))?;
     if index.dtype != original.dtype || index.shape != original.shape || index.bytes != original.range.len() {
-        return Err(format!("index and original header differ about tensor {name}"));
+        return Err(format!("index and original header disagree about tensor {name}"));
     }
     if payload.dtype != Dtype::U8
         || payload.range.start % SECTION_ALIGN != 0
         || payload.range.len() % SECTION_ALIGN != 0
     {
-        return Err(format!("the payload of tensor {name} is not aligned bytes"));
+        return Err(format!("the payload of tensor {name} is not aligned, or not of bytes"));
     }
     let blake3 = blake3::Hash::from_hex(&index.blake3)
         .map_err(|_| format!("the index has no usable hash for tensor {name}"))?;
     let lossy = index.lossy.map(Lossy::try_from).transpose();
-    let lossy = lossy.map_err(|error| format!("how tensor {name} was rounded is unknown: {error}"))?;
+    let lossy =
+        lossy.map_err(|error| format!("the index has no usable rounding of tensor {name}: {error}"))?;
     Ok(ArchivedTensor {
         lossy,
         dtype: original.dtype,

@@ -75,7 +75,7 @@ impl ShardIndex {
 
     /// The error that it names a file that is not there.
     pub fn lacks(&self, name: &str) -> ArchiveError {
-        let what = format!("names {name}, which is not in the folder, neither plain nor compressed");
+        let what = format!("names {name}, which is not in the folder, compressed or not");
         ArchiveError::Model { path: self.path.clone(), what }
     }
 

@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(parse("default"), Ok(Kernel::Default));
         assert_eq!(parse("invocations=16"), Ok(Kernel::Invocations(Invocations::FOUR_ROWS_EACH)));
         for (text, why) in [
-            ("invocations=3", "64 rows have 8, 16, 32, 64, 128 or 256 invocations, not 3"),
+            ("invocations=3", "64 rows can have 8, 16, 32, 64, 128 or 256 invocations, not 3"),
             ("invocations=", "\"\" is not a number"),
             ("invocations=-1", "\"-1\" is not a number"),
             ("fast", "use auto, default or invocations=N"),

@@ -114,7 +114,7 @@ mod tests {
                 "{error:?}"
             );
             assert!(
-                error.to_string().contains("there are: 0: llvmpipe")
+                error.to_string().contains("available adapters: 0: llvmpipe")
                     && error.to_string().contains("1: Radeon")
             );
         }

@@ -91,7 +91,7 @@ impl KernelChoices {
             }
         };
         if contents.subject != subject {
-            log::info!("{} is of another driver or version, and not used", path.display());
+            log::info!("{} is not used: it belongs to another driver or version", path.display());
             return None;
         }
         Some(contents.choices)
@@ -116,7 +116,7 @@ impl KernelChoices {
 fn read(path: &Path) -> std::io::Result<Contents> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() > MOST_BYTES {
-        return Err(std::io::Error::other("it is no file of choices"));
+        return Err(std::io::Error::other("it is not a file of kernel choices"));
     }
     Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }

@@ -71,7 +71,7 @@ impl Clock {
         let taken =
             Duration::from_secs_f64(ticks * f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9);
         if taken.is_zero() || taken > wall {
-            log::warn!("the device's timestamps say {taken:?} for a pass that took {wall:?}; not used");
+            log::warn!("timestamps are not used: the device reports {taken:?} for a pass that took {wall:?}");
             self.queries = None;
             return Ok(wall);
         }

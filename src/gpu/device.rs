@@ -134,7 +134,7 @@ impl Gpu {
         log::info!("using {}", adapter::name_of(&info));
         if adapter::has_only_fxc(info.backend, adapter.features()) {
             log::warn!(
-                "DirectX 12 without DXC: kernels are compiled by FXC, which takes long; put dxcompiler.dll beside the \
+                "DirectX 12 without DXC: FXC compiles the kernels, which takes long; put dxcompiler.dll next to the \
                  program, or install a Vulkan driver"
             );
         }

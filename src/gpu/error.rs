@@ -12,7 +12,7 @@ pub enum GpuError {
     )]
     NoAdapter,
     /// There is no such adapter.
-    #[error("no adapter matches {wanted:?}; there are: {}", there_are.join(", "))]
+    #[error("no adapter matches {wanted:?}; available adapters: {}", there_are.join(", "))]
     NoSuchAdapter {
         /// What was asked for.
         wanted: String,
@@ -20,12 +20,12 @@ pub enum GpuError {
         there_are: Vec<String>,
     },
     /// A name that every adapter has.
-    #[error("the name of the adapter is empty; leave it out for the best one, or see `bantam devices`")]
+    #[error("the adapter name is empty; leave it out to use the best adapter, or see `bantam devices`")]
     EmptyAdapterName,
     /// The adapter refused to make a device.
-    #[error("the adapter gave no device: {0}")]
+    #[error("the adapter could not create a device: {0}")]
     NoDevice(String),
-    /// A budget or the device's memory is spent.
+    /// The device is out of memory, or the budget is used up.
     #[error("out of device memory: {label} needs {wanted} bytes, {used} are in use{}", budget.map(|b| format!(" of a budget of {b}")).unwrap_or_default())]
     OutOfMemory {
         /// The buffer that could not be made.
@@ -47,22 +47,23 @@ pub enum GpuError {
         /// The device's limit.
         limit: u64,
     },
-    /// The driver would end a kernel's loops before they are through, and say nothing.
+    /// The driver would silently end a kernel's loops too early.
     #[error(
-        "{label}: rows or the context are so long that a kernel goes {rounds} rounds, and this driver (llvmpipe) ends all \
-         loops after {most}, with wrong results; use another device, or a shorter context"
+        "{label}: rows or the context are so long that a kernel loops {rounds} times, but this driver (llvmpipe) ends \
+         all loops after {most} rounds, which gives wrong results; use another device, or a shorter context"
     )]
     TooManyRounds {
         /// The kernel.
         label: String,
-        /// The rounds.
+        /// Rounds that the loop takes.
         rounds: u64,
-        /// Those that there may be.
+        /// Most rounds that the driver allows.
         most: u64,
     },
-    /// A host's device was requested with less than kernels need.
+    /// The host application requested its device with less than kernels need.
     #[error(
-        "the device was requested with {limit} of {allowed}, but {needed} is needed; add gpu::required_limits to the request"
+        "the device was requested with {limit} of {allowed}, but bantam needs {needed}; add gpu::required_limits to \
+         the request"
     )]
     LimitTooLow {
         /// The limit's name, as wgpu has it.
@@ -72,11 +73,11 @@ pub enum GpuError {
         /// What the device has.
         allowed: u64,
     },
-    /// The device is gone: unplugged, reset by its driver or destroyed by its owner.
-    #[error("the device was lost: {0}; open it again to go on")]
+    /// The device is lost: unplugged, reset by its driver or destroyed by its owner.
+    #[error("device lost: {0}; open it again to continue")]
     DeviceLost(String),
-    /// The device refused what it was given: a mistake in this library.
-    #[error("the device refused a command: {0}")]
+    /// The device rejected a command: a mistake in this library.
+    #[error("the device rejected a command: {0}")]
     Validation(String),
     /// A shader could not be assembled: a mistake in this library.
     #[error(transparent)]

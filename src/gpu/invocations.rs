@@ -65,7 +65,7 @@ impl Invocations {
 
 /// There are no kernels with so many invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("64 rows have 8, 16, 32, 64, 128 or 256 invocations, not {0}")]
+#[error("64 rows can have 8, 16, 32, 64, 128 or 256 invocations, not {0}")]
 pub struct NoSuchInvocations(pub u32);
 
 impl TryFrom<u32> for Invocations {

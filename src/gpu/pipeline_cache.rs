@@ -75,8 +75,8 @@ impl PipelineCache {
             return;
         }
         match write(&self.path, &self.subject, &data) {
-            Ok(()) => log::debug!("{}: {} bytes of compiled kernels kept", self.path.display(), data.len()),
-            Err(error) => log::info!("{}: compiled kernels are not kept: {error}", self.path.display()),
+            Ok(()) => log::debug!("{}: stored {} bytes of compiled kernels", self.path.display(), data.len()),
+            Err(error) => log::info!("{}: compiled kernels are not stored: {error}", self.path.display()),
         }
     }
 }
@@ -86,9 +86,9 @@ fn write(path: &Path, subject: &blake3::Hash, data: &[u8]) -> Result<()> {
     if data.len() as u64 > MOST_BYTES {
         std::fs::remove_file(path)
             .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
-        return Err(Error::other("they are too many, and begin anew"));
+        return Err(Error::other("they are too large, so the cache starts over"));
     }
-    let folder = path.parent().ok_or_else(|| Error::other("it is in no folder"))?;
+    let folder = path.parent().ok_or_else(|| Error::other("it is not in a folder"))?;
     std::fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(&MAGIC)?;
@@ -106,7 +106,7 @@ fn write(path: &Path, subject: &blake3::Hash, data: &[u8]) -> Result<()> {
 fn read(path: &Path, subject: &blake3::Hash) -> Result<Vec<u8>> {
     // A pipe would be waited for.
     if !std::fs::metadata(path)?.is_file() {
-        return Err(Error::other("it is no file"));
+        return Err(Error::other("it is not a file"));
     }
     let mut bytes = Vec::new();
     let most = HEAD as u64 + MOST_BYTES;
@@ -114,16 +114,16 @@ fn read(path: &Path, subject: &blake3::Hash) -> Result<Vec<u8>> {
     if bytes.len() as u64 > most {
         return Err(Error::other("it is too large"));
     }
-    let (head, data) = bytes.split_at_checked(HEAD).ok_or_else(|| Error::other("it is cut short"))?;
+    let (head, data) = bytes.split_at_checked(HEAD).ok_or_else(|| Error::other("it is truncated"))?;
     let (magic, head) = head.split_at(8);
     let (version, head) = head.split_at(4);
     let (of, head) = head.split_at(32);
     let (len, hash) = head.split_at(8);
     if magic != MAGIC || version != VERSION.to_le_bytes() {
-        return Err(Error::other("it has no compiled kernels, or those of another version"));
+        return Err(Error::other("it has no compiled kernels, or is of another version"));
     }
     if of != subject.as_bytes() {
-        return Err(Error::other("it is of another adapter, driver or version"));
+        return Err(Error::other("it belongs to another adapter, driver or version"));
     }
     if len != (data.len() as u64).to_le_bytes() || hash != blake3::hash(data).as_bytes() {
         return Err(Error::other("it is damaged"));

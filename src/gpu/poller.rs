@@ -81,8 +81,9 @@ impl Poller {
         let theirs = shared.clone();
         let spawned =
             std::thread::Builder::new().name("bantam-poll".into()).spawn(move || poll(&device, &theirs));
-        let no_thread =
-            |error: &std::io::Error| shared.fail(&format!("no thread to poll the device from: {error}"));
+        let no_thread = |error: &std::io::Error| {
+            shared.fail(&format!("cannot start the thread that polls the device: {error}"))
+        };
         let thread = spawned.inspect_err(no_thread).ok();
         Self { shared, thread }
     }
@@ -165,8 +166,8 @@ fn poll(device: &wgpu::Device, shared: &Shared) {
         // callbacks are not ours alone: the host's run on this thread as well.
         match catch_unwind(AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll))) {
             Ok(Ok(_) | Err(wgpu::PollError::Timeout)) => {}
-            Ok(Err(error)) => log::warn!("polling the device: {error}"),
-            Err(_) => return shared.fail("polling it ended in a panic"),
+            Ok(Err(error)) => log::warn!("cannot poll the device: {error}"),
+            Err(_) => return shared.fail("the thread that polls it panicked"),
         }
         let state = shared.lock();
         let pause = pause(state.since.elapsed());

@@ -69,7 +69,7 @@ impl fmt::Display for Target {
 
 /// There is no such target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no kind of device; there are gpu, llvmpipe and cpu")]
+#[error("{0:?} is not a kind of device; use gpu, llvmpipe or cpu")]
 pub struct NoSuchTarget(pub String);
 
 impl FromStr for Target {

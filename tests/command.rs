@@ -160,7 +160,7 @@ fn a_context_that_the_device_cannot_have_is_refused_before_anything_is_loaded() 
     ] {
         let why = refusal(&output, 1);
         assert!(why.contains("a context of 20000000 positions is too long"), "{why}");
-        assert!(why.contains(" at the most here, since "), "{why}");
+        assert!(why.contains("on this device a session of this model has at most "), "{why}");
     }
     assert!(
         stdout(&on("run", model.path(), &["-p", PROMPT, "-n", "2"]).output().unwrap()).starts_with(PROMPT)

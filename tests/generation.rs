@@ -155,7 +155,7 @@ fn the_longest_context_is_known_before_and_more_is_refused() {
         let model = load(&gpu, &folder, true);
         assert_eq!(Session::new(&model, most, Outputs::Last).unwrap().context(), most);
     }
-    assert!(error.to_string().contains(&format!("has {most} at the most here, since ")), "{error}");
+    assert!(error.to_string().contains(&format!("has at most {most}, because ")), "{error}");
 }
 
 /// A compressed model whose matrices are whole row blocks, and multiply-adds of one of its layers for the first
@@ -535,7 +535,7 @@ fn tokens_that_cannot_be_computed_are_refused() {
         let error = pollster::block_on(session.forward(&[1, token], Outputs::Last)).unwrap_err();
         assert!(matches!(error, ModelError::NoSuchToken { .. }), "{error}");
         let message = format!(
-            "token {token} is outside the vocabulary of 1024; does the tokenizer belong to this model?"
+            "token {token} is outside the vocabulary of 1024; check that the tokenizer belongs to this model"
         );
         assert_eq!(error.to_string(), message);
     }

@@ -272,7 +272,7 @@ impl ModelConfig {
                 None if hidden.is_multiple_of(heads) => hidden / heads,
                 None => {
                     return Err(format!(
-                        "head_dim is missing, and hidden_size {hidden} is no multiple of num_attention_heads {heads}"
+                        "head_dim is missing, and hidden_size {hidden} is not a multiple of num_attention_heads {heads}"
                     ));
                 }
             },
@@ -314,7 +314,7 @@ impl ModelConfig {
         }
         if self.heads * self.head_dim > MAX_DIM {
             return Err(format!(
-                "num_attention_heads {} with head_dim {} are too many",
+                "num_attention_heads {} times head_dim {} is too large",
                 self.heads, self.head_dim
             ));
         }
@@ -461,11 +461,11 @@ mod tests {
             ),
             (
                 r#""rope_parameters": {"sliding_attention": {"rope_theta": 5e5}}"#,
-                "rope_parameters has nothing for",
+                "rope_parameters has no settings for",
             ),
             (
                 r#""rope_parameters": {"rope_theta": 5e5, "full_attention": {"rope_theta": 5e5}}"#,
-                "beside settings for all",
+                "for all layers and for types of layers",
             ),
             (r#""rope_scaling": {"factor": 4.0}"#, "rope_scaling.rope_type is null, but must be named"),
             (

@@ -12,20 +12,20 @@ use crate::gpu::{CacheType, Gpu, KvCache};
 /// More positions than any model is made for; with them no index overflows.
 const MAX_CONTEXT: u32 = 1 << 24;
 
-/// What a context can be too long for.
+/// What limits the length of a context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContextLimit {
-    /// The bytes that a shader can be given at once.
+    /// The most bytes that a shader can bind at once.
     Binding {
         /// Bytes of a position: of the keys and values of a layer, or of the rotations.
         each: u64,
         /// The most bytes on this device.
         most: u64,
     },
-    /// The rounds after which this driver ends loops.
+    /// This driver ends loops after a number of rounds.
     Rounds,
-    /// The numbers that positions are counted with.
+    /// The largest position index.
     Positions,
 }
 
@@ -34,13 +34,13 @@ impl fmt::Display for ContextLimit {
         match self {
             Self::Binding { each, most } => write!(
                 f,
-                "a layer's keys and values, {each} bytes a position, must fit one binding, which has {most} bytes at \
-                 the most on this device; in F16 they take half of what they take in F32"
+                "a layer's keys and values, {each} bytes a position, must fit one binding, which has at most {most} \
+                 bytes on this device; F16 keys and values take half as much as F32"
             ),
             Self::Rounds => {
-                f.write_str("this driver (llvmpipe) ends loops early, and attention would be wrong")
+                f.write_str("this driver (llvmpipe) ends longer loops early, which makes attention wrong")
             }
-            Self::Positions => f.write_str("no more can be counted"),
+            Self::Positions => f.write_str("position indices end there"),
         }
     }
 }

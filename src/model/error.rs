@@ -28,7 +28,7 @@ pub enum ModelError {
         /// What is wrong with it.
         what: String,
     },
-    /// It is something that can be compressed and restored, but not run.
+    /// bantam can compress and restore it, but not run it.
     #[error("{path}: {what}")]
     NotRunnable {
         /// The file or folder.
@@ -36,7 +36,7 @@ pub enum ModelError {
         /// What it is, and what can be done with it.
         what: String,
     },
-    /// No such architecture is known.
+    /// bantam does not know the architecture.
     #[error("{path}: architecture {name} is not supported; supported are {}", SUPPORTED.join(", "))]
     UnsupportedArchitecture {
         /// The configuration file.
@@ -54,11 +54,10 @@ pub enum ModelError {
         /// What the tensor is.
         found: String,
     },
-    /// A tensor of the file takes no part in what the configuration asks for, so that results would be those of
-    /// another model.
+    /// The configuration does not use a tensor of the file, so results would be those of another model.
     #[error(
-        "tensor {tensor}{} is in the file, but not in a {architecture} of this config.json: what is computed \
-         without it would be wrong ({hint}); see that config.json belongs to the file",
+        "tensor {tensor}{} is in the file, but a {architecture} with this config.json does not use it: results \
+         without it would be wrong ({hint}); check that config.json belongs to the file",
         if *others > 0 { format!(" (and {others} more)") } else { String::new() }
     )]
     UnreadTensor {
@@ -72,18 +71,19 @@ pub enum ModelError {
         hint: String,
     },
     /// A token id outside the vocabulary.
-    #[error("token {token} is outside the vocabulary of {vocab}; does the tokenizer belong to this model?")]
+    #[error(
+        "token {token} is outside the vocabulary of {vocab}; check that the tokenizer belongs to this model"
+    )]
     NoSuchToken {
         /// The id.
         token: u32,
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// What was computed of a token has infinities or NaNs, so that no likelihood can be told.
+    /// A token's logits have infinities or NaNs, so it has no likelihood.
     #[error(
-        "the logits of token {token} at position {position} are not all finite numbers: weights have infinities \
-         or NaNs in them, or config.json belongs to another model; compare the files with where the model came \
-         from"
+        "the logits of token {token} at position {position} are not all finite numbers: weights contain infinities \
+         or NaNs, or config.json belongs to another model; compare the files with their source"
     )]
     NotFinite {
         /// The token that they follow.
@@ -102,19 +102,20 @@ pub enum ModelError {
         /// Positions there are.
         context: usize,
     },
-    /// All logits were asked of a session that was made to give those of the last token.
-    #[error("this session was made for the last token's logits; make it with Outputs::All")]
+    /// The caller asked for all logits of a session that computes only the last token's.
+    #[error("this session computes only the last token's logits; create it with Outputs::All")]
     LastOutputsOnly,
     /// The device has no room for a context of that length, or cannot compute with it.
     #[error(
-        "a context of {context} positions is too long: a session of this model has {most} at the most here, since {limit}"
+        "a context of {context} positions is too long: on this device a session of this model has at most {most}, \
+         because {limit}"
     )]
     ContextTooLong {
         /// Positions asked for.
         context: usize,
         /// Most there can be.
         most: usize,
-        /// What no more fit.
+        /// What limits them.
         limit: ContextLimit,
     },
     /// Nothing to compute.

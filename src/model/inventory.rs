@@ -34,8 +34,8 @@ impl ModelConfig {
             && !is_same(&output, &files.require(EMBEDDING)?)?
         {
             log::warn!(
-                "{}: tie_word_embeddings is true, but {OUTPUT} differs from {EMBEDDING}; as in Hugging Face \
-                 transformers, both are used",
+                "{}: tie_word_embeddings is true, but {OUTPUT} differs from {EMBEDDING}; both are used, as in \
+                 Hugging Face transformers",
                 files.path().display()
             );
             config.tied = false;
@@ -126,12 +126,12 @@ fn hint(tensor: &str, config: &ModelConfig) -> String {
     match layer {
         Some(layer) if layer >= config.layers => format!("num_hidden_layers is {}", config.layers),
         Some(_) if tensor.ends_with(".bias") && named(&["self_attn."]) => {
-            "a Llama or Qwen3 model has it where \"attention_bias\" is true".into()
+            "a Llama or Qwen3 model uses it if \"attention_bias\" is true".into()
         }
         Some(_) if tensor.ends_with(".bias") && named(&["mlp."]) => {
-            "a Llama model has it where \"mlp_bias\" is true".into()
+            "a Llama model uses it if \"mlp_bias\" is true".into()
         }
-        Some(_) if named(&["q_norm", "k_norm"]) => "Qwen3ForCausalLM models have it".into(),
-        _ => "another architecture or a quantised model may have it".into(),
+        Some(_) if named(&["q_norm", "k_norm"]) => "Qwen3ForCausalLM models use it".into(),
+        _ => "another architecture or a quantised model may use it".into(),
     }
 }

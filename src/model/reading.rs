@@ -22,7 +22,7 @@ impl Reading {
         let (jobs, theirs) = mpsc::channel::<Job>();
         let work = move || theirs.into_iter().for_each(|job| job());
         let thread = std::thread::Builder::new().name("bantam-load".into()).spawn(work).map_err(|error| {
-            log::error!("no thread to read weights from: {error}");
+            log::error!("cannot start the thread that reads weights: {error}");
             ModelError::Stream(StreamError::NoReader)
         })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })

@@ -56,7 +56,7 @@ impl RopeSettings {
         }
         if nested < object.len() {
             return Err(format!(
-                "{name} has settings for types of layers beside settings for all; remove either"
+                "{name} has settings for all layers and for types of layers; remove one of them"
             ));
         }
         let mut all: Option<Self> = None;
@@ -73,7 +73,9 @@ impl RopeSettings {
             all = Some(settings);
         }
         let types = || layer_types.join(", ");
-        all.ok_or_else(|| format!("{name} has nothing for the layers of this model, which are {}", types()))
+        all.ok_or_else(|| {
+            format!("{name} has no settings for the layers of this model, which are {}", types())
+        })
     }
 
     fn of_fields(config: Fields<'_>, rope: Fields<'_>, max_positions: usize) -> Result<Self, String> {
@@ -84,8 +86,8 @@ impl RopeSettings {
             && inside != outside
         {
             log::warn!(
-                "config.json: rope_theta is {outside}, and {inside} beside the scaling; as in Hugging Face \
-                 transformers, {inside} is taken"
+                "config.json: rope_theta is {outside}, but {inside} next to the scaling; {inside} is used, as in \
+                 Hugging Face transformers"
             );
         }
         let theta = inside.or(outside).unwrap_or(THETA);

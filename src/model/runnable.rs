@@ -68,8 +68,8 @@ fn adapter_words(adapter: &Value) -> String {
     let base = adapter.get("base_model_name_or_path").and_then(Value::as_str).filter(|base| !base.is_empty());
     let base = base.map_or("a model".into(), |base| format!("the model {base}"));
     format!(
-        "an adapter ({kind}) of {base}, not a model; merge it into that (merge_and_unload of peft) and name the \
-         folder of what comes out, or compress and restore its files as they are"
+        "an adapter ({kind}) of {base}, not a model; merge it into that model (peft's merge_and_unload) and name the \
+         folder of the result, or compress and restore its files as they are"
     )
 }
 

@@ -6,7 +6,7 @@ use crate::gpu::GpuError;
 /// Why weights could not be streamed.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// Not even one stage at a time fits.
+    /// The budget does not even hold one stage at a time.
     #[error(
         "a budget of {budget} bytes of device memory is too small: this model needs at least {minimum}, \
          of which {working_set} are for sessions{}",
@@ -28,8 +28,8 @@ pub enum StreamError {
     /// The device refused.
     #[error(transparent)]
     Gpu(#[from] GpuError),
-    /// No thread could be made to read from, or it has ended.
-    #[error("there is no thread to read weights from")]
+    /// The thread that reads weights could not be started, or has ended.
+    #[error("the thread that reads weights could not be started, or has ended")]
     NoReader,
 }
 
@@ -39,7 +39,7 @@ fn of_compressed(budget: u64, compressed: Option<u64>) -> String {
         None => String::new(),
         Some(bytes) => {
             let enough = match bytes <= budget {
-                true => "run within this budget, since layers can be streamed then".into(),
+                true => "run within this budget, because layers can then be streamed".into(),
                 false => format!("need no more than {bytes}"),
             };
             format!("; from compressed weights (`bantam compress`, without --raw) it would {enough}")

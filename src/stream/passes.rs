@@ -34,7 +34,7 @@ impl Passes {
             .name("bantam-pass".into())
             .spawn(move || theirs.into_iter().for_each(pollster::block_on))
             .map_err(|error| {
-                log::error!("no thread to compute passes from: {error}");
+                log::error!("cannot start the thread that computes passes: {error}");
                 StreamError::NoReader
             })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })

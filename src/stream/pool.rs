@@ -21,7 +21,7 @@ pub(super) fn decoding() -> Result<&'static ThreadPool, StreamError> {
     if POOL.get().is_none() {
         let made = ThreadPoolBuilder::new().thread_name(|i| format!("bantam-decode-{i}")).build();
         let pool = made.map_err(|error| {
-            log::error!("no threads to decode weights: {error}");
+            log::error!("cannot start the threads that decode weights: {error}");
             StreamError::NoReader
         })?;
         return Ok(POOL.get_or_init(|| pool));

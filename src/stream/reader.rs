@@ -40,7 +40,7 @@ impl Reader {
             .name("bantam-stream".into())
             .spawn(move || worker.run(&theirs))
             .map_err(|error| {
-                log::error!("no thread to read stages from: {error}");
+                log::error!("cannot start the thread that reads stages: {error}");
                 StreamError::NoReader
             })?;
         Ok(Self { jobs: Some(jobs), stop: Some(stop), stopped, thread: Some(thread) })

@@ -55,7 +55,7 @@ impl TokenRows {
                 }
             })
             .map_err(|error| {
-                log::error!("no thread to read rows from: {error}");
+                log::error!("cannot start the thread that reads rows: {error}");
                 StreamError::NoReader
             })?;
         Ok(Self { jobs, uploader })

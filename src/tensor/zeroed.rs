@@ -46,7 +46,7 @@ impl Zeroed {
         let map = MmapMut::map_anon(whole.ok_or(io::ErrorKind::OutOfMemory)?)?;
         #[cfg(target_os = "linux")]
         if let Err(error) = map.advise(memmap2::Advice::HugePage) {
-            log::debug!("no large pages: {error}");
+            log::debug!("cannot use large pages: {error}");
         }
         let start = map.as_ptr().addr().next_multiple_of(LARGE_PAGE) - map.as_ptr().addr();
         Ok(Self(Memory::Mapped { map, start, len }))

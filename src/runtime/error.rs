@@ -7,11 +7,11 @@ use crate::gpu::GpuError;
 use crate::model::ModelError;
 use crate::text::{GenerationError, TextError};
 
-/// Why a runtime could not do something. What is wrong with a device or a file is the same variant, whatever
-/// was being done.
+/// Why a runtime could not do something. An error of a device or a file has the same variant, whatever the
+/// runtime was doing.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The device is lost, has no memory left, or refused something else.
+    /// The device is lost, out of memory, or rejected a command.
     #[error(transparent)]
     Gpu(GpuError),
     /// A weight file is missing, damaged or was changed.
@@ -23,7 +23,7 @@ pub enum RuntimeError {
     /// Tokenizer, chat template or sampling failed.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// The caller wanted it to stop.
+    /// The caller cancelled it.
     #[error("cancelled")]
     Cancelled,
     /// The model is not made for chatting.
@@ -33,16 +33,15 @@ pub enum RuntimeError {
         folder: PathBuf,
     },
     /// A session writes one text at a time.
-    #[error("the session is generating already; drop that stream first, or open another session")]
+    #[error("the session is already generating; drop that stream first, or open another session")]
     SessionBusy,
-    /// The system has no thread to work on, or the one that worked has ended in a panic.
-    #[error("the thread that does the work is gone: {0}")]
+    /// The worker thread could not be started, or has panicked.
+    #[error("the worker thread could not be started, or has ended: {0}")]
     NoThread(String),
 }
 
 impl RuntimeError {
-    /// Whether the device is gone: everything on it is then, and another [`Runtime`](super::Runtime) is to
-    /// be made.
+    /// Whether the device is lost. Everything on it is lost too: create another [`Runtime`](super::Runtime).
     pub fn is_device_lost(&self) -> bool {
         matches!(self, Self::Gpu(GpuError::DeviceLost(_)))
     }

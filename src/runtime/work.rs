@@ -79,7 +79,7 @@ impl Workers {
             // Until then there is work, and so there are workers.
             let _workers = workers;
             given.map_err(|error| RuntimeError::NoThread(error.to_string()))?;
-            result.await.unwrap_or_else(|_| Err(RuntimeError::NoThread("it ended in a panic".into())))
+            result.await.unwrap_or_else(|_| Err(RuntimeError::NoThread("it panicked".into())))
         };
         Working { stop, result: Box::pin(result) }
     }

@@ -126,12 +126,12 @@ impl ChatTemplate {
     ) -> Result<Vec<u32>, TextError> {
         let names = tokenizer.special_names();
         if let Some(name) = messages.iter().find_map(|message| names.first_in(&message.role)) {
-            return Err(self.failed(format!("a role has the name of a control token, {name:?}, in it")));
+            return Err(self.failed(format!("a role contains the name of a control token, {name:?}")));
         }
         let plain = self.render_with(messages, add_generation_prompt, variables)?;
         let contents = messages.iter().map(|message| message.content.as_str());
         let mark = unused_char(contents.chain([plain.as_str()]))
-            .ok_or_else(|| self.failed("the messages have all characters for private use"))?;
+            .ok_or_else(|| self.failed("the messages use all private-use characters"))?;
         let variables = without_control(mark, names, variables);
         let mut last = None;
         for marking in Marking::ALL {
@@ -208,7 +208,7 @@ fn default_template(path: &Path, templates: &Templates) -> Result<String, TextEr
             let names: Vec<&str> = named.iter().map(|t| t.name.as_str()).collect();
             Err(TextError::bad_file(
                 path,
-                format!("of the chat templates {names:?} none is called \"default\""),
+                format!("none of the chat templates {names:?} is called \"default\""),
             ))
         }
     }
@@ -510,10 +510,7 @@ mod tests {
         assert_eq!(encode(&tokenizer, source, &[Message::user("xy")]).unwrap(), [5, 6, 0]);
         let error = encode(&tokenizer, source, &[Message::user("x<s>x")]).unwrap_err();
         assert!(matches!(error, TextError::ControlText { .. }), "{error}");
-        assert!(
-            error.to_string().contains("\"<s>\"") && error.to_string().contains("take it out"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("\"<s>\"") && error.to_string().contains("remove it"), "{error}");
     }
 
     #[test]

@@ -16,16 +16,16 @@ pub enum TextError {
     },
     /// The folder has no tokenizer.
     #[error(
-        "{} is missing; put the model's tokenizer.json there (a tokenizer.model or a vocab.json alone \
-         is not read, but can be saved as tokenizer.json with Hugging Face transformers)",
+        "{} is missing; put the model's tokenizer.json there (bantam does not read a tokenizer.model or a \
+         vocab.json alone; Hugging Face transformers can save them as tokenizer.json)",
         path.display()
     )]
     NoTokenizer {
         /// Where it was looked for.
         path: PathBuf,
     },
-    /// A file is there, but does not say what it should.
-    #[error("{} cannot be used: {reason}; fetch the file again from where the model came from", path.display())]
+    /// A file exists, but its contents cannot be used.
+    #[error("{} cannot be used: {reason}; get the file again from the model's source", path.display())]
     BadFile {
         /// The file.
         path: PathBuf,
@@ -37,13 +37,13 @@ pub enum TextError {
     Tokenizer {
         /// The tokenizer's file.
         path: PathBuf,
-        /// What it says.
+        /// What the tokenizer reports.
         reason: String,
     },
-    /// A message has the name of a control token in it, and the tokenizer has no other tokens for it.
+    /// A message contains the name of a control token, and the tokenizer has no other tokens for that text.
     #[error(
-        "a message has the text {name:?}, which the tokenizer of {} can only encode as the control token of that \
-         name; take it out of the message",
+        "a message contains the text {name:?}, which the tokenizer of {} can only encode as the control token of \
+         that name; remove it from the message",
         path.display()
     )]
     ControlText {
@@ -52,10 +52,10 @@ pub enum TextError {
         /// The token's name.
         name: String,
     },
-    /// The chat template refused the conversation, or has a fault that only shows when it runs.
+    /// The chat template refused the conversation, or failed while it ran.
     #[error("the chat template of {} failed: {reason}", path.display())]
     Template {
-        /// Where the template stands.
+        /// The file that has the template.
         path: PathBuf,
         /// What it says.
         reason: String,
@@ -71,7 +71,7 @@ pub enum TextError {
         range: &'static str,
     },
     /// No token has a usable logit.
-    #[error("none of the {count} logits can be chosen: all are NaN or minus infinity")]
+    #[error("no token can be chosen: all {count} logits are NaN or minus infinity")]
     NoCandidate {
         /// How many logits there were.
         count: usize,

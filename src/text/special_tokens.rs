@@ -23,7 +23,7 @@ struct Config {
 /// The ids of a field: one or several, as a model may end its text in more than one way. Those that can be no tokens
 /// are left out: some configurations write -1 for "none".
 fn ids(name: &str, value: &Value) -> Result<Vec<u32>, String> {
-    let wrong = || format!("{name} is {value}, but must be the number of a token, or a list of such");
+    let wrong = || format!("{name} is {value}, but must be a token id, or a list of token ids");
     let id = |value: &Value| value.as_f64().filter(|id| id.fract() == 0.0).ok_or_else(wrong);
     let all = match value {
         Value::Null | Value::Bool(false) => return Ok(Vec::new()),

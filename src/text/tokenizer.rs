@@ -56,7 +56,7 @@ impl Tokenizer {
         );
         for id in special.eos.iter().filter(|&&id| vocabulary.id_to_token(id).is_none()) {
             log::warn!(
-                "{}: no text ends with token {id}, as the model's files say: there is none",
+                "{}: there is no token {id}, which the model's files name as an end of text",
                 path.display()
             );
         }
@@ -252,7 +252,7 @@ fn parse(text: &str) -> Result<(tokenizers::Tokenizer, Option<u32>), String> {
 fn caught<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("a part of it is missing or not what it should be".into()),
+        Err(_) => Err("a part of it is missing or invalid".into()),
     }
 }
 

@@ -94,7 +94,7 @@ fn measure(
             let tokens = if i == 0 { 1 } else { TOKENS as usize };
             let out = pollster::block_on(download(gpu, &y, (rows * tokens * 4) as u64)).unwrap();
             let (raw_seconds, raw_out) = first[i].get_or_insert((seconds, out.clone()));
-            assert!(*raw_out == out, "{name} gives other bits than raw weights");
+            assert!(*raw_out == out, "{name} gives different bits than raw weights");
             let weights = (rows * cols) as f64;
             println!(
                 "{:<26} {:<6} {:8.3} ms  {:7.3} Gweights/s  {:.3} x raw",

@@ -264,7 +264,7 @@ impl Trials<'_> {
         let expected = &mut self.expected[usize::from(kernel != Kernel::Matvec)];
         let same_bits = *expected.get_or_insert_with(|| results.clone()) == results;
         if !same_bits {
-            log::warn!("{} gives other bits, and is not used", what());
+            log::warn!("{} gives different bits, so it is not used", what());
         }
         Ok(Some(Candidate { invocations, contender, same_bits }))
     }

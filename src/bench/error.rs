@@ -1,4 +1,4 @@
-//! What can keep a bench from going on.
+//! What can go wrong in a benchmark.
 
 use crate::archive::ArchiveError;
 use crate::codec::CodecError;
@@ -16,10 +16,10 @@ pub enum BenchError {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// A temporary file could not be written.
-    #[error("temporary files for the bench: {0}")]
+    #[error("temporary files of the benchmark: {0}")]
     Io(#[from] std::io::Error),
-    /// Computing from one form gives other bits than from the first: nothing is known of its speed then.
-    #[error("{what} from {form} weights gives other bits than from {first} weights")]
+    /// Computing from one form gives different bits than from the first, so its speed means nothing.
+    #[error("{what} from {form} weights has different bits than from {first} weights")]
     Different {
         /// What was computed.
         what: String,
@@ -28,8 +28,8 @@ pub enum BenchError {
         /// The form it was compared with.
         first: &'static str,
     },
-    /// The weights would not fit the memory that there is.
-    #[error("{wanted} bytes are needed, and {available} are free")]
+    /// The weights would not fit in memory.
+    #[error("out of memory: {wanted} bytes are needed, but {available} are free")]
     NotEnoughMemory {
         /// Bytes of the weights.
         wanted: u64,

@@ -84,7 +84,7 @@ impl Trials<'_> {
         }
         let same_bits = results[0] == results[1];
         if !same_bits {
-            log::warn!("{what} gives other bits, and is not used");
+            log::warn!("{what} gives different bits, so it is not used");
         }
         Ok(Some(Pair { tokens, invocations, stored, widened, same_bits, _operands: operands, _room: room }))
     }

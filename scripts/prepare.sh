@@ -41,7 +41,7 @@ install_packages() {
     case $(package_manager) in
     apt-get)
         # Package lists may be missing or old; a list that cannot be updated may still do.
-        as_root apt-get update -qq || say "apt-get update failed; trying with the lists there are"
+        as_root apt-get update -qq || say "apt-get update failed; trying with the package lists on this machine"
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2
         ;;
     dnf) as_root dnf install -q -y "$@" >&2 ;;
@@ -113,13 +113,13 @@ need_adapter() {
         if has_native_adapter || [ -n "${WGPU_BACKEND:-}" ] || [ "$(uname -s)" != Linux ]; then
             return
         fi
-        say "the only adapter that was found is OpenGL's; Vulkan is faster"
-        (install_vulkan) || say "no Vulkan driver could be installed"
-        finds_adapter "$1" || die "the adapter that was found before is gone"
-        has_native_adapter || say "going on with OpenGL"
+        say "found only an OpenGL adapter; Vulkan is faster"
+        (install_vulkan) || say "cannot install a Vulkan driver"
+        finds_adapter "$1" || die "the OpenGL adapter found before is gone"
+        has_native_adapter || say "continuing with OpenGL"
         return
     fi
-    say "no GPU adapter was found"
+    say "found no GPU adapter"
     case $(uname -s) in
     Linux) ;;
     Darwin) die "every Mac that runs a current macOS has Metal; this one offers no Metal device" ;;
@@ -128,7 +128,7 @@ need_adapter() {
     install_vulkan
     finds_adapter "$1" || {
         "$1" devices >&2 || true
-        die "a Vulkan driver was installed, but no adapter is found. What does 'vulkaninfo --summary' say?"
+        die "a Vulkan driver is installed, but bantam finds no adapter. Run 'vulkaninfo --summary' to see why."
     }
 }
 

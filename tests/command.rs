@@ -629,7 +629,7 @@ mod prepare {
             let (output, is_called) = need_adapter(before, after, code);
             let why = format!("{before} {after} {code}: {output:?}");
             assert_eq!((output.status.success(), is_called), (ends_well, asks), "{why}");
-            let goes_on = stderr(&output).contains("going on with OpenGL");
+            let goes_on = stderr(&output).contains("continuing with OpenGL");
             assert_eq!(goes_on, before == "Gl" && after == "Gl", "{why}");
         }
     }

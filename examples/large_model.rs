@@ -14,7 +14,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 fn main() -> Result<(), Error> {
     let mut args = std::env::args().skip(1);
     let (Some(folder), Some(layers)) = (args.next(), args.next()) else {
-        return Err("say where to write, and how many layers".into());
+        return Err("usage: large_model FOLDER LAYERS".into());
     };
     let folder = PathBuf::from(folder);
     std::fs::create_dir(&folder)?;

@@ -36,8 +36,9 @@ impl Kept {
     /// Takes note that the window's device was lost, and the model with it.
     pub fn lose(&mut self, why: &str) {
         if !std::mem::replace(&mut self.is_lost, true) {
-            let notice =
-                format!("The device was lost ({why}), and the model with it. Open it again to go on.");
+            let notice = format!(
+                "The device was lost ({why}), and the model with it. Open the model again to continue."
+            );
             self.chat.lose(notice);
         }
     }
@@ -80,7 +81,7 @@ impl App {
         let mut all = lock(&kept);
         all.is_lost = false;
         if let Err(error) = &engine {
-            all.chat.notice = Some(format!("no thread for the model could be started: {error}"));
+            all.chat.notice = Some(format!("cannot start a thread for the model: {error}"));
         }
         drop(all);
         Ok(Self {

@@ -13,9 +13,9 @@ Arguments:
   [FOLDER]           Model folder to open
 
 Options:
-      --scale N      How much larger than usual everything is [default: 1]
-      --drive FILE   Follow a script instead of a person, then end; src/drive.rs tells its steps
-      --limit S      Most seconds that a script may take [default: 300]
+      --scale N      Scale of the window's contents [default: 1]
+      --drive FILE   Run the steps of a script, then exit; src/drive.rs lists the steps
+      --limit S      Maximum seconds for a script [default: 300]
   -h, --help         Print help";
 
 /// The arguments, checked.

@@ -105,7 +105,7 @@ fn field(ui: &mut Ui, chat: &mut Chat, height: f32) -> Option<Action> {
     let hint = match &chat.about {
         None => "Open a model first",
         Some(about) if about.chats => "Write a message",
-        Some(_) => "Write a beginning, which the model goes on from",
+        Some(_) => "Write a text for the model to continue",
     };
     let field = TextEdit::multiline(&mut chat.draft)
         .hint_text(hint)
@@ -175,7 +175,7 @@ fn model_turn(ui: &mut Ui, turn: &Turn, is_running: bool) {
     let colors = palette(ui);
     match (turn.text.trim().is_empty(), is_running) {
         (true, true) => drop(ui.label(RichText::new("…").size(20.0).color(colors.accent))),
-        (true, false) => drop(ui.label(RichText::new("The model had nothing to say.").color(colors.weak))),
+        (true, false) => drop(ui.label(RichText::new("The model generated no text.").color(colors.weak))),
         (false, _) => words(ui, turn.text.trim_start_matches('\n')),
     }
     if let Some(rate) = turn.rate() {

@@ -57,7 +57,7 @@ impl Watch {
         });
         let again = Arc::clone(&missed);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            log::warn!("a frame was not painted: {error}");
+            log::warn!("cannot paint a frame: {error}");
             again.store(true, Ordering::Relaxed);
             context.request_repaint_after(RETRY);
         }));
@@ -69,7 +69,7 @@ impl Watch {
     pub fn loss(&self) -> Option<String> {
         // The callback runs when somebody polls, and where a driver lost its device that may panic too.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::Poll)));
-        let panicked = polled.is_err().then(|| "it can be used no more".to_string());
+        let panicked = polled.is_err().then(|| "it can no longer be used".to_string());
         self.loss.lock().unwrap_or_else(|e| e.into_inner()).clone().or(panicked)
     }
 

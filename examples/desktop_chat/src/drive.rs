@@ -279,7 +279,7 @@ fn step(line: &str) -> Result<Step, String> {
         }
     };
     let given = match rest {
-        "" => Err(format!("{word} needs something behind it")),
+        "" => Err(format!("{word} needs an argument")),
         rest => Ok(rest.to_string()),
     };
     Ok(match word {
@@ -303,7 +303,7 @@ fn step(line: &str) -> Result<Step, String> {
         }
         "screenshot" => Step::Screenshot(given?.into()),
         "lose" => Step::Lose,
-        _ => return Err(format!("no step is called {word:?}")),
+        _ => return Err(format!("there is no step {word:?}")),
     })
 }
 
@@ -322,8 +322,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_script_is_said_with_its_line() {
         for (script, why) in [
-            ("open", "line 1: open needs something behind it"),
-            ("stop\nfly", "line 2: no step is called \"fly\""),
+            ("open", "line 1: open needs an argument"),
+            ("stop\nfly", "line 2: there is no step \"fly\""),
             ("begin stop", "line 1: begin is followed by open or say"),
             ("precision k4", "line 1: precision is lossless, k5 or k3"),
             ("resize 100", "line 1: resize is followed by a width and a height"),

@@ -159,7 +159,7 @@ impl Worker {
                 Ok(Err(_aborted)) => Event::Stopped,
                 Err(_panic) => {
                     self.speaker = None;
-                    Event::Failed("the model stopped working; open it again to go on".into())
+                    Event::Failed("the model stopped working; open it again to continue".into())
                 }
             });
         }

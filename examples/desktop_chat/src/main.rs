@@ -68,11 +68,11 @@ fn run() -> Result<(), String> {
             return match lock(&kept).drive.as_ref().map(Drive::outcome) {
                 None => Ok(()),
                 Some(Some(outcome)) => outcome.clone(),
-                Some(None) => Err("the window was closed before the script was over".into()),
+                Some(None) => Err("the window was closed before the script ended".into()),
             };
         }
     }
-    Err("the device was lost again and again".into())
+    Err("the device was lost several times".into())
 }
 
 /// Shows a window until it is closed.
@@ -98,7 +98,7 @@ fn open_window(kept: &Arc<Mutex<Kept>>, scale: f32) -> Result<(), String> {
         lock(kept).lose("in the middle of a frame");
         return Ok(());
     };
-    shown.map_err(|error| format!("no window could be opened: {error}"))
+    shown.map_err(|error| format!("cannot open a window: {error}"))
 }
 
 /// Ends the program after that time, whatever hangs.

@@ -21,7 +21,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, &'static str> {
         "kib" => 1024.0,
         "mib" => 1024.0 * 1024.0,
         "gib" => 1024.0 * 1024.0 * 1024.0,
-        _ => return Err("write a number with MB or GB behind it"),
+        _ => return Err("write a number followed by MB or GB"),
     };
     match number.trim().parse::<f64>() {
         Ok(number) if number > 0.0 => Ok((number * unit) as u64),

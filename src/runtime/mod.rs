@@ -1,14 +1,13 @@
-//! What an application sees that runs models in its own process.
+//! The interface for applications that run models in their own process.
 //!
-//! * [`Runtime`] is a device, ours or the application's, with one memory budget for all models on it.
-//! * [`TextModel`] is a model folder that was loaded: weights, tokenizer, chat template.
-//! * [`TextSession`] is one text that is being written with it, and [`Generation`] the stream of its pieces.
+//! * [`Runtime`] is a device, bantam's own or the application's, with one memory budget for all models on it.
+//! * [`TextModel`] is a loaded model folder: weights, tokenizer, chat template.
+//! * [`TextSession`] is one text that the model writes, and [`Generation`] is the stream of its pieces.
 //!
-//! Nothing here computes: the parts are those of [`gpu`](crate::gpu), [`model`](crate::model) and
-//! [`text`](crate::text), which can be used by themselves. What is added is that nobody has to wait. Whatever is long
-//! work on the CPU (reading and checking files, compiling kernels) is done on a thread of its own, so
-//! that futures and streams can be polled anywhere, between two frames too, by any executor. Dropping one
-//! ends its work.
+//! This module computes nothing itself: it combines [`gpu`](crate::gpu), [`model`](crate::model) and
+//! [`text`](crate::text), which can also be used alone. It adds that the caller never blocks. Long work on
+//! the CPU (reading and checking files, compiling kernels) runs on worker threads. Any executor can poll the
+//! futures and streams, also between two frames. Dropping one stops its work.
 
 mod error;
 mod loading;

@@ -1,4 +1,4 @@
-//! One text that is being written.
+//! One text that a model writes.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::gpu::CacheType;
 use crate::model::{ModelConfig, Session, USUAL_CONTEXT};
 use crate::text::{Limits, Message, Piece, Sampler, SamplingOptions, complete};
 
-/// What a session has room for.
+/// The context length and KV-cache element type of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Tokens of the text, generated ones included. By default 1024, or as many as the model was made for:
-    /// what models leave room for, where nothing else is said.
+    /// Maximum tokens of the text, generated ones included. The default is 1024, or what the model was made
+    /// for if that is less: by default, models leave memory for that.
     pub context: Option<usize>,
-    /// The numbers that keys and values are kept in.
+    /// KV-cache element type.
     pub cache: CacheType,
 }
 
@@ -29,14 +29,14 @@ impl SessionOptions {
     }
 }
 
-/// How text is generated. By default the likeliest token is taken until the text ends.
+/// How text is generated. By default, the likeliest token is taken until the text ends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerationOptions {
     /// How the next token is chosen.
     pub sampling: SamplingOptions,
-    /// The most tokens to generate. There are never more than the session has room for.
+    /// Maximum tokens to generate. The session's context is a limit too.
     pub most: usize,
-    /// Strings that end the text in front of them; see [`Limits::stop`].
+    /// Stop strings: the text ends before the first of them; see [`Limits::stop`].
     pub stop: Vec<String>,
 }
 
@@ -46,12 +46,11 @@ impl Default for GenerationOptions {
     }
 }
 
-/// A text that a model writes, or goes on with. Its device memory is there from the beginning, and is given
-/// back when it and its stream are dropped.
+/// A text that a model writes or continues. Opening it allocates all of its device memory; dropping it and
+/// its stream frees that.
 ///
-/// What it is given each time is the whole text or conversation. What is new in it is computed,
-/// and what was computed before is kept, so that nothing has to be said about what an earlier stream
-/// that was dropped had come to.
+/// Pass the whole text or conversation each time. The session computes only what is new and keeps what it has
+/// computed before, so you need not know how far an earlier stream came before you dropped it.
 #[derive(Debug)]
 pub struct TextSession {
     session: Arc<Mutex<Session>>,
@@ -64,7 +63,7 @@ impl TextSession {
         Self { session: Arc::new(Mutex::new(session)), model }
     }
 
-    /// Goes on from `text`.
+    /// Continues `text`.
     pub fn complete(&self, text: &str, options: GenerationOptions) -> Result<Generation, RuntimeError> {
         self.generate(&self.model.tokenizer().encode(text, true)?, options)
     }
@@ -78,9 +77,9 @@ impl TextSession {
         self.generate(&self.model.conversation(messages)?, options)
     }
 
-    /// Goes on from `tokens`: the whole text so far. Where the session has no room for it, the stream ends with
-    /// [`ModelError::ContextFull`](crate::model::ModelError::ContextFull); the last piece of any other says
-    /// how the text ended.
+    /// Continues `tokens`, the whole text so far. If it does not fit the session's context, the stream ends
+    /// with [`ModelError::ContextFull`](crate::model::ModelError::ContextFull); otherwise, its last piece
+    /// says how the text ended.
     pub fn generate(&self, tokens: &[u32], options: GenerationOptions) -> Result<Generation, RuntimeError> {
         let sampler = Sampler::new(options.sampling)?;
         let session = self.session.try_lock_owned().ok_or(RuntimeError::SessionBusy)?;
@@ -95,9 +94,9 @@ impl TextSession {
     }
 }
 
-/// Text as it is generated: a stream that any executor can poll, and that never blocks. Nothing is computed
-/// unless it is polled. Dropping it stops generation, in the middle of a token too, and the session can
-/// go on with another. After an error it ends.
+/// Text as it is generated: a stream that any executor can poll, and that never blocks. It computes only
+/// while it is polled. Dropping it stops generation, even in the middle of a token; the session can then
+/// start another stream. After an error, the stream ends.
 pub struct Generation {
     pieces: BoxStream<'static, Result<Piece, RuntimeError>>,
     // After the session that the stream has: the device is last to go.
@@ -105,7 +104,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// The same pieces, each waited for on this thread.
+    /// The same pieces as an iterator, which blocks this thread.
     pub fn blocking(mut self) -> impl Iterator<Item = Result<Piece, RuntimeError>> {
         std::iter::from_fn(move || pollster::block_on(self.pieces.next()))
     }

@@ -14,28 +14,28 @@ use crate::model::LoadOptions;
 /// How a runtime uses its device.
 #[derive(Debug, Clone, Default)]
 pub struct RuntimeOptions {
-    /// An adapter's index or a part of its name; the best one where nothing is given. Not looked at where
-    /// the application brings its device.
+    /// An adapter's index or a part of its name; `None` for the best adapter. Ignored if the application
+    /// provides the device.
     pub adapter: Option<String>,
-    /// The most bytes of device memory that all models and their sessions may take together. What each
-    /// model is loaded with comes from what the others leave, and layers that do not fit are streamed.
+    /// Maximum bytes of device memory for all models and their sessions together. Each model gets what the
+    /// others leave; layers that do not fit are streamed.
     pub budget: Option<u64>,
-    /// Which kernels products have, where that is known of the device
-    /// ([`Calibration`](crate::bench::Calibration) finds out); else the usual ones.
+    /// The kernels for products, such as those that [`Calibration`](crate::bench::Calibration) finds to be
+    /// fastest on the device; `None` for the default ones.
     pub kernels: Option<KernelChoices>,
-    /// The most multiply-adds of one submission; [`SUBMISSION_WORK`](crate::gpu::SUBMISSION_WORK) where
-    /// nothing is given. Less of it lets the device turn to the application's frames more often. See
+    /// Maximum multiply-adds of one submission; `None` for [`SUBMISSION_WORK`](crate::gpu::SUBMISSION_WORK).
+    /// A smaller number lets the device draw the application's frames sooner. See
     /// [`Gpu::with_submission_work`].
     pub submission_work: Option<u64>,
-    /// The folder where what the driver has compiled is kept for the next process; see
-    /// [`GpuOptions::pipeline_cache`]. Not looked at where the application brings its device.
+    /// The folder that stores compiled kernels for the next process; see [`GpuOptions::pipeline_cache`].
+    /// Ignored if the application provides the device.
     pub pipeline_cache: Option<PathBuf>,
 }
 
-/// A device, with what models on it share: compiled kernels, and a budget. Clones share it too.
+/// A device, and what all models on it share: compiled kernels and a budget. Clones share it too.
 ///
-/// It lives as long as a clone of it, or anything that was made with it. When the last goes, work that
-/// was cancelled is waited for: about as long as one tensor takes to load.
+/// It lives as long as any clone of it, or anything made with it. Dropping the last of these waits for
+/// cancelled work: about as long as loading one tensor takes.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     gpu: Gpu,
@@ -43,7 +43,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Opens a device of its own.
+    /// Opens a device for this runtime.
     pub async fn new(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         let (device, budget) = (options.adapter.clone(), options.budget);
         let pipeline_cache = options.pipeline_cache.clone();
@@ -51,12 +51,12 @@ impl Runtime {
         Ok(Self::with(gpu, options))
     }
 
-    /// Uses a device of the application, which goes on using it. Nothing is installed on it, and none of its
-    /// settings change. An error where it was requested with limits too low for any kernel; see
-    /// [`required_limits`](super::required_limits) and [`required_features`](super::required_features).
+    /// Uses the application's device, which the application can keep using. bantam installs no handlers on it
+    /// and changes none of its settings. Returns an error if the device's limits are too low for the kernels;
+    /// see [`required_limits`](super::required_limits) and [`required_features`](super::required_features).
     ///
-    /// Neither instance nor adapter is needed: a device tells its adapter's name and kind, its own limits and
-    /// features, and nothing else is asked.
+    /// bantam needs neither the instance nor the adapter: the device itself reports its adapter's name and
+    /// kind, its limits and its features.
     pub fn from_device(
         device: wgpu::Device,
         queue: wgpu::Queue,
@@ -76,18 +76,18 @@ impl Runtime {
         Self { gpu, workers: Arc::default() }
     }
 
-    /// [`Runtime::new`], waited for on this thread.
+    /// [`Runtime::new`], which blocks this thread.
     pub fn new_blocking(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         pollster::block_on(Self::new(options))
     }
 
-    /// Loads a model folder, compressed or not: its files, tokenizer, chat template, and weights. Of
-    /// `options.device_budget`, see there; the runtime's budget holds in any case.
+    /// Loads a model folder, compressed or not: its files, tokenizer, chat template and weights.
+    /// `options.device_budget` can limit this model further; the runtime's budget always applies.
     ///
-    /// The work begins at once, on a thread of its own, and what is returned tells when it is done.
-    /// `progress` counts original bytes, from that thread. It is cancelled by `progress`, or by dropping
-    /// what is returned: within one tensor, and then all memory is given back. An
-    /// [`Arc`] of a [`Progress`] is one too, `()` ignores it.
+    /// A worker thread starts the work at once; the returned future resolves when it is done. The worker
+    /// reports original bytes to `progress`. To cancel, let [`Progress::cancelled`] return true or drop the
+    /// future: the work stops within one tensor and frees all its memory. An [`Arc`] of a [`Progress`] is a
+    /// [`Progress`] too; `()` ignores progress.
     pub fn load(
         &self,
         folder: impl Into<PathBuf>,
@@ -114,7 +114,7 @@ impl Runtime {
         Ok(TextModel::new(self.clone(), parts))
     }
 
-    /// The device: its memory, kernels, and everything that a runtime does not have a word for.
+    /// The device, for its memory, its kernels, and whatever a runtime does not offer itself.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }

@@ -1,4 +1,4 @@
-//! A model that was loaded, with what turns text into tokens and back.
+//! A loaded model with its tokenizer and chat template.
 
 use std::sync::Arc;
 
@@ -11,8 +11,7 @@ use crate::archive::ModelFiles;
 use crate::model::{Model, Outputs, Session};
 use crate::text::{ChatTemplate, Message, Tokenizer};
 
-/// A model folder that was loaded. Clones share it, and when the last of them and of its sessions goes, its
-/// memory is given back.
+/// A loaded model folder. Clones share it. Dropping the last clone and the last session frees its memory.
 #[derive(Debug, Clone)]
 pub struct TextModel {
     parts: Arc<Parts>,
@@ -25,8 +24,8 @@ impl TextModel {
         Self { parts: Arc::new(parts), runtime }
     }
 
-    /// Opens a session, with all the device memory it will ever take. Kernels are compiled that no
-    /// session before it needed. The work begins at once, on a thread of its own.
+    /// Opens a session and allocates all device memory that it will ever take. It compiles the kernels that
+    /// no earlier session has needed. A worker thread starts the work at once.
     pub fn open(&self, options: SessionOptions) -> Working<TextSession> {
         let (model, this) = (self.model().clone(), self.clone());
         let opening = self.runtime.workers.begin(move |_| make_session(&model, options));
@@ -38,7 +37,7 @@ impl TextModel {
         Ok(TextSession::new(self.clone(), make_session(self.model(), options)?))
     }
 
-    /// The tokens of a conversation, up to where the model is to answer.
+    /// The tokens of a conversation, up to the point where the model answers.
     pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, RuntimeError> {
         let template = self.chat_template().ok_or_else(|| {
             let folder = self.parts.files.folder().into();
@@ -47,7 +46,7 @@ impl TextModel {
         Ok(template.encode(self.tokenizer(), messages, true)?)
     }
 
-    /// The weights. What their device counts is the memory of this model and its sessions.
+    /// The weights. Their [`Model::gpu`] counts the memory of this model and its sessions.
     pub fn model(&self) -> &Arc<Model> {
         &self.parts.model
     }
@@ -57,7 +56,7 @@ impl TextModel {
         &self.parts.tokenizer
     }
 
-    /// The chat template, where the model is made for chatting.
+    /// The chat template; `None` if the model is not made for chatting.
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
         self.parts.template.as_ref()
     }

@@ -14,11 +14,11 @@ use super::error::RuntimeError;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads that work for a runtime: as many as had work at the same time. They are kept, because
-/// compilers of shaders take much memory for a while, and allocators keep it by thread.
+/// A runtime's worker threads: as many as have had work at the same time. They are reused, because shader
+/// compilers take much memory for a while, and allocators keep that memory for each thread.
 ///
-/// They hold the device while they work, and drivers crash when one is given back while the process is
-/// already ending. So they are waited for when this is dropped.
+/// They hold the device while they work, and drivers crash if a device is destroyed while the process is
+/// already exiting. So dropping this waits for them.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
@@ -124,8 +124,8 @@ impl Stop {
     }
 }
 
-/// Work that was begun and runs by itself: a future that any executor can poll, and that never blocks.
-/// Where it is dropped, the work ends as soon as it can, and what it has made is given back.
+/// Work that has started and runs on a worker thread: a future that any executor can poll, and that never
+/// blocks. Dropping it stops the work as soon as possible and frees what the work has made.
 pub struct Working<T> {
     stop: Stop,
     result: BoxFuture<'static, Result<T, RuntimeError>>,

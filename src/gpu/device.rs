@@ -1,4 +1,4 @@
-//! A device, ours or the host application's, with what this library needs around it.
+//! A device, bantam's own or the host application's, with what this library needs around it.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -36,23 +36,24 @@ const BLOCK: [u64; 2] = [8 << 20, 64 << 20];
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
-    /// An adapter's index, in digits, or a part of its name; the best one where nothing is given.
+    /// An adapter's index, in digits, or a part of its name; `None` for the best adapter.
     pub device: Option<String>,
-    /// The most bytes that all buffers together may take.
+    /// Maximum bytes of all buffers together.
     pub budget: Option<u64>,
-    /// The most bytes that one storage binding may have, where that is to be less than the device
-    /// allows: larger matrices are then kept in parts, as on a device with a lower limit.
+    /// Maximum bytes of one storage binding, to set a lower limit than the device's. Larger matrices are then
+    /// kept in parts, as on a device with that limit.
     pub max_binding: Option<u64>,
-    /// Whether passes are to be timed by the device, where it can do that.
+    /// Whether the device's timestamps time passes, if it has them.
     pub timestamps: bool,
-    /// The most multiply-adds of one submission; [`SUBMISSION_WORK`] where nothing is given. See
+    /// Maximum multiply-adds of one submission; `None` for [`SUBMISSION_WORK`]. See
     /// [`Gpu::with_submission_work`].
     pub submission_work: Option<u64>,
-    /// The kind of device that kernels are chosen for, where it is not to be the device's own. See [`Gpu::with_target`].
+    /// The kind of device to choose kernels for; `None` for the device's own kind. See [`Gpu::with_target`].
     pub target: Option<Target>,
-    /// The folder where what the driver has compiled is kept, so that the next process does not compile it again. It
-    /// is made where it is not there, and must be one that nobody else writes to: the driver trusts what it finds. Only
-    /// Vulkan has this, and not every driver; others keep nothing. `None`: nothing is read or kept.
+    /// The folder that stores kernels that the driver has compiled, so that the next process need not compile
+    /// them again. bantam creates it if it does not exist. No other user must be able to write to it, because
+    /// the driver trusts what it reads. Only Vulkan drivers support this, and not all of them. `None` reads
+    /// and stores nothing.
     pub pipeline_cache: Option<PathBuf>,
 }
 
@@ -93,13 +94,13 @@ impl Drop for Inner {
 }
 
 impl Gpu {
-    /// Opens a device of our own.
+    /// Opens a device.
     ///
-    /// On Windows that is one through Vulkan, where there is a driver for it. Through DirectX 12, kernels are
-    /// compiled by DXC where `dxcompiler.dll` (1.8.2502 or newer) lies beside the program or on the path, or where the program
-    /// was built with wgpu's feature `static-dxc`; else by FXC, which takes much longer, and about which a warning is
-    /// logged. `WGPU_DX12_COMPILER` (`dxc`, `staticdxc`, `fxc`) insists on one. A host that opens the device says it
-    /// in `InstanceDescriptor::backend_options`.
+    /// On Windows this prefers Vulkan, if there is a Vulkan driver. With DirectX 12, DXC compiles the kernels
+    /// if `dxcompiler.dll` (1.8.2502 or newer) is next to the program or on the path, or if the program was
+    /// built with wgpu's feature `static-dxc`. Otherwise FXC compiles them, which takes much longer, and
+    /// bantam logs a warning. `WGPU_DX12_COMPILER` (`dxc`, `staticdxc`, `fxc`) selects one of them. A host
+    /// that opens its own device selects it in `InstanceDescriptor::backend_options`.
     pub async fn open(options: &GpuOptions) -> Result<Self, GpuError> {
         let adapter = adapter::choose(options.device.as_deref()).await?;
         let timestamps = match options.timestamps {
@@ -127,8 +128,8 @@ impl Gpu {
             }
             *theirs.lock().unwrap_or_else(|e| e.into_inner()) = Some(message);
         });
-        // Without a handler wgpu panics. Errors of our own calls are caught by scopes; what ends up
-        // here came from elsewhere, such as a submission to a device that was just lost.
+        // Without a handler wgpu panics. Error scopes catch the errors of bantam's own calls; what arrives
+        // here has another cause, such as a submission to a device that was just lost.
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
         let info = adapter.get_info();
         log::info!("using {}", adapter::name_of(&info));
@@ -146,9 +147,9 @@ impl Gpu {
         Ok(gpu.with_target(target))
     }
 
-    /// Uses a device of the host application. Nothing is installed on it and none of its settings
-    /// change. Buffers made here count against `budget`; the host's own do not. What the device should have
-    /// been requested with is said by [`required_features`] and [`required_limits`].
+    /// Uses the host application's device. bantam installs no handlers on it and changes none of its
+    /// settings. Buffers made here count against `budget`; the host's own do not. Request the device with
+    /// [`required_features`] and [`required_limits`].
     ///
     /// [`required_limits`]: super::required_limits
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
@@ -182,40 +183,40 @@ impl Gpu {
         Self { inner, memory, target, choices, submission_work, warms_up: false }
     }
 
-    /// The same device, with other kernels for what is made with the result: models and sessions keep the
-    /// kernels of the `Gpu` that they were made with. Nothing is timed unless it is asked for, as by
-    /// [`Calibration::run`](crate::bench::Calibration::run), so this is how its outcome is put to use.
+    /// The same device with other kernels. Models and sessions use the kernels of the `Gpu` that they were
+    /// made with. bantam does not time kernels by itself: pass the choices that
+    /// [`Calibration::run`](crate::bench::Calibration::run) returns.
     pub fn with_choices(&self, choices: KernelChoices) -> Self {
         Self { choices, ..self.clone() }
     }
 
-    /// The same device, with the [usual](KernelChoices::usual) kernels and layouts of another kind of device, for what is
-    /// made with the result. Compressed weights give the bits of raw ones with each: tests run the paths of a GPU so
-    /// where there is none.
+    /// The same device with the [default](KernelChoices::usual) kernels and layouts of another kind of
+    /// device, for models and sessions made with the result. With each kind, compressed weights give the same
+    /// bits as raw ones. Tests use this to run a GPU's code paths on a machine without one.
     pub fn with_target(&self, target: Target) -> Self {
         Self { target, choices: KernelChoices::usual(target), ..self.clone() }
     }
 
-    /// The same device, where buffers that are made with the result are also counted for themselves, and
-    /// take no more than `budget` bytes together: a model's share of a device that several use.
+    /// The same device, with a separate count of the buffers made with the result, which take at most
+    /// `budget` bytes together: one model's share of a device that several models use.
     pub fn with_share(&self, budget: Option<u64>) -> Self {
         Self { memory: self.memory.share(budget), ..self.clone() }
     }
 
-    /// The same device, where sessions of models that are loaded with the result submit no more than so many
-    /// multiply-adds at a time: a pass that has more becomes several submissions. A dispatch is never cut, so
-    /// that a product of a very large matrix may have more by itself.
+    /// The same device, on which sessions of models loaded with the result submit at most `multiply_adds` at
+    /// a time: a pass with more is split into several submissions. A dispatch is never split, so the product
+    /// of a very large matrix can exceed the limit.
     ///
-    /// The less there is, the sooner the device has time for others: a frame of the host's waits for two
-    /// submissions at the most. Each takes the processor some tens of microseconds.
+    /// A smaller number lets the device serve others sooner: a frame of the host waits for at most two
+    /// submissions. Each submission costs the CPU some tens of microseconds.
     pub fn with_submission_work(&self, multiply_adds: u64) -> Self {
         Self { submission_work: multiply_adds, ..self.clone() }
     }
 
-    /// The same device, where sessions of models that are loaded with the result have the driver compile what they
-    /// are about to submit for the first time, and wait for it: [`Gpu::compile_time`] then tells it also of drivers that
-    /// compile at first use, and who times tokens can leave it out. That is a submission more for each kind of batch, and
-    /// makes nothing faster.
+    /// The same device, on which sessions of models loaded with the result first make the driver compile what
+    /// they will submit, and wait for that. [`Gpu::compile_time`] then includes drivers that compile at first
+    /// use, so that you can exclude compiling when you time tokens. This costs one more submission for each
+    /// kind of batch, and makes nothing faster.
     pub fn with_warm_up(&self) -> Self {
         Self { warms_up: true, ..self.clone() }
     }
@@ -225,12 +226,12 @@ impl Gpu {
         self.warms_up
     }
 
-    /// Which variants products have.
+    /// The kernel variants that products use.
     pub fn choices(&self) -> &KernelChoices {
         &self.choices
     }
 
-    /// The most multiply-adds of one submission.
+    /// Maximum multiply-adds of one submission.
     pub fn submission_work(&self) -> u64 {
         self.submission_work
     }
@@ -245,7 +246,7 @@ impl Gpu {
         &self.inner.queue
     }
 
-    /// What a person calls this device.
+    /// A name of this device for people.
     pub fn name(&self) -> String {
         adapter::name_of(&self.inner.device.adapter_info())
     }
@@ -255,12 +256,12 @@ impl Gpu {
         self.target
     }
 
-    /// Whether kernels and layouts are chosen for a processor.
+    /// Whether kernels and layouts are chosen for a CPU.
     pub fn is_cpu(&self) -> bool {
         self.target.is_cpu()
     }
 
-    /// The count of this device's buffers, or of those in a [share](Self::with_share).
+    /// Counts the bytes of this device's buffers, or of those in a [share](Self::with_share).
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
@@ -270,12 +271,12 @@ impl Gpu {
         self.choices.textures && Texture::most_bytes(&self.inner.device).is_some()
     }
 
-    /// The most bytes that one storage binding may have.
+    /// Maximum bytes of one storage binding.
     pub fn max_binding(&self) -> u64 {
         self.inner.max_binding
     }
 
-    /// Makes a buffer of `size` bytes (at least 16, so that it can always be bound), zeroed.
+    /// Makes a zeroed buffer of `size` bytes, but at least 16, so that it can always be bound.
     pub fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<Buffer, GpuError> {
         let size = Self::buffer_bytes(size);
         if usage.contains(wgpu::BufferUsages::STORAGE) && size > self.max_binding() {
@@ -340,8 +341,8 @@ impl Gpu {
         self.done().await.unwrap_or(Ok(())).map_err(|why| self.lost_by(why))
     }
 
-    /// Makes a buffer that shaders read and that holds `contents`: small things such as parameters.
-    /// Weights go through an [`Uploader`](super::Uploader).
+    /// Makes a buffer that shaders read, filled with `contents`. Use it for small data such as parameters; an
+    /// [`Uploader`](super::Uploader) uploads weights.
     pub fn buffer_with(
         &self,
         label: &str,
@@ -357,8 +358,8 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Writes a multiple of four bytes to the start of a buffer, before anything that is submitted
-    /// later. wgpu stages them in memory of its own, which is not counted: for small things.
+    /// Writes a multiple of four bytes to the start of a buffer, before anything that is submitted later. Use
+    /// it for small data: wgpu stages it in its own memory, which bantam does not count.
     pub fn write(&self, buffer: &Buffer, contents: &[u8]) -> Result<(), GpuError> {
         self.checked("write", contents.len() as u64, || {
             self.inner.queue.write_buffer(buffer.raw(), 0, contents)
@@ -405,7 +406,7 @@ impl Gpu {
         has_memory && !is_mapped
     }
 
-    /// An error once the device is known to be lost.
+    /// Returns an error if the device is known to be lost.
     pub fn check_lost(&self) -> Result<(), GpuError> {
         match &*self.inner.lost.lock().unwrap_or_else(|e| e.into_inner()) {
             Some(message) => Err(GpuError::DeviceLost(message.clone())),
@@ -419,18 +420,19 @@ impl Gpu {
         GpuError::DeviceLost(lost.get_or_insert(why).clone())
     }
 
-    /// The compiled form of `variant`; compiled on first use.
+    /// The compiled kernel of `variant`, which is compiled on first use.
     pub fn kernel(&self, variant: Variant) -> Result<Arc<Kernel>, GpuError> {
         self.inner.kernels.get(variant, |variant| Kernel::compile(self, variant))
     }
 
-    /// How many kernels have been compiled. All models on this device share them.
+    /// Number of kernels compiled so far. All models on this device share them.
     pub fn kernels(&self) -> usize {
         self.inner.kernels.len()
     }
 
-    /// The time that compiling them took, together. Of drivers that compile at first use, it is known where there is a
-    /// [warm-up](Self::with_warm_up), and where they compile also what has no workgroups: those of OpenGL do not.
+    /// Total time spent compiling kernels. For drivers that compile at first use it is known only with a
+    /// [warm-up](Self::with_warm_up), and not for OpenGL drivers, which compile nothing for an empty
+    /// dispatch.
     pub fn compile_time(&self) -> Duration {
         self.inner.kernels.time()
     }
@@ -480,7 +482,7 @@ impl Gpu {
         outcome
     }
 
-    /// How often commands have been submitted.
+    /// Number of submissions so far.
     pub fn submissions(&self) -> u64 {
         self.inner.submissions.load(Ordering::Relaxed)
     }

@@ -29,9 +29,9 @@ const NAME: &str = "chat";
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who speaks: `system`, `user` or `assistant` for nearly every model.
+    /// The speaker: `system`, `user` or `assistant` for nearly every model.
     pub role: String,
-    /// What is said.
+    /// The text of the message.
     pub content: String,
 }
 
@@ -68,9 +68,9 @@ pub struct ChatTemplate {
 
 impl ChatTemplate {
     /// Reads the template of a model folder: `chat_template.jinja`, or else `chat_template` in
-    /// `tokenizer_config.json`. `None` where the model has none, and is not made for chatting.
+    /// `tokenizer_config.json`. Returns `None` if there is none: the model is not made for chatting.
     ///
-    /// Of several templates the one called `default` is taken.
+    /// If there are several templates, it reads the one called `default`.
     pub fn open(folder: &Path) -> Result<Option<Self>, TextError> {
         let config = read_tokenizer_config(folder)?;
         let file = folder.join("chat_template.jinja");
@@ -92,20 +92,20 @@ impl ChatTemplate {
         Ok(Some(Self { path, environment, variables }))
     }
 
-    /// The text of a conversation. With `add_generation_prompt` it ends with what opens the
-    /// model's turn, so that the model goes on with an answer.
+    /// The text of a conversation. With `add_generation_prompt` it ends with the beginning of the model's
+    /// turn, so that the model continues with an answer.
     ///
-    /// This is to look at. What a model is to be given is [`encode`](Self::encode): in the text, the template's
-    /// special tokens cannot be told from their names in a message.
+    /// The text is for people. For the model, use [`encode`](Self::encode): in the text, the template's
+    /// special tokens look like their names in a message.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, TextError> {
         self.render_with(messages, add_generation_prompt, &serde_json::Map::new())
     }
 
-    /// The tokens of a conversation. The special tokens that the template writes are those tokens. Their names in
-    /// the content of a message are text like any other: whoever writes a message cannot end it, or speak for
-    /// another.
+    /// The tokens of a conversation. Special tokens that the template writes become those tokens. Their names
+    /// in the content of a message are encoded as ordinary text, so that the author of a message cannot end
+    /// it or impersonate another speaker.
     ///
-    /// All other text has the tokens that it would have in [`Tokenizer::encode`].
+    /// All other text has the tokens that [`Tokenizer::encode`] gives it.
     pub fn encode(
         &self,
         tokenizer: &Tokenizer,
@@ -115,8 +115,9 @@ impl ChatTemplate {
         self.encode_with(tokenizer, messages, add_generation_prompt, &serde_json::Map::new())
     }
 
-    /// As [`encode`](Self::encode), with further variables as of [`render_with`](Self::render_with). Names of special
-    /// tokens are text in `tools` and `documents` too; other variables are taken to be the caller's own.
+    /// Like [`encode`](Self::encode), with more variables, as [`render_with`](Self::render_with) has them.
+    /// Names of special tokens are ordinary text in `tools` and `documents` too; other variables count as the
+    /// caller's own.
     pub fn encode_with(
         &self,
         tokenizer: &Tokenizer,
@@ -149,8 +150,8 @@ impl ChatTemplate {
         tokenizer.encode_rendered(&rendered)
     }
 
-    /// As [`render`](Self::render), with further variables that a model's template understands,
-    /// such as `enable_thinking` or `tools`.
+    /// Like [`render`](Self::render), with more variables that the model's template reads, such as
+    /// `enable_thinking` or `tools`.
     pub fn render_with(
         &self,
         messages: &[Message],
@@ -190,7 +191,7 @@ fn without_control(
 }
 
 impl ChatTemplate {
-    /// Whether the template asks for a variable of that name anywhere.
+    /// Whether the template reads a variable of that name anywhere.
     pub fn uses(&self, name: &str) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(false).contains(name))

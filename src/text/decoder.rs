@@ -19,8 +19,8 @@ const MAX_PENDING: usize = 16;
 
 /// Decodes tokens as they arrive. Special tokens have no text.
 ///
-/// The texts given out, one after another, are the text of all tokens together. Only where a
-/// model emits bytes that are no valid UTF-8 may they differ in the number of U+FFFD.
+/// The pieces of text, joined, are the text of all tokens together. If a model generates bytes that are
+/// not valid UTF-8, the number of U+FFFD may differ.
 #[derive(Debug, Clone)]
 pub struct TextDecoder {
     tokenizer: Tokenizer,
@@ -38,8 +38,8 @@ impl TextDecoder {
         Self { tokenizer, window, given_out }
     }
 
-    /// Takes the next token, and gives out the text that is now complete: often that of this
-    /// token, empty in the middle of a character.
+    /// Takes the next token and returns the text that is now complete: often that of this token, and
+    /// nothing in the middle of a character.
     pub fn push(&mut self, id: u32) -> Result<String, TextError> {
         if self.tokenizer.is_special(id) {
             return Ok(String::new());
@@ -48,7 +48,7 @@ impl TextDecoder {
         self.advance(self.window.len() - self.given_out >= MAX_PENDING)
     }
 
-    /// Gives out what is left when no more tokens come: U+FFFD for an incomplete character.
+    /// Returns the rest after the last token: U+FFFD for an incomplete character.
     pub fn finish(&mut self) -> Result<String, TextError> {
         self.advance(true)
     }

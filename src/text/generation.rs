@@ -20,15 +20,15 @@ pub enum GenerationError {
     Text(#[from] TextError),
 }
 
-/// What generation gives, piece by piece.
+/// A piece of generated text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The token that was generated; `None` where the last piece has only text that was held back, or none.
+    /// The generated token; `None` if the last piece has only text that was held back, or no text.
     pub token: Option<u32>,
-    /// The text that became complete; empty in the middle of a character, and where it may be the beginning of
-    /// a stop string.
+    /// The text that this token completes; empty in the middle of a character, and while the text may be the
+    /// beginning of a stop string.
     pub text: String,
-    /// How the text ended: of the last piece, and of no other.
+    /// How the text ended; only the last piece has it.
     pub end: Option<End>,
 }
 
@@ -37,9 +37,9 @@ pub struct Piece {
 pub struct End {
     /// Why no more tokens follow.
     pub reason: StopReason,
-    /// Tokens that were there before what was generated.
+    /// Tokens before the generated ones.
     pub prompt_tokens: usize,
-    /// Tokens that were generated, without one that ends a text.
+    /// Generated tokens, without an end-of-text token.
     pub generated_tokens: usize,
 }
 
@@ -50,9 +50,9 @@ pub enum StopReason {
     Eos,
     /// One of the stop strings was reached.
     Stop,
-    /// There are as many tokens as were wanted at the most.
+    /// The maximum number of tokens was reached.
     Length,
-    /// The session has no room for another.
+    /// The session's context is full.
     Context,
 }
 
@@ -74,13 +74,13 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Where a text ends, if the model does not end it before, and the session has room.
+/// Where generation ends, unless the model ends the text or the session's context is full before that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The most tokens to generate.
+    /// Maximum tokens to generate.
     pub most: usize,
-    /// Strings that end the text, which then ends in front of them. The name of a special token stands for that
-    /// token. Empty ones are passed over.
+    /// Stop strings: the text ends before the first of them. The name of a special token stands for that
+    /// token. Empty strings are ignored.
     pub stop: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Default for Limits {
 }
 
 impl From<usize> for Limits {
-    /// So many tokens at the most.
+    /// At most so many tokens.
     fn from(most: usize) -> Self {
         Self { most, ..Self::default() }
     }
@@ -114,12 +114,13 @@ struct State<S> {
     ended: bool,
 }
 
-/// Appends `prompt` to the session and generates tokens, until the model ends its text, a limit is reached, or the
-/// session is full: the last piece says which. Nothing is computed unless it is polled, and dropping it stops
-/// generation; the session can then go on. A prompt that the session has no room for is an error.
+/// Appends `prompt` to the session and generates tokens until the model ends its text, a limit is reached, or
+/// the session's context is full: the last piece says which. The stream computes only while it is polled.
+/// Dropping it stops generation; the session can then continue. A prompt that does not fit the session's
+/// context is an error.
 ///
-/// `session` is a `&mut Session`, or a guard of one, which the stream then keeps. `limits` can be a number: the most
-/// tokens to generate.
+/// `session` is a `&mut Session`, or a guard of one, which the stream then keeps. `limits` can be a number:
+/// the maximum tokens to generate.
 pub fn generate<S: DerefMut<Target = Session>, L: Into<Limits>>(
     session: S,
     tokenizer: &Tokenizer,
@@ -130,9 +131,9 @@ pub fn generate<S: DerefMut<Target = Session>, L: Into<Limits>>(
     State::new(session, tokenizer, prompt, sampler, limits.into()).stream()
 }
 
-/// As [`generate`], where `text` is all that there is to be before what is generated, and not what is
-/// appended. What the session has computed of it is kept, and anything else is forgotten: of
-/// a conversation that grows, only what is new is computed.
+/// Like [`generate`], but `text` is the whole text before the generated tokens, and not an addition to the
+/// session. The session keeps what it has computed of `text` and forgets the rest: of a growing conversation,
+/// it computes only what is new.
 pub fn complete<S: DerefMut<Target = Session>, L: Into<Limits>>(
     mut session: S,
     tokenizer: &Tokenizer,

@@ -1,4 +1,4 @@
-//! `generation_config.json`: how the makers of a model mean its tokens to be chosen.
+//! `generation_config.json`: the sampling options that the authors of a model recommend.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ struct File {
 }
 
 impl SamplingOptions {
-    /// How the tokens of a model are to be chosen, as `generation_config.json` in its folder says; the
-    /// likeliest where there is no such file, or where it says `"do_sample": false`. The seed is 0.
+    /// The options that `generation_config.json` in a model folder recommends; greedy if there is no such
+    /// file, or if it says `"do_sample": false`. The seed is 0.
     pub fn of_model(folder: &Path) -> Result<Self, TextError> {
         let path = folder.join("generation_config.json");
         let file: File = read_json(&path)?.unwrap_or_default();

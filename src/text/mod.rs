@@ -1,7 +1,7 @@
 //! Text in and out of a language model: tokens, chat templates, and the choice of the next token.
 //!
-//! Everything here is read from the files of a Hugging Face model folder. Those files are data
-//! from a stranger: whatever is wrong with them comes back as a [`TextError`] that names the file.
+//! Everything here is read from the files of a Hugging Face model folder. These files are not trusted:
+//! anything wrong with them is returned as a [`TextError`] that names the file.
 
 mod chat;
 mod decoder;

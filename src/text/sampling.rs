@@ -11,21 +11,21 @@ use super::exp::exp_of_negative;
 /// How the next token is chosen. The default is greedy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplingOptions {
-    /// Logits are divided by this: below 1 likely tokens become likelier, above 1 less so. At 0
-    /// the likeliest token is always taken, and of the other options only the repetition penalty has
-    /// an effect.
+    /// The sampler divides logits by this: below 1 likely tokens become likelier, above 1 less likely.
+    /// At 0 it always takes the likeliest token, and of the other options only the repetition penalty
+    /// has an effect.
     pub temperature: f32,
     /// Only this many of the likeliest tokens are considered; 0 for all.
     pub top_k: usize,
-    /// Of those, only as many of the likeliest as it takes to reach this probability together. At
-    /// least one is left, so that 0 means the likeliest; 1 means all.
+    /// Of those, only the likeliest tokens that together have this probability are considered. At least
+    /// one is left: 0 means only the likeliest, 1 means all.
     pub top_p: f32,
-    /// Of those, only tokens that are at least this much as probable as the likeliest: 0 for all, 1
-    /// for the likeliest alone.
+    /// Of those, only tokens are considered that have at least this fraction of the likeliest token's
+    /// probability: 0 means all, 1 means only the likeliest.
     pub min_p: f32,
-    /// Logits of tokens that the text has already are divided by this where they are above 0, and
-    /// multiplied by it where they are below: above 1 the model repeats itself less. 1 changes
-    /// nothing. This holds for the likeliest token too.
+    /// For tokens that the text already contains, positive logits are divided by this and negative ones
+    /// multiplied: above 1 the model repeats itself less, and 1 changes nothing. This applies at
+    /// temperature 0 too.
     pub repetition_penalty: f32,
     /// The same seed and logits give the same tokens, on every platform.
     pub seed: u64,
@@ -38,7 +38,7 @@ impl Default for SamplingOptions {
 }
 
 impl SamplingOptions {
-    /// An error where one of them is out of its range.
+    /// Returns an error if one of the options is out of its range.
     pub fn check(&self) -> Result<(), TextError> {
         let bad = |name, value, range| Err(TextError::BadOption { name, value, range });
         if !(self.temperature.is_finite() && self.temperature >= 0.0) {
@@ -93,23 +93,23 @@ impl Sampler {
         Ok(Self { options, random: ChaCha8Rng::seed_from_u64(options.seed), candidates: Vec::new() })
     }
 
-    /// The options it was made with.
+    /// The options of this sampler.
     pub fn options(&self) -> &SamplingOptions {
         &self.options
     }
 
-    /// Whether the likeliest token is always taken, so that no more of the logits is needed.
+    /// Whether it always takes the likeliest token, so that only that token's id is needed.
     pub fn is_greedy(&self) -> bool {
         self.options.temperature == 0.0
     }
 
-    /// Whether logits depend on the text so far: they are to be given to [`Sampler::penalize`] then.
+    /// Whether a repetition penalty applies: then pass the logits to [`Sampler::penalize`] first.
     pub fn penalizes(&self) -> bool {
         self.options.repetition_penalty != 1.0
     }
 
-    /// Applies the repetition penalty to the logits of `tokens`, of each once. Ids without a logit are
-    /// passed over.
+    /// Applies the repetition penalty to the logits of `tokens`, once for each token. Ids without a logit are
+    /// ignored.
     pub fn penalize(&self, logits: &mut [f32], tokens: &[u32]) {
         if !self.penalizes() {
             return;
@@ -125,7 +125,7 @@ impl Sampler {
         }
     }
 
-    /// How many of the likeliest tokens are considered at the most; `None` for all.
+    /// The most tokens that are considered; `None` for all.
     pub fn top_k(&self) -> Option<usize> {
         Some(self.options.top_k).filter(|&k| k > 0)
     }
@@ -144,8 +144,8 @@ impl Sampler {
         Ok(self.draw().unwrap_or(best))
     }
 
-    /// Chooses the token that [`Sampler::sample`] would choose, from the logits of some tokens, by id; no
-    /// other logit is as large as `bound`. `None` where others could have been considered.
+    /// Chooses the token that [`Sampler::sample`] would choose, from the ids and logits of some tokens; all
+    /// other logits are below `bound`. Returns `None` if other tokens could have been considered.
     pub fn sample_of(&mut self, some: impl Iterator<Item = (u32, f32)> + Clone, bound: f32) -> Option<u32> {
         let k = self.top_k()?;
         let (best, max) = likeliest(some.clone())?;

@@ -36,8 +36,8 @@ impl Tokenizer {
     /// `generation_config.json`, `config.json`, `tokenizer_config.json` and `special_tokens_map.json`, as far as
     /// they exist.
     ///
-    /// Truncation and padding that the file may ask for are left out: they belong to training
-    /// batches, and would silently shorten a prompt.
+    /// Truncation and padding settings of the file are ignored: they are for training batches, and would
+    /// silently shorten a prompt.
     pub fn open(folder: &Path) -> Result<Self, TextError> {
         let path = folder.join("tokenizer.json");
         let Some(text) = super::special_tokens::read_text(&path)? else {
@@ -69,9 +69,9 @@ impl Tokenizer {
 
     /// The tokens of `text`. Names of special tokens in it, such as `</s>`, become those tokens.
     ///
-    /// With `add_special`, also what the tokenizer puts around a text, usually a token that begins
-    /// it. A rendered chat template has these already: [`ChatTemplate::encode`] does that, and knows a special
-    /// token from its name in a message.
+    /// With `add_special`, the tokenizer also adds its special tokens around the text, usually a
+    /// beginning-of-text token. A rendered chat template already has them: use [`ChatTemplate::encode`],
+    /// which tells a special token from its name in a message.
     ///
     /// [`ChatTemplate::encode`]: super::ChatTemplate::encode
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
@@ -154,28 +154,28 @@ impl Tokenizer {
         self.ask(|vocabulary| vocabulary.decode(ids, false))
     }
 
-    /// A decoder for tokens that arrive one at a time and begin a text of their own: an answer.
+    /// A decoder for tokens that arrive one at a time and start a new text, such as an answer.
     pub fn decoder(&self) -> TextDecoder {
         TextDecoder::new(self.clone(), &[])
     }
 
-    /// A decoder for tokens that continue the text of `prompt`, so that the space between them,
-    /// which many tokenizers keep in the first token of the continuation, is not lost.
+    /// A decoder for tokens that continue the text of `prompt`. It keeps the space between them, which many
+    /// tokenizers put into the first token of the continuation.
     pub fn decoder_after(&self, prompt: &[u32]) -> TextDecoder {
         TextDecoder::new(self.clone(), prompt)
     }
 
-    /// The token that begins a text, where the model has one.
+    /// The beginning-of-text token, if the model has one.
     pub fn bos_id(&self) -> Option<u32> {
         self.0.special.bos
     }
 
-    /// The tokens that end a text: every one that any of the folder's files calls so.
+    /// The end-of-text tokens: all that any of the folder's files names.
     pub fn eos_ids(&self) -> &[u32] {
         &self.0.special.eos
     }
 
-    /// Whether generation stops at `id`.
+    /// Whether `id` is an end-of-text token, at which generation stops.
     pub fn is_eos(&self, id: u32) -> bool {
         self.eos_ids().contains(&id)
     }
@@ -186,12 +186,12 @@ impl Tokenizer {
         added.get(&id).is_some_and(|token| token.special)
     }
 
-    /// Number of tokens, added ones included. A model may have more logits: padding.
+    /// Number of tokens, added ones included. A model may have more logits, as padding.
     pub fn vocab_size(&self) -> usize {
         self.0.vocabulary.get_vocab_size(true)
     }
 
-    /// The name of a token as the vocabulary has it, e.g. `Ġhouse`.
+    /// The name of a token in the vocabulary, such as `Ġhouse`.
     pub fn token(&self, id: u32) -> Option<String> {
         self.0.vocabulary.id_to_token(id)
     }

@@ -87,7 +87,7 @@ const FAMILIES: [Family; 4] = [
     },
 ];
 
-/// The architectures that can be run.
+/// The architectures that bantam runs.
 pub const SUPPORTED: [&str; 4] =
     [FAMILIES[0].architecture, FAMILIES[1].architecture, FAMILIES[2].architecture, FAMILIES[3].architecture];
 
@@ -159,11 +159,11 @@ pub struct ModelConfig {
     pub vocab: usize,
     /// Longest sequence the model was made for.
     pub max_positions: usize,
-    /// What the norms add to the mean square.
+    /// Epsilon of the norms, added to the mean square.
     pub norm_epsilon: f32,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// How the rotary frequencies are stretched.
+    /// How the rotary frequencies are scaled.
     pub rope_scaling: RopeScaling,
     /// Whether the embedding is the output matrix too.
     pub tied: bool,
@@ -179,7 +179,7 @@ pub struct ModelConfig {
     pub windows: Vec<Option<usize>>,
 }
 
-/// How rotary frequencies are changed for sequences longer than those of the first training.
+/// How rotary frequencies are scaled for sequences longer than those of the original training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RopeScaling {
     /// Not at all.
@@ -197,7 +197,7 @@ pub enum RopeScaling {
         low: f64,
         /// Wavelengths below `original / high` are kept.
         high: f64,
-        /// Context of the first training.
+        /// Context length of the original training.
         original: f64,
     },
 }
@@ -218,7 +218,7 @@ impl ModelConfig {
 
     /// Reads a configuration from JSON; `path` is for error messages.
     ///
-    /// Fields are read as Hugging Face transformers reads them, its defaults of each architecture included.
+    /// It reads fields as Hugging Face transformers does, with the same defaults for each architecture.
     pub fn parse(json: &str, path: &Path) -> Result<Self, ModelError> {
         Ok(Self::parse_with_remark(json, path)?.0)
     }

@@ -1,4 +1,4 @@
-//! How long a session's context can be on a device.
+//! The longest context of a session on a device.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! A model's weights in device memory, and how they are to be kept there.
+//! A model's weights in device memory, and how they are stored there.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -19,42 +19,44 @@ use crate::stream::{Passes, Plan, Ring, StreamStats, TokenRows};
 /// How a model is loaded.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {
-    /// Uncompress weights and compute from them as they were: what compressed runs are compared with.
+    /// Decompress all weights while loading, and compute from the original ones, to compare compressed runs
+    /// with.
     pub raw: bool,
-    /// How compressed weights are kept in device memory.
+    /// Layout of compressed weights in device memory.
     pub layout: Layout,
-    /// How much of compressed weights is read. What is not is neither read from the file nor uploaded.
+    /// Precision at which compressed weights are loaded. Bits beyond it are neither read nor uploaded.
     pub precision: Precisions,
-    /// The most bytes of device memory that this model's buffers may take together, those of its sessions
-    /// among them: buffers beyond it are refused. Where the device has a budget too, the model has what is
-    /// left of that at the most. Weights that do not fit are streamed from their file, which must
-    /// stay as it is while the model is in use. Only compressed weights can be streamed.
+    /// Maximum bytes of device memory for all buffers of this model and its sessions; allocations beyond it
+    /// fail. If the device has a budget too, the model also gets no more than what is left of that. Weights
+    /// that do not fit are streamed from their file, which must not change while the model is in use. Only
+    /// compressed weights can be streamed.
     ///
-    /// Where neither is limited, all weights stay in device memory.
+    /// Without either limit, all weights stay in device memory.
     pub device_budget: Option<u64>,
-    /// Bytes of the budget that are left to sessions: what [`Session::device_bytes`] says of each that is
-    /// to be there at the same time. By default one session of 1024 positions, or as many as the model
-    /// was made for, that gives the last token's logits.
+    /// Bytes of the budget to reserve for sessions: the sum of [`Session::device_bytes`] over all sessions
+    /// that will exist at the same time. The default is one session of 1024 positions, or what the model was
+    /// made for if that is less, that computes the last token's logits.
     ///
     /// [`Session::device_bytes`]: super::Session::device_bytes
     pub working_set: Option<u64>,
 }
 
-/// Positions of the session that room is left for where nothing else is said.
+/// Default context length in positions, for which a model leaves memory.
 pub const USUAL_CONTEXT: usize = 1024;
 
-/// How compressed weights are kept in device memory. Results are the same bits from each.
+/// Layout of compressed weights in device memory. Each gives the same bits.
 ///
-/// What is streamed is in dense tiles in any case, but where a processor stands in for a device: there it is decoded on
-/// its way, as far as there is room for uncompressed weights, unless dense tiles are what is asked for.
+/// Streamed weights are always dense tiles, with one exception: if a CPU acts as the device, they are decoded
+/// while they are streamed, as far as there is room for uncompressed weights, unless [`Layout::Dense`] is
+/// requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// As in files, the smallest: about 10.6 bits a BF16.
+    /// As in the file: the smallest layout, about 10.6 bits for each BF16.
     Dense,
-    /// BF16 in about 12 bits that are read faster than dense tiles; other types as [`Layout::Dense`].
+    /// BF16 takes about 12 bits and is read faster than from dense tiles; other types as [`Layout::Dense`].
     Fast,
-    /// Fast where the device's [choices](crate::gpu::KernelChoices) say that it is faster, and where all of
-    /// it fits (on a processor that stands in for a device, also where it does not); else dense.
+    /// Fast if the device's [choices](crate::gpu::KernelChoices) say that it is faster and if all of it fits
+    /// (if a CPU acts as the device, also if it does not fit); otherwise dense.
     #[default]
     Auto,
 }
@@ -96,12 +98,12 @@ pub(super) enum Embedding {
 }
 
 impl Model {
-    /// Uploads the weights of `files`, compressed where they are stored so. Checksums are compared
-    /// on the way. Progress counts original bytes.
+    /// Uploads the weights of `files`; compressed weights stay compressed. It compares all checksums.
+    /// Progress counts original bytes.
     ///
-    /// Files are read and checked on a thread of its own, and the device is waited for asynchronously. What is left
-    /// between two waits is laying out a tensor, and compiling kernels that transcode: call this where a task may
-    /// compute.
+    /// A separate thread reads and checks the files, and waiting for the device is asynchronous. Between two
+    /// waits, the future still lays out a tensor or compiles kernels that transcode: await it on an executor
+    /// whose tasks may compute.
     pub async fn load(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -123,15 +125,15 @@ impl Model {
         model
     }
 
-    /// How a model would be kept in device memory, without loading it; `None` where memory is
-    /// [not limited](LoadOptions::device_budget). An error where there is too little, which names the
-    /// least that would do.
+    /// The plan for keeping a model in device memory, without loading it; `None` if memory is [not
+    /// limited](LoadOptions::device_budget). If memory is too small, it returns an error that names the
+    /// minimum.
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
         Ok(Self::plan_with_precisions(gpu, files, options)?.0)
     }
 
-    /// As [`Model::plan`], with how much of each weight would be read: where it is to be
-    /// [chosen](Precisions::Auto), what is chosen.
+    /// Like [`Model::plan`], with the precision at which each weight would be read; for
+    /// [`Precisions::Auto`], the chosen ones.
     pub fn plan_with_precisions(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -142,17 +144,17 @@ impl Model {
         Ok((planned.plan, planned.precisions))
     }
 
-    /// How much of each weight was read.
+    /// The precision at which each weight was read.
     pub fn precisions(&self) -> &Precisions {
         &self.precisions
     }
 
-    /// How this model is kept in device memory, if that was planned for a budget.
+    /// The plan for keeping this model in device memory, if there is a budget.
     pub fn residency(&self) -> Option<&Plan> {
         self.plan.as_ref()
     }
 
-    /// What streaming has cost since the model was loaded: nothing where none are streamed.
+    /// What streaming has cost since the model was loaded; all zero if no weights are streamed.
     pub fn stream_stats(&self) -> StreamStats {
         self.ring.as_deref().map(Ring::stats).unwrap_or_default()
     }
@@ -162,18 +164,18 @@ impl Model {
         &self.config
     }
 
-    /// The device that the weights are on; what it counts is the memory of this model and its sessions.
+    /// The device that the weights are on. It counts the memory of this model and its sessions.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }
 
-    /// Bytes of the room that weights are widened into for batches: 0 where none are.
+    /// Bytes of the buffer into which weights are widened for batches; 0 if none are widened.
     pub fn wide_room_bytes(&self) -> u64 {
         self.wide_room.as_ref().map_or(0, WideRoom::bytes)
     }
 
-    /// Bytes of all weights in device memory, with the slots that others are streamed through. The
-    /// [room](Self::wide_room_bytes) that they are widened into is not among them.
+    /// Bytes of all weights in device memory, including the slots for streamed weights, but without the
+    /// [buffer](Self::wide_room_bytes) into which weights are widened.
     pub fn weight_bytes(&self) -> u64 {
         let embedding = match &self.embedding {
             Embedding::Apart(matrix) => matrix.bytes(),

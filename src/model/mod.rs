@@ -1,7 +1,7 @@
 //! The executor: decoder-only transformers of the Llama family, from raw or compressed weights.
 //!
-//! [`Model`] is the weights on a device; [`Session`] is one sequence being computed with them: its
-//! KV cache, activations and recorded dispatches.
+//! [`Model`] holds the weights on a device. [`Session`] computes one sequence with them, and holds its KV
+//! cache, activations and recorded dispatches.
 
 mod config;
 mod context;

@@ -1,26 +1,26 @@
-//! How much of each of a model's weights is read.
+//! The precision at which each of a model's weights is read.
 
 use std::collections::HashMap;
 
 use crate::codec::Precision;
 
-/// How precise a model's weights are to be.
+/// The precision at which a model's weights are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precisions {
     /// All the same.
     All(Precision),
     /// Some of them, by name; the others lossless.
     Each(HashMap<String, Precision>),
-    /// The most precise with which all weights stay in device memory. Where the
-    /// [budget](super::LoadOptions::device_budget) is too small for that, some weights are read with fewer
-    /// mantissa bits: first those where this does least harm for the bytes that it saves, as far as the
-    /// weights themselves and the place where the model uses them tell. With no budget all is lossless, and
-    /// where even the least precise does not fit, all are that, and some are streamed.
+    /// The highest precision at which all weights stay in device memory. If the
+    /// [budget](super::LoadOptions::device_budget) is too small for lossless weights, some are read with
+    /// fewer mantissa bits: first those that lose the least accuracy for each byte saved, estimated from the
+    /// weights themselves and from where the model uses them. Without a budget, all weights are lossless. If
+    /// even the lowest precision does not fit, all weights have that, and some are streamed.
     Auto,
 }
 
 impl Precisions {
-    /// That of the tensor called `name`. Where they are still to be chosen, lossless.
+    /// The precision of the tensor called `name`; lossless for [`Precisions::Auto`].
     pub fn of(&self, name: &str) -> Precision {
         match self {
             Self::All(precision) => *precision,

@@ -11,8 +11,8 @@ use crate::tensor::SourceFile;
 /// Where newer and older programs, and those of Apple's MLX, say how weights were quantised.
 const QUANTIZED: [&str; 3] = ["quantization_config", "compression_config", "quantization"];
 
-/// An error where `files` are of a kind that can be compressed and restored, but not run: GGUF files, adapters
-/// and quantised models. It says what they are, and what can be done with them.
+/// Returns an error if bantam can compress and restore `files`, but not run them: GGUF files, adapters and
+/// quantised models. The error says what they are and what to do.
 pub fn require_runnable(files: &ModelFiles) -> Result<(), ModelError> {
     if let Some(source) = files.sources().iter().find(|source| is_gguf(source)) {
         return Err(not_runnable(

@@ -1,4 +1,4 @@
-//! One sequence being computed.
+//! Computing one sequence.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::stream::StreamError;
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
 pub(super) const BATCH: usize = 64;
 
-/// Which tokens' logits are wanted.
+/// Which tokens' logits a session computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outputs {
     /// Those of the last token.
@@ -51,8 +51,8 @@ enum Wanted {
     All,
 }
 
-/// A sequence: its KV cache, activations and recorded dispatches. All device memory is taken when
-/// it is made, none while it runs.
+/// A sequence: its KV cache, activations and recorded dispatches. Creating it allocates all of its device
+/// memory; running it allocates none.
 #[derive(Debug)]
 pub struct Session {
     model: Arc<Model>,
@@ -120,13 +120,13 @@ impl Dispatches {
 }
 
 impl Session {
-    /// A session with room for `context` positions. Where it is to give the logits of
-    /// [`Outputs::All`], it needs room for those of a whole batch.
+    /// A session with room for `context` positions. `outputs` is the most that it can compute:
+    /// [`Outputs::All`] needs room for the logits of a whole batch.
     pub fn new(model: &Arc<Model>, context: usize, outputs: Outputs) -> Result<Self, ModelError> {
         Self::with_cache(model, context, outputs, CacheType::default())
     }
 
-    /// [`Session::new`] with keys and values kept in numbers of that type.
+    /// [`Session::new`] with a KV cache of that element type.
     pub fn with_cache(
         model: &Arc<Model>,
         context: usize,
@@ -187,13 +187,13 @@ impl Session {
         })
     }
 
-    /// The most positions that a session of a model can have on `gpu`, however much memory there is. Known before
-    /// the model is loaded.
+    /// The longest context that a session of a model can have on `gpu`, whatever its memory, in positions. It
+    /// is known before the model is loaded.
     pub fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> usize {
         context::most_context(gpu, config, cache_type).0
     }
 
-    /// An error where that is less than `context`: it says what no more fit.
+    /// Returns an error if `context` is longer than [`Session::most_context`]; the error says what the limit is.
     pub fn check_context(
         gpu: &Gpu,
         config: &ModelConfig,
@@ -213,17 +213,17 @@ impl Session {
         self.tokens.len()
     }
 
-    /// The tokens that they are filled with.
+    /// The tokens at the filled positions.
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
     }
 
-    /// Positions there is room for.
+    /// Positions that fit this session.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Dispatches that computing one token takes, and finding the likeliest next one.
+    /// Number of dispatches to compute one token and to find the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
         self.dispatches.layers.of(1).len() + self.dispatches.last_output.len() + 1
     }
@@ -234,10 +234,10 @@ impl Session {
         self.tokens.truncate(position);
     }
 
-    /// Appends `tokens` and gives logits: `vocab` numbers for the last token, or for each one, in
-    /// order. All are finite: what is not is an error.
+    /// Appends `tokens` and returns logits: `vocab` numbers for the last token, or for each token in order.
+    /// It returns an error if a logit is not finite.
     ///
-    /// Where this fails, or is dropped before it is done, the session is as it was before.
+    /// If this fails, or is dropped before it is done, the session is as it was before.
     pub async fn forward(&mut self, tokens: &[u32], outputs: Outputs) -> Result<Vec<f32>, ModelError> {
         if outputs == Outputs::All && self.dispatches.all_outputs.is_empty() {
             return Err(ModelError::LastOutputsOnly);
@@ -257,10 +257,10 @@ impl Session {
         Ok(logits)
     }
 
-    /// Appends `tokens` and gives the token that is likeliest to follow, the lowest of several. Logits that
-    /// are not all finite are an error.
+    /// Appends `tokens` and returns the token that is likeliest to follow; of equally likely tokens, the one
+    /// with the lowest id. It returns an error if a logit is not finite.
     ///
-    /// Where this fails, or is dropped before it is done, the session is as it was before.
+    /// If this fails, or is dropped before it is done, the session is as it was before.
     pub async fn likeliest(&mut self, tokens: &[u32]) -> Result<u32, ModelError> {
         let mut likeliest = 0;
         let take = |bytes: &[u8]| {
@@ -271,12 +271,12 @@ impl Session {
         Ok(likeliest)
     }
 
-    /// Appends `tokens` and gives the logits of the tokens that are likeliest to follow: as a rule of more
-    /// than `count`, and of all that are as likely as the least likely of them. `None` where these are more
-    /// than a thousand, because of equal logits, and where not all are finite; [`Session::last_logits`] has
-    /// all, or says so.
+    /// Appends `tokens` and returns the logits of the tokens that are likeliest to follow: usually more than
+    /// `count` of them, and always all that are as likely as the least likely of them. Returns `None` if
+    /// these are more than a thousand, because of equal logits, or if a logit is not finite; then use
+    /// [`Session::last_logits`], which returns all logits, or the error.
     ///
-    /// Where this fails, or is dropped before it is done, the session is as it was before.
+    /// If this fails, or is dropped before it is done, the session is as it was before.
     pub async fn top(&mut self, tokens: &[u32], count: usize) -> Result<Option<Top>, ModelError> {
         let mut found = None;
         let take = |bytes: &[u8]| {
@@ -287,8 +287,8 @@ impl Session {
         Ok(found)
     }
 
-    /// All logits of the last token that was appended, where [`Session::likeliest`] or [`Session::top`]
-    /// gave some of them. All are finite: what is not is an error.
+    /// All logits of the last appended token, after [`Session::likeliest`] or [`Session::top`] returned only
+    /// some of them. It returns an error if a logit is not finite.
     pub async fn last_logits(&mut self) -> Result<Vec<f32>, ModelError> {
         if !self.has_last_logits {
             return Err(ModelError::NoTokens);
@@ -415,7 +415,7 @@ impl Session {
         Results { from: from.clone(), len, to: self.readback.target().clone() }
     }
 
-    /// Device memory that a session of a model takes, in bytes: about, and never less.
+    /// An upper estimate of the device memory that a session of a model takes, in bytes.
     pub fn device_bytes(config: &ModelConfig, context: usize, outputs: Outputs) -> u64 {
         let strides = Strides::new(config);
         let positions = if outputs == Outputs::All { BATCH } else { 1 };

@@ -18,7 +18,7 @@ use crate::tensor::Dtype;
 const STRETCH_BYTES: usize = 32 << 20;
 
 impl Archive {
-    /// The original bytes of the tensor called `name`; its checksums and its hash are compared.
+    /// The original bytes of the tensor called `name`. It compares the checksums and the hash.
     pub fn read_tensor(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let tensor = self.require(name)?;
         let bytes = self.read(tensor, 0..tensor.original_len)?;
@@ -28,9 +28,9 @@ impl Archive {
         }
     }
 
-    /// The original bytes of some rows of the tensor called `name`, where a row is all that has the
-    /// same index in the first dimension. Only the checksum groups and row blocks that these rows are
-    /// in are read.
+    /// The original bytes of some rows of the tensor called `name`; a row is all elements with the same
+    /// index in the first dimension. It reads only the checksum groups and row blocks that contain these
+    /// rows.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
         let tensor = self.require(name)?;
         let wrong = ArchiveError::tensor(self.path(), name);
@@ -52,7 +52,7 @@ impl Archive {
 }
 
 impl Weight<'_> {
-    /// Where the bytes of `rows` are in the tensor, rows being counted along its first dimension.
+    /// The byte range of `rows` in the tensor; rows are counted along its first dimension.
     pub fn bytes_of_rows(&self, rows: Range<usize>) -> Result<Range<usize>, ArchiveError> {
         let wrong = ArchiveError::tensor(self.source().path(), self.name);
         match self.quantized {
@@ -61,8 +61,8 @@ impl Weight<'_> {
         }
     }
 
-    /// Writes the bytes `range` of the tensor to the file `dst`. Of a compressed tensor, the checksum
-    /// groups that the range touches are checked; the hash too if the range is all of it. The memory
+    /// Writes the bytes `range` of the tensor to the file `dst`. If the tensor is compressed, this checks the
+    /// checksum groups that the range touches, and the hash if the range is the whole tensor. The memory
     /// needed does not grow with the tensor.
     pub fn extract(
         &self,
@@ -78,7 +78,7 @@ impl Weight<'_> {
         output.publish()
     }
 
-    /// As [`Weight::extract`], to a pipe; nothing is written before all is checked.
+    /// Like [`Weight::extract`], but to a pipe; it writes nothing before everything is checked.
     pub fn extract_to(
         &self,
         range: Range<usize>,

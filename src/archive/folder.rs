@@ -22,7 +22,7 @@ use super::{
 };
 use crate::tensor::SourceFile;
 
-/// Compresses a file or a model folder, to `dst` or to the default beside it (see [`names`]).
+/// Compresses a file or a model folder to `dst`, or by default next to it (see [`names`]).
 pub fn compress(
     src: &Path,
     dst: Option<&Path>,
@@ -61,7 +61,7 @@ pub fn compress(
     rewrite(&folder, &dst, options, progress, &files, &work)
 }
 
-/// Restores a file or a model folder, to `dst` or to the default beside it (see [`names`]).
+/// Restores a file or a model folder to `dst`, or by default next to it (see [`names`]).
 pub fn decompress(
     src: &Path,
     dst: Option<&Path>,

@@ -1,4 +1,4 @@
-//! What to tell about a path where there is nothing to work with: what is there instead, and what works.
+//! Hints for a path without usable files: what is there instead, and what to do.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,7 +17,8 @@ const FOREIGN: [&str; 9] = ["onnx", "h5", "keras", "msgpack", "ot", "npz", "tfli
 /// Ends of names of downloads that go on.
 const UNFINISHED: [&str; 5] = ["incomplete", "part", "aria2", "crdownload", "download"];
 
-/// An error where there is nothing at `path`, or a folder of a hub's cache that is around models and not one.
+/// Returns an error if there is nothing at `path`, or if it is a folder of a hub's cache that contains
+/// models, but is not a model itself.
 pub fn require_there(path: &Path) -> Result<(), ArchiveError> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_dir() => match hub_folder(path) {

@@ -1,4 +1,4 @@
-//! The container's JSON header: what the writer puts into it and the reader finds there.
+//! The container's JSON header, as the writer writes it and the reader reads it.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ pub const INDEX_KEY: &str = "bantam.index";
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
 /// Metadata key of the original's form, from [`VERSION_OF_FORMS`] on.
 pub const FORM_KEY: &str = "bantam.original_form";
-/// Metadata key that only files with rounded tensors have: how they were rounded, in words.
+/// Metadata key of how tensors were rounded, in words; only files with rounded tensors have it.
 pub const LOSSY_KEY: &str = "bantam.lossy";
 /// The form of an original that is a GGUF file.
 pub const GGUF_FORM: &str = "gguf";
@@ -41,7 +41,7 @@ pub struct IndexEntry {
     pub bytes: usize,
     /// BLAKE3 of the bytes that are decoded, in hexadecimal: those of the original tensor, unless it was rounded.
     pub blake3: String,
-    /// How it was rounded; `None` where it is as it was.
+    /// How it was rounded; `None` if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lossy: Option<LossyEntry>,
 }
@@ -69,7 +69,7 @@ impl TryFrom<LossyEntry> for Lossy {
     }
 }
 
-/// The index as a reader gets it.
+/// The index as it is read.
 pub type Index = HashMap<String, IndexEntry>;
 
 /// A name for the original header's tensor that is not one of `names`.

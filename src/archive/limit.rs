@@ -1,4 +1,4 @@
-//! How much a stranger's file may grow to.
+//! The maximum size that an untrusted file may be restored to.
 //!
 //! A payload of 256 bytes stands for up to 16 MiB of elements that are all equal, and the original header is
 //! packed. Each of these has a bound of its own; this is the one for all of a file, or folder, together.
@@ -7,22 +7,23 @@ use std::path::Path;
 
 use super::{Archive, ArchiveError};
 
-/// How many bytes an original may have that is restored. Nothing is written, and no memory taken, where it has more.
+/// Maximum bytes of a restored original. If it has more, nothing is written and no memory is allocated for
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Limit {
-    /// [`Limit::TIMES`] times as many as the compressed file has, or [`Limit::LEAST`] where that is more. Weights
-    /// stay far below it, lossy ones too; what reaches it is nearly all zeros, or was made to fill a disk.
+    /// [`Limit::TIMES`] times the compressed bytes, but at least [`Limit::LEAST`]. Weights stay far below it,
+    /// lossy ones too; a file that exceeds it is nearly all zeros, or was made to fill a disk.
     #[default]
     Plausible,
-    /// So many.
+    /// This many bytes.
     Bytes(u64),
 }
 
 impl Limit {
-    /// Bytes of an original for each compressed one.
+    /// Maximum bytes of an original for each compressed byte.
     pub const TIMES: u64 = 32;
 
-    /// Bytes that any file may grow to.
+    /// Bytes that any file may be restored to.
     pub const LEAST: u64 = 1 << 30;
 
     /// No limit.

@@ -1,4 +1,4 @@
-//! Files that are in memory, for hosts that have no files.
+//! Compressing and restoring files in memory, for hosts without files.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use super::{Archive, ArchiveError, IN_MEMORY, Limit, Options, Progress};
 use crate::tensor::SourceFile;
 
 /// The compressed form of a plain safetensors or GGUF file whose bytes are `plain`: what
-/// [`compress_file`](super::compress_file) would write with these options. A preset alone will do.
+/// [`compress_file`](super::compress_file) would write with these options. The options can be just a preset.
 pub fn compress_bytes(
     plain: impl AsRef<[u8]> + Send + Sync + 'static,
     options: impl Into<Options>,
@@ -24,8 +24,8 @@ pub fn compress_bytes(
     })
 }
 
-/// The original of a compressed file whose bytes are `compressed`, every checksum and hash compared. It may be as
-/// large as is [plausible](Limit::Plausible).
+/// The original of a compressed file whose bytes are `compressed`. It compares every checksum and hash. The
+/// maximum size is [`Limit::Plausible`].
 pub fn decompress_bytes(
     compressed: impl AsRef<[u8]> + Send + Sync + 'static,
     progress: &dyn Progress,
@@ -33,9 +33,8 @@ pub fn decompress_bytes(
     decompress_bytes_within(compressed, Limit::default(), progress)
 }
 
-/// As [`decompress_bytes`], for an original that may be as large as `limit` says. Before its memory is taken, all
-/// that the compressed file says of its length has been compared with what is in it; where there is not so much
-/// memory, that is an error.
+/// Like [`decompress_bytes`], with `limit` as the maximum size. Before it allocates the original, it compares
+/// the length that the compressed file states with the file's contents; running out of memory is an error.
 pub fn decompress_bytes_within(
     compressed: impl AsRef<[u8]> + Send + Sync + 'static,
     limit: Limit,

@@ -1,19 +1,18 @@
 //! The file: a valid safetensors file whose tensors are payloads of [`codec`](crate::codec).
 //!
-//! What writer and reader must agree on stands apart from either: [`mod@index`] (the container's JSON
-//! header) and [`original_header`] (the original file's header, kept as a tensor). `docs/format.md`
-//! describes the same for somebody without this source. Originals are safetensors or GGUF files;
-//! [`Form`] is what differs between these.
+//! Writer and reader share two modules: [`mod@index`] (the container's JSON header) and
+//! [`original_header`] (the original file's header, kept as a tensor). `docs/format.md` describes the
+//! format without reference to this source. Originals are safetensors or GGUF files; [`Form`] says which.
 //!
-//! * [`compress`] and [`decompress`] turn a file or a model folder into the other form.
-//! * [`Archive`] opens one compressed file; [`verify()`] checks a file or folder through and through.
+//! * [`compress`] and [`decompress`] convert a file or a model folder.
+//! * [`Archive`] opens one compressed file; [`verify()`] checks a file or folder completely.
 //! * [`Archive::read_rows`] and [`Weight::extract`] read one tensor, or rows of one, alone.
 //! * [`compress_bytes`] and [`compress_to`] are for files in memory and for pipes.
-//! * [`ModelFiles`] reads the tensors of a model, whichever form and however many files it is in.
+//! * [`ModelFiles`] reads the tensors of a model, compressed or not, from any number of files.
 //!
 //! All work is spread over the current rayon pool. Files are written under a temporary name in
-//! their destination's folder, synced and renamed, so that a name never stands for half a file. An
-//! interrupted folder keeps its finished files, and the next run goes on from there.
+//! their destination's folder, synced and renamed, so that no name ever belongs to a partial file. An
+//! interrupted folder keeps its finished files, and the next run continues from there.
 
 mod error;
 mod extract;
@@ -67,24 +66,24 @@ pub use writer::{compress_file, compress_opened};
 
 pub use crate::codec::{Lossy, NoSuchLossy, Preset};
 
-/// What messages call bytes that are in no file.
+/// The path that messages use for bytes in memory.
 const IN_MEMORY: &str = "(in memory)";
 
 /// How outputs are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Replace an output that is already there. Without it, that is an error.
+    /// Replace an output that exists. Otherwise an existing output is an error.
     pub overwrite: bool,
-    /// What to strive for when compressing.
+    /// Whether compressing optimises for size or speed.
     pub preset: Preset,
-    /// How matrices are rounded when compressing. Without it, nothing is lost.
+    /// How compressing rounds matrices; `None` is lossless.
     pub lossy: Option<Lossy>,
-    /// How large an original may be when it is restored.
+    /// Maximum size of a restored original.
     pub limit: Limit,
 }
 
 impl Options {
-    /// What is done where nothing is said: outputs are not replaced, the smallest file, nothing is lost.
+    /// The default options: outputs are not replaced, files are as small as possible, nothing is lost.
     pub const DEFAULT: Self =
         Self { overwrite: false, preset: Preset::Small, lossy: None, limit: Limit::Plausible };
 }

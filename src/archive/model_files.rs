@@ -1,4 +1,4 @@
-//! A model's tensors, whichever form and however many files they are in.
+//! A model's tensors, compressed or not, in any number of files.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -23,14 +23,14 @@ pub enum WeightSource {
 }
 
 impl WeightSource {
-    /// Opens a file of either form.
+    /// Opens a file, compressed or not.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         refuse_dangling(path)?;
         Self::from_file(SourceFile::open(path)?)
     }
 
     /// Opens the file that has the tensor called `name`: `path`, or one in the model folder `path`. If
-    /// the folder has an index, no other file is touched.
+    /// the folder has an index, it opens no other file.
     pub fn holding(path: &Path, name: &str) -> Result<Self, ArchiveError> {
         if path.is_dir()
             && let Some(index) = shard_index::of(path)?
@@ -47,7 +47,7 @@ impl WeightSource {
         }
     }
 
-    /// Checks a file that is open already, of either form.
+    /// Checks a file that is already open, compressed or not.
     pub fn from_file(file: SourceFile) -> Result<Self, ArchiveError> {
         Ok(if is_bantam(&file) { Self::Compressed(Archive::from_file(file)?) } else { Self::Plain(file) })
     }
@@ -108,7 +108,7 @@ pub struct Weight<'a> {
     pub dtype: Dtype,
     /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: &'a [usize],
-    /// What the tensor is, where it is of no [`Dtype`].
+    /// The tensor's quantised type, if it has no [`Dtype`].
     pub quantized: Option<&'a Quantized>,
     /// Bytes of the tensor, not compressed.
     pub original_len: usize,
@@ -116,7 +116,7 @@ pub struct Weight<'a> {
     index: usize,
 }
 
-/// A tensor as it lies in its file.
+/// A tensor as it is stored in its file.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "made one at a time, and matched at once")]
 pub enum Stored<'a> {
@@ -127,7 +127,7 @@ pub enum Stored<'a> {
 }
 
 impl<'a> Weight<'a> {
-    /// The tensor as it lies in its file.
+    /// The tensor as it is stored in its file.
     pub fn stored(&self) -> Result<Stored<'a>, ArchiveError> {
         Ok(match self.source {
             WeightSource::Plain(file) => Stored::Plain(file.data(&file.tensors()[self.index])),
@@ -137,8 +137,8 @@ impl<'a> Weight<'a> {
         })
     }
 
-    /// The tensor's bytes: borrowed from a plain file, or decoded on the CPU with all checksums
-    /// compared (but not the BLAKE3, which is [`verify`](super::verify())'s business).
+    /// The tensor's bytes: borrowed from a plain file, or decoded on the CPU. It compares all checksums, but
+    /// not the BLAKE3, which [`verify`](super::verify()) does.
     pub fn bytes(&self) -> Result<Cow<'a, [u8]>, ArchiveError> {
         let wrong = || ArchiveError::tensor(self.source.path(), self.name);
         Ok(match self.stored()? {
@@ -165,7 +165,7 @@ impl<'a> Weight<'a> {
         matches!(self.source, WeightSource::Compressed(_))
     }
 
-    /// How it was rounded when it was compressed; `None` where it is as it was.
+    /// How it was rounded when it was compressed; `None` if it was not.
     pub fn lossy(&self) -> Option<Lossy> {
         match self.source {
             WeightSource::Compressed(archive) => archive.tensors()[self.index].lossy,
@@ -181,7 +181,7 @@ impl<'a> Weight<'a> {
         }
     }
 
-    /// The hash of its bytes, where the file tells one.
+    /// The hash of its bytes, if the file has one.
     pub fn blake3(&self) -> Option<blake3::Hash> {
         match self.source {
             WeightSource::Plain(_) => None,
@@ -204,9 +204,9 @@ pub struct ModelFiles {
 }
 
 impl ModelFiles {
-    /// Opens a safetensors file of either form, or a model folder: the files named in
+    /// Opens a safetensors file, compressed or not, or a model folder: the files named in
     /// `model.safetensors.index.json`, or `model.safetensors`, or else the folder's only safetensors file. A folder
-    /// in which more than one set of weights could be meant is refused.
+    /// with more than one set of weights is an error.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         let files = model_files(path)?;
         let before = states(&files);
@@ -228,7 +228,7 @@ impl ModelFiles {
         Ok(Self { path: path.into(), sources: sources.into(), by_name: by_name.into() })
     }
 
-    /// What was opened.
+    /// The path that was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -254,12 +254,12 @@ impl ModelFiles {
         self.sources.iter().flat_map(WeightSource::weights)
     }
 
-    /// The tensor called `name`, in whichever file it is.
+    /// The tensor called `name`, in any of the files.
     pub fn weight(&self, name: &str) -> Option<Weight<'_>> {
         self.by_name.get(name).map(|&(source, index)| self.sources[source].weight(index))
     }
 
-    /// As [`ModelFiles::weight`], with an error that names the model where there is none.
+    /// Like [`ModelFiles::weight`], but a missing tensor is an error that names the model.
     pub fn require(&self, name: &str) -> Result<Weight<'_>, ArchiveError> {
         self.weight(name)
             .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path.clone(), tensor: name.into() })

@@ -1,25 +1,25 @@
-//! What compressed files and folders are called.
+//! Names of compressed files and folders.
 //!
-//! A name tells what the original was called: `a.safetensors` becomes `a.bantam.safetensors`, and
-//! `a.gguf`, keeping its end, `a.gguf.bantam.safetensors`. So both may lie in one folder. `a.sft` and
-//! `a.SAFETENSORS` keep their ends too. The names that would make this ambiguous, such as
-//! `a.gguf.safetensors`, have no compressed form of their own.
+//! The name tells the original's name: `a.safetensors` becomes `a.bantam.safetensors`, and `a.gguf`
+//! keeps its extension and becomes `a.gguf.bantam.safetensors`, so that both can be in one folder.
+//! `a.sft` and `a.SAFETENSORS` keep their extensions too. Names that would make this ambiguous, such as
+//! `a.gguf.safetensors`, have no compressed form.
 
 use std::path::{Path, PathBuf};
 
 use super::{ArchiveError, Form, hints};
 
-/// The end of a plain safetensors file's name.
+/// Extension of a plain safetensors file.
 pub const PLAIN: &str = ".safetensors";
-/// The end of a GGUF file's name.
+/// Extension of a GGUF file.
 pub const GGUF: &str = ".gguf";
 /// Another end that names of safetensors files have.
 const SHORT: &str = ".sft";
-/// The end of a compressed file's name. It is still a safetensors file, and says so.
+/// Extension of a compressed file, which is still a valid safetensors file.
 pub const COMPRESSED: &str = ".bantam.safetensors";
 /// What a compressed folder's name ends with.
 const FOLDER: &str = "-bantam";
-/// The list of a sharded model's files. It is copied as it is, and so names the original files.
+/// The index of a sharded model's files. It is copied unchanged, and so names the original files.
 pub const SHARD_INDEX: &str = "model.safetensors.index.json";
 
 /// Whether `name` is that of a file of tensors: safetensors or GGUF, compressed or not, in capitals or not.
@@ -68,14 +68,14 @@ fn stem<'a>(name: &'a str, end: &str) -> Option<&'a str> {
     found.eq_ignore_ascii_case(end).then_some(stem)
 }
 
-/// Whether `original`, a name made by [`original_name`], suits a file of this form. It does not
-/// where a compressed file was renamed.
+/// Whether `original`, a name made by [`original_name`], suits a file of this form. It does not if the
+/// compressed file was renamed.
 pub fn suits(original: &Path, form: Form) -> bool {
     stem(&original.to_string_lossy(), GGUF).is_some() == (form == Form::Gguf)
 }
 
-/// Where the file called `name` in a model's own index or by its original name is in `folder`:
-/// under that name, or compressed. A link that leads nowhere is found too: whoever opens it says so.
+/// The path in `folder` of the file that a model's index or its original calls `name`: under that name,
+/// or compressed. It finds broken links too; opening one is an error.
 pub fn find_shard(folder: &Path, name: &str) -> Option<PathBuf> {
     let candidates = [Some(name.to_string()), compressed_name(name)];
     candidates
@@ -85,13 +85,13 @@ pub fn find_shard(folder: &Path, name: &str) -> Option<PathBuf> {
         .find(|path| std::fs::symlink_metadata(path).is_ok() && !path.is_dir())
 }
 
-/// Where `src` is compressed to unless told otherwise; `None` where its name does not say, and where that would
-/// be among the revisions of a model in a hub's cache, whose files other programs take for the model's.
+/// Default output of compressing `src`; `None` if its name gives none, or if the output would be among the
+/// revisions of a model in a hub's cache, where other programs would mistake it for one of the model's files.
 pub fn default_compressed(src: &Path) -> Option<PathBuf> {
     beside(src, &own_compressed(src)?)
 }
 
-/// Where `src` is restored to unless told otherwise; `None` as [`default_compressed`] is.
+/// Default output of restoring `src`; `None` in the same cases as [`default_compressed`].
 pub fn default_original(src: &Path) -> Option<PathBuf> {
     beside(src, &own_original(src)?)
 }

@@ -1,5 +1,5 @@
-//! Results that go to a pipe. A container begins with what is known last, and an original is not to be
-//! handed on before its hashes are compared: so both are made in a file without a name first.
+//! Results that go to a pipe. A container begins with data that is known last, and an original must not be
+//! passed on before its hashes are compared: so both are first written to an unnamed temporary file.
 
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::tensor::SourceFile;
 /// What messages call the other end.
 const PIPE: &str = "(output pipe)";
 
-/// Writes the compressed form of `file` to `to`. A preset alone will do for options. The system's folder for temporary files needs room
-/// for it.
+/// Writes the compressed form of `file` to `to`. The options can be just a preset. The system's folder for
+/// temporary files needs room for the output.
 pub fn compress_to(
     file: &SourceFile,
     to: &mut dyn Write,
@@ -31,8 +31,8 @@ pub fn compress_to(
     })
 }
 
-/// Writes the original of `archive` to `to`, after all checksums and hashes have been compared. The
-/// system's folder for temporary files needs room for it. Nothing is written of one that is larger than `limit`.
+/// Writes the original of `archive` to `to`, after comparing all checksums and hashes. The system's folder
+/// for temporary files needs room for it. It writes nothing if the original is larger than `limit`.
 pub fn decompress_to(
     archive: &Archive,
     to: &mut dyn Write,

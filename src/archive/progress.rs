@@ -1,4 +1,4 @@
-//! How a long operation tells its caller where it is, and is told to stop.
+//! How a long operation reports its progress to the caller, and how the caller stops it.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use super::ArchiveError;
 /// Receives the progress of one operation. [`Progress::advance`] and [`Progress::cancelled`] may be
 /// called from several threads at once. `()` ignores everything.
 pub trait Progress: Sync {
-    /// The operation begins; `total_bytes` will be handled. `what` is a short word for people.
+    /// The operation begins and will handle `total_bytes`. `what` is a short word for people.
     fn begin(&self, total_bytes: u64, what: &str);
-    /// The same where it is not bytes that are handled, but tokens, say.
+    /// The same for an operation that counts something else than bytes, such as tokens.
     fn begin_count(&self, total: u64, what: &str) {
         self.begin(total, what);
     }
-    /// So many more bytes, or other things, have been handled.
+    /// The operation has handled so many more bytes, or other items.
     fn advance(&self, more: u64);
-    /// The operation has ended, well or not.
+    /// The operation has ended, successfully or not.
     fn finish(&self);
-    /// Asked every few megabytes: whether to stop. Unfinished outputs are then removed and the
-    /// operation returns [`ArchiveError::Cancelled`].
+    /// Whether to stop; the operation asks every few megabytes. It then removes unfinished outputs and
+    /// returns [`ArchiveError::Cancelled`].
     fn cancelled(&self) -> bool {
         false
     }
@@ -53,7 +53,7 @@ impl<P: Progress + Send + ?Sized> Progress for Arc<P> {
     }
 }
 
-/// An error where the caller wants to stop.
+/// Returns an error if the caller wants to stop.
 pub(super) fn check(progress: &dyn Progress) -> Result<(), ArchiveError> {
     if progress.cancelled() { Err(ArchiveError::Cancelled) } else { Ok(()) }
 }

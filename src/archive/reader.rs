@@ -1,4 +1,4 @@
-//! A compressed file, checked once at the door.
+//! A compressed file, whose header and index are checked when it is opened.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -14,8 +14,8 @@ use crate::codec::split::unit_matrix;
 use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
-/// Whether `file` is a compressed one, perhaps damaged. Two signs are looked for in different
-/// places, so that damage to one does not make it pass for a plain file.
+/// Whether `file` is a compressed file, perhaps a damaged one. It looks for two signs in different places,
+/// so that a file with one of them damaged is not taken for a plain file.
 pub fn is_bantam(file: &SourceFile) -> bool {
     let SourceFile::Safetensors(file) = file else { return false };
     let by_metadata = file.metadata().keys().any(|key| key == VERSION_KEY || key == INDEX_KEY);
@@ -33,18 +33,17 @@ pub struct ArchivedTensor {
     pub dtype: Dtype,
     /// Dimensions of the original, outermost first; its bytes where `quantized` says more.
     pub shape: Vec<usize>,
-    /// What the original is, where it is of no [`Dtype`].
+    /// The original's quantised type, if it has no [`Dtype`].
     pub quantized: Option<Quantized>,
     /// Bytes of the original.
     pub original_len: usize,
     /// BLAKE3 of the original's bytes, or of what they were rounded to.
     pub blake3: blake3::Hash,
-    /// How it was rounded; `None` where what is decoded is the original.
+    /// How it was rounded; `None` if it decodes to the original.
     pub lossy: Option<Lossy>,
-    /// Where its payload lies, counted from the start of the file: in bounds, and at a multiple of
-    /// 256 by construction.
+    /// Byte range of its payload in the file: in bounds, and at a multiple of 256, both checked.
     pub payload: Range<usize>,
-    /// Where the original's bytes begin in the original file.
+    /// Byte offset of the tensor in the original file.
     pub start: usize,
     /// Where in the kept bytes those are that stand between the tensor before and this one.
     gap: Range<usize>,
@@ -79,8 +78,8 @@ impl Outside {
         &self.bytes
     }
 
-    /// The original file's header, byte for byte, with its length prefix or padding: all that
-    /// stands in front of the first tensor's gap.
+    /// The original file's header, byte for byte, with its length prefix or padding: everything before
+    /// the first tensor's gap.
     pub fn header(&self) -> &[u8] {
         &self.bytes[..self.header_len]
     }
@@ -90,7 +89,7 @@ impl Outside {
         self.bytes.get(tensor.gap.clone()).unwrap_or_default()
     }
 
-    /// The bytes behind the last tensor.
+    /// The bytes after the last tensor.
     pub fn trailing(&self) -> &[u8] {
         &self.bytes[self.trailing_start..]
     }
@@ -98,17 +97,17 @@ impl Outside {
 
 impl Archive {
     /// Maps and checks the file at `path`: the headers' checksums, and that header, index and
-    /// original header tell the same story. Payloads are checked when they are asked for.
+    /// original header agree. Payloads are checked when they are read.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         Self::from_file(SourceFile::open(path)?)
     }
 
-    /// Checks a compressed file that is in memory.
+    /// Opens and checks a compressed file in memory.
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, ArchiveError> {
         Self::from_file(SourceFile::from_bytes(Path::new(IN_MEMORY), bytes)?)
     }
 
-    /// Checks a file that is open already.
+    /// Checks a file that is already open.
     pub fn from_file(file: SourceFile) -> Result<Self, ArchiveError> {
         let file = match file {
             SourceFile::Safetensors(container) if is_bantam(&file) => container,
@@ -127,12 +126,12 @@ impl Archive {
         Ok(Self { form, kept, outside_len, header_len, trailing_start, tensors, by_name, file })
     }
 
-    /// Where the file is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    /// What reads this file by position, payload ranges included. It can be kept longer than this.
+    /// A reader of this file by position, payload ranges included. It can outlive this archive.
     pub fn reader(&self) -> FileReader {
         self.file.reader()
     }
@@ -147,13 +146,13 @@ impl Archive {
         self.by_name.get(name).map(|&i| &self.tensors[i])
     }
 
-    /// What kind of file the original is.
+    /// The kind of the original file.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// The original's bytes that belong to no tensor. They are unpacked each time, and not kept: a few bytes of
-    /// many files that are open at a time could stand for very many.
+    /// The original's bytes that belong to no tensor. Each call unpacks them, because keeping them could take
+    /// much memory if many files are open.
     pub fn outside(&self) -> Result<Outside, ArchiveError> {
         let kept = self.reader().read(self.kept.clone()).map_err(ArchiveError::read_again(self.path()))?;
         let bytes = original_header::read(&kept, self.file.header_bytes());
@@ -179,8 +178,8 @@ impl Archive {
         tensors.fold(self.outside_len as u64, u64::saturating_add)
     }
 
-    /// The payload of the tensor called `name`, its head checked against itself and the index. The
-    /// sections behind the head are checked by [`Payload::check`].
+    /// The payload of the tensor called `name`. Its head is checked for consistency, also with the index;
+    /// [`Payload::check`] checks the sections after the head.
     pub fn payload(&self, name: &str) -> Result<Payload<'_>, ArchiveError> {
         self.payload_of(self.require(name)?)
     }

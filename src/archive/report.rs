@@ -1,4 +1,4 @@
-//! What was done, or is there: sizes and codings by file and tensor.
+//! Reports of sizes and codings by file and tensor.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::tensor::{Dtype, Quantized};
 pub enum Coding {
     /// In a plain file.
     Plain,
-    /// In a payload, as it is.
+    /// In a payload, uncompressed.
     Raw {
         /// Bytes of the payload's head.
         head_bytes: usize,
@@ -38,10 +38,10 @@ pub enum Coding {
         coded_bytes: usize,
         /// Width and bytes of each raw plane.
         planes: Vec<(u8, usize)>,
-        /// How the tensor was rounded; `None` where it is as it was.
+        /// How the tensor was rounded; `None` if it was not.
         lossy: Option<Lossy>,
     },
-    /// One element that all are equal to.
+    /// All elements are equal, and one is stored.
     Constant,
 }
 
@@ -73,7 +73,7 @@ impl Coding {
         }
     }
 
-    /// How the tensor was rounded; `None` where it is as it was.
+    /// How the tensor was rounded; `None` if it was not.
     pub fn lossy(&self) -> Option<Lossy> {
         match self {
             Self::Tiled { lossy, .. } => *lossy,
@@ -91,7 +91,7 @@ pub struct TensorReport {
     pub dtype: Dtype,
     /// Dimensions, outermost first; the number of bytes where `quantized` says more.
     pub shape: Vec<usize>,
-    /// What the tensor is, where it is of no [`Dtype`]. Such a tensor is coded as bytes.
+    /// The tensor's quantised type, if it has no [`Dtype`]. Such a tensor is coded as bytes.
     pub quantized: Option<Quantized>,
     /// Bytes before compression.
     pub original_bytes: usize,
@@ -130,7 +130,7 @@ impl TensorReport {
 pub struct FileReport {
     /// The file that was read.
     pub source: PathBuf,
-    /// The file that was written; the same as `source` where none was.
+    /// The file that was written; the same as `source` if none was.
     pub output: PathBuf,
     /// Bytes of the plain file.
     pub original_bytes: u64,
@@ -141,8 +141,9 @@ pub struct FileReport {
 }
 
 impl FileReport {
-    /// Whether the compressed file is larger than the plain one: nothing in it shrinks, or there are very many small
-    /// tensors. Each takes 256 bytes at the least, and its place in header and index.
+    /// Whether the compressed file is larger than the plain one: because nothing in it compresses, or because
+    /// it has very many small tensors. Each tensor takes at least 256 bytes, and an entry in header and
+    /// index.
     pub fn is_larger(&self) -> bool {
         self.compressed_bytes > self.original_bytes
     }
@@ -155,12 +156,12 @@ pub struct Report {
     pub output: PathBuf,
     /// The model's safetensors and GGUF files.
     pub files: Vec<FileReport>,
-    /// How many of these an earlier run, which was interrupted, had finished.
+    /// Number of these that an earlier, interrupted run had finished.
     pub finished: usize,
     /// Other files of a folder, which were copied.
     pub copied: Vec<PathBuf>,
-    /// What is in the folder, should be in the output, and could not be copied: links that lead nowhere or to
-    /// folders elsewhere, sockets and the like. Weights that cannot be read are an error instead.
+    /// Entries of the folder that could not be copied to the output: broken links, links to folders
+    /// elsewhere, sockets and the like. Weights that cannot be read are an error instead.
     pub left_out: Vec<PathBuf>,
 }
 
@@ -170,15 +171,15 @@ impl Report {
         self.files.iter().map(|f| f.original_bytes).sum()
     }
 
-    /// How many tensors are quantised, and their bytes in the plain files. They are coded as
-    /// bytes: of what quantisation leaves, little is to be saved.
+    /// Number of quantised tensors, and their bytes in the plain files. They are coded as bytes, which saves
+    /// little on quantised weights.
     pub fn quantized(&self) -> (usize, u64) {
         let tensors = self.files.iter().flat_map(|f| &f.tensors).filter(|t| t.quantized.is_some());
         tensors.fold((0, 0), |(count, bytes), t| (count + 1, bytes + t.original_bytes as u64))
     }
 
-    /// How many tensors were rounded, and their bytes in the plain files; and how, which is the same for all that
-    /// were compressed together.
+    /// How tensors were rounded, the same for all of one run, the number of rounded tensors, and their bytes
+    /// in the plain files.
     pub fn rounded(&self) -> Option<(Lossy, usize, u64)> {
         let tensors = self.files.iter().flat_map(|f| &f.tensors);
         let rounded = tensors.filter_map(|t| Some((t.coding.lossy()?, 1, t.original_bytes as u64)));

@@ -8,9 +8,9 @@ use super::sink::Sink;
 use super::windows::decode_all;
 use super::{Archive, ArchiveError, FileReport, Options, Progress};
 
-/// Restores the original of the compressed file `src` to `dst`, byte for byte. Every checksum and
-/// hash is compared on the way, and `dst` appears only when all of them agree. The memory needed does
-/// not grow with the file. Nothing is written of an original that is larger than `options` [allow](super::Limit).
+/// Restores the original of the compressed file `src` to `dst`, byte for byte. It compares every checksum and
+/// hash, and `dst` appears only if all of them match. The memory needed does not grow with the file. It
+/// writes nothing if the original is larger than `options` [allow](super::Limit).
 pub fn decompress_file(
     src: &Path,
     dst: &Path,
@@ -20,7 +20,7 @@ pub fn decompress_file(
     decompress_opened(&Archive::open(src)?, dst, options, progress)
 }
 
-/// As [`decompress_file`], for an archive that is open already.
+/// Like [`decompress_file`], for an archive that is already open.
 pub fn decompress_opened(
     archive: &Archive,
     dst: &Path,

@@ -1,4 +1,4 @@
-//! Decoding a tensor row block by row block, again and again.
+//! Decoding a tensor row block by row block into reused memory.
 
 use std::ops::Range;
 
@@ -6,8 +6,8 @@ use super::{ArchiveError, TensorReader};
 use crate::codec::head::{Kind, Tiled};
 use crate::codec::{Kept, Precision, resize};
 
-/// Memory for a row block: what is read of the file, and what that is decoded to. It is as large as the
-/// largest row block that it was used for.
+/// Memory for a row block: the bytes read from the file, and the decoded rows. It is as large as the largest
+/// row block that it was used for.
 #[derive(Debug, Default)]
 pub struct RowBlock {
     read: Vec<u8>,
@@ -15,17 +15,17 @@ pub struct RowBlock {
 }
 
 impl TensorReader {
-    /// Bytes of the file that row blocks are decoded from in `precision`; 0 for a tensor that is not in tiles.
+    /// Bytes of the file that decoding row blocks at `precision` reads; 0 for a tensor that is not in tiles.
     pub fn row_blocks_len(&self, row_blocks: Range<usize>, precision: Precision) -> u64 {
         let Some((tiled, kept)) = self.tiles(precision) else { return 0 };
         let planes = (0..kept.planes).map(|plane| tiled.plane_of(plane, row_blocks.clone()).len() as u64);
         tiled.coded_of(row_blocks.clone()).len() as u64 + planes.sum::<u64>()
     }
 
-    /// The rows of a row block, as they are where the tensor is read in `precision`: whole ones of the original,
-    /// end to end. Planes that are beyond it are not read. None for a tensor that is not in tiles, and where there
-    /// are not so many row blocks. Nothing is [checked](Self::check), so that whoever reads a file that may have been
-    /// written to since asks [afterwards](Self::require_unchanged).
+    /// The rows of a row block at `precision`: whole rows of the original, end to end. It does not read
+    /// planes beyond that precision. It returns no rows for a tensor that is not in tiles, or if there is no
+    /// such row block. It does not [check](Self::check) them: if the file may have been written to since,
+    /// call [`require_unchanged`](Self::require_unchanged) afterwards.
     pub fn read_row_block<'b>(
         &self,
         row_block: usize,

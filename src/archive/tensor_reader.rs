@@ -1,7 +1,7 @@
 //! Reading a tensor by position.
 //!
-//! What is read through a mapping counts as the process's memory, and faults where the file was cut
-//! short. Read by position, a tensor of any size takes a bounded buffer, and what goes wrong is an error.
+//! Bytes read through a mapping count as the process's memory, and the mapping faults if the file is
+//! truncated. Reading by position, a tensor of any size needs a bounded buffer, and failures are errors.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::tensor::{Dtype, FileReader};
 /// Bytes that are read at a time where they are only looked at.
 pub(super) const PIECE: usize = 256 << 10;
 
-/// A tensor whose file is read by position: no more than the head of its payload stays in memory.
+/// A tensor whose file is read by position: only the head of its payload stays in memory.
 ///
-/// It can be kept longer than the files that it was made from. Clones share what is in memory.
+/// It can outlive the files that it was made from. Clones share the memory.
 #[derive(Debug, Clone)]
 pub struct TensorReader {
     file: FileReader,
@@ -37,7 +37,7 @@ pub struct TensorReader {
 }
 
 impl Weight<'_> {
-    /// What reads this tensor by position. Of a compressed one, the head is read and checked now.
+    /// A reader of this tensor by position. If the tensor is compressed, this reads and checks its head.
     pub fn reader(&self) -> Result<TensorReader, ArchiveError> {
         self.opened(self.opening()()?)
     }
@@ -62,7 +62,7 @@ impl Weight<'_> {
 }
 
 impl Archive {
-    /// What reads `tensor` of this file by position. Its head is read and checked now.
+    /// A reader of `tensor` of this file by position. This reads and checks its head.
     pub(super) fn tensor_reader(&self, tensor: &ArchivedTensor) -> Result<TensorReader, ArchiveError> {
         let ArchivedTensor { name, dtype, shape, original_len, payload, .. } = tensor;
         let reader = TensorReader::new(self.reader(), name, *dtype, shape, *original_len, payload.start);
@@ -122,23 +122,23 @@ impl TensorReader {
         self.original_len / self.rows.max(1)
     }
 
-    /// What reads the file that the tensor is in.
+    /// The reader of the tensor's file.
     pub fn file(&self) -> &FileReader {
         &self.file
     }
 
-    /// Where in the file the tensor's bytes begin, or its payload.
+    /// Byte offset in the file of the tensor's bytes, or of its payload.
     pub fn start(&self) -> u64 {
         self.start
     }
 
-    /// Fills `bytes` with what the payload, or the plain tensor, has from byte `at` on.
+    /// Fills `bytes` from byte `at` of the payload, or of the plain tensor.
     pub fn read(&self, at: usize, bytes: &mut [u8]) -> Result<(), ArchiveError> {
         let read = self.file.read_exact_at(bytes, self.start + at as u64);
         read.map_err(ArchiveError::read_again(self.file.path()))
     }
 
-    /// An error where somebody has written to the file since this was made, as far as the system tells.
+    /// Returns an error if the file was written to since this reader was made, as far as the system tells.
     pub fn require_unchanged(&self) -> Result<(), ArchiveError> {
         match self.file.is_unchanged() {
             true => Ok(()),
@@ -153,7 +153,7 @@ impl TensorReader {
         self.require_unchanged().err().unwrap_or_else(|| wrong(error))
     }
 
-    /// Compares every section that is read in `precision` with its checksums. A plain tensor has none.
+    /// Compares every section that `precision` reads with its checksums. A plain tensor has no checksums.
     pub fn check(&self, precision: Precision) -> Result<(), ArchiveError> {
         let Some(head) = self.head() else { return Ok(()) };
         let planes = match &head.kind {
@@ -163,7 +163,7 @@ impl TensorReader {
         self.check_groups(head, 0..head.groups(), planes)
     }
 
-    /// The original bytes of all of it, checked: for small tensors.
+    /// All original bytes, checked. Use it for small tensors.
     pub fn read_all(&self) -> Result<Vec<u8>, ArchiveError> {
         let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
         let Some(head) = self.head() else {
@@ -185,8 +185,8 @@ impl TensorReader {
         decoded.map_err(wrong())
     }
 
-    /// The original bytes of some rows, in memory that grows with these alone. Nothing is
-    /// [checked](Self::check).
+    /// The original bytes of some rows. The memory needed grows only with these rows. It does not
+    /// [check](Self::check) them.
     pub fn read_rows(&self, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
         let row_bytes = self.row_bytes();
         let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
@@ -221,8 +221,8 @@ impl TensorReader {
         Ok(out)
     }
 
-    /// Elements of `bytes`, such as [`TensorReader::read_rows`] gives, as they are where the tensor is read
-    /// in `precision`. It must be of BF16, F16 or F32.
+    /// The elements of `bytes`, such as [`TensorReader::read_rows`] returns, at `precision`. The tensor must
+    /// be BF16, F16 or F32.
     pub fn values<'a>(&'a self, bytes: &'a [u8], precision: Precision) -> impl Iterator<Item = f32> + 'a {
         let kept = self.head().and_then(|head| match &head.kind {
             Kind::Tiled(tiled) => Some((tiled.kept(precision), &tiled.split)),

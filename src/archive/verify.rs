@@ -1,4 +1,4 @@
-//! Checking compressed files through and through, and model folders as a whole.
+//! Checking compressed files and model folders completely.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -19,44 +19,44 @@ const READ_AT_ONCE: usize = 8 << 20;
 /// original bytes.
 pub type Decode<'a> = dyn Fn(&str, &Payload) -> Result<Vec<u8>, BoxError> + 'a;
 
-/// Something that is not as it should be.
+/// Something that `verify` found wrong.
 #[derive(Debug)]
 pub struct Failure {
-    /// In this file.
+    /// The file.
     pub file: PathBuf,
-    /// In this tensor; `None` where the file as a whole is meant.
+    /// The tensor; `None` if the whole file is wrong.
     pub tensor: Option<String>,
-    /// What it is.
+    /// What is wrong.
     pub error: ArchiveError,
 }
 
 /// What [`verify()`] found.
 #[derive(Debug, Default)]
 pub struct Verification {
-    /// Tensors that were looked at.
+    /// Number of compressed tensors checked.
     pub tensors: usize,
-    /// How many of these were rounded when they were compressed, so that they decode to something else than the
+    /// Number of those that were rounded when they were compressed, so that they do not decode to the
     /// original.
     pub rounded: usize,
-    /// Tensors in plain files of the folder. Nothing is known of what they should be: only that the files are whole
-    /// and can be read.
+    /// Number of tensors in plain files of the folder. There is nothing to compare them with: it checks only
+    /// that the files are complete and readable.
     pub plain: usize,
-    /// What is wrong; empty where all is well.
+    /// What is wrong; empty if nothing is.
     pub failures: Vec<Failure>,
 }
 
-/// Checks every compressed file that `path` is or holds: each tensor's checksums, and that it
-/// decodes to bytes of the recorded BLAKE3. Of a sharded model, also that all shards are there and hold the tensors
-/// that its index says they do. Plain files of a folder are read from beginning to end.
+/// Checks the compressed file `path`, or all compressed files of the folder `path`: each tensor's checksums,
+/// and that it decodes to bytes with the recorded BLAKE3. For a sharded model, it also checks that all shards
+/// exist and hold the tensors that the index assigns to them. It reads plain files of a folder from beginning
+/// to end.
 ///
-/// An error is returned only where nothing could be checked at all, or more than one set of weights could be meant;
-/// damage is reported in the [`Verification`].
+/// It returns an error only if nothing can be checked, or if the folder has more than one set of weights; it
+/// reports damage in the [`Verification`].
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, ArchiveError> {
     verify_each(path, progress, |archive| archive.verify(progress))
 }
 
-/// As [`verify()`], with `decode` in the place of the CPU decoder. A tensor at a time is decoded, and
-/// in memory.
+/// Like [`verify()`], with `decode` instead of the CPU decoder. It decodes one tensor at a time, in memory.
 pub fn verify_with(
     path: &Path,
     decode: &Decode,
@@ -205,8 +205,8 @@ fn misplaced(index: &ShardIndex, folder: &Path, by_path: &HashMap<&Path, &Weight
 }
 
 impl Archive {
-    /// Checks every tensor as [`verify()`] does. The only error is being cancelled. Only
-    /// [`Progress::advance`] and [`Progress::cancelled`] are called.
+    /// Checks every tensor as [`verify()`] does. It returns an error only if it is cancelled. It calls only
+    /// [`Progress::advance`] and [`Progress::cancelled`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Failure>, ArchiveError> {
         let mut failures = Vec::new();
         decode_all(self, None, progress, &mut |tensor, error| {
@@ -216,7 +216,7 @@ impl Archive {
         Ok(failures)
     }
 
-    /// Checks every tensor as [`verify_with`] does, and as [`Archive::verify`] otherwise.
+    /// Like [`Archive::verify`], with `decode` instead of the CPU decoder, as in [`verify_with`].
     pub fn verify_with(
         &self,
         decode: &Decode,

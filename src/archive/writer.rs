@@ -37,8 +37,8 @@ const HASHED_BYTES: usize = 8 << 20;
 
 /// Compresses the safetensors or GGUF file `src` to `dst`.
 ///
-/// The memory needed does not grow with the file, and the output is the same whatever the number
-/// of threads.
+/// The memory needed does not grow with the file, and the output does not depend on the number of
+/// threads.
 pub fn compress_file(
     src: &Path,
     dst: &Path,
@@ -48,7 +48,7 @@ pub fn compress_file(
     compress_opened(&SourceFile::open(src)?, dst, options, progress)
 }
 
-/// As [`compress_file`], for a file that is open already.
+/// Like [`compress_file`], for a file that is already open.
 pub fn compress_opened(
     file: &SourceFile,
     dst: &Path,

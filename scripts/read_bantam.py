@@ -319,7 +319,7 @@ def read(file):
     for name, start in tensors:
         gap = start - len(out)
         if gap < 0 or used + gap > len(outside):
-            raise ValueError(f"{name} lies elsewhere than the original header says")
+            raise ValueError(f"{name} is not where the original header says")
         out += outside[used : used + gap]
         used += gap
         tensor = decode(data[name])

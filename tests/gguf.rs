@@ -152,7 +152,7 @@ fn what_is_no_gguf_of_these_versions_is_refused() {
     refused(&nothing().pair("key", 13, &[0; 8]).bytes(), "unknown type 13");
     let twice = nothing().tensor("a", gguf::I8, &[1], &[1]).tensor("a", gguf::I8, &[1], &[1]);
     refused(&twice.bytes(), "tensor a is described twice: one begins at byte");
-    refused(&nothing().tensor("__metadata__", gguf::I8, &[1], &[1]).bytes(), "keeps it for itself");
+    refused(&nothing().tensor("__metadata__", gguf::I8, &[1], &[1]).bytes(), "safetensors reserves it");
     refused(&nothing().tensor([0xff, 0xfe], gguf::I8, &[1], &[1]).bytes(), "not UTF-8");
     refused(&nothing().noise("a", gguf::Q4_0, &[2, 33], 36).bytes(), "Q4_0 of shape [2, 33] has no length");
     refused(&nothing().noise("a", gguf::F32, &[1 << 62, 4], 36).bytes(), "has no length");

@@ -35,6 +35,6 @@ impl Clock {
 pub fn compile_words(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds < 0.05 => String::new(),
-        seconds => format!(" beside {seconds:.1} s of compiling kernels"),
+        seconds => format!(", not counting {seconds:.1} s of compiling kernels"),
     }
 }

@@ -13,9 +13,9 @@ pub struct Args {
     #[command(flatten)]
     conversion: Conversion,
     /// Optimise for size or speed
-    #[arg(long, value_enum, default_value_t = Strive::Small)]
-    preset: Strive,
-    /// Round matrices to k1 to k6 mantissa bits: the file is smaller, but the original cannot be restored
+    #[arg(long, value_enum, default_value_t = PresetArg::Small)]
+    preset: PresetArg,
+    /// Round matrices to 1 to 6 mantissa bits (k1 to k6): a smaller file, but the original cannot be restored
     #[arg(long, value_name = "K", value_parser = parse_bits)]
     lossy: Option<u8>,
     /// Number of rounded weights in a row that share one scale: a multiple of 16, up to 1024
@@ -31,20 +31,20 @@ fn parse_bits(text: &str) -> std::result::Result<u8, String> {
     Ok(lossy.mantissa_bits())
 }
 
-/// The presets of [`archive::Preset`].
+/// `--preset`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Strive {
+enum PresetArg {
     /// The smallest file
     Small,
     /// A slightly larger file that is faster to write and to read
     Fast,
 }
 
-impl From<Strive> for Preset {
-    fn from(strive: Strive) -> Self {
-        match strive {
-            Strive::Small => Self::Small,
-            Strive::Fast => Self::Fast,
+impl From<PresetArg> for Preset {
+    fn from(arg: PresetArg) -> Self {
+        match arg {
+            PresetArg::Small => Self::Small,
+            PresetArg::Fast => Self::Fast,
         }
     }
 }

@@ -397,7 +397,7 @@ impl<'a> Cursor<'a> {
         let wrong = |why| GgufError::Name { name: String::from_utf8_lossy(name).into(), why };
         let text = std::str::from_utf8(name).map_err(|_| wrong("it is not UTF-8"))?;
         if text == RESERVED {
-            return Err(wrong("safetensors keeps it for itself"));
+            return Err(wrong("safetensors reserves it"));
         }
         let rank = self.u32(PART)? as u64;
         let mut shape = Vec::new();

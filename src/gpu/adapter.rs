@@ -40,13 +40,13 @@ pub(super) fn has_only_fxc(backend: wgpu::Backend, features: wgpu::Features) -> 
     backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SUBGROUP)
 }
 
-/// What a person sees of an adapter: `Radeon 780M (Vulkan)`.
+/// An adapter's name for people: `Radeon 780M (Vulkan)`.
 pub fn name_of(info: &wgpu::AdapterInfo) -> String {
     format!("{} ({:?})", info.name, info.backend)
 }
 
-/// The adapter that `wanted` names: digits are an index into [`adapters`], and anything else is a part of what
-/// [`name_of`] gives, whatever its case. The best one where nothing is asked for.
+/// The adapter that `wanted` names: digits are an index into [`adapters`]; anything else is a part of the
+/// name that [`name_of`] returns, in upper or lower case. `None` chooses the best adapter.
 pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
     let wanted = wanted.map(Wanted::parse).transpose()?;
     // OpenGL ranks last, and looking for its adapters takes time: not where a better one is there and

@@ -5,13 +5,13 @@ use super::error::GpuError;
 use super::memory::Buffer;
 use super::shader::Variant;
 
-/// The numbers that keys and values are kept in.
+/// KV-cache element type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CacheType {
-    /// As they are computed.
+    /// F32, as keys and values are computed.
     #[default]
     F32,
-    /// Rounded to F16, in half the memory. What is beyond F16 becomes its largest number.
+    /// Rounded to F16: half the memory. Values out of range become the largest F16.
     F16,
 }
 

@@ -1,12 +1,12 @@
-//! What a host application asks its adapter for, so that this library can use the device.
+//! The features and limits with which a host application requests its device, so that bantam can use it.
 
 use super::error::GpuError;
 
-/// Features that `adapter` has and that this library makes use of: to be requested with those that the host
-/// itself needs.
+/// Features of `adapter` that bantam can use. Request them together with those that the host itself needs.
 ///
-/// None has to be there. [`MAPPABLE_PRIMARY_BUFFERS`](wgpu::Features::MAPPABLE_PRIMARY_BUFFERS), where host and
-/// device share their memory, saves a second buffer for each slot that layers are streamed through.
+/// None of them is mandatory. If host and device share their memory,
+/// [`MAPPABLE_PRIMARY_BUFFERS`](wgpu::Features::MAPPABLE_PRIMARY_BUFFERS) saves a second buffer for each slot
+/// that layers are streamed through.
 pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     let useful = match adapter.get_info().device_type {
         wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu => wgpu::Features::MAPPABLE_PRIMARY_BUFFERS,
@@ -15,9 +15,9 @@ pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
     adapter.features() & useful
 }
 
-/// Limits that a device should be requested with: those without which there are no kernels, and the largest
-/// buffers and bindings that `adapter` allows, so that large matrices are in few parts. A host
-/// that needs more of something takes the better of both:
+/// Limits with which to request a device: those that the kernels need, and the largest buffers and bindings
+/// that `adapter` allows, so that large matrices are in few parts. A host that needs higher limits combines
+/// both:
 ///
 /// ```no_run
 /// # fn limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
@@ -25,7 +25,7 @@ pub fn required_features(adapter: &wgpu::Adapter) -> wgpu::Features {
 /// # }
 /// ```
 ///
-/// Where the adapter allows less, so does the result; [`check_limits`] says whether it is too little.
+/// If the adapter allows less, the result is lower too; [`check_limits`] returns an error if that is too low.
 pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let allowed = adapter.limits();
     let wanted = wgpu::Limits {
@@ -37,7 +37,7 @@ pub fn required_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     wanted.or_worse_values_from(&allowed)
 }
 
-/// The least limits that all kernels keep to. wgpu's defaults are enough.
+/// The lowest limits with which all kernels work. wgpu's default limits are enough.
 pub fn least_limits() -> wgpu::Limits {
     wgpu::Limits {
         max_storage_buffers_per_shader_stage: 8,
@@ -46,7 +46,7 @@ pub fn least_limits() -> wgpu::Limits {
     }
 }
 
-/// An error where kernels need more than `device` was requested with.
+/// Returns an error if the kernels need higher limits than `device` has.
 pub fn check_limits(device: &wgpu::Device) -> Result<(), GpuError> {
     let mut missing = Ok(());
     least_limits().check_limits_with_fail_fn(&device.limits(), false, |limit, needed, allowed| {

@@ -1,31 +1,32 @@
 //! The kind of device that kernels and layouts are chosen for.
 //!
-//! This is the one place that decides it. A test, or a person who hunts a fault, can choose another kind than the
-//! device's own, so that the paths of a GPU run where there is none.
+//! Only this module decides it. To test or to debug, choose another kind than the device's own: for example,
+//! a GPU's code paths on a machine without a GPU.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::invocations::Invocations;
 
-/// The kind of device that kernels and layouts are chosen for. Products with weights are the same bits for each;
-/// attention divides its work otherwise on a GPU than on a processor, and so adds in another order.
+/// The kind of device that kernels and layouts are chosen for. Products with weights give the same bits for
+/// each kind; attention divides its work differently on a GPU than on a CPU, and so sums in a different
+/// order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// A GPU.
     Gpu,
-    /// A processor behind Mesa's llvmpipe or lavapipe. These drivers compile kernels of many rows an invocation
-    /// quickly, and read textures and uniforms faster than buffers.
+    /// A CPU with Mesa's llvmpipe or lavapipe. These drivers quickly compile kernels with many rows an
+    /// invocation, and read textures and uniforms faster than buffers.
     Llvmpipe,
-    /// A processor behind any other driver, such as SwiftShader.
+    /// A CPU with any other driver, such as SwiftShader.
     Cpu,
 }
 
 impl Target {
-    /// All there are.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Gpu, Self::Llvmpipe, Self::Cpu];
 
-    /// What an adapter is, by its type and its driver.
+    /// The kind of an adapter, from its type and its driver.
     pub fn of(info: &wgpu::AdapterInfo) -> Self {
         let is_mesa = [&info.name, &info.driver].iter().any(|name| {
             let name = name.to_ascii_lowercase();
@@ -38,15 +39,15 @@ impl Target {
         }
     }
 
-    /// Whether its compiler is trusted with kernels of so many invocations: of an unknown one's, with those of no more
-    /// than one row an invocation. SwiftShader's takes twice as long with each branch in a loop: sixteen tokens by two
-    /// rows are 32 branches in a loop where a gate is joined to what it gates, and that takes hours and more memory than
-    /// there is.
+    /// Whether the driver's compiler can be trusted with kernels of so many invocations. Unknown drivers are
+    /// trusted only with one row an invocation. SwiftShader's compile time doubles with each branch in a
+    /// loop: sixteen tokens by two rows are 32 branches in a loop if a gate is joined to what it gates, which
+    /// takes hours and all memory.
     pub fn compiles(self, invocations: Invocations) -> bool {
         self != Self::Cpu || invocations.rows_each() == 1
     }
 
-    /// Whether a processor computes.
+    /// Whether the device is a CPU.
     pub fn is_cpu(self) -> bool {
         self != Self::Gpu
     }
@@ -67,7 +68,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// There is no such target.
+/// The text names no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a kind of device; use gpu, llvmpipe or cpu")]
 pub struct NoSuchTarget(pub String);

@@ -59,49 +59,50 @@ pub struct Needs {
     pub stages: Vec<StageNeeds>,
 }
 
-/// Which stages stay in device memory, and which are brought there when they are needed.
+/// Which stages stay in device memory, and which are streamed there when they are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The budget that was planned for, in bytes; `None` where there is none.
+    /// The budget, in bytes; `None` for no budget.
     pub budget: Option<u64>,
-    /// The smallest budget that would do.
+    /// The smallest possible budget, in bytes.
     pub minimum: u64,
-    /// What the plan takes together, in bytes: never more than the budget.
+    /// Total bytes of the plan: never more than the budget.
     pub total: u64,
-    /// What stays apart from stages, in bytes.
+    /// Bytes of everything that stays and is not a stage.
     pub fixed: u64,
-    /// What of that weights are widened into for batches: 0 where there is no room for it, or no need.
+    /// Bytes of `fixed` into which weights are widened for batches: 0 if there is no room or no need for
+    /// that.
     pub wide_room: u64,
-    /// Whether the embedding is left in its file, and rows of it are decoded on the host. The output matrix
-    /// is in stages then.
+    /// Whether the embedding stays in its file, and the host decodes rows of it. Then the output matrix is
+    /// split into stages.
     pub embedding_on_host: bool,
-    /// Whether what stays is in the fast layout, where it can be.
+    /// Whether weights that stay are in the fast layout, if their type has one.
     pub fast: bool,
     /// What slots hold, if there are any.
     pub slot_kind: SlotKind,
-    /// What is left to sessions and to loading, in bytes.
+    /// Bytes left for sessions and for loading.
     pub working_set: u64,
-    /// What stages take that stays, in bytes.
+    /// Bytes of stages that stay.
     pub resident: u64,
     /// All stages, in the order in which they are visited: layers or parts of them, then parts of the
     /// output matrix.
     pub stages: Vec<StageOf>,
     /// The stages that are streamed, in the order in which they are visited.
     pub streamed: Vec<usize>,
-    /// Slots of the ring; 0 where nothing is streamed.
+    /// Slots of the ring; 0 if nothing is streamed.
     pub slots: usize,
-    /// Bytes of a slot: the largest streamed stage has room.
+    /// Bytes of a slot: the largest streamed stage fits.
     pub slot_bytes: u64,
-    /// What the ring takes, in bytes.
+    /// Bytes of the ring.
     pub ring: u64,
-    /// Stages that a token moves. One that has a slot for itself is brought there only once.
+    /// Stages that a token moves. A stage with a slot for itself is moved only once.
     pub stages_a_pass: usize,
     /// Bytes that all streamed stages have in slots.
     pub streamed_bytes: u64,
     /// Bytes that stay and that computing a token reads.
     pub resident_a_token: u64,
-    /// Bytes of files that each pass through all stages moves, of one token or of a batch. At the most: where
-    /// stages are not decoded, what lies between the pieces of a slot is counted too.
+    /// Maximum bytes of files that each pass through all stages moves, for one token or for a batch. If
+    /// stages are not decoded, this also counts the bytes between the pieces of a slot.
     pub bytes_a_pass: u64,
 }
 

@@ -3,23 +3,23 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What a model's stages have cost to stream, since it was loaded.
+/// What streaming a model's stages has cost since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StreamStats {
     /// Bytes that were read from files for slots: compressed ones, whether a slot has them as they are or what they
     /// were decoded to.
     pub bytes_moved: u64,
-    /// How many times a stage was brought to a slot.
+    /// Number of times a stage was moved into a slot.
     pub stages_moved: u64,
-    /// Time that reading and copying them took, on a thread of its own, and decoding where they are decoded on
-    /// the way.
+    /// Time that a separate thread took to read, copy and, if they are decoded while they are streamed,
+    /// decode them.
     pub reading: Duration,
-    /// Time that the device had nothing to do because the next stage was not there yet.
+    /// Time that the device was idle because the next stage was not loaded yet.
     pub stalled: Duration,
 }
 
 impl StreamStats {
-    /// The share of the time for reading in which the device computed, 0 to 1; 1 where nothing was read.
+    /// The share of the reading time in which the device computed, 0 to 1; 1 if nothing was read.
     pub fn overlap(&self) -> f64 {
         if self.reading.is_zero() {
             return 1.0;

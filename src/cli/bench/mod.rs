@@ -129,10 +129,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 fn write(path: &Path, text: &str, replaces: bool) -> Result<()> {
     let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new();
     #[cfg(unix)]
-    file.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = file.tempfile_in(folder).map_err(cannot)?;
+    let file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder);
+    #[cfg(not(unix))]
+    let file = tempfile::NamedTempFile::new_in(folder);
+    let mut file = file.map_err(cannot)?;
     file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(cannot)?;
     let kept = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
     kept.map_err(|error| cannot(error.error))?;

@@ -1,0 +1,220 @@
+//! From a payload back to the tensor's bytes. Twin of `shaders/decode.wgsl`.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::by_lanes::{DecodeRows, Tables};
+use super::zeros::zeros;
+use crate::codec::payload::error::CodecError;
+use crate::codec::payload::grid::{LANES, MAX_TILE_COLS};
+use crate::codec::payload::head::{Head, Kind, Tiled};
+use crate::codec::payload::precision::{Kept, Precision};
+use crate::codec::payload::scaled::decode_rows;
+
+/// A payload whose head has been checked.
+pub struct Payload<'a> {
+    bytes: &'a [u8],
+    head: Head,
+    tables: Tables,
+    precision: Precision,
+}
+
+impl std::fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payload").field("len", &self.bytes.len()).field("head", &self.head).finish()
+    }
+}
+
+impl<'a> Payload<'a> {
+    /// Reads and checks the head. `bytes` must be the whole payload.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
+        let precision = Precision::default();
+        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Tables::default(), precision })
+    }
+
+    /// The same payload, to be read in `precision` by a device: what is beyond is neither checked nor
+    /// uploaded. On the CPU all of it is decoded in any case.
+    pub fn at(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// How precise a device's weights are to be.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// What a device reads of the raw planes; `None` where there are none.
+    pub fn kept(&self) -> Option<Kept> {
+        match &self.head.kind {
+            Kind::Tiled(tiled) => Some(tiled.kept(self.precision)),
+            _ => None,
+        }
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The whole payload.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Compares every section that is read with its checksums.
+    pub fn check(&self) -> Result<(), CodecError> {
+        let planes = self.kept().map_or(usize::MAX, |kept| kept.planes);
+        self.head.check_groups(self.bytes, 0..self.head.groups(), planes)
+    }
+
+    /// Compares those checksums that cover the bytes `range` of the original tensor.
+    pub fn check_bytes(&self, range: Range<usize>) -> Result<(), CodecError> {
+        self.refuse_beyond(&range)?;
+        self.head.check_groups(self.bytes, self.head.groups_of(range), usize::MAX)
+    }
+
+    /// Bytes of the original tensor that are best decoded together: a full row block, or a MiB.
+    /// [`Payload::decode_bytes`] of ranges that begin at multiples of it does no work twice.
+    pub fn band_bytes(&self) -> usize {
+        self.head.band_bytes()
+    }
+
+    /// The original bytes. Of elements that are alike a payload can hold many: these are at most a
+    /// thousand times the payload's bytes, or 16 MiB.
+    pub fn decode(&self) -> Result<Vec<u8>, CodecError> {
+        let mut out = zeros(self.head.original_len)?;
+        self.decode_into(&mut out)?;
+        Ok(out)
+    }
+
+    /// Writes the original bytes to `out`, spread over the current rayon pool.
+    pub fn decode_into(&self, out: &mut [u8]) -> Result<(), CodecError> {
+        let expected = self.head.original_len;
+        if out.len() != expected {
+            return Err(CodecError::WrongOutput { expected, actual: out.len() });
+        }
+        self.decode_bytes(0..expected, out)
+    }
+
+    /// Writes the bytes `range` of the original tensor to `out`, and reads no more of the payload
+    /// than the rows they lie in.
+    pub fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+        self.refuse_beyond(&range)?;
+        if out.len() != range.len() {
+            return Err(CodecError::WrongOutput { expected: range.len(), actual: out.len() });
+        }
+        match &self.head.kind {
+            Kind::Raw => {
+                let data = &self.bytes[self.head.len + range.start..self.head.len + range.end];
+                out.copy_from_slice(data);
+                Ok(())
+            }
+            Kind::Constant(element) => {
+                let mut element = element.clone();
+                let turn = range.start % element.len();
+                element.rotate_left(turn);
+                for out in out.chunks_mut(element.len()) {
+                    out.copy_from_slice(&element[..out.len()]);
+                }
+                Ok(())
+            }
+            Kind::Tiled(tiled) => self.decode_tiled(tiled, range, out),
+        }
+    }
+
+    /// The original bytes of some rows of the tensor seen as a matrix of units; see
+    /// [`unit_matrix`](crate::codec::payload::split::unit_matrix). `None` where the tensor is not tiled.
+    pub fn decode_rows(&self, rows: Range<usize>) -> Option<Result<Vec<u8>, CodecError>> {
+        let Kind::Tiled(tiled) = &self.head.kind else { return None };
+        let (start, end, all) = (rows.start, rows.end, tiled.grid.matrix.rows);
+        if start > end || end > all {
+            return Some(Err(CodecError::NoSuchRows { start, end, rows: all }));
+        }
+        let decode = || {
+            let mut out = zeros(rows.len() * tiled.row_bytes())?;
+            self.decode_bytes(start * tiled.row_bytes()..end * tiled.row_bytes(), &mut out)?;
+            Ok(out)
+        };
+        Some(decode())
+    }
+
+    fn refuse_beyond(&self, range: &Range<usize>) -> Result<(), CodecError> {
+        let len = self.head.original_len;
+        if range.start > range.end || range.end > len {
+            return Err(CodecError::NoSuchBytes { start: range.start, end: range.end, len });
+        }
+        Ok(())
+    }
+
+    /// Whole rows go straight to `out`, by row block; a first or last row that is wanted in part goes
+    /// through a buffer.
+    fn decode_tiled(&self, tiled: &Tiled, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
+        let row_bytes = tiled.row_bytes();
+        let first = range.start.div_ceil(row_bytes);
+        let end = range.end / row_bytes;
+        if first > end {
+            return self.decode_part_of_row(tiled, range, out);
+        }
+        let (head, out) = out.split_at_mut(first * row_bytes - range.start);
+        let (whole, tail) = out.split_at_mut((end - first) * row_bytes);
+        self.decode_part_of_row(tiled, range.start..first * row_bytes, head)?;
+        self.decode_part_of_row(tiled, end * row_bytes..range.end, tail)?;
+        // The first piece reaches to the end of its row block, the others are whole row blocks.
+        let to_block_end = (first.next_multiple_of(LANES).min(end) - first) * row_bytes;
+        let (start, blocks) = whole.split_at_mut(to_block_end);
+        self.decode_whole_rows(tiled, first, start)?;
+        let first_block = first.next_multiple_of(LANES);
+        blocks
+            .par_chunks_mut(LANES * row_bytes)
+            .enumerate()
+            .try_for_each(|(i, out)| self.decode_whole_rows(tiled, first_block + LANES * i, out))
+    }
+
+    /// `range` lies within one row, of which the tiles that it touches are decoded.
+    fn decode_part_of_row(
+        &self,
+        tiled: &Tiled,
+        range: Range<usize>,
+        mut out: &mut [u8],
+    ) -> Result<(), CodecError> {
+        let tile_bytes = tiled.unit_bytes() * tiled.grid.tile_cols;
+        let row = range.start / tiled.row_bytes();
+        let mut at = range.start % tiled.row_bytes();
+        let mut buffer = [0; 4 * MAX_TILE_COLS];
+        while !out.is_empty() {
+            let (col_tile, in_tile) = (at / tile_bytes, at % tile_bytes);
+            let decoded = &mut buffer[..tiled.unit_bytes() * tiled.grid.cols_in(col_tile)];
+            self.run(tiled, row..row + 1, col_tile..col_tile + 1, decoded.len(), decoded)?;
+            let (here, rest) = out.split_at_mut(out.len().min(decoded.len() - in_tile));
+            here.copy_from_slice(&decoded[in_tile..in_tile + here.len()]);
+            at += here.len();
+            out = rest;
+        }
+        Ok(())
+    }
+
+    /// Fills `out` with rows of one row block, from row `first` on.
+    fn decode_whole_rows(&self, tiled: &Tiled, first: usize, out: &mut [u8]) -> Result<(), CodecError> {
+        let rows = first..first + out.len() / tiled.row_bytes();
+        self.run(tiled, rows, 0..tiled.grid.col_tiles, tiled.row_bytes(), out)
+    }
+
+    /// Decodes `rows` of one row block.
+    fn run(
+        &self,
+        tiled: &Tiled,
+        rows: Range<usize>,
+        col_tiles: Range<usize>,
+        stride: usize,
+        out: &mut [u8],
+    ) -> Result<(), CodecError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let lanes = rows.start % LANES..rows.start % LANES + rows.len();
+        let row_block = rows.start / LANES;
+        let (bytes, tables) = (self.bytes, &self.tables);
+        decode_rows(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
+    }
+}

@@ -1,0 +1,297 @@
+//! From a tensor's bytes to its payload.
+
+use std::io;
+
+use rayon::prelude::*;
+
+use super::payload_memory::PayloadMemory;
+use super::spare::Spare;
+use super::tiled::encode_tiled;
+use crate::codec::payload::checksum::checksum;
+use crate::codec::payload::error::{CodecError, EncodeError};
+use crate::codec::payload::grid::{LANES, SECTION_ALIGN};
+use crate::codec::payload::head::{self, Head};
+use crate::codec::payload::head_writer::HeadWriter;
+use crate::codec::payload::lossy::Lossy;
+use crate::codec::payload::split::{Split, unit_matrix};
+use crate::codec::plan::choosing::{Choice, Chosen, Plan};
+use crate::codec::plan::source_rows::SourceRows;
+use crate::codec::plan::tensor_source::TensorSource;
+use crate::tensor::{Dtype, Matrix};
+
+pub use crate::codec::plan::choosing::Preset;
+
+/// Receives pieces of a payload: their offset, and their bytes. Pieces may come from any thread and
+/// in any order. What is put twice has the later value, and what lies behind the payload's end is of
+/// no meaning.
+pub type Put<'a> = dyn Fn(usize, &[u8]) -> io::Result<()> + Sync + 'a;
+
+/// Elements of a row block that is rounded: rows of a million, or fewer that are longer.
+const MOST_ROUNDED: usize = 64 << 20;
+
+/// What [`Encoder::encode_to`] has handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedPayload {
+    /// Bytes of the payload.
+    pub len: usize,
+    /// Its head.
+    pub head: Head,
+}
+
+/// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`: what
+/// [`Encoder::encode`] of a new one gives.
+pub fn encode(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
+    Encoder::default().encode(dtype, shape, data)
+}
+
+/// As [`encode`], striving for what `preset` says.
+pub fn encode_with(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    preset: Preset,
+) -> Result<Vec<u8>, CodecError> {
+    Encoder::new(preset).encode(dtype, shape, data)
+}
+
+/// As [`encode`], with so many mantissa bits coded whether or not that is the smallest split.
+pub fn encode_with_top_bits(
+    dtype: Dtype,
+    shape: &[usize],
+    data: &[u8],
+    top_bits: u8,
+) -> Result<Vec<u8>, CodecError> {
+    Encoder::default().in_memory(dtype, shape, data, Some(Chosen::TopBits(top_bits)))
+}
+
+/// As [`encode`], with this split whether or not it is the smallest.
+pub fn encode_with_split(shape: &[usize], data: &[u8], split: Split) -> Result<Vec<u8>, CodecError> {
+    Encoder::default().in_memory(split.dtype, shape, data, Some(Chosen::Split(split)))
+}
+
+/// Encodes tensors. It keeps the memory that it needs on the way for the next ones: that of a few
+/// million elements for each thread.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    preset: Preset,
+    lossy: Option<Lossy>,
+    spare: Spare,
+}
+
+impl Encoder {
+    /// An encoder that strives for what `preset` says.
+    pub fn new(preset: Preset) -> Self {
+        Self { preset, ..Self::default() }
+    }
+
+    /// The same encoder, rounding what `lossy` [applies](Lossy::applies) to. A payload says whether it was done:
+    /// [`Tiled::lossy`](crate::codec::payload::head::Tiled::lossy).
+    pub fn rounding(self, lossy: Option<Lossy>) -> Self {
+        Self { lossy, ..self }
+    }
+
+    /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
+    ///
+    /// The payload is constant where all elements are equal and are 16 MiB at the most, else tiled where
+    /// that is smaller, else raw. It does not depend on the number of threads: the work is spread over
+    /// the current rayon pool.
+    pub fn encode(&self, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
+        self.in_memory(dtype, shape, data, None)
+    }
+
+    /// As [`Encoder::encode`], to the start of `payload`, which has [`most_bytes`] of `data` at least. What
+    /// was there before does not matter. Returns how many bytes the payload has.
+    pub fn encode_into(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        data: &[u8],
+        payload: &mut [u8],
+    ) -> Result<usize, CodecError> {
+        self.write_to(dtype, shape, data, None, payload)
+    }
+
+    /// As [`Encoder::encode`], in pieces: no memory is needed but what the encoder keeps, whatever the size
+    /// of the tensor, and its tables: two bytes a block where it is rounded. The first error of `put` ends the encoding and is returned.
+    pub fn encode_to(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        data: &[u8],
+        put: &Put<'_>,
+    ) -> Result<EncodedPayload, EncodeError> {
+        self.chosen(dtype, shape, &data, None, put)
+    }
+
+    /// As [`Encoder::encode_to`], from a source that need not be in memory.
+    pub fn encode_from(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        source: &dyn TensorSource,
+        put: &Put<'_>,
+    ) -> Result<EncodedPayload, EncodeError> {
+        self.chosen(dtype, shape, source, None, put)
+    }
+
+    fn in_memory(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        data: &[u8],
+        split: Option<Chosen>,
+    ) -> Result<Vec<u8>, CodecError> {
+        let mut payload = vec![0; most_bytes(data.len())];
+        let len = self.write_to(dtype, shape, data, split, &mut payload)?;
+        payload.truncate(len);
+        Ok(payload)
+    }
+
+    fn write_to(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        data: &[u8],
+        split: Option<Chosen>,
+        payload: &mut [u8],
+    ) -> Result<usize, CodecError> {
+        let most = most_bytes(data.len());
+        let payload = payload.get_mut(..most).ok_or(CodecError::NoRoom { most })?;
+        let memory = PayloadMemory::new(payload);
+        let put = |at: usize, piece: &[u8]| {
+            memory.put(at, piece);
+            Ok(())
+        };
+        match self.chosen(dtype, shape, &data, split, &put) {
+            Ok(encoded) => Ok(encoded.len),
+            Err(EncodeError::Codec(error)) => Err(error),
+            Err(EncodeError::Put(_)) => unreachable!("memory does not fail"),
+        }
+    }
+
+    fn chosen(
+        &self,
+        dtype: Dtype,
+        shape: &[usize],
+        data: &dyn TensorSource,
+        split: Option<Chosen>,
+        put: &Put<'_>,
+    ) -> Result<EncodedPayload, EncodeError> {
+        let len = data.size();
+        let matrix = check_length(dtype, shape, len)?;
+        let code = head::dtype_code(dtype)
+            .ok_or(CodecError::BadHead("an element type this version does not know"))?;
+        if let Some(element) = constant_element(dtype, data) {
+            let mut writer = HeadWriter::new(code, len);
+            writer.constant(&element);
+            let len = writer.padded_len(0);
+            return put_head(writer, &[], len, put);
+        }
+        let too_large = |n: usize| u32::try_from(n).is_err();
+        let fits = !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols);
+        let choice = Choice { preset: self.preset, split };
+        // Quotients of a row block are made in one go, however long its rows are.
+        let rows_fit = matrix.cols.saturating_mul(matrix.rows.min(LANES)) <= MOST_ROUNDED;
+        let rounded = self.lossy.filter(|lossy| fits && rows_fit && lossy.applies(dtype, shape));
+        let rounded = rounded.and_then(|lossy| SourceRows::rounded(dtype, matrix, data, lossy));
+        // What rounding does not make smaller need not be rounded.
+        let exact = fits.then(|| SourceRows::new(dtype, matrix, data));
+        for source in rounded.into_iter().chain(exact) {
+            let Some(plan) = Plan::smallest(&source, matrix, choice) else { continue };
+            let limit = raw_payload_len(code, len);
+            if let Some(encoded) = encode_tiled(&self.spare, code, matrix, plan, &source, limit, put)? {
+                return Ok(encoded);
+            }
+        }
+        encode_raw(code, data, put)
+    }
+}
+
+/// Finishes a payload of `len` bytes, all but its head put.
+pub(crate) fn put_head(
+    writer: HeadWriter,
+    sums: &[u64],
+    len: usize,
+    put: &Put<'_>,
+) -> Result<EncodedPayload, EncodeError> {
+    let head = writer.finish(sums, len);
+    put(0, &head)?;
+    Ok(EncodedPayload { len, head: Head::parse_front(&head, len)? })
+}
+
+/// Checks the length, and returns the matrix of units.
+fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, CodecError> {
+    let wrong = |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: len };
+    let matrix = Matrix::of_shape(shape).ok_or(wrong(usize::MAX))?;
+    let expected = matrix.len().checked_mul(dtype.bitsize()).ok_or(wrong(usize::MAX))?.div_ceil(8);
+    if expected != len {
+        return Err(wrong(expected));
+    }
+    unit_matrix(dtype, shape).ok_or(wrong(expected))
+}
+
+/// The one element that all are equal to, of whole bytes.
+fn constant_element(dtype: Dtype, data: &dyn TensorSource) -> Option<Vec<u8>> {
+    let len = dtype.bitsize() / 8;
+    if len == 0 || len * 8 != dtype.bitsize() || data.size() < len || data.size() > head::MAX_CONSTANT {
+        return None;
+    }
+    let data = data.bytes(0..data.size());
+    (data[len..] == data[..data.len() - len]).then(|| data[..len].to_vec())
+}
+
+/// The longest that the payload of a tensor of so many bytes can be: that of the raw one.
+pub fn most_bytes(len: usize) -> usize {
+    raw_payload_len(0, len)
+}
+
+fn raw_payload_len(code: u8, len: usize) -> usize {
+    HeadWriter::new(code, len).padded_len(head::raw_groups(len)) + len.next_multiple_of(SECTION_ALIGN)
+}
+
+fn encode_raw(code: u8, data: &dyn TensorSource, put: &Put<'_>) -> Result<EncodedPayload, EncodeError> {
+    let len = data.size();
+    let writer = HeadWriter::new(code, len);
+    let groups = head::raw_groups(len);
+    let head_len = writer.padded_len(groups);
+    let sums = (0..groups).into_par_iter().map(|group| {
+        let range = head::raw_range(0, len, group);
+        let inside = data.bytes(range.start..range.end.min(len));
+        if inside.len() == range.len() {
+            put(head_len + range.start, &inside)?;
+            return Ok(checksum(&inside));
+        }
+        let padded = [&inside[..], &vec![0; range.len() - inside.len()]].concat();
+        put(head_len + range.start, &padded)?;
+        Ok(checksum(&padded))
+    });
+    let sums: Vec<u64> = sums.collect::<io::Result<_>>()?;
+    put_head(writer, &sums, head_len + len.next_multiple_of(SECTION_ALIGN), put)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::payload::head::Kind;
+
+    #[test]
+    fn payloads_do_not_depend_on_the_number_of_threads() {
+        // More groups than one thread encodes together.
+        let shape = [2200, 1024];
+        let data: Vec<u8> = (0..2200 * 1024u32)
+            .flat_map(|i| ((i.wrapping_mul(2654435761) >> 23) as u16).to_le_bytes())
+            .collect();
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| encode(Dtype::BF16, &shape, &data).unwrap())
+        };
+        assert_eq!(with(1), with(3));
+        assert!(matches!(Head::parse(&with(1)).unwrap().kind, Kind::Tiled(_)));
+    }
+
+    #[test]
+    fn data_of_the_wrong_length_is_refused() {
+        let error = encode(Dtype::BF16, &[2, 3], &[0; 11]).unwrap_err();
+        assert_eq!(error.to_string(), "BF16 of shape [2, 3] should be 12 bytes, but 11 were given");
+    }
+}

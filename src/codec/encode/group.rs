@@ -1,0 +1,262 @@
+//! Encoding a run of row blocks, or some columns of one: the part of the work that is done on every element.
+
+use std::ops::Range;
+
+use crate::codec::entropy::bit_writer::{BitWriter, Codebook};
+use crate::codec::payload::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS};
+use crate::codec::payload::head::{RowMask, Shifts, TileEntry, plane_place};
+use crate::codec::payload::split::{Masks, Source, Split};
+use crate::codec::payload::unit_halves::{Halves, take_apart};
+use crate::codec::simd::fields::{LaneWords, pack};
+use crate::codec::simd::{self, Kernel, Vectors};
+
+/// Rows that are asked for ahead of the one at hand.
+const AHEAD: usize = 2;
+
+/// What all groups of a tensor share.
+pub(crate) struct Coder {
+    pub grid: Grid,
+    pub split: Split,
+    pub book: Codebook,
+    pub shifts: Shifts,
+    pub masks: Vec<RowMask>,
+}
+
+/// The words of each raw plane.
+pub(crate) type Planes = Vec<Vec<u32>>;
+
+/// A piece's share of every section.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// Tiles, counted from the piece's first word.
+    pub tiles: Vec<TileEntry>,
+    pub coded: Vec<u8>,
+    pub planes: Planes,
+}
+
+impl Group {
+    /// Makes planes of so many words, zeroed.
+    fn clear_planes(&mut self, words: impl ExactSizeIterator<Item = usize>) {
+        self.planes.resize_with(words.len(), Vec::new);
+        for (plane, words) in self.planes.iter_mut().zip(words) {
+            plane.clear();
+            plane.resize(words, 0);
+        }
+    }
+
+    /// Makes the coded plane empty, with room for so many bytes.
+    fn clear_coded(&mut self, bytes: usize) {
+        self.tiles.clear();
+        self.coded.clear();
+        self.coded.reserve(bytes);
+    }
+}
+
+/// Which sections to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sections {
+    Coded,
+    Planes,
+    Both,
+}
+
+/// Encodes the tiles `col_tiles` of `row_blocks`, whose rows are `rows`. Of several row blocks these must be all. They
+/// begin with a whole word of every plane: with a multiple of 32 columns.
+pub(crate) struct EncodeGroup<'a> {
+    pub coder: &'a Coder,
+    pub row_blocks: Range<usize>,
+    pub col_tiles: Range<usize>,
+    pub rows: &'a [u8],
+    pub sections: Sections,
+    /// Where they are put; what is in it is forgotten.
+    pub group: Group,
+}
+
+/// One lane of a tile, taken apart.
+struct Lane {
+    upper: Halves,
+    lower: Halves,
+    symbols: Halves,
+    raw: Halves,
+}
+
+impl Kernel for EncodeGroup<'_> {
+    type Output = Group;
+
+    #[inline(always)]
+    fn run<V: Vectors>(mut self, vectors: V) -> Group {
+        let Coder { grid, split, .. } = self.coder;
+        let mut group = std::mem::take(&mut self.group);
+        if self.sections != Sections::Coded {
+            group.clear_planes((0..split.planes().len()).map(|plane| self.plane_words(plane)));
+        }
+        if self.sections != Sections::Planes {
+            // A byte for each symbol is plenty as a rule.
+            let rows = self.rows.len() / (split.unit_bytes() * grid.matrix.cols);
+            let cols = self.col_tiles.len() * grid.tile_cols;
+            group.clear_coded(rows * cols.min(grid.matrix.cols));
+        }
+        let mut bits = BitWriter::new(LANES * grid.tile_cols);
+        let empty = [0; MAX_TILE_COLS];
+        let mut lane = Lane { upper: empty, lower: empty, symbols: empty, raw: empty };
+        let block_bytes = LANES * grid.matrix.cols * split.unit_bytes();
+        let mut starts = vec![0; split.planes().len()];
+        for (row_block, rows) in self.row_blocks.clone().zip(self.rows.chunks(block_bytes)) {
+            for col_tile in self.col_tiles.clone() {
+                self.encode_tile(
+                    vectors, row_block, rows, col_tile, &starts, &mut lane, &mut bits, &mut group,
+                );
+            }
+            for (plane, start) in starts.iter_mut().enumerate() {
+                *start += self.block_words(plane, row_block);
+            }
+        }
+        group
+    }
+}
+
+impl EncodeGroup<'_> {
+    /// Words of raw plane `plane` that these columns of row block `row_block` have.
+    #[inline(always)]
+    fn block_words(&self, plane: usize, row_block: usize) -> usize {
+        let plane = self.coder.split.planes()[plane];
+        let lanes = if plane.is_sparse() { self.coder.masks[row_block].count() } else { LANES };
+        let Coder { grid, .. } = self.coder;
+        let end = (self.col_tiles.end * grid.tile_cols).min(grid.padded_cols);
+        let width = usize::from(plane.width);
+        lanes * ((end * width).div_ceil(32) - self.first_col() * width / 32)
+    }
+
+    /// The first of these columns.
+    #[inline(always)]
+    fn first_col(&self) -> usize {
+        self.col_tiles.start * self.coder.grid.tile_cols
+    }
+
+    #[inline(always)]
+    fn plane_words(&self, plane: usize) -> usize {
+        self.row_blocks.clone().map(|row_block| self.block_words(plane, row_block)).sum()
+    }
+
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
+    fn encode_tile(
+        &self,
+        vectors: impl Vectors,
+        row_block: usize,
+        rows: &[u8],
+        col_tile: usize,
+        starts: &[usize],
+        lane: &mut Lane,
+        bits: &mut BitWriter,
+        group: &mut Group,
+    ) {
+        let Coder { grid, split, book, shifts, masks } = self.coder;
+        let unit = split.unit_bytes();
+        let first = col_tile * grid.tile_cols;
+        let cols = grid.cols_in(col_tile);
+        let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
+        let bit_masks = split.masks();
+        let mut lens = [0u16; LANES];
+        let mut present = 0;
+        for (index, row) in rows.chunks_exact(unit * grid.matrix.cols).enumerate().take(LANES) {
+            let tile = unit * first..unit * (first + cols);
+            if let Some(later) = rows.get(unit * grid.matrix.cols * (index + AHEAD)..) {
+                simd::expect(later.get(tile.clone()).unwrap_or_default());
+            }
+            let row = &row[tile];
+            take_apart(row, unit, &mut lane.upper[..cols], &mut lane.lower[..cols]);
+            if self.sections != Sections::Planes {
+                let shift = shifts.of(row_block * LANES + index);
+                let start = bits.len();
+                let (upper, symbols) = (&lane.upper[..cols], &mut lane.symbols[..cols]);
+                vectors.call(PutLane { upper, shift, masks: bit_masks, symbols, book, bits });
+                lens[index] = (bits.len() - start) as u16;
+            }
+            present = index + 1;
+            if self.sections == Sections::Coded {
+                continue;
+            }
+            lane.upper[cols..padded].fill(0);
+            lane.lower[cols..padded].fill(0);
+            for (raw, &upper) in lane.raw[..padded].iter_mut().zip(&lane.upper[..padded]) {
+                *raw = bit_masks.raw_of(upper);
+            }
+            for (i, plane) in split.planes().iter().enumerate() {
+                let Some((place, stride)) = plane_place(plane, masks, row_block, index) else { continue };
+                let first_bit = (first - self.first_col()) * usize::from(plane.width);
+                let at = LaneWords { start: starts[i] + place, stride, first_bit };
+                let fields = match plane.source {
+                    Source::Raw => &lane.raw[..padded],
+                    Source::Clean if unit == 2 => &lane.upper[..padded],
+                    Source::Lower | Source::Clean => &lane.lower[..padded],
+                };
+                let words = &mut group.planes[i][..];
+                vectors.call(PackLane { fields, shift: plane.shift, width: plane.width, words, at });
+            }
+        }
+        if self.sections != Sections::Planes {
+            let entry = put_tile(&mut group.coded, &lens[..present], bits.finish());
+            group.tiles.push(entry);
+        }
+    }
+}
+
+/// Writes the stream of a lane.
+struct PutLane<'a> {
+    upper: &'a [u16],
+    shift: u16,
+    masks: Masks,
+    /// Room for the symbols.
+    symbols: &'a mut [u16],
+    book: &'a Codebook,
+    bits: &'a mut BitWriter,
+}
+
+impl Kernel for PutLane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, vectors: V) {
+        for (symbol, &upper) in self.symbols.iter_mut().zip(self.upper) {
+            *symbol = self.masks.symbol_of(upper).wrapping_sub(self.shift) & self.masks.symbol;
+        }
+        self.bits.put(vectors, self.book, self.symbols);
+    }
+}
+
+/// Packs a lane's fields into one plane.
+struct PackLane<'a> {
+    fields: &'a [u16],
+    shift: u8,
+    width: u8,
+    words: &'a mut [u32],
+    at: LaneWords,
+}
+
+impl Kernel for PackLane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, vectors: V) {
+        pack(vectors, self.fields, self.shift, self.width, self.words, self.at);
+    }
+}
+
+/// Appends a tile, lane index first, and returns its entry with the offset from `coded`'s start.
+fn put_tile(coded: &mut Vec<u8>, lens: &[u16], stream: &[u8]) -> TileEntry {
+    let base = *lens.iter().min().expect("a tile has a row");
+    let most = lens.iter().map(|len| len - base).max().expect("a tile has a row");
+    let entry = TileEntry { word: (coded.len() / 4) as u32, base_bits: base, wide: most > 255 };
+    let start = coded.len();
+    for len in lens.iter().map(|len| len - base) {
+        coded.push(len as u8);
+        if entry.wide {
+            coded.push((len >> 8) as u8);
+        }
+    }
+    coded.resize(start + 4 * entry.index_words(), 0);
+    coded.extend_from_slice(stream);
+    coded.resize(coded.len().next_multiple_of(4), 0);
+    entry
+}

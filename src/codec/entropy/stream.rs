@@ -1,0 +1,171 @@
+//! Reading the bit streams of symbols, several symbols at a time.
+
+use super::huffman::Code;
+use crate::codec::payload::split::MAX_SYMBOL_BITS;
+
+use super::interleaved::{Entries, NARROW, WIDE, stay_inside};
+
+pub(crate) use super::interleaved::{INTERLEAVED, NO_SYMBOLS, Symbols};
+
+/// What a reader looks up.
+pub(crate) struct PeekTable {
+    entries: Entries,
+    /// Length of the escape's code.
+    escape: u32,
+    symbol_bits: u32,
+    /// Whether the alphabet is a single symbol, which takes no bits.
+    single: Option<u16>,
+}
+
+impl PeekTable {
+    pub fn new(code: &Code, symbol_bits: u32) -> Self {
+        let single = code.is_single().then_some(code.first);
+        Self { entries: Entries::new(code), escape: u32::from(code.escape), symbol_bits, single }
+    }
+
+    /// Reads `count` symbols of each of four streams that start at the bits `at`, and moves `at` to
+    /// where they end. Reads zeros past the end of `bytes`, so any `at` is safe.
+    ///
+    /// Above the 12 bits of a symbol, what was read has the length of its code.
+    #[inline(always)]
+    pub fn read(
+        &self,
+        bytes: &[u8],
+        at: &mut [usize; INTERLEAVED],
+        count: usize,
+        symbols: &mut [Symbols; INTERLEAVED],
+    ) {
+        if let Some(symbol) = self.single {
+            symbols.iter_mut().for_each(|symbols| symbols[..count].fill(symbol));
+            return;
+        }
+        let mut done = [0; INTERLEAVED];
+        // Of a payload's last tile some streams end too close to its end.
+        while stay_inside(bytes, at) && done.iter().any(|done| *done < count) {
+            match self.entries.bits() {
+                NARROW => self.entries.read::<NARROW, 5>(bytes, at, count, &mut done, symbols),
+                _ => self.entries.read::<WIDE, 4>(bytes, at, count, &mut done, symbols),
+            }
+            if !self.read_escaped(bytes, at, count, &mut done, symbols) {
+                break;
+            }
+        }
+        for i in 0..INTERLEAVED {
+            // What was read beyond is given back: it is another stream's.
+            let beyond = symbols[i][count..done[i].max(count)].iter();
+            at[i] -= beyond.map(|symbol| usize::from(symbol >> MAX_SYMBOL_BITS)).sum::<usize>();
+            self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i].min(count)..count]);
+        }
+    }
+
+    /// Reads a symbol of each stream that stands at an escape; `false` where none does.
+    #[cold]
+    fn read_escaped(
+        &self,
+        bytes: &[u8],
+        at: &mut [usize; INTERLEAVED],
+        count: usize,
+        done: &mut [usize; INTERLEAVED],
+        symbols: &mut [Symbols; INTERLEAVED],
+    ) -> bool {
+        let mut any = false;
+        for i in 0..INTERLEAVED {
+            // What follows a stream that came to its end is not its own.
+            if done[i] < count && self.entries.of(window(bytes, at[i])) == 0 {
+                self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
+                done[i] += 1;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Fills `symbols` from the stream at bit `at`.
+    #[inline(always)]
+    fn read_one_by_one(&self, bytes: &[u8], at: &mut usize, symbols: &mut [u16]) {
+        for some in symbols.chunks_mut(2) {
+            let mut window = window(bytes, *at);
+            for symbol in some {
+                let entry = self.entries.of(window);
+                *symbol = (entry >> 16) as u16;
+                let mut len = u32::from(*symbol >> MAX_SYMBOL_BITS);
+                if entry == 0 {
+                    *symbol = (window >> self.escape) as u16 & ((1 << self.symbol_bits) - 1);
+                    len = self.escape + self.symbol_bits;
+                }
+                window >>= len;
+                *at += len as usize;
+            }
+        }
+    }
+}
+
+/// At least 57 bits from bit `at` on: eight bytes, less the bits before.
+#[inline(always)]
+fn window(bytes: &[u8], at: usize) -> u64 {
+    let word = match bytes.get(at / 8..).and_then(|rest| rest.first_chunk()) {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => last_word(bytes, at / 8),
+    };
+    word >> (at % 8)
+}
+
+/// What is left of `bytes` from `at` on, less than eight of them, and zeros.
+#[cold]
+fn last_word(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    let rest = bytes.get(at..).unwrap_or_default();
+    word[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bit_writer::{BitWriter, Codebook};
+    use super::*;
+    use crate::codec::simd::Portable;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn streams_come_back_and_end_where_they_ended(
+            weights in prop::collection::vec(1u64..50_000, 1..80),
+            picks in prop::collection::vec(any::<u16>(), 4 * 90),
+            open: bool,
+            at_end: bool,
+            cols in 1usize..90,
+        ) {
+            let symbol_bits = 8;
+            let code = Code::for_counts(&weights, symbol_bits, 11, open).unwrap();
+            let escaped = |pick: u16| code.escape > 0 && pick.is_multiple_of(7);
+            let symbols: Vec<u16> = picks
+                .iter()
+                .map(|&p| if escaped(p) { p >> 8 } else { code.first + p % code.lengths.len() as u16 })
+                .collect();
+            let missing = |s: &u16| code.escape == 0 && code.lengths[usize::from(s - code.first)] == 0;
+            prop_assume!(code.is_single() || !symbols.iter().any(missing));
+            let book = Codebook::new(&code, symbol_bits);
+            let mut writer = BitWriter::new(symbols.len());
+            let mut ends = [0; 4];
+            for (end, lane) in ends.iter_mut().zip(symbols.chunks(90)) {
+                writer.put(Portable, &book, &lane[..cols]);
+                *end = writer.len();
+            }
+            let mut bytes = writer.finish().to_vec();
+            if !at_end {
+                // Then streams can be read side by side.
+                bytes.resize(bytes.len() + (1 << 13), 0x5a);
+                prop_assert!(stay_inside(&bytes, &ends));
+            }
+            let table = PeekTable::new(&code, symbol_bits);
+            let mut at = [0, ends[0], ends[1], ends[2]];
+            let mut read = [NO_SYMBOLS; 4];
+            table.read(&bytes, &mut at, cols, &mut read);
+            prop_assert_eq!(at, ends);
+            for (read, lane) in read.iter().zip(symbols.chunks(90)) {
+                let read: Vec<u16> = read[..cols].iter().map(|symbol| symbol & ((1 << MAX_SYMBOL_BITS) - 1)).collect();
+                prop_assert_eq!(&read[..], &lane[..cols]);
+            }
+        }
+    }
+}

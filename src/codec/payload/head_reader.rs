@@ -1,0 +1,339 @@
+//! Reading a head, which may come from a stranger.
+
+use std::ops::Range;
+
+use super::checksum::checksum;
+use super::error::CodecError;
+use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
+use super::head::{
+    CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, MAX_CONSTANT, RowMask, Scaled, Shifts, Tables,
+    TileEntry, Tiled, VERSION, plane_bytes, raw_groups,
+};
+use super::split::Split;
+use crate::codec::entropy::huffman::Code;
+use crate::tensor::{Dtype, Matrix};
+
+/// Reads little-endian numbers of the fixed part, which is known to be there.
+struct Fixed<'a>(&'a [u8]);
+
+impl Fixed<'_> {
+    fn u16(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.0[at], self.0[at + 1]])
+    }
+
+    fn u32(&self, at: usize) -> u32 {
+        u32::from(self.u16(at)) | u32::from(self.u16(at + 2)) << 16
+    }
+
+    /// A 64-bit length; one that the address space cannot hold reads as the largest.
+    fn len(&self, at: usize) -> usize {
+        let value = u64::from(self.u32(at)) | u64::from(self.u32(at + 4)) << 32;
+        usize::try_from(value).unwrap_or(usize::MAX)
+    }
+}
+
+impl Head {
+    /// Reads and checks the head of `payload`, which must be the whole payload.
+    pub fn parse(payload: &[u8]) -> Result<Self, CodecError> {
+        Self::parse_front(payload, payload.len())
+    }
+
+    /// How long the head is that begins with `front`, as it says itself: any number.
+    pub fn len_of(front: &[u8; FIXED_LEN]) -> usize {
+        Fixed(front).len(16)
+    }
+
+    /// As [`Head::parse`], for a payload of `actual` bytes of which `payload` is at least the head.
+    pub fn parse_front(payload: &[u8], actual: usize) -> Result<Self, CodecError> {
+        let short = |needed| CodecError::Truncated { needed, actual };
+        let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
+        if fixed.0[..4] != MAGIC {
+            return Err(CodecError::BadMagic);
+        }
+        let version = fixed.u16(4);
+        if version == 0 || version > VERSION {
+            return Err(CodecError::UnknownVersion { version });
+        }
+        let (payload_len, len) = (fixed.len(8), fixed.len(16));
+        if payload_len > actual {
+            return Err(short(payload_len));
+        }
+        if payload_len < actual
+            || len > payload.len()
+            || len < FIXED_LEN
+            || len > payload_len
+            || len % SECTION_ALIGN != 0
+            || payload_len % SECTION_ALIGN != 0
+        {
+            return Err(CodecError::BadHead("lengths do not fit the payload"));
+        }
+        check_head_checksum(&payload[..len])?;
+        let dtype = DTYPES
+            .iter()
+            .find(|&&(_, code)| code == fixed.0[6])
+            .map(|&(dtype, _)| dtype)
+            .ok_or(CodecError::BadHead("unknown element type"))?;
+        let mut head =
+            Self { dtype, original_len: fixed.len(32), len, kind: Kind::Raw, checksums: Vec::new() };
+        let rest = Cursor { bytes: &payload[..len], at: FIXED_LEN };
+        match (fixed.0[7], version) {
+            (0, _) => head.parse_raw(rest, payload_len)?,
+            (1, _) => head.parse_tiled(&fixed, version, rest, payload_len)?,
+            (3, 3..) => head.parse_tiled(&fixed, version, rest, payload_len)?,
+            (2, 2..) => head.parse_constant(usize::from(fixed.u16(40)), rest, payload_len)?,
+            _ => return Err(CodecError::BadHead("unknown kind of payload")),
+        }
+        Ok(head)
+    }
+
+    fn parse_raw(&mut self, mut rest: Cursor, payload_len: usize) -> Result<(), CodecError> {
+        if self.original_len.checked_next_multiple_of(SECTION_ALIGN) != Some(payload_len - self.len) {
+            return Err(CodecError::BadHead("the data has another length than the tensor"));
+        }
+        self.checksums = rest.u64s(raw_groups(self.original_len))?;
+        Ok(())
+    }
+
+    fn parse_constant(&mut self, len: usize, mut rest: Cursor, payload_len: usize) -> Result<(), CodecError> {
+        let fits = len > 0
+            && len * 8 == self.dtype.bitsize()
+            && self.original_len.is_multiple_of(len)
+            && self.original_len <= MAX_CONSTANT;
+        if !fits || payload_len != self.len {
+            return Err(CodecError::BadHead("the element does not fit the tensor"));
+        }
+        self.kind = Kind::Constant(rest.take(len)?.to_vec());
+        Ok(())
+    }
+
+    fn parse_tiled(
+        &mut self,
+        fixed: &Fixed,
+        version: u16,
+        mut rest: Cursor,
+        payload_len: usize,
+    ) -> Result<(), CodecError> {
+        let is_scaled = fixed.0[7] == 3;
+        let split = match is_scaled {
+            true => parse_quotients(self.dtype, fixed)?,
+            false => parse_split(self.dtype, version, fixed)?,
+        };
+        let unit_bytes = if is_scaled { self.dtype.bitsize() / 8 } else { split.unit_bytes() };
+        let grid = parse_grid(fixed, unit_bytes, self.original_len)?;
+        let group_row_blocks = fixed.u32(56) as usize;
+        if group_row_blocks == 0 {
+            return Err(CodecError::BadHead("empty checksum groups"));
+        }
+        let escape = if version == 1 { 0 } else { fixed.0[61] };
+        let code = parse_code(&mut rest, &split, fixed.u16(52), usize::from(fixed.u16(54)), escape)?;
+        let mut tables = Tables::default();
+        let mut shifts = Shifts::default();
+        if version > 1 && fixed.0[62] != 0 {
+            shifts.unit = fixed.0[63];
+            if u32::from(shifts.unit) >= split.symbol_bits() {
+                return Err(CodecError::BadHead("impossible row shifts"));
+            }
+            (tables.shifts, shifts.rows) = parse_shifts(&mut rest, &grid)?;
+        }
+        let mut masks = Vec::new();
+        if split.clean_bits > 0 {
+            (tables.masks, masks) = parse_masks(&mut rest, &grid)?;
+        }
+        let mut scaled = None;
+        if is_scaled {
+            if masks.iter().any(|mask| mask.lanes != 0) {
+                return Err(CodecError::BadHead("quotients with more bits than they have"));
+            }
+            let (table, scales) = parse_scales(&mut rest, &grid)?;
+            tables.scales = table;
+            scaled = Some(Scaled { dtype: self.dtype, scales });
+        }
+        let (tiles, tile_table) = parse_tiles(&mut rest, &grid)?;
+        tables.tiles = tile_table;
+        let planes = Vec::new();
+        let mut tiled = Tiled {
+            grid,
+            split,
+            code,
+            shifts,
+            masks,
+            scaled,
+            tiles,
+            group_row_blocks,
+            tables,
+            coded: 0..0,
+            planes,
+        };
+        place_sections(&mut tiled, self.len, payload_len)?;
+        check_tiles(&tiled)?;
+        self.checksums = rest.u64s(tiled.groups().saturating_mul(1 + tiled.planes.len()))?;
+        self.kind = Kind::Tiled(Box::new(tiled));
+        Ok(())
+    }
+}
+
+/// In version 1 only BF16 is tiled, and only the number of top bits is said. Before version 3, a BF16 has no
+/// clean bits.
+fn parse_split(dtype: Dtype, version: u16, fixed: &Fixed) -> Result<Split, CodecError> {
+    let split = match version {
+        1 if dtype != Dtype::BF16 => None,
+        1 => Split::new(dtype, fixed.0[50], 0, 0),
+        2 if dtype == Dtype::BF16 && fixed.0[60] != 0 => None,
+        _ => Split::new(dtype, fixed.0[50], fixed.0[51], fixed.0[60]),
+    };
+    split.ok_or(CodecError::BadHead("no such split for this type"))
+}
+
+/// How the quotients of a tensor of `dtype` are taken apart.
+fn parse_quotients(dtype: Dtype, fixed: &Fixed) -> Result<Split, CodecError> {
+    let split = match dtype {
+        Dtype::BF16 | Dtype::F16 | Dtype::F32 => {
+            Split::new(Dtype::BF16, fixed.0[50], fixed.0[51], fixed.0[60]).filter(|s| s.clean_bits > 0)
+        }
+        _ => None,
+    };
+    split.ok_or(CodecError::BadHead("no such split for quotients of this type"))
+}
+
+fn parse_grid(fixed: &Fixed, unit_bytes: usize, original_len: usize) -> Result<Grid, CodecError> {
+    let matrix = Matrix { rows: fixed.u32(40) as usize, cols: fixed.u32(44) as usize };
+    let tile_cols = usize::from(fixed.u16(48));
+    let units = matrix.rows.checked_mul(matrix.cols);
+    if units.and_then(|n| n.checked_mul(unit_bytes)) != Some(original_len) || original_len == 0 {
+        return Err(CodecError::BadHead("rows and columns do not fit the tensor"));
+    }
+    if tile_cols == 0 || tile_cols % CHUNK != 0 || tile_cols > MAX_TILE_COLS {
+        return Err(CodecError::BadHead("impossible tile width"));
+    }
+    Ok(Grid::with_tile_cols(matrix, tile_cols))
+}
+
+fn check_head_checksum(head: &[u8]) -> Result<(), CodecError> {
+    let mut copy = head.to_vec();
+    let stored = copy[CHECKSUM_AT..CHECKSUM_AT + 8].to_vec();
+    copy[CHECKSUM_AT..CHECKSUM_AT + 8].fill(0);
+    if checksum(&copy).to_le_bytes() != *stored {
+        return Err(CodecError::Checksum { section: "head".into(), group: None });
+    }
+    Ok(())
+}
+
+/// A bounds-checked reader over the head.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], CodecError> {
+        let end = self.at.checked_add(len);
+        let slice = end.and_then(|end| self.bytes.get(self.at..end));
+        let slice = slice.ok_or(CodecError::BadHead("tables are longer than the head"))?;
+        self.at += len;
+        Ok(slice)
+    }
+
+    fn u64s(&mut self, count: usize) -> Result<Vec<u64>, CodecError> {
+        let bytes = self.take(count.saturating_mul(8))?;
+        Ok(bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).collect())
+    }
+}
+
+fn parse_code(
+    rest: &mut Cursor,
+    split: &Split,
+    first: u16,
+    count: usize,
+    escape: u8,
+) -> Result<Code, CodecError> {
+    if count == 0 || usize::from(first) + count > 1 << split.symbol_bits() {
+        return Err(CodecError::BadHead("symbols outside the alphabet"));
+    }
+    let packed = rest.take(count.div_ceil(2).next_multiple_of(8))?;
+    let code = Code { first, lengths: nibbles(packed).take(count).collect(), escape };
+    if !code.is_usable() {
+        return Err(CodecError::BadHead("code lengths are not those of a complete code"));
+    }
+    Ok(code)
+}
+
+/// Numbers of 4 bits, two a byte, the first in the low half.
+fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
+    bytes.iter().flat_map(|b| [b & 15, b >> 4])
+}
+
+fn parse_shifts(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<u8>), CodecError> {
+    let start = rest.at;
+    let rows = nibbles(rest.take(grid.row_blocks.saturating_mul(LANES / 2))?).collect();
+    Ok((start..rest.at, rows))
+}
+
+fn parse_masks(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<RowMask>), CodecError> {
+    let start = rest.at;
+    let words = rest.u64s(grid.row_blocks.saturating_mul(2))?;
+    let mut before = 0;
+    let mut masks = Vec::with_capacity(grid.row_blocks);
+    for (row_block, pair) in words.chunks_exact(2).enumerate() {
+        let lanes = pair[0];
+        let beyond = grid.rows_in(row_block) < LANES && lanes >> grid.rows_in(row_block) != 0;
+        if beyond || pair[1] != u64::from(before) {
+            return Err(CodecError::BadHead("row masks do not fit the rows"));
+        }
+        masks.push(RowMask { lanes, before });
+        before += lanes.count_ones();
+    }
+    Ok((start..rest.at, masks))
+}
+
+fn parse_scales(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<u16>), CodecError> {
+    let start = rest.at;
+    let count = grid.col_tiles.checked_mul(grid.row_blocks).and_then(|n| n.checked_mul(2 * LANES));
+    let bytes = rest.take(count.ok_or(CodecError::BadHead("too many tiles"))?)?;
+    let scales: Vec<u16> = bytes.as_chunks().0.iter().map(|&scale| u16::from_le_bytes(scale)).collect();
+    match scales.iter().all(|&scale| scale == 0 || (0x0080..0x7f80).contains(&scale)) {
+        true => Ok((start..rest.at, scales)),
+        false => Err(CodecError::BadHead("a scale that is not a positive number")),
+    }
+}
+
+fn parse_tiles(rest: &mut Cursor, grid: &Grid) -> Result<(Vec<TileEntry>, Range<usize>), CodecError> {
+    let count = grid.col_tiles.checked_mul(grid.row_blocks).and_then(|n| n.checked_mul(8));
+    let start = rest.at;
+    let bytes = rest.take(count.ok_or(CodecError::BadHead("too many tiles"))?)?;
+    let word = |b: &[u8]| u32::from_le_bytes(b.try_into().expect("four bytes"));
+    let tiles: Option<Vec<_>> =
+        bytes.chunks_exact(8).map(|b| TileEntry::from_words(word(&b[..4]), word(&b[4..]))).collect();
+    Ok((tiles.ok_or(CodecError::BadHead("unknown flags in the tile table"))?, start..rest.at))
+}
+
+/// The raw planes' sizes follow from grid and masks and they lie at the end, so the coded plane is
+/// what is left between them and the head.
+fn place_sections(tiled: &mut Tiled, head_len: usize, payload_len: usize) -> Result<(), CodecError> {
+    let bad = CodecError::BadHead("the planes do not fit the payload");
+    let mut end = payload_len;
+    for plane in tiled.split.planes().iter().rev() {
+        let len = plane_bytes(plane, &tiled.grid, &tiled.masks);
+        let start = len.and_then(|len| end.checked_sub(len)).filter(|&s| s >= head_len).ok_or(bad.clone())?;
+        tiled.planes.insert(0, start..end);
+        end = start;
+    }
+    tiled.coded = head_len..end;
+    Ok(())
+}
+
+/// Tiles must lie one after the other and inside the coded plane, each with room for its index.
+fn check_tiles(tiled: &Tiled) -> Result<(), CodecError> {
+    let plane_words = tiled.coded.len() / 4;
+    let mut free = 0;
+    for tile in &tiled.tiles {
+        let word = tile.word as usize;
+        if word < free {
+            return Err(CodecError::BadHead("tiles overlap"));
+        }
+        free = word + tile.index_words();
+    }
+    if free > plane_words || tiled.tiles.first().is_some_and(|t| t.word != 0) {
+        return Err(CodecError::BadHead("tiles lie outside the coded plane"));
+    }
+    Ok(())
+}

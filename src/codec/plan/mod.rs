@@ -1,0 +1,10 @@
+//! How a tensor is best coded, found out from some of its rows.
+
+pub(crate) mod choosing;
+pub(crate) mod levels;
+mod sample;
+pub(crate) mod source_rows;
+pub(crate) mod tensor_source;
+
+pub use choosing::Preset;
+pub use tensor_source::TensorSource;

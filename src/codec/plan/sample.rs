@@ -1,0 +1,252 @@
+//! Statistics of some of a tensor's rows, from which its coding is planned.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::levels::{Levels, MAX_SHIFT};
+use super::source_rows::SourceRows;
+use crate::codec::payload::grid::MAX_TILE_COLS;
+use crate::codec::payload::split::{ALPHABET, Layout, Split};
+use crate::codec::payload::unit_halves::take_apart;
+use crate::codec::simd::{self, Kernel, Vectors};
+use crate::tensor::{Dtype, Matrix};
+
+/// At least so many units are looked at; of smaller tensors all are.
+const SAMPLE_UNITS: usize = 1 << 16;
+
+/// So much of a sample is worth another thread's while.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Of large tensors one row in so many is looked at.
+const SAMPLE_SHARE: usize = 16;
+
+/// Of rows that must be made to be looked at, no more units are.
+const MADE_UNITS: usize = 4 << 20;
+
+/// No more rows are looked at: what is kept of each would grow with the tensor.
+const MOST_ROWS: usize = 1 << 20;
+
+/// What was counted.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    /// The split whose symbols were counted.
+    pub finest: Split,
+    /// How often each symbol occurs.
+    pub counts: Vec<u64>,
+    /// The same with each row's shift taken off its symbols; `None` where rows are alike.
+    pub shifted: Option<(Levels, Vec<u64>)>,
+    /// Rows looked at.
+    pub rows: usize,
+    /// How many of them are clean, for each possible number of clean bits.
+    pub clean_rows: Vec<(u8, usize)>,
+    /// Whether all rows were looked at.
+    pub complete: bool,
+}
+
+impl Sample {
+    /// Looks at rows of `source`, a matrix of units.
+    pub fn take(source: &SourceRows, matrix: Matrix) -> Option<Self> {
+        let dtype = source.dtype;
+        let finest = finest(dtype)?;
+        let every = rows_apart(matrix, source.rounding().is_some());
+        let rows = &SampledRows::new(source, matrix, every);
+        let shifted = Levels::of_rows(dtype, rows);
+        let (levels, shifts) = shifted.map_or((None, vec![0; rows.len()]), |(l, shifts)| (Some(l), shifts));
+        let mut sample = Self {
+            finest,
+            counts: vec![0; 1 << finest.symbol_bits()],
+            shifted: levels.map(|levels| (levels, vec![0; 1 << finest.symbol_bits()])),
+            rows: rows.len(),
+            clean_rows: Vec::new(),
+            complete: every == 1,
+        };
+        for shift in 0..=MAX_SHIFT {
+            let alike: Vec<usize> = (0..rows.len()).filter(|&row| shifts[row] == shift).collect();
+            sample.count(rows, &alike, shift);
+        }
+        if !clean_choices(dtype).is_empty() {
+            let of_rows =
+                |rows: &[&[u8]]| rows.iter().map(|row| clean_bits(dtype, row)).collect::<Vec<u32>>();
+            let clean: Vec<u32> = rows.pieces(&rows.all(), of_rows).flatten_iter().collect();
+            let clean = |bits: u8| clean.iter().filter(|&&clean| clean >= u32::from(bits)).count();
+            sample.clean_rows = clean_choices(dtype).iter().map(|&bits| (bits, clean(bits))).collect();
+        }
+        Some(sample)
+    }
+
+    /// Counts those of `rows` that are `alike` and have this shift: so each symbol need be counted only once.
+    fn count(&mut self, rows: &SampledRows, alike: &[usize], shift: u8) {
+        if alike.is_empty() {
+            return;
+        }
+        let count = |rows: &[&[u8]]| simd::run(Count { split: &self.finest, rows });
+        // Added up as they are made: all tables together would be an eighth of the sample.
+        let none = || vec![0u64; ALPHABET];
+        let add = |mut sums: Vec<u64>, tables: Vec<[u32; ALPHABET]>| {
+            for table in tables {
+                sums.iter_mut().zip(table).for_each(|(sum, n)| *sum += u64::from(n));
+            }
+            sums
+        };
+        let both = |mut sums: Vec<u64>, more: Vec<u64>| {
+            sums.iter_mut().zip(more).for_each(|(sum, n)| *sum += n);
+            sums
+        };
+        let sums = rows.pieces(alike, count).fold(none, add).reduce(none, both);
+        let mask = self.counts.len() - 1;
+        for (symbol, n) in self.counts.iter_mut().enumerate() {
+            let times = sums[symbol];
+            *n += times;
+            if let Some((_, shifted)) = &mut self.shifted {
+                let shift = usize::from(shift) << shift_unit(&self.finest);
+                shifted[symbol.wrapping_sub(shift) & mask] += times;
+            }
+        }
+    }
+}
+
+/// How far rows that are looked at lie apart.
+fn rows_apart(matrix: Matrix, are_made: bool) -> usize {
+    let apart = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE).max(matrix.rows.div_ceil(MOST_ROWS));
+    if are_made { apart.max(matrix.len() / MADE_UNITS) } else { apart }
+}
+
+/// Rows of a source that are looked at. No more of them are in memory than threads look at at a time, but for
+/// those that must be made.
+pub(crate) struct SampledRows<'a> {
+    source: &'a SourceRows<'a>,
+    every: usize,
+    len: usize,
+    /// End to end, where they must be made.
+    made: Option<Vec<u8>>,
+}
+
+impl<'a> SampledRows<'a> {
+    /// One row of every `every` of `source`, which is `matrix`.
+    fn new(source: &'a SourceRows<'a>, matrix: Matrix, every: usize) -> Self {
+        Self { source, every, len: matrix.rows.div_ceil(every), made: source.sampled(every) }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The numbers of all.
+    pub fn all(&self) -> Vec<usize> {
+        (0..self.len).collect()
+    }
+
+    /// What `work` gives for some of the rows after the other, in the order in which `numbers` names them.
+    pub fn pieces<T: Send>(
+        &self,
+        numbers: &[usize],
+        work: impl Fn(&[&[u8]]) -> T + Sync + Send,
+    ) -> impl IndexedParallelIterator<Item = T> {
+        let row_bytes = self.source.row_bytes();
+        let a_piece = (PIECE_BYTES / row_bytes.max(1)).max(1);
+        numbers.par_chunks(a_piece).map(move |numbers| {
+            let rows: Vec<Cow<'_, [u8]>> = numbers.iter().map(|&number| self.row(number)).collect();
+            work(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>())
+        })
+    }
+
+    fn row(&self, number: usize) -> Cow<'_, [u8]> {
+        let (row_bytes, row) = (self.source.row_bytes(), number * self.every);
+        match &self.made {
+            Some(made) => Cow::Borrowed(&made[number * row_bytes..][..row_bytes]),
+            None => self.source.rows(row..row + 1),
+        }
+    }
+}
+
+/// Counts the symbols of `rows`.
+struct Count<'a> {
+    split: &'a Split,
+    rows: &'a [&'a [u8]],
+}
+
+impl Kernel for Count<'_> {
+    /// Two tables in turn: with one, equal neighbours would wait for each other's store.
+    type Output = Vec<[u32; ALPHABET]>;
+
+    #[inline(always)]
+    fn run<V: Vectors>(self, _: V) -> Self::Output {
+        let mut tables = vec![[0u32; ALPHABET]; 2];
+        let [even, odd] = &mut tables[..] else { unreachable!("there are two") };
+        let (masks, unit) = (self.split.masks(), self.split.unit_bytes());
+        let mut symbols = [0; MAX_TILE_COLS];
+        let mut lower = [0; MAX_TILE_COLS];
+        for row in self.rows {
+            for part in row.chunks(unit * MAX_TILE_COLS) {
+                let symbols = &mut symbols[..part.len() / unit];
+                take_apart(part, unit, symbols, &mut lower);
+                for symbol in symbols.iter_mut() {
+                    *symbol = masks.symbol_of(*symbol);
+                }
+                let (pairs, rest) = symbols.as_chunks::<2>();
+                for [a, b] in pairs {
+                    even[usize::from(*a) % ALPHABET] += 1;
+                    odd[usize::from(*b) % ALPHABET] += 1;
+                }
+                for a in rest {
+                    even[usize::from(*a) % ALPHABET] += 1;
+                }
+            }
+        }
+        tables
+    }
+}
+
+/// The split with the most coded bits, of which the others' symbols are sums.
+fn finest(dtype: Dtype) -> Option<Split> {
+    let (t, b) = match dtype {
+        Dtype::F32 | Dtype::BF16 => (2, 0),
+        Dtype::F16 => (3, 4),
+        _ => (Layout::of(dtype).mantissa_bits, 0),
+    };
+    Split::new(dtype, t, b, 0)
+}
+
+/// Numbers of clean bits worth trying: what an element has below an 8-bit mantissa, an F16's or a
+/// BF16's; and what a BF16 has below that of an F8_E5M2 or an F8_E4M3.
+fn clean_choices(dtype: Dtype) -> &'static [u8] {
+    match dtype {
+        Dtype::F32 => &[8, 13, 16],
+        Dtype::F16 => &[3],
+        Dtype::BF16 => &[4, 5],
+        _ => &[],
+    }
+}
+
+/// How far a shift must be moved up to be taken off a symbol of `split`: the step is half an octave,
+/// so there must be a coded mantissa bit.
+pub(crate) fn shift_unit(split: &Split) -> u8 {
+    split.top_bits - 1 + split.low_bits
+}
+
+/// Bits at the bottom of all units of a row that are zero.
+fn clean_bits(dtype: Dtype, row: &[u8]) -> u32 {
+    match Layout::of(dtype).unit_bytes {
+        2 => row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)).trailing_zeros(),
+        _ => row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)).trailing_zeros(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_rows_are_looked_at_than_are_kept() {
+        let apart = |rows, cols| rows_apart(Matrix { rows, cols }, false);
+        assert_eq!([apart(64, 64), apart(1024, 128), apart(4096, 4096)], [1, 2, 16]);
+        for rows in [1 << 24, 1 << 30, 50_000_000_000usize] {
+            assert!(rows.div_ceil(apart(rows, 64)) <= MOST_ROWS, "{rows}");
+        }
+        assert_eq!((apart(1 << 24, 64), apart(1, 1 << 32)), (16, 16));
+        let made = |rows: usize, cols| rows.div_ceil(rows_apart(Matrix { rows, cols }, true)) * cols;
+        assert!(made(100_000, 4096) <= 2 * MADE_UNITS && made(1 << 30, 64) <= 2 * MADE_UNITS);
+    }
+}

@@ -22,12 +22,12 @@ mod simd;
 
 pub use decode::{Payload, RowDecoder};
 pub(crate) use decode::{resize, zeros};
-pub use encode::{EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
+pub use encode::{EncodeError, EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
 pub use entropy::huffman;
 pub use payload::checksum::{Checksum, checksum};
-pub use payload::error::{CodecError, EncodeError};
+pub use payload::error::CodecError;
 pub use payload::lossy::{Lossy, NoSuchLossy};
 pub use payload::precision::{Kept, Precision};
-pub use payload::{grid, head, split};
+pub use payload::{code, grid, head, split};
 pub use plan::TensorSource;
 pub use simd::{vector_tier, vector_tiers};

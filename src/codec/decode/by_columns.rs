@@ -1,14 +1,14 @@
 //! Decoding a tile by columns: all lanes take a symbol at a time.
 
-use super::by_lanes::DecodeRows;
-use crate::codec::entropy::peek_levels::PeekLevels;
+use super::tiles::DecodeTiles;
 use crate::codec::payload::error::CodecError;
 use crate::codec::payload::grid::{CHUNK, LANES};
-use crate::codec::payload::head::RowMask;
+use crate::codec::payload::lane_words::LaneWords;
+use crate::codec::payload::row_tables::RowMask;
 use crate::codec::payload::split::Piece;
 use crate::codec::payload::unit_halves::{put_chunk, put_together};
 use crate::codec::simd::columns::{Column, Columns, Field, Join, Rows, pieces_of_16, stay_inside};
-use crate::codec::simd::fields::LaneWords;
+use crate::codec::simd::peek_levels::PeekLevels;
 use crate::codec::simd::{self, Vectors};
 
 /// Chunks that are read, joined and written together: cache lines of 16-bit units.
@@ -31,16 +31,16 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    pub fn new(rows: &DecodeRows) -> Self {
+    pub fn new(tiles: &DecodeTiles) -> Self {
         let columns = [[0; LANES]; CHUNK];
-        let joins = rows.joins();
+        let joins = tiles.joins();
         let rows = [[[0; CHUNK]; LANES]; CHUNKS];
         let pieces = [[0; LANES]; MAX_PIECES];
         Self { joins, symbols: [columns; CHUNKS], pieces, lower: columns, rows, lower_rows: rows }
     }
 }
 
-impl DecodeRows<'_> {
+impl DecodeTiles<'_> {
     /// Decodes a tile whose lanes' streams begin and end at the bits `starts`. `false` where streams lie
     /// so close to the end of the payload that they might leave it.
     #[inline(always)]
@@ -52,30 +52,31 @@ impl DecodeRows<'_> {
         starts: &[usize; LANES + 1],
         buffers: &mut Buffers,
     ) -> Result<bool, CodecError> {
-        let cols = self.tiled.grid.cols_in(col_tile);
+        let cols = self.from.tiled.grid.cols_in(col_tile);
         let base = starts[0] / 8;
-        let bytes = &self.bytes[base..];
+        let bytes = &self.from.bytes[base..];
         // Lanes that nobody asks for repeat one that somebody does.
-        let known = |lane| if self.lanes.contains(&lane) { lane } else { self.lanes.start };
+        let known = |lane| if self.part.lanes.contains(&lane) { lane } else { self.part.lanes.start };
         let mut at: [u32; LANES] = std::array::from_fn(|lane| (starts[known(lane)] - 8 * base) as u32);
         if !stay_inside(bytes, &at, cols) {
             return Ok(false);
         }
-        let next = self.tiled.tile_parts(self.row_block * self.tiled.grid.col_tiles + col_tile + 1);
+        let next =
+            self.from.tiled.tile_parts(self.part.row_block * self.from.tiled.grid.col_tiles + col_tile + 1);
         for first in (0..cols).step_by(CHUNKS * CHUNK) {
             let count = (cols - first).min(CHUNKS * CHUNK);
             // A share of the next tile, so that they do not come all at once.
             for part in &next {
                 let share = |col: usize| part.start + part.len() * col / cols;
-                simd::expect(&self.bytes[share(first)..share(first + count)]);
+                simd::expect(&self.from.bytes[share(first)..share(first + count)]);
             }
             let symbols = buffers.symbols.as_flattened_mut();
             vectors.read_columns(levels, bytes, &mut at, &mut symbols[..count]);
             self.write_columns(vectors, col_tile, first, count, buffers);
         }
-        for lane in self.lanes.clone() {
+        for lane in self.part.lanes.clone() {
             if at[lane] as usize + 8 * base != starts[lane + 1] {
-                return Err(CodecError::BadStream { row: self.row_block * LANES + lane });
+                return Err(CodecError::BadStream { row: self.part.row_block * LANES + lane });
             }
         }
         Ok(true)
@@ -91,9 +92,9 @@ impl DecodeRows<'_> {
         count: usize,
         buffers: &mut Buffers,
     ) {
-        let unit = self.tiled.split.unit_bytes();
+        let unit = self.from.tiled.split.unit_bytes();
         for i in 0..count.div_ceil(CHUNK) {
-            let col = col_tile * self.tiled.grid.tile_cols + first + i * CHUNK;
+            let col = col_tile * self.from.tiled.grid.tile_cols + first + i * CHUNK;
             self.take_planes(col, &mut buffers.pieces);
             let [upper, lower] = &buffers.joins;
             vectors.join_columns(upper, &buffers.pieces, &mut buffers.symbols[i]);
@@ -114,7 +115,7 @@ impl DecodeRows<'_> {
     /// Writes `count` units of `UNIT` bytes to each row, from its byte `at` on.
     #[inline(always)]
     fn write_rows<const UNIT: usize>(&mut self, at: usize, count: usize, buffers: &Buffers) {
-        for (i, lane) in self.lanes.clone().enumerate() {
+        for (i, lane) in self.part.lanes.clone().enumerate() {
             let out = &mut self.out[at + i * self.stride..][..UNIT * count];
             let (whole, rest) = out.split_at_mut(count / CHUNK * CHUNK * UNIT);
             for (out, chunk) in whole.chunks_exact_mut(UNIT * CHUNK).zip(0..) {
@@ -132,14 +133,14 @@ impl DecodeRows<'_> {
     #[inline(always)]
     fn take_planes(&self, col: usize, pieces: &mut [Column; MAX_PIECES]) {
         let mut first = 0;
-        for (i, plane) in self.tiled.split.planes().iter().enumerate() {
+        for (i, plane) in self.from.tiled.split.planes().iter().enumerate() {
             let width = usize::from(plane.width);
             let pieces = &mut pieces[first..];
             first += width;
-            let words = self.bytes[self.tiled.planes[i].clone()].as_chunks().0;
-            let start = self.tiled.plane_word(i, self.row_block);
+            let words = self.from.bytes[self.from.tiled.planes[i].clone()].as_chunks().0;
+            let start = self.from.tiled.plane_word(i, self.part.row_block);
             let at = LaneWords { start, stride: LANES, first_bit: col * width };
-            match self.tiled.masks.get(self.row_block) {
+            match self.from.tiled.masks.get(self.part.row_block) {
                 Some(mask) if plane.is_sparse() && mask.count() < LANES => {
                     let (words, first_bit) = (all_lanes(words, at, plane.width, mask), at.first_bit % 32);
                     pieces_of_16(&words, LaneWords { start: 0, first_bit, ..at }, width, pieces);
@@ -151,7 +152,7 @@ impl DecodeRows<'_> {
 
     /// How the upper halves of the row block's units are put together, and how the lower ones.
     fn joins(&self) -> [Join; 2] {
-        let split = &self.tiled.split;
+        let split = &self.from.tiled.split;
         // Pieces of 16 bits are those of the first plane, then those of the second, and so on.
         let before =
             |plane: usize| split.planes()[..plane].iter().map(|plane| usize::from(plane.width)).sum();
@@ -160,7 +161,8 @@ impl DecodeRows<'_> {
             Field::new(before(piece.plane), width, piece.up, piece.mask)
         };
         let [upper, lower] = split.pieces().map(|pieces| pieces.iter().map(field).collect());
-        let shifts = std::array::from_fn(|lane| self.tiled.shifts.of(self.row_block * LANES + lane));
+        let shifts =
+            std::array::from_fn(|lane| self.from.tiled.shifts.of(self.part.row_block * LANES + lane));
         let own = split.masks().of_symbol().map(|(up, mask)| (u16::from(up), mask));
         [Join { shifts, own, fields: upper }, Join { shifts: [0; LANES], own: [(0, 0); 2], fields: lower }]
     }
@@ -183,11 +185,12 @@ fn all_lanes(words: &[[u8; 4]], at: LaneWords, width: u8, mask: &RowMask) -> [[u
 
 #[cfg(test)]
 mod tests {
+    use super::super::part::{Part, TiledPayload};
     use super::*;
     use crate::codec::encode::encoder::encode_with_split;
     use crate::codec::payload::head::{Head, Kind};
     use crate::codec::payload::split::Split;
-    use crate::codec::simd::fields::BLOCK;
+    use crate::codec::simd::block::BLOCK;
     use crate::codec::simd::{Kernel, Portable};
     use crate::tensor::Dtype;
 
@@ -249,18 +252,11 @@ mod tests {
                 for (row_block, out) in restored.chunks_mut(tiled.row_block_bytes()).enumerate() {
                     let lanes = 0..tiled.grid.rows_in(row_block);
                     let col_tiles = 0..tiled.grid.col_tiles;
-                    let (tables, stride) = (&Default::default(), tiled.row_bytes());
-                    let rows = DecodeRows {
-                        bytes: &payload,
-                        tiled,
-                        tables,
-                        row_block,
-                        lanes,
-                        col_tiles,
-                        stride,
-                        out,
-                    };
-                    rows.run(ByColumns).unwrap();
+                    let readers = &Default::default();
+                    let from = TiledPayload { bytes: &payload, tiled, readers };
+                    let part = Part { row_block, lanes, col_tiles };
+                    let tiles = DecodeTiles { from, part, stride: tiled.row_bytes(), out };
+                    tiles.run(ByColumns).unwrap();
                 }
                 assert!(restored == data, "{split:?} {rows} x {cols}");
             }

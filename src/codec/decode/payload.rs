@@ -1,22 +1,23 @@
-//! From a payload back to the tensor's bytes. Twin of `shaders/decode.wgsl`.
+//! A whole payload in memory, and the tensor's bytes that are decoded from it. Twin of `shaders/decode.wgsl`.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::by_lanes::{DecodeRows, Tables};
+use super::decode_part::decode_part;
+use super::part::{Part, TiledPayload};
+use super::readers::Readers;
 use super::zeros::zeros;
 use crate::codec::payload::error::CodecError;
 use crate::codec::payload::grid::{LANES, MAX_TILE_COLS};
 use crate::codec::payload::head::{Head, Kind, Tiled};
 use crate::codec::payload::precision::{Kept, Precision};
-use crate::codec::payload::scaled::decode_rows;
 
 /// A payload whose head has been checked.
 pub struct Payload<'a> {
     bytes: &'a [u8],
     head: Head,
-    tables: Tables,
+    readers: Readers,
     precision: Precision,
 }
 
@@ -30,7 +31,7 @@ impl<'a> Payload<'a> {
     /// Reads and checks the head. `bytes` must be the whole payload.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, CodecError> {
         let precision = Precision::default();
-        Ok(Self { head: Head::parse(bytes)?, bytes, tables: Tables::default(), precision })
+        Ok(Self { head: Head::parse(bytes)?, bytes, readers: Readers::default(), precision })
     }
 
     /// The same payload, to be read in `precision` by a device: what is beyond is neither checked nor
@@ -214,7 +215,7 @@ impl<'a> Payload<'a> {
         }
         let lanes = rows.start % LANES..rows.start % LANES + rows.len();
         let row_block = rows.start / LANES;
-        let (bytes, tables) = (self.bytes, &self.tables);
-        decode_rows(DecodeRows { bytes, tiled, tables, row_block, lanes, col_tiles, stride, out })
+        let from = TiledPayload { bytes: self.bytes, tiled, readers: &self.readers };
+        decode_part(from, Part { row_block, lanes, col_tiles }, stride, out)
     }
 }

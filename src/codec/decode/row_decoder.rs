@@ -2,17 +2,18 @@
 
 use std::ops::Range;
 
-use super::by_lanes::{DecodeRows, Tables};
+use super::decode_part::decode_part;
+use super::part::{Part, TiledPayload};
+use super::readers::Readers;
 use crate::codec::payload::error::CodecError;
 use crate::codec::payload::grid::{Grid, LANES};
 use crate::codec::payload::head::{Head, Kind, Shifts, Tiled};
-use crate::codec::payload::scaled::decode_rows;
 use crate::tensor::Matrix;
 
 /// Decodes single row blocks of a tiled payload that somebody else reads.
 pub struct RowDecoder {
     head: Head,
-    tables: Tables,
+    readers: Readers,
 }
 
 impl std::fmt::Debug for RowDecoder {
@@ -24,7 +25,7 @@ impl std::fmt::Debug for RowDecoder {
 impl RowDecoder {
     /// For the payload that has this head.
     pub fn new(head: Head) -> Self {
-        Self { head, tables: Tables::default() }
+        Self { head, readers: Readers::default() }
     }
 
     /// The payload's head.
@@ -94,18 +95,10 @@ impl RowDecoder {
         if lanes.is_empty() {
             return Ok(());
         }
-        let (alone, tables) = (alone(tiled, row_block, &col_tiles), &self.tables);
-        let col_tiles = 0..col_tiles.len();
-        let decoded = decode_rows(DecodeRows {
-            bytes,
-            tiled: &alone,
-            tables,
-            row_block: 0,
-            lanes,
-            col_tiles,
-            stride,
-            out,
-        });
+        let alone = alone(tiled, row_block, &col_tiles);
+        let from = TiledPayload { bytes, tiled: &alone, readers: &self.readers };
+        let part = Part { row_block: 0, lanes, col_tiles: 0..col_tiles.len() };
+        let decoded = decode_part(from, part, stride, out);
         decoded.map_err(|error| match error {
             CodecError::BadStream { row } => CodecError::BadStream { row: row_block * LANES + row },
             other => other,

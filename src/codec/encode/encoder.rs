@@ -1,42 +1,24 @@
-//! From a tensor's bytes to its payload.
+//! The encoder: which kind of payload a tensor becomes.
 
-use std::io;
-
-use rayon::prelude::*;
-
+use super::error::EncodeError;
 use super::payload_memory::PayloadMemory;
+use super::put::{EncodedPayload, Put, put_head};
+use super::raw::{encode_raw, most_bytes, raw_payload_len};
 use super::spare::Spare;
 use super::tiled::encode_tiled;
-use crate::codec::payload::checksum::checksum;
-use crate::codec::payload::error::{CodecError, EncodeError};
-use crate::codec::payload::grid::{LANES, SECTION_ALIGN};
-use crate::codec::payload::head::{self, Head};
+use crate::codec::payload::error::CodecError;
+use crate::codec::payload::fixed_part::{MAX_CONSTANT, dtype_code};
+use crate::codec::payload::grid::LANES;
 use crate::codec::payload::head_writer::HeadWriter;
 use crate::codec::payload::lossy::Lossy;
 use crate::codec::payload::split::{Split, unit_matrix};
-use crate::codec::plan::choosing::{Choice, Chosen, Plan};
+use crate::codec::plan::choosing::{Choice, Chosen, Plan, Preset};
 use crate::codec::plan::source_rows::SourceRows;
 use crate::codec::plan::tensor_source::TensorSource;
 use crate::tensor::{Dtype, Matrix};
 
-pub use crate::codec::plan::choosing::Preset;
-
-/// Receives pieces of a payload: their offset, and their bytes. Pieces may come from any thread and
-/// in any order. What is put twice has the later value, and what lies behind the payload's end is of
-/// no meaning.
-pub type Put<'a> = dyn Fn(usize, &[u8]) -> io::Result<()> + Sync + 'a;
-
 /// Elements of a row block that is rounded: rows of a million, or fewer that are longer.
 const MOST_ROUNDED: usize = 64 << 20;
-
-/// What [`Encoder::encode_to`] has handed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodedPayload {
-    /// Bytes of the payload.
-    pub len: usize,
-    /// Its head.
-    pub head: Head,
-}
 
 /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`: what
 /// [`Encoder::encode`] of a new one gives.
@@ -179,8 +161,8 @@ impl Encoder {
     ) -> Result<EncodedPayload, EncodeError> {
         let len = data.size();
         let matrix = check_length(dtype, shape, len)?;
-        let code = head::dtype_code(dtype)
-            .ok_or(CodecError::BadHead("an element type this version does not know"))?;
+        let code =
+            dtype_code(dtype).ok_or(CodecError::BadHead("an element type this version does not know"))?;
         if let Some(element) = constant_element(dtype, data) {
             let mut writer = HeadWriter::new(code, len);
             writer.constant(&element);
@@ -207,18 +189,6 @@ impl Encoder {
     }
 }
 
-/// Finishes a payload of `len` bytes, all but its head put.
-pub(crate) fn put_head(
-    writer: HeadWriter,
-    sums: &[u64],
-    len: usize,
-    put: &Put<'_>,
-) -> Result<EncodedPayload, EncodeError> {
-    let head = writer.finish(sums, len);
-    put(0, &head)?;
-    Ok(EncodedPayload { len, head: Head::parse_front(&head, len)? })
-}
-
 /// Checks the length, and returns the matrix of units.
 fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, CodecError> {
     let wrong = |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: len };
@@ -233,46 +203,17 @@ fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, Cod
 /// The one element that all are equal to, of whole bytes.
 fn constant_element(dtype: Dtype, data: &dyn TensorSource) -> Option<Vec<u8>> {
     let len = dtype.bitsize() / 8;
-    if len == 0 || len * 8 != dtype.bitsize() || data.size() < len || data.size() > head::MAX_CONSTANT {
+    if len == 0 || len * 8 != dtype.bitsize() || data.size() < len || data.size() > MAX_CONSTANT {
         return None;
     }
     let data = data.bytes(0..data.size());
     (data[len..] == data[..data.len() - len]).then(|| data[..len].to_vec())
 }
 
-/// The longest that the payload of a tensor of so many bytes can be: that of the raw one.
-pub fn most_bytes(len: usize) -> usize {
-    raw_payload_len(0, len)
-}
-
-fn raw_payload_len(code: u8, len: usize) -> usize {
-    HeadWriter::new(code, len).padded_len(head::raw_groups(len)) + len.next_multiple_of(SECTION_ALIGN)
-}
-
-fn encode_raw(code: u8, data: &dyn TensorSource, put: &Put<'_>) -> Result<EncodedPayload, EncodeError> {
-    let len = data.size();
-    let writer = HeadWriter::new(code, len);
-    let groups = head::raw_groups(len);
-    let head_len = writer.padded_len(groups);
-    let sums = (0..groups).into_par_iter().map(|group| {
-        let range = head::raw_range(0, len, group);
-        let inside = data.bytes(range.start..range.end.min(len));
-        if inside.len() == range.len() {
-            put(head_len + range.start, &inside)?;
-            return Ok(checksum(&inside));
-        }
-        let padded = [&inside[..], &vec![0; range.len() - inside.len()]].concat();
-        put(head_len + range.start, &padded)?;
-        Ok(checksum(&padded))
-    });
-    let sums: Vec<u64> = sums.collect::<io::Result<_>>()?;
-    put_head(writer, &sums, head_len + len.next_multiple_of(SECTION_ALIGN), put)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::payload::head::Kind;
+    use crate::codec::payload::head::{Head, Kind};
 
     #[test]
     fn payloads_do_not_depend_on_the_number_of_threads() {

@@ -2,25 +2,19 @@
 
 use std::ops::Range;
 
-use crate::codec::entropy::bit_writer::{BitWriter, Codebook};
-use crate::codec::payload::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS};
-use crate::codec::payload::head::{RowMask, Shifts, TileEntry, plane_place};
-use crate::codec::payload::split::{Masks, Source, Split};
+use super::coder::Coder;
+use crate::codec::entropy::bit_writer::BitWriter;
+use crate::codec::entropy::codebook::Codebook;
+use crate::codec::payload::grid::{CHUNK, LANES, MAX_TILE_COLS};
+use crate::codec::payload::lane_words::LaneWords;
+use crate::codec::payload::split::{Masks, Source};
+use crate::codec::payload::tiled::{TileEntry, plane_place};
 use crate::codec::payload::unit_halves::{Halves, take_apart};
-use crate::codec::simd::fields::{LaneWords, pack};
+use crate::codec::simd::fields::pack;
 use crate::codec::simd::{self, Kernel, Vectors};
 
 /// Rows that are asked for ahead of the one at hand.
 const AHEAD: usize = 2;
-
-/// What all groups of a tensor share.
-pub(crate) struct Coder {
-    pub grid: Grid,
-    pub split: Split,
-    pub book: Codebook,
-    pub shifts: Shifts,
-    pub masks: Vec<RowMask>,
-}
 
 /// The words of each raw plane.
 pub(crate) type Planes = Vec<Vec<u32>>;

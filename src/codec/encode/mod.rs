@@ -1,12 +1,22 @@
 //! From a tensor's bytes to its payload.
+//!
+//! The encoder asks `plan` how a tensor is coded, takes its pieces apart with `simd`, writes their streams
+//! with `entropy`, and hands them over with a head as `payload` says.
 
+mod coder;
 mod encoder;
+mod error;
 mod group;
 mod payload_memory;
+mod pieces;
+mod put;
+mod raw;
 mod spare;
 mod tiled;
 
-pub use crate::codec::plan::Preset;
-pub use encoder::{
-    EncodedPayload, Encoder, Put, encode, encode_with, encode_with_split, encode_with_top_bits, most_bytes,
-};
+pub use encoder::{Encoder, encode, encode_with, encode_with_split, encode_with_top_bits};
+pub use error::EncodeError;
+pub use put::{EncodedPayload, Put};
+pub use raw::most_bytes;
+
+pub use super::plan::Preset;

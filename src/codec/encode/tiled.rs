@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::encoder::{EncodedPayload, Put, put_head};
-use super::group::{Coder, EncodeGroup, Group, Planes, Sections};
+use super::coder::Coder;
+use super::error::EncodeError;
+use super::group::{EncodeGroup, Group, Planes, Sections};
+use super::pieces::{Piece, Sums};
+use super::put::{EncodedPayload, Put, put_head};
 use super::spare::{KEPT_GROUPS, Spare};
-use crate::codec::entropy::bit_writer::Codebook;
-use crate::codec::payload::checksum::{Checksum, checksum};
-use crate::codec::payload::error::EncodeError;
-use crate::codec::payload::grid::{LANES, SECTION_ALIGN};
-use crate::codec::payload::head::{self, RowMask, Shifts, TileEntry};
+use crate::codec::payload::grid::SECTION_ALIGN;
+use crate::codec::payload::groups::group_row_blocks;
 use crate::codec::payload::head_writer::HeadWriter;
+use crate::codec::payload::tiled::{TileEntry, plane_bytes};
 use crate::codec::plan::choosing::Plan;
 use crate::codec::plan::source_rows::SourceRows;
 use crate::codec::simd;
@@ -42,7 +43,7 @@ pub(crate) fn encode_tiled(
     limit: usize,
     put: &Put<'_>,
 ) -> Result<Option<EncodedPayload>, EncodeError> {
-    let tensor = Tensor { spare, code, source, coder: coder(matrix, &plan, source) };
+    let tensor = Tensor { spare, code, source, coder: Coder::new(matrix, &plan, source) };
     // As of a matrix of one row, which has planes for 64.
     if tensor.plane_ends(0).last().is_some_and(|&end| end >= limit) {
         return Ok(None);
@@ -66,96 +67,12 @@ pub(crate) fn encode_tiled(
     put_head(writer, &sums, payload_len, put).map(Some)
 }
 
-fn coder(matrix: Matrix, plan: &Plan, source: &SourceRows) -> Coder {
-    let grid = source.grid();
-    let split = plan.split;
-    let row_bytes = matrix.cols * split.unit_bytes();
-    let row_blocks = || (0..grid.row_blocks).into_par_iter();
-    let rows = |row_block| source.row_blocks(row_block..row_block + 1);
-    let mut shifts = Shifts::default();
-    if let Some(levels) = plan.levels {
-        shifts.unit = plan.shift_unit();
-        let of_block = |row_block| -> Vec<u8> {
-            levels.shifts(split.dtype, rows(row_block).chunks_exact(row_bytes)).collect()
-        };
-        shifts.rows = row_blocks().flat_map_iter(of_block).collect();
-        shifts.rows.resize(grid.row_blocks * LANES, 0);
-    }
-    let mut masks = Vec::new();
-    if split.clean_bits > 0 {
-        let lanes = |rows: &[u8]| dirty_lanes(rows, row_bytes, split.unit_bytes(), split.clean_bits);
-        let of_block = |row_block| match source.rounding() {
-            Some(_) => 0,
-            None => lanes(&rows(row_block)),
-        };
-        masks = row_blocks().map(|row_block| RowMask { lanes: of_block(row_block), before: 0 }).collect();
-        let mut before = 0;
-        for mask in &mut masks {
-            mask.before = before;
-            before += mask.count() as u32;
-        }
-    }
-    Coder { grid, split, book: Codebook::new(&plan.code, split.symbol_bits()), shifts, masks }
-}
-
-/// Bit `l` for each row that has something in its lowest `clean` bits.
-fn dirty_lanes(rows: &[u8], row_bytes: usize, unit_bytes: usize, clean: u8) -> u64 {
-    let dirty = |row: &[u8]| match unit_bytes {
-        2 => {
-            row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)) & ((1 << clean) - 1) != 0
-        }
-        _ => {
-            row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)) & ((1 << clean) - 1) != 0
-        }
-    };
-    rows.chunks_exact(row_bytes).enumerate().map(|(lane, row)| u64::from(dirty(row)) << lane).sum()
-}
-
 /// A tensor that is being encoded.
 struct Tensor<'a> {
     spare: &'a Spare,
     code: u8,
     source: &'a SourceRows<'a>,
     coder: Coder,
-}
-
-/// What is encoded in one go: a group, or some columns of one that is a single row block.
-#[derive(Debug, Clone)]
-struct Piece {
-    row_blocks: Range<usize>,
-    col_tiles: Range<usize>,
-    is_whole: bool,
-    ends_group: bool,
-    /// Whether it is the last of the tensor.
-    is_last: bool,
-}
-
-impl Piece {
-    /// The checksum of `bytes`, its share of a section, if that is all of a group's.
-    fn checksum(&self, bytes: &[u8]) -> Option<u64> {
-        self.is_whole.then(|| checksum(bytes))
-    }
-}
-
-/// The checksums of a section's groups.
-#[derive(Default)]
-struct Sums {
-    done: Vec<u64>,
-    /// Of the group that more pieces of are to come.
-    open: Checksum,
-}
-
-impl Sums {
-    /// Goes on with `bytes`, the share of `piece`, whose checksum is `whole` where it is a group.
-    fn add(&mut self, piece: &Piece, whole: Option<u64>, bytes: &[u8]) {
-        if whole.is_none() {
-            self.open.add(bytes);
-        }
-        if piece.ends_group {
-            let open = std::mem::take(&mut self.open);
-            self.done.push(whole.unwrap_or_else(|| open.finish()));
-        }
-    }
 }
 
 /// The coded plane, once it is written.
@@ -189,13 +106,13 @@ impl Tensor<'_> {
     }
 
     fn groups(&self) -> usize {
-        self.coder.grid.row_blocks.div_ceil(head::group_row_blocks(&self.coder.grid))
+        self.coder.grid.row_blocks.div_ceil(group_row_blocks(&self.coder.grid))
     }
 
     /// All groups, in pieces.
     fn pieces(&self) -> Vec<Piece> {
         let grid = &self.coder.grid;
-        let many = head::group_row_blocks(grid);
+        let many = group_row_blocks(grid);
         let mut pieces = Vec::new();
         for group in 0..self.groups() {
             let row_blocks = group * many..((group + 1) * many).min(grid.row_blocks);
@@ -234,11 +151,11 @@ impl Tensor<'_> {
         let sections = if self.at_once() { Sections::Both } else { Sections::Coded };
         let mut coded = Coded { tiles: Vec::new(), sums: Vec::new(), end: start };
         let mut sums = Sums::default();
-        for window in self.pieces().chunks(together()) {
+        for batch in self.pieces().chunks(together()) {
             let encode = |piece| self.encode(piece, sections);
-            let mut groups: Vec<Group> = window.par_iter().map(encode).collect();
+            let mut groups: Vec<Group> = batch.par_iter().map(encode).collect();
             let mut places = Vec::new();
-            for (piece, group) in window.iter().zip(&mut groups) {
+            for (piece, group) in batch.iter().zip(&mut groups) {
                 let word = (coded.end - start) / 4;
                 for tile in &group.tiles {
                     let Ok(word) = u32::try_from(word + tile.word as usize) else { return Ok(None) };
@@ -252,12 +169,12 @@ impl Tensor<'_> {
                 }
                 coded.end = end;
             }
-            let written = groups.par_iter().zip(window).zip(places).map(|((group, piece), at)| {
+            let written = groups.par_iter().zip(batch).zip(places).map(|((group, piece), at)| {
                 put(at, &group.coded)?;
                 Ok(piece.checksum(&group.coded))
             });
             let written = written.collect::<io::Result<Vec<_>>>()?;
-            for ((mut group, piece), whole) in groups.into_iter().zip(window).zip(written) {
+            for ((mut group, piece), whole) in groups.into_iter().zip(batch).zip(written) {
                 sums.add(piece, whole, &group.coded);
                 if sections == Sections::Both {
                     kept.push(std::mem::take(&mut group.planes));
@@ -273,7 +190,7 @@ impl Tensor<'_> {
     fn plane_ends(&self, start: usize) -> Vec<usize> {
         let mut end = start;
         let ends = self.coder.split.planes().iter().map(|plane| {
-            let bytes = head::plane_bytes(plane, &self.coder.grid, &self.coder.masks);
+            let bytes = plane_bytes(plane, &self.coder.grid, &self.coder.masks);
             end += bytes.expect("planes are no larger than the tensor");
             end
         });
@@ -292,9 +209,9 @@ impl Tensor<'_> {
         let mut next: Vec<usize> =
             std::iter::once(start).chain(ends.iter().copied()).take(ends.len()).collect();
         let mut sums: Vec<Sums> = ends.iter().map(|_| Sums::default()).collect();
-        for window in self.pieces().chunks(together()) {
+        for batch in self.pieces().chunks(together()) {
             let mut made: Vec<Planes> = match self.at_once() {
-                true => kept.drain(..window.len()).collect(),
+                true => kept.drain(..batch.len()).collect(),
                 false => {
                     let encode = |piece| {
                         let mut group = self.encode(piece, Sections::Planes);
@@ -302,11 +219,11 @@ impl Tensor<'_> {
                         self.spare.give(group);
                         planes
                     };
-                    window.par_iter().map(encode).collect()
+                    batch.par_iter().map(encode).collect()
                 }
             };
             let mut places = Vec::new();
-            for (piece, planes) in window.iter().zip(&mut made) {
+            for (piece, planes) in batch.iter().zip(&mut made) {
                 for ((words, next), &end) in planes.iter_mut().zip(&mut next).zip(ends) {
                     if piece.is_last {
                         words.resize((end - *next) / 4, 0);
@@ -316,7 +233,7 @@ impl Tensor<'_> {
                 }
             }
             let parts =
-                window.iter().zip(&made).flat_map(|(piece, planes)| planes.iter().map(move |p| (piece, p)));
+                batch.iter().zip(&made).flat_map(|(piece, planes)| planes.iter().map(move |p| (piece, p)));
             let parts: Vec<(&Piece, &[u8])> =
                 parts.map(|(piece, p)| (piece, bytemuck::cast_slice(p))).collect();
             let written = parts.par_iter().zip(places).map(|(&(piece, bytes), at)| {

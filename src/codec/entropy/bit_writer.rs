@@ -1,117 +1,16 @@
 //! Writing the bit streams of symbols.
 
-use std::sync::OnceLock;
-
-use super::huffman::{Code, MAX_CODE_BITS};
+use super::codebook::{Codebook, PairBook};
+use crate::codec::payload::code::MAX_CODE_BITS;
 use crate::codec::payload::split::ALPHABET;
 use crate::codec::simd::Vectors;
-
-/// Most bits that are appended at once: fewer than eight may wait for a byte to be full.
-pub(crate) const APPEND_BITS: u64 = 56;
+use crate::codec::simd::joined_codes::{APPEND_BITS, JOINED, Joined, SMALL};
 
 /// Most bits that one symbol can take: an escape, and the symbol itself.
 const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
 
-/// Symbols whose codes are joined before they are appended.
-pub(crate) const JOINED: usize = 32;
-
 /// Symbols that are looked up in pairs together.
 const PAIRED: usize = 64;
-
-/// Symbols that a [`SmallBook`] has room for, and the entry for all others.
-pub(crate) const SMALL: usize = 128;
-
-/// What a writer looks up: `bits << 8 | length` by symbol.
-pub(crate) struct Codebook {
-    entries: Box<[u32; ALPHABET]>,
-    /// Where the alphabet is small, as most are.
-    small: Option<Box<SmallBook>>,
-    /// Made of that where it is needed.
-    pairs: OnceLock<PairBook>,
-}
-
-/// The codes of a small alphabet, which vectors can hold.
-pub(crate) struct SmallBook {
-    /// The symbol that the first entry belongs to.
-    pub first: u16,
-    /// `length << 12 | bits` for a code, [`SmallBook::ESCAPED`] for what has none. The last entry
-    /// stands for all symbols beyond.
-    pub entries: [u16; SMALL],
-}
-
-impl SmallBook {
-    /// What is no code: lengths are 12 at the most.
-    pub const ESCAPED: u16 = 0xf000;
-
-    fn new(code: &Code, codes: &[u16]) -> Option<Self> {
-        let mut entries = [Self::ESCAPED; SMALL];
-        for ((entry, &bits), &len) in entries[..SMALL - 1].iter_mut().zip(codes).zip(&code.lengths) {
-            if len > 0 || code.is_single() {
-                *entry = u16::from(len) << MAX_CODE_BITS | bits;
-            }
-        }
-        (code.lengths.len() < SMALL).then_some(Self { first: code.first, entries })
-    }
-}
-
-/// The codes of any two symbols of a small alphabet, one after the other: `bits << 8 | length` by both of them,
-/// and [`PairBook::ESCAPED`] where one has none.
-struct PairBook(Box<[u32; SMALL * SMALL]>);
-
-impl PairBook {
-    /// What is no length.
-    const ESCAPED: u32 = 0x80;
-
-    fn new(book: &SmallBook) -> Self {
-        let mut pairs = Box::new([Self::ESCAPED; SMALL * SMALL]);
-        let code = |entry: u16| {
-            let bits = u32::from(entry) & ((1 << MAX_CODE_BITS) - 1);
-            (entry < SmallBook::ESCAPED).then_some((bits, u32::from(entry >> MAX_CODE_BITS)))
-        };
-        for (pairs, &second) in pairs.chunks_exact_mut(SMALL).zip(&book.entries) {
-            let Some((second, second_len)) = code(second) else { continue };
-            for (pair, &first) in pairs.iter_mut().zip(&book.entries) {
-                if let Some((first, len)) = code(first) {
-                    *pair = (first | second << len) << 8 | (len + second_len);
-                }
-            }
-        }
-        Self(pairs)
-    }
-}
-
-impl Codebook {
-    pub fn new(code: &Code, symbol_bits: u32) -> Self {
-        let codes = code.codes();
-        let escape = u32::from(codes[code.lengths.len()]);
-        let escape_len = u32::from(code.escape);
-        let mut entries = Box::new([0; ALPHABET]);
-        for (symbol, entry) in entries.iter_mut().enumerate().take(1 << symbol_bits) {
-            *entry = (escape | (symbol as u32) << escape_len) << 8 | (escape_len + symbol_bits);
-        }
-        for ((entry, &bits), &len) in
-            entries[usize::from(code.first)..].iter_mut().zip(&codes).zip(&code.lengths)
-        {
-            if len > 0 || code.is_single() {
-                *entry = u32::from(bits) << 8 | u32::from(len);
-            }
-        }
-        Self { entries, small: SmallBook::new(code, &codes).map(Box::new), pairs: OnceLock::new() }
-    }
-}
-
-/// The codes of [`JOINED`] symbols, those of neighbours joined to one number.
-#[repr(align(64))]
-pub(crate) struct Joined {
-    /// Of each piece its bits.
-    pub bits: [u64; JOINED / 4],
-    /// And how many they are.
-    pub lens: [u64; JOINED / 4],
-    /// Whether there is a piece for every eight symbols, at the even places, or else one for every four.
-    pub eights: bool,
-    /// Bit `i` for each symbol that has no code. A piece with such a symbol is of no meaning.
-    pub escaped: u32,
-}
 
 /// Writes codes into a buffer, low bits first.
 pub(crate) struct BitWriter {
@@ -141,7 +40,7 @@ impl BitWriter {
             rest = few;
             for (i, block) in blocks.iter().enumerate() {
                 let Some(joined) = vectors.join_codes(small, block) else {
-                    let pairs = book.pairs.get_or_init(|| PairBook::new(small));
+                    let pairs = book.pairs(small);
                     rest = put_pairs(&mut end, buffer, book, pairs, small.first, &symbols[i * JOINED..]);
                     break;
                 };
@@ -277,5 +176,54 @@ impl End {
         self.at += (self.pending_bits / 8) as usize;
         self.pending >>= self.pending_bits & 56;
         self.pending_bits &= 7;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::payload::code::Code;
+    use crate::codec::simd::{Kernel, Portable, each};
+
+    struct Put<'a>(&'a Codebook, &'a [u16]);
+
+    impl Kernel for Put<'_> {
+        type Output = Vec<u8>;
+
+        #[inline(always)]
+        fn run<V: Vectors>(self, vectors: V) -> Vec<u8> {
+            let mut writer = BitWriter::new(self.1.len());
+            // In two, so that the second begins inside a byte.
+            let (some, rest) = self.1.split_at(37);
+            writer.put(vectors, self.0, some);
+            writer.put(vectors, self.0, rest);
+            writer.finish().to_vec()
+        }
+    }
+
+    #[test]
+    fn all_processors_write_the_same_codes() {
+        // Alphabets around the size that vectors hold; steep weights give codes from one bit to many.
+        for (size, steepness) in [(1, 0), (9, 1), (64, 3), (127, 0), (127, 9), (128, 0), (300, 12)] {
+            let weights: Vec<u64> = (0..size).map(|i| 1 + (1 << 40 >> (i * steepness / 4).min(40))).collect();
+            for (open, every) in
+                [(false, usize::MAX), (true, usize::MAX), (true, 3), (true, 41), (true, 1000)]
+            {
+                let mut code = Code::for_counts(&weights, 10, 12, open).unwrap();
+                code.first += 100;
+                let book = Codebook::new(&code, 10);
+                let coded: Vec<u16> = (0..code.lengths.len() as u16)
+                    .filter(|&i| code.is_single() || code.lengths[usize::from(i)] > 0)
+                    .map(|i| code.first + i)
+                    .collect();
+                let symbol = |i: usize| match i % every {
+                    0 if i > 0 && code.escape > 0 => [0, 99, 1023, 600][i / every % 4],
+                    _ => coded[(i.wrapping_mul(2_654_435_761) % (1 << 20)) * coded.len() / (1 << 20)],
+                };
+                let symbols: Vec<u16> = (0..3000).map(symbol).collect();
+                let expected = Put(&book, &symbols).run(Portable);
+                assert!(each(|| Put(&book, &symbols)).iter().all(|coded| *coded == expected));
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing in the loop is checked, because what would be is known beforehand: how far streams can go in so
 //! many steps, and how many symbols and bits an entry of the table can have.
 
-use super::huffman::{Code, MAX_CODE_BITS, TABLE_LEN};
+use crate::codec::payload::code::{Code, MAX_CODE_BITS, TABLE_LEN};
 use crate::codec::payload::grid::MAX_TILE_COLS;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
 

@@ -1,7 +1,8 @@
 //! Reading the bit streams of symbols, several symbols at a time.
 
-use super::huffman::Code;
+use crate::codec::payload::code::Code;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
+use crate::codec::simd::window::window;
 
 use super::interleaved::{Entries, NARROW, WIDE, stay_inside};
 
@@ -100,28 +101,10 @@ impl PeekTable {
     }
 }
 
-/// At least 57 bits from bit `at` on: eight bytes, less the bits before.
-#[inline(always)]
-fn window(bytes: &[u8], at: usize) -> u64 {
-    let word = match bytes.get(at / 8..).and_then(|rest| rest.first_chunk()) {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => last_word(bytes, at / 8),
-    };
-    word >> (at % 8)
-}
-
-/// What is left of `bytes` from `at` on, less than eight of them, and zeros.
-#[cold]
-fn last_word(bytes: &[u8], at: usize) -> u64 {
-    let mut word = [0; 8];
-    let rest = bytes.get(at..).unwrap_or_default();
-    word[..rest.len()].copy_from_slice(rest);
-    u64::from_le_bytes(word)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::bit_writer::{BitWriter, Codebook};
+    use super::super::bit_writer::BitWriter;
+    use super::super::codebook::Codebook;
     use super::*;
     use crate::codec::simd::Portable;
     use proptest::prelude::*;

@@ -20,7 +20,7 @@ pub enum CodecError {
     /// The memory handed to the encoder is too small.
     #[error("the output buffer must have room for a payload of {most} bytes")]
     NoRoom {
-        /// What [`most_bytes`](super::most_bytes) says.
+        /// What [`most_bytes`](crate::codec::most_bytes) says.
         most: usize,
     },
     /// The payload ends before its head does.
@@ -35,7 +35,7 @@ pub enum CodecError {
     #[error("this is not a bantam tensor payload")]
     BadMagic,
     /// Written by a later version.
-    #[error("payload version {version} is newer than the one that this version of bantam reads ({newest}); a newer bantam may read it", newest = super::head::VERSION)]
+    #[error("payload version {version} is newer than the one that this version of bantam reads ({newest}); a newer bantam may read it", newest = super::fixed_part::VERSION)]
     UnknownVersion {
         /// The version the payload names.
         version: u16,
@@ -102,15 +102,4 @@ pub enum CodecError {
         /// Rows there are.
         rows: usize,
     },
-}
-
-/// Why a payload could not be encoded and written.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// The tensor cannot be encoded.
-    #[error(transparent)]
-    Codec(#[from] CodecError),
-    /// The caller's writer failed.
-    #[error("the payload could not be written")]
-    Put(#[from] std::io::Error),
 }

@@ -3,14 +3,16 @@
 use std::ops::Range;
 
 use super::checksum::checksum;
+use super::code::Code;
 use super::error::CodecError;
+use super::fixed_part::{CHECKSUM_AT, DTYPES, FIXED_LEN, MAGIC, MAX_CONSTANT, VERSION};
 use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
-use super::head::{
-    CHECKSUM_AT, DTYPES, FIXED_LEN, Head, Kind, MAGIC, MAX_CONSTANT, RowMask, Scaled, Shifts, Tables,
-    TileEntry, Tiled, VERSION, plane_bytes, raw_groups,
-};
+use super::groups::raw_groups;
+use super::head::{Head, Kind};
+use super::row_tables::{RowMask, Shifts};
+use super::scaled::Scaled;
 use super::split::Split;
-use crate::codec::entropy::huffman::Code;
+use super::tiled::{Tables, TileEntry, Tiled, plane_bytes};
 use crate::tensor::{Dtype, Matrix};
 
 /// Reads little-endian numbers of the fixed part, which is known to be there.

@@ -1,10 +1,13 @@
 //! Building a head while a payload is written.
 
 use super::checksum::checksum;
+use super::code::Code;
+use super::fixed_part::{CHECKSUM_AT, FIXED_LEN, MAGIC};
 use super::grid::{Grid, SECTION_ALIGN};
-use super::head::{CHECKSUM_AT, FIXED_LEN, MAGIC, RowMask, Shifts, TileEntry, group_row_blocks};
+use super::groups::group_row_blocks;
+use super::row_tables::{RowMask, Shifts};
 use super::split::Split;
-use crate::codec::entropy::huffman::Code;
+use super::tiled::TileEntry;
 use crate::tensor::Dtype;
 
 /// Version of raw payloads, which have not changed since.

@@ -1,17 +1,25 @@
 //! What lies where in a payload: everything that a writer and a reader must agree on.
 //!
 //! How a matrix is cut into tiles ([`grid`]), which bits of an element are coded and which are raw
-//! ([`split`]), what is written about a tensor ([`head`]), what rounding and reduced precision mean,
-//! and the checksum. Nothing here encodes or decodes a stream. It uses no other room of the codec.
+//! ([`split`]), the [`code`] of the symbols, what is written about a tensor ([`head`]), what rounding
+//! and reduced precision mean, and the checksum. Nothing here reads or writes a stream. It uses no
+//! other room of the codec.
 
 pub(crate) mod checksum;
+pub mod code;
 pub(crate) mod error;
+pub(crate) mod fixed_part;
 pub mod grid;
+pub(crate) mod groups;
 pub mod head;
 mod head_reader;
 pub(crate) mod head_writer;
+pub(crate) mod lane_words;
 pub(crate) mod lossy;
 pub(crate) mod precision;
+pub(crate) mod quotient;
+pub(crate) mod row_tables;
 pub(crate) mod scaled;
 pub mod split;
+pub(crate) mod tiled;
 pub(crate) mod unit_halves;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::levels::Levels;
 use super::sample::{Sample, shift_unit};
 use super::source_rows::SourceRows;
-use crate::codec::entropy::huffman::Code;
+use crate::codec::payload::code::Code;
 use crate::codec::payload::split::Split;
 use crate::tensor::{Dtype, Matrix};
 

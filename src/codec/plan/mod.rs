@@ -3,6 +3,7 @@
 pub(crate) mod choosing;
 pub(crate) mod levels;
 mod sample;
+mod scales;
 pub(crate) mod source_rows;
 pub(crate) mod tensor_source;
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::scales::scales_of;
 use super::tensor_source::TensorSource;
 use crate::codec::payload::grid::{Grid, LANES};
 use crate::codec::payload::lossy::Lossy;
@@ -37,7 +38,7 @@ impl<'a> SourceRows<'a> {
     /// finite.
     pub fn rounded(dtype: Dtype, matrix: Matrix, data: &'a dyn TensorSource, lossy: Lossy) -> Option<Self> {
         let grid = Grid::with_tile_cols(matrix, lossy.block());
-        let rounding = Rounding { lossy, scaled: Scaled::of(dtype, &grid, data)?, grid };
+        let rounding = Rounding { lossy, scaled: scales_of(dtype, &grid, data)?, grid };
         Some(Self { matrix, dtype: Dtype::BF16, data, rounding: Some(rounding) })
     }
 

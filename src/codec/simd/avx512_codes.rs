@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::codec::entropy::bit_writer::{APPEND_BITS, JOINED, Joined, SMALL, SmallBook};
+use super::joined_codes::{APPEND_BITS, JOINED, Joined, SMALL, SmallBook};
 
 /// The codes of `symbols`, joined by fours, or by eights where these can be appended at once.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]

@@ -4,9 +4,10 @@
 //! enough vectors the lanes of a tile take a symbol each at a time, and no lane waits for another's
 //! look-up. What is here is for any processor; [`vector`](super::vectors) has what is faster.
 
-use super::fields::LaneWords;
-use crate::codec::entropy::peek_levels::PeekLevels;
+use super::peek_levels::PeekLevels;
+use super::window::window;
 use crate::codec::payload::grid::{CHUNK, LANES};
+use crate::codec::payload::lane_words::LaneWords;
 
 /// One 16-bit number for each lane.
 pub(crate) type Column = [u16; LANES];
@@ -33,7 +34,7 @@ pub(crate) fn stay_inside(bytes: &[u8], at: &[u32; LANES], count: usize) -> bool
 pub(crate) fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
     for column in columns {
         for (symbol, at) in column.iter_mut().zip(&mut *at) {
-            *symbol = levels.look_up((window(bytes, *at) as u16).reverse_bits());
+            *symbol = levels.look_up((window(bytes, *at as usize) as u16).reverse_bits());
             let len = u32::from(*symbol >> 12);
             *at += len;
             if len == 0 {
@@ -46,16 +47,9 @@ pub(crate) fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], col
 /// Reads the symbol whose escape begins at bit `at`, and moves `at` behind it.
 #[inline(always)]
 pub(crate) fn read_escaped(levels: &PeekLevels, bytes: &[u8], at: &mut u32) -> u16 {
-    let symbol = window(bytes, *at) >> levels.escape;
+    let symbol = window(bytes, *at as usize) >> levels.escape;
     *at += levels.escape + levels.symbol_bits;
     symbol as u16 & ((1 << levels.symbol_bits) - 1)
-}
-
-/// At least 57 bits from bit `at` on, the first lowest.
-#[inline(always)]
-fn window(bytes: &[u8], at: u32) -> u64 {
-    let eight = bytes[at as usize / 8..].first_chunk().expect("streams stay inside");
-    u64::from_le_bytes(*eight) >> (at % 8)
 }
 
 /// The fields that a plane of `width` bits has for a chunk, in pieces of 16 bits: one piece for each bit of
@@ -136,10 +130,11 @@ pub(crate) fn transpose(columns: &Columns, rows: &mut Rows) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vectors::{self, Kernel, Portable, Vectors};
+    use super::super::{Kernel, Portable, Vectors, each};
     use super::*;
-    use crate::codec::entropy::bit_writer::{BitWriter, Codebook};
-    use crate::codec::entropy::huffman::Code;
+    use crate::codec::entropy::bit_writer::BitWriter;
+    use crate::codec::entropy::codebook::Codebook;
+    use crate::codec::payload::code::Code;
     use proptest::prelude::*;
 
     /// Everything here, one after the other.
@@ -217,7 +212,7 @@ mod tests {
                 prop_assert!(columns.iter().zip(rows[lane]).all(|(column, field)| column[lane] == field));
             }
             let expected = (at, read, columns, rows);
-            prop_assert!(vectors::each(|| all).iter().all(|found| *found == expected));
+            prop_assert!(each(|| all).iter().all(|found| *found == expected));
         }
     }
 }

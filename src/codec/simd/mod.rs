@@ -1,17 +1,39 @@
-//! The primitive operations of inner loops, each with a portable form and faster ones for newer processors.
+//! Primitive operations of inner loops: packing fields, taking symbols from streams, joining codes.
+//!
+//! Each operation has a portable form, and there is a file for each set of instructions that does it
+//! faster. [`Vectors`] names the operations, a [`Kernel`] is a loop made of them, and [`run`] chooses
+//! what it is compiled for. Of the codec's rooms this one uses `payload` alone.
 
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx512;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod avx512_codes;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod avx512_columns;
+pub(crate) mod block;
 pub(crate) mod columns;
 pub(crate) mod fields;
+pub(crate) mod joined_codes;
+pub(crate) mod peek_levels;
+mod portable;
+#[allow(unsafe_code)]
+mod prefetch;
+mod run;
 mod tier;
 mod vectors;
+pub(crate) mod window;
 
-pub use tier::{vector_tier, vector_tiers};
 #[cfg(test)]
-pub(crate) use vectors::Portable;
-pub(crate) use vectors::{Kernel, Vectors, expect, run};
+pub(crate) use portable::Portable;
+pub(crate) use prefetch::expect;
+#[cfg(test)]
+pub(crate) use run::each;
+pub(crate) use run::run;
+pub use tier::{vector_tier, vector_tiers};
+pub(crate) use vectors::{Kernel, Vectors};

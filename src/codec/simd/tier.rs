@@ -30,9 +30,9 @@ impl Tier {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => super::vectors::x86::Avx2::detect().is_some(),
+            Self::Avx2 => super::avx2::Avx2::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => super::vectors::x86::Avx512::detect().is_some(),
+            Self::Avx512 => super::avx512::Avx512::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }

@@ -187,7 +187,7 @@ fn all_lanes(words: &[[u8; 4]], at: LaneWords, width: u8, mask: &RowMask) -> [[u
 mod tests {
     use super::super::part::{Part, TiledPayload};
     use super::*;
-    use crate::codec::encode::encoder::encode_with_split;
+    use crate::codec::encode::encode_with_split;
     use crate::codec::payload::head::{Head, Kind};
     use crate::codec::payload::split::Split;
     use crate::codec::simd::block::BLOCK;

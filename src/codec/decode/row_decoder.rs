@@ -160,10 +160,10 @@ fn alone(tiled: &Tiled, row_block: usize, col_tiles: &Range<usize>) -> Tiled {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Encoder;
     use super::super::payload::Payload;
     use super::*;
-    use crate::codec::encode::encoder::{encode, encode_with_split};
+    use crate::codec::encode::Encoder;
+    use crate::codec::encode::{encode, encode_with_split};
     use crate::codec::payload::lossy::Lossy;
     use crate::codec::payload::split::Split;
     use crate::tensor::Dtype;

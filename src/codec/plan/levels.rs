@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::sample::SampledRows;
+use super::sampled_rows::SampledRows;
 use crate::codec::payload::split::Layout;
 use crate::codec::simd::{self, Kernel, Vectors};
 use crate::tensor::Dtype;

@@ -5,7 +5,7 @@ use crate::codec::entropy::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable, Symbols}
 use crate::codec::payload::error::CodecError;
 use crate::codec::payload::grid::LANES;
 use crate::codec::payload::lane_words::LaneWords;
-use crate::codec::payload::split::Piece;
+use crate::codec::payload::masks::Piece;
 use crate::codec::payload::tiled::{Tiled, plane_place};
 use crate::codec::payload::unit_halves::put_together;
 use crate::codec::simd::block::{BLOCK, Bits};

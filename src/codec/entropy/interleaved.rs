@@ -36,7 +36,7 @@ pub(crate) struct Entries {
 }
 
 /// Whether streams that begin at the bits `at` can be read by [`Entries::read`].
-pub(crate) fn stay_inside(bytes: &[u8], at: &[usize; INTERLEAVED]) -> bool {
+pub(crate) fn can_read(bytes: &[u8], at: &[usize; INTERLEAVED]) -> bool {
     let last = at.iter().max().map_or(0, |&bit| bit / 8);
     last.saturating_add(SYMBOLS_LEN * WIDE as usize / 8 + size_of::<u64>()) <= bytes.len()
 }
@@ -73,7 +73,7 @@ impl Entries {
     /// `STEPS` look-ups of `BITS` bits fit a window.
     ///
     /// # Panics
-    /// Where streams do not [`stay_inside`], or `BITS` is not [`Entries::bits`].
+    /// Where streams do not [`can_read`], or `BITS` is not [`Entries::bits`].
     #[inline(always)]
     pub fn read<const BITS: u32, const STEPS: usize>(
         &self,
@@ -85,7 +85,7 @@ impl Entries {
     ) {
         // Bits that a window has at the least, once eight bytes are moved down to its first.
         const { assert!(STEPS as u32 * BITS <= 57 && BITS <= WIDE) };
-        assert!(stay_inside(bytes, at) && BITS == self.bits, "streams leave the payload");
+        assert!(can_read(bytes, at) && BITS == self.bits, "streams leave the payload");
         let most = STEPS * AT_ONCE;
         let mut stuck = false;
         while !stuck

@@ -4,7 +4,7 @@ use crate::codec::payload::code::Code;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
 use crate::codec::simd::window::window;
 
-use super::interleaved::{Entries, NARROW, WIDE, stay_inside};
+use super::interleaved::{Entries, NARROW, WIDE, can_read};
 
 pub(crate) use super::interleaved::{INTERLEAVED, NO_SYMBOLS, Symbols};
 
@@ -42,7 +42,7 @@ impl PeekTable {
         }
         let mut done = [0; INTERLEAVED];
         // Of a payload's last tile some streams end too close to its end.
-        while stay_inside(bytes, at) && done.iter().any(|done| *done < count) {
+        while can_read(bytes, at) && done.iter().any(|done| *done < count) {
             match self.entries.bits() {
                 NARROW => self.entries.read::<NARROW, 5>(bytes, at, count, &mut done, symbols),
                 _ => self.entries.read::<WIDE, 4>(bytes, at, count, &mut done, symbols),
@@ -138,7 +138,7 @@ mod tests {
             if !at_end {
                 // Then streams can be read side by side.
                 bytes.resize(bytes.len() + (1 << 13), 0x5a);
-                prop_assert!(stay_inside(&bytes, &ends));
+                prop_assert!(can_read(&bytes, &ends));
             }
             let table = PeekTable::new(&code, symbol_bits);
             let mut at = [0, ends[0], ends[1], ends[2]];

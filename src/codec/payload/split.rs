@@ -9,9 +9,10 @@
 //! **lower half** is stored raw. The lowest `clean` bits of an element are stored only for rows in
 //! which they are not all zero, in **sparse planes**: models that were BF16 or F16 once have none.
 //!
-//! Types that have no layout here, F64 and integers among them, are taken apart into bytes, and each
+//! Types that have no unit here, F64 and integers among them, are taken apart into bytes, and each
 //! whole byte is a symbol.
 
+use super::unit_format::UnitFormat;
 use crate::tensor::{Dtype, Matrix};
 
 /// Most raw planes that a split has.
@@ -26,45 +27,13 @@ pub const MAX_SYMBOL_BITS: u32 = 12;
 /// Symbols of the finest split.
 pub(crate) const ALPHABET: usize = 1 << MAX_SYMBOL_BITS;
 
-/// How the elements of a type are made up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Layout {
-    /// Bytes of what is taken apart at a time: an element, or one byte of it.
-    pub unit_bytes: u8,
-    /// Exponent bits, or 8 where every byte is a symbol.
-    pub exponent_bits: u8,
-    /// Mantissa bits in the upper half.
-    pub mantissa_bits: u8,
-    /// 1 where there is a sign, 0 for bytes.
-    pub sign_bits: u8,
-}
-
-impl Layout {
-    pub const fn of(dtype: Dtype) -> Self {
-        let (unit_bytes, exponent_bits, mantissa_bits) = match dtype {
-            Dtype::F32 => (4, 8, 7),
-            Dtype::BF16 => (2, 8, 7),
-            Dtype::F16 => (2, 5, 10),
-            Dtype::F8_E4M3 | Dtype::F8_E4M3FNUZ => (1, 4, 3),
-            Dtype::F8_E5M2 | Dtype::F8_E5M2FNUZ => (1, 5, 2),
-            _ => return Self { unit_bytes: 1, exponent_bits: 8, mantissa_bits: 0, sign_bits: 0 },
-        };
-        Self { unit_bytes, exponent_bits, mantissa_bits, sign_bits: 1 }
-    }
-
-    /// Bits of the upper half.
-    const fn upper_bits(self) -> u8 {
-        self.sign_bits + self.exponent_bits + self.mantissa_bits
-    }
-}
-
 /// The matrix of units that a tensor is coded as: [`Matrix::of_shape`], with as many columns for
 /// each element as it has units; `None` where a count overflows.
 pub fn unit_matrix(dtype: Dtype, shape: &[usize]) -> Option<Matrix> {
     let matrix = Matrix::of_shape(shape)?;
     let element_bits = dtype.bitsize();
     matrix.len().checked_mul(element_bits)?;
-    let unit_bits = 8 * usize::from(Layout::of(dtype).unit_bytes);
+    let unit_bits = 8 * usize::from(UnitFormat::of(dtype).unit_bytes);
     if element_bits.is_multiple_of(unit_bits) {
         let cols = matrix.cols.checked_mul(element_bits / unit_bits)?;
         return Some(Matrix { rows: matrix.rows, cols });
@@ -114,7 +83,7 @@ pub struct Split {
     pub low_bits: u8,
     /// Bits at the bottom of an element that clean rows do not have.
     pub clean_bits: u8,
-    layout: Layout,
+    pub(crate) unit: UnitFormat,
     planes: [Plane; MAX_PLANES],
     plane_count: u8,
 }
@@ -122,7 +91,7 @@ pub struct Split {
 impl Split {
     /// The split of `dtype`; `None` where there is none with these numbers of bits.
     pub fn new(dtype: Dtype, top_bits: u8, low_bits: u8, clean_bits: u8) -> Option<Self> {
-        let layout = Layout::of(dtype);
+        let unit = UnitFormat::of(dtype);
         let known = match dtype {
             Dtype::F32 => top_bits <= 2 && low_bits == 0 && [0, 8, 13, 16].contains(&clean_bits),
             Dtype::BF16 => {
@@ -130,14 +99,14 @@ impl Split {
                 clean_bits <= BF16_CLEAN_BITS && top_bits <= 2.min(7 - clean_bits) && low_bits == 0
             }
             Dtype::F16 => top_bits <= 3 && low_bits <= 4 && [0, 3].contains(&clean_bits),
-            _ => top_bits <= layout.mantissa_bits && low_bits == 0 && clean_bits == 0,
+            _ => top_bits <= unit.mantissa_bits && low_bits == 0 && clean_bits == 0,
         };
         if !known {
             return None;
         }
         let none = Plane { source: Source::Raw, shift: 0, width: 0 };
         let planes = [none; MAX_PLANES];
-        let mut split = Self { dtype, top_bits, low_bits, clean_bits, layout, planes, plane_count: 0 };
+        let mut split = Self { dtype, top_bits, low_bits, clean_bits, unit, planes, plane_count: 0 };
         split.add_raw();
         if dtype == Dtype::F32 {
             split.add_above(Source::Lower, clean_bits, powers_of_two(16 - clean_bits));
@@ -154,7 +123,7 @@ impl Split {
     /// Adds the planes of the raw field.
     fn add_raw(&mut self) {
         let bits = self.raw_bits();
-        if self.layout.exponent_bits != 8 || self.layout.sign_bits == 0 {
+        if self.unit.exponent_bits != 8 || self.unit.sign_bits == 0 {
             return self.add(Source::Raw, bits, powers_of_two(bits));
         }
         // Boundaries fall on 3, 5 and 7 kept mantissa bits whatever t is.
@@ -179,37 +148,37 @@ impl Split {
 
     /// Bytes of a unit: an element, or one byte of it where each byte is a symbol.
     pub fn unit_bytes(&self) -> usize {
-        usize::from(self.layout.unit_bytes)
+        usize::from(self.unit.unit_bytes)
     }
 
     /// Bits of an element's mantissa, all of them.
     pub fn mantissa_bits(&self) -> u32 {
         let lower = if self.dtype == Dtype::F32 { 16 } else { 0 };
-        u32::from(self.layout.mantissa_bits) + lower
+        u32::from(self.unit.mantissa_bits) + lower
     }
 
     /// Bits of an element's exponent.
     pub fn exponent_bits(&self) -> u32 {
-        u32::from(self.layout.exponent_bits)
+        u32::from(self.unit.exponent_bits)
     }
 
     /// Bits of a symbol.
     pub fn symbol_bits(&self) -> u32 {
-        u32::from(self.layout.exponent_bits + self.top_bits + self.low_bits)
+        u32::from(self.unit.exponent_bits + self.top_bits + self.low_bits)
     }
 
     /// Bits of the raw field: the sign and the mantissa bits of the upper half that are not coded.
     pub fn raw_bits(&self) -> u8 {
-        self.layout.sign_bits + self.middle_bits()
+        self.unit.sign_bits + self.middle_bits()
     }
 
     /// Mantissa bits of the raw field.
     pub(crate) fn middle_bits(&self) -> u8 {
-        self.layout.mantissa_bits - self.top_bits - self.low_bits - self.clean_in_upper()
+        self.unit.mantissa_bits - self.top_bits - self.low_bits - self.clean_in_upper()
     }
 
     /// Clean bits that lie in the upper half.
-    fn clean_in_upper(&self) -> u8 {
+    pub(crate) fn clean_in_upper(&self) -> u8 {
         if self.dtype == Dtype::F32 { 0 } else { self.clean_bits }
     }
 
@@ -217,63 +186,6 @@ impl Split {
     #[inline(always)]
     pub fn planes(&self) -> &[Plane] {
         &self.planes[..usize::from(self.plane_count)]
-    }
-
-    /// The shifts and masks of this split.
-    pub(crate) fn masks(&self) -> Masks {
-        let layout = &self.layout;
-        let clean = self.clean_in_upper();
-        let ones = |bits: u8| ((1u32 << bits) - 1) as u16;
-        Masks {
-            magnitude: ones(layout.exponent_bits + layout.mantissa_bits),
-            sign: if layout.sign_bits == 1 { 1 << (layout.upper_bits() - 1) } else { 0 },
-            sign_to_raw: layout.upper_bits() - 1 - self.middle_bits(),
-            high: layout.mantissa_bits - self.top_bits,
-            low_bits: self.low_bits,
-            low: ones(self.low_bits),
-            clean_shift: clean,
-            middle_shift: self.low_bits + clean,
-            middle: ones(self.middle_bits()),
-            symbol: ones(self.symbol_bits() as u8),
-        }
-    }
-}
-
-/// Where some bits of a raw plane's field are in one half of a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// The plane's index.
-    pub plane: usize,
-    /// How far the field is rotated up.
-    pub up: u8,
-    /// Its bits after that.
-    pub mask: u16,
-}
-
-impl Split {
-    /// Of what the raw planes hold, all that is in the upper halves of units, and all that is in the
-    /// lower.
-    pub(crate) fn pieces(&self) -> [Vec<Piece>; 2] {
-        let masks = self.masks();
-        let [mut upper, mut lower] = [Vec::new(), Vec::new()];
-        for (index, plane) in self.planes().iter().enumerate() {
-            let bits = (((1u32 << plane.width) - 1) << plane.shift) as u16;
-            // Bits of the source, and how far above they are in the half.
-            let add = |to: &mut Vec<Piece>, bits: u16, up: u8| {
-                if bits != 0 {
-                    to.push(Piece { plane: index, up: plane.shift + up, mask: bits << up });
-                }
-            };
-            match plane.source {
-                Source::Raw => {
-                    add(&mut upper, bits & !masks.middle, masks.sign_to_raw);
-                    add(&mut upper, bits & masks.middle, masks.middle_shift);
-                }
-                Source::Clean if self.unit_bytes() == 2 => add(&mut upper, bits, 0),
-                Source::Lower | Source::Clean => add(&mut lower, bits, 0),
-            }
-        }
-        [upper, lower]
     }
 }
 
@@ -298,90 +210,9 @@ fn powers_of_two(bits: u8) -> &'static [u8] {
     }
 }
 
-/// A split's shifts and masks, for inner loops over upper halves.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Masks {
-    magnitude: u16,
-    sign: u16,
-    sign_to_raw: u8,
-    high: u8,
-    low_bits: u8,
-    low: u16,
-    clean_shift: u8,
-    middle_shift: u8,
-    middle: u16,
-    /// All bits of a symbol.
-    pub symbol: u16,
-}
-
-impl Masks {
-    /// The symbol of an upper half.
-    #[inline(always)]
-    pub fn symbol_of(&self, upper: u16) -> u16 {
-        ((upper & self.magnitude) >> self.high) << self.low_bits | ((upper >> self.clean_shift) & self.low)
-    }
-
-    /// The raw field of an upper half.
-    #[inline(always)]
-    pub fn raw_of(&self, upper: u16) -> u16 {
-        (upper & self.sign) >> self.sign_to_raw | ((upper >> self.middle_shift) & self.middle)
-    }
-
-    /// Where the bits of a symbol are in the upper half: how far those above the low ones are rotated up
-    /// and their mask, and the same for the low ones.
-    pub fn of_symbol(&self) -> [(u8, u16); 2] {
-        let high = ((self.symbol >> self.low_bits) << self.high, (16 + self.high - self.low_bits) % 16);
-        [(high.1, high.0), (self.clean_shift, self.low << self.clean_shift)]
-    }
-
-    /// Puts an upper half together again, clean bits left out. Bits above the symbol's are ignored.
-    #[inline(always)]
-    pub fn join(&self, symbol: u16, raw: u16) -> u16 {
-        let symbol = symbol & self.symbol;
-        ((symbol >> self.low_bits) << self.high)
-            | (symbol & self.low) << self.clean_shift
-            | (raw & self.middle) << self.middle_shift
-            | (raw & !self.middle) << self.sign_to_raw
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn all_splits() -> impl Iterator<Item = Split> {
-        use Dtype::*;
-        let bits = (0..4u8).flat_map(|t| (0..5u8).flat_map(move |b| (0..=16).map(move |l| (t, b, l))));
-        bits.flat_map(|(t, b, l)| [F32, BF16, F16, F8_E4M3, F8_E5M2, U8, F64].map(|d| Split::new(d, t, b, l)))
-            .flatten()
-    }
-
-    #[test]
-    fn every_pattern_comes_back_and_planes_cover_it() {
-        assert_eq!(all_splits().count(), 12 + 20 + 40 + 4 + 3 + 2);
-        for split in all_splits() {
-            let masks = split.masks();
-            let bits = split.layout.upper_bits();
-            let clean_in_upper = (1 << split.clean_in_upper()) - 1;
-            for upper in 0..=u16::MAX >> (16 - bits) {
-                let (symbol, raw) = (masks.symbol_of(upper), masks.raw_of(upper));
-                assert!(u32::from(symbol) < 1 << split.symbol_bits());
-                assert!(u32::from(raw) < 1 << split.raw_bits());
-                assert_eq!(masks.join(symbol, raw) | upper & clean_in_upper, upper, "{split:?}");
-            }
-            let [upper, lower] = split.pieces();
-            let symbol = masks.of_symbol().map(|(_, mask)| mask);
-            let covered = upper.iter().map(|piece| piece.mask).chain(symbol).fold(0, |all, mask| all ^ mask);
-            assert_eq!(covered, u16::MAX >> (16 - bits), "{split:?}");
-            assert_eq!(
-                lower.iter().fold(0, |all, piece| all ^ piece.mask) == u16::MAX,
-                split.dtype == Dtype::F32
-            );
-            let planes: u32 = split.planes().iter().map(|p| u32::from(p.width)).sum();
-            assert_eq!(planes + split.symbol_bits(), 8 * split.unit_bytes() as u32, "{split:?}");
-            assert!(split.planes().is_sorted_by_key(Plane::is_sparse));
-        }
-    }
 
     #[test]
     fn units_are_elements_or_bytes() {

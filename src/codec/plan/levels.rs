@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::sampled_rows::SampledRows;
-use crate::codec::payload::split::Layout;
+use crate::codec::payload::unit_format::UnitFormat;
 use crate::codec::simd::{self, Kernel, Vectors};
 use crate::tensor::Dtype;
 
@@ -29,7 +29,7 @@ impl Levels {
     /// The levels, and the shift of each of `rows`. `None` where there is one row, or the type has no
     /// mantissa bits to spare.
     pub fn of_rows(dtype: Dtype, rows: &SampledRows) -> Option<(Self, Vec<u8>)> {
-        if Layout::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
+        if UnitFormat::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
             return None;
         }
         let levels = |rows: &[&[u8]]| simd::run(RowLevels { dtype, rows: rows.iter().copied() });
@@ -66,10 +66,10 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Kernel for RowLevels<I> {
 
     #[inline(always)]
     fn run<V: Vectors>(self, _: V) -> Vec<u32> {
-        let layout = Layout::of(self.dtype);
+        let format = UnitFormat::of(self.dtype);
         let mut levels = Vec::with_capacity(self.rows.size_hint().0);
         for row in self.rows {
-            levels.push(level(layout, row));
+            levels.push(level(format, row));
         }
         levels
     }
@@ -78,11 +78,11 @@ impl<'a, I: Iterator<Item = &'a [u8]>> Kernel for RowLevels<I> {
 /// The mean magnitude of a row on a logarithmic scale: exponent and two mantissa bits read as one
 /// number, in 1/64.
 #[inline(always)]
-fn level(layout: Layout, row: &[u8]) -> u32 {
-    let shift = layout.mantissa_bits - 2;
-    let mask = (1u32 << (layout.exponent_bits + layout.mantissa_bits)) - 1;
+fn level(format: UnitFormat, row: &[u8]) -> u32 {
+    let shift = format.mantissa_bits - 2;
+    let mask = (1u32 << (format.exponent_bits + format.mantissa_bits)) - 1;
     let quarters = |upper: u32| (upper & mask) >> shift;
-    let (sum, count) = match layout.unit_bytes {
+    let (sum, count) = match format.unit_bytes {
         1 => sum(row, |[byte]| quarters(u32::from(byte))),
         2 => sum(row, |unit| quarters(u32::from(u16::from_le_bytes(unit)))),
         _ => sum(row, |unit| quarters(u32::from_le_bytes(unit) >> 16)),

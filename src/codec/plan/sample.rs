@@ -6,7 +6,8 @@ use super::levels::{Levels, MAX_SHIFT};
 use super::sampled_rows::{SampledRows, rows_apart};
 use super::source_rows::SourceRows;
 use crate::codec::payload::grid::MAX_TILE_COLS;
-use crate::codec::payload::split::{ALPHABET, Layout, Split};
+use crate::codec::payload::split::{ALPHABET, Split};
+use crate::codec::payload::unit_format::UnitFormat;
 use crate::codec::payload::unit_halves::take_apart;
 use crate::codec::simd::{self, Kernel, Vectors};
 use crate::tensor::{Dtype, Matrix};
@@ -133,7 +134,7 @@ fn finest(dtype: Dtype) -> Option<Split> {
     let (t, b) = match dtype {
         Dtype::F32 | Dtype::BF16 => (2, 0),
         Dtype::F16 => (3, 4),
-        _ => (Layout::of(dtype).mantissa_bits, 0),
+        _ => (UnitFormat::of(dtype).mantissa_bits, 0),
     };
     Split::new(dtype, t, b, 0)
 }
@@ -157,7 +158,7 @@ pub(crate) fn shift_unit(split: &Split) -> u8 {
 
 /// Bits at the bottom of all units of a row that are zero.
 fn clean_bits(dtype: Dtype, row: &[u8]) -> u32 {
-    match Layout::of(dtype).unit_bytes {
+    match UnitFormat::of(dtype).unit_bytes {
         2 => row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)).trailing_zeros(),
         _ => row.as_chunks().0.iter().fold(0, |all, &b| all | u32::from_le_bytes(b)).trailing_zeros(),
     }

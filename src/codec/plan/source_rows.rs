@@ -8,7 +8,7 @@ use super::tensor_source::TensorSource;
 use crate::codec::payload::grid::{Grid, LANES};
 use crate::codec::payload::lossy::Lossy;
 use crate::codec::payload::scaled::Scaled;
-use crate::codec::payload::split::Layout;
+use crate::codec::payload::unit_format::UnitFormat;
 use crate::tensor::{Dtype, Matrix};
 
 /// A matrix of units, made as it is asked for where it is not the tensor itself.
@@ -59,7 +59,7 @@ impl<'a> SourceRows<'a> {
 
     /// Bytes of a row of units.
     pub fn row_bytes(&self) -> usize {
-        self.matrix.cols * usize::from(Layout::of(self.dtype).unit_bytes)
+        self.matrix.cols * usize::from(UnitFormat::of(self.dtype).unit_bytes)
     }
 
     /// The units of some rows.

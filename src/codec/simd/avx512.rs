@@ -62,7 +62,7 @@ impl Vectors for Avx512 {
     #[inline(always)]
     fn join_codes(self, book: &SmallBook, symbols: &[u16; JOINED]) -> Option<Joined> {
         // SAFETY: as above.
-        Some(unsafe { avx512_codes::join(book, symbols) })
+        Some(unsafe { avx512_codes::join_codes(book, symbols) })
     }
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use super::joined_codes::{APPEND_BITS, JOINED, Joined, SMALL, SmallBook};
 /// The codes of `symbols`, joined by fours, or by eights where these can be appended at once.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
-pub(crate) fn join(book: &SmallBook, symbols: &[u16; JOINED]) -> Joined {
+pub(crate) fn join_codes(book: &SmallBook, symbols: &[u16; JOINED]) -> Joined {
     let entries = look_up(book, load(symbols));
     let escaped = _mm512_cmpge_epu16_mask(entries, _mm512_set1_epi16(SmallBook::ESCAPED as i16));
     let (fours, four_lens) = join_fours(entries);

@@ -75,38 +75,46 @@ struct Lane {
     raw: Halves,
 }
 
+/// What tiles are encoded in, one after the other.
+struct Work {
+    lane: Lane,
+    bits: BitWriter,
+    /// Where the row block begins in each plane.
+    starts: Vec<usize>,
+    group: Group,
+}
+
+/// Columns of a row block that are encoded together.
+#[derive(Clone, Copy)]
+struct Tile {
+    row_block: usize,
+    /// The first column.
+    first: usize,
+    cols: usize,
+    /// Columns, rounded up to whole chunks.
+    padded: usize,
+}
+
 impl Kernel for EncodeGroup<'_> {
     type Output = Group;
 
     #[inline(always)]
     fn run<V: Vectors>(mut self, vectors: V) -> Group {
         let Coder { grid, split, .. } = self.coder;
-        let mut group = std::mem::take(&mut self.group);
-        if self.sections != Sections::Coded {
-            group.clear_planes((0..split.planes().len()).map(|plane| self.plane_words(plane)));
-        }
-        if self.sections != Sections::Planes {
-            // A byte for each symbol is plenty as a rule.
-            let rows = self.rows.len() / (split.unit_bytes() * grid.matrix.cols);
-            let cols = self.col_tiles.len() * grid.tile_cols;
-            group.clear_coded(rows * cols.min(grid.matrix.cols));
-        }
-        let mut bits = BitWriter::new(LANES * grid.tile_cols);
-        let empty = [0; MAX_TILE_COLS];
-        let mut lane = Lane { upper: empty, lower: empty, symbols: empty, raw: empty };
+        let mut work = self.work();
         let block_bytes = LANES * grid.matrix.cols * split.unit_bytes();
-        let mut starts = vec![0; split.planes().len()];
         for (row_block, rows) in self.row_blocks.clone().zip(self.rows.chunks(block_bytes)) {
             for col_tile in self.col_tiles.clone() {
-                self.encode_tile(
-                    vectors, row_block, rows, col_tile, &starts, &mut lane, &mut bits, &mut group,
-                );
+                let cols = grid.cols_in(col_tile);
+                let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
+                let tile = Tile { row_block, first: col_tile * grid.tile_cols, cols, padded };
+                self.encode_tile(vectors, rows, tile, &mut work);
             }
-            for (plane, start) in starts.iter_mut().enumerate() {
+            for (plane, start) in work.starts.iter_mut().enumerate() {
                 *start += self.block_words(plane, row_block);
             }
         }
-        group
+        work.group
     }
 }
 
@@ -133,66 +141,97 @@ impl EncodeGroup<'_> {
         self.row_blocks.clone().map(|row_block| self.block_words(plane, row_block)).sum()
     }
 
+    /// Memory for what is made, empty.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "one call, inlined")]
-    fn encode_tile(
-        &self,
-        vectors: impl Vectors,
-        row_block: usize,
-        rows: &[u8],
-        col_tile: usize,
-        starts: &[usize],
-        lane: &mut Lane,
-        bits: &mut BitWriter,
-        group: &mut Group,
-    ) {
-        let Coder { grid, split, book, shifts, masks } = self.coder;
-        let unit = split.unit_bytes();
-        let first = col_tile * grid.tile_cols;
-        let cols = grid.cols_in(col_tile);
-        let padded = cols.next_multiple_of(CHUNK).min(MAX_TILE_COLS);
-        let bit_masks = split.masks();
-        let mut lens = [0u16; LANES];
-        let mut present = 0;
-        for (index, row) in rows.chunks_exact(unit * grid.matrix.cols).enumerate().take(LANES) {
-            let tile = unit * first..unit * (first + cols);
-            if let Some(later) = rows.get(unit * grid.matrix.cols * (index + AHEAD)..) {
-                simd::expect(later.get(tile.clone()).unwrap_or_default());
-            }
-            let row = &row[tile];
-            take_apart(row, unit, &mut lane.upper[..cols], &mut lane.lower[..cols]);
-            if self.sections != Sections::Planes {
-                let shift = shifts.of(row_block * LANES + index);
-                let start = bits.len();
-                let (upper, symbols) = (&lane.upper[..cols], &mut lane.symbols[..cols]);
-                vectors.call(PutLane { upper, shift, masks: bit_masks, symbols, book, bits });
-                lens[index] = (bits.len() - start) as u16;
-            }
-            present = index + 1;
-            if self.sections == Sections::Coded {
-                continue;
-            }
-            lane.upper[cols..padded].fill(0);
-            lane.lower[cols..padded].fill(0);
-            for (raw, &upper) in lane.raw[..padded].iter_mut().zip(&lane.upper[..padded]) {
-                *raw = bit_masks.raw_of(upper);
-            }
-            for (i, plane) in split.planes().iter().enumerate() {
-                let Some((place, stride)) = plane_place(plane, masks, row_block, index) else { continue };
-                let first_bit = (first - self.first_col()) * usize::from(plane.width);
-                let at = LaneWords { start: starts[i] + place, stride, first_bit };
-                let fields = match plane.source {
-                    Source::Raw => &lane.raw[..padded],
-                    Source::Clean if unit == 2 => &lane.upper[..padded],
-                    Source::Lower | Source::Clean => &lane.lower[..padded],
-                };
-                let words = &mut group.planes[i][..];
-                vectors.call(PackLane { fields, shift: plane.shift, width: plane.width, words, at });
-            }
+    fn work(&mut self) -> Work {
+        let Coder { grid, split, .. } = self.coder;
+        let mut group = std::mem::take(&mut self.group);
+        if self.sections != Sections::Coded {
+            group.clear_planes((0..split.planes().len()).map(|plane| self.plane_words(plane)));
         }
         if self.sections != Sections::Planes {
-            let entry = put_tile(&mut group.coded, &lens[..present], bits.finish());
-            group.tiles.push(entry);
+            // A byte for each symbol is plenty as a rule.
+            let rows = self.rows.len() / (split.unit_bytes() * grid.matrix.cols);
+            let cols = self.col_tiles.len() * grid.tile_cols;
+            group.clear_coded(rows * cols.min(grid.matrix.cols));
+        }
+        let empty = [0; MAX_TILE_COLS];
+        Work {
+            lane: Lane { upper: empty, lower: empty, symbols: empty, raw: empty },
+            bits: BitWriter::new(LANES * grid.tile_cols),
+            starts: vec![0; split.planes().len()],
+            group,
+        }
+    }
+
+    /// Encodes `tile`, whose row block's rows are `rows`.
+    #[inline(always)]
+    fn encode_tile(&self, vectors: impl Vectors, rows: &[u8], tile: Tile, work: &mut Work) {
+        let unit = self.coder.split.unit_bytes();
+        let row_bytes = unit * self.coder.grid.matrix.cols;
+        let in_row = unit * tile.first..unit * (tile.first + tile.cols);
+        let mut lens = [0u16; LANES];
+        let mut present = 0;
+        for (index, row) in rows.chunks_exact(row_bytes).enumerate().take(LANES) {
+            if let Some(later) = rows.get(row_bytes * (index + AHEAD)..) {
+                simd::expect(later.get(in_row.clone()).unwrap_or_default());
+            }
+            let lane = &mut work.lane;
+            take_apart(
+                &row[in_row.clone()],
+                unit,
+                &mut lane.upper[..tile.cols],
+                &mut lane.lower[..tile.cols],
+            );
+            if self.sections != Sections::Planes {
+                lens[index] = self.put_symbols(vectors, tile, index, work);
+            }
+            if self.sections != Sections::Coded {
+                self.put_fields(vectors, tile, index, work);
+            }
+            present = index + 1;
+        }
+        if self.sections != Sections::Planes {
+            let entry = put_tile(&mut work.group.coded, &lens[..present], work.bits.finish());
+            work.group.tiles.push(entry);
+        }
+    }
+
+    /// Appends the stream of lane `index`, and returns how many bits it is.
+    #[inline(always)]
+    fn put_symbols(&self, vectors: impl Vectors, tile: Tile, index: usize, work: &mut Work) -> u16 {
+        let Work { lane, bits, .. } = work;
+        let start = bits.len();
+        let shift = self.coder.shifts.of(tile.row_block * LANES + index);
+        let (upper, symbols) = (&lane.upper[..tile.cols], &mut lane.symbols[..tile.cols]);
+        let (masks, book) = (self.coder.split.masks(), &self.coder.book);
+        vectors.call(PutLane { upper, shift, masks, symbols, book, bits });
+        (bits.len() - start) as u16
+    }
+
+    /// Adds what lane `index` has of each raw plane.
+    #[inline(always)]
+    fn put_fields(&self, vectors: impl Vectors, tile: Tile, index: usize, work: &mut Work) {
+        let Coder { split, masks, .. } = self.coder;
+        let Tile { row_block, first, cols, padded } = tile;
+        let Work { lane, starts, group, .. } = work;
+        lane.upper[cols..padded].fill(0);
+        lane.lower[cols..padded].fill(0);
+        let bit_masks = split.masks();
+        for (raw, &upper) in lane.raw[..padded].iter_mut().zip(&lane.upper[..padded]) {
+            *raw = bit_masks.raw_of(upper);
+        }
+        for (i, plane) in split.planes().iter().enumerate() {
+            let Some((place, stride)) = plane_place(plane, masks, row_block, index) else { continue };
+            let first_bit = (first - self.first_col()) * usize::from(plane.width);
+            let at = LaneWords { start: starts[i] + place, stride, first_bit };
+            let fields = match plane.source {
+                Source::Raw => &lane.raw[..padded],
+                Source::Clean if split.unit_bytes() == 2 => &lane.upper[..padded],
+                Source::Lower | Source::Clean => &lane.lower[..padded],
+            };
+            let words = &mut group.planes[i][..];
+            vectors.call(PackLane { fields, shift: plane.shift, width: plane.width, words, at });
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The encoder asks `plan` how a tensor is coded, takes its pieces apart with `simd`, writes their streams
 //! with `entropy`, and hands them over with a head as `payload` says.
 
+mod coded_plane;
 mod coder;
 mod encoder;
 mod error;
@@ -11,7 +12,9 @@ mod payload_memory;
 mod pieces;
 mod put;
 mod raw;
+mod raw_planes;
 mod spare;
+mod tensor;
 mod tiled;
 
 pub use encoder::{Encoder, encode, encode_with, encode_with_split, encode_with_top_bits};

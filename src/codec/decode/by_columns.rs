@@ -8,7 +8,7 @@ use crate::codec::payload::masks::Piece;
 use crate::codec::payload::row_tables::RowMask;
 use crate::codec::payload::unit_halves::{put_chunk, put_together};
 use crate::codec::simd::columns::{Column, Columns, Field, Join, Rows, pieces_of_16, stay_inside};
-use crate::codec::simd::peek_levels::PeekLevels;
+use crate::codec::simd::peek::PeekLevels;
 use crate::codec::simd::{self, Vectors};
 
 /// Chunks that are read, joined and written together: cache lines of 16-bit units.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::codec::entropy::stream::PeekTable;
 use crate::codec::payload::code::Code;
-use crate::codec::simd::peek_levels::PeekLevels;
+use crate::codec::simd::peek::PeekLevels;
 
 /// What streams are read with, each made when it is first needed.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use crate::codec::payload::code::Code;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
-use crate::codec::simd::peek_levels::{LEVEL_LEN, PeekLevel, PeekLevels};
+use crate::codec::simd::peek::{LEVEL_LEN, PeekLevel, PeekLevels};
 
 /// Most levels that are worth going through.
 const MOST_LEVELS: usize = 4;

@@ -1,18 +1,16 @@
 //! Reading a head, which may come from a stranger.
 
-use std::ops::Range;
-
 use super::checksum::checksum;
-use super::code::Code;
 use super::error::CodecError;
 use super::fixed_part::{CHECKSUM_AT, DTYPES, FIXED_LEN, MAGIC, MAX_CONSTANT, VERSION};
-use super::grid::{CHUNK, Grid, LANES, MAX_TILE_COLS, SECTION_ALIGN};
+use super::grid::{CHUNK, Grid, MAX_TILE_COLS, SECTION_ALIGN};
 use super::groups::raw_groups;
 use super::head::{Head, Kind};
-use super::row_tables::{RowMask, Shifts};
+use super::row_tables::Shifts;
 use super::scaled::Scaled;
 use super::split::Split;
-use super::tiled::{Tables, TileEntry, Tiled, plane_bytes};
+use super::tables_reader::{Cursor, read_code, read_masks, read_scales, read_shifts, read_tiles};
+use super::tiled::{Tables, Tiled, plane_bytes};
 use crate::tensor::{Dtype, Matrix};
 
 /// Reads little-endian numbers of the fixed part, which is known to be there.
@@ -77,7 +75,7 @@ impl Head {
             .ok_or(CodecError::BadHead("unknown element type"))?;
         let mut head =
             Self { dtype, original_len: fixed.len(32), len, kind: Kind::Raw, checksums: Vec::new() };
-        let rest = Cursor { bytes: &payload[..len], at: FIXED_LEN };
+        let rest = Cursor::new(&payload[..len], FIXED_LEN);
         match (fixed.0[7], version) {
             (0, _) => head.parse_raw(rest, payload_len)?,
             (1, _) => head.parse_tiled(&fixed, version, rest, payload_len)?,
@@ -127,31 +125,26 @@ impl Head {
             return Err(CodecError::BadHead("empty checksum groups"));
         }
         let escape = if version == 1 { 0 } else { fixed.0[61] };
-        let code = parse_code(&mut rest, &split, fixed.u16(52), usize::from(fixed.u16(54)), escape)?;
+        let code = read_code(&mut rest, &split, fixed.u16(52), usize::from(fixed.u16(54)), escape)?;
         let mut tables = Tables::default();
-        let mut shifts = Shifts::default();
-        if version > 1 && fixed.0[62] != 0 {
-            shifts.unit = fixed.0[63];
-            if u32::from(shifts.unit) >= split.symbol_bits() {
-                return Err(CodecError::BadHead("impossible row shifts"));
-            }
-            (tables.shifts, shifts.rows) = parse_shifts(&mut rest, &grid)?;
-        }
-        let mut masks = Vec::new();
-        if split.clean_bits > 0 {
-            (tables.masks, masks) = parse_masks(&mut rest, &grid)?;
-        }
+        let has_shifts = version > 1 && fixed.0[62] != 0;
+        let shifts = match has_shifts {
+            true => read_shifts(&mut rest, &grid, &split, fixed.0[63], &mut tables)?,
+            false => Shifts::default(),
+        };
+        let masks = match split.clean_bits > 0 {
+            true => read_masks(&mut rest, &grid, &mut tables)?,
+            false => Vec::new(),
+        };
         let mut scaled = None;
         if is_scaled {
             if masks.iter().any(|mask| mask.lanes != 0) {
                 return Err(CodecError::BadHead("quotients with more bits than they have"));
             }
-            let (table, scales) = parse_scales(&mut rest, &grid)?;
-            tables.scales = table;
+            let scales = read_scales(&mut rest, &grid, &mut tables)?;
             scaled = Some(Scaled { dtype: self.dtype, scales });
         }
-        let (tiles, tile_table) = parse_tiles(&mut rest, &grid)?;
-        tables.tiles = tile_table;
+        let tiles = read_tiles(&mut rest, &grid, &mut tables)?;
         let planes = Vec::new();
         let mut tiled = Tiled {
             grid,
@@ -218,94 +211,6 @@ fn check_head_checksum(head: &[u8]) -> Result<(), CodecError> {
         return Err(CodecError::Checksum { section: "head".into(), group: None });
     }
     Ok(())
-}
-
-/// A bounds-checked reader over the head.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], CodecError> {
-        let end = self.at.checked_add(len);
-        let slice = end.and_then(|end| self.bytes.get(self.at..end));
-        let slice = slice.ok_or(CodecError::BadHead("tables are longer than the head"))?;
-        self.at += len;
-        Ok(slice)
-    }
-
-    fn u64s(&mut self, count: usize) -> Result<Vec<u64>, CodecError> {
-        let bytes = self.take(count.saturating_mul(8))?;
-        Ok(bytes.chunks_exact(8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))).collect())
-    }
-}
-
-fn parse_code(
-    rest: &mut Cursor,
-    split: &Split,
-    first: u16,
-    count: usize,
-    escape: u8,
-) -> Result<Code, CodecError> {
-    if count == 0 || usize::from(first) + count > 1 << split.symbol_bits() {
-        return Err(CodecError::BadHead("symbols outside the alphabet"));
-    }
-    let packed = rest.take(count.div_ceil(2).next_multiple_of(8))?;
-    let code = Code { first, lengths: nibbles(packed).take(count).collect(), escape };
-    if !code.is_usable() {
-        return Err(CodecError::BadHead("code lengths are not those of a complete code"));
-    }
-    Ok(code)
-}
-
-/// Numbers of 4 bits, two a byte, the first in the low half.
-fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
-    bytes.iter().flat_map(|b| [b & 15, b >> 4])
-}
-
-fn parse_shifts(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<u8>), CodecError> {
-    let start = rest.at;
-    let rows = nibbles(rest.take(grid.row_blocks.saturating_mul(LANES / 2))?).collect();
-    Ok((start..rest.at, rows))
-}
-
-fn parse_masks(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<RowMask>), CodecError> {
-    let start = rest.at;
-    let words = rest.u64s(grid.row_blocks.saturating_mul(2))?;
-    let mut before = 0;
-    let mut masks = Vec::with_capacity(grid.row_blocks);
-    for (row_block, pair) in words.chunks_exact(2).enumerate() {
-        let lanes = pair[0];
-        let beyond = grid.rows_in(row_block) < LANES && lanes >> grid.rows_in(row_block) != 0;
-        if beyond || pair[1] != u64::from(before) {
-            return Err(CodecError::BadHead("row masks do not fit the rows"));
-        }
-        masks.push(RowMask { lanes, before });
-        before += lanes.count_ones();
-    }
-    Ok((start..rest.at, masks))
-}
-
-fn parse_scales(rest: &mut Cursor, grid: &Grid) -> Result<(Range<usize>, Vec<u16>), CodecError> {
-    let start = rest.at;
-    let count = grid.col_tiles.checked_mul(grid.row_blocks).and_then(|n| n.checked_mul(2 * LANES));
-    let bytes = rest.take(count.ok_or(CodecError::BadHead("too many tiles"))?)?;
-    let scales: Vec<u16> = bytes.as_chunks().0.iter().map(|&scale| u16::from_le_bytes(scale)).collect();
-    match scales.iter().all(|&scale| scale == 0 || (0x0080..0x7f80).contains(&scale)) {
-        true => Ok((start..rest.at, scales)),
-        false => Err(CodecError::BadHead("a scale that is not a positive number")),
-    }
-}
-
-fn parse_tiles(rest: &mut Cursor, grid: &Grid) -> Result<(Vec<TileEntry>, Range<usize>), CodecError> {
-    let count = grid.col_tiles.checked_mul(grid.row_blocks).and_then(|n| n.checked_mul(8));
-    let start = rest.at;
-    let bytes = rest.take(count.ok_or(CodecError::BadHead("too many tiles"))?)?;
-    let word = |b: &[u8]| u32::from_le_bytes(b.try_into().expect("four bytes"));
-    let tiles: Option<Vec<_>> =
-        bytes.chunks_exact(8).map(|b| TileEntry::from_words(word(&b[..4]), word(&b[4..]))).collect();
-    Ok((tiles.ok_or(CodecError::BadHead("unknown flags in the tile table"))?, start..rest.at))
 }
 
 /// The raw planes' sizes follow from grid and masks and they lie at the end, so the coded plane is

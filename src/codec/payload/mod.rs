@@ -22,6 +22,7 @@ pub(crate) mod quotient;
 pub(crate) mod row_tables;
 pub(crate) mod scaled;
 pub mod split;
+mod tables_reader;
 pub(crate) mod tiled;
 pub(crate) mod unit_format;
 pub(crate) mod unit_halves;

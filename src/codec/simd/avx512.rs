@@ -7,7 +7,7 @@ use super::avx2::{Avx2, interleave};
 use super::block::{BLOCK, Bits};
 use super::columns::{Column, Columns, Join, Rows};
 use super::joined_codes::{JOINED, Joined, SmallBook};
-use super::peek_levels::PeekLevels;
+use super::peek::PeekLevels;
 use super::vectors::{Kernel, Vectors};
 use super::{avx512_codes, avx512_columns};
 use crate::codec::payload::grid::LANES;

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::columns::{Column, Columns, Join, Rows, read_escaped, stay_inside};
-use super::peek_levels::{PeekLevel, PeekLevels};
+use super::peek::{PeekLevel, PeekLevels};
 use crate::codec::payload::grid::LANES;
 
 /// Streams whose symbols fill a register.

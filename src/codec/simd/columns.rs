@@ -4,7 +4,7 @@
 //! enough vectors the lanes of a tile take a symbol each at a time, and no lane waits for another's
 //! look-up. What is here is for any processor; [`vector`](super::vectors) has what is faster.
 
-use super::peek_levels::PeekLevels;
+use super::peek::PeekLevels;
 use super::window::window;
 use crate::codec::payload::grid::{CHUNK, LANES};
 use crate::codec::payload::lane_words::LaneWords;

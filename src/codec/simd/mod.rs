@@ -20,7 +20,7 @@ pub(crate) mod block;
 pub(crate) mod columns;
 pub(crate) mod fields;
 pub(crate) mod joined_codes;
-pub(crate) mod peek_levels;
+pub(crate) mod peek;
 mod portable;
 #[allow(unsafe_code)]
 mod prefetch;

@@ -7,7 +7,7 @@
 use super::block::{BLOCK, Bits, unpack_bits};
 use super::columns::{self, Column, Columns, Join, Rows};
 use super::joined_codes::{JOINED, Joined, SmallBook};
-use super::peek_levels::PeekLevels;
+use super::peek::PeekLevels;
 use crate::codec::payload::grid::LANES;
 
 /// A loop that is compiled for several kinds of processor.

@@ -1,15 +1,17 @@
 //! The tile format on the CPU: the oracle for every shader.
 //!
-//! Each room has a folder, and uses only rooms above it:
+//! Each folder is a room, which uses those above it and no others:
 //!
 //! | Room | What it holds |
 //! |---|---|
-//! | `payload` | What lies where in a payload: [`grid`], [`split`], [`head`], the code of the symbols. |
-//! | `simd` | Primitive operations of inner loops, portable and for the processor's vectors. |
-//! | `entropy` | [`huffman`] codes, and the bit streams that are written and read with them. |
+//! | `payload` | What lies where: [`grid`], [`split`], the [`code`] of the symbols, [`head`] with its reader and writer. |
+//! | `simd` | Primitive operations of inner loops: portable, and for each set of vector instructions. |
+//! | `entropy` | Making [`huffman`] codes, and writing and reading bit streams with them. |
 //! | `plan` | How a tensor is best coded. |
 //! | [`mod@encode`] | From a tensor's bytes to its payload. |
 //! | [`decode`] | From a payload back to the tensor's bytes. |
+//!
+//! `encode` and `decode` do not know each other. `scripts/check_rooms` checks all of this.
 //!
 //! `docs/format.md` describes the format for somebody without this source.
 

@@ -1,12 +1,10 @@
 //! Reading the bit streams of symbols, several symbols at a time.
 
+use super::interleaved::{Entries, NARROW, WIDE, can_read};
+pub(crate) use super::interleaved::{INTERLEAVED, NO_SYMBOLS, Symbols};
 use crate::codec::payload::code::Code;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
 use crate::codec::simd::window::window;
-
-use super::interleaved::{Entries, NARROW, WIDE, can_read};
-
-pub(crate) use super::interleaved::{INTERLEAVED, NO_SYMBOLS, Symbols};
 
 /// What a reader looks up.
 pub(crate) struct PeekTable {

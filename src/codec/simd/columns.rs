@@ -2,7 +2,7 @@
 //!
 //! That is how the raw planes lie in the file, and how a workgroup decodes. On a processor with wide
 //! enough vectors the lanes of a tile take a symbol each at a time, and no lane waits for another's
-//! look-up. What is here is for any processor; [`vector`](super::vectors) has what is faster.
+//! look-up. What is here is for any processor; [`Vectors`](super::vectors::Vectors) has what is faster.
 
 use super::peek::PeekLevels;
 use super::window::window;

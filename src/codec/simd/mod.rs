@@ -1,7 +1,7 @@
 //! Primitive operations of inner loops: packing fields, taking symbols from streams, joining codes.
 //!
 //! Each operation has a portable form, and there is a file for each set of instructions that does it
-//! faster. [`Vectors`] names the operations, a [`Kernel`] is a loop made of them, and [`run`] chooses
+//! faster. [`Vectors`] names the operations, a [`Kernel`] is a loop made of them, and [`run()`] chooses
 //! what it is compiled for. Of the codec's rooms this one uses `payload` alone.
 
 #[cfg(target_arch = "x86_64")]

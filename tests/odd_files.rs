@@ -186,7 +186,10 @@ fn what_is_no_file_of_tensors_is_said_to_be_what_it_is() {
     // A header of half a megabyte, as far as its first bytes go.
     let gzip = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0][..], &[0x55; 700_000]].concat();
     let kinds: [(&[u8], &str); 10] = [
-        (lfs.as_bytes(), "a Git LFS pointer, not the file itself, which has 988097824 bytes; run `git lfs pull`"),
+        (
+            lfs.as_bytes(),
+            "a Git LFS pointer, not the file itself, which has 988097824 bytes; run `git lfs pull`",
+        ),
         (b"<!DOCTYPE html>\n<html><head><title>Sign in</title>", "a web page (HTML)"),
         (b"\n  <HTML lang=en><body>", "a web page (HTML)"),
         (br#"{"error":"Repository not found"}"#, r#"a text that begins with "{\"error\":\"Repository"#),

@@ -6,7 +6,7 @@ use super::tensor_reader::PIECE;
 use super::{ArchiveError, TensorReader};
 use crate::codec::grid::LANES;
 use crate::codec::head::{Head, Kind, Tiled};
-use crate::codec::{Checksum, CodecError, RowDecoder, resize};
+use crate::codec::{Checksum, CodecError, RowDecoder, repeat, resize};
 
 /// A row block that is larger than this is not read as a whole. Its rows have a million elements and more.
 const LARGEST_ROW_BLOCK: usize = 64 << 20;
@@ -54,10 +54,7 @@ impl TensorReader {
         match &decoder.head().kind {
             Kind::Raw => self.read(decoder.head().len + range.start, out),
             Kind::Constant(element) => {
-                let mut element = element.clone();
-                let turn = range.start % element.len();
-                element.rotate_left(turn);
-                out.chunks_mut(element.len()).for_each(|out| out.copy_from_slice(&element[..out.len()]));
+                repeat(element, range.start, out);
                 Ok(())
             }
             Kind::Tiled(tiled) => match tiled.row_block_bytes() <= LARGEST_ROW_BLOCK {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::reader::ArchivedTensor;
 use super::{Archive, ArchiveError, Weight};
-use crate::codec::grid::{LANES, SECTION_ALIGN};
+use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::{FIXED_LEN, Head, Kind};
 use crate::codec::split::unit_matrix;
 use crate::codec::{CodecError, Payload, Precision, RowDecoder, resize, zeros};
@@ -195,29 +195,7 @@ impl TensorReader {
             return Err(wrong()(CodecError::NoSuchRows { start, end, rows: self.rows }));
         }
         let mut out = zeros(rows.len() * row_bytes).map_err(wrong())?;
-        let Some(decoder) = &self.payload else {
-            self.read(rows.start * row_bytes, &mut out)?;
-            return Ok(out);
-        };
-        match &decoder.head().kind {
-            Kind::Raw => self.read(decoder.head().len + rows.start * row_bytes, &mut out)?,
-            Kind::Constant(element) => {
-                out.chunks_mut(element.len()).for_each(|out| out.copy_from_slice(&element[..out.len()]));
-            }
-            Kind::Tiled(_) => {
-                let mut read = Vec::new();
-                let mut rest = &mut out[..];
-                for row_block in rows.start / LANES..rows.end.div_ceil(LANES) {
-                    let first = row_block * LANES;
-                    let lanes = rows.start.max(first) - first..rows.end.min(first + LANES) - first;
-                    let (here, after) = rest.split_at_mut(lanes.len() * row_bytes);
-                    self.read_ranges(&decoder.ranges(row_block), &mut read)?;
-                    let decoded = decoder.decode(row_block, lanes, &read, here);
-                    decoded.map_err(|error| self.not_decoded(error))?;
-                    rest = after;
-                }
-            }
-        }
+        self.decode_bytes(rows.start * row_bytes..rows.end * row_bytes, &mut out)?;
         Ok(out)
     }
 

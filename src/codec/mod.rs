@@ -23,7 +23,7 @@ mod plan;
 mod simd;
 
 pub use decode::{Payload, RowDecoder};
-pub(crate) use decode::{resize, zeros};
+pub(crate) use decode::{repeat, resize, zeros};
 pub use encode::{EncodeError, EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
 pub use entropy::huffman;
 pub use payload::checksum::{Checksum, checksum};

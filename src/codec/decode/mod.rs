@@ -15,5 +15,6 @@ mod tiles;
 mod zeros;
 
 pub use payload::Payload;
+pub(crate) use payload::repeat;
 pub use row_decoder::RowDecoder;
 pub(crate) use zeros::{resize, zeros};

@@ -112,12 +112,7 @@ impl<'a> Payload<'a> {
                 Ok(())
             }
             Kind::Constant(element) => {
-                let mut element = element.clone();
-                let turn = range.start % element.len();
-                element.rotate_left(turn);
-                for out in out.chunks_mut(element.len()) {
-                    out.copy_from_slice(&element[..out.len()]);
-                }
+                repeat(element, range.start, out);
                 Ok(())
             }
             Kind::Tiled(tiled) => self.decode_tiled(tiled, range, out),
@@ -218,4 +213,12 @@ impl<'a> Payload<'a> {
         let from = TiledPayload { bytes: self.bytes, tiled, readers: &self.readers };
         decode_part(from, Part { row_block, lanes, col_tiles }, stride, out)
     }
+}
+
+/// Fills `out` with the bytes of a tensor of equal elements, from its byte `start` on.
+pub(crate) fn repeat(element: &[u8], start: usize, out: &mut [u8]) {
+    let mut element = element.to_vec();
+    let turn = start % element.len();
+    element.rotate_left(turn);
+    out.chunks_mut(element.len()).for_each(|out| out.copy_from_slice(&element[..out.len()]));
 }

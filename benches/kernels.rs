@@ -5,10 +5,10 @@
 use std::time::Instant;
 
 use bantam::codec::{Payload, encode, encode::encode_with_top_bits};
-use bantam::gpu::format::Format;
 use bantam::gpu::kernels::matvec::{self, Product};
 use bantam::gpu::kernels::{Step, matmul};
 use bantam::gpu::weights::DeviceMatrix;
+use bantam::gpu::weights::layouts::Format;
 use bantam::gpu::{Batch, Dispatch, Gpu, GpuOptions, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
 

@@ -6,17 +6,13 @@ use bantam::codec::encode::{encode_with_split, encode_with_top_bits};
 use bantam::codec::head::Kind;
 use bantam::codec::split::Split;
 use bantam::codec::{Encoder, Lossy, Payload};
-use bantam::gpu::fast;
-use bantam::gpu::format::Format;
-use bantam::gpu::join::{Join, TilesKey};
 use bantam::gpu::kernels::matvec::Product;
 use bantam::gpu::kernels::swiglu::SwigluParams;
 use bantam::gpu::kernels::{decode, embed, matmul, matvec, swiglu, widen};
-use bantam::gpu::tiles::Tiles;
-use bantam::gpu::weights::DeviceMatrix;
-use bantam::gpu::words::Words;
+use bantam::gpu::weights::layouts::{Format, fast, raw};
+use bantam::gpu::weights::{DeviceMatrix, Join, Tiles, TilesKey, Words};
 use bantam::gpu::{
-    Buffer, Dispatch, Gpu, GpuError, Invocations, KernelChoices, Target, Uploader, WideRoom, download, wide,
+    Buffer, Dispatch, Gpu, GpuError, Invocations, KernelChoices, Target, Uploader, WideRoom, download,
 };
 use bantam::tensor::{Dtype, Matrix};
 use wgpu::BufferUsages;
@@ -338,7 +334,7 @@ fn check_widened(
     multiply: impl Fn(&WideRoom) -> Vec<f32>,
 ) {
     let Matrix { rows, cols } = weights.device.matrix;
-    let block = wide::row_block_bytes(weights.device.format.dtype(), cols) as u64;
+    let block = raw::row_block_bytes(weights.device.format.dtype(), cols) as u64;
     for blocks in [rows.div_ceil(64) as u64, 2, 0] {
         let room = WideRoom::new(gpu, (blocks * block).min(gpu.max_binding())).unwrap();
         assert!(same_bits(wanted, &multiply(&room)), "{what}, widened {blocks} row blocks at a time");

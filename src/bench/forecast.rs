@@ -11,9 +11,9 @@ use crate::archive::{ModelFiles, Stored, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::matvec::{self, Product};
-use crate::gpu::layout::RowBlocks;
-use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, SlotKind, Uploader, wide};
+use crate::gpu::weights::layouts::raw;
+use crate::gpu::weights::{DeviceMatrix, RowBlocks};
+use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, SlotKind, Uploader};
 use crate::stream::{Plan, StreamedStage};
 use crate::tensor::Matrix;
 
@@ -156,7 +156,7 @@ impl Bench<'_> {
     /// Bytes a second of files that are decoded into a slot, and copied where that is what the device reads.
     async fn decode_rate(&mut self, kind: SlotKind, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
         let readers = sample.iter().map(Weight::reader).collect::<Result<Vec<_>, _>>()?;
-        let each = readers.iter().map(|reader| wide::row_block_bytes(reader.dtype(), reader.cols()));
+        let each = readers.iter().map(|reader| raw::row_block_bytes(reader.dtype(), reader.cols()));
         let each = each.max().unwrap_or(0) as u64;
         // Each has a place of its own among those that are decoded side by side.
         let mut stages = Vec::new();

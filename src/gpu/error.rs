@@ -1,6 +1,6 @@
 //! What can go wrong on a device.
 
-use super::shader::ShaderError;
+use super::kernel::ShaderError;
 
 /// Why something could not be done on a device.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,57 +1,20 @@
 //! The device: adapters, kernels, buffers that are counted, and moving bytes to and from it.
 
-mod adapter;
-mod choice;
-mod choice_file;
-mod clock;
-mod compiled;
 mod device;
 mod error;
-pub mod fast;
-pub mod format;
-mod invocations;
-pub mod join;
 mod kernel;
 pub mod kernels;
-mod kv_cache;
-pub mod layout;
-mod matrix_bytes;
-mod matrix_params;
-mod memory;
-mod pace;
-mod pipeline_cache;
-mod poller;
-mod requirements;
-mod rounds;
-mod shader;
-mod slot;
-mod sweep;
-mod target;
-pub mod tiles;
-mod transfer;
-mod warm_up;
 pub mod weights;
-pub mod wide;
-mod wide_room;
-pub mod words;
-mod work;
 
-pub use adapter::{adapters, name_of};
-pub use choice::{Candidates, InvocationsByStorage, KernelChoices, WidenFrom};
-pub use clock::Clock;
-pub use device::{Gpu, GpuOptions};
+pub use device::{
+    Batch, Bound, Buffer, Clock, Dispatch, Gpu, GpuOptions, Kernel, Memory, Pace, Readback, SUBMISSION_WORK,
+    Sweep, Uploader, Work, Workgroups, adapters, check_limits, download, least_limits, name_of,
+    required_features, required_limits,
+};
 pub use error::GpuError;
-pub use invocations::{Invocations, NoSuchInvocations};
-pub use kernel::{Batch, Bound, Dispatch, Kernel, Workgroups};
-pub use kv_cache::{CacheType, KvCache};
-pub use matrix_bytes::MatrixBytes;
-pub use memory::{Buffer, Memory};
-pub use pace::Pace;
-pub use requirements::{check_limits, least_limits, required_features, required_limits};
-pub use shader::{ShaderError, Variant};
-pub use slot::{Room, Slot, SlotKind, SlotPlace, SlotWords, Writing};
-pub use sweep::Sweep;
-pub use target::{NoSuchTarget, Target};
-pub use transfer::{Readback, Uploader, download};
-pub use wide_room::WideRoom;
-pub use work::{SUBMISSION_WORK, Work};
+pub use kernel::{
+    Candidates, Invocations, InvocationsByStorage, KernelChoices, NoSuchInvocations, NoSuchTarget,
+    ShaderError, Target, Variant, WidenFrom,
+};
+pub use kernels::{CacheType, KvCache};
+pub use weights::{MatrixBytes, Room, Slot, SlotKind, SlotPlace, SlotWords, WideRoom, Writing};

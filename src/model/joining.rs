@@ -5,9 +5,7 @@ use super::layer::ProductShape;
 use super::loader::Loader;
 use crate::archive::{TensorReader, Weight};
 use crate::gpu::SlotPlace;
-use crate::gpu::join::{Join, TilesKey, fast_fit_together};
-use crate::gpu::tiles::Tiles;
-use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::weights::{DeviceMatrix, Join, Tiles, TilesKey, fast_fit_together};
 use crate::tensor::{Dtype, Matrix};
 
 /// A matrix that is to be loaded.

@@ -5,14 +5,13 @@ use std::ops::Range;
 use super::config::ModelConfig;
 use super::error::ModelError;
 use super::loader::{Linear, Loader};
-use crate::gpu::format::WIDE_CHUNK;
-use crate::gpu::join::Join;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
 use crate::gpu::kernels::swiglu::SwigluParams;
 use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu, widen};
-use crate::gpu::weights::DeviceMatrix;
+use crate::gpu::weights::layouts::WIDE_CHUNK;
+use crate::gpu::weights::{DeviceMatrix, Join};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache, WideRoom};
 
 /// The name of a part of a layer.

@@ -9,8 +9,9 @@ use super::error::StreamError;
 use super::pool;
 use crate::archive::{ArchiveError, RowBlock, TensorReader};
 use crate::codec::Precision;
-use crate::gpu::layout::{Piece, RowBlocks};
-use crate::gpu::{Room, Writing, wide};
+use crate::gpu::weights::layouts::raw;
+use crate::gpu::weights::{Piece, RowBlocks};
+use crate::gpu::{Room, Writing};
 use crate::tensor::FileReader;
 
 /// Bytes that are read at a time: they go through memory that stays in a processor's cache.
@@ -173,7 +174,7 @@ impl Decode {
         let rows = self.tensor.read_row_block(row_block, self.precision, memory)?;
         let start = at + (row_block - row_blocks.start) as u64 * each;
         let mut view = room.view(start..start + each)?;
-        wide::interleave(rows, self.tensor.dtype(), self.tensor.cols(), |at, run| {
+        raw::interleave(rows, self.tensor.dtype(), self.tensor.cols(), |at, run| {
             view.slice(at..at + run.len()).copy_from_slice(run);
         });
         Ok(())

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bantam::gpu::words::{Texel, Words};
+use bantam::gpu::weights::{Texel, Words};
 use bantam::gpu::{Batch, Bound, Gpu, Variant, Workgroups, kernels};
 use naga::{ImageClass, StorageFormat, TypeInner};
 

@@ -1,14 +1,14 @@
 //! Dense tiles to the original type on the device. The twin is [`crate::codec::decode`].
 
-use super::super::tiles::{Tiles, dense_format};
-use super::super::transfer::{Uploader, download};
-use super::super::weights::DeviceMatrix;
 use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
-use crate::gpu::format::{DenseFormat, Format};
-use crate::gpu::invocations::Invocations;
-use crate::gpu::kernel::MAX_WORKGROUPS;
-use crate::gpu::{Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::device::dispatch::MAX_WORKGROUPS;
+use crate::gpu::weights::layouts::format::{DenseFormat, Format};
+use crate::gpu::weights::tiles::dense_format;
+use crate::gpu::weights::{DeviceMatrix, Tiles};
+use crate::gpu::{
+    Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download,
+};
 
 /// The kernel for dense weights in `format`.
 pub fn variant(format: DenseFormat) -> Variant {

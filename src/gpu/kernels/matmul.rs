@@ -1,11 +1,10 @@
 //! `y = W x` for a batch of tokens.
 
 use super::matvec::{self, Group, PIECES, Product};
-use crate::gpu::format::Format;
-use crate::gpu::invocations::Invocations;
-use crate::gpu::matrix_params::MatrixParams;
+use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
 
 /// Tokens that a workgroup handles: sums that an invocation keeps.
 const TOKENS: u32 = 16;

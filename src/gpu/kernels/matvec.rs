@@ -1,16 +1,13 @@
 //! `y = W x` for one token.
 
 use super::swiglu;
-use crate::gpu::format::Format;
-use crate::gpu::invocations::Invocations;
-use crate::gpu::join::Join;
-use crate::gpu::matrix_params::MatrixParams;
-use crate::gpu::rounds;
-use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::words::Words;
-use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Target, Variant, Work, Workgroups};
+use crate::gpu::device::rounds;
+use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::matrix_params::MatrixParams;
+use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Target, Variant, Work, Workgroups};
 
-/// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::join::Join).
+/// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::weights::join::Join).
 #[derive(Debug, Clone, Copy)]
 pub struct Product<'a> {
     /// W.
@@ -161,7 +158,7 @@ pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -
     weights.chunks_exact(x.len()).enumerate().map(row).collect()
 }
 
-/// The twin of a product that is [gated](crate::gpu::join::Join::Gated), by [`cpu`]'s of each matrix.
+/// The twin of a product that is [gated](crate::gpu::weights::join::Join::Gated), by [`cpu`]'s of each matrix.
 pub fn cpu_gated([gate, up]: [&[f32]; 2], span_cols: usize, x: &[f32]) -> Vec<f32> {
     swiglu::cpu(&cpu(gate, span_cols, x, None), &cpu(up, span_cols, x, None))
 }

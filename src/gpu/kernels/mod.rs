@@ -8,6 +8,7 @@ pub mod argmax;
 pub mod attention;
 pub mod decode;
 pub mod embed;
+mod kv_cache;
 pub mod matmul;
 pub mod matvec;
 pub mod norm;
@@ -20,6 +21,7 @@ pub mod widen;
 
 use bytemuck::{Pod, Zeroable};
 
+pub use self::kv_cache::{CacheType, KvCache};
 pub use self::variants::{offered, variants};
 
 /// `Step` of `shaders/shared/step.wgsl`.

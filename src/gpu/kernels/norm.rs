@@ -1,8 +1,7 @@
 //! RMS norm of every token of a batch.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use bytemuck::{Pod, Zeroable};
 
 /// `Norm` of `shaders/norm.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]

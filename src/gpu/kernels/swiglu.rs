@@ -1,8 +1,7 @@
 //! `gate = silu(gate) · up`.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use bytemuck::{Pod, Zeroable};
 
 /// `Swiglu` of `shaders/swiglu.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

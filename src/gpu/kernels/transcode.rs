@@ -1,18 +1,16 @@
-//! Dense tiles of BF16 to the fast layout, on the device. The twin is [`crate::gpu::fast::transcode`].
+//! Dense tiles of BF16 to the fast layout, on the device. The twin is [`crate::gpu::weights::layouts::fast::transcode`].
 
 use std::ops::Range;
 
 use crate::codec::grid::{Grid, LANES};
-use crate::gpu::fast::{self, Row};
-use crate::gpu::format::{DenseFormat, FastFormat, Format};
-use crate::gpu::invocations::Invocations;
-use crate::gpu::join::{Join, JoinedBuffers, Places};
-use crate::gpu::matrix_params::MatrixParams;
-use crate::gpu::rounds;
-use crate::gpu::transfer::{Uploader, download};
-use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::words::{Texel, WEIGHTS, Words};
-use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::device::rounds;
+use crate::gpu::weights::join::{JoinedBuffers, Places};
+use crate::gpu::weights::layouts::fast::{self, Row};
+use crate::gpu::weights::layouts::format::{DenseFormat, FastFormat, Format};
+use crate::gpu::weights::matrix_params::MatrixParams;
+use crate::gpu::weights::words::{Texel, WEIGHTS};
+use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
+use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download};
 
 /// Bytes that are measured of a row.
 const ROW_BYTES: u64 = 12;

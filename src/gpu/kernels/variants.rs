@@ -6,9 +6,9 @@ use super::attention::{self, Division};
 use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, widen};
 use crate::codec::split::Split;
 use crate::codec::{Kept, Precision};
-use crate::gpu::format::{DenseFormat, Escape, FastFormat, Format, Table};
-use crate::gpu::join::{Join, Joined};
-use crate::gpu::words::{Texel, texture_variant, written_texture_variant};
+use crate::gpu::weights::layouts::format::{DenseFormat, Escape, FastFormat, Format, Table};
+use crate::gpu::weights::words::{Texel, texture_variant, written_texture_variant};
+use crate::gpu::weights::{Join, Joined};
 use crate::gpu::{CacheType, Candidates, Invocations, Target, Variant};
 use crate::tensor::Dtype;
 

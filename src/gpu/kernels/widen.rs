@@ -1,19 +1,16 @@
 //! Compressed weights to uncompressed ones, before a batch is multiplied with them. The twin is
-//! [`crate::codec::decode`], and then [`interleave`](crate::gpu::wide::interleave).
+//! [`crate::codec::decode`], and then [`interleave`](crate::gpu::weights::layouts::raw::interleave).
 
 use std::ops::Range;
 
 use super::matmul;
 use super::matvec::Product;
-use crate::gpu::format::Format;
-use crate::gpu::invocations::Invocations;
-use crate::gpu::join::{Join, Joined};
-use crate::gpu::kernel::MAX_WORKGROUPS;
-use crate::gpu::matrix_params::MatrixParams;
-use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::wide_room::WideRoom;
-use crate::gpu::words::Words;
-use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant, Work, Workgroups, wide};
+use crate::gpu::device::dispatch::MAX_WORKGROUPS;
+use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::layouts::raw;
+use crate::gpu::weights::matrix_params::MatrixParams;
+use crate::gpu::weights::{DeviceMatrix, Join, Joined, Part, Words};
+use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, WideRoom, Work, Workgroups};
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
 pub fn variant(format: Format, invocations: Invocations) -> Variant {
@@ -65,7 +62,7 @@ fn runs(
         return Ok(None);
     }
     let cols = weights.matrix.cols;
-    let block = wide::row_block_bytes(weights.format.dtype(), cols) as u64;
+    let block = raw::row_block_bytes(weights.format.dtype(), cols) as u64;
     let at_once = (room.bytes() / block.max(1)).min(MAX_WORKGROUPS.into()) as u32;
     let mut runs = Vec::new();
     for part in &weights.parts {
@@ -149,7 +146,7 @@ impl Widening<'_> {
         let Self { room, weights, part, .. } = *self;
         let (mut members, _) = weights.params_of(part);
         let mut wide = Vec::new();
-        let vectors = wide::row_block_bytes(weights.format.dtype(), weights.matrix.cols) as u32 / 16;
+        let vectors = raw::row_block_bytes(weights.format.dtype(), weights.matrix.cols) as u32 / 16;
         let mut blocks = 0;
         for (member, run) in members.iter_mut().zip(cut) {
             let count = run.len() as u32;

@@ -1,0 +1,95 @@
+//! How long the device takes for something.
+
+use std::time::{Duration, Instant};
+
+use super::gpu::Gpu;
+use super::memory::Buffer;
+use super::transfer::Readback;
+use crate::gpu::GpuError;
+
+/// Bytes of the two timestamps of a pass.
+const STAMPS: u64 = 16;
+
+/// Times passes by the device's own timestamps where it was opened with them, else from the submission to
+/// the moment at which the host hears of its end.
+#[derive(Debug)]
+pub struct Clock {
+    gpu: Gpu,
+    queries: Option<wgpu::QuerySet>,
+    stamps: Buffer,
+    readback: Readback,
+}
+
+impl Clock {
+    /// A clock for passes on `gpu`.
+    pub fn new(gpu: &Gpu) -> Result<Self, GpuError> {
+        let descriptor =
+            wgpu::QuerySetDescriptor { label: Some("clock"), ty: wgpu::QueryType::Timestamp, count: 2 };
+        let queries = match gpu.device().features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            true => Some(gpu.checked("clock", STAMPS, || gpu.device().create_query_set(&descriptor))?),
+            false => None,
+        };
+        // Without timestamps these bytes stay zero, and only their arrival says something.
+        let mut usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        if queries.is_some() {
+            usage |= wgpu::BufferUsages::QUERY_RESOLVE;
+        }
+        let stamps = gpu.buffer("clock", STAMPS, usage)?;
+        Ok(Self { gpu: gpu.clone(), queries, stamps, readback: Readback::new(gpu, STAMPS)? })
+    }
+
+    /// Whether passes are timed by the device.
+    pub fn has_timestamps(&self) -> bool {
+        self.queries.is_some()
+    }
+
+    /// Runs one pass, and tells how long it took. Timestamps that cannot be (a driver's mistake) are not
+    /// used again.
+    pub async fn pass(&mut self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Duration, GpuError> {
+        self.readback.ready(&self.gpu).await?;
+        let began = Instant::now();
+        self.gpu.submit("timed pass", |encoder| {
+            let writes = self.queries.as_ref().map(|query_set| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            });
+            let descriptor =
+                wgpu::ComputePassDescriptor { label: Some("timed pass"), timestamp_writes: writes };
+            record(&mut encoder.begin_compute_pass(&descriptor));
+            if let Some(queries) = &self.queries {
+                encoder.resolve_query_set(queries, 0..2, self.stamps.raw(), 0);
+            }
+            self.readback.record(encoder, &self.stamps, STAMPS);
+        })?;
+        let stamps = self.readback.read(&self.gpu, STAMPS, bytemuck::pod_collect_to_vec::<u8, u64>).await?;
+        let wall = began.elapsed();
+        if self.queries.is_none() {
+            return Ok(wall);
+        }
+        let ticks = stamps[1].saturating_sub(stamps[0]) as f64;
+        let taken =
+            Duration::from_secs_f64(ticks * f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9);
+        if taken.is_zero() || taken > wall {
+            log::warn!("timestamps are not used: the device reports {taken:?} for a pass that took {wall:?}");
+            self.queries = None;
+            return Ok(wall);
+        }
+        Ok(taken)
+    }
+
+    /// Runs commands outside of a pass, and tells how long it took until the host heard of their end.
+    pub async fn commands(
+        &mut self,
+        encode: impl FnOnce(&mut wgpu::CommandEncoder),
+    ) -> Result<Duration, GpuError> {
+        self.readback.ready(&self.gpu).await?;
+        let began = Instant::now();
+        self.gpu.submit("timed commands", |encoder| {
+            encode(encoder);
+            self.readback.record(encoder, &self.stamps, STAMPS);
+        })?;
+        self.readback.read(&self.gpu, STAMPS, |_| ()).await?;
+        Ok(began.elapsed())
+    }
+}

@@ -1,0 +1,417 @@
+//! The one place where device buffers are made, and counted.
+
+use crate::gpu::GpuError;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+/// Counts the bytes of all live buffers of a device, or of those that have a share of it.
+///
+/// Shares are for several models on one device. What is in use in a share is also in use in the whole,
+/// and neither goes beyond its budget. A share may have been [promised](Self::promise) bytes: nobody else
+/// gets them while it lives, used or not.
+///
+/// What is dropped is not in use any more, but the device has it until it is done with the work that was submitted
+/// before: it is [leaving](Self::leaving). Where a new buffer would not fit beside that, the device is waited for.
+#[derive(Debug, Default)]
+pub struct Memory {
+    counts: Mutex<Counts>,
+    /// What this is a share of.
+    whole: Option<Arc<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    used: u64,
+    peak: u64,
+    allocations: u64,
+    budget: Option<u64>,
+    /// Bytes in use, with what shares were promised and do not use yet.
+    claimed: u64,
+    /// Bytes that nobody else gets.
+    promised: u64,
+    /// Bytes that were dropped, and that no [`Fence`] waits for yet.
+    dropped: u64,
+    /// Those that one waits for.
+    fenced: u64,
+}
+
+impl Counts {
+    /// What the whole has to have for this share, where `used` bytes of it are in use.
+    fn claim(&self, used: u64) -> u64 {
+        used.max(self.promised)
+    }
+
+    /// Bytes that were dropped and that the device may still have.
+    fn leaving(&self) -> u64 {
+        self.dropped + self.fenced
+    }
+
+    /// Whether what is in use fits the budget only once the device is done with what was dropped.
+    fn is_crowded(&self) -> bool {
+        self.leaving() > 0
+            && self.budget.is_some_and(|budget| self.used.saturating_add(self.leaving()) > budget)
+    }
+
+    /// Bytes that can still be claimed, and whether a budget says so.
+    fn left(&self) -> (u64, bool) {
+        (self.budget.unwrap_or(u64::MAX).saturating_sub(self.claimed), self.budget.is_some())
+    }
+
+    /// Claims `bytes` more, if the budget has them; else gives what is claimed.
+    fn grow(&mut self, bytes: u64) -> Result<(), u64> {
+        let sum = self.claimed.checked_add(bytes);
+        let sum = sum.filter(|&sum| self.budget.is_none_or(|budget| sum <= budget));
+        self.claimed = sum.ok_or(self.claimed)?;
+        Ok(())
+    }
+}
+
+impl Memory {
+    pub(in crate::gpu) fn with_budget(budget: Option<u64>) -> Arc<Self> {
+        Arc::new(Self { counts: Mutex::new(Counts { budget, ..Counts::default() }), whole: None })
+    }
+
+    /// A share of at most `budget` bytes, or of whatever the whole has.
+    pub(in crate::gpu) fn share(self: &Arc<Self>, budget: Option<u64>) -> Arc<Self> {
+        // A share of a share is a share of the same whole.
+        let whole = self.whole.as_ref().unwrap_or(self).clone();
+        let counts = Mutex::new(Counts { budget, ..Counts::default() });
+        Arc::new(Self { counts, whole: Some(whole) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The most bytes that may be in use, if that is limited; of a share, by a budget of its own.
+    pub fn budget(&self) -> Option<u64> {
+        self.lock().budget
+    }
+
+    /// Bytes that may still be taken, if that is limited: what neither the budget nor, for a share, that of
+    /// the whole is short of. What was promised to others is not among them.
+    pub fn left(&self) -> Option<u64> {
+        let counts = self.lock();
+        let (own, is_own) = counts.left();
+        let Some(whole) = &self.whole else { return is_own.then_some(own) };
+        let (theirs, is_theirs) = whole.lock().left();
+        let unused = counts.claim(counts.used) - counts.used;
+        (is_own || is_theirs).then_some(own.min(theirs.saturating_add(unused)))
+    }
+
+    /// Sets `bytes` of the whole aside for this share, what it uses already among them, for as long as it
+    /// lives. `false` where the whole does not have them.
+    pub fn promise(&self, bytes: u64) -> bool {
+        let mut counts = self.lock();
+        let Some(whole) = &self.whole else { return false };
+        let (before, after) = (counts.claim(counts.used), bytes.max(counts.used));
+        let mut theirs = whole.lock();
+        if after > before && theirs.grow(after - before).is_err() {
+            return false;
+        }
+        theirs.claimed -= before.saturating_sub(after);
+        counts.promised = bytes;
+        true
+    }
+
+    /// Bytes in use now.
+    pub fn used(&self) -> u64 {
+        self.lock().used
+    }
+
+    /// Bytes of buffers that were dropped and that the device may not be done with yet. They are not among those
+    /// in use.
+    pub fn leaving(&self) -> u64 {
+        self.lock().leaving()
+    }
+
+    /// Whether what is in use fits the budget only once the device is done with what was dropped.
+    pub(in crate::gpu) fn is_crowded(&self) -> bool {
+        self.lock().is_crowded() || self.whole.as_ref().is_some_and(|whole| whole.lock().is_crowded())
+    }
+
+    /// What is dropped when the device is done with all that was submitted before: what was dropped so far is gone
+    /// then.
+    pub(in crate::gpu) fn fence(self: &Arc<Self>) -> Fence {
+        let fenced = |memory: &Arc<Self>| {
+            let mut counts = memory.lock();
+            let bytes = std::mem::take(&mut counts.dropped);
+            counts.fenced += bytes;
+            (Arc::downgrade(memory), bytes)
+        };
+        Fence([Some(self), self.whole.as_ref()].map(|memory| memory.map(fenced)))
+    }
+
+    /// The most bytes ever in use at once.
+    pub fn peak(&self) -> u64 {
+        self.lock().peak
+    }
+
+    /// How many buffers have been made.
+    pub fn allocations(&self) -> u64 {
+        self.lock().allocations
+    }
+
+    /// Takes `bytes` from the budget; they are given back when the result is dropped.
+    pub(in crate::gpu) fn reserve(
+        self: &Arc<Self>,
+        label: &str,
+        bytes: u64,
+    ) -> Result<Reservation, GpuError> {
+        let mut counts = self.lock();
+        let refused =
+            |used, budget| GpuError::OutOfMemory { label: label.into(), wanted: bytes, used, budget };
+        counts.grow(bytes).map_err(|claimed| refused(claimed, counts.budget))?;
+        if let Some(whole) = &self.whole {
+            let more = counts.claim(counts.used + bytes) - counts.claim(counts.used);
+            let mut theirs = whole.lock();
+            if let Err(claimed) = theirs.grow(more) {
+                counts.claimed -= bytes;
+                return Err(refused(claimed, theirs.budget));
+            }
+            theirs.used += bytes;
+        }
+        counts.used += bytes;
+        drop(counts);
+        Ok(Reservation { memory: self.clone(), bytes, is_taken: AtomicBool::new(false) })
+    }
+
+    /// Gives back what was reserved, and takes note that the device may still have so much of it.
+    fn release(&self, bytes: u64, leaving: u64) {
+        let mut counts = self.lock();
+        if let Some(whole) = &self.whole {
+            let mut theirs = whole.lock();
+            theirs.claimed -= counts.claim(counts.used) - counts.claim(counts.used - bytes);
+            theirs.used -= bytes;
+            theirs.dropped += leaving;
+        }
+        counts.used -= bytes;
+        counts.claimed -= bytes;
+        counts.dropped += leaving;
+    }
+
+    fn note_taken(&self) {
+        let mut counts = self.lock();
+        counts.peak = counts.peak.max(counts.used);
+        counts.allocations += 1;
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // Reservations keep this alive: nothing is in use.
+        let promised = self.lock().promised;
+        if let Some(whole) = &self.whole {
+            whole.lock().claimed -= promised;
+        }
+    }
+}
+
+impl Reservation {
+    /// The device gave the memory: it counts for the peak from now on.
+    pub(in crate::gpu) fn taken(&self) {
+        self.is_taken.store(true, Ordering::Relaxed);
+        self.memory.note_taken();
+        if let Some(whole) = &self.memory.whole {
+            whole.note_taken();
+        }
+    }
+}
+
+/// Bytes that are counted as in use until this is dropped.
+#[derive(Debug)]
+pub(in crate::gpu) struct Reservation {
+    memory: Arc<Memory>,
+    bytes: u64,
+    /// Whether the device gave the memory.
+    is_taken: AtomicBool,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let is_taken = *self.is_taken.get_mut();
+        self.memory.release(self.bytes, if is_taken { self.bytes } else { 0 });
+    }
+}
+
+/// What was dropped of a share and of its whole before the device was asked to tell when it is done.
+#[derive(Debug)]
+pub(in crate::gpu) struct Fence([Option<(Weak<Memory>, u64)>; 2]);
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        for (memory, bytes) in self.0.iter().flatten() {
+            if let Some(memory) = memory.upgrade() {
+                memory.lock().fenced -= bytes;
+            }
+        }
+    }
+}
+
+/// A device buffer that is counted while it lives, or a part of one.
+#[derive(Debug)]
+pub struct Buffer {
+    raw: wgpu::Buffer,
+    /// The bytes of `raw` that shaders see.
+    range: Range<u64>,
+    memory: Holds,
+}
+
+/// What keeps a buffer's memory.
+#[derive(Debug)]
+enum Holds {
+    /// It is this one's own.
+    Own { _reservation: Reservation },
+    /// It is that of another buffer, which lives at least as long.
+    Part { _of: Arc<Buffer> },
+}
+
+impl Buffer {
+    pub(in crate::gpu) fn new(raw: wgpu::Buffer, reservation: Reservation) -> Self {
+        reservation.taken();
+        Self { range: 0..raw.size(), raw, memory: Holds::Own { _reservation: reservation } }
+    }
+
+    /// The bytes `range` of `whole`, for shaders to read: neither counted nor given back for itself. Must
+    /// begin at a multiple of 256.
+    pub(in crate::gpu) fn part_of(whole: &Arc<Self>, range: Range<u64>) -> Self {
+        Self { raw: whole.raw.clone(), range, memory: Holds::Part { _of: whole.clone() } }
+    }
+
+    /// The buffer itself; of a part, the whole that it belongs to.
+    pub fn raw(&self) -> &wgpu::Buffer {
+        &self.raw
+    }
+
+    /// What is bound for a shader: no more than `most` bytes from byte `from` on.
+    pub(in crate::gpu) fn binding(&self, from: u64, most: u64) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: &self.raw,
+            offset: self.range.start + from,
+            size: wgpu::BufferSize::new((self.size() - from).min(most)),
+        })
+    }
+
+    /// Whether shaders may have it as a uniform.
+    pub(in crate::gpu) fn is_uniform(&self) -> bool {
+        self.raw.usage().contains(wgpu::BufferUsages::UNIFORM)
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Bytes that are counted for this buffer: none for a part of another.
+    pub fn own_bytes(&self) -> u64 {
+        match self.memory {
+            Holds::Own { .. } => self.size(),
+            Holds::Part { .. } => 0,
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // Frees the memory once the device is done with it, even if a bind group still names it.
+        if matches!(self.memory, Holds::Own { .. }) {
+            self.raw.destroy();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_is_given_back_and_the_budget_holds() {
+        let memory = Memory::with_budget(Some(100));
+        let a = memory.reserve("a", 60).unwrap();
+        assert!(matches!(memory.reserve("b", 41), Err(GpuError::OutOfMemory { used: 60, .. })));
+        let b = memory.reserve("b", 40).unwrap();
+        a.taken();
+        b.taken();
+        drop((a, b));
+        assert!(memory.reserve("c", u64::MAX).is_err());
+        assert_eq!((memory.used(), memory.peak(), memory.allocations()), (0, 100, 2));
+        assert_eq!((memory.budget(), memory.left()), (Some(100), Some(100)));
+        let boundless = Memory::with_budget(None);
+        assert_eq!((boundless.budget(), boundless.left()), (None, None));
+        let _most = boundless.reserve("e", u64::MAX).unwrap();
+        assert!(boundless.reserve("f", 1).is_err(), "numbers that overflow are too much");
+    }
+
+    #[test]
+    fn what_was_dropped_is_there_until_the_device_is_done() {
+        let whole = Memory::with_budget(Some(100));
+        let (a, b) = (whole.share(None), whole.share(Some(60)));
+        // What the device never gave is not there.
+        drop(a.reserve("never", 80).unwrap());
+        assert_eq!((a.leaving(), whole.leaving()), (0, 0));
+        let of_a = a.reserve("a", 80).unwrap();
+        of_a.taken();
+        drop(of_a);
+        assert_eq!((a.used(), a.leaving(), whole.used(), whole.leaving()), (0, 80, 0, 80));
+        // It can be had, and is waited for where it does not fit beside that.
+        let of_b = b.reserve("b", 20).unwrap();
+        assert!(!b.is_crowded() && !whole.is_crowded());
+        let more = b.reserve("b", 1).unwrap();
+        assert!(b.is_crowded() && a.is_crowded() && whole.is_crowded());
+        let fence = b.fence();
+        of_b.taken();
+        drop(of_b);
+        assert_eq!((whole.leaving(), b.leaving()), (100, 20));
+        drop(fence);
+        assert_eq!((whole.leaving(), b.leaving(), a.leaving()), (20, 20, 80));
+        assert!(!b.is_crowded());
+        drop((a.fence(), b.fence()));
+        assert_eq!((whole.leaving(), b.leaving(), a.leaving()), (0, 0, 0));
+        // A fence keeps no promise alive.
+        assert!(a.promise(70));
+        let fence = a.fence();
+        drop(a);
+        assert_eq!(whole.left(), Some(99));
+        drop((fence, more));
+        // Nobody waits where there is no budget.
+        let boundless = Memory::with_budget(None);
+        boundless.reserve("c", 10).unwrap().taken();
+        assert!(boundless.leaving() == 10 && !boundless.is_crowded());
+    }
+
+    #[test]
+    fn shares_keep_to_their_budget_and_to_that_of_the_whole() {
+        let whole = Memory::with_budget(Some(100));
+        let (a, b) = (whole.share(Some(30)), whole.share(None));
+        assert_eq!((a.left(), b.left()), (Some(30), Some(100)));
+        let of_a = a.reserve("a", 25).unwrap();
+        assert!(matches!(a.reserve("a", 6), Err(GpuError::OutOfMemory { used: 25, budget: Some(30), .. })));
+        let of_b = b.reserve("b", 75).unwrap();
+        assert!(matches!(a.reserve("a", 1), Err(GpuError::OutOfMemory { used: 100, budget: Some(100), .. })));
+        assert_eq!((a.left(), b.left(), whole.used()), (Some(0), Some(0), 100));
+        drop((of_a, of_b));
+        assert_eq!((a.used(), b.used(), whole.used(), whole.left()), (0, 0, 0, Some(100)));
+    }
+
+    #[test]
+    fn what_is_promised_is_kept_from_others_while_the_share_lives() {
+        let whole = Memory::with_budget(Some(100));
+        let (a, b) = (whole.share(None), whole.share(None));
+        assert!(a.promise(60) && !b.promise(41));
+        assert_eq!((whole.left(), a.left(), b.left(), whole.used()), (Some(40), Some(100), Some(40), 0));
+        // What was promised is there, and what is left can be had by anybody.
+        let first = a.reserve("first", 50).unwrap();
+        let more = a.reserve("more", 30).unwrap();
+        assert_eq!((whole.used(), whole.left(), a.left()), (80, Some(20), Some(20)));
+        assert!(b.reserve("b", 21).is_err() && whole.reserve("whole", 20).is_ok());
+        drop(more);
+        assert_eq!((whole.used(), whole.left(), a.left()), (50, Some(40), Some(50)));
+        drop(first);
+        assert!(a.promise(10) && a.promise(70) && !a.promise(101));
+        assert_eq!(whole.left(), Some(30));
+        drop(a);
+        assert_eq!((whole.left(), whole.share(None).left()), (Some(100), Some(100)));
+        assert!(!whole.promise(1), "only shares are promised anything");
+    }
+}

@@ -1,0 +1,219 @@
+//! What the driver has compiled, in a file, so that the next process does not compile it again.
+//!
+//! Only Vulkan has this. What a driver gives is its own affair, and it need not check what it is given back, which is why
+//! making a cache of it is unsafe. So a file says what it is of, how long it is and what its bytes hash to. One that is
+//! damaged, or of another adapter, driver or version, is as good as none: kernels are then compiled.
+#![allow(unsafe_code)]
+
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::path::{Path, PathBuf};
+
+use super::target::Target;
+use crate::gpu::device::choice_file::Subject;
+
+/// What a file begins with: a name, a version, the subject's hash, the number of bytes that follow, and their hash.
+const MAGIC: [u8; 8] = *b"BANTAMPC";
+const VERSION: u32 = 1;
+const HEAD: usize = 8 + 4 + 32 + 8 + 32;
+
+/// The most that is read or kept. What grows beyond it begins anew.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// What the driver has compiled, and where that is kept.
+#[derive(Debug)]
+pub(in crate::gpu) struct PipelineCache {
+    raw: wgpu::PipelineCache,
+    path: PathBuf,
+    subject: blake3::Hash,
+    /// The hash of what it had when it was opened.
+    before: blake3::Hash,
+}
+
+impl PipelineCache {
+    /// The cache of `device`, with what `folder` has for it. `None` where the device was made without caches.
+    pub fn open(device: &wgpu::Device, target: Target, folder: &Path) -> Option<Self> {
+        if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+            return None;
+        }
+        let subject = Subject::of(device, target);
+        let path = folder.join(subject.file_name("pipelines", "bin"));
+        let subject = subject.hash();
+        let found = match read(&path, &subject) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => {
+                log::info!("{} is not used: {error}", path.display());
+                None
+            }
+        };
+        let raw = Self::make(device, found.as_deref());
+        let before = blake3::hash(&raw.get_data().unwrap_or_default());
+        Some(Self { raw, path, subject, before })
+    }
+
+    /// A cache with `found` in it, which [`read`] gave.
+    fn make(device: &wgpu::Device, found: Option<&[u8]>) -> wgpu::PipelineCache {
+        let descriptor = wgpu::PipelineCacheDescriptor { label: Some("bantam"), data: found, fallback: true };
+        // SAFETY: the data must be what `PipelineCache::get_data` once gave. `read` gives only bytes whose length
+        // and hash are those that `store` wrote beside them, for an adapter, a driver and a version of bantam that are
+        // the same as now, so that neither damage nor another driver's data gets here. The hash is no signature: that
+        // nobody else writes to the folder is for the caller to see to, who names it. wgpu compares its own header too,
+        // and what it refuses is left out (`fallback`).
+        unsafe { device.create_pipeline_cache(&descriptor) }
+    }
+
+    /// What pipelines are made with.
+    pub fn raw(&self) -> &wgpu::PipelineCache {
+        &self.raw
+    }
+
+    /// Keeps what the driver has, if that is more than when the cache was opened. Whoever reads the file meanwhile
+    /// sees what was there before; of several who write, the last is kept. That it cannot be kept is told to the log.
+    pub fn store(&self) {
+        let data = self.raw.get_data().unwrap_or_default();
+        if data.is_empty() || blake3::hash(&data) == self.before {
+            return;
+        }
+        match write(&self.path, &self.subject, &data) {
+            Ok(()) => log::debug!("{}: stored {} bytes of compiled kernels", self.path.display(), data.len()),
+            Err(error) => log::info!("{}: compiled kernels are not stored: {error}", self.path.display()),
+        }
+    }
+}
+
+/// Writes a file of `data`. Where it would be too large, there is none afterwards.
+fn write(path: &Path, subject: &blake3::Hash, data: &[u8]) -> Result<()> {
+    if data.len() as u64 > MOST_BYTES {
+        std::fs::remove_file(path)
+            .or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
+        return Err(Error::other("they are too large, so the cache starts over"));
+    }
+    let folder = path.parent().ok_or_else(|| Error::other("it is not in a folder"))?;
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&MAGIC)?;
+    file.write_all(&VERSION.to_le_bytes())?;
+    file.write_all(subject.as_bytes())?;
+    file.write_all(&(data.len() as u64).to_le_bytes())?;
+    file.write_all(blake3::hash(data).as_bytes())?;
+    file.write_all(data)?;
+    // Where the system goes down before it is written, its hash will be another.
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Reads a file that may be anything: what [`write`] wrote for this subject, or an error.
+fn read(path: &Path, subject: &blake3::Hash) -> Result<Vec<u8>> {
+    // A pipe would be waited for.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    let most = HEAD as u64 + MOST_BYTES;
+    std::fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(Error::other("it is too large"));
+    }
+    let (head, data) = bytes.split_at_checked(HEAD).ok_or_else(|| Error::other("it is truncated"))?;
+    let (magic, head) = head.split_at(8);
+    let (version, head) = head.split_at(4);
+    let (of, head) = head.split_at(32);
+    let (len, hash) = head.split_at(8);
+    if magic != MAGIC || version != VERSION.to_le_bytes() {
+        return Err(Error::other("it has no compiled kernels, or is of another version"));
+    }
+    if of != subject.as_bytes() {
+        return Err(Error::other("it belongs to another adapter, driver or version"));
+    }
+    if len != (data.len() as u64).to_le_bytes() || hash != blake3::hash(data).as_bytes() {
+        return Err(Error::other("it is damaged"));
+    }
+    Ok(data.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::{Gpu, GpuOptions};
+
+    const DATA: &[u8] = b"what a driver has compiled";
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder that is not there yet.
+        let path = folder.path().join("cache").join("pipelines.bin");
+        let [subject, another] = [&b"this"[..], b"another"].map(blake3::hash);
+        assert_eq!(read(&path, &subject).unwrap_err().kind(), ErrorKind::NotFound);
+        write(&path, &subject, DATA).unwrap();
+        assert_eq!(read(&path, &subject).unwrap(), DATA);
+        assert!(read(&path, &another).is_err());
+
+        let good = std::fs::read(&path).unwrap();
+        assert_eq!(good.len(), HEAD + DATA.len());
+        for len in 0..good.len() {
+            std::fs::write(&path, &good[..len]).unwrap();
+            assert!(read(&path, &subject).is_err(), "{len} bytes");
+        }
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, bad).unwrap();
+            assert!(read(&path, &subject).is_err(), "bit {bit}");
+        }
+        std::fs::write(&path, [&good[..], b"more"].concat()).unwrap();
+        assert!(read(&path, &subject).is_err());
+        // Larger than any of ours, without taking room on the disk.
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(HEAD as u64 + MOST_BYTES + 1).unwrap();
+        assert!(read(&path, &subject).unwrap_err().to_string().contains("too large"));
+
+        // What is written replaces what is there, and leaves nothing beside it.
+        write(&path, &subject, &DATA[1..]).unwrap();
+        assert_eq!(read(&path, &subject).unwrap(), &DATA[1..]);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(read(&path, &subject).is_err() && write(&path, &subject, DATA).is_err());
+    }
+
+    #[test]
+    fn a_second_device_has_what_the_first_one_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = std::env::var("BANTAM_DEVICE").ok();
+        let pipeline_cache = Some(folder.path().to_path_buf());
+        let options = GpuOptions { device, pipeline_cache, ..GpuOptions::default() };
+        let open = || pollster::block_on(Gpu::open(&options)).expect("tests need an adapter");
+        let gpu = open();
+        let (device, target) = (gpu.device().clone(), gpu.target());
+        let Some(cache) = PipelineCache::open(&device, target, folder.path()) else {
+            // Not every interface has caches.
+            assert!(gpu.pipeline_cache().is_none());
+            assert_ne!(device.adapter_info().backend, wgpu::Backend::Vulkan);
+            return;
+        };
+        assert!(gpu.pipeline_cache().is_some());
+        // Nothing was compiled: nothing is kept.
+        cache.store();
+        assert!(!cache.path.exists());
+        gpu.kernel(crate::gpu::kernels::argmax::variant()).unwrap();
+        let data = gpu.pipeline_cache().unwrap().get_data().unwrap();
+        let is_more = blake3::hash(&data) != cache.before;
+        drop(gpu);
+        // Some drivers give no more than a header, whatever they compile, and that is not worth a file.
+        assert_eq!(cache.path.exists(), is_more);
+        // Such a driver takes back what it gave, too.
+        write(&cache.path, &cache.subject, &data).unwrap();
+        let second = PipelineCache::open(&device, target, folder.path()).unwrap();
+        assert_eq!(read(&second.path, &second.subject).unwrap(), data);
+        assert!(second.raw.get_data().is_some_and(|data| !data.is_empty()));
+        assert!(open().kernel(crate::gpu::kernels::argmax::variant()).is_ok());
+        // Damaged files, and a folder that cannot be made, are no error.
+        std::fs::write(&cache.path, &DATA[..5]).unwrap();
+        assert!(open().kernel(crate::gpu::kernels::argmax::variant()).is_ok());
+        let nowhere = cache.path.join("below a file");
+        let options = GpuOptions { pipeline_cache: Some(nowhere), ..options.clone() };
+        let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
+        assert!(gpu.kernel(crate::gpu::kernels::argmax::variant()).is_ok());
+    }
+}

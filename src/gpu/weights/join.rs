@@ -1,0 +1,302 @@
+//! Matrices in one piece of device memory, so that one dispatch multiplies with all of them.
+
+use super::device_matrix::{DeviceMatrix, Part};
+use super::layouts::format::{DenseFormat, Format, Table};
+use super::layouts::raw;
+use super::matrix_params::MatrixParams;
+use super::parts::{PartLayout, Piece, RowBlocks, lay_out, most_part, slot_bytes};
+use super::slot::SlotPlace;
+use super::tiles::{Tiles, dense_format};
+use super::words::{Texel, Words};
+use crate::codec::grid::Grid;
+use crate::gpu::device::dispatch::MAX_WORKGROUPS;
+use crate::gpu::{Buffer, Gpu, GpuError, Variant};
+use crate::tensor::{Dtype, Matrix};
+
+/// What becomes of the products of matrices that are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Each goes where its matrix says.
+    Stacked,
+    /// There are two, of matrices with as many rows: `silu(first) · second` is what is stored. There is no
+    /// bias.
+    Gated,
+}
+
+impl Join {
+    /// Which matrices are joined, by place: those with the same key, in the order of the first of each. What
+    /// has no key stays alone, and so do two that are gated and differ.
+    pub fn groups<K: PartialEq>(self, keys: &[Option<K>]) -> Vec<Vec<usize>> {
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        for (i, key) in keys.iter().enumerate() {
+            let same = groups.iter_mut().find(|group| key.is_some() && keys[group[0]] == *key);
+            match same {
+                Some(group) => group.push(i),
+                None => groups.push(vec![i]),
+            }
+        }
+        match self {
+            Self::Gated if groups.len() > 1 => (0..keys.len()).map(|i| vec![i]).collect(),
+            _ => groups,
+        }
+    }
+}
+
+/// What a device matrix is joined of.
+#[derive(Debug)]
+pub struct Joined {
+    /// What becomes of the products.
+    pub join: Join,
+    pub(in crate::gpu) members: Vec<MatrixParams>,
+}
+
+impl Joined {
+    /// Tells a kernel that imports `shared/matrix.wgsl`.
+    pub(in crate::gpu) fn apply(join: Join, members: u32, variant: Variant) -> Variant {
+        let variant = variant.flag("JOINED").constant("MEMBERS", members);
+        variant.flag_if(join == Join::Gated, "GATED")
+    }
+
+    /// Row blocks that workgroups begin with.
+    pub(in crate::gpu) fn row_blocks(&self) -> u32 {
+        let blocks = self.members.iter().map(MatrixParams::row_blocks);
+        match self.join {
+            Join::Stacked => blocks.sum(),
+            Join::Gated => blocks.max().unwrap_or(0),
+        }
+    }
+
+    fn matrix(&self) -> Matrix {
+        let rows = self.members.iter().map(|member| member.rows as usize);
+        let rows = match self.join {
+            Join::Stacked => rows.sum(),
+            Join::Gated => rows.max().unwrap_or(0),
+        };
+        Matrix { rows, cols: self.members.first().map_or(0, |member| member.cols as usize) }
+    }
+}
+
+/// What tiles must have in common to be joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TilesKey {
+    format: DenseFormat,
+    cols: usize,
+    tile_cols: usize,
+}
+
+impl TilesKey {
+    /// That of these tiles.
+    pub fn of(gpu: &Gpu, tiles: &Tiles<'_>) -> Self {
+        let grid = &tiles.tiled.grid;
+        Self { format: dense_format(gpu, tiles).0, cols: grid.matrix.cols, tile_cols: grid.tile_cols }
+    }
+}
+
+/// Where the members of joined matrices go, one behind the other.
+pub(in crate::gpu) struct Places {
+    join: Join,
+    format: Format,
+    members: Vec<MatrixParams>,
+    /// The byte of what is bound with which the first begins.
+    begins: u64,
+    /// Bytes of all members so far.
+    pub bytes: u64,
+    /// Words beside them.
+    pub table_words: usize,
+    row_blocks: u32,
+}
+
+impl Places {
+    pub fn new(join: Join, format: Format) -> Self {
+        Self { join, format, members: Vec::new(), begins: 0, bytes: 0, table_words: 0, row_blocks: 0 }
+    }
+
+    /// Adds a matrix that has `bytes` bytes, and `table_words` words beside them. Its results begin with
+    /// element `first_row` of a token's.
+    pub fn add(&mut self, params: MatrixParams, first_row: usize, bytes: u64, table_words: usize) {
+        let first_block = if self.join == Join::Stacked { self.row_blocks } else { 0 };
+        let at = self.begins + self.bytes;
+        let mut member = params.moved(self.format, at, self.table_words as u32, first_block);
+        member.first_row = first_row as u32;
+        self.members.push(member);
+        self.bytes += bytes;
+        self.table_words += table_words;
+        self.row_blocks += params.row_blocks();
+    }
+
+    /// Whether all of it fits a binding, and a dispatch.
+    fn fit(&self, gpu: &Gpu) -> bool {
+        self.bytes <= most_part(gpu) && self.row_blocks <= MAX_WORKGROUPS
+    }
+
+    /// The joined matrix, whose rows are cut as `grid` says.
+    pub fn into_matrix(self, grid: Grid, buffers: JoinedBuffers) -> Option<DeviceMatrix> {
+        let JoinedBuffers { payload, exceptions, codes, stage } = buffers;
+        let part = Part { payload, exceptions, stage, params: *self.members.first()? };
+        let joined = Joined { join: self.join, members: self.members };
+        let (matrix, parts) = (joined.matrix(), vec![part]);
+        Some(DeviceMatrix { format: self.format, matrix, parts, codes, grid, joined: Some(joined) })
+    }
+}
+
+/// Joined matrices, and of each the pieces of its payload that are to be written there.
+pub type JoinedWithPieces = (DeviceMatrix, Vec<Vec<Piece>>);
+
+/// What joined matrices have on the device.
+pub(in crate::gpu) struct JoinedBuffers {
+    pub payload: Words,
+    pub exceptions: Option<Buffer>,
+    pub codes: Option<Buffer>,
+    pub stage: Option<usize>,
+}
+
+impl DeviceMatrix {
+    /// Room for uncompressed weights of several matrices with as many columns, to be
+    /// [written](Self::write_raw) row block by row block, and the element of a token's results that each begins
+    /// with. `None` for a type that no kernel reads, and where they do not fit a binding.
+    pub fn raw_joined(
+        gpu: &Gpu,
+        label: &str,
+        dtype: Dtype,
+        matrices: &[(Matrix, usize)],
+        join: Join,
+    ) -> Result<Option<Self>, GpuError> {
+        let Some((places, _)) = wide_places(gpu, dtype, matrices, join, None) else { return Ok(None) };
+        let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
+        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: None };
+        Ok(matrices.first().and_then(|(first, _)| places.into_matrix(Grid::for_matrix(*first), buffers)))
+    }
+
+    /// The same in a slot that they are decoded into, and for each matrix the row blocks that go there.
+    pub fn decoded_joined(
+        gpu: &Gpu,
+        dtype: Dtype,
+        matrices: &[(Matrix, usize)],
+        join: Join,
+        place: SlotPlace<'_>,
+    ) -> Option<(Self, Vec<RowBlocks>)> {
+        let (places, pieces) = wide_places(gpu, dtype, matrices, join, Some(place))?;
+        let payload = place.slot.part(place.at..place.at + places.bytes);
+        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: Some(place.stage) };
+        let (first, _) = matrices.first()?;
+        places.into_matrix(Grid::for_matrix(*first), buffers).map(|joined| (joined, pieces))
+    }
+
+    /// Room for tiles of several matrices with the same [key](TilesKey), on the device or in a slot, and the
+    /// element of a token's results that each begins with. For each matrix the pieces of its payload that are
+    /// to be written there. `None` where they do not fit a binding.
+    pub fn dense_joined(
+        gpu: &Gpu,
+        label: &str,
+        tiles: &[(Tiles<'_>, usize)],
+        join: Join,
+        slot: Option<SlotPlace<'_>>,
+    ) -> Result<Option<JoinedWithPieces>, GpuError> {
+        let Some((first, _)) = tiles.first() else { return Ok(None) };
+        let (format, _) = dense_format(gpu, first);
+        let mut places = Places::new(join, Format::Dense(format));
+        let (mut pieces, mut table, start) = (Vec::new(), Vec::new(), slot.map_or(0, |slot| slot.at));
+        for (tiles, first_row) in tiles {
+            let mut parts = lay_out(gpu, label, tiles, 0)?;
+            let (Some(PartLayout { params, pieces: own, len }), true) = (parts.pop(), parts.is_empty())
+            else {
+                return Ok(None);
+            };
+            let at = start + places.bytes;
+            pieces.push(own.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }).collect());
+            let mut codes = dense_format(gpu, tiles).1;
+            codes.resize(codes.len().next_multiple_of(4), 0);
+            places.add(params, *first_row, if slot.is_some() { slot_bytes(len) } else { len }, codes.len());
+            table.append(&mut codes);
+        }
+        let most_codes = match format.table {
+            Table::Storage => u64::MAX,
+            Table::Uniform(_) => gpu.device().limits().max_uniform_buffer_binding_size,
+        };
+        if !places.fit(gpu) || 4 * table.len() as u64 > most_codes {
+            return Ok(None);
+        }
+        let payload = match slot {
+            Some(place) => place.slot.part(place.at..place.at + places.bytes),
+            None => Words::new(gpu, label, places.bytes, Texel::Word)?,
+        };
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
+        let codes = Some(gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?);
+        let buffers =
+            JoinedBuffers { payload, exceptions: None, codes, stage: slot.map(|place| place.stage) };
+        Ok(places.into_matrix(first.tiled.grid, buffers).map(|matrix| (matrix, pieces)))
+    }
+
+    /// The same weights, whose results begin with element `first_row` of a token's.
+    pub fn at_row(mut self, first_row: usize) -> Self {
+        self.parts.iter_mut().for_each(|part| part.params.first_row += first_row as u32);
+        self
+    }
+
+    /// Tells a kernel where the words are, and which matrices it reads.
+    pub(in crate::gpu) fn apply_stored(&self, variant: Variant) -> Variant {
+        let variant = self.apply_words(variant);
+        match &self.joined {
+            Some(joined) => Joined::apply(joined.join, joined.members.len() as u32, variant),
+            None => variant,
+        }
+    }
+
+    /// What a kernel is told about `part`, and the row blocks that it begins with.
+    pub(in crate::gpu) fn params_of(&self, part: &Part) -> (Vec<MatrixParams>, u32) {
+        match &self.joined {
+            Some(joined) => (joined.members.clone(), joined.row_blocks()),
+            None => (vec![part.params], part.params.row_blocks()),
+        }
+    }
+}
+
+/// Where uncompressed matrices go that are joined, on the device or in a slot, and their row blocks.
+fn wide_places(
+    gpu: &Gpu,
+    dtype: Dtype,
+    matrices: &[(Matrix, usize)],
+    join: Join,
+    slot: Option<SlotPlace<'_>>,
+) -> Option<(Places, Vec<RowBlocks>)> {
+    let (first, _) = matrices.first()?;
+    let mut places = Places::new(join, Format::raw(dtype)?);
+    places.begins = slot.map_or(0, |place| place.slot.begins(place.at));
+    let start = slot.map_or(0, |place| place.at);
+    let each = raw::row_block_bytes(dtype, first.cols) as u64;
+    let mut pieces = Vec::new();
+    for (matrix, first_row) in matrices {
+        let grid = Grid::for_matrix(*matrix);
+        pieces.push(RowBlocks { row_blocks: 0..grid.row_blocks, at: start + places.bytes, each });
+        let params = MatrixParams::untiled(&grid, 0..grid.row_blocks);
+        places.add(params, *first_row, grid.row_blocks as u64 * each, 0);
+    }
+    let fit = places.fit(gpu) && matrices.iter().all(|(matrix, _)| matrix.cols == first.cols);
+    fit.then_some((places, pieces))
+}
+
+/// Whether the fast layouts of these fit a binding together, and a dispatch; `false` where one of them has none.
+pub fn fast_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>]) -> bool {
+    let row_blocks: usize = tiles.iter().map(|tiles| tiles.row_blocks().len()).sum();
+    if row_blocks > MAX_WORKGROUPS as usize {
+        return false;
+    }
+    let bytes = |tiles: &&Tiles<'_>| Some(tiles.fast_row_block_bytes()? * tiles.row_blocks().len() as u64);
+    tiles.iter().map(bytes).sum::<Option<u64>>().is_some_and(|sum| sum <= most_part(gpu))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_alike_is_joined() {
+        let groups = |join: Join, keys: [Option<char>; 3]| join.groups(&keys);
+        let (a, b) = (Some('a'), Some('b'));
+        assert_eq!(groups(Join::Stacked, [a, a, a]), [vec![0, 1, 2]]);
+        assert_eq!(groups(Join::Stacked, [a, b, a]), [vec![0, 2], vec![1]]);
+        assert_eq!(groups(Join::Stacked, [None, b, None]), [[0], [1], [2]]);
+        assert_eq!(Join::Gated.groups(&[a, a]), [[0, 1]]);
+        assert_eq!(Join::Gated.groups(&[a, b]), [[0], [1]]);
+    }
+}

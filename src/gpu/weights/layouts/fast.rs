@@ -1,0 +1,251 @@
+//! The fast layout of BF16: 12 bits a weight, every one of them where the column says, and a list of
+//! the weights that this does not fit. What lies where is written in `shaders/shared/fast.wgsl`.
+
+use super::format::{FastFormat, WIDE_CHUNK};
+use crate::codec::grid::{Grid, LANES};
+use crate::tensor::Dtype;
+
+/// Chunks that an exception can name. The last number of thirteen bits is that of no chunk: `NO_ENTRY` of
+/// `shaders/shared/fast.wgsl`, which follows the last exception, has all bits set.
+const MAX_CHUNKS: usize = (1 << 13) - 1;
+
+/// Bytes of a lane's chunk.
+const CHUNK_BYTES: usize = 48;
+
+/// A matrix with more exceptions than one weight in so many stays dense.
+const MOST_EXCEPTIONS: u64 = 128;
+
+/// A matrix stays dense too that has more exceptions in one row block: each of them is a round of a loop.
+pub(in crate::gpu) const MOST_OF_ROW_BLOCK: u64 = 1 << 14;
+
+/// Code 0 stands for zeros where that spares so many exceptions, one weight in so many.
+const MANY_ZEROS: u64 = 1024;
+
+/// Tables of joined matrices begin at multiples of so many bytes.
+pub(in crate::gpu) const TABLE_BYTES: u64 = 256;
+
+/// Words of the table that say the lowest exponents of a row block.
+pub(in crate::gpu) const LOWEST_WORDS: usize = LANES / 4;
+
+/// Whether the layout can have a matrix of `dtype`.
+pub(in crate::gpu) fn suits(dtype: Dtype, grid: &Grid) -> bool {
+    dtype == Dtype::BF16 && chunks(grid) <= MAX_CHUNKS
+}
+
+fn chunks(grid: &Grid) -> usize {
+    grid.matrix.cols.div_ceil(WIDE_CHUNK)
+}
+
+/// Bytes of a row block's weights, without the exceptions.
+pub(in crate::gpu) fn row_block_bytes(grid: &Grid) -> usize {
+    chunks(grid) * CHUNK_BYTES * LANES
+}
+
+/// Vectors of four words that a row block of so many columns has.
+pub(in crate::gpu) fn row_block_vectors(cols: u32) -> u32 {
+    cols.div_ceil(WIDE_CHUNK as u32) * (CHUNK_BYTES * LANES / 16) as u32
+}
+
+/// The most that `row_blocks` row blocks of a matrix can take that do not [stay dense](choose).
+pub(in crate::gpu) fn most_bytes(grid: &Grid, row_blocks: usize) -> u64 {
+    let weights = (row_blocks * LANES) as u64 * grid.matrix.cols as u64;
+    let table = entries_at(row_blocks) as u64 + weights / MOST_EXCEPTIONS;
+    (row_blocks * row_block_bytes(grid)) as u64 + 4 * table
+}
+
+/// What is known of a row before it is transcoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gpu) struct Row {
+    /// The lowest exponent that has a code.
+    pub lowest: u32,
+    /// Weights that have none, where code 0 is the lowest exponent and where it is the exponent 0.
+    pub without: [u32; 2],
+}
+
+impl Row {
+    /// Weights of it that are exceptions.
+    fn exceptions(&self, format: FastFormat) -> u32 {
+        self.without[usize::from(format.zeros)]
+    }
+}
+
+/// How rows of a matrix are stored; `None` where it had better stay dense.
+pub(in crate::gpu) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
+    let sum = |i: usize| rows.iter().map(|row| u64::from(row.without[i])).sum::<u64>();
+    let [plain, zeros] = [0, 1].map(sum);
+    let weights = rows.len() as u64 * grid.matrix.cols as u64;
+    // Columns past the last must be zeros.
+    let ragged = !grid.matrix.cols.is_multiple_of(WIDE_CHUNK);
+    let with_zeros = ragged || plain > zeros + weights / MANY_ZEROS;
+    let exceptions = if with_zeros { zeros } else { plain };
+    let of_row_block =
+        |rows: &[Row]| rows.iter().map(|row| u64::from(row.without[usize::from(with_zeros)])).sum::<u64>();
+    let most = rows.chunks(LANES).map(of_row_block).max().unwrap_or(0);
+    let fits = exceptions <= weights / MOST_EXCEPTIONS && most <= MOST_OF_ROW_BLOCK;
+    fits.then_some(FastFormat { zeros: with_zeros })
+}
+
+/// The table of the rows of a part, with room for its exceptions.
+pub(in crate::gpu) fn table(rows: &[Row], format: FastFormat) -> Vec<u32> {
+    let row_blocks = rows.chunks(LANES);
+    let mut words = vec![0; entries_at(row_blocks.len())];
+    let mut before = 0;
+    for (b, row_block) in row_blocks.enumerate() {
+        for (lane, row) in row_block.iter().enumerate() {
+            words[LOWEST_WORDS * b + lane / 4] |= row.lowest << (8 * (lane % 4));
+            before += row.exceptions(format);
+        }
+        words[starts_at(rows.len().div_ceil(LANES)) + b + 1] = before;
+    }
+    words.resize(words.len() + before as usize, 0);
+    words
+}
+
+/// What transcoding needs beside the table: where each row's first exception is among those of the part, the
+/// end of the last row's, and room for all of them.
+pub(in crate::gpu) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
+    let mut words = vec![0];
+    let mut before = 0;
+    for row in rows {
+        before += row.exceptions(format);
+        words.push(before);
+    }
+    words.resize(words.len() + before as usize, 0);
+    words
+}
+
+/// The exceptions that were found row by row, in the order in which the table has them.
+pub(in crate::gpu) fn in_order(found: &mut [u32], rows: &[Row], format: FastFormat) {
+    let mut rest = found;
+    for row_block in rows.chunks(LANES) {
+        let count: u32 = row_block.iter().map(|row| row.exceptions(format)).sum();
+        let (own, others) = rest.split_at_mut(rest.len().min(count as usize));
+        own.sort_unstable();
+        rest = others;
+    }
+}
+
+/// The most bytes that this can be of a matrix that does not [stay dense](choose).
+pub(in crate::gpu) fn most_found_bytes(rows: usize, cols: usize) -> u64 {
+    4 * (rows as u64 + 1 + rows as u64 * cols as u64 / MOST_EXCEPTIONS)
+}
+
+/// Word of the table where the row blocks' first exceptions are told.
+pub(in crate::gpu) fn starts_at(row_blocks: usize) -> usize {
+    LOWEST_WORDS * row_blocks
+}
+
+/// Word of the table where the exceptions begin.
+pub(in crate::gpu) fn entries_at(row_blocks: usize) -> usize {
+    starts_at(row_blocks) + row_blocks + 1
+}
+
+/// What is in device memory for a part of a matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FastWords {
+    /// Code 0 stands for the exponent 0.
+    pub zeros: bool,
+    /// The weights.
+    pub weights: Vec<[u32; 4]>,
+    /// Lowest exponents, first exceptions, exceptions.
+    pub table: Vec<u32>,
+}
+
+/// The twin of `measure.wgsl`, for one row.
+fn measure(row: &[u16]) -> Row {
+    let exponents = || row.iter().map(|&bits| u32::from(bits >> 7 & 255));
+    let largest = exponents().filter(|&e| e < 255).max().unwrap_or(0);
+    let lowest = largest.saturating_sub(15);
+    let plain = exponents().filter(|&e| code(e, lowest, false).is_none()).count();
+    let zeros = exponents().filter(|&e| code(e, lowest, true).is_none()).count();
+    Row { lowest, without: [plain as u32, zeros as u32] }
+}
+
+/// The code of an exponent.
+fn code(exponent: u32, lowest: u32, zeros: bool) -> Option<u32> {
+    match zeros {
+        true if exponent == 0 => Some(0),
+        _ => exponent.checked_sub(lowest).filter(|&code| code >= u32::from(zeros) && code <= 15),
+    }
+}
+
+/// The twin of `measure.wgsl` and `transcode.wgsl`: a whole matrix of BF16, row-major, in one part.
+/// `None` where it had better stay dense.
+pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
+    let rows: Vec<Row> = bits.chunks_exact(grid.matrix.cols).map(measure).collect();
+    let format = choose(grid, &rows)?;
+    let mut table = table(&rows, format);
+    let mut weights = vec![[0; 4]; row_block_bytes(grid) / 16 * grid.row_blocks];
+    let mut to = entries_at(grid.row_blocks);
+    for row_block in 0..grid.row_blocks {
+        let mut found = Vec::new();
+        for chunk in 0..chunks(grid) {
+            for lane in 0..grid.rows_in(row_block) {
+                let row = row_block * LANES + lane;
+                let cols = &bits[row * grid.matrix.cols..][..grid.matrix.cols];
+                let cols = cols[chunk * WIDE_CHUNK..].iter().take(WIDE_CHUNK);
+                let mut pairs = [0u32; 16];
+                for (col, &bits) in cols.enumerate() {
+                    let exponent = u32::from(bits >> 7 & 255);
+                    let code = code(exponent, rows[row].lowest, format.zeros);
+                    if code.is_none() {
+                        let eight = 4 * chunk + col / 8;
+                        found.push((eight << 17 | lane << 11 | (col % 8) << 8) as u32 | exponent);
+                    }
+                    let half = u32::from(bits & 0x807f) | code.unwrap_or(0) << 7;
+                    pairs[col / 2] |= half << (16 * (col % 2));
+                }
+                let at = ((row_block * chunks(grid) + chunk) * 3) * LANES + lane;
+                for (v, vector) in pack(pairs).into_iter().enumerate() {
+                    weights[at + v * LANES] = vector;
+                }
+            }
+        }
+        found.sort_unstable();
+        table[to..to + found.len()].copy_from_slice(&found);
+        to += found.len();
+    }
+    Some(FastWords { zeros: format.zeros, weights, table })
+}
+
+/// Sixteen words of two weights in twelve.
+fn pack(pairs: [u32; 16]) -> [[u32; 4]; 3] {
+    let word = |v: usize, i: usize| {
+        let last = pairs[12 + i];
+        let others = match v {
+            0 => (last & 0x000f_000f) << 11,
+            1 => (last & 0x00f0_00f0) << 7,
+            _ => (last & 0x0700_0700) << 3 | (last & 0x8000_8000) >> 1,
+        };
+        pairs[4 * v + i] | others
+    };
+    [0, 1, 2].map(|v| [0, 1, 2, 3].map(|i| word(v, i)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::Matrix;
+
+    #[test]
+    fn a_row_block_with_very_many_exceptions_keeps_a_matrix_dense() {
+        let grid = Grid::for_matrix(Matrix { rows: 64 * 200, cols: 1024 });
+        let row = |i: usize, without| Row { lowest: 100, without: [if i < 64 { without } else { 0 }; 2] };
+        let rows = |without| (0..64 * 200).map(|i| row(i, without)).collect::<Vec<_>>();
+        assert!(choose(&grid, &rows(256)).is_some());
+        assert!(choose(&grid, &rows(257)).is_none());
+    }
+
+    #[test]
+    fn what_follows_the_last_exception_is_in_no_chunk() {
+        let grid = |cols| Grid::for_matrix(Matrix { rows: 1, cols });
+        let widest = MAX_CHUNKS * WIDE_CHUNK;
+        assert!(suits(Dtype::BF16, &grid(widest)));
+        assert!(!suits(Dtype::BF16, &grid(widest + 1)) && !suits(Dtype::BF16, &grid(widest + WIDE_CHUNK)));
+        let no_entry = u32::MAX;
+        assert_eq!((no_entry >> 19) as usize, MAX_CHUNKS);
+        // The last place that an exception can be at is named with the bits that there are.
+        let last_eight = (widest / 8 - 1) as u32;
+        assert!(last_eight << 17 >> 17 == last_eight && last_eight < no_entry >> 17);
+    }
+}

@@ -1,0 +1,7 @@
+//! How weights are laid out in device memory, one file for each layout.
+
+pub mod fast;
+pub(in crate::gpu) mod format;
+pub mod raw;
+
+pub use format::{DenseFormat, Escape, FastFormat, Format, Table, WIDE_CHUNK};

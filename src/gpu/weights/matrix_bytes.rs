@@ -1,0 +1,76 @@
+//! What a matrix takes in device memory.
+
+use super::layouts::fast;
+use super::layouts::format::Format;
+use super::layouts::raw;
+use super::parts::{lay_out, slot_bytes, split_wide};
+use super::tiles::Tiles;
+use super::words::Words;
+use crate::codec::grid::Grid;
+use crate::gpu::{Gpu, GpuError};
+use crate::tensor::{Dtype, Matrix};
+
+/// What a matrix takes in device memory, known from its head, before anything is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatrixBytes {
+    /// As dense tiles, tables included.
+    pub dense: u64,
+    /// In the fast layout, at the most; `None` where there is none.
+    pub fast: Option<u64>,
+    /// In a slot.
+    pub in_slot: u64,
+    /// Beside the slot.
+    pub beside_slot: u64,
+    /// In a slot that it is decoded into, with nothing beside it; `None` where a row block does not fit a
+    /// binding, or the type is one that no kernel reads.
+    pub decoded: Option<u64>,
+}
+
+impl MatrixBytes {
+    /// What these tiles take.
+    pub fn of(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Result<Self, GpuError> {
+        let parts = |least| -> Result<Vec<u64>, GpuError> {
+            Ok(lay_out(gpu, label, tiles, least)?.into_iter().map(|part| part.len).collect())
+        };
+        let dense = parts(0)?;
+        let codes = 4 << tiles.tiled.code.longest();
+        let fast = match tiles.fast_row_block_bytes() {
+            // A matrix that turns out to have too many exceptions stays dense, in these parts.
+            Some(block) => {
+                let count = parts(block)?.len() as u64;
+                let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
+                Some(
+                    most.max(dense.iter().sum::<u64>() + codes)
+                        + (Words::slack(gpu) + fast::TABLE_BYTES) * count,
+                )
+            }
+            None => None,
+        };
+        Ok(Self {
+            dense: dense.iter().map(|&len| Words::bytes_of(gpu, len)).sum::<u64>() + Gpu::buffer_bytes(codes),
+            fast,
+            in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
+            beside_slot: Gpu::buffer_bytes(codes),
+            decoded: Self::decoded(gpu, label, tiles),
+        })
+    }
+
+    fn decoded(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Option<u64> {
+        let (dtype, cols) = (tiles.dtype, tiles.tiled.grid.matrix.cols);
+        Format::raw(dtype)?;
+        let parts = split_wide(gpu, label, dtype, cols, tiles.row_blocks()).ok()?;
+        let block = raw::row_block_bytes(dtype, cols) as u64;
+        Some(parts.iter().map(|part| slot_bytes(part.len() as u64 * block)).sum())
+    }
+
+    /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
+    pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<u64>, GpuError> {
+        if Format::raw(dtype).is_none() {
+            return Ok(None);
+        }
+        let grid = Grid::for_matrix(matrix);
+        let block = raw::row_block_bytes(dtype, matrix.cols) as u64;
+        let parts = split_wide(gpu, label, dtype, matrix.cols, 0..grid.row_blocks)?;
+        Ok(Some(parts.iter().map(|part| Words::bytes_of(gpu, part.len() as u64 * block)).sum()))
+    }
+}

@@ -1,0 +1,209 @@
+//! The parts that a matrix is cut into, and what of its payload goes where in them.
+
+use std::ops::Range;
+
+use super::layouts::raw;
+use super::matrix_params::MatrixParams;
+use super::tiles::Tiles;
+use super::words::Words;
+use crate::codec::Kept;
+use crate::codec::head::Tiled;
+use crate::gpu::device::dispatch::MAX_WORKGROUPS;
+use crate::gpu::{Gpu, GpuError};
+use crate::tensor::Dtype;
+
+/// No part is larger, so that a bit's place in it fits 32 bits.
+const MAX_PART: u64 = 256 << 20;
+
+/// Bytes of a slot that a part of `len` bytes takes: the next one can be bound.
+pub(in crate::gpu) fn slot_bytes(len: u64) -> u64 {
+    Gpu::buffer_bytes(len).next_multiple_of(256)
+}
+
+/// A piece of a payload, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes of the payload.
+    pub payload: Range<usize>,
+    /// The byte where it begins in the buffer.
+    pub at: u64,
+}
+
+/// Row blocks of a payload that are decoded, and where they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowBlocks {
+    /// Row blocks of the payload.
+    pub row_blocks: Range<usize>,
+    /// The byte where the first begins in the buffer.
+    pub at: u64,
+    /// Bytes of each there.
+    pub each: u64,
+}
+
+impl RowBlocks {
+    /// The byte where the last one ends.
+    pub fn end(&self) -> u64 {
+        self.at + self.row_blocks.len() as u64 * self.each
+    }
+}
+
+/// What a part of a tiled matrix consists of.
+pub(in crate::gpu) struct PartLayout {
+    pub params: MatrixParams,
+    pub pieces: Vec<Piece>,
+    pub len: u64,
+}
+
+/// The parts of a tiled matrix, in which a row block could also have `least_block` bytes.
+pub(in crate::gpu) fn lay_out(
+    gpu: &Gpu,
+    label: &str,
+    tiles: &Tiles<'_>,
+    least_block: u64,
+) -> Result<Vec<PartLayout>, GpuError> {
+    let Tiles { tiled, kept, .. } = *tiles;
+    let size = |r: Range<usize>| {
+        let dense: u64 = sections(tiled, kept, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
+        dense.max(least_block * r.len() as u64)
+    };
+    let lay_out_part = |row_blocks: Range<usize>| {
+        let mut params = MatrixParams::new(&tiled.grid, row_blocks.clone());
+        params.shift_unit = u32::from(tiled.shifts.unit);
+        params.window_mask = (1 << tiled.code.longest()) - 1;
+        let (mut pieces, mut len) = (Vec::new(), 0u64);
+        for (section, payload) in sections(tiled, kept, row_blocks.clone()) {
+            section.place(&mut params, (len / 4) as u32, tiled, row_blocks.start);
+            let at = len;
+            len += payload.len() as u64;
+            pieces.push(Piece { payload, at });
+        }
+        PartLayout { params, pieces, len }
+    };
+    Ok(split_row_blocks(gpu, label, tiles.row_blocks(), size)?.into_iter().map(lay_out_part).collect())
+}
+
+/// A piece of a payload that every part has its share of.
+#[derive(Debug, Clone, Copy)]
+enum Section {
+    Tiles,
+    Shifts,
+    Masks,
+    Scales,
+    Coded,
+    Plane(usize),
+}
+
+impl Section {
+    /// Notes that the section of the part that begins with `row_block` is at `word`.
+    fn place(self, params: &mut MatrixParams, word: u32, tiled: &Tiled, row_block: usize) {
+        match self {
+            Self::Tiles => params.tiles_at = word,
+            Self::Shifts => params.shifts_at = word,
+            Self::Masks => params.masks_at = word,
+            Self::Scales => params.scales_at = word,
+            // Tile offsets count from the start of the whole plane. Differences are modulo 2³²: what
+            // the shaders add to them brings them back into the part.
+            Self::Coded => {
+                params.coded_at = word.wrapping_sub(tiled.tiles[row_block * tiled.grid.col_tiles].word);
+            }
+            // So do the places of lanes in sparse planes.
+            Self::Plane(plane) if tiled.split.planes()[plane].is_sparse() => {
+                params.planes_at[plane] = word.wrapping_sub(tiled.plane_word(plane, row_block) as u32);
+            }
+            Self::Plane(plane) => params.planes_at[plane] = word,
+        }
+    }
+}
+
+/// The sections of some row blocks that are read, as byte ranges of the payload.
+fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section, Range<usize>)> {
+    // A table that is not there is empty, and so is its share.
+    let share = |table: &Range<usize>| {
+        let each = table.len() / tiled.grid.row_blocks;
+        table.start + each * row_blocks.start..table.start + each * row_blocks.end
+    };
+    let mut all = vec![
+        (Section::Tiles, share(&tiled.tables.tiles)),
+        (Section::Shifts, share(&tiled.tables.shifts)),
+        (Section::Masks, share(&tiled.tables.masks)),
+        (Section::Scales, share(&tiled.tables.scales)),
+        (Section::Coded, tiled.coded_of(row_blocks.clone())),
+    ];
+    let plane = |plane| (Section::Plane(plane), tiled.plane_of(plane, row_blocks.clone()));
+    all.extend((0..kept.planes).map(plane));
+    all
+}
+
+/// Bytes of the largest part.
+pub(in crate::gpu) fn most_part(gpu: &Gpu) -> u64 {
+    Words::most_bytes(gpu).min(MAX_PART)
+}
+
+/// The parts of uncompressed weights.
+pub(in crate::gpu) fn split_wide(
+    gpu: &Gpu,
+    label: &str,
+    dtype: Dtype,
+    cols: usize,
+    row_blocks: Range<usize>,
+) -> Result<Vec<Range<usize>>, GpuError> {
+    let block = raw::row_block_bytes(dtype, cols) as u64;
+    split_row_blocks(gpu, label, row_blocks, |r| r.len() as u64 * block)
+}
+
+/// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is
+/// too large: the shaders could not address its bits.
+fn split_row_blocks(
+    gpu: &Gpu,
+    label: &str,
+    row_blocks: Range<usize>,
+    size: impl Fn(Range<usize>) -> u64,
+) -> Result<Vec<Range<usize>>, GpuError> {
+    split_to(most_part(gpu), label, row_blocks, size)
+}
+
+/// The same for parts of up to `limit` bytes. None has more row blocks than there can be workgroups side by side.
+fn split_to(
+    limit: u64,
+    label: &str,
+    row_blocks: Range<usize>,
+    size: impl Fn(Range<usize>) -> u64,
+) -> Result<Vec<Range<usize>>, GpuError> {
+    let mut parts = Vec::new();
+    let mut start = row_blocks.start;
+    while start < row_blocks.end {
+        let wanted = size(start..start + 1);
+        if wanted > limit {
+            return Err(GpuError::BindingTooLarge { label: label.into(), wanted, limit });
+        }
+        // Sizes grow with the end, so the last end that fits can be found by halving.
+        let (mut end, mut most) = (start + 1, row_blocks.end.min(start + MAX_WORKGROUPS as usize));
+        while end < most {
+            let middle = (end + most).div_ceil(2);
+            if size(start..middle) <= limit {
+                end = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        parts.push(start..end);
+        start = end;
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_fit_a_binding_and_a_dispatch() {
+        let parts = |limit, count: usize, each: u64| {
+            split_to(limit, "test", 0..count, |r| r.len() as u64 * each).unwrap()
+        };
+        assert_eq!(parts(100, 7, 30), [0..3, 3..6, 6..7]);
+        assert_eq!(parts(u64::MAX, 140_000, 1), [0..65_535, 65_535..131_070, 131_070..140_000]);
+        let error = split_to(100, "test", 0..2, |_| 101);
+        assert!(matches!(error, Err(GpuError::BindingTooLarge { wanted: 101, limit: 100, .. })));
+    }
+}

@@ -7,13 +7,13 @@ pub mod kernels;
 pub mod weights;
 
 pub use device::{
-    Batch, Bound, Buffer, Clock, Dispatch, Gpu, GpuOptions, Kernel, Memory, Pace, Readback, SUBMISSION_WORK,
-    Sweep, Uploader, Work, Workgroups, adapters, check_limits, download, least_limits, name_of,
+    Batch, Bound, Buffer, Clock, Dispatch, Gpu, GpuOptions, Memory, Pace, Readback, SUBMISSION_WORK, Sweep,
+    Texel, Texture, Uploader, Work, Workgroups, adapters, check_limits, download, least_limits, name_of,
     required_features, required_limits,
 };
 pub use error::GpuError;
 pub use kernel::{
-    Candidates, Invocations, InvocationsByStorage, KernelChoices, NoSuchInvocations, NoSuchTarget,
+    Candidates, Invocations, InvocationsByStorage, Kernel, KernelChoices, NoSuchInvocations, NoSuchTarget,
     ShaderError, Target, Variant, WidenFrom,
 };
 pub use kernels::{CacheType, KvCache};

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bantam::gpu::weights::{Texel, Words};
-use bantam::gpu::{Batch, Bound, Gpu, Variant, Workgroups, kernels};
+use bantam::gpu::weights::Words;
+use bantam::gpu::{Batch, Bound, Gpu, Texel, Variant, Workgroups, kernels};
 use naga::{ImageClass, StorageFormat, TypeInner};
 
 use super::device;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::buffer::Buffer;
 use super::gpu::Gpu;
-use super::memory::Buffer;
 use super::transfer::Readback;
 use crate::gpu::GpuError;
 

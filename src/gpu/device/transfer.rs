@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use futures::future::BoxFuture;
-
-use super::dispatch::Bound;
+use super::bind::Bound;
+use super::buffer::Buffer;
 use super::gpu::Gpu;
-use super::memory::Buffer;
+use super::mapping::Mapping;
 use super::sweep::Sweep;
 use crate::gpu::GpuError;
 
@@ -14,8 +13,6 @@ use crate::gpu::GpuError;
 const PIECE: [usize; 2] = [64 << 10, 4 << 20];
 /// While the device copies out of one, the next is filled.
 const SLOTS: usize = 2;
-
-pub(in crate::gpu) type Mapping = BoxFuture<'static, Result<(), GpuError>>;
 
 /// Copies host memory into buffers and textures of the device through two staging buffers.
 pub struct Uploader {

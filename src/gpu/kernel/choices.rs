@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::invocations::Invocations;
 use super::target::Target;
-use crate::gpu::weights::layouts::format::Format;
 
 /// Invocations for a row block, by how weights are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,15 +21,6 @@ impl InvocationsByStorage {
     /// As many for all.
     pub fn all(invocations: Invocations) -> Self {
         Self { raw: invocations, dense: invocations, fast: invocations }
-    }
-
-    /// As many as there are for weights in `format`.
-    pub fn of(&self, format: Format) -> Invocations {
-        match format {
-            Format::RawBf16 | Format::RawF16 | Format::RawF32 => self.raw,
-            Format::Dense(_) => self.dense,
-            Format::Fast(_) => self.fast,
-        }
     }
 }
 
@@ -77,79 +67,7 @@ impl WidenFrom {
     }
 }
 
-/// The numbers of invocations that a kind of device is offered: those that it has where nothing was timed come first,
-/// and the others are what timing chooses from. A driver's compiler must take all of them within reason:
-/// `scripts/compile_everywhere` compiles each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidates {
-    /// For products with one token.
-    pub matvec: &'static [Invocations],
-    /// For products with a batch, in which no row is shared.
-    pub matmul: &'static [Invocations],
-    /// For both with dense tiles, where these are others.
-    pub dense: Option<&'static [Invocations]>,
-}
-
-impl Candidates {
-    /// What a device of this kind is offered.
-    pub fn of(target: Target) -> Self {
-        match target {
-            // With eight rows an invocation, most lanes of a subgroup would be idle.
-            Target::Gpu => Self {
-                matvec: &[
-                    Invocations::FOUR_A_ROW,
-                    Invocations::TWO_A_ROW,
-                    Invocations::ONE_ROW_EACH,
-                    Invocations::TWO_ROWS_EACH,
-                ],
-                matmul: &[Invocations::ONE_ROW_EACH, Invocations::TWO_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-                dense: None,
-            },
-            Target::Llvmpipe => Self {
-                matvec: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-                matmul: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-                dense: Some(&[
-                    Invocations::TWO_ROWS_EACH,
-                    Invocations::ONE_ROW_EACH,
-                    Invocations::FOUR_ROWS_EACH,
-                ]),
-            },
-            // Not several rows: see `Target::compiles`.
-            Target::Cpu => Self {
-                matvec: &[Invocations::ONE_ROW_EACH, Invocations::TWO_A_ROW, Invocations::FOUR_A_ROW],
-                matmul: &[Invocations::ONE_ROW_EACH],
-                dense: None,
-            },
-        }
-    }
-
-    /// For products with one token, with weights in `format`.
-    pub fn for_matvec(&self, format: Format) -> &'static [Invocations] {
-        self.dense.filter(|_| matches!(format, Format::Dense(_))).unwrap_or(self.matvec)
-    }
-
-    /// For products with a batch.
-    pub fn for_matmul(&self, format: Format) -> &'static [Invocations] {
-        self.dense.filter(|_| matches!(format, Format::Dense(_))).unwrap_or(self.matmul)
-    }
-}
-
 impl KernelChoices {
-    /// Whether weights in `format` are widened for a batch of so many tokens.
-    pub fn widens(&self, format: Format, tokens: usize) -> bool {
-        match format {
-            Format::RawBf16 | Format::RawF16 | Format::RawF32 => false,
-            Format::Dense(_) => self.widens_compressed(false, tokens),
-            Format::Fast(_) => self.widens_compressed(true, tokens),
-        }
-    }
-
-    /// The same of weights that are in the fast layout or else in dense tiles.
-    pub(in crate::gpu) fn widens_compressed(&self, fast: bool, tokens: usize) -> bool {
-        let WidenFrom { dense, fast: of_fast } = self.widen_from;
-        tokens > 1 && tokens >= if fast { of_fast } else { dense }
-    }
-
     /// What a device of this kind is given that was not timed.
     pub fn usual(target: Target) -> Self {
         match target {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::shader::Variant;
+use super::variant::Variant;
 use crate::codec::grid::LANES;
 
 /// How many invocations a workgroup has for its row block of 64 rows. The fewer, the fewer times activations

@@ -1,13 +1,23 @@
-//! A kernel before it is on a device: its text, its variants, and which of them a device is given.
+//! A kernel before it is bound to anything: its text, its variants, which of them a device is given, and compiling.
+//!
+//! It uses no other room of `gpu`.
 
-pub(in crate::gpu) mod choices;
+mod candidates;
+mod choices;
+pub(in crate::gpu) mod compile;
 pub(in crate::gpu) mod compiled;
-pub(in crate::gpu) mod invocations;
+mod importer;
+mod invocations;
 pub(in crate::gpu) mod pipeline_cache;
-pub(in crate::gpu) mod shader;
-pub(in crate::gpu) mod target;
+mod sources;
+pub(in crate::gpu) mod subject;
+mod target;
+mod variant;
 
-pub use choices::{Candidates, InvocationsByStorage, KernelChoices, WidenFrom};
+pub use candidates::Candidates;
+pub use choices::{InvocationsByStorage, KernelChoices, WidenFrom};
+pub use compile::Kernel;
+pub use importer::ShaderError;
 pub use invocations::{Invocations, NoSuchInvocations};
-pub use shader::{ShaderError, Variant};
 pub use target::{NoSuchTarget, Target};
+pub use variant::Variant;

@@ -8,8 +8,8 @@
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::{Path, PathBuf};
 
+use super::subject::Subject;
 use super::target::Target;
-use crate::gpu::device::choice_file::Subject;
 
 /// What a file begins with: a name, a version, the subject's hash, the number of bytes that follow, and their hash.
 const MAGIC: [u8; 8] = *b"BANTAMPC";

@@ -1,7 +1,7 @@
 //! Embedding rows of a batch of tokens, from raw or compressed weights.
 
-use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
 
 /// The kernel for weights in `format`.
@@ -21,7 +21,7 @@ pub fn dispatches(
     y_stride: usize,
 ) -> Result<Vec<Dispatch>, GpuError> {
     let kernel = gpu.kernel(weights.apply_words(variant(weights.format)))?;
-    let bind = |part: &crate::gpu::weights::device_matrix::Part| {
+    let bind = |part: &Part| {
         let mut params = part.params.in_chunks(weights.format);
         params.y_stride = y_stride as u32;
         let mut buffers: Vec<(u32, Bound<'_>)> =

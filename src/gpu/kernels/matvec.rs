@@ -1,9 +1,9 @@
 //! `y = W x` for one token.
 
 use super::swiglu;
-use crate::gpu::device::rounds;
 use crate::gpu::weights::layouts::format::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
+use crate::gpu::weights::rounds;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Target, Variant, Work, Workgroups};
 

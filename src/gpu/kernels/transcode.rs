@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
+use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
-use crate::gpu::device::rounds;
-use crate::gpu::weights::join::{JoinedBuffers, Places};
+use crate::gpu::weights::joining::{JoinedBuffers, MemberPlaces};
 use crate::gpu::weights::layouts::fast::{self, Row};
 use crate::gpu::weights::layouts::format::{DenseFormat, FastFormat, Format};
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::weights::words::{Texel, WEIGHTS};
-use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
-use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download};
+use crate::gpu::weights::rounds;
+use crate::gpu::weights::words::WEIGHTS;
+use crate::gpu::weights::{DeviceMatrix, Join, Part, Tiles, Words};
+use crate::gpu::{
+    Batch, Bound, Buffer, Gpu, GpuError, Invocations, Texel, Uploader, Variant, Workgroups, download,
+};
 
 /// Bytes that are measured of a row.
 const ROW_BYTES: u64 = 12;
@@ -34,9 +37,45 @@ pub fn most_bytes_beside(rows: usize, cols: usize) -> u64 {
     2 * (measured + Gpu::buffer_bytes(fast::most_found_bytes(rows, cols)))
 }
 
+impl DeviceMatrix {
+    /// Uploads a tiled payload and transcodes it to the fast layout; one of another type than BF16, or
+    /// with too many exceptions, stays dense. `None` where [`Self::upload_tiled`] gives none.
+    pub async fn upload_fast(
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        label: &str,
+        payload: &Payload<'_>,
+    ) -> Result<Option<Self>, GpuError> {
+        let Some(tiles) = Tiles::for_products(payload.head(), payload.precision()) else { return Ok(None) };
+        let Some(block) = tiles.fast_row_block_bytes() else {
+            return Self::upload_tiled(gpu, uploader, label, payload).await;
+        };
+        let dense = Self::upload_units(gpu, uploader, label, payload.bytes(), &tiles, block).await?;
+        dense.into_fast(gpu, uploader, label).await.map(Some)
+    }
+
+    /// The same weights in the fast layout, or as they are where they had better stay dense. They must be
+    /// in parts that [have room](Tiles::fast_row_block_bytes) for it.
+    pub async fn into_fast(self, gpu: &Gpu, uploader: &mut Uploader, label: &str) -> Result<Self, GpuError> {
+        transcode(gpu, uploader, label, self).await
+    }
+
+    /// The same of several matrices, those joined that are stored alike, each with the element of a token's
+    /// results that it begins with.
+    pub async fn into_fast_joined(
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        label: &str,
+        matrices: Vec<(Self, usize)>,
+        join: Join,
+    ) -> Result<Vec<Self>, GpuError> {
+        transcode_joined(gpu, uploader, label, matrices, join).await
+    }
+}
+
 /// The fast layout of `weights`, or `weights` where they had better stay dense. Parts are given back as
 /// soon as they are transcoded.
-pub(in crate::gpu) async fn transcode(
+async fn transcode(
     gpu: &Gpu,
     uploader: &mut Uploader,
     label: &str,
@@ -48,7 +87,7 @@ pub(in crate::gpu) async fn transcode(
 
 /// The same of several matrices, each with the element of a token's results that it begins with. Those that
 /// are stored alike are joined; all are measured first.
-pub(in crate::gpu) async fn transcode_joined(
+async fn transcode_joined(
     gpu: &Gpu,
     uploader: &mut Uploader,
     label: &str,
@@ -97,7 +136,7 @@ async fn make_joined(
     format: FastFormat,
     join: Join,
 ) -> Result<Option<DeviceMatrix>, GpuError> {
-    let mut places = Places::new(join, Format::Fast(format));
+    let mut places = MemberPlaces::new(join, Format::Fast(format));
     let (mut table, mut starts) = (Vec::new(), Vec::new());
     for Measured { weights, rows, first_row } in &members {
         starts.push((places.bytes, 4 * table.len() as u64));

@@ -6,10 +6,10 @@ use super::attention::{self, Division};
 use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, widen};
 use crate::codec::split::Split;
 use crate::codec::{Kept, Precision};
+use crate::gpu::device::texture::{texture_variant, written_texture_variant};
 use crate::gpu::weights::layouts::format::{DenseFormat, Escape, FastFormat, Format, Table};
-use crate::gpu::weights::words::{Texel, texture_variant, written_texture_variant};
 use crate::gpu::weights::{Join, Joined};
-use crate::gpu::{CacheType, Candidates, Invocations, Target, Variant};
+use crate::gpu::{CacheType, Candidates, Invocations, Target, Texel, Variant};
 use crate::tensor::Dtype;
 
 /// Tokens of a batch, and columns of their activations where these are a uniform.

@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::words::{Texel, Texture, Words};
-use crate::gpu::device::transfer::Mapping;
-use crate::gpu::{Buffer, Gpu, GpuError};
+use super::words::Words;
+use crate::gpu::device::mapping::Mapping;
+use crate::gpu::{Buffer, Gpu, GpuError, Texel, Texture};
 
 /// What slots hold, and in what shaders read it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -115,7 +115,7 @@ impl Slot {
         }
         let device = match kind {
             SlotKind::WideTexture => {
-                SlotWords::Texture(Arc::new(Texture::new(gpu, "slot", size, Texel::Vector)?))
+                SlotWords::Texture(Arc::new(gpu.texture("slot", size, Texel::Vector)?))
             }
             SlotKind::Dense | SlotKind::Wide => {
                 let usage = storage | wgpu::BufferUsages::COPY_DST;

@@ -1,44 +1,13 @@
 //! The words of a weight matrix, which shaders only read: in a buffer, or in a texture.
 
-use crate::gpu::device::memory::Reservation;
-use crate::gpu::{Buffer, Gpu, GpuError, Variant};
 use std::sync::Arc;
 
-/// Bytes of a row of a texture.
-const ROW: u64 = 8 << 10;
-
-/// Textures that are lower than this are not worth it: matrices would be in too many parts.
-const LEAST_ROWS: u32 = 8192;
+use crate::gpu::device::texture::{ROW, texture_variant, written_texture_variant};
+use crate::gpu::{Bound, Buffer, Gpu, GpuError, Texel, Texture, Variant};
 
 /// What is done with a buffer of weights.
 pub(in crate::gpu) const WEIGHTS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
-
-/// What a texel is. It is what shaders read at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Texel {
-    /// A word.
-    Word,
-    /// Four words.
-    Vector,
-}
-
-impl Texel {
-    /// Bytes of a texel.
-    pub fn bytes(self) -> u64 {
-        match self {
-            Self::Word => 4,
-            Self::Vector => 16,
-        }
-    }
-
-    fn format(self) -> wgpu::TextureFormat {
-        match self {
-            Self::Word => wgpu::TextureFormat::R32Uint,
-            Self::Vector => wgpu::TextureFormat::Rgba32Uint,
-        }
-    }
-}
 
 /// The words of a part of a matrix.
 #[derive(Debug)]
@@ -57,7 +26,7 @@ impl Words {
     /// have some.
     pub fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
         match gpu.has_textures() {
-            true => Texture::new(gpu, label, len, texel).map(Self::Texture),
+            true => gpu.texture(label, len, texel).map(Self::Texture),
             false => gpu.buffer(label, len, WEIGHTS).map(Self::Buffer),
         }
     }
@@ -84,8 +53,8 @@ impl Words {
     pub fn size(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.size(),
-            Self::Texture(texture) => texture.bytes,
-            Self::InSlot(texture) => texture.bytes,
+            Self::Texture(texture) => texture.size(),
+            Self::InSlot(texture) => texture.size(),
         }
     }
 
@@ -93,7 +62,7 @@ impl Words {
     pub fn own_bytes(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.own_bytes(),
-            Self::Texture(texture) => texture.bytes,
+            Self::Texture(texture) => texture.size(),
             Self::InSlot(_) => 0,
         }
     }
@@ -102,8 +71,8 @@ impl Words {
     pub(in crate::gpu) fn apply(&self, variant: Variant) -> Variant {
         match self {
             Self::Buffer(_) => variant,
-            Self::Texture(texture) => texture_variant(variant, texture.texel),
-            Self::InSlot(texture) => texture_variant(variant, texture.texel),
+            Self::Texture(texture) => texture_variant(variant, texture.texel()),
+            Self::InSlot(texture) => texture_variant(variant, texture.texel()),
         }
     }
 
@@ -116,160 +85,12 @@ impl Words {
     }
 }
 
-/// `variant` for words in a texture of such texels.
-pub(in crate::gpu) fn texture_variant(variant: Variant, texel: Texel) -> Variant {
-    variant.flag("TEXTURE").constant("ROW_BITS", (ROW / texel.bytes()).ilog2())
-}
-
-/// `variant` that writes a texture of vectors.
-pub(in crate::gpu) fn written_texture_variant(variant: Variant) -> Variant {
-    variant.flag("TO_TEXTURE").constant("TO_ROW_BITS", (ROW / Texel::Vector.bytes()).ilog2())
-}
-
-/// A texture that is counted while it lives.
-#[derive(Debug)]
-pub struct Texture {
-    raw: wgpu::Texture,
-    view: wgpu::TextureView,
-    texel: Texel,
-    bytes: u64,
-    _reservation: Reservation,
-}
-
-/// A part of a texture, and where in a buffer its bytes begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Rectangle {
-    from: u64,
-    /// In texels.
-    x: u64,
-    y: u64,
-    width: u64,
-    height: u64,
-}
-
-impl Texture {
-    /// Room for `len` bytes that are to be written and read as `texel`s.
-    pub(in crate::gpu) fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
-        let bytes = Self::bytes_of(len);
-        let (rows, row) = (bytes.div_ceil(ROW), bytes.min(ROW));
-        let limit = Self::most_bytes(gpu.device()).unwrap_or(0);
-        if bytes > limit {
-            return Err(GpuError::BindingTooLarge { label: label.into(), wanted: bytes, limit });
+impl<'a> From<&'a Words> for Bound<'a> {
+    fn from(words: &'a Words) -> Self {
+        match words {
+            Words::Buffer(buffer) => buffer.into(),
+            Words::Texture(texture) => Self::Texture(texture),
+            Words::InSlot(texture) => Self::Texture(texture),
         }
-        let reservation = gpu.reserve(label, bytes)?;
-        let descriptor = wgpu::TextureDescriptor {
-            label: Some(label),
-            size: wgpu::Extent3d {
-                width: (row / texel.bytes()) as u32,
-                height: rows as u32,
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: texel.format(),
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
-            view_formats: &[],
-        };
-        let (raw, view) = gpu.checked(label, bytes, || {
-            let raw = gpu.device().create_texture(&descriptor);
-            let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
-            (raw, view)
-        })?;
-        reservation.taken();
-        Ok(Self { raw, view, texel, bytes, _reservation: reservation })
-    }
-
-    /// Bytes that a texture for `len` bytes takes.
-    pub(in crate::gpu) fn bytes_of(len: u64) -> u64 {
-        if len <= ROW { len.max(16).next_multiple_of(16) } else { len.next_multiple_of(ROW) }
-    }
-
-    /// Bytes of the largest texture that `device` has; `None` where it had better have none.
-    pub(in crate::gpu) fn most_bytes(device: &wgpu::Device) -> Option<u64> {
-        let limits = device.limits();
-        let rows = limits.max_texture_dimension_2d;
-        (rows >= LEAST_ROWS && limits.max_storage_textures_per_shader_stage >= 2)
-            .then_some(u64::from(rows) * ROW)
-    }
-
-    /// What is bound for a shader.
-    pub(in crate::gpu) fn binding(&self) -> wgpu::BindingResource<'_> {
-        wgpu::BindingResource::TextureView(&self.view)
-    }
-
-    /// Records a copy of the first `len` bytes of `source` to byte `at`. Both are multiples of a texel.
-    pub(in crate::gpu) fn record_copy(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        source: &wgpu::Buffer,
-        at: u64,
-        len: u64,
-    ) {
-        for Rectangle { from, x, y, width, height } in rectangles(at, len, self.texel) {
-            let layout = wgpu::TexelCopyBufferLayout {
-                offset: from,
-                bytes_per_row: (height > 1).then_some(ROW as u32),
-                rows_per_image: None,
-            };
-            let origin = wgpu::Origin3d { x: x as u32, y: y as u32, z: 0 };
-            encoder.copy_buffer_to_texture(
-                wgpu::TexelCopyBufferInfo { buffer: source, layout },
-                wgpu::TexelCopyTextureInfo { origin, ..self.raw.as_image_copy() },
-                wgpu::Extent3d { width: width as u32, height: height as u32, depth_or_array_layers: 1 },
-            );
-        }
-    }
-}
-
-impl Drop for Texture {
-    fn drop(&mut self) {
-        // As for buffers.
-        self.raw.destroy();
-    }
-}
-
-/// Where `len` bytes go that belong at byte `at`: the rest of a row, whole rows, the start of one.
-fn rectangles(at: u64, len: u64, texel: Texel) -> Vec<Rectangle> {
-    let (mut all, mut done) = (Vec::new(), 0);
-    while done < len {
-        let (row, col) = ((at + done) / ROW, (at + done) % ROW);
-        let left = len - done;
-        let (bytes, height) = match col {
-            0 if left >= ROW => (ROW, left / ROW),
-            _ => (left.min(ROW - col), 1),
-        };
-        let (x, width) = (col / texel.bytes(), bytes / texel.bytes());
-        all.push(Rectangle { from: done, x, y: row, width, height });
-        done += bytes * height;
-    }
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rectangles_hold_what_is_copied_in_order() {
-        for texel in [Texel::Word, Texel::Vector] {
-            for (at, len) in [(0, 16), (0, ROW), (16, ROW), (ROW - 16, 32), (48, 5 * ROW), (0, 3 * ROW + 32)]
-            {
-                let mut bytes = Vec::new();
-                for Rectangle { from, x, y, width, height } in rectangles(at, len, texel) {
-                    for row in 0..height {
-                        let to = (y + row) * ROW + x * texel.bytes();
-                        bytes.extend((0..width * texel.bytes()).map(|i| (from + row * ROW + i, to + i)));
-                    }
-                }
-                assert!(bytes.into_iter().eq((0..len).map(|i| (i, at + i))), "{texel:?} {at} {len}");
-            }
-        }
-        assert_eq!(rectangles(48, 5 * ROW, Texel::Vector).len(), 3);
-    }
-
-    #[test]
-    fn rows_are_whole_where_there_are_several() {
-        assert_eq!([0, 20, 8192, 8196, 20_000].map(Texture::bytes_of), [16, 32, 8192, 16_384, 24_576]);
     }
 }

@@ -1,80 +1,18 @@
-//! Matrices in one piece of device memory, so that one dispatch multiplies with all of them.
+//! Room for matrices that are joined.
 
 use super::device_matrix::{DeviceMatrix, Part};
+use super::joined::{Join, Joined};
 use super::layouts::format::{DenseFormat, Format, Table};
 use super::layouts::raw;
 use super::matrix_params::MatrixParams;
 use super::parts::{PartLayout, Piece, RowBlocks, lay_out, most_part, slot_bytes};
 use super::slot::SlotPlace;
 use super::tiles::{Tiles, dense_format};
-use super::words::{Texel, Words};
+use super::words::Words;
 use crate::codec::grid::Grid;
 use crate::gpu::device::dispatch::MAX_WORKGROUPS;
-use crate::gpu::{Buffer, Gpu, GpuError, Variant};
+use crate::gpu::{Buffer, Gpu, GpuError, Texel};
 use crate::tensor::{Dtype, Matrix};
-
-/// What becomes of the products of matrices that are joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Join {
-    /// Each goes where its matrix says.
-    Stacked,
-    /// There are two, of matrices with as many rows: `silu(first) · second` is what is stored. There is no
-    /// bias.
-    Gated,
-}
-
-impl Join {
-    /// Which matrices are joined, by place: those with the same key, in the order of the first of each. What
-    /// has no key stays alone, and so do two that are gated and differ.
-    pub fn groups<K: PartialEq>(self, keys: &[Option<K>]) -> Vec<Vec<usize>> {
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        for (i, key) in keys.iter().enumerate() {
-            let same = groups.iter_mut().find(|group| key.is_some() && keys[group[0]] == *key);
-            match same {
-                Some(group) => group.push(i),
-                None => groups.push(vec![i]),
-            }
-        }
-        match self {
-            Self::Gated if groups.len() > 1 => (0..keys.len()).map(|i| vec![i]).collect(),
-            _ => groups,
-        }
-    }
-}
-
-/// What a device matrix is joined of.
-#[derive(Debug)]
-pub struct Joined {
-    /// What becomes of the products.
-    pub join: Join,
-    pub(in crate::gpu) members: Vec<MatrixParams>,
-}
-
-impl Joined {
-    /// Tells a kernel that imports `shared/matrix.wgsl`.
-    pub(in crate::gpu) fn apply(join: Join, members: u32, variant: Variant) -> Variant {
-        let variant = variant.flag("JOINED").constant("MEMBERS", members);
-        variant.flag_if(join == Join::Gated, "GATED")
-    }
-
-    /// Row blocks that workgroups begin with.
-    pub(in crate::gpu) fn row_blocks(&self) -> u32 {
-        let blocks = self.members.iter().map(MatrixParams::row_blocks);
-        match self.join {
-            Join::Stacked => blocks.sum(),
-            Join::Gated => blocks.max().unwrap_or(0),
-        }
-    }
-
-    fn matrix(&self) -> Matrix {
-        let rows = self.members.iter().map(|member| member.rows as usize);
-        let rows = match self.join {
-            Join::Stacked => rows.sum(),
-            Join::Gated => rows.max().unwrap_or(0),
-        };
-        Matrix { rows, cols: self.members.first().map_or(0, |member| member.cols as usize) }
-    }
-}
 
 /// What tiles must have in common to be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +31,7 @@ impl TilesKey {
 }
 
 /// Where the members of joined matrices go, one behind the other.
-pub(in crate::gpu) struct Places {
+pub(in crate::gpu) struct MemberPlaces {
     join: Join,
     format: Format,
     members: Vec<MatrixParams>,
@@ -106,7 +44,7 @@ pub(in crate::gpu) struct Places {
     row_blocks: u32,
 }
 
-impl Places {
+impl MemberPlaces {
     pub fn new(join: Join, format: Format) -> Self {
         Self { join, format, members: Vec::new(), begins: 0, bytes: 0, table_words: 0, row_blocks: 0 }
     }
@@ -194,7 +132,7 @@ impl DeviceMatrix {
     ) -> Result<Option<JoinedWithPieces>, GpuError> {
         let Some((first, _)) = tiles.first() else { return Ok(None) };
         let (format, _) = dense_format(gpu, first);
-        let mut places = Places::new(join, Format::Dense(format));
+        let mut places = MemberPlaces::new(join, Format::Dense(format));
         let (mut pieces, mut table, start) = (Vec::new(), Vec::new(), slot.map_or(0, |slot| slot.at));
         for (tiles, first_row) in tiles {
             let mut parts = lay_out(gpu, label, tiles, 0)?;
@@ -226,29 +164,6 @@ impl DeviceMatrix {
             JoinedBuffers { payload, exceptions: None, codes, stage: slot.map(|place| place.stage) };
         Ok(places.into_matrix(first.tiled.grid, buffers).map(|matrix| (matrix, pieces)))
     }
-
-    /// The same weights, whose results begin with element `first_row` of a token's.
-    pub fn at_row(mut self, first_row: usize) -> Self {
-        self.parts.iter_mut().for_each(|part| part.params.first_row += first_row as u32);
-        self
-    }
-
-    /// Tells a kernel where the words are, and which matrices it reads.
-    pub(in crate::gpu) fn apply_stored(&self, variant: Variant) -> Variant {
-        let variant = self.apply_words(variant);
-        match &self.joined {
-            Some(joined) => Joined::apply(joined.join, joined.members.len() as u32, variant),
-            None => variant,
-        }
-    }
-
-    /// What a kernel is told about `part`, and the row blocks that it begins with.
-    pub(in crate::gpu) fn params_of(&self, part: &Part) -> (Vec<MatrixParams>, u32) {
-        match &self.joined {
-            Some(joined) => (joined.members.clone(), joined.row_blocks()),
-            None => (vec![part.params], part.params.row_blocks()),
-        }
-    }
 }
 
 /// Where uncompressed matrices go that are joined, on the device or in a slot, and their row blocks.
@@ -258,9 +173,9 @@ fn wide_places(
     matrices: &[(Matrix, usize)],
     join: Join,
     slot: Option<SlotPlace<'_>>,
-) -> Option<(Places, Vec<RowBlocks>)> {
+) -> Option<(MemberPlaces, Vec<RowBlocks>)> {
     let (first, _) = matrices.first()?;
-    let mut places = Places::new(join, Format::raw(dtype)?);
+    let mut places = MemberPlaces::new(join, Format::raw(dtype)?);
     places.begins = slot.map_or(0, |place| place.slot.begins(place.at));
     let start = slot.map_or(0, |place| place.at);
     let each = raw::row_block_bytes(dtype, first.cols) as u64;
@@ -283,20 +198,4 @@ pub fn fast_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>]) -> bool {
     }
     let bytes = |tiles: &&Tiles<'_>| Some(tiles.fast_row_block_bytes()? * tiles.row_blocks().len() as u64);
     tiles.iter().map(bytes).sum::<Option<u64>>().is_some_and(|sum| sum <= most_part(gpu))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_alike_is_joined() {
-        let groups = |join: Join, keys: [Option<char>; 3]| join.groups(&keys);
-        let (a, b) = (Some('a'), Some('b'));
-        assert_eq!(groups(Join::Stacked, [a, a, a]), [vec![0, 1, 2]]);
-        assert_eq!(groups(Join::Stacked, [a, b, a]), [vec![0, 2], vec![1]]);
-        assert_eq!(groups(Join::Stacked, [None, b, None]), [[0], [1], [2]]);
-        assert_eq!(Join::Gated.groups(&[a, a]), [[0, 1]]);
-        assert_eq!(Join::Gated.groups(&[a, b]), [[0], [1]]);
-    }
 }

@@ -9,16 +9,8 @@
 
 use std::fmt::Write;
 
-/// One entry point of `shaders/` in one of its forms.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Variant {
-    /// The kernel: `shaders/<kernel>.wgsl`.
-    pub kernel: &'static str,
-    /// Flags that `#ifdef` sees.
-    pub flags: Vec<String>,
-    /// Constants, in the order they are declared.
-    pub constants: Vec<(String, u32)>,
-}
+use super::sources;
+use super::variant::Variant;
 
 /// Why a shader could not be assembled: always a mistake in `shaders/`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,83 +24,7 @@ pub struct ShaderError {
     pub what: &'static str,
 }
 
-macro_rules! sources {
-    ($($name:literal => $path:literal),* $(,)?) => {
-        /// Every file of `shaders/` by name.
-        const SOURCES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../shaders/", $path)))),*];
-    };
-}
-
-sources! {
-    "argmax" => "argmax.wgsl",
-    "attention" => "attention.wgsl",
-    "decode" => "decode.wgsl",
-    "embed" => "embed.wgsl",
-    "matmul" => "matmul.wgsl",
-    "matvec" => "matvec.wgsl",
-    "measure" => "measure.wgsl",
-    "norm" => "norm.wgsl",
-    "rope" => "rope.wgsl",
-    "swiglu" => "swiglu.wgsl",
-    "top" => "top.wgsl",
-    "transcode" => "transcode.wgsl",
-    "widen" => "widen.wgsl",
-    "shared/bf16" => "shared/bf16.wgsl",
-    "shared/dense" => "shared/dense.wgsl",
-    "shared/fast" => "shared/fast.wgsl",
-    "shared/finite" => "shared/finite.wgsl",
-    "shared/heads" => "shared/heads.wgsl",
-    "shared/matrix" => "shared/matrix.wgsl",
-    "shared/opaque" => "shared/opaque.wgsl",
-    "shared/order" => "shared/order.wgsl",
-    "shared/planes" => "shared/planes.wgsl",
-    "shared/scaled" => "shared/scaled.wgsl",
-    "shared/raw" => "shared/raw.wgsl",
-    "shared/silu" => "shared/silu.wgsl",
-    "shared/step" => "shared/step.wgsl",
-    "shared/stream" => "shared/stream.wgsl",
-    "shared/sum" => "shared/sum.wgsl",
-}
-
-/// What `shaders/` is, in few letters: another one where anything in it is.
-pub(in crate::gpu) fn revision() -> String {
-    let mut hasher = blake3::Hasher::new();
-    for text in SOURCES.iter().flat_map(|(name, text)| [name, text]) {
-        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
-    }
-    hasher.finalize().to_hex()[..16].into()
-}
-
 impl Variant {
-    /// The kernel in its plain form.
-    pub fn new(kernel: &'static str) -> Self {
-        Self { kernel, flags: Vec::new(), constants: Vec::new() }
-    }
-
-    /// Sets a flag.
-    pub fn flag(mut self, flag: impl Into<String>) -> Self {
-        self.flags.push(flag.into());
-        self
-    }
-
-    /// Sets a flag where `condition` holds.
-    pub fn flag_if(self, condition: bool, flag: impl Into<String>) -> Self {
-        if condition { self.flag(flag) } else { self }
-    }
-
-    /// Declares a constant.
-    pub fn constant(mut self, name: impl Into<String>, value: u32) -> Self {
-        self.constants.push((name.into(), value));
-        self
-    }
-
-    /// A name for logs and labels, such as `matvec[BIAS WEIGHT_BITS=16]`.
-    pub fn label(&self) -> String {
-        let constants = self.constants.iter().map(|(name, value)| format!("{name}={value}"));
-        let parts: Vec<String> = self.flags.iter().cloned().chain(constants).collect();
-        if parts.is_empty() { self.kernel.into() } else { format!("{}[{}]", self.kernel, parts.join(" ")) }
-    }
-
     /// The WGSL of this variant.
     pub fn source(&self) -> Result<String, ShaderError> {
         let mut out = String::new();
@@ -120,8 +36,7 @@ impl Variant {
     }
 
     fn import(&self, file: &str, out: &mut String) -> Result<(), ShaderError> {
-        let source = SOURCES.iter().find(|(name, _)| *name == file);
-        let (_, text) = source.ok_or(ShaderError::new(file, 0, "there is no such file"))?;
+        let text = sources::source(file).ok_or(ShaderError::new(file, 0, "there is no such file"))?;
         let lines: Vec<Line> = text.lines().enumerate().map(|(i, line)| (i + 1, line)).collect();
         self.expand(file, &lines, out)
     }

@@ -1,0 +1,53 @@
+//! The files of `shaders/`.
+
+macro_rules! sources {
+    ($($name:literal => $path:literal),* $(,)?) => {
+        /// Every file of `shaders/` by name.
+        const SOURCES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../../../shaders/", $path)))),*];
+    };
+}
+
+sources! {
+    "argmax" => "argmax.wgsl",
+    "attention" => "attention.wgsl",
+    "decode" => "decode.wgsl",
+    "embed" => "embed.wgsl",
+    "matmul" => "matmul.wgsl",
+    "matvec" => "matvec.wgsl",
+    "measure" => "measure.wgsl",
+    "norm" => "norm.wgsl",
+    "rope" => "rope.wgsl",
+    "swiglu" => "swiglu.wgsl",
+    "top" => "top.wgsl",
+    "transcode" => "transcode.wgsl",
+    "widen" => "widen.wgsl",
+    "shared/bf16" => "shared/bf16.wgsl",
+    "shared/dense" => "shared/dense.wgsl",
+    "shared/fast" => "shared/fast.wgsl",
+    "shared/finite" => "shared/finite.wgsl",
+    "shared/heads" => "shared/heads.wgsl",
+    "shared/matrix" => "shared/matrix.wgsl",
+    "shared/opaque" => "shared/opaque.wgsl",
+    "shared/order" => "shared/order.wgsl",
+    "shared/planes" => "shared/planes.wgsl",
+    "shared/scaled" => "shared/scaled.wgsl",
+    "shared/raw" => "shared/raw.wgsl",
+    "shared/silu" => "shared/silu.wgsl",
+    "shared/step" => "shared/step.wgsl",
+    "shared/stream" => "shared/stream.wgsl",
+    "shared/sum" => "shared/sum.wgsl",
+}
+
+/// The text of a file of `shaders/`, which is named without its ending.
+pub(super) fn source(file: &str) -> Option<&'static str> {
+    SOURCES.iter().find(|(name, _)| *name == file).map(|&(_, text)| text)
+}
+
+/// What `shaders/` is, in few letters: another one where anything in it is.
+pub(in crate::gpu) fn revision() -> String {
+    let mut hasher = blake3::Hasher::new();
+    for text in SOURCES.iter().flat_map(|(name, text)| [name, text]) {
+        hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].into()
+}

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::config::SUPPORTED;
-use super::context::ContextLimit;
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
+use crate::model::compute::context::ContextLimit;
+use crate::model::config::model_config::SUPPORTED;
 use crate::stream::StreamError;
 
 /// Why a model could not be loaded or run.

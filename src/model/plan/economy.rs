@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::error::ModelError;
-use super::needs::{Census, Keeping, TensorCensus};
-use super::precisions::Precisions;
 use crate::codec::Precision;
 use crate::codec::head::Kind;
 use crate::gpu::{Gpu, SlotKind};
+use crate::model::error::ModelError;
+use crate::model::plan::needs::{Census, Keeping, TensorCensus};
+use crate::model::plan::precisions::Precisions;
 
 /// Precisions that a matrix goes through, the most precise first.
 const LADDER: [Precision; 3] = [Precision::Lossless, Precision::Mantissa(5), Precision::Mantissa(3)];
@@ -25,7 +25,7 @@ struct Step {
 }
 
 /// Steps from lossless to the least precise, in the order in which they are to be taken.
-pub(super) struct Economy {
+pub(crate) struct Economy {
     steps: Vec<Step>,
 }
 

@@ -3,15 +3,15 @@
 
 use serde_json::{Map, Value};
 
-use super::config::RopeScaling;
-use super::fields::Fields;
+use crate::model::config::fields::Fields;
+use crate::model::config::model_config::RopeScaling;
 
 /// What the base is where nothing is said.
 const THETA: f64 = 10_000.0;
 
 /// Base of the frequencies, and how they are changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RopeSettings {
+pub(crate) struct RopeSettings {
     pub theta: f64,
     pub scaling: RopeScaling,
 }

@@ -3,13 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::error::ModelError;
 use crate::gpu::{Batch, Buffer, Dispatch, Gpu, Pace};
+use crate::model::error::ModelError;
 use crate::stream::Ring;
 
 /// What is brought back of a batch.
 #[derive(Debug, Clone)]
-pub(super) struct Results {
+pub(crate) struct Results {
     pub from: Arc<Buffer>,
     /// Bytes, from the first on. Where there are none, nothing is recorded.
     pub len: u64,
@@ -17,7 +17,7 @@ pub(super) struct Results {
 }
 
 /// One batch.
-pub(super) struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     pub gpu: &'a Gpu,
     pub batch: Batch,
     /// Positions that the batch's last token sees, its own among them.

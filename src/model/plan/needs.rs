@@ -3,30 +3,30 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::config::ModelConfig;
-use super::error::ModelError;
-use super::layer::{JOINED, ProductShape, head_norms, layer_name, norms, products};
-use super::loader::require;
-use super::precisions::Precisions;
-use super::session::BATCH;
 use crate::archive::{ArchiveError, ModelFiles, TensorReader};
 use crate::codec::code::TABLE_LEN;
 use crate::codec::grid::Grid;
 use crate::gpu::kernels::transcode;
 use crate::gpu::weights::{Tiles, fast_fit_together};
 use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader, WideRoom};
+use crate::model::compute::layer::{JOINED, ProductShape, head_norms, layer_name, norms, products};
+use crate::model::compute::session::BATCH;
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::loading::loader::require;
+use crate::model::plan::precisions::Precisions;
 use crate::stream::{Needs, StageNeeds, StageOf};
 use crate::tensor::Matrix;
 
 /// The embedding's name.
-pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The name of the norm after the last layer.
-pub(super) const LAST_NORM: &str = "model.norm.weight";
+pub(crate) const LAST_NORM: &str = "model.norm.weight";
 /// The output matrix's name, where it is not the embedding.
-pub(super) const OUTPUT: &str = "lm_head.weight";
+pub(crate) const OUTPUT: &str = "lm_head.weight";
 
 /// The heads of a model's matrices, read once: what is asked of them afterwards is arithmetic.
-pub(super) struct Census {
+pub(crate) struct Census {
     embedding: TensorCensus,
     /// `None` where the embedding is the output matrix too.
     output: Option<TensorCensus>,
@@ -35,7 +35,7 @@ pub(super) struct Census {
 }
 
 /// A matrix that products or look-ups read.
-pub(super) struct TensorCensus {
+pub(crate) struct TensorCensus {
     pub name: String,
     pub matrix: Matrix,
     pub reader: TensorReader,
@@ -49,7 +49,7 @@ struct LayerCensus {
 
 /// How weights are to be kept.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keeping<'a> {
+pub(crate) struct Keeping<'a> {
     /// How much of each weight is read.
     pub precisions: &'a Precisions,
     /// Whether weights are uncompressed first.
@@ -65,7 +65,7 @@ pub(super) struct Keeping<'a> {
 
 /// What a matrix or several take.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     /// Where it stays.
     pub pinned: u64,
     /// Beside the slot, where it is streamed.
@@ -109,7 +109,7 @@ impl Taken {
 
 /// Where a model is cut into stages.
 #[derive(Debug, Default)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// The stage of each layer's matrices, by name.
     pub stage_of: HashMap<String, usize>,
     /// The row blocks of each part of the output matrix, and its stage.
@@ -403,7 +403,7 @@ impl TensorCensus {
 }
 
 /// Reads a tensor's head.
-pub(super) type Opening = Box<dyn FnOnce() -> Result<TensorReader, ArchiveError> + Send>;
+pub(crate) type Opening = Box<dyn FnOnce() -> Result<TensorReader, ArchiveError> + Send>;
 
 /// The embedding, and the output matrix where it is another.
 fn ends(config: &ModelConfig) -> Vec<(String, Matrix)> {

@@ -2,9 +2,6 @@
 
 use std::ops::Range;
 
-use super::config::ModelConfig;
-use super::error::ModelError;
-use super::loader::{Linear, Loader};
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
@@ -13,15 +10,18 @@ use crate::gpu::kernels::{attention, matmul, matvec, norm, rope, swiglu, widen};
 use crate::gpu::weights::layouts::WIDE_CHUNK;
 use crate::gpu::weights::{DeviceMatrix, Join};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache, WideRoom};
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::loading::loader::{Linear, Loader};
 
 /// The name of a part of a layer.
-pub(super) fn layer_name(layer: usize, part: &str) -> String {
+pub(crate) fn layer_name(layer: usize, part: &str) -> String {
     format!("model.layers.{layer}.{part}")
 }
 
 /// A product of a layer, as its weights are stored.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ProductShape {
+pub(crate) struct ProductShape {
     /// What its tensors' names begin with, in the layer.
     pub name: &'static str,
     pub rows: usize,
@@ -30,7 +30,7 @@ pub(super) struct ProductShape {
 }
 
 /// The products of every layer: queries, keys, values, attention's output, gate, up, down.
-pub(super) fn products(config: &ModelConfig) -> [ProductShape; 7] {
+pub(crate) fn products(config: &ModelConfig) -> [ProductShape; 7] {
     let (hidden, intermediate) = (config.hidden, config.intermediate);
     let (q_len, kv_len) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
     let product = |name, rows, cols, bias| ProductShape { name, rows, cols, bias };
@@ -46,22 +46,22 @@ pub(super) fn products(config: &ModelConfig) -> [ProductShape; 7] {
 }
 
 /// Which of [`products`] are joined where they can be: queries, keys and values; gate and up.
-pub(super) const JOINED: [Range<usize>; 2] = [0..3, 4..6];
+pub(crate) const JOINED: [Range<usize>; 2] = [0..3, 4..6];
 
 /// Names and lengths of the norms before attention and before the MLP.
-pub(super) fn norms(config: &ModelConfig) -> [(&'static str, usize); 2] {
+pub(crate) fn norms(config: &ModelConfig) -> [(&'static str, usize); 2] {
     [("input_layernorm.weight", config.hidden), ("post_attention_layernorm.weight", config.hidden)]
 }
 
 /// Names and lengths of the norms of query and key heads, where a model has them.
-pub(super) fn head_norms(config: &ModelConfig) -> Option<[(&'static str, usize); 2]> {
+pub(crate) fn head_norms(config: &ModelConfig) -> Option<[(&'static str, usize); 2]> {
     let norm = |name| (name, config.head_dim);
     config.head_norms.then(|| [norm("self_attn.q_norm.weight"), norm("self_attn.k_norm.weight")])
 }
 
 /// A layer's weights on the device.
 #[derive(Debug)]
-pub(super) struct LayerWeights {
+pub(crate) struct LayerWeights {
     input_norm: Buffer,
     /// Queries, keys and values, whose results lie side by side.
     qkv: Vec<DeviceMatrix>,
@@ -169,7 +169,7 @@ impl LayerWeights {
 /// Elements from one token to the next of each kind of activation: multiples of 32, so that the
 /// products read whole chunks. The padding stays zero.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Strides {
+pub(crate) struct Strides {
     pub hidden: usize,
     /// Queries, keys and values of a token: these are not what products read.
     pub qkv: usize,
@@ -190,12 +190,12 @@ impl Strides {
 }
 
 /// What products read of them, they may read as a uniform.
-pub(super) const ACTIVATIONS: wgpu::BufferUsages =
+pub(crate) const ACTIVATIONS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::UNIFORM);
 
 /// The activations of a batch, shared by all layers.
 #[derive(Debug)]
-pub(super) struct Activations {
+pub(crate) struct Activations {
     pub strides: Strides,
     /// The residual stream. Rows of an embedding that is on the host are copied there.
     pub x: Buffer,
@@ -228,7 +228,7 @@ impl Activations {
 
 /// Which kernel multiplies.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Products<'a> {
+pub(crate) enum Products<'a> {
     /// One token: `matvec`.
     Single,
     /// A batch: `matmul`.
@@ -256,7 +256,7 @@ impl Products<'_> {
 }
 
 /// What a layer is recorded with.
-pub(super) struct LayerContext<'a> {
+pub(crate) struct LayerContext<'a> {
     pub gpu: &'a Gpu,
     pub config: &'a ModelConfig,
     pub step: &'a Buffer,
@@ -356,7 +356,7 @@ impl LayerContext<'_> {
 }
 
 /// The parameters of a layer's heads, but for the context.
-pub(super) fn head_params(config: &ModelConfig, layer: usize) -> HeadParams {
+pub(crate) fn head_params(config: &ModelConfig, layer: usize) -> HeadParams {
     let strides = Strides::new(config);
     HeadParams {
         heads: config.heads as u32,

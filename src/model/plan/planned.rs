@@ -1,18 +1,18 @@
 //! How a model is to be loaded: which layout its weights have, and which of them stay.
 
-use super::config::ModelConfig;
-use super::economy::Economy;
-use super::error::ModelError;
-use super::load::{Layout, LoadOptions, USUAL_CONTEXT};
-use super::needs::{Census, Cut, Keeping, TensorCensus};
-use super::precisions::Precisions;
-use super::reading::Reading;
 use crate::archive::ModelFiles;
 use crate::gpu::{Gpu, SlotKind, Uploader};
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::files::reading::Reading;
+use crate::model::plan::economy::Economy;
+use crate::model::plan::needs::{Census, Cut, Keeping, TensorCensus};
+use crate::model::plan::precisions::Precisions;
+use crate::model::weights::model::{Layout, LoadOptions, USUAL_CONTEXT};
 use crate::stream::{Plan, StreamError};
 
 /// How a model is to be loaded.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// `None` where memory is not limited, and so all stays.
     pub plan: Option<Plan>,
     /// The stages that the plan counts.
@@ -198,7 +198,7 @@ impl Planner<'_> {
     fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
         let usual = || {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
-            super::Session::device_bytes(self.config, context, super::Outputs::Last)
+            crate::model::Session::device_bytes(self.config, context, crate::model::Outputs::Last)
         };
         let working_set = self.options.working_set.unwrap_or_else(usual);
         let needs = |(slot_kind, pieces)| {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::ModelError;
 use crate::archive::{Form, ModelFiles, WeightSource, python_json};
+use crate::model::error::ModelError;
 use crate::tensor::SourceFile;
 
 /// Where newer and older programs, and those of Apple's MLX, say how weights were quantised.

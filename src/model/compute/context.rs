@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::config::ModelConfig;
-use super::error::ModelError;
-use super::layer::head_params;
-use super::rope::Rotations;
 use crate::gpu::kernels::attention;
 use crate::gpu::{CacheType, Gpu, KvCache};
+use crate::model::compute::layer::head_params;
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::weights::rotations::Rotations;
 
 /// More positions than any model is made for; with them no index overflows.
 const MAX_CONTEXT: u32 = 1 << 24;
@@ -46,7 +46,7 @@ impl fmt::Display for ContextLimit {
 }
 
 /// The most positions that a session of a model can have on `gpu`, and what no more fit.
-pub(super) fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> (usize, ContextLimit) {
+pub(crate) fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> (usize, ContextLimit) {
     let cache = KvCache::position_bytes(cache_type, config.kv_heads, config.head_dim);
     let (each, most) = (cache.max(Rotations::position_bytes(config)).max(1), gpu.max_binding());
     let bound = usize::try_from(most / each).unwrap_or(usize::MAX);
@@ -62,7 +62,7 @@ pub(super) fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheTyp
 }
 
 /// An error where a session cannot have `context` positions.
-pub(super) fn check(
+pub(crate) fn check(
     gpu: &Gpu,
     config: &ModelConfig,
     context: usize,

@@ -4,16 +4,6 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 
-use super::config::ModelConfig;
-use super::context;
-use super::error::ModelError;
-use super::layer::{
-    ACTIVATIONS, Activations, LayerContext, LayerWeights, ProductShape, Products, Strides, products,
-};
-use super::load::{Embedding, Model};
-use super::pass::{Pass, Results};
-use super::recorded::Recorded;
-use super::rope::Rotations;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::argmax::{self, Largest};
 use crate::gpu::kernels::matvec::Product;
@@ -23,10 +13,20 @@ use crate::gpu::kernels::{Step, embed, matmul, norm};
 use crate::gpu::{
     Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep, Uploader,
 };
+use crate::model::compute::context;
+use crate::model::compute::layer::{
+    ACTIVATIONS, Activations, LayerContext, LayerWeights, ProductShape, Products, Strides, products,
+};
+use crate::model::compute::pass::{Pass, Results};
+use crate::model::compute::recorded::Recorded;
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::weights::model::{Embedding, Model};
+use crate::model::weights::rotations::Rotations;
 use crate::stream::StreamError;
 
 /// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
-pub(super) const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// Which tokens' logits a session computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,11 @@
 
 use std::collections::HashSet;
 
-use super::config::ModelConfig;
-use super::error::ModelError;
-use super::layer::{ProductShape, head_norms, layer_name, norms, products};
-use super::needs::{EMBEDDING, LAST_NORM, OUTPUT};
 use crate::archive::{ModelFiles, Weight};
+use crate::model::compute::layer::{ProductShape, head_norms, layer_name, norms, products};
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::plan::needs::{EMBEDDING, LAST_NORM, OUTPUT};
 
 /// Rows that are compared at a time.
 const ROWS: usize = 64;
@@ -23,7 +23,7 @@ impl ModelConfig {
     ///
     /// An output matrix that differs from the embedding is used, though the configuration says that they are the
     /// same.
-    pub(super) fn of_files(files: &ModelFiles) -> Result<Self, ModelError> {
+    pub(crate) fn of_files(files: &ModelFiles) -> Result<Self, ModelError> {
         let (mut config, remark) = Self::read(files.folder())?;
         // Here and not where it is read: a configuration is read several times, and a model loaded once.
         if let Some(remark) = remark {

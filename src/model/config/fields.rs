@@ -11,7 +11,7 @@ const QUOTED: usize = 60;
 
 /// An object, and what errors call it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
     /// `rope_scaling.` for the fields of that object.
     prefix: &'a str,

@@ -2,25 +2,25 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::config::ModelConfig;
-use super::error::ModelError;
-use super::layer::{LayerWeights, ProductShape, Strides};
-use super::load::{Embedding, Model};
-use super::needs::{EMBEDDING, LAST_NORM, OUTPUT};
-use super::planned::Planned;
-use super::reading::Reading;
-use super::session::BATCH;
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, Piece, RowBlocks, Tiles, Words};
 use crate::gpu::{Buffer, Gpu, MatrixBytes, SlotPlace, SlotWords, Sweep, Uploader, WideRoom};
+use crate::model::compute::layer::{LayerWeights, ProductShape, Strides};
+use crate::model::compute::session::BATCH;
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::files::reading::Reading;
+use crate::model::plan::needs::{EMBEDDING, LAST_NORM, OUTPUT};
+use crate::model::plan::planned::Planned;
+use crate::model::weights::model::{Embedding, Model};
 use crate::stream::{Passes, Ring, StreamedStage, TokenRows};
 use crate::tensor::{Dtype, Matrix};
 
 /// A product's matrix and bias.
 #[derive(Debug)]
-pub(super) struct Linear {
+pub(crate) struct Linear {
     pub weights: DeviceMatrix,
     pub bias: Option<Buffer>,
 }
@@ -38,7 +38,7 @@ const PIECE: usize = 1 << 20;
 const ROWS: usize = LANES;
 
 /// A streamed stage that is loaded.
-pub(super) struct Streaming {
+pub(crate) struct Streaming {
     pub slot: SlotWords,
     /// Bytes of the slot that are taken.
     pub taken: u64,
@@ -63,17 +63,17 @@ impl Streaming {
 
 /// Reads tensors by name and uploads them. Files are read by position, in pieces, on a thread of its own: no more of
 /// them than that is in the host's memory, and whoever polls waits for none of it.
-pub(super) struct Loader<'a> {
-    pub(super) gpu: &'a Gpu,
+pub(crate) struct Loader<'a> {
+    pub(crate) gpu: &'a Gpu,
     files: &'a ModelFiles,
     raw: bool,
-    pub(super) planned: &'a Planned,
+    pub(crate) planned: &'a Planned,
     reading: &'a Reading,
-    pub(super) uploader: Uploader,
-    pub(super) progress: &'a dyn Progress,
+    pub(crate) uploader: Uploader,
+    pub(crate) progress: &'a dyn Progress,
     piece: Vec<u8>,
     /// The streamed stages, in the order in which they are visited.
-    pub(super) streaming: Vec<Streaming>,
+    pub(crate) streaming: Vec<Streaming>,
 }
 
 impl<'a> Loader<'a> {
@@ -228,7 +228,7 @@ impl<'a> Loader<'a> {
 
     /// The streamed stage that a layer's matrix belongs to, by place among the streamed ones; `None` where it
     /// stays.
-    pub(super) fn streamed_stage(&self, name: &str) -> Option<usize> {
+    pub(crate) fn streamed_stage(&self, name: &str) -> Option<usize> {
         self.place_of(*self.planned.cut.stage_of.get(name)?)
     }
 
@@ -238,13 +238,13 @@ impl<'a> Loader<'a> {
     }
 
     /// The tiles that products are to read; `None` where they read the matrix uncompressed.
-    pub(super) fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
+    pub(crate) fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
         let head = reader.head().filter(|_| !self.raw)?;
         Tiles::for_products(head, self.planned.precisions.of(reader.name()))
     }
 
     /// Tiles that have been checked: in the slot of the streamed stage `streamed`, or on the device.
-    pub(super) async fn tiled(
+    pub(crate) async fn tiled(
         &mut self,
         weight: &Weight<'_>,
         reader: &TensorReader,
@@ -273,7 +273,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Tiles on the device, in parts in which a row block could also have `least_block` bytes.
-    pub(super) async fn dense(
+    pub(crate) async fn dense(
         &mut self,
         weight: &Weight<'_>,
         reader: &TensorReader,
@@ -290,7 +290,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Uploads pieces of a payload.
-    pub(super) async fn write_pieces(
+    pub(crate) async fn write_pieces(
         &mut self,
         reader: &TensorReader,
         to: &Words,
@@ -313,7 +313,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A matrix, uncompressed.
-    pub(super) async fn raw(
+    pub(crate) async fn raw(
         &mut self,
         weight: &Weight<'_>,
         reader: &TensorReader,
@@ -328,7 +328,7 @@ impl<'a> Loader<'a> {
 
     /// Uploads all `rows` rows of a matrix, uncompressed, from row block `row_block` on; gives how many row
     /// blocks they are.
-    pub(super) async fn write_rows(
+    pub(crate) async fn write_rows(
         &mut self,
         matrix: &DeviceMatrix,
         row_block: usize,
@@ -383,13 +383,13 @@ impl<'a> Loader<'a> {
     }
 
     /// What reads a tensor, of which as much is checked as is to be read.
-    pub(super) async fn open_checked(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
+    pub(crate) async fn open_checked(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
         let reader = self.open(weight).await?;
         self.check(&reader, self.planned.precisions.of(weight.name)).await?;
         Ok(reader)
     }
 
-    pub(super) fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
+    pub(crate) fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
         if self.progress.cancelled() {
             return Err(ArchiveError::Cancelled.into());
         }
@@ -398,7 +398,7 @@ impl<'a> Loader<'a> {
 }
 
 /// The tensor called `name`, which must have that shape.
-pub(super) fn require<'a>(
+pub(crate) fn require<'a>(
     files: &'a ModelFiles,
     name: &str,
     shape: &[usize],

@@ -4,12 +4,12 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak};
 
-use super::config::{ModelConfig, RopeScaling};
 use crate::gpu::{Buffer, Gpu, GpuError, Uploader};
+use crate::model::config::model_config::{ModelConfig, RopeScaling};
 
 /// The table on the device, for the sessions of a model.
 #[derive(Debug)]
-pub(super) struct Rotations {
+pub(crate) struct Rotations {
     pub buffer: Buffer,
     positions: usize,
 }

@@ -5,14 +5,14 @@ use std::thread::JoinHandle;
 
 use futures::channel::oneshot;
 
-use super::error::ModelError;
+use crate::model::error::ModelError;
 use crate::stream::StreamError;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Works on one thing after the other. When this is dropped, the thread has ended: within what it was given last,
 /// which is one tensor at the most.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::error::ModelError;
-use super::fields::Fields;
-use super::rope_settings::RopeSettings;
 use crate::archive::python_json;
+use crate::model::config::fields::Fields;
+use crate::model::config::rope_settings::RopeSettings;
+use crate::model::error::ModelError;
 
 /// What an architecture has, and what its configuration means where it does not say.
 #[derive(Debug)]
@@ -209,7 +209,7 @@ impl ModelConfig {
     }
 
     /// The same, with what is to be said about it where a model is loaded.
-    pub(super) fn read(folder: &Path) -> Result<(Self, Option<String>), ModelError> {
+    pub(crate) fn read(folder: &Path) -> Result<(Self, Option<String>), ModelError> {
         let path = folder.join("config.json");
         let text = std::fs::read_to_string(&path)
             .map_err(|e| ModelError::Config { path: path.clone(), what: e.to_string() })?;

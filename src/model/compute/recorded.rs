@@ -1,12 +1,12 @@
 //! Dispatches of a session, recorded for each number of tokens that has others.
 
-use super::layer::Products;
-use super::load::Model;
 use crate::gpu::{Dispatch, GpuError};
+use crate::model::compute::layer::Products;
+use crate::model::weights::model::Model;
 
 /// Recorded dispatches, each with the least number of tokens that they are for, the fewest tokens first.
 #[derive(Debug, Default)]
-pub(super) struct Recorded(Vec<(usize, Vec<Dispatch>)>);
+pub(crate) struct Recorded(Vec<(usize, Vec<Dispatch>)>);
 
 impl Recorded {
     /// What `record` gives for one token, and for batches of up to `most` tokens.

@@ -1,11 +1,11 @@
 //! Loading matrices that one dispatch is to multiply with.
 
-use super::error::ModelError;
-use super::layer::ProductShape;
-use super::loader::Loader;
 use crate::archive::{TensorReader, Weight};
 use crate::gpu::SlotPlace;
 use crate::gpu::weights::{DeviceMatrix, Join, Tiles, TilesKey, fast_fit_together};
+use crate::model::compute::layer::ProductShape;
+use crate::model::error::ModelError;
+use crate::model::loading::loader::Loader;
 use crate::tensor::{Dtype, Matrix};
 
 /// A matrix that is to be loaded.

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use super::config::ModelConfig;
-use super::error::ModelError;
-use super::layer::LayerWeights;
-use super::loader::Loader;
-use super::planned::Planned;
-use super::precisions::Precisions;
-use super::reading::Reading;
-use super::rope::Rotations;
-use super::runnable::require_runnable;
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Gpu, Sweep, Uploader, WideRoom};
+use crate::model::compute::layer::LayerWeights;
+use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
+use crate::model::files::reading::Reading;
+use crate::model::files::runnable::require_runnable;
+use crate::model::loading::loader::Loader;
+use crate::model::plan::planned::Planned;
+use crate::model::plan::precisions::Precisions;
+use crate::model::weights::rotations::Rotations;
 use crate::stream::{Passes, Plan, Ring, StreamStats, TokenRows};
 
 /// How a model is loaded.
@@ -37,7 +37,7 @@ pub struct LoadOptions {
     /// that will exist at the same time. The default is one session of 1024 positions, or what the model was
     /// made for if that is less, that computes the last token's logits.
     ///
-    /// [`Session::device_bytes`]: super::Session::device_bytes
+    /// [`Session::device_bytes`]: crate::model::Session::device_bytes
     pub working_set: Option<u64>,
 }
 
@@ -64,31 +64,31 @@ pub enum Layout {
 /// A model's weights on a device.
 #[derive(Debug)]
 pub struct Model {
-    pub(super) gpu: Gpu,
-    pub(super) config: ModelConfig,
-    pub(super) embedding: Embedding,
-    pub(super) layers: Vec<LayerWeights>,
-    pub(super) norm: Buffer,
+    pub(crate) gpu: Gpu,
+    pub(crate) config: ModelConfig,
+    pub(crate) embedding: Embedding,
+    pub(crate) layers: Vec<LayerWeights>,
+    pub(crate) norm: Buffer,
     /// The output matrix: all of it, or its rows part by part.
-    pub(super) output: Vec<DeviceMatrix>,
-    pub(super) plan: Option<Plan>,
-    pub(super) precisions: Precisions,
+    pub(crate) output: Vec<DeviceMatrix>,
+    pub(crate) plan: Option<Plan>,
+    pub(crate) precisions: Precisions,
     /// What weights are widened into for batches, where there is room for it.
-    pub(super) wide_room: Option<WideRoom>,
+    pub(crate) wide_room: Option<WideRoom>,
     /// The rotations that living sessions share.
-    pub(super) rotations: Mutex<Weak<Rotations>>,
+    pub(crate) rotations: Mutex<Weak<Rotations>>,
     /// What drives passes where sessions share a ring, or what brings rows of the embedding. Before these, so that
     /// its thread has let go of them.
-    pub(super) passes: Option<Passes>,
+    pub(crate) passes: Option<Passes>,
     /// Where streamed weights are.
-    pub(super) ring: Option<Arc<Ring>>,
+    pub(crate) ring: Option<Arc<Ring>>,
     // Last: it frees what the others leave.
-    pub(super) _sweep: Sweep,
+    pub(crate) _sweep: Sweep,
 }
 
 /// Where rows of the embedding are found.
 #[derive(Debug)]
-pub(super) enum Embedding {
+pub(crate) enum Embedding {
     /// In the output matrix, which is in one piece then.
     InOutput,
     /// In a matrix of its own.

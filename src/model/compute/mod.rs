@@ -1,0 +1,7 @@
+//! Computing one sequence with the weights of a model.
+
+pub(crate) mod context;
+pub(crate) mod layer;
+pub(crate) mod pass;
+pub(crate) mod recorded;
+pub(crate) mod session;

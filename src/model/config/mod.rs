@@ -1,0 +1,5 @@
+//! `config.json` of a Hugging Face model folder, checked.
+
+pub(crate) mod fields;
+pub(crate) mod model_config;
+pub(crate) mod rope_settings;

@@ -1,0 +1,6 @@
+//! What a model takes in device memory, and which of its weights stay there.
+
+pub(crate) mod economy;
+pub(crate) mod needs;
+pub(crate) mod planned;
+pub(crate) mod precisions;

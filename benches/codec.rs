@@ -8,7 +8,7 @@ use bantam::tensor::Dtype;
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
-#[path = "../tests/data/mod.rs"]
+#[path = "../tests/fixtures/data/mod.rs"]
 mod data;
 
 const SHAPE: [usize; 2] = [2048, 4096];

@@ -12,7 +12,7 @@ use bantam::gpu::weights::layouts::Format;
 use bantam::gpu::{Batch, Dispatch, Gpu, GpuOptions, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
 
-#[path = "../tests/data/mod.rs"]
+#[path = "../tests/fixtures/data/mod.rs"]
 mod data;
 
 const RUNS: usize = 9;

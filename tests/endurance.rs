@@ -18,11 +18,17 @@ use bantam::model::{Layout, LoadOptions, Model};
 use bantam::runtime::{GenerationOptions, Runtime, RuntimeOptions, SessionOptions, TextModel, TextSession};
 use futures::{Stream, StreamExt};
 
+#[path = "fixtures/device/mod.rs"]
 mod device;
+#[path = "fixtures/host/mod.rs"]
 mod host;
+#[path = "fixtures/left_out/mod.rs"]
+mod left_out;
+#[path = "fixtures/models/mod.rs"]
 mod models;
+#[path = "fixtures/patience/mod.rs"]
 mod patience;
-use models::{compressed, demo, left_out};
+use models::{compressed, demo};
 
 const PROMPT: &str = "The little rooster";
 

@@ -1,0 +1,11 @@
+//! Files and folders as people have them: compressed, restored, and refused.
+#![cfg(feature = "cli")]
+
+mod container;
+mod folders;
+mod gguf;
+mod odd_files;
+mod special_files;
+
+#[path = "../fixtures/data/mod.rs"]
+mod data;

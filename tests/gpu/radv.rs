@@ -1,0 +1,55 @@
+//! Every variant is compiled by the compiler of AMD's GPUs in Mesa, on a machine without one: RADV offers a device
+//! that computes nothing where `RADV_FORCE_FAMILY` names a GPU. `scripts/check_radv` sets it.
+
+use bantam::gpu::kernels;
+
+use crate::null_device::{Compiled, NullDevice};
+use crate::translation::{Kernel, Vulkan};
+
+/// What RADV says of itself.
+const DRIVER: Vulkan = Vulkan { spirv: (1, 6), robust: true, dot_products: true };
+
+fn null_device() -> Option<NullDevice> {
+    if std::env::var_os("RADV_FORCE_FAMILY").is_none() {
+        println!("left out: scripts/check_radv compiles for AMD's GPUs");
+        return None;
+    }
+    Some(NullDevice::open().expect("RADV_FORCE_FAMILY is set, and RADV gives no device"))
+}
+
+#[test]
+fn every_variant_compiles_for_radeons() {
+    let Some(device) = null_device() else { return };
+    // Several rows an invocation, and few lanes, are for processors.
+    let is_for_processors = |label: &str| {
+        (2..=8).any(|rows| label.contains(&format!("ROWS={rows} "))) || label.contains("LANES=8 ")
+    };
+    let mut count = 0;
+    for variant in kernels::variants().iter().filter(|variant| !is_for_processors(&variant.label())) {
+        let kernel = Kernel::of(variant);
+        let Compiled { scratch_bytes, .. } = device.compile(&kernel.spirv(DRIVER), &kernel.bindings());
+        assert!(scratch_bytes == 0, "{}: {scratch_bytes} bytes of scratch", kernel.label);
+        count += 1;
+    }
+    assert!(count > 100, "{count} variants");
+    println!("{count} variants for {}", device.name());
+}
+
+/// What no compiler is to see through is there in what it makes: seven steps for the parts of a span's sum, and
+/// others.
+#[test]
+fn opaque_steps_stay() {
+    let Some(device) = null_device() else { return };
+    let is_plain = |label: &str| {
+        label.starts_with("matvec[") && label.contains("WEIGHT_BITS=16") && label.contains("ROWS=1 ")
+    };
+    let plain: Vec<Kernel> =
+        kernels::variants().iter().filter(|v| is_plain(&v.label())).map(Kernel::of).collect();
+    assert!(!plain.is_empty());
+    for kernel in plain {
+        let Compiled { assembly, .. } = device.compile(&kernel.spirv(DRIVER), &kernel.bindings());
+        // There is no other in a kernel of uncompressed weights.
+        let count = assembly.lines().filter(|line| line.contains("v_xor_b32")).count();
+        assert!(count >= 8, "{}: {count} steps", kernel.label);
+    }
+}

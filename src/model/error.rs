@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
-use crate::model::compute::context::ContextLimit;
-use crate::model::config::model_config::SUPPORTED;
+use crate::model::context_limit::ContextLimit;
+use crate::model::family::SUPPORTED;
 use crate::stream::StreamError;
 
 /// Why a model could not be loaded or run.

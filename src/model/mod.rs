@@ -5,18 +5,25 @@
 
 mod compute;
 mod config;
+mod context_limit;
 mod error;
+mod family;
 mod files;
 mod loading;
 mod plan;
+mod shape;
 mod weights;
 
-pub use compute::context::ContextLimit;
-pub use compute::session::{Outputs, Session};
-pub use config::model_config::{ModelConfig, RopeScaling, SUPPORTED};
+pub use compute::session::Session;
+pub use config::model_config::ModelConfig;
+pub use config::rope_settings::RopeScaling;
+pub use context_limit::ContextLimit;
 pub use error::ModelError;
+pub use family::SUPPORTED;
 pub use files::runnable::require_runnable;
+pub use plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 pub use plan::precisions::Precisions;
-pub use weights::model::{Layout, LoadOptions, Model, USUAL_CONTEXT};
+pub use shape::outputs::Outputs;
+pub use weights::model::Model;
 
 pub use crate::gpu::CacheType;

@@ -1,7 +1,7 @@
 //! Dispatches of a session, recorded for each number of tokens that has others.
 
 use crate::gpu::{Dispatch, GpuError};
-use crate::model::compute::layer::Products;
+use crate::model::compute::products::Products;
 use crate::model::weights::model::Model;
 
 /// Recorded dispatches, each with the least number of tokens that they are for, the fewest tokens first.

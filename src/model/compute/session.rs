@@ -4,38 +4,26 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 
-use crate::codec::grid::LANES;
-use crate::gpu::kernels::argmax::{self, Largest};
+use crate::gpu::kernels::argmax::Largest;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
-use crate::gpu::kernels::top::{self, Top};
-use crate::gpu::kernels::{Step, embed, matmul, norm};
-use crate::gpu::{
-    Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep, Uploader,
-};
+use crate::gpu::kernels::top::Top;
+use crate::gpu::kernels::{Step, argmax, embed, norm, top};
+use crate::gpu::{Batch, Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Pace, Readback, Sweep};
+use crate::model::compute::activations::{ACTIVATIONS, Activations};
 use crate::model::compute::context;
-use crate::model::compute::layer::{
-    ACTIVATIONS, Activations, LayerContext, LayerWeights, ProductShape, Products, Strides, products,
-};
+use crate::model::compute::layer::LayerContext;
 use crate::model::compute::pass::{Pass, Results};
+use crate::model::compute::products::Products;
 use crate::model::compute::recorded::Recorded;
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
+use crate::model::shape::outputs::{BATCH, Outputs};
+use crate::model::shape::session_bytes::session_bytes;
+use crate::model::weights::layer_weights::LayerWeights;
 use crate::model::weights::model::{Embedding, Model};
 use crate::model::weights::rotations::Rotations;
 use crate::stream::StreamError;
-
-/// Tokens of a prompt that are computed at once. A multiple of the sixteen that `matmul` takes.
-pub(crate) const BATCH: usize = 64;
-
-/// Which tokens' logits a session computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outputs {
-    /// Those of the last token.
-    Last,
-    /// Those of every token.
-    All,
-}
 
 /// What is to come back of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,6 +189,11 @@ impl Session {
         cache_type: CacheType,
     ) -> Result<(), ModelError> {
         context::check(gpu, config, context, cache_type)
+    }
+
+    /// An upper estimate of the device memory that a session of a model takes, in bytes.
+    pub fn device_bytes(config: &ModelConfig, context: usize, outputs: Outputs) -> u64 {
+        session_bytes(config, context, outputs)
     }
 
     /// The model that this session computes with.
@@ -414,31 +407,6 @@ impl Session {
         };
         Results { from: from.clone(), len, to: self.readback.target().clone() }
     }
-
-    /// An upper estimate of the device memory that a session of a model takes, in bytes.
-    pub fn device_bytes(config: &ModelConfig, context: usize, outputs: Outputs) -> u64 {
-        let strides = Strides::new(config);
-        let positions = if outputs == Outputs::All { BATCH } else { 1 };
-        // The residual stream and what is normed, gate and up.
-        let widths = 2 * (strides.hidden + strides.intermediate) + strides.qkv + strides.attended;
-        let product = |numbers: &[usize]| {
-            numbers.iter().fold(1u64, |product, &number| product.saturating_mul(number as u64))
-        };
-        let buffers = [
-            product(&[widths, BATCH, 4]),
-            product(&[positions, strides.hidden, 4]),
-            // The logits, and the buffer that they are read from.
-            product(&[2, positions, config.vocab, 4]),
-            Gpu::buffer_bytes(argmax::found_bytes(config.vocab)),
-            2 * top::FOUND_BYTES,
-            product(&[config.layers, 2, config.kv_heads, context, config.head_dim, 4]),
-            product(&[BATCH, 4]) + size_of::<Step>() as u64,
-            dispatch_bytes(config),
-        ];
-        let own = buffers.into_iter().fold(0, u64::saturating_add);
-        // The table that sessions of a model share. What it takes to bring it there is gone before the rest is made.
-        product(&[context, config.head_dim / 2, 8]).saturating_add(own.max(Uploader::LEAST))
-    }
 }
 
 /// Whether logits, `vocab` of each token, are all finite; an error is the place of the first token whose are not.
@@ -453,30 +421,6 @@ fn all_finite(logits: &[f32], vocab: usize) -> Result<(), usize> {
 fn not_finite(tokens: &[u32], position: usize, place: usize) -> ModelError {
     ModelError::NotFinite { token: tokens[place], position: position + place }
 }
-
-/// What the parameters of a session's dispatches take, at the most.
-fn dispatch_bytes(config: &ModelConfig) -> u64 {
-    // A matrix is in several parts where it is large.
-    let parts = |rows: usize, cols: usize| 1 + (rows as u64 * cols as u64 * 4) / (32 << 20);
-    let shapes = products(config);
-    // Of one token, of a small batch, and of those that weights of either layout are widened for.
-    let of_product =
-        |p: &ProductShape| parts(p.rows, p.cols) * (1 + 3 * (1 + matmul::most_dispatches(BATCH, p.cols)));
-    let of_products: u64 = shapes.iter().map(of_product).sum();
-    let layers = config.layers as u64 * (of_products + 2 * 5);
-    // The output matrix is in more parts where it is in stages, which may be as small as a product.
-    let elements = |rows: usize, cols: usize| (rows as u64).saturating_mul(cols as u64);
-    let layer: u64 = shapes.iter().map(|p| elements(p.rows, p.cols)).sum();
-    let a_layer = 2 * shapes.len() as u64;
-    let stages = elements(config.vocab, config.hidden).saturating_mul(a_layer) / layer.max(1);
-    let stages = stages.min(config.vocab.div_ceil(LANES) as u64);
-    let outputs = 1 + 3 * (1 + matmul::most_dispatches(BATCH, config.hidden));
-    let ends = (2 * parts(config.vocab, config.hidden) + stages) * outputs + 2 * 3;
-    (layers + ends) * DISPATCH_BYTES
-}
-
-/// At least what one dispatch's parameters take.
-const DISPATCH_BYTES: u64 = 128;
 
 impl SessionBuffers {
     fn new(model: &Model, activations: &Activations, outputs: Outputs) -> Result<Self, GpuError> {

@@ -2,4 +2,5 @@
 
 pub(crate) mod fields;
 pub(crate) mod model_config;
+pub(crate) mod named_family;
 pub(crate) mod rope_settings;

@@ -6,133 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::archive::python_json;
 use crate::model::config::fields::Fields;
-use crate::model::config::rope_settings::RopeSettings;
+use crate::model::config::rope_settings::{RopeScaling, RopeSettings};
 use crate::model::error::ModelError;
-
-/// What an architecture has, and what its configuration means where it does not say.
-#[derive(Debug)]
-struct Family {
-    architecture: &'static str,
-    model_type: &'static str,
-    /// Key and value heads where they are not said; `None` for as many as there are query heads.
-    kv_heads: Option<usize>,
-    /// Elements of a head where they are not said; `None` for an equal share of the residual stream.
-    head_dim: Option<usize>,
-    max_positions: usize,
-    head_norms: bool,
-    /// Whether queries, keys and values have a bias in any case.
-    qkv_bias: bool,
-    /// Whether `attention_bias` counts.
-    bias_by_flag: bool,
-    /// Whether `mlp_bias` counts.
-    mlp_bias_by_flag: bool,
-    window: Window,
-}
-
-/// Whether `sliding_window` counts.
-#[derive(Debug, Clone, Copy)]
-enum Window {
-    Never,
-    Always,
-    /// Where `use_sliding_window` is true.
-    Switched,
-}
-
-const LLAMA: Family = Family {
-    architecture: "LlamaForCausalLM",
-    model_type: "llama",
-    kv_heads: None,
-    head_dim: None,
-    max_positions: 2048,
-    head_norms: false,
-    qkv_bias: false,
-    bias_by_flag: true,
-    mlp_bias_by_flag: true,
-    window: Window::Never,
-};
-
-const FAMILIES: [Family; 4] = [
-    LLAMA,
-    Family {
-        architecture: "MistralForCausalLM",
-        model_type: "mistral",
-        kv_heads: Some(8),
-        max_positions: 4096 * 32,
-        bias_by_flag: false,
-        mlp_bias_by_flag: false,
-        window: Window::Always,
-        ..LLAMA
-    },
-    Family {
-        architecture: "Qwen2ForCausalLM",
-        model_type: "qwen2",
-        kv_heads: Some(32),
-        max_positions: 32_768,
-        qkv_bias: true,
-        bias_by_flag: false,
-        mlp_bias_by_flag: false,
-        window: Window::Switched,
-        ..LLAMA
-    },
-    Family {
-        architecture: "Qwen3ForCausalLM",
-        model_type: "qwen3",
-        kv_heads: Some(32),
-        head_dim: Some(128),
-        max_positions: 32_768,
-        head_norms: true,
-        mlp_bias_by_flag: false,
-        window: Window::Switched,
-        ..LLAMA
-    },
-];
-
-/// The architectures that bantam runs.
-pub const SUPPORTED: [&str; 4] =
-    [FAMILIES[0].architecture, FAMILIES[1].architecture, FAMILIES[2].architecture, FAMILIES[3].architecture];
-
-impl Family {
-    /// The one that a configuration names, by its architecture or else by its model type, and what is to be said of that;
-    /// or the name of one that is not known.
-    fn named(fields: Fields<'_>) -> Result<Result<(&'static Self, Option<String>), String>, String> {
-        let model_type = fields.text("model_type")?;
-        let architecture = match fields.get("architectures") {
-            Some(Value::Array(names)) => match names.first() {
-                Some(name) => {
-                    Some(name.as_str().ok_or_else(|| fields.wrong("architectures", "a list of texts"))?)
-                }
-                None => None,
-            },
-            Some(Value::String(name)) => Some(name.as_str()),
-            Some(_) => return Err(fields.wrong("architectures", "a list of texts")),
-            None => None,
-        };
-        let by_type = FAMILIES.iter().find(|family| Some(family.model_type) == model_type);
-        let by_name = FAMILIES.iter().find(|family| Some(family.architecture) == architecture);
-        match (architecture, by_name, by_type) {
-            (Some(name), None, _) => Ok(Err(name.into())),
-            (None, _, Some(family)) => Ok(Ok((family, None))),
-            (None, _, None) => Ok(Err(match model_type {
-                Some(model_type) => format!("(none named, model_type {model_type})"),
-                None => "(none named)".into(),
-            })),
-            (_, Some(named), Some(family)) if named.architecture != family.architecture => Err(format!(
-                "architectures says {}, but model_type says {}; correct the one that is wrong",
-                named.architecture, family.model_type
-            )),
-            (_, Some(family), by_type) => {
-                let unknown = model_type.filter(|_| by_type.is_none());
-                let remark = unknown.map(|model_type| {
-                    format!(
-                        "config.json: model_type is {model_type}, which is read as {}",
-                        family.architecture
-                    )
-                });
-                Ok(Ok((family, remark)))
-            }
-        }
-    }
-}
+use crate::model::family::{Family, Window};
 
 /// The limits within which the kernels' 32-bit indices cannot overflow.
 const MAX_DIM: usize = 1 << 20;
@@ -177,29 +53,6 @@ pub struct ModelConfig {
     pub mlp_bias: bool,
     /// How many positions back each layer sees, itself included; `None` for all.
     pub windows: Vec<Option<usize>>,
-}
-
-/// How rotary frequencies are scaled for sequences longer than those of the original training.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RopeScaling {
-    /// Not at all.
-    None,
-    /// All divided by `factor`.
-    Linear {
-        /// The divisor.
-        factor: f64,
-    },
-    /// As in Llama 3.1: low frequencies are divided, high ones kept, those between are blended.
-    Llama3 {
-        /// The divisor of low frequencies.
-        factor: f64,
-        /// Wavelengths above `original / low` are divided.
-        low: f64,
-        /// Wavelengths below `original / high` are kept.
-        high: f64,
-        /// Context length of the original training.
-        original: f64,
-    },
 }
 
 impl ModelConfig {

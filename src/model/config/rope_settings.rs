@@ -4,10 +4,32 @@
 use serde_json::{Map, Value};
 
 use crate::model::config::fields::Fields;
-use crate::model::config::model_config::RopeScaling;
 
 /// What the base is where nothing is said.
 const THETA: f64 = 10_000.0;
+
+/// How rotary frequencies are scaled for sequences longer than those of the original training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// All divided by `factor`.
+    Linear {
+        /// The divisor.
+        factor: f64,
+    },
+    /// As in Llama 3.1: low frequencies are divided, high ones kept, those between are blended.
+    Llama3 {
+        /// The divisor of low frequencies.
+        factor: f64,
+        /// Wavelengths above `original / low` are divided.
+        low: f64,
+        /// Wavelengths below `original / high` are kept.
+        high: f64,
+        /// Context length of the original training.
+        original: f64,
+    },
+}
 
 /// Base of the frequencies, and how they are changed.
 #[derive(Debug, Clone, Copy, PartialEq)]

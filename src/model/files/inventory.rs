@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 
 use crate::archive::{ModelFiles, Weight};
-use crate::model::compute::layer::{ProductShape, head_norms, layer_name, norms, products};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
-use crate::model::plan::needs::{EMBEDDING, LAST_NORM, OUTPUT};
+use crate::model::shape::tensors::{
+    EMBEDDING, LAST_NORM, OUTPUT, ProductShape, head_norms, layer_name, norms, products,
+};
 
 /// Rows that are compared at a time.
 const ROWS: usize = 64;

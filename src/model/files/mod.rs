@@ -2,4 +2,5 @@
 
 pub(crate) mod inventory;
 pub(crate) mod reading;
+pub(crate) mod require;
 pub(crate) mod runnable;

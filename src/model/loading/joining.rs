@@ -3,9 +3,9 @@
 use crate::archive::{TensorReader, Weight};
 use crate::gpu::SlotPlace;
 use crate::gpu::weights::{DeviceMatrix, Join, Tiles, TilesKey, fast_fit_together};
-use crate::model::compute::layer::ProductShape;
 use crate::model::error::ModelError;
 use crate::model::loading::loader::Loader;
+use crate::model::shape::tensors::ProductShape;
 use crate::tensor::{Dtype, Matrix};
 
 /// A matrix that is to be loaded.

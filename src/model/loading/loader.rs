@@ -1,35 +1,18 @@
 //! From tensors in files to weights on a device.
 
-use std::sync::{Arc, Mutex};
-
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
-use crate::gpu::weights::{DeviceMatrix, Piece, RowBlocks, Tiles, Words};
-use crate::gpu::{Buffer, Gpu, MatrixBytes, SlotPlace, SlotWords, Sweep, Uploader, WideRoom};
-use crate::model::compute::layer::{LayerWeights, ProductShape, Strides};
-use crate::model::compute::session::BATCH;
-use crate::model::config::model_config::ModelConfig;
+use crate::gpu::weights::{DeviceMatrix, Piece, Tiles, Words};
+use crate::gpu::{Buffer, Gpu, SlotPlace, Uploader};
 use crate::model::error::ModelError;
 use crate::model::files::reading::Reading;
-use crate::model::plan::needs::{EMBEDDING, LAST_NORM, OUTPUT};
+use crate::model::files::require::{require, wrong_type};
+use crate::model::loading::streaming::Streaming;
 use crate::model::plan::planned::Planned;
-use crate::model::weights::model::{Embedding, Model};
-use crate::stream::{Passes, Ring, StreamedStage, TokenRows};
+use crate::model::shape::tensors::ProductShape;
+use crate::model::weights::layer_weights::Linear;
 use crate::tensor::{Dtype, Matrix};
-
-/// A product's matrix and bias.
-#[derive(Debug)]
-pub(crate) struct Linear {
-    pub weights: DeviceMatrix,
-    pub bias: Option<Buffer>,
-}
-
-impl Linear {
-    pub fn bytes(&self) -> u64 {
-        self.weights.bytes() + self.bias.as_ref().map_or(0, Buffer::size)
-    }
-}
 
 /// Bytes of a weight that are in the host's memory at a time.
 const PIECE: usize = 1 << 20;
@@ -37,38 +20,14 @@ const PIECE: usize = 1 << 20;
 /// Uncompressed rows that are in the host's memory at a time: one row block.
 const ROWS: usize = LANES;
 
-/// A streamed stage that is loaded.
-pub(crate) struct Streaming {
-    pub slot: SlotWords,
-    /// Bytes of the slot that are taken.
-    pub taken: u64,
-    stage: StreamedStage,
-}
-
-impl Streaming {
-    /// Adds pieces of the payload that `reader` reads.
-    pub fn add(&mut self, reader: &TensorReader, pieces: &[Piece]) {
-        self.stage.add(reader.file(), reader.start(), pieces);
-        let end = pieces.iter().map(|piece| piece.at + piece.payload.len() as u64).max();
-        self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
-    }
-
-    /// Adds row blocks that are decoded in `precision` on their way.
-    pub fn add_decoded(&mut self, reader: &TensorReader, precision: Precision, pieces: &[RowBlocks]) {
-        self.stage.add_decoded(reader, precision, pieces);
-        let end = pieces.iter().map(RowBlocks::end).max();
-        self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
-    }
-}
-
 /// Reads tensors by name and uploads them. Files are read by position, in pieces, on a thread of its own: no more of
 /// them than that is in the host's memory, and whoever polls waits for none of it.
 pub(crate) struct Loader<'a> {
     pub(crate) gpu: &'a Gpu,
-    files: &'a ModelFiles,
-    raw: bool,
+    pub(crate) files: &'a ModelFiles,
+    pub(crate) raw: bool,
     pub(crate) planned: &'a Planned,
-    reading: &'a Reading,
+    pub(crate) reading: &'a Reading,
     pub(crate) uploader: Uploader,
     pub(crate) progress: &'a dyn Progress,
     piece: Vec<u8>,
@@ -91,119 +50,6 @@ impl<'a> Loader<'a> {
         Self { gpu, files, raw, planned, reading, uploader, progress, piece, streaming }
     }
 
-    /// All of the model.
-    pub async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
-        let mut ring = self.ring()?;
-        let (embedding, output) = match &self.planned.plan {
-            Some(plan) if plan.embedding_on_host => self.output_in_parts(&config).await?,
-            _ => self.output_in_one(&config).await?,
-        };
-        let norm = self.vector(LAST_NORM, config.hidden).await?;
-        // Layers last: transcoding the largest matrices takes the room that is left to them.
-        let mut layers = Vec::with_capacity(config.layers);
-        for layer in 0..config.layers {
-            layers.push(LayerWeights::load(self, &config, layer).await?);
-        }
-        if let Some(ring) = &mut ring {
-            ring.set_stages(self.streaming.drain(..).map(|streaming| streaming.stage).collect());
-        }
-        let wide_room = self.wide_room(&layers)?;
-        let (plan, precisions) = (self.planned.plan.clone(), self.planned.precisions.clone());
-        let (gpu, sweep) = (self.gpu.clone(), Sweep::new(self.gpu));
-        let is_shared = ring.is_some() || matches!(embedding, Embedding::OnHost(_));
-        let passes = if is_shared { Some(Passes::new()?) } else { None };
-        Ok(Model {
-            gpu,
-            config,
-            embedding,
-            layers,
-            norm,
-            output,
-            plan,
-            precisions,
-            wide_room,
-            rotations: Mutex::default(),
-            passes,
-            ring: ring.map(Arc::new),
-            _sweep: sweep,
-        })
-    }
-
-    /// Room to widen the layers' matrices for batches, where any are to be and the plan has it.
-    fn wide_room(&self, layers: &[LayerWeights]) -> Result<Option<WideRoom>, ModelError> {
-        let most = self.planned.plan.as_ref().map_or(u64::MAX, |plan| plan.wide_room);
-        let wanted = WideRoom::wanted(self.gpu, BATCH, layers.iter().flat_map(LayerWeights::matrices));
-        let bytes = wanted.min(most);
-        Ok(if bytes > 0 { Some(WideRoom::new(self.gpu, bytes)?) } else { None })
-    }
-
-    /// The ring of the stages that are streamed, each with its place in it.
-    fn ring(&mut self) -> Result<Option<Ring>, ModelError> {
-        let Some(plan) = self.planned.plan.as_ref().filter(|plan| !plan.is_resident()) else {
-            return Ok(None);
-        };
-        let ring = Ring::new(self.gpu, plan.slot_kind, plan.slots, plan.slot_bytes)?;
-        let place =
-            |k| Streaming { slot: ring.slot_of(k).clone(), taken: 0, stage: StreamedStage::default() };
-        self.streaming = (0..plan.streamed.len()).map(place).collect();
-        Ok(Some(ring))
-    }
-
-    /// Embedding and output matrix on the device.
-    async fn output_in_one(
-        &mut self,
-        config: &ModelConfig,
-    ) -> Result<(Embedding, Vec<DeviceMatrix>), ModelError> {
-        let embedding = self.matrix(EMBEDDING, config.vocab, config.hidden).await?;
-        if config.tied {
-            return Ok((Embedding::InOutput, vec![embedding]));
-        }
-        let output = self.matrix(OUTPUT, config.vocab, config.hidden).await?;
-        Ok((Embedding::Apart(Box::new(embedding)), vec![output]))
-    }
-
-    /// The embedding in its file, and the output matrix in the parts that are stages.
-    async fn output_in_parts(
-        &mut self,
-        config: &ModelConfig,
-    ) -> Result<(Embedding, Vec<DeviceMatrix>), ModelError> {
-        let rows = self.token_rows(config).await?;
-        let name = if config.tied { EMBEDDING } else { OUTPUT };
-        let weight = self.require(name, &[config.vocab, config.hidden])?;
-        let reader = self.open(&weight).await?;
-        if !config.tied {
-            self.check(&reader, self.planned.precisions.of(name)).await?;
-        }
-        let mut output = Vec::new();
-        match self.tiles(&reader) {
-            Some(tiles) => {
-                for (stage, row_blocks) in &self.planned.cut.output {
-                    let tiles = tiles.of_row_blocks(row_blocks.clone());
-                    output.push(self.tiled(&weight, &reader, &tiles, self.place_of(*stage)).await?);
-                }
-            }
-            None => output.push(self.raw(&weight, &reader).await?),
-        }
-        self.progress.advance(weight.original_len as u64);
-        Ok((Embedding::OnHost(Arc::new(rows)), output))
-    }
-
-    /// What reads rows of the embedding, which is checked.
-    async fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
-        let weight = self.require(EMBEDDING, &[config.vocab, config.hidden])?;
-        let matrix = Matrix { rows: config.vocab, cols: config.hidden };
-        if MatrixBytes::raw(self.gpu, weight.name, weight.dtype, matrix)?.is_none() {
-            return Err(wrong_type(&weight));
-        }
-        let reader = self.open(&weight).await?;
-        self.check(&reader, Precision::Lossless).await?;
-        if !config.tied {
-            self.progress.advance(weight.original_len as u64);
-        }
-        let precision = if self.raw { Precision::Lossless } else { self.planned.precisions.of(EMBEDDING) };
-        Ok(TokenRows::new(self.gpu, reader, precision, Strides::new(config).hidden)?)
-    }
-
     /// A product's matrix, and its bias where it has one.
     pub async fn linear(&mut self, name: &str, shape: &ProductShape) -> Result<Linear, ModelError> {
         let weights = self.matrix(&format!("{name}.weight"), shape.rows, shape.cols).await?;
@@ -215,7 +61,12 @@ impl<'a> Loader<'a> {
     }
 
     /// A matrix in the form that it is stored in, or raw where that is asked for.
-    async fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<DeviceMatrix, ModelError> {
+    pub(crate) async fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<DeviceMatrix, ModelError> {
         let weight = self.require(name, &[rows, cols])?;
         let reader = self.open_checked(&weight).await?;
         let matrix = match self.tiles(&reader) {
@@ -233,7 +84,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The place of a stage among the streamed ones.
-    fn place_of(&self, stage: usize) -> Option<usize> {
+    pub(crate) fn place_of(&self, stage: usize) -> Option<usize> {
         self.planned.plan.as_ref()?.streamed.binary_search(&stage).ok()
     }
 
@@ -371,13 +222,13 @@ impl<'a> Loader<'a> {
     }
 
     /// What reads a tensor. By then the device is done with what was dropped, so that there is room for it.
-    async fn open(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
+    pub(crate) async fn open(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
         self.gpu.settle().await?;
         Ok(weight.opened(self.reading.run(weight.opening()).await??)?)
     }
 
     /// Compares what is read in `precision` with its checksums.
-    async fn check(&self, reader: &TensorReader, precision: Precision) -> Result<(), ModelError> {
+    pub(crate) async fn check(&self, reader: &TensorReader, precision: Precision) -> Result<(), ModelError> {
         let reader = reader.clone();
         Ok(self.reading.run(move || reader.check(precision)).await??)
     }
@@ -394,30 +245,5 @@ impl<'a> Loader<'a> {
             return Err(ArchiveError::Cancelled.into());
         }
         require(self.files, name, shape)
-    }
-}
-
-/// The tensor called `name`, which must have that shape.
-pub(crate) fn require<'a>(
-    files: &'a ModelFiles,
-    name: &str,
-    shape: &[usize],
-) -> Result<Weight<'a>, ModelError> {
-    let weight = files.require(name)?;
-    if weight.shape != shape {
-        return Err(ModelError::WrongTensor {
-            tensor: name.into(),
-            expected: format!("shape {shape:?}"),
-            found: format!("shape {:?}", weight.shape),
-        });
-    }
-    Ok(weight)
-}
-
-fn wrong_type(weight: &Weight<'_>) -> ModelError {
-    ModelError::WrongTensor {
-        tensor: weight.name.into(),
-        expected: "BF16, F16 or F32".into(),
-        found: weight.dtype.to_string(),
     }
 }

@@ -1,4 +1,8 @@
 //! From tensors in files to weights on a device.
 
 pub(crate) mod joining;
+pub(crate) mod layer;
+pub(crate) mod load;
 pub(crate) mod loader;
+pub(crate) mod model;
+pub(crate) mod streaming;

@@ -2,5 +2,7 @@
 
 pub(crate) mod economy;
 pub(crate) mod needs;
+pub(crate) mod options;
 pub(crate) mod planned;
 pub(crate) mod precisions;
+pub(crate) mod taken;

@@ -9,21 +9,17 @@ use crate::codec::grid::Grid;
 use crate::gpu::kernels::transcode;
 use crate::gpu::weights::{Tiles, fast_fit_together};
 use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader, WideRoom};
-use crate::model::compute::layer::{JOINED, ProductShape, head_norms, layer_name, norms, products};
-use crate::model::compute::session::BATCH;
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
-use crate::model::loading::loader::require;
+use crate::model::files::require::require;
 use crate::model::plan::precisions::Precisions;
-use crate::stream::{Needs, StageNeeds, StageOf};
+use crate::model::plan::taken::Taken;
+use crate::model::shape::outputs::BATCH;
+use crate::model::shape::tensors::{
+    EMBEDDING, JOINED, OUTPUT, ProductShape, head_norms, layer_name, norms, products,
+};
+use crate::stream::{Needs, StageOf};
 use crate::tensor::Matrix;
-
-/// The embedding's name.
-pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
-/// The name of the norm after the last layer.
-pub(crate) const LAST_NORM: &str = "model.norm.weight";
-/// The output matrix's name, where it is not the embedding.
-pub(crate) const OUTPUT: &str = "lm_head.weight";
 
 /// The heads of a model's matrices, read once: what is asked of them afterwards is arithmetic.
 pub(crate) struct Census {
@@ -61,50 +57,6 @@ pub(crate) struct Keeping<'a> {
     /// Whether what is not compressed counts as if it were: it can be streamed then, and its own size is
     /// counted, which is more than the compressed one.
     pub as_if_compressed: bool,
-}
-
-/// What a matrix or several take.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// Where it stays.
-    pub pinned: u64,
-    /// Beside the slot, where it is streamed.
-    pub beside_slot: u64,
-    /// In a slot then; 0 where it cannot be streamed.
-    pub in_slot: u64,
-    /// What is read of files for that.
-    pub read: u64,
-    /// What is there for a while when it is transcoded.
-    pub transcoding: u64,
-}
-
-impl Taken {
-    /// Of something that stays as it is.
-    fn fixed(bytes: u64) -> Self {
-        Self { pinned: bytes, beside_slot: bytes, ..Self::default() }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.pinned += other.pinned;
-        self.beside_slot += other.beside_slot;
-        // What does not fit a binding is more than any budget.
-        self.in_slot = self.in_slot.saturating_add(other.in_slot);
-        self.read += other.read;
-        self.transcoding = self.transcoding.max(other.transcoding);
-    }
-
-    fn stage(&self, gpu: &Gpu, slot_kind: SlotKind, of: StageOf) -> StageNeeds {
-        let Self { pinned, beside_slot, in_slot, read, .. } = *self;
-        let stays = StageNeeds { of, pinned, beside_slot: pinned, in_slot: 0, read: 0 };
-        match slot_kind.slot_bytes(gpu, in_slot) {
-            _ if in_slot == 0 => StageNeeds { beside_slot, ..stays },
-            Some(in_slot) => StageNeeds { of, pinned, beside_slot, in_slot, read },
-            // Slots of another kind are smaller.
-            None if slot_kind.is_decoded() => StageNeeds { of, pinned, beside_slot, in_slot: u64::MAX, read },
-            // No slot is large enough for the smallest stage that it is in.
-            None => stays,
-        }
-    }
 }
 
 /// Where a model is cut into stages.

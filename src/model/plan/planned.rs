@@ -7,8 +7,10 @@ use crate::model::error::ModelError;
 use crate::model::files::reading::Reading;
 use crate::model::plan::economy::Economy;
 use crate::model::plan::needs::{Census, Cut, Keeping, TensorCensus};
+use crate::model::plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 use crate::model::plan::precisions::Precisions;
-use crate::model::weights::model::{Layout, LoadOptions, USUAL_CONTEXT};
+use crate::model::shape::outputs::Outputs;
+use crate::model::shape::session_bytes::session_bytes;
 use crate::stream::{Plan, StreamError};
 
 /// How a model is to be loaded.
@@ -198,7 +200,7 @@ impl Planner<'_> {
     fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
         let usual = || {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
-            crate::model::Session::device_bytes(self.config, context, crate::model::Outputs::Last)
+            session_bytes(self.config, context, Outputs::Last)
         };
         let working_set = self.options.working_set.unwrap_or_else(usual);
         let needs = |(slot_kind, pieces)| {

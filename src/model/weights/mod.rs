@@ -1,4 +1,5 @@
 //! A model's weights on a device.
 
+pub(crate) mod layer_weights;
 pub(crate) mod model;
 pub(crate) mod rotations;

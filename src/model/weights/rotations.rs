@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak};
 
 use crate::gpu::{Buffer, Gpu, GpuError, Uploader};
-use crate::model::config::model_config::{ModelConfig, RopeScaling};
+use crate::model::config::model_config::ModelConfig;
+use crate::model::config::rope_settings::RopeScaling;
 
 /// The table on the device, for the sessions of a model.
 #[derive(Debug)]

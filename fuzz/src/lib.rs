@@ -129,14 +129,14 @@ fn read_weight(weight: &Weight) {
         if range.len() * len > MOST_DECODED {
             continue;
         }
-        let read = reader.read_rows(range.clone());
+        let read = reader.read_matrix_rows(range.clone());
         // Rows of less than a byte are not told apart.
         if let Some(whole) = whole.as_ref().filter(|whole| whole.len() == rows * len) {
             let expected = &whole[range.start * len..range.end * len];
             assert!(read.expect("all of it is read") == expected, "rows {range:?} of {}", weight.name);
         }
     }
-    assert!(reader.read_rows(0..rows + 1).is_err());
+    assert!(reader.read_matrix_rows(0..rows + 1).is_err());
     let mut memory = RowBlock::default();
     let row_blocks = rows.div_ceil(64);
     for precision in [Precision::Lossless, Precision::Mantissa(3)] {

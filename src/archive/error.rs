@@ -100,8 +100,8 @@ pub enum ArchiveError {
     /// Written by a later version.
     #[error(
         "{file} has format version {version}, but this version reads only {} and {}; a newer bantam may read it",
-        super::index::VERSION,
-        super::index::VERSION_OF_FORMS
+        super::form::VERSION,
+        super::form::VERSION_OF_FORMS
     )]
     UnknownVersion {
         /// The file.

@@ -30,7 +30,7 @@ impl Archive {
 
     /// The original bytes of some rows of the tensor called `name`; a row is all elements with the same
     /// index in the first dimension. It reads only the checksum groups and row blocks that contain these
-    /// rows.
+    /// rows, and compares their checksums.
     pub fn read_rows(&self, name: &str, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
         let tensor = self.require(name)?;
         let wrong = ArchiveError::tensor(self.path(), name);

@@ -2,8 +2,18 @@
 
 use std::collections::HashMap;
 
-use super::index::{FORM_KEY, GGUF_FORM, Index, VERSION, VERSION_KEY, VERSION_OF_FORMS};
-use crate::tensor::{GgufHeader, SourceFile, TensorEntry, parse_header};
+use crate::tensor::SourceFile;
+
+/// The version of a container whose original is a safetensors file.
+pub const VERSION: &str = "1";
+/// The version of a container that names the form of its original.
+pub const VERSION_OF_FORMS: &str = "2";
+/// Metadata key of the container version.
+pub const VERSION_KEY: &str = "bantam.format";
+/// Metadata key of the original's form, from [`VERSION_OF_FORMS`] on.
+pub const FORM_KEY: &str = "bantam.original_form";
+/// The form of an original that is a GGUF file.
+pub const GGUF_FORM: &str = "gguf";
 
 /// The kind of an original file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +22,6 @@ pub enum Form {
     Safetensors,
     /// A GGUF file.
     Gguf,
-}
-
-/// An original file's layout, as its kept bytes describe it.
-pub(super) struct Layout {
-    /// Bytes in front of the first tensor, but for a gap.
-    pub prefix_len: usize,
-    /// All tensors in file order. Their ranges do not overlap.
-    pub tensors: Vec<TensorEntry>,
 }
 
 impl Form {
@@ -47,26 +49,6 @@ impl Form {
             (VERSION_OF_FORMS, Some(GGUF_FORM)) => Ok(Self::Gguf),
             (VERSION_OF_FORMS, Some(form)) => Err(format!("{version} ({form:?})")),
             (version, _) => Err(version.into()),
-        }
-    }
-
-    /// The layout of an original of which the bytes `outside` belong to no tensor, and the others
-    /// to those of the index.
-    pub(super) fn layout(self, outside: &[u8], index: &Index) -> Result<Layout, String> {
-        let unreadable = |e: String| format!("the original header is unreadable: {e}");
-        match self {
-            Self::Safetensors => {
-                let header = parse_header(outside).map_err(|e| unreadable(e.to_string()))?;
-                Ok(Layout { prefix_len: header.data_start, tensors: header.tensors })
-            }
-            Self::Gguf => {
-                let len = index.values().try_fold(outside.len(), |len, entry| len.checked_add(entry.bytes));
-                let len = len.ok_or("the index has lengths that no file has")?;
-                let header = GgufHeader::of_kept(outside, |name| Some(index.get(name)?.bytes))
-                    .map_err(|e| unreadable(e.to_string()))?;
-                let tensors = header.entries(len).map_err(|e| unreadable(e.to_string()))?;
-                Ok(Layout { prefix_len: header.prefix_len(len), tensors })
-            }
         }
     }
 }

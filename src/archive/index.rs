@@ -10,23 +10,12 @@ use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::{Lossy, NoSuchLossy};
 use crate::tensor::Dtype;
 
-/// The version of a container whose original is a safetensors file.
-pub const VERSION: &str = "1";
-/// The version of a container that names the form of its original.
-pub const VERSION_OF_FORMS: &str = "2";
-
-/// Metadata key of the container version.
-pub const VERSION_KEY: &str = "bantam.format";
 /// Metadata key of the index: a JSON object as a string, from tensor name to [`IndexEntry`].
 pub const INDEX_KEY: &str = "bantam.index";
 /// Metadata key of the name of the tensor that keeps the original header.
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
-/// Metadata key of the original's form, from [`VERSION_OF_FORMS`] on.
-pub const FORM_KEY: &str = "bantam.original_form";
 /// Metadata key of how tensors were rounded, in words; only files with rounded tensors have it.
 pub const LOSSY_KEY: &str = "bantam.lossy";
-/// The form of an original that is a GGUF file.
-pub const GGUF_FORM: &str = "gguf";
 /// The name of the original header's tensor, unless the original file has a tensor of this name.
 pub const ORIGINAL_HEADER_NAME: &str = "bantam.original_header";
 

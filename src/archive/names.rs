@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{ArchiveError, Form, hints};
+use super::{ArchiveError, Form, hub_cache};
 
 /// Extension of a plain safetensors file.
 pub const PLAIN: &str = ".safetensors";
@@ -113,17 +113,17 @@ fn own_original(src: &Path) -> Option<String> {
 
 /// The error that there is no default for the compressed form of `src`.
 pub(super) fn no_compressed(src: &Path) -> ArchiveError {
-    let named = |name: String| match hints::snapshot_model(src) {
+    let named = |name: String| match hub_cache::snapshot_model(src) {
         // A revision's folder has a number for a name.
         Some(model) if src.is_dir() => format!("{model}{FOLDER}"),
         _ => name,
     };
-    hints::no_default(src, own_compressed(src).map(named).map(PathBuf::from))
+    hub_cache::no_default(src, own_compressed(src).map(named).map(PathBuf::from))
 }
 
 /// The error that there is no default for the original of `src`.
 pub(super) fn no_original(src: &Path) -> ArchiveError {
-    hints::no_default(src, own_original(src).map(PathBuf::from))
+    hub_cache::no_default(src, own_original(src).map(PathBuf::from))
 }
 
 /// The last part of `path`, also of one like `.` or `models/..` that has to be looked up.
@@ -140,7 +140,7 @@ fn beside(path: &Path, name: &str) -> Option<PathBuf> {
         Some(_) => path.with_file_name(name),
         None => path.join("..").join(name),
     };
-    hints::snapshot_model(&beside).is_none().then_some(beside)
+    hub_cache::snapshot_model(&beside).is_none().then_some(beside)
 }
 
 #[cfg(test)]

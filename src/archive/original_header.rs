@@ -32,15 +32,15 @@ const FIXED_LEN: usize = 64;
 /// No more is kept: what a header may have, and a little for what follows the last tensor.
 const MOST_KEPT: u64 = 256 << 20;
 
-/// What is kept, in the form that is shorter.
+/// The original's bytes outside of tensors, packed where that is shorter.
 #[derive(Debug)]
-pub struct Kept<'a> {
+pub struct OutsideBytes<'a> {
     stored: Cow<'a, [u8]>,
     /// Length before it was packed, if it was.
     packed_from: Option<usize>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> OutsideBytes<'a> {
     /// Prepares `original`, the original's bytes outside of tensors.
     pub fn new(original: Cow<'a, [u8]>) -> Self {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
@@ -138,7 +138,7 @@ mod tests {
     fn what_was_written_is_read_and_any_flipped_bit_is_noticed() {
         let long = b"original ".repeat(200);
         for original in [&b"original"[..], &long] {
-            let tensor = Kept::new(original.into()).write(b"container");
+            let tensor = OutsideBytes::new(original.into()).write(b"container");
             assert_eq!(tensor.len(), 256);
             assert_eq!(read(&tensor, b"container").unwrap(), original);
             assert!(read(&tensor, b"containes").is_err());
@@ -157,7 +157,7 @@ mod tests {
     fn a_stream_that_unpacks_to_more_than_it_says_is_refused() {
         let zeros = vec![0; 1 << 20];
         for said in [0, 1000, (1 << 20) - 1, (1 << 20) + 1, u64::MAX] {
-            let mut tensor = Kept::new((&zeros).into()).write(b"container");
+            let mut tensor = OutsideBytes::new((&zeros).into()).write(b"container");
             tensor[32..40].copy_from_slice(&said.to_le_bytes());
             tensor[CHECKSUM_AT..CHECKSUM_AT + 8].fill(0);
             let sum = checksum(&tensor);

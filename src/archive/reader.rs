@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::form::Layout;
-use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY, VERSION_KEY};
+use super::form::VERSION_KEY;
+use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY};
+use super::original_layout::OriginalLayout;
 use super::{ArchiveError, Coding, FileReport, Form, IN_MEMORY, TensorReport, original_header};
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::{Head, Kind};
@@ -283,7 +284,7 @@ fn match_tensors(
 ) -> Result<(usize, Vec<ArchivedTensor>), String> {
     let index = file.metadata().get(INDEX_KEY).ok_or("there is no index")?;
     let index: Index = serde_json::from_str(index).map_err(|e| format!("the index is unreadable: {e}"))?;
-    let Layout { prefix_len, tensors: original } = form.layout(outside, &index)?;
+    let OriginalLayout { prefix_len, tensors: original } = OriginalLayout::of(form, outside, &index)?;
     if index.len() != original.len() || file.tensors().len() != original.len() + 1 {
         return Err(format!(
             "the original has {} tensors, the index {} and the file {}",

@@ -185,9 +185,11 @@ impl TensorReader {
         decoded.map_err(wrong())
     }
 
-    /// The original bytes of some rows. The memory needed grows only with these rows. It does not
-    /// [check](Self::check) them.
-    pub fn read_rows(&self, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
+    /// The original bytes of some rows of the matrix that the tensor is folded to: a row is all elements along
+    /// the last dimension. The memory needed grows only with these rows. Nothing but the range is checked:
+    /// compare the checksums before, with [`check`](Self::check). [`Archive::read_rows`](super::Archive::read_rows)
+    /// reads rows of the first dimension, and checks what it reads.
+    pub fn read_matrix_rows(&self, rows: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
         let row_bytes = self.row_bytes();
         let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
         if rows.start > rows.end || rows.end > self.rows {
@@ -199,7 +201,7 @@ impl TensorReader {
         Ok(out)
     }
 
-    /// The elements of `bytes`, such as [`TensorReader::read_rows`] returns, at `precision`. The tensor must
+    /// The elements of `bytes`, such as [`TensorReader::read_matrix_rows`] returns, at `precision`. The tensor must
     /// be BF16, F16 or F32.
     pub fn values<'a>(&'a self, bytes: &'a [u8], precision: Precision) -> impl Iterator<Item = f32> + 'a {
         let kept = self.head().and_then(|head| match &head.kind {

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rayon::prelude::*;
 
 use super::index::{self, Contents, IndexEntry, LossyEntry};
-use super::original_header::Kept;
+use super::original_header::OutsideBytes;
 use super::output::{OutputFile, reclaim, refuse_same};
 use super::progress::{check, reported};
 use super::read_tensor::ReadTensor;
@@ -147,7 +147,7 @@ struct Encoded<'a> {
 struct Writer<'a> {
     file: &'a SourceFile,
     /// The original's bytes that belong to no tensor.
-    kept: Kept<'a>,
+    kept: OutsideBytes<'a>,
     kept_len: usize,
     sink: Sink<'a>,
     encoder: Encoder,
@@ -175,7 +175,7 @@ impl<'a> Writer<'a> {
         let kept_len = outside.len();
         let mut writer = Self {
             file,
-            kept: Kept::new(outside.into()),
+            kept: OutsideBytes::new(outside.into()),
             kept_len,
             sink,
             encoder: Encoder::new(options.preset).rounding(options.lossy),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::error::BenchError;
 use super::form::Form;
 use super::machine::available_memory;
-use super::record::Outcome;
+use super::outcome::Outcome;
 use super::timing::{Patience, Timing};
 use super::{Bench, Effort, Size};
 use crate::archive::{self, ModelFiles, Options, WeightSource};

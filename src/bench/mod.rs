@@ -16,6 +16,7 @@ mod forecast;
 mod form;
 mod generation;
 mod machine;
+mod outcome;
 mod products;
 mod record;
 mod synthetic;
@@ -32,8 +33,9 @@ pub use forecast::Forecast;
 pub use form::Form;
 pub use generation::{FormFigure, FormOfModel, ModelFigures};
 pub use machine::Machine;
+pub use outcome::Outcome;
 pub use products::{ProductCase, ProductFigure};
-pub use record::{Outcome, Record};
+pub use record::Record;
 pub use synthetic::{SIZES, Size};
 pub use timing::Timing;
 

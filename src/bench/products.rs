@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::contender::{Contender, Copies};
 use super::error::BenchError;
 use super::form::{Form, Original};
-use super::record::Outcome;
+use super::outcome::Outcome;
 use super::timing::{Patience, Timing};
 use super::{Bench, weights};
 use crate::codec::{Payload, encode};

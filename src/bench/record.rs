@@ -11,22 +11,6 @@ use super::products::ProductCase;
 use crate::gpu::{Gpu, KernelChoices};
 use crate::text::strftime;
 
-/// A figure, or why there is none.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome<T> {
-    /// What was measured.
-    Measured(T),
-    /// Why nothing was.
-    Skipped(String),
-}
-
-impl<T> Outcome<T> {
-    pub(super) fn skipped(why: &impl ToString) -> Self {
-        Self::Skipped(why.to_string())
-    }
-}
-
 /// A run of the bench, section by section; those that were left out are `None`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {

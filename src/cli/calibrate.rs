@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::bench::table;
+use super::device::DeviceArgs;
 use super::kernel;
-use super::open::DeviceArgs;
-use super::{Result, print};
+use super::{Result, cache, print};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -20,7 +20,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let (gpu, calibration) = kernel::calibrate(&args.device)?;
-    let kept = match kernel::folder() {
+    let kept = match cache::folder() {
         Some(folder) => {
             Some(calibration.choices.store(&gpu, &folder).map_err(|e| format!("{}: {e}", folder.display()))?)
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bantam::model::{Model, ModelConfig, Outputs, Session};
 use bantam::text::{Limits, Sampler, SamplingOptions, StopReason, Tokenizer};
 
+use super::context::{parse_context, room};
 use super::generated::{Ended, Generated, generate_text};
 use super::interrupt::{self, Manner};
 use super::open::ModelArgs;
-use super::run::{parse_context, room};
 use super::sampling::{SamplingArgs, seed_of};
 use super::template::{Template, TemplateArgs};
 use super::{Result, failure, print, residency};

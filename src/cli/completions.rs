@@ -3,10 +3,10 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Cli, Result};
+use super::Result;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,9 +14,9 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run(args: &Args) -> Result<ExitCode> {
+pub fn run(args: &Args, mut bantam: Command) -> Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "bantam", &mut script);
+    clap_complete::generate(args.shell, &mut bantam, "bantam", &mut script);
     stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,10 +11,11 @@ use bantam::model::{LoadOptions, Model, Outputs, Session};
 use bantam::text::{Sampler, SamplingOptions, Tokenizer};
 use serde_json::{Value, json};
 
+use super::device::DeviceArgs;
 use super::generated::{Ended, Generated, generate_text};
 use super::interrupt::Interrupted;
 use super::kernel::KernelArgs;
-use super::open::{self, DeviceArgs};
+use super::open;
 use super::{Result, print, sizes, verify};
 
 #[derive(clap::Args)]

@@ -1,15 +1,14 @@
 //! `--kernel`: which variants of the kernels a command computes with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bantam::bench::Calibration;
 use bantam::gpu::{Gpu, GpuOptions, Invocations, KernelChoices};
-use etcetera::BaseStrategy;
 use pollster::block_on;
 
-use super::open::DeviceArgs;
+use super::device::DeviceArgs;
 use super::progress::Bar;
-use super::{Result, interrupt, print};
+use super::{Result, cache, interrupt, print};
 
 #[derive(clap::Args)]
 pub struct KernelArgs {
@@ -60,7 +59,7 @@ impl KernelArgs {
                 }))
             }
             Kernel::Auto => {
-                let Some(folder) = folder() else { return Ok(gpu) };
+                let Some(folder) = cache::folder() else { return Ok(gpu) };
                 let choices = match KernelChoices::load(&gpu, &folder) {
                     Some(choices) => Some(choices),
                     None if gpu.is_cpu() => None,
@@ -115,15 +114,6 @@ pub fn calibrate(device: &DeviceArgs) -> Result<(Gpu, Calibration)> {
     let gpu = block_on(Gpu::open(&options))?;
     let calibration = block_on(Calibration::run(&gpu, &Bar::default()))?;
     Ok((gpu, calibration))
-}
-
-/// Where choices are kept: the folder that `BANTAM_CACHE` names, or one below the user's for what can be
-/// made again. `None` where nothing is to be kept, since that variable is empty, or there is no such folder.
-pub fn folder() -> Option<PathBuf> {
-    match std::env::var_os("BANTAM_CACHE") {
-        Some(folder) => (!folder.is_empty()).then(|| folder.into()),
-        None => Some(etcetera::base_strategy::choose_native_strategy().ok()?.cache_dir().join("bantam")),
-    }
 }
 
 #[cfg(test)]

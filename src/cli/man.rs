@@ -3,10 +3,10 @@
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
-use clap::CommandFactory;
+use clap::Command;
 use clap_mangen::Man;
 
-use super::{Cli, Result};
+use super::Result;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,8 +14,7 @@ pub struct Args {
     command: Option<String>,
 }
 
-pub fn run(args: &Args) -> Result<ExitCode> {
-    let mut bantam = Cli::command();
+pub fn run(args: &Args, mut bantam: Command) -> Result<ExitCode> {
     // Names of commands are whole then, and all of them have the arguments that every command has.
     bantam.build();
     let page = match &args.command {

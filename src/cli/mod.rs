@@ -1,28 +1,30 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bantam::archive::Report;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use interrupt::Manner;
 
 mod bench;
+mod cache;
 mod calibrate;
 mod chat;
 mod clock;
 mod completions;
 mod compress;
+mod context;
+mod conversion;
 mod decompress;
 mod demo;
+mod device;
 mod devices;
 mod extract;
 mod failure;
 mod generated;
 mod inspect;
 mod interrupt;
+mod jobs;
 mod kernel;
 mod man;
 mod open;
@@ -32,16 +34,19 @@ mod print;
 mod progress;
 mod prompt;
 mod residency;
+mod result;
 mod run;
 mod sampling;
 mod score;
 mod sizes;
+mod standard;
 mod template;
 mod verify;
 mod waiting;
 
-/// What a subcommand returns: an error is printed with its causes, and the exit code is 1.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub use conversion::{Conversion, Streams};
+pub use jobs::Jobs;
+pub use result::Result;
 
 /// Neural-network weights, losslessly compressed.
 #[derive(Parser)]
@@ -133,88 +138,11 @@ pub fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Chat(args) => chat::run(args),
-        Command::Completions(args) => completions::run(args),
-        Command::Man(args) => man::run(args),
+        Command::Completions(args) => completions::run(args, Cli::command()),
+        Command::Man(args) => man::run(args, Cli::command()),
     };
     match result {
         Ok(code) => code,
         Err(error) => failure::print(&*error),
-    }
-}
-
-/// What `compress` and `decompress` have in common.
-#[derive(clap::Args)]
-struct Conversion {
-    /// A safetensors or GGUF file, or the folder of a model; - is standard input
-    src: PathBuf,
-    /// Output path; by default next to the source; - is standard output
-    #[arg(short, long, value_name = "DST")]
-    output: Option<PathBuf>,
-    /// Replace the output if it exists
-    #[arg(long)]
-    force: bool,
-    /// Skip files of a folder that cannot be copied, such as broken links; without this option they make the
-    /// exit code 1. Weights are never skipped
-    #[arg(long)]
-    skip_unreadable: bool,
-    #[command(flatten)]
-    jobs: Jobs,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-impl Conversion {
-    /// Success, if all that belongs into the output is there, or need not be.
-    fn exit_code(&self, report: &Report) -> ExitCode {
-        let left_out = report.left_out.len();
-        if left_out == 0 || self.skip_unreadable {
-            return ExitCode::SUCCESS;
-        }
-        print::error_line(&format!(
-            "{}: complete except for {left_out} entries that could not be copied (named above); \
-             --skip-unreadable allows that",
-            report.output.display()
-        ));
-        ExitCode::FAILURE
-    }
-
-    /// What is written where, if source or output is read or written in order; `default` makes an output's
-    /// name of the source's. What cannot be is refused now, before there is anything to lose.
-    fn streams(&self, default: impl FnOnce(&Path) -> Option<PathBuf>) -> Result<Option<Streams>> {
-        let is_through = self.output.as_deref().is_some_and(pipe::is_written_in_order);
-        if !is_through && !pipe::is_stream(&self.src) {
-            return Ok(None);
-        }
-        let output = pipe::output_of(&self.src, self.output.as_deref(), default)?;
-        let to = pipe::destination(&output)?;
-        Ok(Some(Streams { to, output }))
-    }
-
-    /// Says how it went, on stderr if standard output is the file itself.
-    fn say(&self, text: impl std::fmt::Display) -> Result<()> {
-        print::line_beside(self.output.as_deref(), text)
-    }
-}
-
-/// A conversion from or to something that is read or written in order.
-struct Streams {
-    /// Where to write in order, if the output is of that kind.
-    to: Option<Box<dyn Write + Send>>,
-    output: PathBuf,
-}
-
-#[derive(clap::Args)]
-struct Jobs {
-    /// Threads to use; by default one for each core
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    jobs: usize,
-}
-
-impl Jobs {
-    /// Runs `work` on that many threads. A signal ends it soon, whatever it waits for.
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.jobs).build()?;
-        Ok(waiting::at_most(waiting::PATIENCE, || pool.install(work)))
     }
 }

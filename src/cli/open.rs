@@ -5,48 +5,17 @@ use std::sync::Arc;
 
 use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
-use bantam::gpu::{Gpu, GpuOptions, Target};
+use bantam::gpu::Gpu;
 use bantam::model::{
     CacheType, Layout, LoadOptions, Model, ModelConfig, Outputs, Precisions, Session, require_runnable,
 };
 use bantam::text::Tokenizer;
 
 use super::Result;
-use super::kernel::{self, KernelArgs};
+use super::device::DeviceArgs;
+use super::kernel::KernelArgs;
 use super::progress::Bar;
 use super::sizes::parse_bytes;
-
-#[derive(clap::Args)]
-pub struct DeviceArgs {
-    /// Adapter to use: its index in `bantam devices`, or a part of its name
-    #[arg(long, env = "BANTAM_DEVICE", value_name = "NAME")]
-    pub device: Option<String>,
-    /// Choose kernels and layouts for another kind of device: gpu, llvmpipe (Mesa's software drivers) or cpu
-    /// (other software drivers). Attention sums in a different order on a GPU than on a CPU
-    #[arg(long = "as", env = "BANTAM_AS", value_name = "KIND", hide_short_help = true)]
-    pub target: Option<Target>,
-}
-
-impl DeviceArgs {
-    pub fn open(&self) -> Result<Gpu> {
-        self.open_within(None)
-    }
-
-    /// Which device to open, and as what.
-    pub fn options(&self) -> GpuOptions {
-        GpuOptions {
-            device: self.device.clone(),
-            target: self.target,
-            pipeline_cache: kernel::folder(),
-            ..GpuOptions::default()
-        }
-    }
-
-    /// Opens the device with a budget of so many bytes.
-    pub fn open_within(&self, budget: Option<u64>) -> Result<Gpu> {
-        Ok(pollster::block_on(Gpu::open(&GpuOptions { budget, ..self.options() }))?)
-    }
-}
 
 #[derive(clap::Args)]
 pub struct ModelArgs {

@@ -87,7 +87,7 @@ pub fn line(text: impl Display) -> super::Result<()> {
 
 /// Prints `text` as a line: on stderr if `output` is standard output, which then has the data.
 pub fn line_beside(output: Option<&Path>, text: impl Display) -> super::Result<()> {
-    match output.is_some_and(super::pipe::is_stdout) {
+    match output.is_some_and(super::standard::is_stdout) {
         true => {
             beside(text);
             Ok(())

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, stdin};
 use std::path::{Path, PathBuf};
 
-use super::{Result, pipe};
+use super::Result;
+use super::standard::is_stdin;
 
 #[derive(clap::Args)]
 pub struct PromptArgs {
@@ -30,7 +31,7 @@ impl PromptArgs {
     pub fn read(&self) -> Result<String> {
         match (&self.prompt, &self.file) {
             (Some(text), _) if text != "-" => Ok(text.clone()),
-            (_, Some(path)) if !pipe::is_stdin(path) => {
+            (_, Some(path)) if !is_stdin(path) => {
                 let file = File::open(path).map_err(|e| format!("cannot open {}: {e}", path.display()))?;
                 read(file, path)
             }

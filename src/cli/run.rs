@@ -6,6 +6,7 @@ use bantam::model::{Model, ModelConfig, Outputs, Session};
 use bantam::text::{Limits, Message, Sampler, SamplingOptions, Tokenizer};
 use serde_json::json;
 
+use super::context::{parse_context, room};
 use super::generated::{Ended, Generated, generate_text};
 use super::interrupt::{self, Manner};
 use super::open::ModelArgs;
@@ -45,15 +46,6 @@ pub struct Args {
 
 /// Tokens that are generated where nobody says.
 const USUAL_MOST: usize = 128;
-
-/// A number of positions.
-pub fn parse_context(text: &str) -> std::result::Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("a context has at least one position".into()),
-        Ok(positions) => Ok(positions),
-        Err(error) => Err(format!("{error}")),
-    }
-}
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.prompt.is_given() {
@@ -131,19 +123,6 @@ fn context(wanted: Option<usize>, config: &ModelConfig, prompt: usize, most: usi
         return Err(format!("the prompt is {prompt} tokens, but {why}; shorten it").into());
     }
     Ok(prompt.saturating_add(most).min(room))
-}
-
-/// Positions there may be.
-pub fn room(wanted: Option<usize>, config: &ModelConfig) -> usize {
-    let made_for = config.max_positions;
-    let room = wanted.unwrap_or(made_for);
-    if room > made_for {
-        print::warning(format_args!(
-            "the model was made for {made_for} positions (max_position_embeddings of its config.json), \
-             not for {room}: what it writes beyond them may be nonsense"
-        ));
-    }
-    room
 }
 
 fn report(

@@ -8,7 +8,7 @@ use bantam::codec::Payload;
 use bantam::gpu::{Gpu, kernels};
 use serde_json::{Value, json};
 
-use super::open::DeviceArgs;
+use super::device::DeviceArgs;
 use super::progress::Bar;
 use super::{Jobs, Result, failure, print};
 

@@ -11,6 +11,7 @@
 
 mod error;
 mod loading;
+mod opening;
 mod session;
 mod start;
 mod text_model;

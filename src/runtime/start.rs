@@ -4,12 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::RuntimeError;
-use super::loading::{Parts, Watched};
-use super::text_model::TextModel;
-use super::work::{Workers, Working};
-use crate::archive::Progress;
+use super::work::Workers;
 use crate::gpu::{Gpu, GpuOptions, KernelChoices, check_limits};
-use crate::model::LoadOptions;
 
 /// How a runtime uses its device.
 #[derive(Debug, Clone, Default)]
@@ -79,39 +75,6 @@ impl Runtime {
     /// [`Runtime::new`], which blocks this thread.
     pub fn new_blocking(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         pollster::block_on(Self::new(options))
-    }
-
-    /// Loads a model folder, compressed or not: its files, tokenizer, chat template and weights.
-    /// `options.device_budget` can limit this model further; the runtime's budget always applies.
-    ///
-    /// A worker thread starts the work at once; the returned future resolves when it is done. The worker
-    /// reports original bytes to `progress`. To cancel, let [`Progress::cancelled`] return true or drop the
-    /// future: the work stops within one tensor and frees all its memory. An [`Arc`] of a [`Progress`] is a
-    /// [`Progress`] too; `()` ignores progress.
-    pub fn load(
-        &self,
-        folder: impl Into<PathBuf>,
-        options: LoadOptions,
-        progress: impl Progress + Send + 'static,
-    ) -> Working<TextModel> {
-        let (gpu, folder, runtime) = (self.gpu.clone(), folder.into(), self.clone());
-        let loading = self.workers.begin(move |stop| {
-            let watched = Watched { progress: &progress, stop: Some(stop) };
-            pollster::block_on(Parts::load(&gpu, &folder, &options, &watched))
-        });
-        loading.then(move |parts| TextModel::new(runtime, parts))
-    }
-
-    /// [`Runtime::load`] on this thread.
-    pub fn load_blocking(
-        &self,
-        folder: impl Into<PathBuf>,
-        options: &LoadOptions,
-        progress: &dyn Progress,
-    ) -> Result<TextModel, RuntimeError> {
-        let watched = Watched { progress, stop: None };
-        let parts = pollster::block_on(Parts::load(&self.gpu, &folder.into(), options, &watched))?;
-        Ok(TextModel::new(self.clone(), parts))
     }
 
     /// The device, for its memory, its kernels, and whatever a runtime does not offer itself.

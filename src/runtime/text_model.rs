@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use super::error::RuntimeError;
 use super::loading::Parts;
-use super::session::{SessionOptions, TextSession};
 use super::start::Runtime;
-use super::work::Working;
 use crate::archive::ModelFiles;
-use crate::model::{Model, Outputs, Session};
+use crate::model::Model;
 use crate::text::{ChatTemplate, Message, Tokenizer};
 
 /// A loaded model folder. Clones share it. Dropping the last clone and the last session frees its memory.
@@ -22,19 +20,6 @@ pub struct TextModel {
 impl TextModel {
     pub(super) fn new(runtime: Runtime, parts: Parts) -> Self {
         Self { parts: Arc::new(parts), runtime }
-    }
-
-    /// Opens a session and allocates all device memory that it will ever take. It compiles the kernels that
-    /// no earlier session has needed. A worker thread starts the work at once.
-    pub fn open(&self, options: SessionOptions) -> Working<TextSession> {
-        let (model, this) = (self.model().clone(), self.clone());
-        let opening = self.runtime.workers.begin(move |_| make_session(&model, options));
-        opening.then(move |session| TextSession::new(this, session))
-    }
-
-    /// [`TextModel::open`] on this thread.
-    pub fn open_blocking(&self, options: SessionOptions) -> Result<TextSession, RuntimeError> {
-        Ok(TextSession::new(self.clone(), make_session(self.model(), options)?))
     }
 
     /// The tokens of a conversation, up to the point where the model answers.
@@ -70,9 +55,4 @@ impl TextModel {
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }
-}
-
-fn make_session(model: &Arc<Model>, options: SessionOptions) -> Result<Session, RuntimeError> {
-    let context = options.context_of(model.config());
-    Ok(Session::with_cache(model, context, Outputs::Last, options.cache)?)
 }

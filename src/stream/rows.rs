@@ -83,7 +83,7 @@ impl RowReader {
         let mut rows = vec![0.0; tokens.len() * self.stride];
         for (row, &token) in rows.chunks_exact_mut(self.stride.max(1)).zip(tokens) {
             let token = token as usize;
-            let bytes = self.matrix.read_rows(token..token + 1)?;
+            let bytes = self.matrix.read_matrix_rows(token..token + 1)?;
             let values = self.matrix.values(&bytes, self.precision);
             row.iter_mut().zip(values).for_each(|(to, value)| *to = value);
         }

@@ -1,6 +1,7 @@
 //! Tensors as they come from a model file: type, shape and bytes.
 
 mod bytes;
+mod entry;
 mod error;
 mod foreign;
 mod ggml_type;
@@ -15,6 +16,7 @@ mod source_file;
 mod special;
 mod zeroed;
 
+pub use entry::TensorEntry;
 pub use error::ReadError;
 pub use foreign::Foreign;
 pub use ggml_type::{GgmlType, Quantized};
@@ -24,7 +26,7 @@ pub(crate) use gguf_header::GgufHeader;
 pub use mapped::MappedFile;
 pub use positional::FileReader;
 pub use safetensors::Dtype;
-pub use safetensors_file::{SafetensorsFile, TensorEntry};
+pub use safetensors_file::SafetensorsFile;
 pub use safetensors_header::HeaderError;
 pub(crate) use safetensors_header::{MAX_HEADER_LEN, parse_header};
 pub use shape::Matrix;

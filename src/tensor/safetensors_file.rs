@@ -3,28 +3,12 @@
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::bytes::Bytes;
 use super::foreign::FRONT;
 use super::safetensors_header::{Header, PREFIX, header_len, parse_header};
-use super::{Dtype, FileReader, HeaderError, Quantized, ReadError};
-
-/// One tensor of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorEntry {
-    /// Its name, unique in the file.
-    pub name: String,
-    /// Element type; U8 where `quantized` says more.
-    pub dtype: Dtype,
-    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
-    pub shape: Vec<usize>,
-    /// What the tensor is, where it is of no [`Dtype`]. Only in GGUF files.
-    pub quantized: Option<Quantized>,
-    /// Where its bytes lie, counted from the start of the file. In bounds by construction.
-    pub range: Range<usize>,
-}
+use super::{FileReader, HeaderError, ReadError, TensorEntry};
 
 /// A safetensors file, mapped or in memory, whose header has been checked: every entry's range lies
 /// in the file and has the length its type and shape ask for, and together they cover the data without gaps.

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::error::TextError;
 use super::json_style::{self, Style};
+use super::message::Message;
 use super::rendered::{Marking, Rendered, marked_names, unused_char};
 use super::special_names::SpecialNames;
 use super::special_tokens::{Templates, read_text, read_tokenizer_config};
@@ -25,37 +26,6 @@ const MAX_STEPS: u64 = 20_000_000;
 const MAX_INDENT: usize = 64;
 
 const NAME: &str = "chat";
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// The speaker: `system`, `user` or `assistant` for nearly every model.
-    pub role: String,
-    /// The text of the message.
-    pub content: String,
-}
-
-impl Message {
-    /// A message of `role`.
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
-
-    /// A message of the user.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self::new("user", content)
-    }
-
-    /// A message of the model.
-    pub fn assistant(content: impl Into<String>) -> Self {
-        Self::new("assistant", content)
-    }
-
-    /// A message that says how the model should behave. Some templates refuse it.
-    pub fn system(content: impl Into<String>) -> Self {
-        Self::new("system", content)
-    }
-}
 
 /// A model's chat template.
 #[derive(Debug)]

@@ -72,6 +72,19 @@ impl TextDecoder {
     }
 }
 
+impl Tokenizer {
+    /// A decoder for tokens that arrive one at a time and start a new text, such as an answer.
+    pub fn decoder(&self) -> TextDecoder {
+        TextDecoder::new(self.clone(), &[])
+    }
+
+    /// A decoder for tokens that continue the text of `prompt`. It keeps the space between them, which many
+    /// tokenizers put into the first token of the continuation.
+    pub fn decoder_after(&self, prompt: &[u32]) -> TextDecoder {
+        TextDecoder::new(self.clone(), prompt)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::chat::Message;
+use super::message::Message;
 use super::special_names::{Special, SpecialNames};
 
 /// How a string is marked.

@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::AddedToken;
 
-use super::decoder::TextDecoder;
 use super::error::TextError;
 use super::rendered::{Rendered, unused_char};
 use super::special_names::{Special, SpecialNames};
@@ -152,17 +151,6 @@ impl Tokenizer {
     /// The text of `ids`, special tokens by their names.
     pub fn decode_with_special(&self, ids: &[u32]) -> Result<String, TextError> {
         self.ask(|vocabulary| vocabulary.decode(ids, false))
-    }
-
-    /// A decoder for tokens that arrive one at a time and start a new text, such as an answer.
-    pub fn decoder(&self) -> TextDecoder {
-        TextDecoder::new(self.clone(), &[])
-    }
-
-    /// A decoder for tokens that continue the text of `prompt`. It keeps the space between them, which many
-    /// tokenizers put into the first token of the continuation.
-    pub fn decoder_after(&self, prompt: &[u32]) -> TextDecoder {
-        TextDecoder::new(self.clone(), prompt)
     }
 
     /// The beginning-of-text token, if the model has one.

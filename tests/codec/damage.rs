@@ -79,7 +79,7 @@ fn read_by_position(weight: &Weight) {
     assert!(checked.is_ok() || read.is_err());
     assert!(read.ok().as_deref() == whole.as_deref().ok(), "{}", weight.name);
     let (rows, len) = (reader.rows(), reader.row_bytes());
-    let (read, mut memory) = (reader.read_rows(rows / 2..rows), RowBlock::default());
+    let (read, mut memory) = (reader.read_matrix_rows(rows / 2..rows), RowBlock::default());
     let block = reader.read_row_block(0, Precision::Mantissa(3), &mut memory);
     if let Ok(whole) = whole.as_deref() {
         assert!(read.unwrap() == whole[rows / 2 * len..rows * len] && block.is_ok());

@@ -160,14 +160,14 @@ fn tensors_are_read_by_position_too() {
                 rows / 3..rows / 2,
                 rows / 2..(rows / 2 + 1).min(rows),
             ] {
-                let read = reader.read_rows(rows.clone());
+                let read = reader.read_matrix_rows(rows.clone());
                 assert!(
                     read.unwrap() == wanted[rows.start * row..rows.end * row],
                     "{} {rows:?}",
                     weight.name
                 );
             }
-            let beyond = reader.read_rows(0..rows + 1).unwrap_err();
+            let beyond = reader.read_matrix_rows(0..rows + 1).unwrap_err();
             assert!(matches!(beyond, ArchiveError::Tensor { .. }), "{beyond}");
         }
         assert!(by_rows + 1 >= source.len(), "{by_rows} of {}", source.len());
@@ -181,13 +181,13 @@ fn tensors_are_read_by_position_too() {
     fs::File::options().write(true).open(files.packed()).unwrap().set_len(len - 1000).unwrap();
     for error in [
         reader.check(Precision::Lossless).unwrap_err(),
-        reader.read_rows(3 * GROUP - 1..3 * GROUP).unwrap_err(),
+        reader.read_matrix_rows(3 * GROUP - 1..3 * GROUP).unwrap_err(),
         reader.read_all().unwrap_err(),
         reader.require_unchanged().unwrap_err(),
     ] {
         assert!(matches!(error, ArchiveError::Changed { .. }), "{error}");
     }
-    assert!(reader.read_rows(0..1).unwrap() == files.tall[..ROW]);
+    assert!(reader.read_matrix_rows(0..1).unwrap() == files.tall[..ROW]);
 }
 
 #[test]

@@ -8,10 +8,11 @@ use bantam::bench::{Bench, Effort, Record, SIZES, Size};
 use bantam::gpu::{Gpu, GpuOptions};
 use pollster::block_on;
 
+use super::device::DeviceArgs;
 use super::kernel::KernelArgs;
-use super::open::DeviceArgs;
 use super::progress::Bar;
-use super::{Result, pipe, print};
+use super::standard::is_stdout;
+use super::{Result, print};
 
 pub mod table;
 
@@ -70,8 +71,8 @@ impl Args {
     /// The model to measure. `--json -` is `--json`: a model does not come from standard input.
     fn model(&self) -> Result<Option<&Path>> {
         match self.model.as_deref() {
-            Some(path) if pipe::is_stdout(path) && self.json => Ok(None),
-            Some(path) if pipe::is_stdout(path) => {
+            Some(path) if is_stdout(path) && self.json => Ok(None),
+            Some(path) if is_stdout(path) => {
                 Err("a model cannot be read from standard input; name its folder or file".into())
             }
             model => Ok(model),
@@ -80,12 +81,12 @@ impl Args {
 
     /// Whether the record is what goes to standard output.
     fn prints_record(&self) -> bool {
-        self.json || self.output.as_deref().is_some_and(pipe::is_stdout)
+        self.json || self.output.as_deref().is_some_and(is_stdout)
     }
 
     /// The file that the record is written to. One that is there is refused before anything is measured.
     fn file(&self) -> Result<Option<&Path>> {
-        let file = self.output.as_deref().filter(|path| !pipe::is_stdout(path));
+        let file = self.output.as_deref().filter(|path| !is_stdout(path));
         match file {
             Some(path) if path.symlink_metadata().is_ok() && !self.force => {
                 Err(format!("{} exists already; --force replaces it", path.display()).into())

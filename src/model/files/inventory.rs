@@ -57,7 +57,7 @@ fn is_same(a: &Weight<'_>, b: &Weight<'_>) -> Result<bool, ModelError> {
     let (a, b) = (a.reader()?, b.reader()?);
     for first in (0..a.rows()).step_by(ROWS) {
         let rows = first..(first + ROWS).min(a.rows());
-        if a.read_rows(rows.clone())? != b.read_rows(rows)? {
+        if a.read_matrix_rows(rows.clone())? != b.read_matrix_rows(rows)? {
             return Ok(false);
         }
     }

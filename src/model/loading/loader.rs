@@ -188,7 +188,7 @@ impl<'a> Loader<'a> {
     ) -> Result<usize, ModelError> {
         for (i, first) in (0..rows).step_by(ROWS).enumerate() {
             let theirs = reader.clone();
-            let read = move || theirs.read_rows(first..(first + ROWS).min(rows));
+            let read = move || theirs.read_matrix_rows(first..(first + ROWS).min(rows));
             let bytes = self.reading.run(read).await??;
             matrix.write_raw(&mut self.uploader, row_block + i, &bytes).await?;
         }

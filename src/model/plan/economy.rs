@@ -107,7 +107,7 @@ fn rounding_error(tensor: &TensorCensus, precision: Precision) -> Result<f64, Mo
     let rows = tensor.reader.rows();
     let (mut lost, mut all) = (0.0, 0.0);
     for row in (0..rows).step_by(rows.div_ceil(ROWS).max(1)) {
-        let bytes = tensor.reader.read_rows(row..row + 1)?;
+        let bytes = tensor.reader.read_matrix_rows(row..row + 1)?;
         let rounded = tensor.reader.values(&bytes, precision);
         for (exact, rounded) in tensor.reader.values(&bytes, Precision::Lossless).zip(rounded) {
             let (exact, rounded) = (f64::from(exact), f64::from(rounded));

@@ -55,6 +55,7 @@ impl Gpu {
     /// settings. Buffers made here count against `budget`; the host's own do not. Request the device with
     /// [`required_features`] and [`required_limits`].
     ///
+    /// [`required_features`]: crate::gpu::required_features
     /// [`required_limits`]: crate::gpu::required_limits
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue, budget: Option<u64>) -> Self {
         Self::new(device, queue, budget, None, Arc::default(), None)

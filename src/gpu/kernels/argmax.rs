@@ -1,7 +1,8 @@
 //! The likeliest token, so that a few bytes come back from the device instead of all logits.
 
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// Numbers of which one is found.
 const SPAN: usize = 1024;

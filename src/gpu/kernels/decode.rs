@@ -3,7 +3,7 @@
 use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
 use crate::gpu::device::dispatch::MAX_WORKGROUPS;
-use crate::gpu::weights::layouts::format::{DenseFormat, Format};
+use crate::gpu::weights::layouts::{DenseFormat, Format};
 use crate::gpu::weights::tiles::dense_format;
 use crate::gpu::weights::{DeviceMatrix, Tiles};
 use crate::gpu::{

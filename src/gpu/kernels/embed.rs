@@ -1,6 +1,6 @@
 //! Embedding rows of a batch of tokens, from raw or compressed weights.
 
-use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
 
@@ -8,7 +8,7 @@ use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, W
 pub fn variant(format: Format) -> Variant {
     format
         .apply(Variant::new("embed"), Invocations::ONE_ROW_EACH)
-        .flag_if(matches!(format, Format::Fast(_)), "SEEK")
+        .flag_if(format.layout().has_exceptions(), "SEEK")
 }
 
 /// One dispatch for each part of the weights: row `token_ids[t]` goes to token `t` of `y`.

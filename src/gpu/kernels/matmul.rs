@@ -1,7 +1,7 @@
 //! `y = W x` for a batch of tokens.
 
 use super::matvec::{self, Group, PIECES, Product};
-use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
@@ -16,7 +16,7 @@ const UNIFORM_TOKENS: [u32; 3] = [16, 8, 4];
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let variant = format.apply(Variant::new("matmul"), invocations.without_splits());
     // As in matvec, what needs care is kept apart on processors that stand in for a device.
-    let whole_chunks = matches!(format, Format::Fast(_)) && invocations.rows_each() > 1;
+    let whole_chunks = format.layout().has_exceptions() && invocations.rows_each() > 1;
     variant.flag_if(whole_chunks, "WHOLE_CHUNKS").flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
 }
 

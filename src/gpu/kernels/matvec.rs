@@ -1,9 +1,8 @@
 //! `y = W x` for one token.
 
 use super::swiglu;
-use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::weights::rounds;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Target, Variant, Work, Workgroups};
 
@@ -50,16 +49,16 @@ pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Va
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
-    let (is_fast, is_dense) = (matches!(format, Format::Fast(_)), matches!(format, Format::Dense(_)));
+    let layout = format.layout();
     // Several rows are for processors that stand in for a device: there, what needs care is kept apart.
-    let care = is_fast && invocations.rows_each() > 1;
+    let care = layout.has_exceptions() && invocations.rows_each() > 1;
     let splits = invocations.splits();
     format
         .apply(Variant::new("matvec"), invocations)
         .constant("SPLITS", splits)
         .flag_if(splits > 1, "SPLIT")
-        .flag_if(is_fast && splits > 1, "SEEK")
-        .flag(if is_dense || splits > 1 { "OPEN_SPANS" } else { "IN_ORDER" })
+        .flag_if(layout.has_exceptions() && splits > 1, "SEEK")
+        .flag(if layout.is_tiled() || splits > 1 { "OPEN_SPANS" } else { "IN_ORDER" })
         .flag_if(care, "CARE")
         .flag_if(bias, "BIAS")
         .flag_if(accumulate, "ACCUMULATE")
@@ -88,7 +87,7 @@ impl Product<'_> {
         // Groups of tokens are bound at multiples of 256 bytes.
         let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
         let in_texture = self.weights.parts.iter().all(|part| matches!(part.payload, Words::Texture(_)));
-        let is_worth_it = !matches!(self.weights.format, Format::Dense(_)) || (in_texture && tokens == 1);
+        let is_worth_it = !self.weights.format.layout().is_tiled() || (in_texture && tokens == 1);
         // A host may have asked for less.
         let is_allowed = gpu.device().limits().max_uniform_buffer_binding_size >= MOST_UNIFORM;
         let fits = self.x.is_uniform() && is_aligned && is_allowed && bytes <= MOST_UNIFORM;
@@ -113,7 +112,7 @@ impl Product<'_> {
         let gated = self.weights.joined.as_ref().is_some_and(|joined| joined.join == Join::Gated);
         for part in &self.weights.parts {
             let (matrices, _) = self.weights.params_of(part);
-            let rounds = rounds::of_product(self.weights.format, invocations, &matrices, gated);
+            let rounds = loop_rounds(self.weights.format, invocations, &matrices, gated);
             gpu.check_rounds(variant.kernel, rounds)?;
         }
         debug_assert!(self.x_stride.is_multiple_of(16) && self.x_stride >= self.weights.padded_cols());
@@ -139,6 +138,16 @@ impl Product<'_> {
         let all = |part| groups.iter().map(move |group| bind(part, group));
         self.weights.parts.iter().flat_map(all).collect()
     }
+}
+
+/// Rounds of an invocation's loops in a product with `matrices` in `format`, of which all but those that are `gated` are
+/// apart. Loops whose bodies run once with all lanes off are counted.
+fn loop_rounds(format: Format, invocations: Invocations, matrices: &[MatrixParams], gated: bool) -> u64 {
+    let rows = u64::from(invocations.rows_each());
+    let of =
+        |matrix: &MatrixParams| format.layout().product_rounds(matrix, rows) + 2 * u64::from(matrix.spans);
+    let all = matrices.iter().map(of);
+    if gated { all.sum() } else { all.max().unwrap_or(0) }
 }
 
 /// The twin: `weights` is row-major, `x` has one element a column. Spans have

@@ -1,7 +1,8 @@
 //! RMS norm of every token of a batch.
 
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// `Norm` of `shaders/norm.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]

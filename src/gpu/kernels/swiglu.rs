@@ -1,7 +1,8 @@
 //! `gate = silu(gate) · up`.
 
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// `Swiglu` of `shaders/swiglu.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]

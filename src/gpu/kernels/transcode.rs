@@ -3,17 +3,14 @@
 use std::ops::Range;
 
 use crate::codec::Payload;
-use crate::codec::grid::{Grid, LANES};
+use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::gpu::weights::joining::{JoinedBuffers, MemberPlaces};
 use crate::gpu::weights::layouts::fast::{self, Row};
-use crate::gpu::weights::layouts::format::{DenseFormat, FastFormat, Format};
-use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::weights::rounds;
+use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, dense};
+use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::weights::words::WEIGHTS;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Tiles, Words};
-use crate::gpu::{
-    Batch, Bound, Buffer, Gpu, GpuError, Invocations, Texel, Uploader, Variant, Workgroups, download,
-};
+use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download};
 
 /// Bytes that are measured of a row.
 const ROW_BYTES: u64 = 12;
@@ -149,7 +146,7 @@ async fn make_joined(
         table.append(&mut own);
     }
     let Some(grid) = members.first().map(|member| member.weights.grid) else { return Ok(None) };
-    let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
+    let payload = Words::new(gpu, label, places.bytes, fast::TEXEL)?;
     let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
     uploader.write(&exceptions, 0, bytemuck::cast_slice(&table)).await?;
     for (Measured { weights, rows, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
@@ -167,7 +164,7 @@ async fn make_joined(
 async fn measure(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<Row>>, GpuError> {
     let Format::Dense(dense) = weights.format else { return Ok(None) };
     let (cols, tiles) = (weights.matrix.cols, weights.grid.col_tiles);
-    let rounds = rounds::of_transcoding(cols, tiles).max(rounds::of_fast_rows(cols));
+    let rounds = loop_rounds(cols, tiles).max(fast::row_rounds(cols));
     if gpu.check_rounds("transcode", rounds).is_err() {
         return Ok(None);
     }
@@ -176,6 +173,14 @@ async fn measure(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<Row>>, 
         rows.extend(measure_part(gpu, weights, part, dense).await?);
     }
     Ok(Some(rows))
+}
+
+/// Rounds of finding out what rows of so many columns in tiles are like, and of bringing them to the fast layout,
+/// whichever are more.
+fn loop_rounds(cols: usize, tiles: usize) -> u64 {
+    let (chunks, wide_chunks) = (cols.div_ceil(CHUNK) as u64, cols.div_ceil(WIDE_CHUNK) as u64);
+    let through = chunks + tiles as u64 * (dense::STREAM_ROUNDS + 2);
+    (2 * through).max(through + 2 * wide_chunks + fast::MOST_OF_ROW_BLOCK)
 }
 
 /// The fast layout of weights whose rows are like `rows`.
@@ -224,7 +229,7 @@ impl FastPart {
         let row_blocks = dense.params.row_blocks() as usize;
         let params = fast_params(grid, first..first + row_blocks);
         let bytes = (fast::row_block_bytes(grid) * row_blocks) as u64;
-        let payload = Words::new(gpu, label, bytes, Texel::Vector)?;
+        let payload = Words::new(gpu, label, bytes, fast::TEXEL)?;
         let exceptions = gpu.buffer(label, 4 * table.len() as u64, WEIGHTS)?;
         uploader.write(&exceptions, 0, bytemuck::cast_slice(table)).await?;
         Ok(Self { payload, exceptions, params })

@@ -4,10 +4,10 @@ use bytemuck::Zeroable;
 
 use super::attention::{self, Division};
 use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, widen};
+use crate::codec::Precision;
 use crate::codec::split::Split;
-use crate::codec::{Kept, Precision};
 use crate::gpu::device::texture::{texture_variant, written_texture_variant};
-use crate::gpu::weights::layouts::format::{DenseFormat, Escape, FastFormat, Format, Table};
+use crate::gpu::weights::layouts::{DenseFormat, Escape, FastFormat, Format, Table, dense};
 use crate::gpu::weights::{Join, Joined};
 use crate::gpu::{CacheType, Candidates, Invocations, Target, Texel, Variant};
 use crate::tensor::Dtype;
@@ -42,10 +42,8 @@ impl Offer {
         }
         all.extend(self.decoding());
         all.extend(self.transcoding());
-        let fast = [false, true].map(|zeros| Format::Fast(FastFormat { zeros }));
-        let dense = product_formats().chain(scaled_formats()).map(|dense| Format::Dense(self.bound(dense)));
-        for format in Format::RAW.into_iter().chain(fast).chain(dense) {
-            let texel = if matches!(format, Format::Dense(_)) { Texel::Word } else { Texel::Vector };
+        for format in Format::samples(self.0) {
+            let texel = format.layout().texel();
             all.extend(self.either(embed::variant(format), texel));
             all.extend(self.products(format, texel));
         }
@@ -63,7 +61,7 @@ impl Offer {
         let both = for_matvec.iter().cycle().zip(for_matmul.iter().cycle()).take(count);
         let mut all = Vec::new();
         for ((&one, &batch), (bias, accumulate)) in both.zip(additions.into_iter().cycle()) {
-            let is_dense = matches!(format, Format::Dense(_));
+            let is_tiled = format.layout().is_tiled();
             let matvec = matvec::variant(format, one, bias, accumulate);
             let matmul = matmul::with_tokens(matmul::variant(format, batch, bias, accumulate), TOKENS);
             let mut products = Vec::new();
@@ -73,16 +71,16 @@ impl Offer {
                 let joined = |variant: &Variant| Joined::apply(join, members, variant.clone());
                 products.extend([(joined(&matvec), 1), (joined(&matmul), TOKENS)]);
             }
-            let matvec = matvec.flag_if(accumulate && is_dense, matvec::PIECES);
+            let matvec = matvec.flag_if(accumulate && is_tiled, matvec::PIECES);
             products.extend([(matvec, 1), (matmul, TOKENS)]);
             for (variant, tokens) in products {
-                if self.has_uniform_activations(one) && (tokens == 1 || !is_dense) {
+                if self.has_uniform_activations(one) && (tokens == 1 || !is_tiled) {
                     let uniform = matvec::with_uniform_x(variant.clone(), tokens, UNIFORM_COLS);
                     all.extend(self.either(uniform, texel));
                 }
                 all.extend(self.either(variant, texel));
             }
-            if !Format::RAW.contains(&format) {
+            if format.layout().is_compressed() {
                 let widen = widen::variant(format, batch);
                 let joined = Joined::apply(Join::Stacked, 2, widen.clone());
                 all.extend(self.either(widen, texel));
@@ -107,9 +105,9 @@ impl Offer {
                 scaled: None,
             })
         });
-        let mut all: Vec<_> = formats.map(|dense| decode::variant(self.bound(dense))).collect();
+        let mut all: Vec<_> = formats.map(|dense| decode::variant(dense.bound(self.0))).collect();
         all.extend(
-            scaled_formats().flat_map(|dense| self.either(decode::variant(self.bound(dense)), Texel::Word)),
+            dense::scaled().flat_map(|dense| self.either(decode::variant(dense.bound(self.0)), dense::TEXEL)),
         );
         all
     }
@@ -119,7 +117,7 @@ impl Offer {
         let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
         let mut all = Vec::new();
         for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
-            let dense = self.bound(DenseFormat {
+            let dense = DenseFormat {
                 split,
                 escape,
                 kept: Precision::Lossless.kept(&split),
@@ -127,15 +125,16 @@ impl Offer {
                 ragged: split.top_bits > 1,
                 table: Table::Uniform(11),
                 scaled: None,
-            });
+            }
+            .bound(self.0);
             for zeros in [false, true] {
                 let variant = transcode::variant(dense, FastFormat { zeros });
                 if self.has_textures() {
-                    all.push(texture_variant(written_texture_variant(variant.clone()), Texel::Word));
+                    all.push(texture_variant(written_texture_variant(variant.clone()), dense::TEXEL));
                 }
                 all.push(variant);
             }
-            all.extend(self.either(transcode::measure_variant(dense), Texel::Word));
+            all.extend(self.either(transcode::measure_variant(dense), dense::TEXEL));
         }
         all
     }
@@ -176,15 +175,6 @@ impl Offer {
     fn has_uniform_activations(self, invocations: Invocations) -> bool {
         self.has_textures() && invocations.rows_each() > 1
     }
-
-    /// `dense` with its table of windows as the device has it.
-    fn bound(self, dense: DenseFormat) -> DenseFormat {
-        let table = match self.0 {
-            None => dense.table,
-            Some(target) => Table::of(target, 11),
-        };
-        DenseFormat { table, ..dense }
-    }
 }
 
 /// Every split there is, one type standing for those that are alike.
@@ -192,44 +182,4 @@ fn splits() -> impl Iterator<Item = Split> {
     let types = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8];
     let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |clean| (t, b, clean))));
     bits.flat_map(move |(t, b, clean)| types.map(|dtype| Split::new(dtype, t, b, clean))).flatten()
-}
-
-/// What was rounded, of each type that can be.
-fn scaled_formats() -> impl Iterator<Item = DenseFormat> {
-    let types = [(Dtype::BF16, 4), (Dtype::F16, 5), (Dtype::F32, 1)];
-    types.into_iter().filter_map(|(dtype, clean)| {
-        let split = Split::new(Dtype::BF16, 1, 0, clean)?;
-        let planes = split.planes().iter().filter(|plane| !plane.is_sparse()).count();
-        let kept = Kept { planes, mantissa_bits: None, middle: false };
-        let (row_shifts, ragged) = (dtype == Dtype::F16, dtype != Dtype::F32);
-        let table = if ragged { Table::Uniform(11) } else { Table::Storage };
-        Some(DenseFormat {
-            split,
-            escape: Escape::Short,
-            kept,
-            row_shifts,
-            ragged,
-            table,
-            scaled: Some(dtype),
-        })
-    })
-}
-
-/// Some of what products read from dense tiles: every type, with and without low bits, sparse planes,
-/// escapes and shifts. How the reader takes units apart is the same in all kernels.
-fn product_formats() -> impl Iterator<Item = DenseFormat> {
-    use Escape::*;
-    let bf16 = [(0, None, false), (1, None, false), (2, None, false), (2, Short, true)];
-    let bf16 = bf16.map(|(t, escape, shifts)| (Dtype::BF16, (t, 0, 0), escape, shifts));
-    let f16 = [((2, 0, 0), None, true), ((1, 2, 3), Long, false)].map(|(s, e, r)| (Dtype::F16, s, e, r));
-    let f32 = [((1, 0, 0), None, false), ((2, 0, 13), Short, true)].map(|(s, e, r)| (Dtype::F32, s, e, r));
-    bf16.into_iter().chain(f16).chain(f32).filter_map(|(dtype, (t, b, clean), escape, row_shifts)| {
-        let split = Split::new(dtype, t, b, clean)?;
-        let ragged = row_shifts;
-        let table = if row_shifts { Table::Uniform(11) } else { Table::Storage };
-        // Some with fewer planes.
-        let precision = if escape == None { Precision::Lossless } else { Precision::Mantissa(3) };
-        let kept = precision.kept(&split);
-        Some(DenseFormat { split, escape, kept, row_shifts, ragged, table, scaled: Option::None })
-    })
 }

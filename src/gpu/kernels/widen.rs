@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::matmul;
 use super::matvec::Product;
 use crate::gpu::device::dispatch::MAX_WORKGROUPS;
-use crate::gpu::weights::layouts::format::Format;
+use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::layouts::raw;
 use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Join, Joined, Part, Words};
@@ -19,7 +19,7 @@ pub fn variant(format: Format, invocations: Invocations) -> Variant {
         .apply(Variant::new("widen"), invocations.without_splits())
         .flag(format!("WIDE_{bits}"))
         .constant("WIDE_BITS", bits)
-        .flag_if(matches!(format, Format::Fast(_)), "SEEK")
+        .flag_if(format.layout().has_exceptions(), "SEEK")
 }
 
 /// The dispatches of a product with a batch whose weights are widened first, as many rows at a time as there
@@ -58,7 +58,7 @@ fn runs(
     weights: &DeviceMatrix,
     tokens: u64,
 ) -> Result<Option<Vec<Run>>, GpuError> {
-    if !matches!(weights.format, Format::Dense(_) | Format::Fast(_)) {
+    if !weights.format.layout().is_compressed() {
         return Ok(None);
     }
     let cols = weights.matrix.cols;

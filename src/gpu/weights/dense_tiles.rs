@@ -1,12 +1,12 @@
 //! Dense tiles on the device.
 
 use super::device_matrix::{DeviceMatrix, Part};
-use super::layouts::format::Format;
+use super::layouts::{Format, dense};
 use super::parts::{Piece, lay_out};
 use super::tiles::{Tiles, dense_format};
 use super::words::Words;
 use crate::codec::Payload;
-use crate::gpu::{Gpu, GpuError, Texel, Uploader};
+use crate::gpu::{Gpu, GpuError, Uploader};
 use crate::tensor::Matrix;
 
 impl DeviceMatrix {
@@ -55,7 +55,7 @@ impl DeviceMatrix {
     ) -> Result<(Self, Vec<Vec<Piece>>), GpuError> {
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, least_block)? {
-            let payload = Words::new(gpu, label, part.len, Texel::Word)?;
+            let payload = Words::new(gpu, label, part.len, dense::TEXEL)?;
             parts.push(Part { payload, exceptions: None, stage: None, params: part.params });
             pieces.push(part.pieces);
         }

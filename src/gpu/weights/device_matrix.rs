@@ -1,8 +1,8 @@
 //! A weight matrix in device memory, raw or compressed, in parts that fit a binding each.
 
 use super::joined::Joined;
-use super::layouts::format::{Format, WIDE_CHUNK};
-use super::matrix_params::{self, MatrixParams};
+use super::layouts::Format;
+use super::matrix_params::{self, MatrixParams, WIDE_CHUNK};
 use super::words::Words;
 use crate::codec::grid::Grid;
 use crate::gpu::{Buffer, Variant};
@@ -69,15 +69,15 @@ impl DeviceMatrix {
     /// Spans that can be read apart from each other: one where tiles reach across them.
     pub(in crate::gpu) fn splits(&self) -> u32 {
         let reach_across = !self.span_cols().is_multiple_of(self.grid.tile_cols.max(1));
-        match self.format {
-            Format::Dense(_) if reach_across => 1,
-            _ => self.matrix.cols.div_ceil(self.span_cols()) as u32,
+        match self.format.layout().is_tiled() && reach_across {
+            true => 1,
+            false => self.matrix.cols.div_ceil(self.span_cols()) as u32,
         }
     }
 
     /// Whether spans have parts of several tiles.
     pub(in crate::gpu) fn spans_have_pieces(&self) -> bool {
-        matches!(self.format, Format::Dense(_)) && self.span_cols() != self.grid.tile_cols
+        self.format.layout().is_tiled() && self.span_cols() != self.grid.tile_cols
     }
 
     /// Row blocks of `part`, of all matrices that are joined there.

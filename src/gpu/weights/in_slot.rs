@@ -1,7 +1,7 @@
 //! Weights that are yet to be brought to a slot.
 
 use super::device_matrix::{DeviceMatrix, Part};
-use super::layouts::format::Format;
+use super::layouts::Format;
 use super::layouts::raw;
 use super::matrix_params::MatrixParams;
 use super::parts::{Piece, RowBlocks, lay_out, slot_bytes, split_wide};

@@ -2,8 +2,7 @@
 
 use super::device_matrix::{DeviceMatrix, Part};
 use super::joined::{Join, Joined};
-use super::layouts::format::{DenseFormat, Format, Table};
-use super::layouts::raw;
+use super::layouts::{DenseFormat, Format, Table, dense, raw};
 use super::matrix_params::MatrixParams;
 use super::parts::{PartLayout, Piece, RowBlocks, lay_out, most_part, slot_bytes};
 use super::slot::SlotPlace;
@@ -11,7 +10,7 @@ use super::tiles::{Tiles, dense_format};
 use super::words::Words;
 use crate::codec::grid::Grid;
 use crate::gpu::device::dispatch::MAX_WORKGROUPS;
-use crate::gpu::{Buffer, Gpu, GpuError, Texel};
+use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::{Dtype, Matrix};
 
 /// What tiles must have in common to be joined.
@@ -100,7 +99,7 @@ impl DeviceMatrix {
         join: Join,
     ) -> Result<Option<Self>, GpuError> {
         let Some((places, _)) = wide_places(gpu, dtype, matrices, join, None) else { return Ok(None) };
-        let payload = Words::new(gpu, label, places.bytes, Texel::Vector)?;
+        let payload = Words::new(gpu, label, places.bytes, raw::TEXEL)?;
         let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: None };
         Ok(matrices.first().and_then(|(first, _)| places.into_matrix(Grid::for_matrix(*first), buffers)))
     }
@@ -156,7 +155,7 @@ impl DeviceMatrix {
         }
         let payload = match slot {
             Some(place) => place.slot.part(place.at..place.at + places.bytes),
-            None => Words::new(gpu, label, places.bytes, Texel::Word)?,
+            None => Words::new(gpu, label, places.bytes, dense::TEXEL)?,
         };
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = Some(gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?);

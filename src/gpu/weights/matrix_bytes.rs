@@ -1,7 +1,7 @@
 //! What a matrix takes in device memory.
 
+use super::layouts::Format;
 use super::layouts::fast;
-use super::layouts::format::Format;
 use super::layouts::raw;
 use super::parts::{lay_out, slot_bytes, split_wide};
 use super::tiles::Tiles;

@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
+use super::layouts::dense::sections;
 use super::layouts::raw;
 use super::matrix_params::MatrixParams;
 use super::tiles::Tiles;
 use super::words::Words;
-use crate::codec::Kept;
-use crate::codec::head::Tiled;
 use crate::gpu::device::dispatch::MAX_WORKGROUPS;
 use crate::gpu::{Gpu, GpuError};
 use crate::tensor::Dtype;
@@ -62,17 +61,11 @@ pub(in crate::gpu) fn lay_out(
     least_block: u64,
 ) -> Result<Vec<PartLayout>, GpuError> {
     let Tiles { tiled, kept, .. } = *tiles;
-    let size = |r: Range<usize>| {
-        let dense: u64 = sections(tiled, kept, r.clone()).iter().map(|(_, s)| s.len() as u64).sum();
-        dense.max(least_block * r.len() as u64)
-    };
+    let size = |r: Range<usize>| sections::bytes_of(tiled, kept, r.clone()).max(least_block * r.len() as u64);
     let lay_out_part = |row_blocks: Range<usize>| {
-        let mut params = MatrixParams::new(&tiled.grid, row_blocks.clone());
-        params.shift_unit = u32::from(tiled.shifts.unit);
-        params.window_mask = (1 << tiled.code.longest()) - 1;
+        let (params, payloads) = sections::part_of(tiled, kept, row_blocks);
         let (mut pieces, mut len) = (Vec::new(), 0u64);
-        for (section, payload) in sections(tiled, kept, row_blocks.clone()) {
-            section.place(&mut params, (len / 4) as u32, tiled, row_blocks.start);
+        for payload in payloads {
             let at = len;
             len += payload.len() as u64;
             pieces.push(Piece { payload, at });
@@ -80,58 +73,6 @@ pub(in crate::gpu) fn lay_out(
         PartLayout { params, pieces, len }
     };
     Ok(split_row_blocks(gpu, label, tiles.row_blocks(), size)?.into_iter().map(lay_out_part).collect())
-}
-
-/// A piece of a payload that every part has its share of.
-#[derive(Debug, Clone, Copy)]
-enum Section {
-    Tiles,
-    Shifts,
-    Masks,
-    Scales,
-    Coded,
-    Plane(usize),
-}
-
-impl Section {
-    /// Notes that the section of the part that begins with `row_block` is at `word`.
-    fn place(self, params: &mut MatrixParams, word: u32, tiled: &Tiled, row_block: usize) {
-        match self {
-            Self::Tiles => params.tiles_at = word,
-            Self::Shifts => params.shifts_at = word,
-            Self::Masks => params.masks_at = word,
-            Self::Scales => params.scales_at = word,
-            // Tile offsets count from the start of the whole plane. Differences are modulo 2³²: what
-            // the shaders add to them brings them back into the part.
-            Self::Coded => {
-                params.coded_at = word.wrapping_sub(tiled.tiles[row_block * tiled.grid.col_tiles].word);
-            }
-            // So do the places of lanes in sparse planes.
-            Self::Plane(plane) if tiled.split.planes()[plane].is_sparse() => {
-                params.planes_at[plane] = word.wrapping_sub(tiled.plane_word(plane, row_block) as u32);
-            }
-            Self::Plane(plane) => params.planes_at[plane] = word,
-        }
-    }
-}
-
-/// The sections of some row blocks that are read, as byte ranges of the payload.
-fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section, Range<usize>)> {
-    // A table that is not there is empty, and so is its share.
-    let share = |table: &Range<usize>| {
-        let each = table.len() / tiled.grid.row_blocks;
-        table.start + each * row_blocks.start..table.start + each * row_blocks.end
-    };
-    let mut all = vec![
-        (Section::Tiles, share(&tiled.tables.tiles)),
-        (Section::Shifts, share(&tiled.tables.shifts)),
-        (Section::Masks, share(&tiled.tables.masks)),
-        (Section::Scales, share(&tiled.tables.scales)),
-        (Section::Coded, tiled.coded_of(row_blocks.clone())),
-    ];
-    let plane = |plane| (Section::Plane(plane), tiled.plane_of(plane, row_blocks.clone()));
-    all.extend((0..kept.planes).map(plane));
-    all
 }
 
 /// Bytes of the largest part.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::layouts::fast;
-use super::layouts::format::{DenseFormat, Format, Table};
+use super::layouts::{DenseFormat, Format, Table};
 use crate::codec::grid::LANES;
 use crate::codec::head::{Head, Kind, Tiled};
 use crate::codec::{Kept, Precision};

@@ -3,13 +3,12 @@
 use std::ops::Range;
 
 use super::device_matrix::{DeviceMatrix, Part};
-use super::layouts::format::Format;
-use super::layouts::raw;
+use super::layouts::{Format, raw};
 use super::matrix_params::MatrixParams;
 use super::parts::split_wide;
 use super::words::Words;
 use crate::codec::grid::{Grid, LANES};
-use crate::gpu::{Gpu, GpuError, Texel, Uploader};
+use crate::gpu::{Gpu, GpuError, Uploader};
 use crate::tensor::{Dtype, Matrix};
 
 impl DeviceMatrix {
@@ -37,7 +36,7 @@ impl DeviceMatrix {
         let grid = Grid::for_matrix(matrix);
         let block = raw::row_block_bytes(dtype, matrix.cols);
         let part = |row_blocks: Range<usize>| {
-            let payload = Words::new(gpu, label, (row_blocks.len() * block) as u64, Texel::Vector)?;
+            let payload = Words::new(gpu, label, (row_blocks.len() * block) as u64, raw::TEXEL)?;
             let params = MatrixParams::untiled(&grid, row_blocks);
             Ok(Part { payload, exceptions: None, stage: None, params })
         };

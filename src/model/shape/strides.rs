@@ -1,7 +1,7 @@
 //! How a token's activations lie in their buffers.
 
 use crate::gpu::kernels::rope::HeadParams;
-use crate::gpu::weights::layouts::WIDE_CHUNK;
+use crate::gpu::weights::WIDE_CHUNK;
 use crate::model::config::model_config::ModelConfig;
 
 /// Elements from one token to the next of each kind of activation: multiples of 32, so that the

@@ -1,8 +1,10 @@
 //! The fast layout of BF16: 12 bits a weight, every one of them where the column says, and a list of
 //! the weights that this does not fit. What lies where is written in `shaders/shared/fast.wgsl`.
 
-use super::format::{FastFormat, WIDE_CHUNK};
+use super::layout::Layout;
 use crate::codec::grid::{Grid, LANES};
+use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
+use crate::gpu::{Invocations, InvocationsByStorage, Target, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
 
 /// Chunks that an exception can name. The last number of thirteen bits is that of no chunk: `NO_ENTRY` of
@@ -25,7 +27,77 @@ const MANY_ZEROS: u64 = 1024;
 pub(in crate::gpu) const TABLE_BYTES: u64 = 256;
 
 /// Words of the table that say the lowest exponents of a row block.
-pub(in crate::gpu) const LOWEST_WORDS: usize = LANES / 4;
+const LOWEST_WORDS: usize = LANES / 4;
+
+/// Rounds of the loops over a chunk: each of its eights has two loops for exceptions.
+const CHUNK_ROUNDS: u64 = 1 + 4 * 5;
+
+/// What shaders read at a time.
+pub(in crate::gpu) const TEXEL: Texel = Texel::Vector;
+
+/// What is different from one matrix in the fast layout to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FastFormat {
+    /// Whether code 0 stands for the exponent 0.
+    pub zeros: bool,
+}
+
+/// All formats.
+pub(super) fn samples(_: Option<Target>) -> Vec<FastFormat> {
+    [false, true].map(|zeros| FastFormat { zeros }).into()
+}
+
+impl Layout for FastFormat {
+    fn apply(&self, variant: Variant) -> Variant {
+        variant.flag("FAST").flag_if(self.zeros, "ZEROS")
+    }
+
+    fn dtype(&self) -> Dtype {
+        Dtype::BF16
+    }
+
+    fn texel(&self) -> Texel {
+        TEXEL
+    }
+
+    fn has_exceptions(&self) -> bool {
+        true
+    }
+
+    fn invocations(&self, by: &InvocationsByStorage) -> Invocations {
+        by.fast
+    }
+
+    fn widen_from(&self, from: &WidenFrom) -> usize {
+        from.fast
+    }
+
+    fn skip_row_blocks(&self, params: &mut MatrixParams, count: u32) {
+        params.words_at += count * row_block_vectors(params.cols);
+        params.table_at += count * LOWEST_WORDS as u32;
+        params.tiles_at += count;
+    }
+
+    fn move_to(&self, params: &mut MatrixParams, at: u64, table: u32) {
+        params.tiles_at += table;
+        params.coded_at += table;
+        params.words_at = (at / 16) as u32;
+    }
+
+    fn product_rounds(&self, params: &MatrixParams, _: u64) -> u64 {
+        weight_rounds(u64::from(params.cols))
+    }
+}
+
+/// Rounds of an invocation's loops over rows of so many columns, at the most.
+fn weight_rounds(cols: u64) -> u64 {
+    CHUNK_ROUNDS * cols.div_ceil(WIDE_CHUNK as u64) + MOST_OF_ROW_BLOCK
+}
+
+/// The same of a product with such rows, its sums of spans included.
+pub(in crate::gpu) fn row_rounds(cols: usize) -> u64 {
+    weight_rounds(cols as u64) + 2 * cols.div_ceil(LANES) as u64
+}
 
 /// Whether the layout can have a matrix of `dtype`.
 pub(in crate::gpu) fn suits(dtype: Dtype, grid: &Grid) -> bool {
@@ -42,7 +114,7 @@ pub(in crate::gpu) fn row_block_bytes(grid: &Grid) -> usize {
 }
 
 /// Vectors of four words that a row block of so many columns has.
-pub(in crate::gpu) fn row_block_vectors(cols: u32) -> u32 {
+fn row_block_vectors(cols: u32) -> u32 {
     cols.div_ceil(WIDE_CHUNK as u32) * (CHUNK_BYTES * LANES / 16) as u32
 }
 

@@ -2,9 +2,89 @@
 //! the `v`th such vector of lane `l` of a row block at `64 v + l`, and zeros behind a row's end up to a whole
 //! chunk.
 
-use super::format::WIDE_CHUNK;
+use super::layout::Layout;
 use crate::codec::grid::LANES;
+use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
+use crate::gpu::{Invocations, InvocationsByStorage, Target, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
+
+/// What shaders read at a time.
+pub(in crate::gpu) const TEXEL: Texel = Texel::Vector;
+
+/// What is different from one uncompressed matrix to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RawFormat {
+    /// BF16, two a word.
+    Bf16,
+    /// F16, two a word.
+    F16,
+    /// F32.
+    F32,
+}
+
+impl RawFormat {
+    /// How weights of `dtype` are kept; `None` for a type that no product reads.
+    pub(in crate::gpu) fn of(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::BF16 => Some(Self::Bf16),
+            Dtype::F16 => Some(Self::F16),
+            Dtype::F32 => Some(Self::F32),
+            _ => None,
+        }
+    }
+}
+
+/// All formats.
+pub(super) fn samples(_: Option<Target>) -> Vec<RawFormat> {
+    vec![RawFormat::Bf16, RawFormat::F16, RawFormat::F32]
+}
+
+impl Layout for RawFormat {
+    fn apply(&self, variant: Variant) -> Variant {
+        match self {
+            Self::Bf16 => variant.constant("WEIGHT_BITS", 16),
+            Self::F16 => variant.flag("WEIGHT_F16").constant("WEIGHT_BITS", 16),
+            Self::F32 => variant.flag("WEIGHT_F32").constant("WEIGHT_BITS", 32),
+        }
+    }
+
+    fn dtype(&self) -> Dtype {
+        match self {
+            Self::Bf16 => Dtype::BF16,
+            Self::F16 => Dtype::F16,
+            Self::F32 => Dtype::F32,
+        }
+    }
+
+    fn texel(&self) -> Texel {
+        TEXEL
+    }
+
+    fn is_compressed(&self) -> bool {
+        false
+    }
+
+    fn invocations(&self, by: &InvocationsByStorage) -> Invocations {
+        by.raw
+    }
+
+    fn widen_from(&self, _: &WidenFrom) -> usize {
+        usize::MAX
+    }
+
+    fn skip_row_blocks(&self, params: &mut MatrixParams, count: u32) {
+        let bytes = row_block_bytes(self.dtype(), params.cols as usize);
+        params.words_at += count * (bytes / 16) as u32;
+    }
+
+    fn move_to(&self, params: &mut MatrixParams, at: u64, _: u32) {
+        params.words_at = (at / 16) as u32;
+    }
+
+    fn product_rounds(&self, params: &MatrixParams, _: u64) -> u64 {
+        5 * u64::from(params.cols).div_ceil(WIDE_CHUNK as u64)
+    }
+}
 
 /// Bytes of a vector.
 const VECTOR: usize = 16;

@@ -1,0 +1,11 @@
+//! Dense tiles, as they are in files: `shaders/shared/dense.wgsl` reads them.
+
+mod format;
+mod samples;
+pub(in crate::gpu) mod sections;
+mod unit_places;
+
+pub use self::format::{DenseFormat, Escape, Table};
+pub(in crate::gpu) use self::format::{STREAM_ROUNDS, TEXEL};
+pub(super) use self::samples::samples;
+pub(in crate::gpu) use self::samples::scaled;

@@ -1,6 +1,6 @@
 //! A device: its adapter, its memory, moving bytes to and from it, and dispatching kernels on it.
 //!
-//! It uses [`kernel`](super::kernel) and no other room of `gpu`.
+//! It uses `kernel` and no other room of `gpu`.
 
 mod adapter;
 mod allocate;

@@ -6,7 +6,7 @@ use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Target, Variant, Work, Workgroups};
 
-/// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::weights::join::Join).
+/// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::weights::Join).
 #[derive(Debug, Clone, Copy)]
 pub struct Product<'a> {
     /// W.
@@ -167,7 +167,7 @@ pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -
     weights.chunks_exact(x.len()).enumerate().map(row).collect()
 }
 
-/// The twin of a product that is [gated](crate::gpu::weights::join::Join::Gated), by [`cpu`]'s of each matrix.
+/// The twin of a product that is [gated](crate::gpu::weights::Join::Gated), by [`cpu`]'s of each matrix.
 pub fn cpu_gated([gate, up]: [&[f32]; 2], span_cols: usize, x: &[f32]) -> Vec<f32> {
     swiglu::cpu(&cpu(gate, span_cols, x, None), &cpu(up, span_cols, x, None))
 }

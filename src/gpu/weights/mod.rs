@@ -1,6 +1,6 @@
 //! A matrix on a device: the layouts that it can have, the parts that it is cut into, and where they are.
 //!
-//! It uses [`kernel`](super::kernel) and [`device`](super::device).
+//! It uses `kernel` and `device`, and no other room of `gpu`.
 
 mod dense_tiles;
 mod device_matrix;

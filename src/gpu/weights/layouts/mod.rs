@@ -1,6 +1,6 @@
 //! How weights are laid out in device memory, one file for each layout.
 //!
-//! A file has a format, which says what is different from one matrix to another, and its [`Layout`]: what shaders
+//! A file has a format, which says what is different from one matrix to another, and its `Layout`: what shaders
 //! are told, where offsets go, which kernels it may have. The list of layouts is here.
 
 mod choosing;

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
-use serde::Serialize;
 
 use super::error::TextError;
 use super::json_style::{self, Style};

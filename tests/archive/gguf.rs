@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use bantam::archive::original_header::Kept;
+use bantam::archive::original_header::OutsideBytes;
 use bantam::archive::{
     Archive, ArchiveError, FileReport, Form, ModelFiles, Options, Preset, WeightSource, compress,
     compress_bytes, compress_file, decompress, decompress_bytes, decompress_file, original_header, verify,
@@ -306,7 +306,7 @@ fn a_shape_that_no_number_holds_is_no_harm() {
     let shape = [7u64, 5].map(u64::to_le_bytes).concat();
     let at = kept.windows(16).position(|bytes| bytes == shape).unwrap();
     kept[at..at + 16].copy_from_slice(&[1u64 << 40; 2].map(u64::to_le_bytes).concat());
-    let forms = [Kept::new((&kept).into()), Kept::as_it_is((&kept).into())];
+    let forms = [OutsideBytes::new((&kept).into()), OutsideBytes::as_it_is((&kept).into())];
     let kept = forms.into_iter().find(|form| form.tensor_len() == slot).unwrap().write(&packed[..header_len]);
     let hostile = [&packed[..header_len], &kept, &packed[header_len + slot..]].concat();
     let path = folder.path().join("hostile.bantam.safetensors");
@@ -366,7 +366,7 @@ fn a_container_with_other_kept_bytes_does_no_harm() {
             *digit.unwrap() = b'0' + random.below(10) as u8;
         }
         // Signed again, as somebody with bad intentions would.
-        let kept = Kept::new(kept.into());
+        let kept = OutsideBytes::new(kept.into());
         if kept.tensor_len() != slot {
             continue;
         }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bantam::archive::original_header::Kept;
+use bantam::archive::original_header::OutsideBytes;
 use bantam::archive::{
     Archive, ArchiveError, Limit, Options, Progress, RowBlock, Weight, WeightSource, compress,
     compress_bytes, compress_file, compress_opened, decompress, decompress_bytes, decompress_bytes_within,
@@ -403,7 +403,7 @@ fn containers_with_hostile_headers_do_no_harm() {
     let mut random = Random::new(8);
     let original = small_mixture().bytes();
     let header_len = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let slot = Kept::new(original[..original_header_len(&original)].into()).tensor_len();
+    let slot = OutsideBytes::new(original[..original_header_len(&original)].into()).tensor_len();
     let kept = original_header::read(&bytes[header_len..header_len + slot], &bytes[..header_len]).unwrap();
     let kept_len = kept.len();
     let (mut tried, mut accepted) = (0, 0);
@@ -420,7 +420,7 @@ fn containers_with_hostile_headers_do_no_harm() {
             change_text(text, &mut random);
         }
         // Signed again, as somebody with bad intentions would.
-        let kept = Kept::new(kept.into());
+        let kept = OutsideBytes::new(kept.into());
         if kept.tensor_len() != slot {
             continue;
         }
@@ -500,7 +500,7 @@ fn bomb(count: usize) -> Vec<u8> {
         let entry = serde_json::json!({ "dtype": "U8", "shape": [LARGE], "bytes": LARGE, "blake3": hash });
         index.insert(format!("{i}"), entry);
     }
-    let kept = Kept::new(with_len(&serde_json::Value::Object(original).to_string()).into());
+    let kept = OutsideBytes::new(with_len(&serde_json::Value::Object(original).to_string()).into());
     let mut header = serde_json::Map::new();
     let index = serde_json::Value::Object(index).to_string();
     let metadata = [("bantam.format", "1"), ("bantam.original_header", "kept"), ("bantam.index", &index)];

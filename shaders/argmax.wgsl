@@ -1,5 +1,14 @@
-// The largest of each span of 1024 numbers, and where it is: the lowest place of several. An infinity or a NaN
-// is above all numbers, so that it is found.
+// The largest of each span of 1024 numbers, and where it is: the lowest place of several. An infinity or a NaN is above
+// all numbers, so that it is found.
+//
+// One workgroup searches one span. One invocation searches every 64th number of it.
+//
+// Bindings:
+//   1  argmax   how many numbers there are
+//   2  numbers  [len], the bits of f32
+//   3  largest  [spans, 2]: the order (shared/order.wgsl) of the span's largest number, or NOT_FINITE, and its place
+//
+// Workgroups: (spans, 1).
 
 #import order
 #import finite
@@ -12,9 +21,7 @@ struct Argmax {
 }
 
 @group(0) @binding(1) var<uniform> argmax: Argmax;
-// Bits of f32.
 @group(0) @binding(2) var<storage, read> numbers: array<u32>;
-// For each span, the order of its largest number, or NOT_FINITE, and its place.
 @group(0) @binding(3) var<storage, read_write> largest: array<vec2<u32>>;
 
 const SPAN: u32 = 1024u;

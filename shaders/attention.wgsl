@@ -1,23 +1,32 @@
-// Causal attention of HEADS query heads of one token a workgroup, all of which see the keys and values
-// of the same KV head: what is read of the cache serves all of them, and is read once. Keys are taken
-// in rounds, with a running maximum and sum (Milakov and Gimelshein, "Online normalizer calculation
-// for softmax", 2018):
+// Causal attention.
 //
-// - each invocation scores KEYS keys, LANES apart, against every query, and makes weights of the
-//   scores once the round's largest are known;
-// - then ELEMENT_LANES invocations each gather PIECES of the values, ELEMENT_LANES apart. Where there
-//   are more invocations, the keys are divided among so many teams, whose sums are added at the end.
+// One workgroup computes HEADS query heads of one token, all of which see the keys and values of the same KV head:
+// what is read of the cache serves all of them, and is read once. Keys are taken in rounds, with a running maximum and
+// sum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
 //
-// A head has DIM elements, a multiple of four. Lanes beyond the last element gather numbers that are
-// not used. A piece is an element, or, with F16_CACHE, a word of two.
+// One invocation of LANES:
+// - scores KEYS keys of each round, LANES apart, against every query, and makes weights of the scores once the round's
+//   largest are known;
+// - then gathers PIECES of the values, ELEMENT_LANES apart. Where there are more invocations than ELEMENT_LANES, the
+//   keys are divided among so many teams, whose sums are added at the end.
 //
-// TWO_LEVELS finds the largest score of 256 invocations in two steps of sixteen.
+// A head has DIM elements, a multiple of four. Lanes beyond the last element gather numbers that are not used. A piece
+// is an element, or, with F16_CACHE, a word of two. TWO_LEVELS finds the largest score of 256 invocations in two steps
+// of sixteen.
+//
+// Bindings:
+//   0  step   the tokens of this batch and their positions (shared/step.wgsl)
+//   1  heads  the shape of heads and cache (shared/heads.wgsl)
+//   2  q      [tokens, qkv_stride / 4] vectors of four f32, of which queries are the first
+//   3  cache  four elements each, F32 or F16, as shared/heads.wgsl orders them
+//   4  y      [tokens, y_stride], f32
+//
+// Workgroups: (KV heads times the workgroups that share each, tokens).
 
 #import step
 #import heads
 #import finite
 
-// Queries come first in what a token has of queries, keys and values.
 @group(0) @binding(2) var<storage, read> q: array<vec4<f32>>;
 #ifdef F16_CACHE
 @group(0) @binding(3) var<storage, read> cache: array<vec2<u32>>;

@@ -1,5 +1,14 @@
-// Decodes dense tiles to units of UNIT_BITS bits, integers only. A workgroup decodes one tile. The
-// result is units in words from the low end, words interleaved by lane.
+// Dense tiles to units of UNIT_BITS bits, integers only.
+//
+// One workgroup decodes one tile. One invocation decodes one row of it.
+//
+// Bindings:
+//   1  matrix   the shape of the weights (shared/matrix.wgsl)
+//   2  payload  the tiles (shared/payload.wgsl)
+//   3  codes    the table of windows (shared/stream.wgsl)
+//   4  decoded  [row blocks, words of a row, 64 lanes]: the units of a row, in words from the low end
+//
+// Workgroups: (tiles side by side, row blocks).
 
 #import matrix
 
@@ -17,9 +26,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first_word = (col_tile * matrix.tile_cols) / (32u / UNIT_BITS);
     var at = (row_block * lane_words(UNIT_BITS) + first_word) * 64u + lane;
     for (var col = 0u; col < cols; col += 16u) {
+        begin_chunk(cols - col);
         next_chunk();
         for (var i = 0u; i < 4u; i++) {
-            let units = keep(four_units(0u, i), cols - min(cols, col + 4u * i));
+            let units = valid_units(0u, i);
 #ifdef UNIT_8
             decoded[at] = (units.x >> 24u) | (units.y >> 16u) | (units.z >> 8u) | units.w;
             at += 64u;

@@ -1,5 +1,16 @@
-// Looks up the embedding row of each token, straight from the stored weights. A workgroup fetches
-// one token's row: invocation i decodes every 64th tile of it, starting with tile i.
+// The embedding row of each token, looked up in the stored weights.
+//
+// One workgroup looks up one token's row. Invocation i reads every 64th tile of it, from tile i on.
+//
+// Bindings:
+//   0  step       (shared/step.wgsl)
+//   1  matrix     the shape of the weights (shared/matrix.wgsl), or of one part of them
+//   2  payload    the weights as stored (shared/payload.wgsl)
+//   3             the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   4  token_ids  [tokens], rows of the whole matrix
+//   5  y          [tokens, y_stride / 4] vectors of four f32
+//
+// Workgroups: (tokens, 1).
 
 #import step
 #import matrix

@@ -1,41 +1,31 @@
-// y = W x for one token. A workgroup multiplies one row block (64 rows) by the whole of x. It has SPLITS
-// groups of LANES invocations. Each invocation of a group owns ROWS rows, so that what it reads of x serves
-// all of them, and keeps a sum for each, in four parts by column modulo four.
+// y = W x for one token.
 //
-// The columns are summed span by span, and the spans' sums are added in order, whoever made them: any
+// One workgroup multiplies one row block (64 rows) of the weights by the whole of x. It has SPLITS groups of LANES
+// invocations, which share the columns span by span. The spans' sums are added in order, whoever made them: any
 // number of splits gives the same bits.
 //
-// A span is a tile, or where there are PIECES it has parts of several. OPEN_SPANS: each tile is gone to; IN_ORDER: the
-// layout has no tiles of its own, and is read from the first column to the last.
+// One invocation owns ROWS rows, so that what it reads of x serves all of them, and keeps a sum for each, in four
+// parts by column modulo four.
 //
-// BIAS adds a bias; ACCUMULATE adds to what y holds. X_UNIFORM: x, of X_VECTORS vectors, is a uniform.
+// Bindings:
+//   1  matrix   the shape of W (shared/matrix.wgsl); of each member where matrices are JOINED
+//   2  payload  the weights as stored (shared/payload.wgsl)
+//   3           the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   4  x        [cols, padded with zeros to whole chunks], f32
+//   5  y        [rows], f32
+//   6  bias     [rows], f32, where there is BIAS
 //
-// JOINED: there are several matrices, whose row blocks follow each other. GATED: there are two, and a workgroup
-// multiplies a row block of the first, then that of the second, and y = silu(first product) · second.
+// Workgroups: (row blocks, 1); of all members where matrices are joined, and of one member where they are GATED.
+//
+// CARE: chunks with exceptions have a loop of their own.
 
 #import matrix
-#import sum
+#import product
 
-#ifdef X_UNIFORM
-@group(0) @binding(4) var<uniform> x: array<vec4<f32>, X_VECTORS>;
-#else
-@group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
-#endif
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;
-#ifdef BIAS
-@group(0) @binding(6) var<storage, read> bias: array<f32>;
-#endif
-
-#ifdef GATED
-#import silu
-
-// Whether y has the products of the first matrix.
-var<private> gate_is_there: bool;
-
-#endif
-// Of one span.
+// Of one span, by row.
 var<private> sums: array<vec4<f32>, ROWS>;
 #ifdef SPLIT
+// Of one span for each invocation.
 var<workgroup> span_sums: array<f32, SPLITS * LANES>;
 #endif
 
@@ -48,8 +38,8 @@ fn multiply_eight(at: u32) {
 #end
 }
 
+// Adds the products of the chunk that was gone to with x from vector `at` on.
 fn multiply_chunk(at: u32) {
-    next_chunk();
 #ifdef CARE
     // In a loop: this is rare, and less code compiles sooner.
     var i = 0u;
@@ -87,7 +77,6 @@ fn multiply_chunk(at: u32) {
 #ifdef CARE
 // The same for a chunk that needs no care.
 fn multiply_quickly(at: u32) {
-    next_chunk();
 #unroll i 3
     load_stored_eight_quickly($iu);
     multiply_eight(at + 2u * $iu);
@@ -103,84 +92,19 @@ fn begin_span() {
 #end
 }
 
-#ifdef CARE
-#else
-// Multiplies columns `start` to `end` of what is open.
-fn multiply_columns(start: u32, end: u32) {
-    let cols = end - start;
-    var at = start >> 2u;
-    var col = 0u;
-    loop {
-        begin_chunk(cols - col);
-        multiply_chunk(at);
-        at += COLS / 4u;
-        col += COLS;
-        // Here, and not in front: software drivers run what follows the end of a loop once more, with
-        // all lanes off.
-        continuing {
-            break if col >= cols;
-        }
-    }
-}
-
-fn multiply_span(lane: u32, row_block: u32, span: u32) {
-    begin_span();
-    let end = min((span + 1u) * matrix.span_cols, matrix.cols);
-#ifdef PIECES
-    var col = span * matrix.span_cols;
-    loop {
-        let col_tile = col / matrix.tile_cols;
-        let start = col_tile * matrix.tile_cols;
-        if col == start {
-            open_rows(lane, row_block, col_tile);
-        }
-        let stop = min(end, start + matrix.tile_cols);
-        multiply_columns(col, stop);
-        col = stop;
-        continuing {
-            break if col >= end;
-        }
-    }
-#else
-#ifdef OPEN_SPANS
-    open_rows(lane, row_block, span);
-#endif
-    multiply_columns(span * matrix.span_cols, end);
-#endif
-}
-
-#endif
-fn store(row: u32, sum: f32) {
-    if row >= matrix.rows {
-        return;
-    }
-    var result = sum;
-    let out = matrix.first_row + row;
-#ifdef BIAS
-    result = add(result, bias[out]);
-#endif
-#ifdef ACCUMULATE
-    result = add(result, y[out]);
-#endif
-#ifdef GATED
-    if gate_is_there {
-        // This invocation's.
-        result = silu_times(y[out], result, zero());
-    }
-#endif
-    y[out] = result;
-}
-
-#ifdef CARE
-var<private> totals: array<f32, ROWS>;
-
 fn end_span() {
 #unroll r ROWS
     totals[$r] = add(totals[$r], total(sums[$r]));
 #end
-    begin_span();
 }
 
+fn begin_totals() {
+#unroll r ROWS
+    totals[$r] = no_sum();
+#end
+}
+
+#ifdef CARE
 // Software drivers run both sides of a branch, and the body of a loop once more than any lane is in it where its
 // end is not at its bottom. So what is rare stands outside of the loops for what is not, and every loop ends at
 // its bottom.
@@ -189,9 +113,7 @@ fn end_span() {
 // `col` grows with each.
 fn multiply_row_block(invocation: u32, row_block: u32) {
     open_rows(invocation, row_block, 0u);
-#unroll r ROWS
-    totals[$r] = no_sum();
-#end
+    begin_totals();
     begin_span();
     let cols = matrix.cols;
     // Where the span ends.
@@ -202,6 +124,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
         if col < cols && !needs_care() {
             loop {
                 loop {
+                    next_chunk();
                     multiply_quickly(at);
                     at += COLS / 4u;
                     col += COLS;
@@ -211,6 +134,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
                 }
                 if col >= end {
                     end_span();
+                    begin_span();
                     end = min(end + matrix.span_cols, cols);
                 }
                 continuing {
@@ -220,11 +144,13 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
         }
         if col < cols {
             loop {
+                next_chunk();
                 multiply_chunk(at);
                 at += COLS / 4u;
                 col += COLS;
                 if col >= end {
                     end_span();
+                    begin_span();
                     end = min(end + matrix.span_cols, cols);
                 }
                 continuing {
@@ -236,17 +162,17 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
             break if col >= cols;
         }
     }
-#unroll r ROWS
-    store(row_block * 64u + invocation + $ru * LANES, totals[$r]);
-#end
+    store_totals(0u, row_block, invocation);
 }
 
 #else
-fn multiply_row_block(invocation: u32, row_block: u32) {
+#import spans
+
 #ifdef SPLIT
+fn multiply_row_block(invocation: u32, row_block: u32) {
     let lane = invocation % LANES;
     let split = invocation / LANES;
-    var sum = no_sum();
+    begin_totals();
     for (var first_span = 0u; first_span < row_spans(); first_span += SPLITS) {
         let span = first_span + split;
         if span < row_spans() {
@@ -257,18 +183,18 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
         if split == 0u {
             let count = min(row_spans() - first_span, SPLITS);
             for (var i = 0u; i < count; i++) {
-                sum = add(sum, span_sums[i * LANES + lane]);
+                totals[0] = add(totals[0], span_sums[i * LANES + lane]);
             }
         }
         workgroupBarrier();
     }
     if split == 0u {
-        store(row_block * 64u + lane, sum);
+        store_totals(0u, row_block, lane);
     }
+}
 #else
-#unroll r ROWS
-    var sum$r = no_sum();
-#end
+fn multiply_row_block(invocation: u32, row_block: u32) {
+    begin_totals();
 #ifdef IN_ORDER
     // Then the rows go on where they are.
     open_rows(invocation, row_block, 0u);
@@ -276,41 +202,18 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
     var span = 0u;
     loop {
         multiply_span(invocation, row_block, span);
-#unroll r ROWS
-        sum$r = add(sum$r, total(sums[$r]));
-#end
+        end_span();
         span += 1u;
         continuing {
             break if span >= row_spans();
         }
     }
-#unroll r ROWS
-    store(row_block * 64u + invocation + $ru * LANES, sum$r);
-#end
-#endif
+    store_totals(0u, row_block, invocation);
 }
-
 #endif
+#endif
+
 @compute @workgroup_size(LANES * SPLITS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-#ifdef JOINED
-#ifdef GATED
-    for (var i = 0u; i < 2u; i++) {
-        matrix = members[i];
-        gate_is_there = i == 1u;
-        multiply_row_block(invocation, group.x);
-    }
-#else
-    var member = 0u;
-#unroll m MEMBERS
-    if group.x >= members[$m].first_block {
-        member = $mu;
-    }
-#end
-    matrix = members[member];
-    multiply_row_block(invocation, group.x - matrix.first_block);
-#endif
-#else
-    multiply_row_block(invocation, group.x);
-#endif
+    multiply(invocation, group.x);
 }

@@ -1,16 +1,24 @@
-// What the fast layout needs to know about BF16 in dense tiles before they are transcoded: each row's
-// lowest exponent that has a code, and how many of its weights have none. A workgroup measures a row
-// block, reading it twice.
+// What the fast layout needs to know about BF16 in dense tiles before they are transcoded: each row's lowest exponent
+// that has a code, and how many of its weights have none.
+//
+// One workgroup measures a row block. One invocation reads one row, twice.
+//
+// Bindings:
+//   1  matrix    the shape of the weights (shared/matrix.wgsl)
+//   2  payload   the tiles (shared/payload.wgsl)
+//   3  codes     the table of windows (shared/stream.wgsl)
+//   4  measured  [rows, 3]: the lowest exponent, and how many weights have no code where code 0 is that exponent, and
+//                where it is the exponent 0
+//
+// Workgroups: (row blocks, 1).
 
 #import matrix
 
-// For each row: the lowest exponent, and how many have no code, where code 0 is that exponent and where
-// it is the exponent 0.
 @group(0) @binding(4) var<storage, read_write> measured: array<u32>;
 
 // The exponents of columns 4 i .. 4 i + 3 of the chunk; 0 where there is no column.
 fn four_exponents(i: u32) -> vec4<u32> {
-    let units = keep(four_units(0u, i), max(chunk_valid, 4u * i) - 4u * i);
+    let units = valid_units(0u, i);
     return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
 }
 

@@ -1,11 +1,22 @@
-// RMS norm (Zhang and Sennrich, 2019) of one token a workgroup: y = x / sqrt(mean(x²) + ε) · weight.
+// RMS norm: y = x / sqrt(mean(x²) + ε) · weight.
 //
-// Token t of the output is token `first_output` + t of the input where OUTPUT is set, and token t
-// elsewhere.
+// One workgroup normalises one token. One invocation has every 64th of its elements. Token t of y is token
+// `first_output` + t of x where OUTPUT is set, and token t elsewhere.
+//
+// Bindings:
+//   0  step    the tokens of this batch (shared/step.wgsl)
+//   1  norm    elements of a token, strides and ε
+//   2  x       [tokens, x_stride], f32
+//   3  weight  [len], f32
+//   4  y       [tokens, y_stride], f32
+//
+// Workgroups: (tokens, 1).
 
 #import step
+#import rms
 
 struct Norm {
+    // Elements of a token, and from one token to the next.
     len: u32,
     x_stride: u32,
     y_stride: u32,
@@ -16,8 +27,6 @@ struct Norm {
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> weight: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
-
-var<workgroup> parts: array<f32, 64>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -34,13 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = lane; i < norm.len; i += 64u) {
         part = fma(x[start + i], x[start + i], part);
     }
-    parts[lane] = part;
-    workgroupBarrier();
-    var sum = 0.0;
-    for (var i = 0u; i < 64u; i++) {
-        sum += parts[i];
-    }
-    let scale = 1.0 / sqrt(sum / f32(norm.len) + norm.epsilon);
+    let scale = rms_scale(part, lane, norm.len, norm.epsilon);
     for (var i = lane; i < norm.len; i += 64u) {
         y[to + i] = x[start + i] * scale * weight[i];
     }

@@ -1,17 +1,26 @@
-// Rotary position embedding (Su et al., 2021) in the half-split order of Hugging Face's Llama:
-// element i is rotated with element i + head_dim / 2. A workgroup handles one head of one token:
-// query heads are rotated in place, keys are rotated into the cache, values are copied into it.
-// Elements are taken in pairs, because a cache of F16 (F16_CACHE) has two in a word.
+// Rotary position embedding (Su et al., 2021) in the half-split order of Hugging Face's Llama: element i is rotated
+// with element i + head_dim / 2. HEAD_NORM applies an RMS norm to each query and key head first (Qwen3).
 //
-// HEAD_NORM applies an RMS norm to each query and key head first (Qwen3).
+// One workgroup handles one head of one token: a query head is rotated in place, a key head is rotated into the cache,
+// a value head is copied into it. One invocation has every 64th pair of elements: pairs, because a cache of F16
+// (F16_CACHE) has two in a word.
+//
+// Bindings:
+//   0  step            the tokens of this batch and their positions (shared/step.wgsl)
+//   1  heads           the shape of heads and cache (shared/heads.wgsl)
+//   2  qkv             [tokens, qkv_stride / 2] pairs of f32: of each token its queries, its keys and its values
+//   3  rotations       [positions, head_dim / 4]: cos and sin of two frequencies, f32
+//   4  cache           pairs of F32, or words of two F16, as shared/heads.wgsl orders them
+//   5  q_norm          [head_dim / 2] pairs of f32, where there is HEAD_NORM
+//   6  k_norm          the same for keys
+//
+// Workgroups: (query, key and value heads, tokens).
 
 #import step
 #import heads
 #import finite
 
-// Of each token its queries, its keys and its values.
 @group(0) @binding(2) var<storage, read_write> qkv: array<vec2<f32>>;
-// cos and sin by position and frequency, those of two frequencies together.
 @group(0) @binding(3) var<storage, read> rotations: array<vec4<f32>>;
 #ifdef F16_CACHE
 @group(0) @binding(4) var<storage, read_write> cache: array<u32>;
@@ -22,18 +31,7 @@
 @group(0) @binding(5) var<storage, read> q_norm: array<vec2<f32>>;
 @group(0) @binding(6) var<storage, read> k_norm: array<vec2<f32>>;
 
-var<workgroup> parts: array<f32, 64>;
-
-// 1 / sqrt(mean(head²) + ε), from each invocation's sum of squares.
-fn head_scale(part: f32, lane: u32) -> f32 {
-    parts[lane] = part;
-    workgroupBarrier();
-    var sum = 0.0;
-    for (var i = 0u; i < 64u; i++) {
-        sum += parts[i];
-    }
-    return 1.0 / sqrt(sum / f32(heads.head_dim) + heads.epsilon);
-}
+#import rms
 #endif
 
 // Where the cache has the pairs of key or value head `head` at the position that `token` has.
@@ -85,7 +83,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let e = qkv[at + i];
         part = fma(e.y, e.y, fma(e.x, e.x, part));
     }
-    let scale = head_scale(part, lane);
+    let scale = rms_scale(part, lane, heads.head_dim, heads.epsilon);
 #endif
     let to = cache_at(0u, kv_head, token);
     for (var i = lane; i < half_pairs; i += 64u) {

@@ -1,4 +1,14 @@
-// gate = silu(gate) · up, element by element. A workgroup handles 64 elements of one token.
+// gate = silu(gate) · up, element by element.
+//
+// One workgroup handles 64 elements of one token. One invocation handles one.
+//
+// Bindings:
+//   0  step    the tokens of this batch (shared/step.wgsl)
+//   1  swiglu  elements of a token, and from one token to the next
+//   2  gate    [tokens, stride], f32
+//   3  up      [tokens, stride], f32
+//
+// Workgroups: (spans of 64 elements, tokens).
 
 #import step
 #import opaque

@@ -1,10 +1,17 @@
-// The largest of some numbers: enough of them that `step.rank` and more are found, and all that are as large
-// as the least of those. One workgroup.
+// The largest of some numbers: enough of them that `step.rank` and more are found, and all that are as large as the
+// least of those. Where any is an infinity or a NaN, more are counted than there is room for.
 //
-// Each invocation finds the largest of its share. The one of rank `step.rank` among these bounds what is
-// wanted: at least so many numbers are larger.
+// One workgroup searches all numbers. One invocation finds the largest of every 256th. The one of rank `step.rank`
+// among these bounds what is wanted: at least so many numbers are larger.
 //
-// Where any is an infinity or a NaN, more are counted than there is room for.
+// Bindings:
+//   0  step     the rank (shared/step.wgsl)
+//   1  top      how many numbers there are, and room for how many
+//   2  numbers  [len], the bits of f32
+//   3  found    [1 + room, 2]: how many were found, which may be more than there is room for, and the bits of the
+//               bound; then the place and the bits of each, in any order
+//
+// Workgroups: (1, 1).
 
 #import step
 #import order
@@ -19,10 +26,7 @@ struct Top {
 }
 
 @group(0) @binding(1) var<uniform> top: Top;
-// Bits of f32.
 @group(0) @binding(2) var<storage, read> numbers: array<u32>;
-// How many were found, which may be more than there is room for, and the bits of the bound; then the place
-// and the bits of each, in any order.
 @group(0) @binding(3) var<storage, read_write> found: array<vec2<u32>>;
 
 var<workgroup> parts: array<u32, 256>;

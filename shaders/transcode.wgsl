@@ -1,9 +1,21 @@
-// BF16 in dense tiles to the fast layout (shared/fast.wgsl), integers only. A workgroup transcodes a row
-// block, each lane its row. The exceptions are found row by row, and are not yet in order.
+// BF16 in dense tiles to the fast layout (shared/fast.wgsl), integers only. The exceptions are found row by row, and
+// are not yet in order.
+//
+// One workgroup transcodes a row block. One invocation transcodes one row.
+//
+// Bindings:
+//   1  matrix      the shape of the weights (shared/matrix.wgsl)
+//   2  payload     the tiles (shared/payload.wgsl)
+//   3  codes       the table of windows (shared/stream.wgsl)
+//   4  exceptions  the table of shared/fast.wgsl, of which the lowest exponents are read, a byte a row
+//   5  transcoded  [row blocks, chunks, 3, 64 lanes] vectors of four words, in a buffer or in a texture
+//   6  found       [rows + 1] where each row's exceptions begin among the part's, and their end; behind that, room for
+//                  as many, as shared/fast.wgsl lists them
+//
+// Workgroups: (row blocks, 1).
 
 #import matrix
 
-// The table of shared/fast.wgsl, of which the lowest exponents are read.
 @group(0) @binding(4) var<storage, read> exceptions: array<u32>;
 #ifdef TO_TEXTURE
 // In rows of as many vectors as TO_ROW_BITS bits count.
@@ -20,7 +32,6 @@ fn put_vector(i: u32, vector: vec4<u32>) {
 }
 #endif
 
-// Where each row's exceptions begin among the part's, and their end; behind that, room for as many.
 @group(0) @binding(6) var<storage, read_write> found: array<u32>;
 
 // The lane's row is one of the matrix's.
@@ -39,7 +50,7 @@ var<private> end_found: u32;
 
 // Takes columns 4 i .. 4 i + 3 of sixteen, which are the second half of the chunk. Gives their words.
 fn take_four(i: u32) -> vec2<u32> {
-    let units = keep(four_units(0u, i), max(chunk_valid, 4u * i) - 4u * i);
+    let units = valid_units(0u, i);
     let is_col = vec4<u32>(0u, 1u, 2u, 3u) + vec4<u32>(4u * i) < vec4<u32>(chunk_valid);
     let all = (units >> vec4<u32>(23u)) & vec4<u32>(255u);
 #ifdef ZEROS

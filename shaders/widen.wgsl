@@ -1,12 +1,19 @@
-// Weights in dense tiles or in the fast layout to uncompressed ones, as shared/raw.wgsl reads them, integers
-// only. A workgroup widens a tile of one row block, or where the layout has none, a span. Each invocation owns
-// ROWS rows.
+// Weights in dense tiles or in the fast layout to uncompressed ones, as shared/raw.wgsl reads them, integers only.
 //
-// WIDE_BITS: bits of an uncompressed weight, 16 or 32.
+// One workgroup widens a tile of one row block, or where the layout has no tiles, a span. One invocation widens ROWS
+// rows of it.
 //
-// JOINED: the row blocks of all matrices follow each other, gated ones among them.
+// Bindings:
+//   1  matrix   the shape of W (shared/matrix.wgsl); of each member where matrices are JOINED
+//   2  payload  the weights as stored (shared/payload.wgsl)
+//   3           the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   4  widened  [row blocks, columns / VECTOR_COLS, 64 lanes] vectors of weights of WIDE_BITS bits, 16 or 32; columns
+//               are padded with zeros to a multiple of 32
+//
+// Workgroups: (tiles or spans side by side, row blocks of all members, gated ones among them).
 
 #import matrix
+#import members
 
 @group(0) @binding(4) var<storage, read_write> widened: array<vec4<u32>>;
 
@@ -19,7 +26,7 @@ const WIDE_VECTORS: u32 = 32u / VECTOR_COLS;
 // Columns 4 i .. 4 i + 3 of row `r` of the chunk.
 fn four(r: u32, i: u32) -> vec4<u32> {
 #ifdef RAGGED
-    return keep(four_units(r, i), max(chunk_valid, 4u * i) - 4u * i);
+    return valid_units(r, i);
 #else
     return four_units(r, i);
 #endif
@@ -110,16 +117,5 @@ fn widen_tile(lane: u32, row_block: u32, col_tile: u32) {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-#ifdef JOINED
-    var member = 0u;
-#unroll m MEMBERS
-    if group.y >= members[$m].first_block {
-        member = $mu;
-    }
-#end
-    matrix = members[member];
-    widen_tile(invocation, group.y - matrix.first_block, group.x);
-#else
-    widen_tile(invocation, group.y, group.x);
-#endif
+    widen_tile(invocation, choose_member(group.y), group.x);
 }

@@ -52,10 +52,19 @@ fn four_units(r: u32, i: u32) -> vec4<u32> {
 #endif
 }
 
+// The same, with zeros for columns that are not the tile's. What a lane reads past its last column is some other
+// lane's.
+fn valid_units(r: u32, i: u32) -> vec4<u32> {
+    let units = four_units(r, i);
+    let valid = max(chunk_valid, 4u * i) - 4u * i;
+    return select(vec4<u32>(0u), units, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid));
+}
+
 fn four_weights(r: u32, i: u32) -> vec4<f32> {
-    var units = four_units(r, i);
 #ifdef RAGGED
-    units = keep(units, max(chunk_valid, 4u * i) - 4u * i);
+    let units = valid_units(r, i);
+#else
+    let units = four_units(r, i);
 #endif
 #ifdef WEIGHT_F16
     // As the reader of uncompressed weights widens them.
@@ -76,10 +85,4 @@ fn load_eight(i: u32) {
 #unroll r ROWS
     load_row($ru, i);
 #end
-}
-
-// `units`, with zero for all but the first `valid` columns. What a lane reads past its last column is
-// some other lane's.
-fn keep(units: vec4<u32>, valid: u32) -> vec4<u32> {
-    return select(vec4<u32>(0u), units, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid));
 }

@@ -16,9 +16,6 @@
 // JOINED: there are MEMBERS matrices in the same buffers, with as many columns each, and `matrix` is set to
 // one of them before it is read.
 //
-// TEXTURE: weights are in a texture, in rows of as many texels as ROW_BITS bits count. `payload_at` gives a
-// word of dense tiles, or a vector of four words.
-//
 // A chunk has EIGHTS times eight columns. Columns that the matrix does not have are zeros.
 
 struct Matrix {
@@ -73,39 +70,7 @@ var<private> matrix: Matrix;
 #else
 @group(0) @binding(1) var<uniform> matrix: Matrix;
 #endif
-#ifdef TEXTURE
-#ifdef DENSE
-@group(0) @binding(2) var payload: texture_storage_2d<r32uint, read>;
-
-fn payload_at(i: u32) -> u32 {
-    return textureLoad(payload, texel(i)).x;
-}
-#else
-@group(0) @binding(2) var payload: texture_storage_2d<rgba32uint, read>;
-
-fn payload_at(i: u32) -> vec4<u32> {
-    return textureLoad(payload, texel(i));
-}
-#endif
-
-fn texel(i: u32) -> vec2<u32> {
-    return vec2<u32>(i & ((1u << ROW_BITS) - 1u), i >> ROW_BITS);
-}
-#else
-#ifdef DENSE
-@group(0) @binding(2) var<storage, read> payload: array<u32>;
-
-fn payload_at(i: u32) -> u32 {
-    return payload[i];
-}
-#else
-@group(0) @binding(2) var<storage, read> payload: array<vec4<u32>>;
-
-fn payload_at(i: u32) -> vec4<u32> {
-    return payload[i];
-}
-#endif
-#endif
+#import payload
 
 // The weights that were loaded last, by row: four columns each.
 var<private> first: array<vec4<f32>, ROWS>;

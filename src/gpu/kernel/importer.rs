@@ -139,7 +139,7 @@ mod tests {
         let dense = planes.source().unwrap();
         assert!(
             dense.contains("codes")
-                && dense.contains("store(matrix.first_token + token + 15u, row1, totals15[1]);")
+                && dense.contains("sums15[1] = fma(second[1], b, fma(first[1], a, sums15[1]));")
         );
         assert!(dense.contains("fn word_of_plane0") && !dense.contains("fn word_of_plane1"));
         assert!(!dense.contains("bias") && !dense.contains('$'));

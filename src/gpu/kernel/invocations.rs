@@ -59,7 +59,8 @@ impl Invocations {
     /// Tells a kernel that imports `shared/matrix.wgsl`.
     pub(in crate::gpu) fn apply(self, variant: Variant) -> Variant {
         let rows = self.rows_each();
-        variant.constant("ROWS", rows).constant("LANES", LANES as u32 / rows)
+        let variant = variant.constant("ROWS", rows).constant("LANES", LANES as u32 / rows);
+        variant.flag_if(rows > 1, "SEVERAL_ROWS")
     }
 }
 

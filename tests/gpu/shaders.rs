@@ -1,11 +1,12 @@
 //! Every variant of every kernel is valid WGSL, keeps to the portable budget, and is translated for every kind of
 //! driver as wgpu translates it, so that a kernel that only works on one of them is noticed here.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use bantam::gpu::{Target, kernels};
+use bantam::gpu::{Target, Variant, kernels};
 use naga::back::{glsl, hlsl};
 use naga::valid::ModuleInfo;
 
@@ -34,20 +35,34 @@ fn every_kind_of_device_is_offered_kernels_of_its_own() {
     for target in Target::ALL {
         let labels: Vec<String> = kernels::offered(target).iter().map(|variant| variant.label()).collect();
         let count = |of: &[&str]| labels.iter().filter(|label| flags(label, of)).count();
-        let several_rows = count(&["ROWS=2 ", "ROWS=4 ", "ROWS=8 "]);
-        let are_there = [several_rows, count(&["SPLIT "]), count(&["TEXTURE"]), count(&["X_UNIFORM"])];
+        let several_rows = count(&["rows=2", "rows=4", "rows=8"]);
+        let are_there = [several_rows, count(&["splits="]), count(&["texture="]), count(&["uniform_x="])];
         let wanted = match target {
             Target::Gpu => [true, true, false, false],
             Target::Llvmpipe => [true, false, true, true],
             Target::Cpu => [false, true, false, false],
         };
         assert_eq!(are_there.map(|count| count > 0), wanted, "{target}: {are_there:?}");
-        let tables = labels.iter().filter(|label| label.contains("DENSE"));
+        let tables = labels.iter().filter(|label| label.contains("[dense:"));
         assert!(tables.clone().count() > 100);
-        assert!(tables.into_iter().all(|label| label.contains("UNIFORM_CODES") == target.is_cpu()));
-        let gates = labels.iter().filter(|label| label.starts_with("matmul") && label.contains("GATED"));
+        assert!(tables.into_iter().all(|label| label.contains(".uniform11") == target.is_cpu()));
+        let gates = labels.iter().filter(|label| label.starts_with("matmul") && label.contains("gated"));
         assert!(gates.count() > 10, "{target}");
     }
+}
+
+/// A variant's label names all of its choices, and is short enough for a line of a log.
+#[test]
+fn variants_that_differ_have_different_labels() {
+    let mut by_label: HashMap<String, Variant> = HashMap::new();
+    let offered = Target::ALL.into_iter().flat_map(kernels::offered);
+    for variant in kernels::variants().into_iter().chain(offered) {
+        let label = variant.label();
+        assert!(label.len() <= 128, "{label}");
+        let first = by_label.entry(label).or_insert_with(|| variant.clone());
+        assert_eq!(*first, variant, "{}", variant.label());
+    }
+    assert!(by_label.len() > 500);
 }
 
 /// A driver compiles each variant that its device is offered within a gigabyte and twenty seconds.

@@ -89,7 +89,7 @@ impl Dispatch {
         self.stage
     }
 
-    /// The kernel's name, with its flags and constants.
+    /// The kernel's name, with the choices of its variant.
     pub fn label(&self) -> &str {
         &self.kernel.label
     }

@@ -1,7 +1,7 @@
 //! Textures that are counted, and that shaders read words from.
 
 use super::memory::Reservation;
-use crate::gpu::Variant;
+use crate::gpu::{Choice, Variant};
 
 /// Bytes of a row of a texture.
 pub(in crate::gpu) const ROW: u64 = 8 << 10;
@@ -37,12 +37,12 @@ impl Texel {
 
 /// `variant` for words in a texture of such texels.
 pub(in crate::gpu) fn texture_variant(variant: Variant, texel: Texel) -> Variant {
-    variant.flag("TEXTURE").constant("ROW_BITS", (ROW / texel.bytes()).ilog2())
+    variant.choose(Choice::Texture((ROW / texel.bytes()).ilog2()))
 }
 
 /// `variant` that writes a texture of vectors.
 pub(in crate::gpu) fn written_texture_variant(variant: Variant) -> Variant {
-    variant.flag("TO_TEXTURE").constant("TO_ROW_BITS", (ROW / Texel::Vector.bytes()).ilog2())
+    variant.choose(Choice::ToTexture((ROW / Texel::Vector.bytes()).ilog2()))
 }
 
 /// A texture that is counted while it lives.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::Choice;
 use super::variant::Variant;
 use crate::codec::grid::LANES;
 
@@ -58,9 +59,7 @@ impl Invocations {
 
     /// Tells a kernel that imports `shared/matrix.wgsl`.
     pub(in crate::gpu) fn apply(self, variant: Variant) -> Variant {
-        let rows = self.rows_each();
-        let variant = variant.constant("ROWS", rows).constant("LANES", LANES as u32 / rows);
-        variant.flag_if(rows > 1, "SEVERAL_ROWS")
+        variant.choose(Choice::Rows(self.rows_each()))
     }
 }
 

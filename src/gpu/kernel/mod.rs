@@ -3,6 +3,7 @@
 //! It uses no other room of `gpu`.
 
 mod candidates;
+mod choice;
 mod choices;
 pub(in crate::gpu) mod compile;
 pub(in crate::gpu) mod compiled;
@@ -15,6 +16,7 @@ mod target;
 mod variant;
 
 pub use candidates::Candidates;
+pub(in crate::gpu) use choice::Choice;
 pub use choices::{InvocationsByStorage, KernelChoices, WidenFrom};
 pub use compile::Kernel;
 pub use importer::ShaderError;

@@ -1,7 +1,9 @@
 //! Causal attention over the KV cache.
 
 use super::rope::HeadParams;
-use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Target, Variant, Work, Workgroups};
+use crate::gpu::{
+    Buffer, CacheType, Choice, Dispatch, Gpu, GpuError, KvCache, Target, Variant, Work, Workgroups,
+};
 
 /// Query heads that a workgroup has at the most. More would not fit the registers of many devices.
 const MOST_HEADS: u32 = 4;
@@ -50,14 +52,9 @@ pub fn variant(params: &HeadParams, division: Division, cache_type: CacheType) -
     let pieces = params.head_dim.div_ceil(division.element_lanes * 4 / cache_type.bytes() as u32);
     cache_type
         .apply(Variant::new("attention"))
-        // Sixteen times sixteen invocations.
-        .flag_if(division.lanes == 256, "TWO_LEVELS")
-        .constant("HEADS", heads.div_ceil(workgroups))
-        .constant("DIM", params.head_dim)
+        .choose(Choice::Heads(heads.div_ceil(workgroups), params.head_dim))
         .constant("PIECES", pieces)
-        .constant("LANES", division.lanes)
-        .constant("KEYS", division.keys)
-        .constant("ELEMENT_LANES", division.element_lanes)
+        .choose(Choice::Division(division.lanes, division.keys, division.element_lanes))
 }
 
 /// Rounds of an invocation's loops where the whole context is seen, at the most.

@@ -1,6 +1,6 @@
 //! The memory for keys and values.
 
-use crate::gpu::{Buffer, Gpu, GpuError, Variant};
+use crate::gpu::{Buffer, Choice, Gpu, GpuError, Variant};
 
 /// KV-cache element type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl CacheType {
 
     /// `variant` of a kernel for such a cache.
     pub(in crate::gpu) fn apply(self, variant: Variant) -> Variant {
-        variant.flag_if(self == Self::F16, "F16_CACHE")
+        variant.choose_if(self == Self::F16, Choice::F16Cache)
     }
 }
 

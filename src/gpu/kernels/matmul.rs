@@ -1,10 +1,10 @@
 //! `y = W x` for a batch of tokens.
 
-use super::matvec::{self, Group, PIECES, Product};
+use super::matvec::{self, Group, Product};
 use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
+use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
 
 /// Tokens that a workgroup handles: sums that an invocation keeps.
 const TOKENS: u32 = 16;
@@ -17,12 +17,15 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
     let variant = format.apply(Variant::new("matmul"), invocations.without_splits());
     // As in matvec, what needs care is kept apart on processors that stand in for a device.
     let whole_chunks = format.layout().has_exceptions() && invocations.rows_each() > 1;
-    variant.flag_if(whole_chunks, "WHOLE_CHUNKS").flag_if(bias, "BIAS").flag_if(accumulate, "ACCUMULATE")
+    variant
+        .flag_if(whole_chunks, "WHOLE_CHUNKS")
+        .choose_if(bias, Choice::Bias)
+        .choose_if(accumulate, Choice::Accumulate)
 }
 
 /// The same for so many tokens a workgroup.
 pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
-    variant.constant("TOKENS", tokens)
+    variant.choose(Choice::Tokens(tokens))
 }
 
 /// The dispatches for each part of the weights: one, or one for each group of tokens, where that is a uniform
@@ -32,7 +35,7 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     let invocations = gpu.choices().matmul.of(product.weights.format).without_splits();
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
-        .flag_if(weights.spans_have_pieces(), PIECES);
+        .choose_if(weights.spans_have_pieces(), Choice::Pieces);
     let variant = weights.apply_stored(variant);
     let room = (product.x.size() / (4 * product.x_stride.max(1)) as u64) as u32;
     let groups = |each: u32| -> Vec<Group> {

@@ -4,7 +4,9 @@ use super::swiglu;
 use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
-use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Target, Variant, Work, Workgroups};
+use crate::gpu::{
+    Bound, Buffer, Choice, Dispatch, Gpu, GpuError, Invocations, Target, Variant, Work, Workgroups,
+};
 
 /// A product of a weight matrix with activations, or of several that are [joined](crate::gpu::weights::Join).
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +30,6 @@ pub struct Product<'a> {
 /// Bytes of the largest uniform that activations are put into.
 pub(super) const MOST_UNIFORM: u64 = 64 << 10;
 
-/// The flag of products whose spans have parts of several tiles.
-pub const PIECES: &str = "PIECES";
-
 /// The tokens that a dispatch multiplies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
@@ -44,7 +43,7 @@ pub(super) struct Group {
 
 /// `variant` with so many tokens of `x_stride` elements each as a uniform.
 pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Variant {
-    variant.flag("X_UNIFORM").constant("X_VECTORS", tokens * x_stride / 4)
+    variant.choose(Choice::UniformX(tokens * x_stride / 4))
 }
 
 /// The kernel for weights in `format`, with so many `invocations` for a row block.
@@ -55,13 +54,12 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
     let splits = invocations.splits();
     format
         .apply(Variant::new("matvec"), invocations)
-        .constant("SPLITS", splits)
-        .flag_if(splits > 1, "SPLIT")
+        .choose(Choice::Splits(splits))
         .flag_if(layout.has_exceptions() && splits > 1, "SEEK")
-        .flag(if layout.is_tiled() || splits > 1 { "OPEN_SPANS" } else { "IN_ORDER" })
+        .flag_if(!layout.is_tiled() && splits == 1, "IN_ORDER")
         .flag_if(care, "CARE")
-        .flag_if(bias, "BIAS")
-        .flag_if(accumulate, "ACCUMULATE")
+        .choose_if(bias, Choice::Bias)
+        .choose_if(accumulate, Choice::Accumulate)
 }
 
 /// One dispatch for each part of the weights.
@@ -69,7 +67,7 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
     let weights = product.weights;
     let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
     let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
-        .flag_if(weights.spans_have_pieces(), PIECES);
+        .choose_if(weights.spans_have_pieces(), Choice::Pieces);
     variant = weights.apply_stored(variant);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);

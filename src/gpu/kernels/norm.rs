@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
+use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// `Norm` of `shaders/norm.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -20,7 +20,7 @@ pub struct NormParams {
 
 /// The kernel; `output` is for the last norm, which handles only tokens whose logits are wanted.
 pub fn variant(output: bool) -> Variant {
-    Variant::new("norm").flag_if(output, "OUTPUT")
+    Variant::new("norm").choose_if(output, Choice::Output)
 }
 
 /// `y = norm(x) · weight`.

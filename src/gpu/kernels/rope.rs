@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::norm;
-use crate::gpu::{Buffer, CacheType, Dispatch, Gpu, GpuError, KvCache, Variant, Workgroups};
+use crate::gpu::{Buffer, CacheType, Choice, Dispatch, Gpu, GpuError, KvCache, Variant, Workgroups};
 
 /// `Heads` of `shaders/shared/heads.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -47,7 +47,7 @@ pub struct RopeBuffers<'a> {
 
 /// The kernel, with or without head norms.
 pub fn variant(head_norm: bool, cache_type: CacheType) -> Variant {
-    cache_type.apply(Variant::new("rope").flag_if(head_norm, "HEAD_NORM"))
+    cache_type.apply(Variant::new("rope").choose_if(head_norm, Choice::HeadNorm))
 }
 
 /// A workgroup for each head of each token.

@@ -10,7 +10,9 @@ use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, dense};
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::weights::words::WEIGHTS;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Tiles, Words};
-use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download};
+use crate::gpu::{
+    Batch, Bound, Buffer, Choice, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download,
+};
 
 /// Bytes that are measured of a row.
 const ROW_BYTES: u64 = 12;
@@ -24,7 +26,7 @@ pub fn measure_variant(format: DenseFormat) -> Variant {
 pub fn variant(dense: DenseFormat, fast: FastFormat) -> Variant {
     Format::Dense(dense)
         .apply(Variant::new("transcode"), Invocations::ONE_ROW_EACH)
-        .flag_if(fast.zeros, "ZEROS")
+        .choose_if(fast.zeros, Choice::Zeros)
 }
 
 /// The most bytes that there are for a while beside dense tiles and the fast layout: what is measured of each

@@ -9,7 +9,7 @@ use crate::codec::split::Split;
 use crate::gpu::device::texture::{texture_variant, written_texture_variant};
 use crate::gpu::weights::layouts::{DenseFormat, Escape, FastFormat, Format, Table, dense};
 use crate::gpu::weights::{Join, Joined};
-use crate::gpu::{CacheType, Candidates, Invocations, Target, Texel, Variant};
+use crate::gpu::{CacheType, Candidates, Choice, Invocations, Target, Texel, Variant};
 use crate::tensor::Dtype;
 
 /// Tokens of a batch, and columns of their activations where these are a uniform.
@@ -71,7 +71,7 @@ impl Offer {
                 let joined = |variant: &Variant| Joined::apply(join, members, variant.clone());
                 products.extend([(joined(&matvec), 1), (joined(&matmul), TOKENS)]);
             }
-            let matvec = matvec.flag_if(accumulate && is_tiled, matvec::PIECES);
+            let matvec = matvec.choose_if(accumulate && is_tiled, Choice::Pieces);
             products.extend([(matvec, 1), (matmul, TOKENS)]);
             for (variant, tokens) in products {
                 if self.has_uniform_activations(one) && (tokens == 1 || !is_tiled) {

@@ -1,7 +1,7 @@
 //! Matrices in one piece of device memory, so that one dispatch multiplies with all of them.
 
 use super::matrix_params::MatrixParams;
-use crate::gpu::Variant;
+use crate::gpu::{Choice, Variant};
 use crate::tensor::Matrix;
 
 /// What becomes of the products of matrices that are joined.
@@ -44,8 +44,7 @@ pub struct Joined {
 impl Joined {
     /// Tells a kernel that imports `shared/matrix.wgsl`.
     pub(in crate::gpu) fn apply(join: Join, members: u32, variant: Variant) -> Variant {
-        let variant = variant.flag("JOINED").constant("MEMBERS", members);
-        variant.flag_if(join == Join::Gated, "GATED")
+        variant.choose(Choice::Joined(members)).choose_if(join == Join::Gated, Choice::Gated)
     }
 
     /// Row blocks that workgroups begin with.

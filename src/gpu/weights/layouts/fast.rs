@@ -48,6 +48,10 @@ pub(super) fn samples(_: Option<Target>) -> Vec<FastFormat> {
 }
 
 impl Layout for FastFormat {
+    fn name(&self) -> String {
+        if self.zeros { "fast.zeros" } else { "fast" }.into()
+    }
+
     fn apply(&self, variant: Variant) -> Variant {
         variant.flag("FAST").flag_if(self.zeros, "ZEROS")
     }

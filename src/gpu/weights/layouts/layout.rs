@@ -6,6 +6,9 @@ use crate::tensor::Dtype;
 
 /// What kernels, parts and choices ask of how a matrix is stored. Each layout answers in a file of its own.
 pub(in crate::gpu) trait Layout {
+    /// What it is called in labels of kernels: another name where flags or constants differ.
+    fn name(&self) -> String;
+
     /// Adds the flags and constants that the layout's reader in `shaders/shared` needs.
     fn apply(&self, variant: Variant) -> Variant;
 

@@ -56,7 +56,8 @@ impl Format {
     /// Adds what a kernel that imports `shared/matrix.wgsl` needs to read this format.
     pub fn apply(self, variant: Variant, invocations: Invocations) -> Variant {
         let layout = self.layout();
-        layout.apply(invocations.apply(variant).constant("EIGHTS", layout.chunk_cols() as u32 / 8))
+        let variant = invocations.apply(variant.stored_as(layout.name()));
+        layout.apply(variant.constant("EIGHTS", layout.chunk_cols() as u32 / 8))
     }
 
     /// The type of the weights.

@@ -40,6 +40,14 @@ pub(super) fn samples(_: Option<Target>) -> Vec<RawFormat> {
 }
 
 impl Layout for RawFormat {
+    fn name(&self) -> String {
+        match self {
+            Self::Bf16 => "bf16".into(),
+            Self::F16 => "f16".into(),
+            Self::F32 => "f32".into(),
+        }
+    }
+
     fn apply(&self, variant: Variant) -> Variant {
         match self {
             Self::Bf16 => variant.constant("WEIGHT_BITS", 16),

@@ -149,6 +149,34 @@ impl DenseFormat {
 }
 
 impl Layout for DenseFormat {
+    /// Such as `dense:bf16.t2.escape.shifts`: the type, and what is not as usual. `t`, `b` and `c` are the bits of the
+    /// split, `p` the raw planes that are read where not all are, `m` the mantissa bits that are read where the others
+    /// count as their middle.
+    fn name(&self) -> String {
+        let Self { split, kept, escape, .. } = self;
+        let count = |name: &str, count: u8| (count > 0).then(|| format!("{name}{count}"));
+        let word = |holds: bool, word: &str| holds.then(|| word.to_string());
+        let dtype = |dtype: Dtype| format!("{dtype:?}").to_lowercase();
+        let parts = [
+            Some(format!("dense:{}", dtype(split.dtype))),
+            count("t", split.top_bits),
+            count("b", split.low_bits),
+            count("c", split.clean_bits),
+            (kept.planes < split.planes().len()).then(|| format!("p{}", kept.planes)),
+            kept.mantissa_bits.filter(|_| kept.middle).map(|bits| format!("m{bits}")),
+            self.scaled.map(|scaled| format!("scaled_{}", dtype(scaled))),
+            word(*escape == Escape::Short, "escape"),
+            word(*escape == Escape::Long, "escape_long"),
+            word(self.row_shifts, "shifts"),
+            word(self.ragged, "ragged"),
+            match self.table {
+                Table::Storage => None,
+                Table::Uniform(bits) => Some(format!("uniform{bits}")),
+            },
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(".")
+    }
+
     fn apply(&self, variant: Variant) -> Variant {
         let split = &self.split;
         let places = UnitPlaces::of(split);

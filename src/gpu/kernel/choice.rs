@@ -1,0 +1,100 @@
+//! What variants of a kernel differ in, beside how weights are stored: one table, from which names in labels, flags
+//! and constants of the WGSL follow. What a layout adds is in `gpu/weights/layouts`.
+
+use crate::codec::grid::LANES;
+
+/// One choice of a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gpu) enum Choice {
+    /// Rows of a row block that an invocation reads side by side.
+    Rows(u32),
+    /// Invocations that share a row.
+    Splits(u32),
+    /// Tokens that a workgroup multiplies.
+    Tokens(u32),
+    /// Activations are a uniform of so many vectors of four elements.
+    UniformX(u32),
+    /// A bias is added.
+    Bias,
+    /// The product is added to the result.
+    Accumulate,
+    /// Spans have parts of several tiles.
+    Pieces,
+    /// So many matrices are joined.
+    Joined(u32),
+    /// Of two joined matrices the first is the gate of the second.
+    Gated,
+    /// What is read is in a texture, in rows of as many texels as so many bits count.
+    Texture(u32),
+    /// The same of what is written.
+    ToTexture(u32),
+    /// In the fast layout that is written, code 0 stands for the exponent 0.
+    Zeros,
+    /// The KV cache has elements of F16.
+    F16Cache,
+    /// Query and key heads are normalised first.
+    HeadNorm,
+    /// Only tokens whose logits are wanted.
+    Output,
+    /// Query heads of a workgroup, and elements of a head.
+    Heads(u32, u32),
+    /// Invocations of attention, keys of each, and invocations side by side that gather a value.
+    Division(u32, u32, u32),
+}
+
+/// What follows from a choice.
+pub(super) struct Meaning {
+    /// Its name in labels; `None` for what is usual.
+    pub name: Option<String>,
+    /// Flags that `#ifdef` sees.
+    pub flags: &'static [&'static str],
+    /// Constants, in the order they are declared.
+    pub constants: Vec<(&'static str, u32)>,
+}
+
+impl Choice {
+    /// The table.
+    pub(super) fn meaning(self) -> Meaning {
+        let flag = |name: &str, flags| Meaning { name: Some(name.into()), flags, constants: Vec::new() };
+        let count = |name: &str, value: u32, usual: u32, flags, constants| {
+            let name = (value != usual).then(|| format!("{name}={value}"));
+            Meaning { name, flags, constants }
+        };
+        match self {
+            Self::Rows(n) => {
+                let flags: &[_] = if n > 1 { &["SEVERAL_ROWS"] } else { &[] };
+                count("rows", n, 1, flags, vec![("ROWS", n), ("LANES", LANES as u32 / n)])
+            }
+            Self::Splits(n) => {
+                let flags: &[_] = if n > 1 { &["SPLIT"] } else { &[] };
+                count("splits", n, 1, flags, vec![("SPLITS", n)])
+            }
+            Self::Tokens(n) => count("tokens", n, 0, &[], vec![("TOKENS", n)]),
+            Self::UniformX(n) => count("uniform_x", n, 0, &["X_UNIFORM"], vec![("X_VECTORS", n)]),
+            Self::Bias => flag("bias", &["BIAS"]),
+            Self::Accumulate => flag("accumulate", &["ACCUMULATE"]),
+            Self::Pieces => flag("pieces", &["PIECES"]),
+            Self::Joined(n) => count("joined", n, 0, &["JOINED"], vec![("MEMBERS", n)]),
+            Self::Gated => flag("gated", &["GATED"]),
+            Self::Texture(bits) => count("texture", bits, 0, &["TEXTURE"], vec![("ROW_BITS", bits)]),
+            Self::ToTexture(bits) => {
+                count("to_texture", bits, 0, &["TO_TEXTURE"], vec![("TO_ROW_BITS", bits)])
+            }
+            Self::Zeros => flag("zeros", &["ZEROS"]),
+            Self::F16Cache => flag("f16_cache", &["F16_CACHE"]),
+            Self::HeadNorm => flag("head_norm", &["HEAD_NORM"]),
+            Self::Output => flag("output", &["OUTPUT"]),
+            Self::Heads(heads, dim) => Meaning {
+                name: Some(format!("heads={heads}x{dim}")),
+                flags: &[],
+                constants: vec![("HEADS", heads), ("DIM", dim)],
+            },
+            Self::Division(lanes, keys, element_lanes) => Meaning {
+                name: Some(format!("lanes={lanes}/{element_lanes} keys={keys}")),
+                // Sixteen times sixteen invocations.
+                flags: if lanes == 256 { &["TWO_LEVELS"] } else { &[] },
+                constants: vec![("LANES", lanes), ("KEYS", keys), ("ELEMENT_LANES", element_lanes)],
+            },
+        }
+    }
+}

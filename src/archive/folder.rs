@@ -18,7 +18,7 @@ use super::progress::{check, reported};
 use super::restore::decompress_begun;
 use super::writer::{compress_begun, refuse_too_many};
 use super::{
-    Archive, ArchiveError, FileReport, Options, Progress, Report, names, require_there, shard_index,
+    Archive, ArchiveError, FileReport, Options, Progress, Report, disk, names, require_there, shard_index,
 };
 use crate::tensor::SourceFile;
 
@@ -265,20 +265,9 @@ fn copy_others(
     }
     for (name, to) in &folder.links {
         let link = output.file(name);
-        link_to(to, &link).map_err(ArchiveError::io("make the link", &link))?;
+        disk::link_to(to, &link).map_err(ArchiveError::io("make the link", &link))?;
     }
     Ok(())
-}
-
-/// Only where there are such links is one found in a folder.
-#[cfg(unix)]
-fn link_to(to: &Path, link: &Path) -> std::io::Result<()> {
-    std::os::unix::fs::symlink(to, link)
-}
-
-#[cfg(not(unix))]
-fn link_to(_: &Path, _: &Path) -> std::io::Result<()> {
-    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// The safetensors and GGUF files of `path`, compressed or not: itself, or those in the folder and its folders by

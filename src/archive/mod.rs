@@ -14,6 +14,9 @@
 //! their destination's folder, synced and renamed, so that no name ever belongs to a partial file. An
 //! interrupted folder keeps its finished files, and the next run continues from there.
 
+#[cfg(test)]
+mod deaths;
+mod disk;
 mod error;
 mod extract;
 mod folder;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
+use super::disk;
 use super::locked::{Hold, hold};
 use super::mode::{self, Mode};
 use super::progress::check;
@@ -82,6 +83,7 @@ impl OutputFile {
         mode::end_file(temporary.as_file(), mode)
             .map_err(ArchiveError::io("set the permissions of", &path))?;
         temporary.as_file().sync_all().map_err(ArchiveError::io("write", &path))?;
+        disk::step().map_err(ArchiveError::io("rename a finished file to", &path))?;
         let named = match options.overwrite {
             true => temporary.persist(&path),
             false => temporary.persist_noclobber(&path),
@@ -107,7 +109,10 @@ fn held(path: &Path, mode: Option<Mode>) -> Result<NamedTempFile, ArchiveError> 
     builder.prefix(&prefix).suffix(UNFINISHED);
     mode::begin_file(&mut builder, mode);
     let refused = || ArchiveError::io("create a file beside", path);
+    #[cfg(test)]
+    builder.disable_cleanup(disk::steps::is_hooked());
     for _ in 0..TRIES {
+        disk::step().map_err(refused())?;
         let temporary = builder.tempfile_in(parent(path)).map_err(refused())?;
         if matches!(hold(temporary.as_file(), temporary.path()), Hold::Held | Hold::Unknown) {
             return Ok(temporary);
@@ -138,7 +143,7 @@ pub(super) fn reclaim(path: &Path) {
         let left = entry.path();
         let file = File::open(&left);
         if file.is_ok_and(|file| matches!(hold(&file, &left), Hold::Held)) {
-            match fs::remove_file(&left) {
+            match disk::remove_file(&left) {
                 Ok(()) => log::info!("{}: removed, an interrupted process had left it", left.display()),
                 Err(error) => log::warn!("{}: cannot be removed: {error}", left.display()),
             }

@@ -1,0 +1,83 @@
+//! What tells whether a source is still the same as when a shard was made from it.
+
+use std::fmt::Write;
+use std::fs::{self, Metadata};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::ArchiveError;
+use crate::codec::checksum;
+
+/// What tells whether a source is still the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    path: String,
+    bytes: u64,
+    /// Nanoseconds since 1970; `None` where the system has no such time.
+    modified: Option<u64>,
+    /// What the system says that nobody can set: when and which file. `None` where it has no such thing.
+    #[serde(default)]
+    changed: Option<(i64, i64, u64)>,
+    /// XXH3 of the file's header.
+    header: u64,
+}
+
+impl Stamp {
+    /// The stamp of the file at `path`, which begins with `header`.
+    pub fn of(path: &Path, header: &[u8]) -> Result<Self, ArchiveError> {
+        let read = ArchiveError::io("read", path);
+        let (path, meta) = path
+            .canonicalize()
+            .and_then(|path| fs::metadata(&path).map(|meta| (path, meta)))
+            .map_err(read)?;
+        let modified = meta.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified = modified.and_then(|time| u64::try_from(time.as_nanos()).ok());
+        let changed = changed(&meta);
+        Ok(Self { path: spelled(&path), bytes: meta.len(), modified, changed, header: checksum(header) })
+    }
+}
+
+/// When a file was last changed in any way, and its number.
+#[cfg(unix)]
+fn changed(meta: &Metadata) -> Option<(i64, i64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((meta.ctime(), meta.ctime_nsec(), meta.ino()))
+}
+
+#[cfg(not(unix))]
+fn changed(_: &Metadata) -> Option<(i64, i64, u64)> {
+    None
+}
+
+/// `path` as text: different texts for different paths, whatever their bytes.
+pub(super) fn spelled(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text.push_str(&chunk.valid().replace('%', "%25"));
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "%{byte:02x}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_spelled_apart() {
+        assert_eq!(spelled(Path::new("a/é%")), "a/é%25");
+        #[cfg(unix)]
+        {
+            use std::ffi::OsStr;
+            use std::os::unix::ffi::OsStrExt;
+            let odd = |bytes| spelled(Path::new(OsStr::from_bytes(bytes)));
+            assert_eq!(odd(b"a\xff/b"), "a%ff/b");
+            assert_ne!(odd(b"a\xff/b"), odd(b"a%ff/b"));
+        }
+    }
+}

@@ -9,7 +9,6 @@ use super::generation::ModelFigures;
 use super::machine::Machine;
 use super::products::ProductCase;
 use crate::gpu::{Gpu, KernelChoices};
-use crate::text::strftime;
 
 /// A run of the bench, section by section; those that were left out are `None`.
 #[derive(Debug, Clone, Serialize)]
@@ -45,7 +44,7 @@ impl Record {
     pub fn new(gpu: &Gpu, quick: bool) -> Self {
         Self {
             bantam: env!("CARGO_PKG_VERSION"),
-            date: strftime::now("%F"),
+            date: jiff::Timestamp::now().strftime("%F").to_string(),
             quick,
             machine: Machine::of(gpu),
             kernels: *gpu.choices(),

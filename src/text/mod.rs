@@ -16,7 +16,7 @@ mod sampling;
 mod special_names;
 mod special_tokens;
 mod stop;
-pub(crate) mod strftime;
+mod strftime;
 mod tokenizer;
 
 pub use chat::ChatTemplate;

@@ -23,7 +23,7 @@ pub use device::{
     required_features, required_limits,
 };
 pub use error::GpuError;
-use kernel::Choice;
+pub(in crate::gpu) use kernel::Choice;
 pub use kernel::{
     Candidates, Invocations, InvocationsByStorage, Kernel, KernelChoices, NoSuchInvocations, NoSuchTarget,
     ShaderError, Target, Variant, WidenFrom,

@@ -17,7 +17,7 @@ const MAX_HEAD_DIM: usize = 256;
 /// What the executor needs to know about a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// One of [`SUPPORTED`].
+    /// One of [`SUPPORTED`](crate::model::SUPPORTED).
     pub architecture: String,
     /// Elements of the residual stream.
     pub hidden: usize,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bantam::model::Session;
-use bantam::text::{Limits, Sampler, StopReason, Tokenizer, complete};
+use bantam::text::{End, Limits, Sampler, StopReason, Tokenizer, complete};
 use futures::StreamExt;
 
 use super::clock::{Clock, compile_words};
@@ -14,8 +14,8 @@ use super::{Result, failure, interrupt};
 pub struct Generated {
     pub text: String,
     pub prompt_tokens: usize,
-    /// Tokens of the prompt that were computed, and not kept from before.
-    pub computed_tokens: usize,
+    /// Tokens of the prompt that the session had computed before.
+    pub reused_tokens: usize,
     pub generated_tokens: usize,
     /// Time to the first token: the prompt's computation. That of compiling kernels is in no figure.
     pub prefill: Duration,
@@ -48,12 +48,20 @@ impl Ended {
 }
 
 impl Generated {
+    /// Takes the reason and the counts of the library.
+    fn end(&mut self, end: End) {
+        self.ended = Ended::Because(end.reason);
+        self.prompt_tokens = end.prompt_tokens;
+        self.reused_tokens = end.reused_tokens;
+        self.generated_tokens = end.generated_tokens;
+    }
+
     pub fn elapsed(&self) -> Duration {
         self.prefill + self.decode
     }
 
     pub fn prefill_rate(&self) -> f64 {
-        self.computed_tokens as f64 / self.prefill.as_secs_f64().max(1e-9)
+        (self.prompt_tokens - self.reused_tokens) as f64 / self.prefill.as_secs_f64().max(1e-9)
     }
 
     /// Tokens a second after the first; 0 where there are none.
@@ -66,9 +74,9 @@ impl Generated {
 
     /// In a line, without what the device took. `compiling` is the time that kernels took to be compiled.
     pub fn words(&self, compiling: Duration) -> String {
-        let kept = match self.prompt_tokens - self.computed_tokens {
+        let reused = match self.reused_tokens {
             0 => String::new(),
-            kept => format!(" ({kept} already computed)"),
+            reused => format!(" ({reused} already computed)"),
         };
         let why = match self.ended {
             Ended::Because(StopReason::Eos) => "the model ended the text",
@@ -84,7 +92,7 @@ impl Generated {
             _ => format!(" at {:.1} tokens/s", self.prefill_rate()),
         };
         format!(
-            "{} prompt tokens{kept}{prompt}, {} generated at {:.2} tokens/s{} ({why})",
+            "{} prompt tokens{reused}{prompt}, {} generated at {:.2} tokens/s{} ({why})",
             self.prompt_tokens,
             self.generated_tokens,
             self.rate(),
@@ -103,10 +111,14 @@ pub fn generate_text(
     limits: Limits,
     show: impl Fn(&str) -> Result<()>,
 ) -> Result<Generated> {
-    let computed_tokens = tokens.len() - kept(session.tokens(), tokens);
+    // What counts if no end says it, because the text is interrupted.
+    let mut result = Generated {
+        prompt_tokens: tokens.len(),
+        reused_tokens: session.reusable(tokens),
+        ..Generated::default()
+    };
     let mut clock = Clock::start(session.model().gpu());
     let mut stream = std::pin::pin!(complete(&mut *session, tokenizer, tokens, sampler, limits));
-    let mut result = Generated { prompt_tokens: tokens.len(), computed_tokens, ..Generated::default() };
     let mut is_first = true;
     pollster::block_on(async {
         while let Ok(Some(piece)) = interrupt::unless_interrupted(stream.next()).await {
@@ -124,7 +136,7 @@ pub fn generate_text(
                 other => other?,
             }
             if let Some(end) = piece.end {
-                result.ended = Ended::Because(end.reason);
+                result.end(end);
             }
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
@@ -134,10 +146,4 @@ pub fn generate_text(
         false => result.decode = clock.elapsed(),
     }
     Ok(result)
-}
-
-/// Tokens that a session has of a text; the last is computed again in any case.
-fn kept(before: &[u32], text: &[u32]) -> usize {
-    let same = before.iter().zip(text).take_while(|(a, b)| a == b).count();
-    same.min(text.len().saturating_sub(1))
 }

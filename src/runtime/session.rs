@@ -11,7 +11,7 @@ use super::error::RuntimeError;
 use super::text_model::TextModel;
 use crate::gpu::CacheType;
 use crate::model::{ModelConfig, Session, USUAL_CONTEXT};
-use crate::text::{Limits, Message, Piece, Sampler, SamplingOptions, complete};
+use crate::text::{End, Limits, Message, Piece, Sampler, SamplingOptions, complete};
 
 /// The context length and KV-cache element type of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl TextSession {
         let session = self.session.try_lock_owned().ok_or(RuntimeError::SessionBusy)?;
         let limits = Limits { most: options.most, stop: options.stop };
         let pieces = complete(session, self.model.tokenizer(), tokens, sampler, limits);
-        Ok(Generation { pieces: pieces.map_err(RuntimeError::from).boxed(), _model: self.model.clone() })
+        Ok(Generation { end: None, pieces: pieces.map_err(RuntimeError::from).boxed(), _model: self.model.clone() })
     }
 
     /// The model that writes.
@@ -97,16 +97,26 @@ impl TextSession {
 /// Text as it is generated: a stream that any executor can poll, and that never blocks. It computes only
 /// while it is polled. Dropping it stops generation, even in the middle of a token; the session can then
 /// start another stream. After an error, the stream ends.
+///
+/// The last piece says why the text ended and how many tokens it has, and so does [`Generation::end`] from then
+/// on.
 pub struct Generation {
+    end: Option<End>,
     pieces: BoxStream<'static, Result<Piece, RuntimeError>>,
     // After the session that the stream has: the device is last to go.
     _model: TextModel,
 }
 
 impl Generation {
+    /// How the text ended, with counts of its tokens. `None` until the last piece was taken, and if the stream
+    /// ended with an error.
+    pub fn end(&self) -> Option<End> {
+        self.end
+    }
+
     /// The same pieces as an iterator, which blocks this thread.
     pub fn blocking(mut self) -> impl Iterator<Item = Result<Piece, RuntimeError>> {
-        std::iter::from_fn(move || pollster::block_on(self.pieces.next()))
+        std::iter::from_fn(move || pollster::block_on(self.next()))
     }
 }
 
@@ -114,12 +124,16 @@ impl Stream for Generation {
     type Item = Result<Piece, RuntimeError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.pieces.as_mut().poll_next(context)
+        let next = self.pieces.as_mut().poll_next(context);
+        if let Poll::Ready(Some(Ok(piece))) = &next {
+            self.end = piece.end;
+        }
+        next
     }
 }
 
 impl std::fmt::Debug for Generation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Generation").finish_non_exhaustive()
+        f.debug_struct("Generation").field("end", &self.end).finish_non_exhaustive()
     }
 }

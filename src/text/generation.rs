@@ -37,8 +37,11 @@ pub struct Piece {
 pub struct End {
     /// Why no more tokens follow.
     pub reason: StopReason,
-    /// Tokens before the generated ones.
+    /// Tokens before the generated ones: the prompt's, and those that the session had before.
     pub prompt_tokens: usize,
+    /// Those of `prompt_tokens` whose keys and values were in the session's KV cache already, and which were
+    /// not computed again.
+    pub reused_tokens: usize,
     /// Generated tokens, without an end-of-text token.
     pub generated_tokens: usize,
 }
@@ -109,6 +112,7 @@ struct State<S> {
     /// What the executor has not seen yet.
     pending: Vec<u32>,
     prompt_tokens: usize,
+    reused_tokens: usize,
     generated: usize,
     most: usize,
     ended: bool,
@@ -141,9 +145,7 @@ pub fn complete<S: DerefMut<Target = Session>, L: Into<Limits>>(
     sampler: Sampler,
     limits: L,
 ) -> impl Stream<Item = Result<Piece, GenerationError>> + use<S, L> {
-    let same = session.tokens().iter().zip(text).take_while(|(a, b)| a == b).count();
-    // The last token is computed again if need be: what follows it was not kept.
-    let kept = same.min(text.len().saturating_sub(1));
+    let kept = session.reusable(text);
     session.rewind(kept);
     let mut state = State::new(session, tokenizer, text, sampler, limits.into());
     state.prompt_tokens = text.len();
@@ -157,6 +159,7 @@ impl<S: DerefMut<Target = Session>> State<S> {
         let special = |name: &String| tokenizer.id(name).filter(|&id| tokenizer.is_special(id));
         Self {
             prompt_tokens: session.position() + text.len(),
+            reused_tokens: session.position(),
             session,
             tokenizer: tokenizer.clone(),
             sampler,
@@ -238,6 +241,11 @@ impl<S: DerefMut<Target = Session>> State<S> {
     }
 
     fn how(&self, reason: StopReason) -> End {
-        End { reason, prompt_tokens: self.prompt_tokens, generated_tokens: self.generated }
+        End {
+            reason,
+            prompt_tokens: self.prompt_tokens,
+            reused_tokens: self.reused_tokens,
+            generated_tokens: self.generated,
+        }
     }
 }

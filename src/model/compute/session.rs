@@ -211,6 +211,13 @@ impl Session {
         &self.tokens
     }
 
+    /// How many tokens at the start of `text` need not be computed again, because the session has the same
+    /// ones at the same positions. The last token of `text` never counts: what follows from it is not kept.
+    pub fn reusable(&self, text: &[u32]) -> usize {
+        let same = self.tokens.iter().zip(text).take_while(|(a, b)| a == b).count();
+        same.min(text.len().saturating_sub(1))
+    }
+
     /// Positions that fit this session.
     pub fn context(&self) -> usize {
         self.context

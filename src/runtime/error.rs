@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
 use crate::model::ModelError;
+use crate::stream::StreamError;
 use crate::text::{GenerationError, TextError};
 
 /// Why a runtime could not do something. An error of a device or a file has the same variant, whatever the
@@ -35,9 +36,18 @@ pub enum RuntimeError {
     /// A session writes one text at a time.
     #[error("the session is already generating; drop that stream first, or open another session")]
     SessionBusy,
-    /// The worker thread could not be started, or has panicked.
-    #[error("the worker thread could not be started, or has ended: {0}")]
-    NoThread(String),
+    /// The system did not start a worker thread.
+    #[error("cannot start a worker thread: {reason}")]
+    NoThread {
+        /// What the system reports.
+        reason: String,
+    },
+    /// A worker thread panicked: an error in bantam. The next work is done as if nothing had happened.
+    #[error("a worker thread panicked: {message}; this is an error in bantam, please report it")]
+    Panicked {
+        /// The message of the panic.
+        message: String,
+    },
 }
 
 impl RuntimeError {
@@ -67,6 +77,7 @@ impl From<ModelError> for RuntimeError {
         match error {
             ModelError::Gpu(error) => error.into(),
             ModelError::Archive(error) => error.into(),
+            ModelError::Stream(StreamError::Panicked { message, .. }) => Self::Panicked { message },
             other => Self::Model(other),
         }
     }

@@ -28,9 +28,32 @@ pub enum StreamError {
     /// The device refused.
     #[error(transparent)]
     Gpu(#[from] GpuError),
-    /// The thread that reads weights could not be started, or has ended.
-    #[error("the thread that reads weights could not be started, or has ended")]
-    NoReader,
+    /// The system did not start a thread.
+    #[error("cannot start the thread that {does}: {reason}")]
+    NoThread {
+        /// What the thread would do, as a verb with its object.
+        does: &'static str,
+        /// What the system reports.
+        reason: String,
+    },
+    /// A thread of the library panicked: an error in bantam.
+    #[error("the thread that {does} panicked: {message}; this is an error in bantam, please report it")]
+    Panicked {
+        /// What the thread does, as a verb with its object.
+        does: &'static str,
+        /// The message of the panic.
+        message: String,
+    },
+    /// The work was given up because nobody waits for it.
+    #[error("streaming was stopped, because the model was dropped")]
+    Stopped,
+}
+
+impl StreamError {
+    /// That a thread could not be started.
+    pub(crate) fn no_thread(does: &'static str, reason: impl ToString) -> Self {
+        Self::NoThread { does, reason: reason.to_string() }
+    }
 }
 
 /// What compressing would change.

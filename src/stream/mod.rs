@@ -10,6 +10,7 @@
 //! [`Plan`] says which is which, before anything is uploaded.
 
 mod error;
+pub(crate) mod panics;
 mod passes;
 mod plan;
 mod pool;

@@ -3,13 +3,19 @@
 //! Sessions share the slots of a ring, and the staging buffers that rows of an embedding go through. One that was
 //! begun and is not polled any more would keep them from all others, if it went on only when it is polled.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use futures::channel::oneshot;
-use futures::future::{BoxFuture, Either, select};
+use futures::future::{BoxFuture, Either, FutureExt, select};
 
 use super::error::StreamError;
+use super::panics;
+
+/// What the thread does.
+const DOES: &str = "submits passes";
 
 /// Drives passes one after the other. When this is dropped, the thread has let go of everything.
 #[derive(Debug)]
@@ -20,8 +26,8 @@ pub struct Passes {
 
 /// A pass that was begun.
 pub struct Begun<T> {
-    /// What it gives. Where this is dropped, the pass ends where it waits.
-    pub result: oneshot::Receiver<T>,
+    /// What it gives, or the message of its panic. Where this is dropped, the pass ends where it waits.
+    pub result: oneshot::Receiver<Result<T, StreamError>>,
     /// Resolved, with whatever, as soon as it has let go of everything.
     pub ended: oneshot::Receiver<()>,
 }
@@ -33,10 +39,7 @@ impl Passes {
         let thread = std::thread::Builder::new()
             .name("bantam-pass".into())
             .spawn(move || theirs.into_iter().for_each(pollster::block_on))
-            .map_err(|error| {
-                log::error!("cannot start the thread that computes passes: {error}");
-                StreamError::NoReader
-            })?;
+            .map_err(|error| StreamError::no_thread(DOES, error))?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
@@ -46,14 +49,18 @@ impl Passes {
         let (end, ended) = oneshot::channel();
         let job = async move {
             let given = {
-                let pass = Box::pin(pass);
+                let pass = AssertUnwindSafe(pass).catch_unwind().boxed();
                 match select(done.cancellation(), pass).await {
                     Either::Left(_) => None,
                     Either::Right((given, _)) => Some(given),
                 }
             };
             if let Some(given) = given {
-                let _ = done.send(given);
+                let panicked = |payload: Box<dyn Any + Send>| {
+                    let message = panics::message(&*payload);
+                    StreamError::Panicked { does: DOES, message }
+                };
+                let _ = done.send(given.map_err(panicked));
             }
             let _ = end.send(());
         };
@@ -85,7 +92,8 @@ mod tests {
         let passes = Passes::new().unwrap();
         let first = passes.begin(async { 1 });
         // Nobody polls the first.
-        assert_eq!(pollster::block_on(passes.begin(async { 2 }).result), Ok(2));
+        let given = |begun: Begun<i32>| pollster::block_on(begun.result).unwrap().unwrap();
+        assert_eq!(given(passes.begin(async { 2 })), 2);
         let held = Arc::new(());
         let theirs = held.clone();
         let forever = passes.begin(async move {
@@ -96,6 +104,16 @@ mod tests {
         drop(forever.result);
         let _ = pollster::block_on(forever.ended);
         assert_eq!(Arc::strong_count(&held), 1, "it let go of everything");
-        assert_eq!((pollster::block_on(after.result), pollster::block_on(first.result)), (Ok(3), Ok(1)));
+        assert_eq!((given(after), given(first)), (3, 1));
+    }
+
+    #[test]
+    fn a_panic_keeps_its_message_and_the_next_pass_is_computed() {
+        let passes = Passes::new().unwrap();
+        let begun = passes.begin(async { panic!("the slot {} is missing", 3) });
+        let error = pollster::block_on(begun.result).unwrap().unwrap_err();
+        assert!(error.to_string().contains("panicked: the slot 3 is missing"), "{error}");
+        assert_eq!(pollster::block_on(begun.ended), Ok(()));
+        assert_eq!(pollster::block_on(passes.begin(async { 2 }).result).unwrap().unwrap(), 2);
     }
 }

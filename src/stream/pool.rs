@@ -20,11 +20,8 @@ pub(super) fn decoding() -> Result<&'static ThreadPool, StreamError> {
     let _making = MAKING.lock().unwrap_or_else(|e| e.into_inner());
     if POOL.get().is_none() {
         let made = ThreadPoolBuilder::new().thread_name(|i| format!("bantam-decode-{i}")).build();
-        let pool = made.map_err(|error| {
-            log::error!("cannot start the threads that decode weights: {error}");
-            StreamError::NoReader
-        })?;
+        let pool = made.map_err(|error| StreamError::no_thread("decodes weights", error))?;
         return Ok(POOL.get_or_init(|| pool));
     }
-    POOL.get().ok_or(StreamError::NoReader)
+    POOL.get().ok_or(StreamError::Stopped)
 }

@@ -10,9 +10,13 @@ use futures::channel::oneshot;
 use futures::future::{Either, FutureExt, Shared, select};
 
 use super::error::StreamError;
+use super::panics::caught;
 use super::stage::{Filled, Passage, StreamedStage};
 use super::stats::Counters;
 use crate::gpu::Writing;
+
+/// What the thread does.
+const DOES: &str = "reads streamed weights";
 
 /// A slot to be filled with a stage.
 struct Job {
@@ -39,10 +43,7 @@ impl Reader {
         let thread = std::thread::Builder::new()
             .name("bantam-stream".into())
             .spawn(move || worker.run(&theirs))
-            .map_err(|error| {
-                log::error!("cannot start the thread that reads stages: {error}");
-                StreamError::NoReader
-            })?;
+            .map_err(|error| StreamError::no_thread(DOES, error))?;
         Ok(Self { jobs: Some(jobs), stop: Some(stop), stopped, thread: Some(thread) })
     }
 
@@ -78,7 +79,8 @@ impl Worker {
     fn run(self, jobs: &mpsc::Receiver<Job>) {
         let mut passage = Passage::default();
         while let Ok(Job { writing, stage, done }) = jobs.recv() {
-            let filled = self.fill(writing, &stage, &mut passage);
+            let filled = caught(|| self.fill(writing, &stage, &mut passage))
+                .unwrap_or_else(|message| Err(StreamError::Panicked { does: DOES, message }));
             // Slots are free to be dropped before anybody hears of it.
             drop(stage);
             let _ = done.send(filled);
@@ -92,7 +94,7 @@ impl Worker {
                 Either::Right(_) => None,
             }
         });
-        granted.ok_or(StreamError::NoReader)??;
+        granted.ok_or(StreamError::Stopped)??;
         let start = Instant::now();
         stage.fill(&mut writing, passage, &self.stopped)?;
         writing.finish()?;

@@ -103,7 +103,7 @@ impl Turn<'_> {
                 Some(Held { stage: held, filled: Some(filled) }) => {
                     let is_wanted = *held == stage;
                     let start = Instant::now();
-                    let result = filled.await.unwrap_or(Err(StreamError::NoReader));
+                    let result = filled.await.unwrap_or(Err(StreamError::Stopped));
                     self.note_stall(start);
                     match result {
                         Ok(()) => self.state.holds[slot].iter_mut().for_each(|held| held.filled = None),

@@ -6,9 +6,13 @@ use futures::channel::oneshot;
 use futures::lock::Mutex;
 
 use super::error::StreamError;
+use super::panics::caught;
 use crate::archive::TensorReader;
 use crate::codec::Precision;
 use crate::gpu::{Buffer, Gpu, Uploader};
+
+/// What the thread does.
+const DOES: &str = "reads rows of the embedding";
 
 type Rows = Result<Vec<f32>, StreamError>;
 
@@ -51,13 +55,13 @@ impl TokenRows {
             .name("bantam-rows".into())
             .spawn(move || {
                 for Job { tokens, done } in theirs {
-                    let _ = done.send(reader.read(&tokens));
+                    let rows = caught(|| reader.read(&tokens));
+                    let _ = done.send(
+                        rows.unwrap_or_else(|message| Err(StreamError::Panicked { does: DOES, message })),
+                    );
                 }
             })
-            .map_err(|error| {
-                log::error!("cannot start the thread that reads rows: {error}");
-                StreamError::NoReader
-            })?;
+            .map_err(|error| StreamError::no_thread(DOES, error))?;
         Ok(Self { jobs, uploader })
     }
 
@@ -65,8 +69,8 @@ impl TokenRows {
     /// be rows of the matrix.
     pub async fn bring(&self, tokens: &[u32], to: &Buffer) -> Result<(), StreamError> {
         let (done, rows) = oneshot::channel();
-        self.jobs.send(Job { tokens: tokens.into(), done }).map_err(|_| StreamError::NoReader)?;
-        let rows = rows.await.unwrap_or(Err(StreamError::NoReader))?;
+        self.jobs.send(Job { tokens: tokens.into(), done }).map_err(|_| StreamError::Stopped)?;
+        let rows = rows.await.unwrap_or(Err(StreamError::Stopped))?;
         self.uploader.lock().await.write(to, 0, bytemuck::cast_slice(&rows)).await?;
         Ok(())
     }

@@ -120,7 +120,7 @@ impl StreamedStage {
     /// Writes all of it to a slot, unless it is `stopped`.
     pub(super) fn fill(&self, writing: &mut Writing, passage: &mut Passage, stopped: &AtomicBool) -> Filled {
         let go_on = || match stopped.load(Ordering::Relaxed) {
-            true => Err(StreamError::NoReader),
+            true => Err(StreamError::Stopped),
             false => Ok(()),
         };
         for read in &self.reads {

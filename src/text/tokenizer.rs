@@ -14,6 +14,7 @@ use super::rendered::{Rendered, unused_char};
 use super::special_names::{Special, SpecialNames};
 use super::special_tokens::SpecialTokens;
 use crate::archive::python_json;
+use crate::stream::panics;
 
 /// A model's tokenizer. Cloning it is cheap: clones share the vocabulary.
 #[derive(Clone)]
@@ -74,6 +75,7 @@ impl Tokenizer {
     ///
     /// [`ChatTemplate::encode`]: super::ChatTemplate::encode
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>, TextError> {
+        log::trace!("tokenising {} bytes", text.len());
         let mut ids =
             self.ask(|vocabulary| Ok(vocabulary.encode_fast(text, add_special)?.get_ids().to_vec()))?;
         if let Some(bos) = self.0.first.filter(|_| add_special) {
@@ -238,9 +240,9 @@ fn parse(text: &str) -> Result<(tokenizers::Tokenizer, Option<u32>), String> {
 /// What `call` gives. The crate that knows vocabularies panics at some faults of a file, some of them only when
 /// a text is encoded or decoded. A vocabulary does not change by that, but for a cache of words.
 fn caught<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)) {
+    match panics::caught(call) {
         Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("a part of it is missing or invalid".into()),
+        Err(message) => Err(format!("a part of it is missing or invalid ({message})")),
     }
 }
 

@@ -33,10 +33,22 @@ impl TensorReader {
         groups: Range<usize>,
         planes: usize,
     ) -> Result<(), ArchiveError> {
+        self.check_groups_while(head, groups, planes, &|| Ok(()))
+    }
+
+    /// [`check_groups`](Self::check_groups), which calls `go_on` before every megabyte and ends with its error.
+    pub(super) fn check_groups_while(
+        &self,
+        head: &Head,
+        groups: Range<usize>,
+        planes: usize,
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         let mut piece = vec![0; PIECE];
         for run in head.checked(groups, planes) {
             let mut sum = Checksum::default();
             for start in run.bytes.clone().step_by(PIECE) {
+                go_on()?;
                 let piece = &mut piece[..(run.bytes.end - start).min(PIECE)];
                 self.read(start, piece)?;
                 sum.add(piece);

@@ -155,12 +155,21 @@ impl TensorReader {
 
     /// Compares every section that `precision` reads with its checksums. A plain tensor has no checksums.
     pub fn check(&self, precision: Precision) -> Result<(), ArchiveError> {
+        self.check_while(precision, &|| Ok(()))
+    }
+
+    /// [`TensorReader::check`], which calls `go_on` before every megabyte and ends with its error.
+    pub(crate) fn check_while(
+        &self,
+        precision: Precision,
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
         let Some(head) = self.head() else { return Ok(()) };
         let planes = match &head.kind {
             Kind::Tiled(tiled) => tiled.kept(precision).planes,
             _ => usize::MAX,
         };
-        self.check_groups(head, 0..head.groups(), planes)
+        self.check_groups_while(head, 0..head.groups(), planes, go_on)
     }
 
     /// All original bytes, checked. Use it for small tensors.

@@ -16,7 +16,7 @@ pub(super) struct Parts {
     pub files: ModelFiles,
     pub model: Arc<Model>,
     pub tokenizer: Tokenizer,
-    pub template: Option<ChatTemplate>,
+    pub template: Option<Arc<ChatTemplate>>,
 }
 
 impl Parts {
@@ -31,7 +31,7 @@ impl Parts {
         require_runnable(&files)?;
         progress.check()?;
         let tokenizer = Tokenizer::open(files.folder())?;
-        let template = ChatTemplate::open(files.folder())?;
+        let template = ChatTemplate::open(files.folder())?.map(Arc::new);
         progress.check()?;
         let model = Arc::new(Model::load(gpu, &files, options, progress).await?);
         Ok(Self { files, model, tokenizer, template })

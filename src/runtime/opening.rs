@@ -9,7 +9,7 @@ use super::session::{SessionOptions, TextSession};
 use super::start::Runtime;
 use super::text_model::TextModel;
 use super::work::Working;
-use crate::archive::Progress;
+use crate::archive::{ArchiveError, Progress};
 use crate::model::{LoadOptions, Model, Outputs, Session};
 
 impl Runtime {
@@ -49,20 +49,26 @@ impl Runtime {
 
 impl TextModel {
     /// Opens a session and allocates all device memory that it will ever take. It compiles the kernels that
-    /// no earlier session has needed. A worker thread starts the work at once.
+    /// no earlier session has needed. A worker thread starts the work at once. Dropping the future stops it
+    /// within one kernel or buffer, and frees what it has allocated.
     pub fn open(&self, options: SessionOptions) -> Working<TextSession> {
         let (model, this) = (self.model().clone(), self.clone());
-        let opening = self.runtime().workers.begin(move |_| make_session(&model, options));
+        let opening =
+            self.runtime().workers.begin(move |stop| make_session(&model, options, &|| stop.check()));
         opening.then(move |session| TextSession::new(this, session))
     }
 
     /// [`TextModel::open`] on this thread.
     pub fn open_blocking(&self, options: SessionOptions) -> Result<TextSession, RuntimeError> {
-        Ok(TextSession::new(self.clone(), make_session(self.model(), options)?))
+        Ok(TextSession::new(self.clone(), make_session(self.model(), options, &|| Ok(()))?))
     }
 }
 
-fn make_session(model: &Arc<Model>, options: SessionOptions) -> Result<Session, RuntimeError> {
+fn make_session(
+    model: &Arc<Model>,
+    options: SessionOptions,
+    go_on: &dyn Fn() -> Result<(), ArchiveError>,
+) -> Result<Session, RuntimeError> {
     let context = options.context_of(model.config());
-    Ok(Session::with_cache(model, context, Outputs::Last, options.cache)?)
+    Ok(Session::open_while(model, context, Outputs::Last, options.cache, go_on)?)
 }

@@ -1,14 +1,17 @@
 //! One text that a model writes.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::future::TryFutureExt;
 use futures::lock::Mutex;
 use futures::stream::{BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::error::RuntimeError;
 use super::text_model::TextModel;
+use super::work::Working;
 use crate::gpu::CacheType;
 use crate::model::{ModelConfig, Session, USUAL_CONTEXT};
 use crate::text::{End, Limits, Message, Piece, Sampler, SamplingOptions, complete};
@@ -63,29 +66,59 @@ impl TextSession {
         Self { session: Arc::new(Mutex::new(session)), model }
     }
 
-    /// Continues `text`.
+    /// Continues `text`. A worker thread tokenises it, and starts that at once; if that fails, the stream
+    /// begins and ends with the error.
     pub fn complete(&self, text: &str, options: GenerationOptions) -> Result<Generation, RuntimeError> {
-        self.generate(&self.model.tokenizer().encode(text, true)?, options)
+        let (tokenizer, text) = (self.model.tokenizer().clone(), text.to_string());
+        self.write(options, || self.work(move || Ok(tokenizer.encode(&text, true)?)))
     }
 
-    /// Answers the last of `messages`.
+    /// Answers the last of `messages`. A worker thread renders the chat template and tokenises the result, and
+    /// starts that at once; if that fails, the stream begins and ends with the error.
     pub fn answer(
         &self,
         messages: &[Message],
         options: GenerationOptions,
     ) -> Result<Generation, RuntimeError> {
-        self.generate(&self.model.conversation(messages)?, options)
+        // The work has nothing of the model itself: the last that has must not be a worker.
+        let (template, tokenizer) = (self.model.require_template()?.clone(), self.model.tokenizer().clone());
+        let messages = messages.to_vec();
+        self.write(options, || self.work(move || Ok(template.encode(&tokenizer, &messages, true)?)))
     }
 
     /// Continues `tokens`, the whole text so far. If it does not fit the session's context, the stream ends
     /// with [`ModelError::ContextFull`](crate::model::ModelError::ContextFull); otherwise, its last piece
     /// says how the text ended.
     pub fn generate(&self, tokens: &[u32], options: GenerationOptions) -> Result<Generation, RuntimeError> {
+        let tokens = tokens.to_vec();
+        self.write(options, || ready(Ok(tokens)))
+    }
+
+    /// Begins work on a worker thread.
+    fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
+    ) -> Working<T> {
+        self.model.runtime().workers.begin(move |_| work())
+    }
+
+    /// Continues the whole text that `tokens` begins to bring.
+    fn write<T: Future<Output = Result<Vec<u32>, RuntimeError>> + Send + 'static>(
+        &self,
+        options: GenerationOptions,
+        tokens: impl FnOnce() -> T,
+    ) -> Result<Generation, RuntimeError> {
         let sampler = Sampler::new(options.sampling)?;
         let session = self.session.try_lock_owned().ok_or(RuntimeError::SessionBusy)?;
         let limits = Limits { most: options.most, stop: options.stop };
-        let pieces = complete(session, self.model.tokenizer(), tokens, sampler, limits);
-        Ok(Generation { end: None, pieces: pieces.map_err(RuntimeError::from).boxed(), _model: self.model.clone() })
+        let (tokens, tokenizer) = (tokens(), self.model.tokenizer().clone());
+        let pieces = async move {
+            let tokens = tokens.await?;
+            let pieces = complete(session, &tokenizer, &tokens, sampler, limits);
+            Ok::<_, RuntimeError>(pieces.map_err(RuntimeError::from))
+        };
+        let pieces = pieces.try_flatten_stream().boxed();
+        Ok(Generation { end: None, pieces, _model: self.model.clone() })
     }
 
     /// The model that writes.
@@ -94,8 +127,8 @@ impl TextSession {
     }
 }
 
-/// Text as it is generated: a stream that any executor can poll, and that never blocks. It computes only
-/// while it is polled. Dropping it stops generation, even in the middle of a token; the session can then
+/// Text as it is generated: a stream that any executor can poll, and that never blocks. A worker thread
+/// tokenises the text that it continues; after that, it computes only while it is polled. Dropping it stops generation, even in the middle of a token; the session can then
 /// start another stream. After an error, the stream ends.
 ///
 /// The last piece says why the text ended and how many tokens it has, and so does [`Generation::end`] from then

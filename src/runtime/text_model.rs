@@ -22,13 +22,17 @@ impl TextModel {
         Self { parts: Arc::new(parts), runtime }
     }
 
-    /// The tokens of a conversation, up to the point where the model answers.
+    /// The tokens of a conversation, up to the point where the model answers. It computes on this thread, which
+    /// takes long for a long conversation; [`TextSession::answer`](super::TextSession::answer) does that on a worker
+    /// thread.
     pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, RuntimeError> {
-        let template = self.chat_template().ok_or_else(|| {
-            let folder = self.parts.files.folder().into();
-            RuntimeError::NoChatTemplate { folder }
-        })?;
-        Ok(template.encode(self.tokenizer(), messages, true)?)
+        Ok(self.require_template()?.encode(self.tokenizer(), messages, true)?)
+    }
+
+    /// The chat template, or an error if the model has none.
+    pub(super) fn require_template(&self) -> Result<&Arc<ChatTemplate>, RuntimeError> {
+        let no_template = || RuntimeError::NoChatTemplate { folder: self.parts.files.folder().into() };
+        self.parts.template.as_ref().ok_or_else(no_template)
     }
 
     /// The weights. Their [`Model::gpu`] counts the memory of this model and its sessions.
@@ -43,7 +47,7 @@ impl TextModel {
 
     /// The chat template; `None` if the model is not made for chatting.
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
-        self.parts.template.as_ref()
+        self.parts.template.as_deref()
     }
 
     /// The files that it was loaded from.

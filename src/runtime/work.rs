@@ -11,6 +11,8 @@ use futures::channel::oneshot;
 use futures::future::BoxFuture;
 
 use super::error::RuntimeError;
+use crate::archive::ArchiveError;
+use crate::stream::panics::caught;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -72,14 +74,16 @@ impl Workers {
         let stop = Stop::default();
         let theirs = stop.clone();
         let given = self.give(Box::new(move || {
-            let _ = done.send(work(&theirs));
+            // What it was working on goes with it, so nobody sees that half done.
+            let given = caught(|| work(&theirs));
+            let _ = done.send(given.unwrap_or_else(|message| Err(RuntimeError::Panicked { message })));
         }));
         let workers = self.clone();
         let result = async move {
             // Until then there is work, and so there are workers.
             let _workers = workers;
-            given.map_err(|error| RuntimeError::NoThread(error.to_string()))?;
-            result.await.unwrap_or_else(|_| Err(RuntimeError::NoThread("it panicked".into())))
+            given.map_err(|error| RuntimeError::NoThread { reason: error.to_string() })?;
+            result.await.unwrap_or(Err(RuntimeError::Cancelled))
         };
         Working { stop, result: Box::pin(result) }
     }
@@ -122,6 +126,11 @@ impl Stop {
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Returns an error once work is to end.
+    pub fn check(&self) -> Result<(), ArchiveError> {
+        if self.is_asked() { Err(ArchiveError::Cancelled) } else { Ok(()) }
+    }
 }
 
 /// Work that has started and runs on a worker thread: a future that any executor can poll, and that never
@@ -156,5 +165,22 @@ impl<T> Drop for Working<T> {
 impl<T> std::fmt::Debug for Working<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Working").field("stop", &self.stop).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_keeps_its_message_and_the_thread_works_on() {
+        let workers = Arc::new(Workers::default());
+        let begun: Working<()> = workers.begin(|_| panic!("layer {} is not there", 7));
+        let error = pollster::block_on(begun).unwrap_err();
+        let RuntimeError::Panicked { message } = &error else { panic!("{error}") };
+        assert_eq!(message, "layer 7 is not there");
+        assert!(error.to_string().contains("layer 7 is not there"), "{error}");
+        // The same thread, if it was idle by then; if not, another.
+        assert_eq!(pollster::block_on(workers.begin(|_| Ok(5))).unwrap(), 5);
     }
 }

@@ -127,6 +127,7 @@ impl ChatTemplate {
         add_generation_prompt: bool,
         variables: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<String, TextError> {
+        log::trace!("rendering {} messages", messages.len());
         let own = self.variables.iter().map(|(name, value)| (name.to_string(), value.clone()));
         let given = variables.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value))));
         let conversation = [

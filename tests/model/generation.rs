@@ -475,7 +475,8 @@ fn the_last_piece_says_how_the_text_ended() {
     };
     let told = |pieces: &[Piece]| -> (String, StopReason) {
         let tokens = pieces.iter().filter(|piece| piece.token.is_some()).count();
-        let End { reason, prompt_tokens, reused_tokens, generated_tokens } = pieces.last().unwrap().end.unwrap();
+        let End { reason, prompt_tokens, reused_tokens, generated_tokens } =
+            pieces.last().unwrap().end.unwrap();
         assert_eq!((prompt_tokens, reused_tokens, generated_tokens), (prompt.len(), 0, tokens));
         (pieces.iter().map(|piece| piece.text.as_str()).collect(), reason)
     };

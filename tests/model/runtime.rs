@@ -11,7 +11,7 @@ use bantam::runtime::{
     TextSession, Working,
 };
 use bantam::stream::StreamError;
-use bantam::text::{Message, SamplingOptions};
+use bantam::text::{End, Message, SamplingOptions};
 use futures::StreamExt;
 
 use crate::host;
@@ -40,6 +40,20 @@ fn open(model: &TextModel) -> TextSession {
 
 fn text(generation: Generation) -> String {
     generation.blocking().map(|piece| piece.unwrap().text).collect()
+}
+
+/// A text, and what the stream says of its end.
+fn told(mut generation: Generation) -> (String, End) {
+    let mut text = String::new();
+    let mut last = None;
+    while let Some(piece) = pollster::block_on(generation.next()) {
+        assert_eq!((last, generation.end().is_some()), (None, piece.as_ref().unwrap().end.is_some()));
+        let piece = piece.unwrap();
+        text += &piece.text;
+        last = piece.end;
+    }
+    assert_eq!(generation.end(), last);
+    (text, last.expect("the last piece has an end"))
 }
 
 fn story(model: &TextModel) -> String {
@@ -224,9 +238,17 @@ fn a_conversation_goes_on_where_it_was() {
     let model = runtime.load_blocking(demo(), &dense(), &()).unwrap();
     let session = open(&model);
     let mut messages = vec![Message::user("Tell me a story about a goat.")];
-    let first = text(session.answer(&messages, most(20)).unwrap());
+    let (first, end) = told(session.answer(&messages, most(20)).unwrap());
     assert!(!first.trim().is_empty());
+    let prompt = model.conversation(&messages).unwrap();
+    assert_eq!((end.prompt_tokens, end.reused_tokens), (prompt.len(), 0));
+    assert!(end.generated_tokens > 0);
     messages.extend([Message::assistant(first), Message::user("And then?")]);
+    let (_, end) = told(session.answer(&messages, most(20)).unwrap());
+    let longer = model.conversation(&messages).unwrap();
+    let same = longer.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
+    assert_eq!(end.prompt_tokens, longer.len());
+    assert!((same..longer.len()).contains(&end.reused_tokens), "{end:?}");
     // The same comes out as in a session that saw nothing before: of the conversation, and of anything else.
     let answer = |session: &TextSession| text(session.answer(&messages, most(20)).unwrap());
     assert_eq!(answer(&session), answer(&open(&model)));
@@ -338,4 +360,151 @@ fn the_work_of_a_submission_can_be_chosen() {
     let device = adapter.clone();
     let options = GpuOptions { device, submission_work: Some(7), ..GpuOptions::default() };
     assert_eq!(pollster::block_on(Gpu::open(&options)).unwrap().submission_work(), 7);
+}
+
+/// Keeps the thread that each message of the tokenizer and the chat template comes from.
+#[derive(Default)]
+struct Threads(Mutex<Vec<(String, std::thread::ThreadId)>>);
+
+impl log::Log for Threads {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().starts_with("bantam::text")
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let message = format!("{}", record.args());
+            self.0.lock().unwrap().push((message, std::thread::current().id()));
+        }
+    }
+    fn flush(&self) {}
+}
+
+static THREADS: Threads = Threads(Mutex::new(Vec::new()));
+
+#[test]
+fn the_thread_that_polls_neither_tokenises_nor_renders() {
+    log::set_logger(&THREADS).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let model = runtime(None).load_blocking(demo(), &dense(), &()).unwrap();
+    let session = open(&model);
+    // No other test has texts of these lengths.
+    let words = "hen ".repeat(111);
+    told(session.complete(&words, most(1)).unwrap());
+    let messages: Vec<Message> =
+        (0..37).map(|i| Message::new(["user", "assistant"][i % 2], "Go on.")).collect();
+    let (_, end) = told(session.answer(&messages, most(1)).unwrap());
+    assert_eq!(end.prompt_tokens, model.conversation(&messages).unwrap().len());
+
+    let threads = THREADS.0.lock().unwrap();
+    let of = |message: &str| -> Vec<bool> {
+        let here = std::thread::current().id();
+        threads.iter().filter(|(said, _)| said == message).map(|(_, thread)| *thread == here).collect()
+    };
+    assert_eq!(of("tokenising 444 bytes"), [false]);
+    // Once or more on a worker thread, and then as often here, where the test itself asks for the tokens.
+    let rendered = of("rendering 37 messages");
+    let (there, here) = rendered.split_at(rendered.len() / 2);
+    assert!(
+        !there.is_empty() && there.iter().all(|here| !here) && here.iter().all(|here| *here),
+        "{rendered:?}"
+    );
+}
+
+/// Counts what loading asks and says, and cancels it when it asks for the `at`th time.
+struct CancelledAt {
+    at: usize,
+    asked: AtomicU64,
+    begun: AtomicU64,
+    advanced_after: AtomicU64,
+}
+
+impl CancelledAt {
+    fn new(at: usize) -> Self {
+        let zero = || AtomicU64::new(0);
+        Self { at, asked: zero(), begun: zero(), advanced_after: zero() }
+    }
+    fn is_over(&self) -> bool {
+        self.asked.load(Ordering::SeqCst) > self.at as u64
+    }
+}
+
+impl Progress for CancelledAt {
+    fn begin(&self, _: u64, _: &str) {
+        self.begun.store(1, Ordering::SeqCst);
+    }
+    fn advance(&self, bytes: u64) {
+        if self.is_over() {
+            self.advanced_after.fetch_add(bytes, Ordering::SeqCst);
+        }
+    }
+    fn finish(&self) {}
+    fn cancelled(&self) -> bool {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.is_over()
+    }
+}
+
+#[test]
+fn loading_ends_in_whatever_phase_it_is_cancelled_and_gives_its_memory_back() {
+    let (_temporary, folder) = compressed(&demo());
+    let (whole, _) = needs(&folder);
+    let runtime = runtime(Some(whole * 2));
+    // Transcoded, and planned with precisions that are measured.
+    let options = || {
+        let precision = bantam::model::Precisions::Auto;
+        LoadOptions { layout: Layout::Fast, precision, ..LoadOptions::default() }
+    };
+    let (mut phases, mut at) = ([0, 0], 0);
+    loop {
+        let progress = Arc::new(CancelledAt::new(at));
+        match pollster::block_on(runtime.load(&folder, options(), progress.clone())) {
+            Err(error) => assert!(matches!(error, RuntimeError::Cancelled), "{error}"),
+            Ok(_) => break,
+        }
+        assert_eq!(progress.asked.load(Ordering::SeqCst), at as u64 + 1, "it went on after it was cancelled");
+        assert_eq!(progress.advanced_after.load(Ordering::SeqCst), 0);
+        assert_eq!(runtime.gpu().memory().used(), 0);
+        assert_eq!(runtime.gpu().memory().left(), Some(whole * 2), "nothing stays promised");
+        phases[progress.begun.load(Ordering::SeqCst) as usize] += 1;
+        at += if phases[1] < 5 { 1 } else { 29 };
+    }
+    let [planning, loading] = phases;
+    assert!(planning >= 3 && loading > 8, "{phases:?}");
+}
+
+/// Lets its operation go on only once the test says so.
+struct Held {
+    reached: Mutex<std::sync::mpsc::Sender<()>>,
+    go_on: Mutex<std::sync::mpsc::Receiver<()>>,
+    advanced: Arc<AtomicU64>,
+}
+
+impl Progress for Held {
+    fn begin(&self, _: u64, _: &str) {}
+    fn advance(&self, _: u64) {
+        if self.advanced.fetch_add(1, Ordering::SeqCst) == 1 {
+            self.reached.lock().unwrap().send(()).unwrap();
+            self.go_on.lock().unwrap().recv().unwrap();
+        }
+    }
+    fn finish(&self) {}
+}
+
+#[test]
+fn loading_that_nobody_waits_for_ends_in_the_middle() {
+    let runtime = runtime(None);
+    let (reached, is_reached) = std::sync::mpsc::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let advanced = Arc::new(AtomicU64::new(0));
+    let progress = Held { reached: reached.into(), go_on: may_go_on.into(), advanced: advanced.clone() };
+    let loading = runtime.load(demo(), dense(), progress);
+    is_reached.recv().unwrap();
+    assert!(runtime.gpu().memory().used() > 0);
+    drop(loading);
+    go_on.send(()).unwrap();
+    // Dropping the runtime waits for what was cancelled.
+    let gpu = runtime.gpu().clone();
+    drop(runtime);
+    assert_eq!(advanced.load(Ordering::SeqCst), 2, "it loaded on");
+    assert_eq!(gpu.memory().used(), 0);
 }

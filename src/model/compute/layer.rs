@@ -1,5 +1,6 @@
 //! One transformer layer: its weights, and its dispatches in a session.
 
+use crate::archive::ArchiveError;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
 use crate::gpu::kernels::rope::{HeadParams, RopeBuffers};
@@ -9,6 +10,7 @@ use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, KvCache};
 use crate::model::compute::activations::Activations;
 use crate::model::compute::products::Products;
 use crate::model::config::model_config::ModelConfig;
+use crate::model::error::ModelError;
 use crate::model::shape::strides::head_params;
 use crate::model::weights::layer_weights::{GateUp, LayerWeights, Linear};
 
@@ -21,6 +23,9 @@ pub(crate) struct LayerContext<'a> {
     pub rotations: &'a Buffer,
     /// Positions in the KV cache.
     pub context: usize,
+    /// An error where nobody wants the dispatches any more. Asked before each of them, because a kernel that is
+    /// needed for the first time is compiled.
+    pub go_on: &'a dyn Fn() -> Result<(), ArchiveError>,
 }
 
 impl LayerContext<'_> {
@@ -31,12 +36,13 @@ impl LayerContext<'_> {
         weights: &LayerWeights,
         cache: &KvCache,
         products: Products<'_>,
-    ) -> Result<Vec<Dispatch>, GpuError> {
+    ) -> Result<Vec<Dispatch>, ModelError> {
         let (a, s) = (self.activations, self.activations.strides);
         let mut all = Vec::new();
         let multiply = |all: &mut Vec<Dispatch>, product: Product<'_>| {
+            (self.go_on)()?;
             all.extend(products.dispatches(self.gpu, self.step, &product)?);
-            Ok::<_, GpuError>(())
+            Ok::<_, ModelError>(())
         };
         // From the normed residual stream.
         let from_normed = |weights, bias, y, y_stride| {
@@ -62,6 +68,7 @@ impl LayerContext<'_> {
         let norms = weights.head_norms.as_ref().map(|[q, k]| [q, k]);
         let with = RopeBuffers { qkv: &a.qkv, rotations: self.rotations, cache, head_norms: norms };
         all.push(rope::dispatch(self.gpu, self.step, &heads, &with)?);
+        (self.go_on)()?;
         let division = attention::Division::of(self.gpu.target(), cache.cache_type);
         all.push(attention::dispatch(self.gpu, self.step, &heads, division, cache, [&a.qkv, &a.attended])?);
         let Linear { weights: o, bias } = &weights.o;

@@ -1,7 +1,8 @@
 //! Dispatches of a session, recorded for each number of tokens that has others.
 
-use crate::gpu::{Dispatch, GpuError};
+use crate::gpu::Dispatch;
 use crate::model::compute::products::Products;
+use crate::model::error::ModelError;
 use crate::model::weights::model::Model;
 
 /// Recorded dispatches, each with the least number of tokens that they are for, the fewest tokens first.
@@ -13,8 +14,8 @@ impl Recorded {
     pub fn new(
         model: &Model,
         most: usize,
-        mut record: impl FnMut(Products<'_>) -> Result<Vec<Dispatch>, GpuError>,
-    ) -> Result<Self, GpuError> {
+        mut record: impl FnMut(Products<'_>) -> Result<Vec<Dispatch>, ModelError>,
+    ) -> Result<Self, ModelError> {
         let mut all = vec![(1, record(Products::Single)?)];
         all.extend(Self::batches(model, most, record)?.0);
         Ok(Self(all))
@@ -24,8 +25,8 @@ impl Recorded {
     pub fn batches(
         model: &Model,
         most: usize,
-        mut record: impl FnMut(Products<'_>) -> Result<Vec<Dispatch>, GpuError>,
-    ) -> Result<Self, GpuError> {
+        mut record: impl FnMut(Products<'_>) -> Result<Vec<Dispatch>, ModelError>,
+    ) -> Result<Self, ModelError> {
         let Some(room) = &model.wide_room else { return Ok(Self(vec![(2, record(Products::Batch)?)])) };
         let record = |tokens| Ok((tokens, record(Products::Widened(tokens, room))?));
         model.gpu.choices().widen_from.steps(most).into_iter().map(record).collect::<Result<_, _>>().map(Self)

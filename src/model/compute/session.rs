@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::channel::oneshot;
 
+use crate::archive::ArchiveError;
 use crate::gpu::kernels::argmax::Largest;
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::norm::NormParams;
@@ -121,17 +122,32 @@ impl Session {
         outputs: Outputs,
         cache_type: CacheType,
     ) -> Result<Self, ModelError> {
+        Self::open_while(model, context, outputs, cache_type, &|| Ok(()))
+    }
+
+    /// [`Session::with_cache`], which calls `go_on` before each longer step and ends with its error: a kernel that
+    /// is needed for the first time is compiled, which takes long on some drivers.
+    pub(crate) fn open_while(
+        model: &Arc<Model>,
+        context: usize,
+        outputs: Outputs,
+        cache_type: CacheType,
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
+    ) -> Result<Self, ModelError> {
         let (gpu, config) = (&model.gpu, &model.config);
         let context = context.max(1);
         Self::check_context(gpu, config, context, cache_type)?;
         let has_up = model.layers.iter().any(LayerWeights::has_up);
         // First: what it takes to bring the table is gone before there is anything else.
-        let rotations = Rotations::shared(gpu, config, context, &model.rotations)?;
+        let rotations = Rotations::shared(gpu, config, context, &model.rotations, go_on)?;
         let activations = Arc::new(Activations::new(gpu, config, BATCH, has_up)?);
         let buffers = SessionBuffers::new(model, &activations, outputs)?;
         let readback = Readback::new(gpu, buffers.logits.size().max(top::FOUND_BYTES))?;
         let cache_len = 2 * config.kv_heads * context * config.head_dim;
-        let cache = |_| KvCache::new(gpu, cache_type, cache_len);
+        let cache = |_| {
+            go_on()?;
+            Ok::<_, ModelError>(KvCache::new(gpu, cache_type, cache_len)?)
+        };
         let caches: Vec<KvCache> = (0..config.layers).map(cache).collect::<Result<_, _>>()?;
 
         let layers = LayerContext {
@@ -141,8 +157,9 @@ impl Session {
             activations: &activations,
             rotations: &rotations.buffer,
             context,
+            go_on,
         };
-        let record = |products: Products<'_>| -> Result<Vec<Dispatch>, GpuError> {
+        let record = |products: Products<'_>| -> Result<Vec<Dispatch>, ModelError> {
             let mut all = record_embedding(model, &activations, &buffers)?;
             for (i, (weights, cache)) in model.layers.iter().zip(&caches).enumerate() {
                 all.extend(layers.dispatches(i, weights, cache, products)?);
@@ -150,13 +167,16 @@ impl Session {
             Ok(all)
         };
         let recorded = Recorded::new(model, BATCH, record)?;
+        go_on()?;
         let last_output = record_output(model, &activations, &buffers, Products::Single)?;
+        go_on()?;
         let argmax = argmax::dispatch(gpu, config.vocab, [&buffers.logits, &buffers.largest])?;
         let top = top::dispatch(gpu, &buffers.step, config.vocab, [&buffers.logits, &buffers.top])?;
         let all_outputs = match outputs {
             Outputs::Last => Recorded::default(),
             Outputs::All => Recorded::batches(model, BATCH, |products| {
-                record_output(model, &activations, &buffers, products)
+                go_on()?;
+                Ok(record_output(model, &activations, &buffers, products)?)
             })?,
         };
         Ok(Self {
@@ -400,7 +420,7 @@ impl Session {
             Ok::<Pace, ModelError>(theirs)
         });
         self.ended = Some(begun.ended);
-        *pace = begun.result.await.unwrap_or(Err(StreamError::NoReader.into()))?;
+        *pace = begun.result.await.unwrap_or(Err(StreamError::Stopped))??;
         Ok(len)
     }
 
@@ -505,4 +525,48 @@ fn record_output(
         all.extend(products.dispatches(gpu, &buffers.step, &product)?);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::path::Path;
+
+    use super::*;
+    use crate::archive::ModelFiles;
+    use crate::gpu::GpuOptions;
+    use crate::model::LoadOptions;
+
+    #[test]
+    fn opening_ends_wherever_it_is_stopped_and_gives_its_memory_back() {
+        let device = std::env::var("BANTAM_DEVICE").ok();
+        let options = GpuOptions { device, ..GpuOptions::default() };
+        let gpu = pollster::block_on(Gpu::open(&options)).expect("tests need an adapter");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
+        let files = ModelFiles::open(&folder).unwrap();
+        let options = LoadOptions::default();
+        let model = Arc::new(pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap());
+        let before = gpu.memory().used();
+
+        // The first time it is stopped before anything is there, then later and later.
+        let mut stops = 0;
+        loop {
+            let asked = Cell::new(0);
+            let go_on = || match asked.replace(asked.get() + 1) {
+                n if n < 3 * stops => Ok(()),
+                _ => Err(ArchiveError::Cancelled),
+            };
+            match Session::open_while(&model, 600, Outputs::All, CacheType::F32, &go_on) {
+                Err(error) => {
+                    assert!(matches!(error, ModelError::Archive(ArchiveError::Cancelled)), "{error}")
+                }
+                Ok(_) => break,
+            }
+            assert_eq!(asked.get(), 3 * stops + 1, "it did something after it was stopped");
+            assert_eq!(gpu.memory().used(), before);
+            stops += 1;
+        }
+        // Rotations, caches, and the dispatches of every layer.
+        assert!(stops > model.config.layers, "{stops}");
+    }
 }

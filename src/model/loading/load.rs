@@ -26,9 +26,9 @@ impl Model {
         options: &LoadOptions,
         progress: &dyn Progress,
     ) -> Result<Self, ModelError> {
-        let reading = &Reading::new()?;
+        let reading = &Reading::new(progress)?;
         let theirs = files.clone();
-        let config = reading.run(move || runnable_config(&theirs)).await??;
+        let config = reading.run(move |_| runnable_config(&theirs)).await??;
         let gpu = &gpu.with_share(options.device_budget);
         let planned = Planned::promised(gpu, files, &config, options, reading).await?;
         gpu.settle().await?;

@@ -6,7 +6,7 @@ use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, Piece, Tiles, Words};
 use crate::gpu::{Buffer, Gpu, SlotPlace, Uploader};
 use crate::model::error::ModelError;
-use crate::model::files::reading::Reading;
+use crate::model::files::reading::{Reading, Wanted};
 use crate::model::files::require::{require, wrong_type};
 use crate::model::loading::streaming::Streaming;
 use crate::model::plan::planned::Planned;
@@ -27,7 +27,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) files: &'a ModelFiles,
     pub(crate) raw: bool,
     pub(crate) planned: &'a Planned,
-    pub(crate) reading: &'a Reading,
+    pub(crate) reading: &'a Reading<'a>,
     pub(crate) uploader: Uploader,
     pub(crate) progress: &'a dyn Progress,
     piece: Vec<u8>,
@@ -42,7 +42,7 @@ impl<'a> Loader<'a> {
         files: &'a ModelFiles,
         raw: bool,
         planned: &'a Planned,
-        reading: &'a Reading,
+        reading: &'a Reading<'a>,
         uploader: Uploader,
         progress: &'a dyn Progress,
     ) -> Self {
@@ -152,7 +152,7 @@ impl<'a> Loader<'a> {
                 let len = (payload.end - start).min(PIECE);
                 let (mut piece, theirs) = (std::mem::take(&mut self.piece), reader.clone());
                 piece.resize(PIECE, 0);
-                let read = move || (theirs.read(start, &mut piece[..len]), piece);
+                let read = move |_: &Wanted| (theirs.read(start, &mut piece[..len]), piece);
                 let (read, piece) = self.reading.run(read).await?;
                 self.piece = piece;
                 read?;
@@ -188,7 +188,7 @@ impl<'a> Loader<'a> {
     ) -> Result<usize, ModelError> {
         for (i, first) in (0..rows).step_by(ROWS).enumerate() {
             let theirs = reader.clone();
-            let read = move || theirs.read_matrix_rows(first..(first + ROWS).min(rows));
+            let read = move |_: &Wanted| theirs.read_matrix_rows(first..(first + ROWS).min(rows));
             let bytes = self.reading.run(read).await??;
             matrix.write_raw(&mut self.uploader, row_block + i, &bytes).await?;
         }
@@ -210,7 +210,7 @@ impl<'a> Loader<'a> {
                 return Err(wrong_type(&weight));
             }
             let reader = self.open(&weight).await?;
-            let read = move || {
+            let read = move |_: &Wanted| {
                 let bytes = reader.read_all()?;
                 Ok::<Vec<f32>, ArchiveError>(reader.values(&bytes, Precision::Lossless).collect())
             };
@@ -224,13 +224,14 @@ impl<'a> Loader<'a> {
     /// What reads a tensor. By then the device is done with what was dropped, so that there is room for it.
     pub(crate) async fn open(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
         self.gpu.settle().await?;
-        Ok(weight.opened(self.reading.run(weight.opening()).await??)?)
+        let open = weight.opening();
+        Ok(weight.opened(self.reading.run(move |_| open()).await??)?)
     }
 
     /// Compares what is read in `precision` with its checksums.
     pub(crate) async fn check(&self, reader: &TensorReader, precision: Precision) -> Result<(), ModelError> {
         let reader = reader.clone();
-        Ok(self.reading.run(move || reader.check(precision)).await??)
+        Ok(self.reading.run(move |wanted| reader.check_while(precision, &|| wanted.check())).await??)
     }
 
     /// What reads a tensor, of which as much is checked as is to be read.
@@ -241,9 +242,7 @@ impl<'a> Loader<'a> {
     }
 
     pub(crate) fn require(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>, ModelError> {
-        if self.progress.cancelled() {
-            return Err(ArchiveError::Cancelled.into());
-        }
+        self.reading.check()?;
         require(self.files, name, shape)
     }
 }

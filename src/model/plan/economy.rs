@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::archive::ArchiveError;
 use crate::codec::Precision;
 use crate::codec::head::Kind;
 use crate::gpu::{Gpu, SlotKind};
@@ -31,9 +32,15 @@ pub(crate) struct Economy {
 
 impl Economy {
     /// Measures how much each matrix loses. Reads a few rows of each.
-    pub fn measure(gpu: &Gpu, census: &Census) -> Result<Self, ModelError> {
+    /// It calls `go_on` before each matrix and ends with its error.
+    pub fn measure(
+        gpu: &Gpu,
+        census: &Census,
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
+    ) -> Result<Self, ModelError> {
         let mut steps = Vec::new();
         for tensor in census.matrices() {
+            go_on()?;
             steps.extend(steps_of(gpu, tensor, census.layers())?);
         }
         // Stable: of a matrix the more precise step stays before the less precise one.

@@ -1,12 +1,12 @@
 //! How a model is to be loaded: which layout its weights have, and which of them stay.
 
-use crate::archive::ModelFiles;
+use crate::archive::{ArchiveError, ModelFiles};
 use crate::gpu::{Gpu, SlotKind, Uploader};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
-use crate::model::files::reading::Reading;
+use crate::model::files::reading::{Reading, Wanted};
 use crate::model::plan::economy::Economy;
-use crate::model::plan::needs::{Census, Cut, Keeping, TensorCensus};
+use crate::model::plan::needs::{Census, Cut, Keeping, Opening, TensorCensus};
 use crate::model::plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 use crate::model::plan::precisions::Precisions;
 use crate::model::shape::outputs::Outputs;
@@ -45,18 +45,21 @@ impl Planned {
         files: &ModelFiles,
         config: &ModelConfig,
         options: &LoadOptions,
-        reading: &Reading,
+        reading: &Reading<'_>,
     ) -> Result<Self, ModelError> {
         if gpu.memory().left().is_none() {
             return Ok(Self::all_stays(gpu, options));
         }
         let openings = Census::openings(files, config)?;
-        let open = || openings.into_iter().map(|open| open()).collect::<Result<_, _>>();
+        let open = |wanted: &Wanted| {
+            let one = |open: Opening| wanted.check().and_then(|()| open());
+            openings.into_iter().map(one).collect::<Result<_, _>>()
+        };
         let census = Census::of(files, config, reading.run(open).await??)?;
         // What precision costs is measured in rows that are read for that.
         let (gpu, config, options) = (gpu.clone(), config.clone(), options.clone());
-        let plan = move || loop {
-            let planned = Self::within_budget(&gpu, &census, &config, &options)?;
+        let plan = move |wanted: &Wanted| loop {
+            let planned = Self::within_budget(&gpu, &census, &config, &options, &|| wanted.check())?;
             // Another model may have been loaded meanwhile, which leaves less.
             if planned.plan.as_ref().is_none_or(|plan| gpu.memory().promise(plan.total)) {
                 return Ok(planned);
@@ -74,7 +77,7 @@ impl Planned {
     ) -> Result<Self, ModelError> {
         match gpu.memory().left() {
             None => Ok(Self::all_stays(gpu, options)),
-            Some(_) => Self::within_budget(gpu, &Census::read(files, config)?, config, options),
+            Some(_) => Self::within_budget(gpu, &Census::read(files, config)?, config, options, &|| Ok(())),
         }
     }
 
@@ -92,13 +95,14 @@ impl Planned {
         census: &Census,
         config: &ModelConfig,
         options: &LoadOptions,
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
     ) -> Result<Self, ModelError> {
         let layout = Self::layout(gpu, options);
         let (budget, precisions) = (gpu.memory().left().unwrap_or(u64::MAX), options.precision.clone());
         // Reading dense tiles takes a processor several times as long as decoding them beforehand.
         let decoded = if layout == Layout::Dense { &[] } else { SlotKind::decoded_on(gpu) };
         let slot_kinds = [decoded, &[SlotKind::Dense]].concat();
-        let mut planner = Planner { gpu, census, options, config, budget, precisions, slot_kinds };
+        let mut planner = Planner { gpu, census, options, config, budget, precisions, slot_kinds, go_on };
         if options.precision == Precisions::Auto && !options.raw {
             planner.precisions = planner.most_precise()?;
         }
@@ -145,6 +149,8 @@ struct Planner<'a> {
     precisions: Precisions,
     /// What slots may hold: what is better first.
     slot_kinds: Vec<SlotKind>,
+    /// An error where nobody wants the plan any more. Asked before each plan that is tried.
+    go_on: &'a dyn Fn() -> Result<(), ArchiveError>,
 }
 
 impl Planner<'_> {
@@ -171,7 +177,7 @@ impl Planner<'_> {
 
     /// The most precise weights all of which stay, dense; the least precise where none do.
     fn most_precise(&mut self) -> Result<Precisions, ModelError> {
-        let economy = Economy::measure(self.gpu, self.census)?;
+        let economy = Economy::measure(self.gpu, self.census, self.go_on)?;
         let (mut least, mut most) = (0, economy.len());
         // The more steps are taken, the less the weights take.
         while least < most {
@@ -198,6 +204,7 @@ impl Planner<'_> {
     /// The plan with stages of the size that costs a token least, decoded on their way where that is wanted and any
     /// fit so.
     fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
+        (self.go_on)()?;
         let usual = || {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
             session_bytes(self.config, context, Outputs::Last)

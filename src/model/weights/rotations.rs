@@ -4,9 +4,11 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::gpu::{Buffer, Gpu, GpuError, Uploader};
+use crate::archive::ArchiveError;
+use crate::gpu::{Buffer, Gpu, Uploader};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::config::rope_settings::RopeScaling;
+use crate::model::error::ModelError;
 
 /// The table on the device, for the sessions of a model.
 #[derive(Debug)]
@@ -25,28 +27,35 @@ impl Rotations {
     }
 
     /// The table that `shared` has, if it is for `positions` positions or more; else one that it has from then on,
-    /// for as long as a session does.
+    /// for as long as a session does. It calls `go_on` now and then and ends with its error.
     pub fn shared(
         gpu: &Gpu,
         config: &ModelConfig,
         positions: usize,
         shared: &Mutex<Weak<Self>>,
-    ) -> Result<Arc<Self>, GpuError> {
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
+    ) -> Result<Arc<Self>, ModelError> {
         let mut shared = shared.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(there) = shared.upgrade().filter(|there| there.positions >= positions) {
             return Ok(there);
         }
-        let made = Arc::new(Self::new(gpu, config, positions)?);
+        let made = Arc::new(Self::new(gpu, config, positions, go_on)?);
         *shared = Arc::downgrade(&made);
         Ok(made)
     }
 
-    fn new(gpu: &Gpu, config: &ModelConfig, positions: usize) -> Result<Self, GpuError> {
+    fn new(
+        gpu: &Gpu,
+        config: &ModelConfig,
+        positions: usize,
+        go_on: &dyn Fn() -> Result<(), ArchiveError>,
+    ) -> Result<Self, ModelError> {
         let each = Self::position_bytes(config);
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
         let buffer = gpu.buffer("rotations", positions as u64 * each, usage)?;
         let mut uploader = Uploader::within(gpu, Uploader::LEAST)?;
         for first in (0..positions).step_by(PIECE) {
+            go_on()?;
             let piece = rotations(config, first..(first + PIECE).min(positions));
             let at = first as u64 * each;
             pollster::block_on(uploader.write(&buffer, at, bytemuck::cast_slice(&piece)))?;

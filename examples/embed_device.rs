@@ -77,7 +77,7 @@ struct Writer {
 
 impl Writer {
     fn new(runtime: &Runtime, folder: String, prompt: String) -> Self {
-        let loading = runtime.load(folder, LoadOptions::default(), ());
+        let loading = runtime.load(folder, &LoadOptions::default(), ());
         Self { stage: Stage::Loading(loading), text: prompt.clone(), prompt, tokens: 0, looks: [0; 3] }
     }
 
@@ -87,14 +87,14 @@ impl Writer {
             Stage::Loading(loading) => {
                 self.looks[0] += 1;
                 if let Some(model) = loading.now_or_never() {
-                    self.stage = Stage::Opening(model?.open(SessionOptions::default()));
+                    self.stage = Stage::Opening(model?.open(&SessionOptions::default()));
                 }
             }
             Stage::Opening(opening) => {
                 self.looks[1] += 1;
                 if let Some(session) = opening.now_or_never() {
-                    let options = GenerationOptions { most: MOST, ..GenerationOptions::default() };
-                    self.stage = Stage::Writing(session?.complete(&self.prompt, options)?);
+                    let options = GenerationOptions::default().with_max_tokens(MOST);
+                    self.stage = Stage::Writing(session?.complete(&self.prompt, &options)?);
                 }
             }
             Stage::Writing(pieces) => {

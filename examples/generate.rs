@@ -20,12 +20,12 @@ fn main() -> Result<(), Error> {
 
 async fn run(folder: String, prompt: &str) -> Result<(), Error> {
     let runtime = Runtime::new(&RuntimeOptions::default()).await?;
-    let model = runtime.load(folder, LoadOptions::default(), ()).await?;
-    let session = model.open(SessionOptions::default()).await?;
+    let model = runtime.load(folder, &LoadOptions::default(), ()).await?;
+    let session = model.open(&SessionOptions::default()).await?;
 
-    let sampling = SamplingOptions { temperature: 0.7, top_p: 0.9, ..SamplingOptions::default() };
-    let mut pieces =
-        session.complete(prompt, GenerationOptions { sampling, most: 100, ..Default::default() })?;
+    let sampling = SamplingOptions::default().with_temperature(0.7).with_top_p(0.9);
+    let mut pieces = session
+        .complete(prompt, &GenerationOptions::default().with_sampling(sampling).with_max_tokens(100))?;
     print!("{prompt}");
     while let Some(piece) = pieces.next().await {
         print!("{}", piece?.text);

@@ -33,8 +33,8 @@ fn tell() -> Result<(), RuntimeError> {
     let runtime = Runtime::new_blocking(&RuntimeOptions::default())?;
     // A folder in the layout of Hugging Face, compressed or not.
     let model = runtime.load_blocking("models/smollm2-bantam", &LoadOptions::default(), &())?;
-    let session = model.open_blocking(SessionOptions::default())?;
-    for piece in session.complete("Once upon a time", GenerationOptions::default())?.blocking() {
+    let session = model.open_blocking(&SessionOptions::default())?;
+    for piece in session.complete("Once upon a time", &GenerationOptions::default())?.blocking() {
         print!("{}", piece?.text);
     }
     Ok(())

@@ -48,15 +48,15 @@ fn alone(name: &str, test: impl FnOnce()) {
 
 fn runtime() -> Runtime {
     let adapter = std::env::var("BANTAM_DEVICE").ok();
-    Runtime::new_blocking(&RuntimeOptions { adapter, ..RuntimeOptions::default() }).unwrap()
+    Runtime::new_blocking(&RuntimeOptions::default().with_device(adapter)).unwrap()
 }
 
 fn most(most: usize) -> GenerationOptions {
-    GenerationOptions { most, ..GenerationOptions::default() }
+    GenerationOptions::default().with_max_tokens(most)
 }
 
 fn text(session: &TextSession) -> String {
-    session.complete(PROMPT, most(12)).unwrap().blocking().map(|piece| piece.unwrap().text).collect()
+    session.complete(PROMPT, &most(12)).unwrap().blocking().map(|piece| piece.unwrap().text).collect()
 }
 
 /// Bytes of memory that this process has, where the system tells it in that way.
@@ -111,12 +111,12 @@ fn streams_that_are_dropped_leave_nothing() {
     alone("streams_that_are_dropped_leave_nothing", || {
         let runtime = runtime();
         let model = runtime.load_blocking(demo(), &LoadOptions::default(), &()).unwrap();
-        let session = model.open_blocking(SessionOptions::default()).unwrap();
+        let session = model.open_blocking(&SessionOptions::default()).unwrap();
         let expected = text(&session);
         let taken = runtime.gpu().memory().used();
         // A kilobyte a cycle.
         endure(1000, 1 << 20, |i| {
-            let mut stream = session.complete(PROMPT, most(12)).unwrap();
+            let mut stream = session.complete(PROMPT, &most(12)).unwrap();
             match i % 4 {
                 // Not even begun.
                 0 => {}
@@ -136,7 +136,7 @@ fn streams_that_are_dropped_leave_nothing() {
             }
             assert_eq!(runtime.gpu().memory().used(), taken);
         });
-        drop(session.complete(PROMPT, most(12)).map(|mut stream| poll_once(&mut stream)));
+        drop(session.complete(PROMPT, &most(12)).map(|mut stream| poll_once(&mut stream)));
         drop((session, model));
         assert_nothing_is_left(runtime.gpu());
     });
@@ -149,24 +149,24 @@ fn poll_once(stream: &mut (impl Stream + Unpin)) -> bool {
 
 /// The least that the model can be loaded within.
 fn least(runtime: &Runtime, folder: &Path) -> LoadOptions {
-    let dense = LoadOptions { layout: Layout::Dense, ..LoadOptions::default() };
-    let any = LoadOptions { device_budget: Some(u64::MAX), ..dense.clone() };
+    let dense = LoadOptions::default().with_layout(Layout::Dense);
+    let any = dense.clone().with_budget(Some(u64::MAX));
     let files = bantam::archive::ModelFiles::open(folder).unwrap();
     let minimum = Model::plan(runtime.gpu(), &files, &any).unwrap().unwrap().minimum;
-    LoadOptions { device_budget: Some(minimum), ..dense }
+    dense.with_budget(Some(minimum))
 }
 
 /// Loads a model, lets it begin a text, and drops it in the middle of a token.
 fn load_and_drop(runtime: &Runtime, folder: &Path, options: &LoadOptions, on_threads: bool) {
     let model: TextModel = match on_threads {
-        true => pollster::block_on(runtime.load(folder, options.clone(), ())).unwrap(),
+        true => pollster::block_on(runtime.load(folder, options, ())).unwrap(),
         false => runtime.load_blocking(folder, options, &()).unwrap(),
     };
     let session = match on_threads {
-        true => pollster::block_on(model.open(SessionOptions::default())).unwrap(),
-        false => model.open_blocking(SessionOptions::default()).unwrap(),
+        true => pollster::block_on(model.open(&SessionOptions::default())).unwrap(),
+        false => model.open_blocking(&SessionOptions::default()).unwrap(),
     };
-    let mut stream = session.complete(PROMPT, most(12)).unwrap();
+    let mut stream = session.complete(PROMPT, &most(12)).unwrap();
     pollster::block_on(stream.next()).unwrap().unwrap();
     poll_once(&mut stream);
 }
@@ -201,7 +201,7 @@ fn a_model_that_is_loaded_and_never_used_leaves_nothing_on_the_hosts_device() {
         let kept = model.model().weight_bytes() + model.model().wide_room_bytes();
         let staging = || host.generate_allocator_report().map(|report| report.total_allocated_bytes);
         patience::wait_until(|| staging().is_none_or(|bytes| bytes < kept + (1 << 20)), "staging is freed");
-        let session = model.open_blocking(SessionOptions::default()).unwrap();
+        let session = model.open_blocking(&SessionOptions::default()).unwrap();
         drop((model, session));
         assert_nothing_is_left(runtime.gpu());
         drop(runtime);

@@ -217,9 +217,9 @@ impl Chat<'_> {
         // Each reply has a seed of its own, so that the same one does not come out again and again.
         let seed = self.sampling.seed.wrapping_add(self.replies);
         self.replies += 1;
-        let sampler = Sampler::new(SamplingOptions { seed, ..self.sampling })?;
+        let sampler = Sampler::new(&self.sampling.with_seed(seed))?;
         let most = self.wanted.most.unwrap_or(usize::MAX);
-        let limits = Limits { most, stop: self.wanted.sampling.stop.clone() };
+        let limits = Limits::default().with_max_tokens(most).with_stop(self.wanted.sampling.stop.clone());
         generate_text(&mut self.session, &self.tokenizer, &tokens, sampler, limits, print::part)
     }
 

@@ -143,7 +143,7 @@ fn one_run(gpu: &Gpu, folder: &Path, args: &Args) -> Result<Run> {
     let (files, tokenizer) = open::open(folder)?;
     let model = open::load(gpu, &files, &LoadOptions::default())?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
-    let sampler = Sampler::new(SamplingOptions::default())?;
+    let sampler = Sampler::new(&SamplingOptions::default())?;
     let room = model.config().max_positions;
     if prompt.len() > room {
         return Err(format!(

@@ -83,6 +83,7 @@ impl Generated {
             Ended::Because(StopReason::Stop) => "a stop string ended the text",
             Ended::Because(StopReason::Length) => "maximum tokens reached",
             Ended::Because(StopReason::Context) => "the context is full",
+            Ended::Because(other) => other.name(),
             Ended::Interrupted => "interrupted",
             Ended::Unread => "the reader closed the output",
         };

@@ -135,13 +135,12 @@ impl ModelArgs {
 
     /// What the arguments say, with `working_set` bytes left to sessions.
     pub fn options(&self, working_set: u64) -> LoadOptions {
-        LoadOptions {
-            raw: self.raw,
-            layout: self.layout.into(),
-            precision: self.precision.into(),
-            device_budget: self.max_memory,
-            working_set: Some(working_set),
-        }
+        LoadOptions::default()
+            .with_raw(self.raw)
+            .with_layout(self.layout.into())
+            .with_precision(self.precision.into())
+            .with_budget(self.max_memory)
+            .with_working_set(Some(working_set))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use bantam::archive::ModelFiles;
 use bantam::bench::{Bench, Effort, Forecast};
 use bantam::gpu::Gpu;
-use bantam::model::{LoadOptions, Model, ModelConfig, Outputs, Session, require_runnable};
+use bantam::model::{Model, ModelConfig, Outputs, Session, require_runnable};
 use bantam::stream::Plan;
 
 use super::open::ModelArgs;
@@ -30,14 +30,17 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let context = args.context.clamp(1, config.max_positions);
     let options = args.model.options(Session::device_bytes(&config, context, Outputs::Last));
     // Without a budget, everything stays; what that takes is worth knowing too.
-    let budget = Some(options.device_budget.unwrap_or(u64::MAX));
+    let budget = Some(options.budget.unwrap_or(u64::MAX));
     // The choice of kernels has a say in which layout is planned for.
     let gpu = args.model.kernel.choose(args.model.device.open()?, &args.model.device)?;
-    let max_memory = options.device_budget;
-    let within = LoadOptions { device_budget: budget, ..options };
+    let max_memory = options.budget;
+    let within = options.with_budget(budget);
     Session::check_context(&gpu, &config, context, args.model.kv_cache.into())?;
     let (plan, precisions) = Model::plan_with_precisions(&gpu, &files, &within)?;
-    let plan = plan.map(|plan| Plan { budget: max_memory, ..plan });
+    let plan = plan.map(|mut plan| {
+        plan.budget = max_memory;
+        plan
+    });
     if let Some(plan) = plan {
         let forecast = forecast(args, &gpu, &files, &plan)?;
         match args.json {

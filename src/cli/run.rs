@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     // First what can be refused without loading a model.
     let sampling = args.sampling.options(SamplingOptions::default())?;
-    let sampler = Sampler::new(sampling)?;
+    let sampler = Sampler::new(&sampling)?;
     let text = args.prompt.read()?;
     let (files, tokenizer) = args.model.open()?;
     let prompt = match args.chat {
@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     if !args.chat {
         show(&text)?;
     }
-    let limits = Limits { most, stop: args.sampling.stop.clone() };
+    let limits = Limits::default().with_max_tokens(most).with_stop(args.sampling.stop.clone());
     let generated = generate_text(&mut session, &tokenizer, &prompt, sampler, limits, show)?;
     if !args.json && generated.ended != Ended::Unread {
         print::part("\n")?;

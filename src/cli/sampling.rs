@@ -42,14 +42,13 @@ fn not_empty(text: &str) -> std::result::Result<String, String> {
 impl SamplingArgs {
     /// What the arguments say, and `usual` where they say nothing.
     pub fn options(&self, usual: SamplingOptions) -> Result<SamplingOptions> {
-        let options = SamplingOptions {
-            temperature: self.temperature.unwrap_or(usual.temperature),
-            top_k: self.top_k.unwrap_or(usual.top_k),
-            top_p: self.top_p.unwrap_or(usual.top_p),
-            min_p: self.min_p.unwrap_or(usual.min_p),
-            repetition_penalty: self.repetition_penalty.unwrap_or(usual.repetition_penalty),
-            seed: usual.seed,
-        };
+        let options = SamplingOptions::default()
+            .with_temperature(self.temperature.unwrap_or(usual.temperature))
+            .with_top_k(self.top_k.unwrap_or(usual.top_k))
+            .with_top_p(self.top_p.unwrap_or(usual.top_p))
+            .with_min_p(self.min_p.unwrap_or(usual.min_p))
+            .with_repetition_penalty(self.repetition_penalty.unwrap_or(usual.repetition_penalty))
+            .with_seed(usual.seed);
         options.check()?;
         if options.temperature == 0.0 {
             self.warn_of_what_is_in_vain();
@@ -57,7 +56,7 @@ impl SamplingArgs {
         }
         // 32 bits are easily written down, and exact in any reader's JSON.
         let random = || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OsRng.try_next_u32()?.into());
-        Ok(SamplingOptions { seed: self.seed.map_or_else(random, Ok)?, ..options })
+        Ok(options.with_seed(self.seed.map_or_else(random, Ok)?))
     }
 
     fn warn_of_what_is_in_vain(&self) {

@@ -10,6 +10,7 @@ use crate::stream::StreamError;
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ModelError {
     /// A weight file is missing, damaged or incomplete.
     #[error(transparent)]

@@ -11,6 +11,7 @@ use crate::text::{GenerationError, TextError};
 /// Why a runtime could not do something. An error of a device or a file has the same variant, whatever the
 /// runtime was doing.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RuntimeError {
     /// The device is lost, out of memory, or rejected a command.
     #[error(transparent)]

@@ -18,12 +18,29 @@ use crate::text::{End, Limits, Message, Piece, Sampler, SamplingOptions, complet
 
 /// The context length and KV-cache element type of a session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SessionOptions {
     /// Maximum tokens of the text, generated ones included. The default is 1024, or what the model was made
     /// for if that is less: by default, models leave memory for that.
     pub context: Option<usize>,
     /// KV-cache element type.
     pub cache: CacheType,
+}
+
+impl SessionOptions {
+    /// Sets [`SessionOptions::context`].
+    #[must_use]
+    pub fn with_context(mut self, context: Option<usize>) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Sets [`SessionOptions::cache`].
+    #[must_use]
+    pub fn with_cache(mut self, cache: CacheType) -> Self {
+        self.cache = cache;
+        self
+    }
 }
 
 impl SessionOptions {
@@ -34,18 +51,42 @@ impl SessionOptions {
 
 /// How text is generated. By default, the likeliest token is taken until the text ends.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct GenerationOptions {
     /// How the next token is chosen.
     pub sampling: SamplingOptions,
     /// Maximum tokens to generate. The session's context is a limit too.
-    pub most: usize,
+    pub max_tokens: usize,
     /// Stop strings: the text ends before the first of them; see [`Limits::stop`].
     pub stop: Vec<String>,
 }
 
 impl Default for GenerationOptions {
     fn default() -> Self {
-        Self { sampling: SamplingOptions::default(), most: usize::MAX, stop: Vec::new() }
+        Self { sampling: SamplingOptions::default(), max_tokens: usize::MAX, stop: Vec::new() }
+    }
+}
+
+impl GenerationOptions {
+    /// Sets [`GenerationOptions::sampling`].
+    #[must_use]
+    pub fn with_sampling(mut self, sampling: SamplingOptions) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Sets [`GenerationOptions::max_tokens`].
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
+        self.max_tokens = max_tokens;
+        self
+    }
+
+    /// Sets [`GenerationOptions::stop`].
+    #[must_use]
+    pub fn with_stop(mut self, stop: Vec<String>) -> Self {
+        self.stop = stop;
+        self
     }
 }
 
@@ -68,7 +109,7 @@ impl TextSession {
 
     /// Continues `text`. A worker thread tokenises it, and starts that at once; if that fails, the stream
     /// begins and ends with the error.
-    pub fn complete(&self, text: &str, options: GenerationOptions) -> Result<Generation, RuntimeError> {
+    pub fn complete(&self, text: &str, options: &GenerationOptions) -> Result<Generation, RuntimeError> {
         let (tokenizer, text) = (self.model.tokenizer().clone(), text.to_string());
         self.write(options, || self.work(move || Ok(tokenizer.encode(&text, true)?)))
     }
@@ -78,7 +119,7 @@ impl TextSession {
     pub fn answer(
         &self,
         messages: &[Message],
-        options: GenerationOptions,
+        options: &GenerationOptions,
     ) -> Result<Generation, RuntimeError> {
         // The work has nothing of the model itself: the last that has must not be a worker.
         let (template, tokenizer) = (self.model.require_template()?.clone(), self.model.tokenizer().clone());
@@ -89,7 +130,11 @@ impl TextSession {
     /// Continues `tokens`, the whole text so far. If it does not fit the session's context, the stream ends
     /// with [`ModelError::ContextFull`](crate::model::ModelError::ContextFull); otherwise, its last piece
     /// says how the text ended.
-    pub fn generate(&self, tokens: &[u32], options: GenerationOptions) -> Result<Generation, RuntimeError> {
+    pub fn complete_tokens(
+        &self,
+        tokens: &[u32],
+        options: &GenerationOptions,
+    ) -> Result<Generation, RuntimeError> {
         let tokens = tokens.to_vec();
         self.write(options, || ready(Ok(tokens)))
     }
@@ -105,12 +150,12 @@ impl TextSession {
     /// Continues the whole text that `tokens` begins to bring.
     fn write<T: Future<Output = Result<Vec<u32>, RuntimeError>> + Send + 'static>(
         &self,
-        options: GenerationOptions,
+        options: &GenerationOptions,
         tokens: impl FnOnce() -> T,
     ) -> Result<Generation, RuntimeError> {
-        let sampler = Sampler::new(options.sampling)?;
+        let sampler = Sampler::new(&options.sampling)?;
         let session = self.session.try_lock_owned().ok_or(RuntimeError::SessionBusy)?;
-        let limits = Limits { most: options.most, stop: options.stop };
+        let limits = Limits::default().with_max_tokens(options.max_tokens).with_stop(options.stop.clone());
         let (tokens, tokenizer) = (tokens(), self.model.tokenizer().clone());
         let pieces = async move {
             let tokens = tokens.await?;
@@ -133,6 +178,7 @@ impl TextSession {
 ///
 /// The last piece says why the text ended and how many tokens it has, and so does [`Generation::end`] from then
 /// on.
+#[must_use = "a text is written only while its stream is polled"]
 pub struct Generation {
     end: Option<End>,
     pieces: BoxStream<'static, Result<Piece, RuntimeError>>,

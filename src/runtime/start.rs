@@ -9,10 +9,11 @@ use crate::gpu::{Gpu, GpuOptions, KernelChoices, check_limits};
 
 /// How a runtime uses its device.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct RuntimeOptions {
     /// An adapter's index or a part of its name; `None` for the best adapter. Ignored if the application
     /// provides the device.
-    pub adapter: Option<String>,
+    pub device: Option<String>,
     /// Maximum bytes of device memory for all models and their sessions together. Each model gets what the
     /// others leave; layers that do not fit are streamed.
     pub budget: Option<u64>,
@@ -28,6 +29,43 @@ pub struct RuntimeOptions {
     pub pipeline_cache: Option<PathBuf>,
 }
 
+impl RuntimeOptions {
+    /// Sets [`RuntimeOptions::device`].
+    #[must_use]
+    pub fn with_device(mut self, device: Option<String>) -> Self {
+        self.device = device;
+        self
+    }
+
+    /// Sets [`RuntimeOptions::budget`].
+    #[must_use]
+    pub fn with_budget(mut self, budget: Option<u64>) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets [`RuntimeOptions::kernels`].
+    #[must_use]
+    pub fn with_kernels(mut self, kernels: Option<KernelChoices>) -> Self {
+        self.kernels = kernels;
+        self
+    }
+
+    /// Sets [`RuntimeOptions::submission_work`].
+    #[must_use]
+    pub fn with_submission_work(mut self, submission_work: Option<u64>) -> Self {
+        self.submission_work = submission_work;
+        self
+    }
+
+    /// Sets [`RuntimeOptions::pipeline_cache`].
+    #[must_use]
+    pub fn with_pipeline_cache(mut self, pipeline_cache: Option<PathBuf>) -> Self {
+        self.pipeline_cache = pipeline_cache;
+        self
+    }
+}
+
 /// A device, and what all models on it share: compiled kernels and a budget. Clones share it too.
 ///
 /// It lives as long as any clone of it, or anything made with it. Dropping the last of these waits for
@@ -41,7 +79,7 @@ pub struct Runtime {
 impl Runtime {
     /// Opens a device for this runtime.
     pub async fn new(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
-        let (device, budget) = (options.adapter.clone(), options.budget);
+        let (device, budget) = (options.device.clone(), options.budget);
         let pipeline_cache = options.pipeline_cache.clone();
         let gpu = Gpu::open(&GpuOptions { device, budget, pipeline_cache, ..GpuOptions::default() }).await?;
         Ok(Self::with(gpu, options))

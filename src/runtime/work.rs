@@ -135,6 +135,7 @@ impl Stop {
 
 /// Work that has started and runs on a worker thread: a future that any executor can poll, and that never
 /// blocks. Dropping it stops the work as soon as possible and frees what the work has made.
+#[must_use = "dropping the future stops the work"]
 pub struct Working<T> {
     stop: Stop,
     result: BoxFuture<'static, Result<T, RuntimeError>>,

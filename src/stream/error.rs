@@ -5,6 +5,7 @@ use crate::gpu::GpuError;
 
 /// Why weights could not be streamed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StreamError {
     /// The budget does not even hold one stage at a time.
     #[error(

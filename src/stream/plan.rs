@@ -61,6 +61,7 @@ pub struct Needs {
 
 /// Which stages stay in device memory, and which are streamed there when they are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The budget, in bytes; `None` for no budget.
     pub budget: Option<u64>,

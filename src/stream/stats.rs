@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// What streaming a model's stages has cost since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct StreamStats {
     /// Bytes that were read from files for slots: compressed ones, whether a slot has them as they are or what they
     /// were decoded to.

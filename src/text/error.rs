@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Why text could not be turned into tokens, or a next token not be chosen.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextError {
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]

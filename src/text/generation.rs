@@ -11,6 +11,7 @@ use crate::model::{ModelError, Outputs, Session};
 
 /// Why generation failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum GenerationError {
     /// The executor failed.
     #[error(transparent)]
@@ -22,6 +23,7 @@ pub enum GenerationError {
 
 /// A piece of generated text.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Piece {
     /// The generated token; `None` if the last piece has only text that was held back, or no text.
     pub token: Option<u32>,
@@ -34,6 +36,7 @@ pub struct Piece {
 
 /// How a text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct End {
     /// Why no more tokens follow.
     pub reason: StopReason,
@@ -48,6 +51,7 @@ pub struct End {
 
 /// Why no more tokens follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopReason {
     /// The model has ended its text.
     Eos,
@@ -79,9 +83,10 @@ impl fmt::Display for StopReason {
 
 /// Where generation ends, unless the model ends the text or the session's context is full before that.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Maximum tokens to generate.
-    pub most: usize,
+    pub max_tokens: usize,
     /// Stop strings: the text ends before the first of them. The name of a special token stands for that
     /// token. Empty strings are ignored.
     pub stop: Vec<String>,
@@ -90,14 +95,30 @@ pub struct Limits {
 impl Default for Limits {
     /// No limit.
     fn default() -> Self {
-        Self { most: usize::MAX, stop: Vec::new() }
+        Self { max_tokens: usize::MAX, stop: Vec::new() }
+    }
+}
+
+impl Limits {
+    /// Sets [`Limits::max_tokens`].
+    #[must_use]
+    pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
+        self.max_tokens = max_tokens;
+        self
+    }
+
+    /// Sets [`Limits::stop`].
+    #[must_use]
+    pub fn with_stop(mut self, stop: Vec<String>) -> Self {
+        self.stop = stop;
+        self
     }
 }
 
 impl From<usize> for Limits {
     /// At most so many tokens.
-    fn from(most: usize) -> Self {
-        Self { most, ..Self::default() }
+    fn from(max_tokens: usize) -> Self {
+        Self { max_tokens, ..Self::default() }
     }
 }
 
@@ -114,7 +135,7 @@ struct State<S> {
     prompt_tokens: usize,
     reused_tokens: usize,
     generated: usize,
-    most: usize,
+    max_tokens: usize,
     ended: bool,
 }
 
@@ -125,6 +146,7 @@ struct State<S> {
 ///
 /// `session` is a `&mut Session`, or a guard of one, which the stream then keeps. `limits` can be a number:
 /// the maximum tokens to generate.
+#[must_use = "a text is written only while its stream is polled"]
 pub fn generate<S: DerefMut<Target = Session>, L: Into<Limits>>(
     session: S,
     tokenizer: &Tokenizer,
@@ -138,6 +160,7 @@ pub fn generate<S: DerefMut<Target = Session>, L: Into<Limits>>(
 /// Like [`generate`], but `text` is the whole text before the generated tokens, and not an addition to the
 /// session. The session keeps what it has computed of `text` and forgets the rest: of a growing conversation,
 /// it computes only what is new.
+#[must_use = "a text is written only while its stream is polled"]
 pub fn complete<S: DerefMut<Target = Session>, L: Into<Limits>>(
     mut session: S,
     tokenizer: &Tokenizer,
@@ -168,7 +191,7 @@ impl<S: DerefMut<Target = Session>> State<S> {
             stop: StopStrings::new(limits.stop),
             pending: text.to_vec(),
             generated: 0,
-            most: limits.most,
+            max_tokens: limits.max_tokens,
             ended: false,
         }
     }
@@ -184,7 +207,7 @@ impl<S: DerefMut<Target = Session>> State<S> {
         if self.ended {
             return Ok(None);
         }
-        if self.generated >= self.most {
+        if self.generated >= self.max_tokens {
             return self.end(StopReason::Length);
         }
         // A prompt that is too long is an error; a reply that fills the session just ends.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Message {
     /// The speaker: `system`, `user` or `assistant` for nearly every model.
     pub role: String,

@@ -10,6 +10,7 @@ use super::exp::exp_of_negative;
 
 /// How the next token is chosen. The default is greedy.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct SamplingOptions {
     /// The sampler divides logits by this: below 1 likely tokens become likelier, above 1 less likely.
     /// At 0 it always takes the likeliest token, and of the other options only the repetition penalty
@@ -34,6 +35,50 @@ pub struct SamplingOptions {
 impl Default for SamplingOptions {
     fn default() -> Self {
         Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repetition_penalty: 1.0, seed: 0 }
+    }
+}
+
+impl SamplingOptions {
+    /// Sets [`SamplingOptions::temperature`].
+    #[must_use]
+    pub fn with_temperature(mut self, temperature: f32) -> Self {
+        self.temperature = temperature;
+        self
+    }
+
+    /// Sets [`SamplingOptions::top_k`].
+    #[must_use]
+    pub fn with_top_k(mut self, top_k: usize) -> Self {
+        self.top_k = top_k;
+        self
+    }
+
+    /// Sets [`SamplingOptions::top_p`].
+    #[must_use]
+    pub fn with_top_p(mut self, top_p: f32) -> Self {
+        self.top_p = top_p;
+        self
+    }
+
+    /// Sets [`SamplingOptions::min_p`].
+    #[must_use]
+    pub fn with_min_p(mut self, min_p: f32) -> Self {
+        self.min_p = min_p;
+        self
+    }
+
+    /// Sets [`SamplingOptions::repetition_penalty`].
+    #[must_use]
+    pub fn with_repetition_penalty(mut self, repetition_penalty: f32) -> Self {
+        self.repetition_penalty = repetition_penalty;
+        self
+    }
+
+    /// Sets [`SamplingOptions::seed`].
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
     }
 }
 
@@ -88,9 +133,13 @@ impl Candidate {
 
 impl Sampler {
     /// A sampler at the beginning of its seed's sequence.
-    pub fn new(options: SamplingOptions) -> Result<Self, TextError> {
+    pub fn new(options: &SamplingOptions) -> Result<Self, TextError> {
         options.check()?;
-        Ok(Self { options, random: ChaCha8Rng::seed_from_u64(options.seed), candidates: Vec::new() })
+        Ok(Self {
+            options: *options,
+            random: ChaCha8Rng::seed_from_u64(options.seed),
+            candidates: Vec::new(),
+        })
     }
 
     /// The options of this sampler.
@@ -249,7 +298,7 @@ mod tests {
 
     fn sampler(temperature: f32, top_k: usize, top_p: f32, seed: u64) -> Sampler {
         let options = SamplingOptions { temperature, top_k, top_p, seed, ..SamplingOptions::default() };
-        Sampler::new(options).unwrap()
+        Sampler::new(&options).unwrap()
     }
 
     /// How often each token is chosen in `n` draws.
@@ -263,7 +312,7 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
-        let mut greedy = Sampler::new(SamplingOptions::default()).unwrap();
+        let mut greedy = Sampler::new(&SamplingOptions::default()).unwrap();
         assert_eq!(greedy.sample(&SOME).unwrap(), 1);
         assert_eq!(greedy.sample(&[-0.0, 0.0]).unwrap(), 0);
         assert_eq!(greedy.sample(&[f32::MIN]).unwrap(), 0);
@@ -358,7 +407,7 @@ mod tests {
         let logits = [0.1f32, 0.4, 0.2, 0.3].map(f32::ln);
         let chosen = |min_p, top_p| {
             let options = SamplingOptions { temperature: 1.0, min_p, top_p, ..SamplingOptions::default() };
-            let counts = counts(Sampler::new(options).unwrap(), &logits, 2000);
+            let counts = counts(Sampler::new(&options).unwrap(), &logits, 2000);
             counts.iter().map(|&n| n > 0).collect::<Vec<_>>()
         };
         assert_eq!(chosen(0.0, 1.0), [true; 4]);
@@ -372,13 +421,13 @@ mod tests {
     #[test]
     fn a_repeated_token_is_penalized_once_and_towards_less() {
         let options = SamplingOptions { repetition_penalty: 2.0, ..SamplingOptions::default() };
-        let mut sampler = Sampler::new(options).unwrap();
+        let mut sampler = Sampler::new(&options).unwrap();
         let mut logits = [3.0, -1.0, 2.0, 1.9];
         sampler.penalize(&mut logits, &[0, 1, 0, 0, 99]);
         assert_eq!(logits, [1.5, -2.0, 2.0, 1.9]);
         assert_eq!(sampler.sample(&logits).unwrap(), 2);
         let mut same = [3.0, -1.0];
-        Sampler::new(SamplingOptions::default()).unwrap().penalize(&mut same, &[0, 1]);
+        Sampler::new(&SamplingOptions::default()).unwrap().penalize(&mut same, &[0, 1]);
         assert_eq!(same, [3.0, -1.0]);
     }
 
@@ -439,19 +488,19 @@ mod tests {
     #[test]
     fn options_out_of_range_are_refused() {
         for temperature in [-0.1, f32::NAN, f32::INFINITY] {
-            assert!(Sampler::new(SamplingOptions { temperature, ..Default::default() }).is_err());
+            assert!(Sampler::new(&SamplingOptions { temperature, ..Default::default() }).is_err());
         }
         for top_p in [-0.1, 1.1, f32::NAN] {
-            let error = Sampler::new(SamplingOptions { top_p, ..Default::default() }).unwrap_err();
+            let error = Sampler::new(&SamplingOptions { top_p, ..Default::default() }).unwrap_err();
             assert!(error.to_string().starts_with("top-p is"), "{error}");
         }
         for min_p in [-0.1, 1.1, f32::NAN] {
-            let error = Sampler::new(SamplingOptions { min_p, ..Default::default() }).unwrap_err();
+            let error = Sampler::new(&SamplingOptions { min_p, ..Default::default() }).unwrap_err();
             assert!(error.to_string().starts_with("min-p is"), "{error}");
         }
         for repetition_penalty in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             let error =
-                Sampler::new(SamplingOptions { repetition_penalty, ..Default::default() }).unwrap_err();
+                Sampler::new(&SamplingOptions { repetition_penalty, ..Default::default() }).unwrap_err();
             assert!(error.to_string().starts_with("repetition penalty is"), "{error}");
         }
     }

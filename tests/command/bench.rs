@@ -53,8 +53,10 @@ fn a_plan_foretells_what_its_bytes_take() {
         (1_000_000, Layout::Fast),
     ] {
         let working_set = Some(200_000);
-        let options =
-            LoadOptions { device_budget: Some(budget), working_set, layout, ..LoadOptions::default() };
+        let options = LoadOptions::default()
+            .with_budget(Some(budget))
+            .with_working_set(working_set)
+            .with_layout(layout);
         let plan = Model::plan(&gpu, &files, &options).unwrap().unwrap();
         assert_eq!((plan.fast, plan.is_resident()), (layout == Layout::Fast, budget == u64::MAX));
         let is_decoded = gpu.is_cpu() && layout == Layout::Fast && !plan.is_resident();
@@ -85,7 +87,7 @@ fn a_plan_foretells_what_its_bytes_take() {
     }
     // What is not compressed cannot be streamed.
     let plain = ModelFiles::open(&models::demo()).unwrap();
-    let options = LoadOptions { device_budget: Some(u64::MAX), ..LoadOptions::default() };
+    let options = LoadOptions::default().with_budget(Some(u64::MAX));
     let plan = Model::plan(&gpu, &plain, &options).unwrap().unwrap();
     assert!(pollster::block_on(bench.forecast(&plain, &plan)).unwrap().is_none());
 }

@@ -170,15 +170,10 @@ fn within_any_budget_the_same_bits_come_out_and_no_more_is_taken() {
     let files = ModelFiles::open(&small).unwrap();
     let mut streamed = 0;
     for layout in [Layout::Dense, Layout::Fast] {
-        let options = |budget| LoadOptions {
-            layout,
-            device_budget: Some(budget),
-            working_set: Some(Session::device_bytes(
-                &ModelConfig::open(&small).unwrap(),
-                TOKENS,
-                Outputs::All,
-            )),
-            ..LoadOptions::default()
+        let options = |budget| {
+            LoadOptions::default().with_layout(layout).with_budget(Some(budget)).with_working_set(Some(
+                Session::device_bytes(&ModelConfig::open(&small).unwrap(), TOKENS, Outputs::All),
+            ))
         };
         let plan = |budget| {
             let gpu = with_joins(&device::shared(), true);

@@ -96,7 +96,7 @@ fn an_output_matrix_that_differs_from_the_embedding_is_used() {
     assert_same_bits(&wanted, &logits(&gpu, &small), "compressed");
     // Within a budget, from the file.
     let files = ModelFiles::open(&small).unwrap();
-    let options = LoadOptions { device_budget: Some(64 << 20), ..LoadOptions::default() };
+    let options = LoadOptions::default().with_budget(Some(64 << 20));
     let model = pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap();
     assert_same_bits(&wanted, &all_logits(&Arc::new(model), &TOKENS), "within a budget");
 

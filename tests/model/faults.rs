@@ -31,17 +31,17 @@ fn runtime() -> Runtime {
 
 fn runtime_within(budget: Option<u64>) -> Runtime {
     let adapter = std::env::var("BANTAM_DEVICE").ok();
-    Runtime::new_blocking(&RuntimeOptions { adapter, budget, ..RuntimeOptions::default() }).unwrap()
+    Runtime::new_blocking(&RuntimeOptions::default().with_device(adapter).with_budget(budget)).unwrap()
 }
 
 fn dense() -> LoadOptions {
-    LoadOptions { layout: Layout::Dense, ..LoadOptions::default() }
+    LoadOptions::default().with_layout(Layout::Dense)
 }
 
 /// A stream of a session that nothing else knows.
 fn begin(model: &TextModel) -> Result<Generation, RuntimeError> {
-    let options = GenerationOptions { most: TOKENS, ..GenerationOptions::default() };
-    model.open_blocking(SessionOptions::default())?.complete(PROMPT, options)
+    let options = GenerationOptions::default().with_max_tokens(TOKENS);
+    model.open_blocking(&SessionOptions::default())?.complete(PROMPT, &options)
 }
 
 fn story(model: &TextModel) -> String {
@@ -76,9 +76,9 @@ fn error_of(mut stream: Generation) -> RuntimeError {
 
 /// The least that the model can be loaded within.
 fn least(folder: &Path) -> LoadOptions {
-    let any = LoadOptions { device_budget: Some(u64::MAX), ..dense() };
+    let any = dense().with_budget(Some(u64::MAX));
     let plan = Model::plan(runtime().gpu(), &ModelFiles::open(folder).unwrap(), &any);
-    LoadOptions { device_budget: Some(plan.unwrap().unwrap().minimum), ..dense() }
+    dense().with_budget(Some(plan.unwrap().unwrap().minimum))
 }
 
 /// Everything fails with the device's end, and nothing but that.
@@ -93,8 +93,8 @@ fn check_lost(runtime: &Runtime) {
     }
     for error in [
         begin(&model).unwrap_err(),
-        pollster::block_on(model.open(SessionOptions::default())).unwrap_err(),
-        pollster::block_on(runtime.load(demo(), dense(), ())).unwrap_err(),
+        pollster::block_on(model.open(&SessionOptions::default())).unwrap_err(),
+        pollster::block_on(runtime.load(demo(), &dense(), ())).unwrap_err(),
     ] {
         assert!(error.is_device_lost(), "{error:?}");
     }
@@ -124,7 +124,7 @@ fn a_device_that_is_lost_while_a_model_is_loaded_is_an_error() {
             let at = At { bytes: after, ..At::default() };
             let device = runtime.gpu().device().clone();
             let progress = Destroying(at, device);
-            let error = pollster::block_on(runtime.load(&folder, dense(), progress)).unwrap_err();
+            let error = pollster::block_on(runtime.load(&folder, &dense(), progress)).unwrap_err();
             assert!(error.is_device_lost(), "{error:?}");
             assert_eq!(runtime.gpu().memory().used(), 0);
         }
@@ -179,7 +179,7 @@ fn loading_is_cancelled_and_gives_everything_back() {
     let (_temporary, folder) = compressed(&demo());
     for bytes in [0, 1, 300_000, 1_500_000] {
         let cancelling = Arc::new(Cancelling(At { bytes, ..At::default() }));
-        let error = pollster::block_on(runtime.load(&folder, dense(), cancelling.clone())).unwrap_err();
+        let error = pollster::block_on(runtime.load(&folder, &dense(), cancelling.clone())).unwrap_err();
         assert!(matches!(error, RuntimeError::Cancelled), "{error:?}");
         assert!(cancelling.0.loaded.load(Ordering::Relaxed) >= bytes);
         assert_eq!(runtime.gpu().memory().used(), 0);
@@ -218,7 +218,7 @@ fn loading_that_nobody_waits_for_ends() {
         let (tell, go_on) = std::sync::mpsc::channel();
         let finished = Arc::<AtomicU64>::default();
         let waiting = Waiting { reached, go_on: go_on.into(), finished: finished.clone() };
-        let mut loading = Box::pin(runtime.load(demo(), dense(), waiting));
+        let mut loading = Box::pin(runtime.load(demo(), &dense(), waiting));
         is_reached.recv().unwrap();
         assert!(runtime.gpu().memory().used() > 0);
         // It can be polled meanwhile, and says at once that it is not there.
@@ -244,8 +244,8 @@ fn a_budget_that_is_too_small_names_one_that_is_not() {
     assert_eq!((runtime.gpu().memory().used(), runtime.gpu().memory().left()), (0, Some(1 << 20)));
     let enough = runtime_within(Some(minimum));
     let model = enough.load_blocking(&folder, &dense(), &()).unwrap();
-    let long = SessionOptions { context: Some(30_000), ..SessionOptions::default() };
-    let error = pollster::block_on(model.open(long)).unwrap_err();
+    let long = SessionOptions::default().with_context(Some(30_000));
+    let error = pollster::block_on(model.open(&long)).unwrap_err();
     assert!(matches!(error, RuntimeError::Gpu(GpuError::OutOfMemory { .. })), "{error}");
     story(&model);
 }

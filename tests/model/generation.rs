@@ -25,7 +25,7 @@ use crate::random_model::{self, config};
 const PROMPT: &str = "The little rooster";
 
 fn greedy() -> Sampler {
-    Sampler::new(SamplingOptions::default()).unwrap()
+    Sampler::new(&SamplingOptions::default()).unwrap()
 }
 
 /// The text of up to `most` more tokens, and their number.
@@ -95,8 +95,7 @@ fn kernels_are_compiled_before_they_are_used_where_that_is_asked_for() {
     let files = ModelFiles::open(&folder).unwrap();
     let gpu = device::gpu();
     let wanted = models::all_logits(&load(&gpu, &folder, false), &prompt());
-    let within =
-        |device_budget| LoadOptions { device_budget, layout: Layout::Dense, ..LoadOptions::default() };
+    let within = |budget| LoadOptions::default().with_budget(budget).with_layout(Layout::Dense);
     let least = Model::plan(&gpu, &files, &within(Some(u64::MAX))).unwrap().unwrap().minimum;
     // All weights stay, and as many as can be are streamed.
     for budget in [None, Some(least)] {
@@ -283,8 +282,8 @@ fn the_likeliest_token_is_that_of_the_logits() {
 #[test]
 fn tokens_chosen_from_the_likeliest_are_those_chosen_from_all() {
     let model = load(&device::shared(), &demo(), false);
-    let options = SamplingOptions { temperature: 1.0, top_p: 0.95, seed: 4, ..SamplingOptions::default() };
-    let sampler = |top_k| Sampler::new(SamplingOptions { top_k, ..options }).unwrap();
+    let options = SamplingOptions::default().with_temperature(1.0).with_top_p(0.95).with_seed(4);
+    let sampler = |top_k| Sampler::new(&options.with_top_k(top_k)).unwrap();
     let mut session = Session::new(&model, 64, Outputs::Last).unwrap();
     assert!(matches!(pollster::block_on(session.last_logits()), Err(ModelError::NoTokens)));
     // With the last, more are wanted than are looked for.
@@ -342,10 +341,10 @@ fn logits_that_are_not_finite_are_an_error_however_the_next_token_is_chosen() {
         assert!(matches!(error, ModelError::NotFinite { token: 69, position: 69 }), "{tensor}: {error}");
         let mut session = Session::new(&model, 100, Outputs::All).unwrap();
         for (temperature, top_k) in [(0.0, 0), (1.0, 0), (1.0, 40)] {
-            let options = SamplingOptions { temperature, top_k, ..SamplingOptions::default() };
+            let options = SamplingOptions::default().with_temperature(temperature).with_top_k(top_k);
             session.rewind(0);
             let tokenizer = Tokenizer::open(&demo()).unwrap();
-            let sampler = Sampler::new(options).unwrap();
+            let sampler = Sampler::new(&options).unwrap();
             let pieces = generate(&mut session, &tokenizer, &tokens, sampler, 5);
             let told = pollster::block_on(pieces.try_collect::<Vec<_>>());
             let Err(error) = told else { panic!("{tensor} {value} {temperature} {top_k}: {told:?}") };
@@ -475,7 +474,7 @@ fn the_last_piece_says_how_the_text_ended() {
     };
     let told = |pieces: &[Piece]| -> (String, StopReason) {
         let tokens = pieces.iter().filter(|piece| piece.token.is_some()).count();
-        let End { reason, prompt_tokens, reused_tokens, generated_tokens } =
+        let End { reason, prompt_tokens, reused_tokens, generated_tokens, .. } =
             pieces.last().unwrap().end.unwrap();
         assert_eq!((prompt_tokens, reused_tokens, generated_tokens), (prompt.len(), 0, tokens));
         (pieces.iter().map(|piece| piece.text.as_str()).collect(), reason)
@@ -487,7 +486,7 @@ fn the_last_piece_says_how_the_text_ended() {
 
     // Across tokens, and given out as it comes but for what may be the beginning of it.
     let stop = vec!["no such thing".into(), "and he lived".into(), String::new()];
-    let pieces = story(&mut session, greedy(), Limits { stop, ..Limits::default() });
+    let pieces = story(&mut session, greedy(), Limits::default().with_stop(stop));
     let (text, reason) = told(&pieces);
     assert_eq!((text.as_str(), reason), (" was called Bantam, ", StopReason::Stop));
     assert!(pieces.iter().filter(|piece| !piece.text.is_empty()).count() > 2);
@@ -509,8 +508,8 @@ fn a_text_that_must_not_repeat_itself_does_not() {
     let prompt = prompt();
     let mut tokens = |repetition_penalty| -> Vec<u32> {
         session.rewind(0);
-        let options = SamplingOptions { repetition_penalty, ..SamplingOptions::default() };
-        let sampler = Sampler::new(options).unwrap();
+        let options = SamplingOptions::default().with_repetition_penalty(repetition_penalty);
+        let sampler = Sampler::new(&options).unwrap();
         let pieces = generate(&mut session, &tokenizer, &prompt, sampler, 40);
         let pieces: Vec<Piece> = pollster::block_on(pieces.try_collect()).unwrap();
         prompt.iter().copied().chain(pieces.into_iter().filter_map(|piece| piece.token)).collect()

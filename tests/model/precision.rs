@@ -91,7 +91,7 @@ fn a_model_in_less_precision_is_the_model_with_rounded_weights() {
             _ => &[Layout::Dense],
         };
         for &layout in layouts {
-            let options = LoadOptions { layout, precision: precision.into(), ..LoadOptions::default() };
+            let options = LoadOptions::default().with_layout(layout).with_precision(precision.into());
             let model = load_with(&gpu, &small, &options);
             assert_same_bits(&wanted, &all_logits(&model, &tokens), &format!("{layout:?}, {precision:?}"));
             if layout == Layout::Dense {
@@ -117,11 +117,8 @@ fn as_much_is_read_as_fits() {
     let files = ModelFiles::open(&small).unwrap();
     let tokens = prompt(&demo(), TEXTS[0], 20);
     let free = device::shared();
-    let within = |precision: Precisions, budget| LoadOptions {
-        layout: Layout::Dense,
-        precision,
-        device_budget: Some(budget),
-        ..LoadOptions::default()
+    let within = |precision: Precisions, budget| {
+        LoadOptions::default().with_layout(Layout::Dense).with_precision(precision).with_budget(Some(budget))
     };
     // Room to widen weights in is given up before their bits are.
     let whole = |precision: Precision| {
@@ -144,11 +141,11 @@ fn as_much_is_read_as_fits() {
         let (_, chosen) = Model::plan_with_precisions(&free, &files, &options).unwrap();
         assert_eq!(model.precisions(), &chosen);
         let precision = model.precisions().clone();
-        let each = LoadOptions { layout: Layout::Dense, precision, ..LoadOptions::default() };
+        let each = LoadOptions::default().with_layout(Layout::Dense).with_precision(precision);
         let wanted = all_logits(&load_with(&free, &small, &each), &tokens);
         assert_same_bits(&wanted, &all_logits(&model, &tokens), "the same precisions without a budget");
         // Not given up for a larger layout.
-        let auto = Model::plan(&free, &files, &LoadOptions { layout: Layout::Auto, ..options }).unwrap();
+        let auto = Model::plan(&free, &files, &options.with_layout(Layout::Auto)).unwrap();
         assert!(auto.unwrap().is_resident());
         before = (count, least);
     }
@@ -161,7 +158,7 @@ fn as_much_is_read_as_fits() {
     let plan = model.residency().unwrap();
     assert!(plan.embedding_on_host || !plan.is_resident());
     // Without a budget nothing is lost.
-    let options = LoadOptions { precision: Precisions::Auto, ..LoadOptions::default() };
+    let options = LoadOptions::default().with_precision(Precisions::Auto);
     let exact = all_logits(&load(&free, &small, false), &tokens);
     assert_same_bits(&exact, &all_logits(&load_with(&free, &small, &options), &tokens), "no budget");
 }

@@ -22,20 +22,20 @@ const PROMPT: &str = "The little rooster";
 
 fn runtime(budget: Option<u64>) -> Runtime {
     let adapter = std::env::var("BANTAM_DEVICE").ok();
-    Runtime::new_blocking(&RuntimeOptions { adapter, budget, ..RuntimeOptions::default() }).unwrap()
+    Runtime::new_blocking(&RuntimeOptions::default().with_device(adapter).with_budget(budget)).unwrap()
 }
 
 fn dense() -> LoadOptions {
-    LoadOptions { layout: Layout::Dense, ..LoadOptions::default() }
+    LoadOptions::default().with_layout(Layout::Dense)
 }
 
 fn most(most: usize) -> GenerationOptions {
-    GenerationOptions { most, ..GenerationOptions::default() }
+    GenerationOptions::default().with_max_tokens(most)
 }
 
 /// A session of the room that models leave for one.
 fn open(model: &TextModel) -> TextSession {
-    model.open_blocking(SessionOptions::default()).unwrap()
+    model.open_blocking(&SessionOptions::default()).unwrap()
 }
 
 fn text(generation: Generation) -> String {
@@ -57,16 +57,16 @@ fn told(mut generation: Generation) -> (String, End) {
 }
 
 fn story(model: &TextModel) -> String {
-    text(open(model).complete(PROMPT, most(30)).unwrap())
+    text(open(model).complete(PROMPT, &most(30)).unwrap())
 }
 
 #[test]
 fn a_folder_is_loaded_in_one_call_and_goes_on_from_a_text() {
     let runtime = runtime(None);
     let story = pollster::block_on(async {
-        let model = runtime.load(demo(), LoadOptions::default(), ()).await.unwrap();
-        let session = model.open(SessionOptions { context: Some(100), ..Default::default() }).await.unwrap();
-        let mut pieces = session.complete(PROMPT, most(30)).unwrap();
+        let model = runtime.load(demo(), &LoadOptions::default(), ()).await.unwrap();
+        let session = model.open(&SessionOptions::default().with_context(Some(100))).await.unwrap();
+        let mut pieces = session.complete(PROMPT, &most(30)).unwrap();
         let mut story = String::new();
         while let Some(piece) = pieces.next().await {
             story += &piece.unwrap().text;
@@ -148,7 +148,7 @@ fn an_equal_model_compiles_no_kernel() {
 /// Bytes that the compressed model takes that stays, with room for the usual session, and at least.
 fn needs(folder: &std::path::Path) -> (u64, u64) {
     let files = bantam::archive::ModelFiles::open(folder).unwrap();
-    let options = LoadOptions { device_budget: Some(u64::MAX), ..dense() };
+    let options = dense().with_budget(Some(u64::MAX));
     let plan = bantam::model::Model::plan(runtime(None).gpu(), &files, &options).unwrap().unwrap();
     (plan.total, plan.minimum)
 }
@@ -179,7 +179,7 @@ fn models_share_one_budget() {
 
     // Both have the room that they were promised.
     let [one, two] = [&first, &second].map(open);
-    let stories = [&one, &two].map(|session| text(session.complete(PROMPT, most(30)).unwrap()));
+    let stories = [&one, &two].map(|session| text(session.complete(PROMPT, &most(30)).unwrap()));
     assert_eq!(stories[0], stories[1]);
     assert!(memory().peak() <= budget);
     let used = [&first, &second].map(|model| model.model().gpu().memory().used());
@@ -200,7 +200,7 @@ fn a_models_own_limit_ends_with_it() {
     let (_temporary, folder) = compressed(&demo());
     let (whole, least) = needs(&folder);
     let runtime = runtime(None);
-    let limited = LoadOptions { device_budget: Some(least), ..dense() };
+    let limited = dense().with_budget(Some(least));
     let small = runtime.load_blocking(&folder, &limited, &()).unwrap();
     assert!(!small.model().residency().unwrap().is_resident());
     assert_eq!(runtime.gpu().memory().budget(), None);
@@ -208,10 +208,10 @@ fn a_models_own_limit_ends_with_it() {
     assert!(large.model().residency().is_none(), "without a limit nothing is planned");
     assert_eq!(story(&small), story(&large));
     // The limit holds for sessions too, of this model alone.
-    let long = SessionOptions { context: Some(2048), ..SessionOptions::default() };
-    let error = small.open_blocking(long).unwrap_err();
+    let long = SessionOptions::default().with_context(Some(2048));
+    let error = small.open_blocking(&long).unwrap_err();
     assert!(matches!(error, RuntimeError::Gpu(GpuError::OutOfMemory { budget: Some(b), .. }) if b == least));
-    large.open_blocking(long).unwrap();
+    large.open_blocking(&long).unwrap();
     assert!(small.model().gpu().memory().peak() <= least && least < whole);
     drop((small, large));
     assert_eq!(runtime.gpu().memory().used(), 0);
@@ -222,7 +222,7 @@ fn models_can_be_loaded_side_by_side() {
     let (_temporary, folder) = compressed(&demo());
     let (whole, _) = needs(&folder);
     let runtime = runtime(Some(3 * whole));
-    let loading: Vec<Working<TextModel>> = (0..3).map(|_| runtime.load(&folder, dense(), ())).collect();
+    let loading: Vec<Working<TextModel>> = (0..3).map(|_| runtime.load(&folder, &dense(), ())).collect();
     let models: Vec<_> = loading.into_iter().map(|l| pollster::block_on(l).unwrap()).collect();
     assert!(models.iter().all(|model| model.model().residency().unwrap().is_resident()));
     let threads: Vec<_> = models.into_iter().map(|model| std::thread::spawn(move || story(&model))).collect();
@@ -238,21 +238,21 @@ fn a_conversation_goes_on_where_it_was() {
     let model = runtime.load_blocking(demo(), &dense(), &()).unwrap();
     let session = open(&model);
     let mut messages = vec![Message::user("Tell me a story about a goat.")];
-    let (first, end) = told(session.answer(&messages, most(20)).unwrap());
+    let (first, end) = told(session.answer(&messages, &most(20)).unwrap());
     assert!(!first.trim().is_empty());
     let prompt = model.conversation(&messages).unwrap();
     assert_eq!((end.prompt_tokens, end.reused_tokens), (prompt.len(), 0));
     assert!(end.generated_tokens > 0);
     messages.extend([Message::assistant(first), Message::user("And then?")]);
-    let (_, end) = told(session.answer(&messages, most(20)).unwrap());
+    let (_, end) = told(session.answer(&messages, &most(20)).unwrap());
     let longer = model.conversation(&messages).unwrap();
     let same = longer.iter().zip(&prompt).take_while(|(a, b)| a == b).count();
     assert_eq!(end.prompt_tokens, longer.len());
     assert!((same..longer.len()).contains(&end.reused_tokens), "{end:?}");
     // The same comes out as in a session that saw nothing before: of the conversation, and of anything else.
-    let answer = |session: &TextSession| text(session.answer(&messages, most(20)).unwrap());
+    let answer = |session: &TextSession| text(session.answer(&messages, &most(20)).unwrap());
     assert_eq!(answer(&session), answer(&open(&model)));
-    let other = |session: &TextSession| text(session.complete(PROMPT, most(20)).unwrap());
+    let other = |session: &TextSession| text(session.complete(PROMPT, &most(20)).unwrap());
     assert_eq!(other(&session), other(&open(&model)));
 }
 
@@ -260,17 +260,17 @@ fn a_conversation_goes_on_where_it_was() {
 fn a_session_writes_one_text_at_a_time() {
     let runtime = runtime(None);
     let session = open(&runtime.load_blocking(demo(), &dense(), &()).unwrap());
-    let first = session.complete(PROMPT, most(5)).unwrap();
-    let error = session.complete(PROMPT, most(5)).unwrap_err();
+    let first = session.complete(PROMPT, &most(5)).unwrap();
+    let error = session.complete(PROMPT, &most(5)).unwrap_err();
     assert!(matches!(error, RuntimeError::SessionBusy), "{error}");
     drop(first);
-    let mut done = Box::pin(session.complete(PROMPT, most(2)).unwrap());
+    let mut done = Box::pin(session.complete(PROMPT, &most(2)).unwrap());
     while pollster::block_on(done.next()).is_some() {}
     // A stream that has ended keeps nobody waiting.
-    text(session.complete(PROMPT, most(5)).unwrap());
+    text(session.complete(PROMPT, &most(5)).unwrap());
     drop(done);
-    let warm = SamplingOptions { temperature: -1.0, ..SamplingOptions::default() };
-    let error = session.complete(PROMPT, GenerationOptions { sampling: warm, ..most(1) }).unwrap_err();
+    let warm = SamplingOptions::default().with_temperature(-1.0);
+    let error = session.complete(PROMPT, &most(1).with_sampling(warm)).unwrap_err();
     assert!(matches!(error, RuntimeError::Text(_)), "{error}");
 }
 
@@ -284,7 +284,7 @@ fn a_model_without_a_template_does_not_chat() {
         }
     }
     let model = runtime(None).load_blocking(folder.path(), &dense(), &()).unwrap();
-    let error = open(&model).answer(&[Message::user("Hello")], most(1)).unwrap_err();
+    let error = open(&model).answer(&[Message::user("Hello")], &most(1)).unwrap_err();
     assert!(matches!(error, RuntimeError::NoChatTemplate { .. }), "{error}");
     std::fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     let error = model.runtime().load_blocking(folder.path(), &dense(), &()).unwrap_err();
@@ -314,7 +314,7 @@ impl Progress for Noted {
 fn loading_tells_how_far_it_is() {
     let noted = Arc::new(Noted::default());
     let runtime = runtime(None);
-    let model = pollster::block_on(runtime.load(demo(), dense(), noted.clone())).unwrap();
+    let model = pollster::block_on(runtime.load(demo(), &dense(), noted.clone())).unwrap();
     let total: u64 = model.files().weights().map(|weight| weight.original_len as u64).sum();
     assert_eq!(*noted.calls.lock().unwrap(), [format!("begin {total} loading"), "finish".into()]);
     assert_eq!(noted.advanced.load(Ordering::Relaxed), total);
@@ -333,7 +333,7 @@ fn everything_can_move_between_threads_and_be_kept() {
     let runtime = runtime(None);
     let model = runtime.load_blocking(demo(), &dense(), &()).unwrap();
     let session = open(&model);
-    let generation = session.complete(PROMPT, most(3)).unwrap();
+    let generation = session.complete(PROMPT, &most(3)).unwrap();
     drop((runtime, model, session));
     assert!(!text(generation).is_empty());
 }
@@ -341,14 +341,15 @@ fn everything_can_move_between_threads_and_be_kept() {
 #[test]
 fn the_work_of_a_submission_can_be_chosen() {
     let adapter = std::env::var("BANTAM_DEVICE").ok();
-    let with =
-        |submission_work| RuntimeOptions { adapter: adapter.clone(), submission_work, ..Default::default() };
+    let with = |submission_work| {
+        RuntimeOptions::default().with_device(adapter.clone()).with_submission_work(submission_work)
+    };
     let count = |runtime: Runtime| {
         let model = runtime.load_blocking(demo(), &LoadOptions::default(), &()).unwrap();
         let session = open(&model);
         let before = runtime.gpu().submissions();
         let text: String =
-            session.complete(PROMPT, most(1)).unwrap().blocking().map(|piece| piece.unwrap().text).collect();
+            session.complete(PROMPT, &most(1)).unwrap().blocking().map(|piece| piece.unwrap().text).collect();
         (text, runtime.gpu().submissions() - before)
     };
     let (text, one) = count(Runtime::new_blocking(&with(None)).unwrap());
@@ -389,12 +390,13 @@ fn the_thread_that_polls_neither_tokenises_nor_renders() {
     let session = open(&model);
     // No other test has texts of these lengths.
     let words = "hen ".repeat(111);
-    told(session.complete(&words, most(1)).unwrap());
+    told(session.complete(&words, &most(1)).unwrap());
     let messages: Vec<Message> =
         (0..37).map(|i| Message::new(["user", "assistant"][i % 2], "Go on.")).collect();
-    let (_, end) = told(session.answer(&messages, most(1)).unwrap());
+    let (_, end) = told(session.answer(&messages, &most(1)).unwrap());
     assert_eq!(end.prompt_tokens, model.conversation(&messages).unwrap().len());
 
+    log::set_max_level(log::LevelFilter::Off);
     let threads = THREADS.0.lock().unwrap();
     let of = |message: &str| -> Vec<bool> {
         let here = std::thread::current().id();
@@ -452,12 +454,12 @@ fn loading_ends_in_whatever_phase_it_is_cancelled_and_gives_its_memory_back() {
     // Transcoded, and planned with precisions that are measured.
     let options = || {
         let precision = bantam::model::Precisions::Auto;
-        LoadOptions { layout: Layout::Fast, precision, ..LoadOptions::default() }
+        LoadOptions::default().with_layout(Layout::Fast).with_precision(precision)
     };
     let (mut phases, mut at) = ([0, 0], 0);
     loop {
         let progress = Arc::new(CancelledAt::new(at));
-        match pollster::block_on(runtime.load(&folder, options(), progress.clone())) {
+        match pollster::block_on(runtime.load(&folder, &options(), progress.clone())) {
             Err(error) => assert!(matches!(error, RuntimeError::Cancelled), "{error}"),
             Ok(_) => break,
         }
@@ -497,7 +499,7 @@ fn loading_that_nobody_waits_for_ends_in_the_middle() {
     let (go_on, may_go_on) = std::sync::mpsc::channel();
     let advanced = Arc::new(AtomicU64::new(0));
     let progress = Held { reached: reached.into(), go_on: may_go_on.into(), advanced: advanced.clone() };
-    let loading = runtime.load(demo(), dense(), progress);
+    let loading = runtime.load(demo(), &dense(), progress);
     is_reached.recv().unwrap();
     assert!(runtime.gpu().memory().used() > 0);
     drop(loading);

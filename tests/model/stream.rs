@@ -63,12 +63,12 @@ fn working_set(folder: &Path) -> u64 {
 
 fn within(folder: &Path, budget: u64) -> LoadOptions {
     let working_set = Some(working_set(folder));
-    LoadOptions { device_budget: Some(budget), working_set, layout: Layout::Dense, ..LoadOptions::default() }
+    LoadOptions::default().with_budget(Some(budget)).with_working_set(working_set).with_layout(Layout::Dense)
 }
 
 /// The same where no layout is asked for: a processor that stands in for a device decodes what is streamed.
 fn auto_within(folder: &Path, budget: u64) -> LoadOptions {
-    LoadOptions { layout: Layout::Auto, ..within(folder, budget) }
+    within(folder, budget).with_layout(Layout::Auto)
 }
 
 fn try_plan(gpu: &Gpu, folder: &Path, options: &LoadOptions) -> Result<Plan, ModelError> {
@@ -107,7 +107,7 @@ fn a_budget_for_compressed_weights_is_told_where_it_is_too_small_for_others() {
     // And so it does.
     assert!(!try_plan(&gpu, &packed, &within(&packed, enough)).unwrap().is_resident());
     assert!(minimum(&packed) <= enough);
-    let raw = LoadOptions { raw: true, ..within(&packed, 1000) };
+    let raw = within(&packed, 1000).with_raw(true);
     assert!(told(&packed, &raw).1.is_some_and(|bytes| minimum(&packed) <= bytes));
     // Of what is compressed already there is nothing to say.
     assert_eq!(told(&packed, &within(&packed, 1000)).1, None);
@@ -157,7 +157,7 @@ fn forward(session: &mut Session, tokens: &[u32]) -> Result<Vec<f32>, ModelError
 /// The model gives `wanted` within `budget` bytes: all logits at once, and the last ones token by token.
 fn check_within(folder: &Path, options: &LoadOptions, wanted: &[f32], tokens: &[u32], steps: usize) -> Plan {
     let gpu = device::shared();
-    let budget = options.device_budget.unwrap();
+    let budget = options.budget.unwrap();
     let model = load_with(&gpu, folder, options);
     let plan = model.residency().unwrap().clone();
     assert!(plan.total <= budget && gpu.memory().peak() <= budget);
@@ -197,7 +197,7 @@ fn every_budget_gives_the_same_bits() {
         streamed.push(plan.bytes_a_pass);
     }
     assert!(streamed[0] == 0 && streamed.is_sorted() && streamed[3] > streamed[2], "{streamed:?}");
-    let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, whole * 3 / 4) };
+    let fast = within(&folder, whole * 3 / 4).with_layout(Layout::Fast);
     check_within(&folder, &fast, &wanted, &tokens, 3);
     let error = try_plan(&device::shared(), &folder, &within(&folder, minimum - 1)).unwrap_err();
     assert!(error.to_string().contains(&format!("needs at least {minimum}")), "{error}");
@@ -209,7 +209,7 @@ fn what_is_decoded_on_its_way_gives_the_same_bits_within_every_budget() {
     let (tokens, gpu) = (tokens(300), device::shared());
     let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
     let plan = |budget| try_plan(&gpu, &folder, &auto_within(&folder, budget)).unwrap();
-    let (whole, least) = (plan(u64::MAX), least_decoded(&folder).device_budget.unwrap());
+    let (whole, least) = (plan(u64::MAX), least_decoded(&folder).budget.unwrap());
     assert!(whole.is_resident() && !whole.decodes() && whole.minimum <= minimum(&folder));
     let mut moved = Vec::new();
     for budget in [whole.total - 1, least.midpoint(whole.total), least] {
@@ -235,7 +235,7 @@ fn where_a_slot_has_no_room_for_uncompressed_weights_it_has_dense_tiles() {
     let (_temporary, folder) = compressed(plain.path());
     let (tokens, gpu) = (tokens(300), device::shared());
     let wanted = all_logits(&load(&gpu, &folder, false), &tokens);
-    let (minimum, least) = (minimum(&folder), least_decoded(&folder).device_budget.unwrap());
+    let (minimum, least) = (minimum(&folder), least_decoded(&folder).budget.unwrap());
     assert_eq!(minimum < least, gpu.is_cpu());
     for budget in [minimum, least.max(minimum + 1) - 1] {
         let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
@@ -296,7 +296,7 @@ fn what_was_rounded_is_streamed_too() {
         assert!(plan.embedding_on_host, "{plan:?}");
     }
     let decoded = least_decoded(&folder);
-    for budget in [whole - 1, decoded.device_budget.unwrap()] {
+    for budget in [whole - 1, decoded.budget.unwrap()] {
         let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
         assert_eq!(plan.decodes(), device::shared().is_cpu(), "{plan:?}");
     }
@@ -307,17 +307,12 @@ fn less_precision_moves_fewer_bytes() {
     let (_temporary, folder) = ten_layers();
     let (tokens, gpu) = (tokens(300), device::shared());
     let precision: Precisions = Precision::Mantissa(3).into();
-    let resident =
-        LoadOptions { layout: Layout::Dense, precision: precision.clone(), ..LoadOptions::default() };
+    let resident = LoadOptions::default().with_layout(Layout::Dense).with_precision(precision.clone());
     let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
     let least = |precision: Precisions| {
-        let told = try_plan(
-            &gpu,
-            &folder,
-            &LoadOptions { precision: precision.clone(), ..within(&folder, u64::MAX) },
-        );
+        let told = try_plan(&gpu, &folder, &within(&folder, u64::MAX).with_precision(precision.clone()));
         let options = within(&folder, told.unwrap().minimum);
-        LoadOptions { precision, ..options }
+        options.with_precision(precision)
     };
     let lossless = try_plan(&gpu, &folder, &least(Precisions::default())).unwrap();
     let plan = check_within(&folder, &least(precision), &wanted, &tokens, 3);
@@ -326,12 +321,12 @@ fn less_precision_moves_fewer_bytes() {
     // Two thirds of all weights are what is left, or less.
     assert!(plan.bytes_a_pass * 3 < lossless.bytes_a_pass * 2);
     // Decoded on its way, no more is read, and the bits that are not are what they are on a device.
-    let budget = least_decoded(&folder).device_budget.unwrap();
-    let auto = |precision| LoadOptions { precision, ..auto_within(&folder, budget) };
+    let budget = least_decoded(&folder).budget.unwrap();
+    let auto = |precision| auto_within(&folder, budget).with_precision(precision);
     let lossless = try_plan(&gpu, &folder, &auto(Precisions::default())).unwrap();
     for bits in [3, 5] {
         let precision: Precisions = Precision::Mantissa(bits).into();
-        let resident = LoadOptions { precision: precision.clone(), ..resident.clone() };
+        let resident = resident.clone().with_precision(precision.clone());
         let wanted = all_logits(&load_with(&gpu, &folder, &resident), &tokens);
         let plan = check_within(&folder, &auto(precision), &wanted, &tokens, 3);
         assert_eq!(plan.decodes(), gpu.is_cpu());
@@ -391,10 +386,10 @@ fn text(folder: &Path, options: &LoadOptions, prompt: &str, most: usize) -> Stri
     let model = load_with(&gpu, folder, options);
     let mut session = Session::new(&model, CONTEXT, Outputs::Last).unwrap();
     let prompt = tokenizer.encode(prompt, true).unwrap();
-    let sampler = Sampler::new(SamplingOptions::default()).unwrap();
+    let sampler = Sampler::new(&SamplingOptions::default()).unwrap();
     let pieces = generate(&mut session, &tokenizer, &prompt, sampler, most);
     let pieces: Vec<_> = pollster::block_on(pieces.try_collect()).unwrap();
-    assert!(options.device_budget.is_none_or(|budget| gpu.memory().peak() <= budget));
+    assert!(options.budget.is_none_or(|budget| gpu.memory().peak() <= budget));
     pieces.into_iter().map(|piece| piece.text).collect()
 }
 
@@ -412,7 +407,7 @@ fn the_demo_model_tells_the_same_story_within_every_budget() {
         check_within(&folder, &within(&folder, budget), &logits, &tokens, 3);
         assert_eq!(text(&folder, &within(&folder, budget), prompt, 60), wanted);
     }
-    let auto = LoadOptions { layout: Layout::Auto, ..within(&folder, room + stored / 2) };
+    let auto = within(&folder, room + stored / 2).with_layout(Layout::Auto);
     assert_eq!(text(&folder, &auto, prompt, 60), wanted);
 }
 
@@ -443,17 +438,17 @@ fn matrices_of_every_kind_are_streamed_and_looked_up() {
             assert!(budget > minimum || plan.streamed_output().0 > 1, "{plan:?}");
         }
         let decoded = least_decoded(&folder);
-        let room = whole - decoded.device_budget.unwrap().min(whole);
-        for budget in [decoded.device_budget.unwrap(), whole - room / 2] {
+        let room = whole - decoded.budget.unwrap().min(whole);
+        for budget in [decoded.budget.unwrap(), whole - room / 2] {
             let plan = check_within(&folder, &auto_within(&folder, budget), &wanted, &tokens, 3);
             assert_eq!(plan.decodes(), device::shared().is_cpu() && !plan.is_resident(), "{plan:?}");
             let is_cpu = device::shared().is_cpu();
-            assert!(!is_cpu || plan.decodes() || budget > decoded.device_budget.unwrap(), "{plan:?}");
+            assert!(!is_cpu || plan.decodes() || budget > decoded.budget.unwrap(), "{plan:?}");
         }
-        let raw = LoadOptions { raw: true, ..within(&folder, whole * 4) };
+        let raw = within(&folder, whole * 4).with_raw(true);
         let whole = try_plan(&device::shared(), &folder, &raw).unwrap().total;
         if !tied {
-            let raw = LoadOptions { device_budget: Some(whole - 1), ..raw };
+            let raw = raw.with_budget(Some(whole - 1));
             assert!(check_within(&folder, &raw, &wanted, &tokens, 3).embedding_on_host);
         }
     }
@@ -493,7 +488,7 @@ fn smollm2_runs_within_every_budget() {
     let options = |percent| within(&folder, stored * percent / 100 + working_set);
     for percent in [100, 50, 25, 10, 5] {
         check_within(&folder, &options(percent), &wanted, tokens, 2);
-        let auto = LoadOptions { layout: Layout::Auto, ..options(percent) };
+        let auto = options(percent).with_layout(Layout::Auto);
         let plan = check_within(&folder, &auto, &wanted, tokens, 2);
         assert_eq!(plan.decodes(), device::shared().is_cpu(), "{percent} %: {plan:?}");
     }
@@ -541,10 +536,8 @@ fn sessions_take_turns() {
     let (_temporary, folder) = ten_layers();
     let gpu = device::shared();
     let sessions = 3;
-    let options = LoadOptions {
-        working_set: Some(sessions * working_set(&folder)),
-        ..within(&folder, minimum(&folder) + sessions * working_set(&folder))
-    };
+    let options = within(&folder, minimum(&folder) + sessions * working_set(&folder))
+        .with_working_set(Some(sessions * working_set(&folder)));
     let model = load_with(&gpu, &folder, &options);
     assert!(!model.residency().unwrap().is_resident());
     let tokens = few_tokens();
@@ -558,7 +551,7 @@ fn sessions_take_turns() {
         }
     };
     std::thread::scope(|scope| (0..sessions).for_each(|_| drop(scope.spawn(|| run(&model)))));
-    assert!(gpu.memory().peak() <= options.device_budget.unwrap());
+    assert!(gpu.memory().peak() <= options.budget.unwrap());
 }
 
 #[test]
@@ -660,8 +653,8 @@ fn a_file_that_is_cut_short_while_it_is_loaded_is_an_error() {
 fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
     let (_temporary, folder) = ten_layers();
     let gpu = device::shared();
-    let auto = |budget| LoadOptions { layout: Layout::Auto, ..within(&folder, budget) };
-    let fast = LoadOptions { layout: Layout::Fast, ..within(&folder, u64::MAX) };
+    let auto = |budget| within(&folder, budget).with_layout(Layout::Auto);
+    let fast = within(&folder, u64::MAX).with_layout(Layout::Fast);
     let whole = try_plan(&gpu, &folder, &fast).unwrap().total;
     let slower = gpu.with_choices(KernelChoices { fast_is_faster: false, ..*gpu.choices() });
     for budget in [u64::MAX, whole, whole - 1] {
@@ -673,7 +666,7 @@ fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
     // Without a limit of the model's, the device's budget says the same.
     for budget in [whole, whole - 1] {
         let gpu = device::open(GpuOptions { budget: Some(budget), ..Default::default() });
-        let plan = try_plan(&gpu, &folder, &LoadOptions { device_budget: None, ..auto(budget) }).unwrap();
+        let plan = try_plan(&gpu, &folder, &auto(budget).with_budget(None)).unwrap();
         // All of it fits in dense tiles.
         let (is_fast, is_resident) = (gpu.is_cpu() || budget >= whole, !gpu.is_cpu() || budget >= whole);
         assert_eq!((plan.fast, plan.is_resident()), (is_fast, is_resident));
@@ -762,8 +755,8 @@ fn a_pass_that_was_begun_and_is_not_polled_stops_no_other_session() {
         for options in both_ways(&folder) {
             let gpu = device::shared();
             let working_set = options.working_set.map(|bytes| 2 * bytes);
-            let budget = options.device_budget.map(|budget| budget + working_set.unwrap());
-            let options = LoadOptions { working_set, device_budget: budget, ..options };
+            let budget = options.budget.map(|budget| budget + working_set.unwrap());
+            let options = options.with_working_set(working_set).with_budget(budget);
             let model = load_with(&gpu, &folder, &options);
             let session = || Session::new(&model, CONTEXT, Outputs::Last).unwrap();
             let (mut begun, mut other, tokens) = (session(), session(), few_tokens());
@@ -871,7 +864,7 @@ fn whoever_polls_a_model_that_is_loaded_reads_none_of_its_files() {
     let (_temporary, folder) = compressed(&models::demo());
     for folder in [models::demo(), folder] {
         let (gpu, files) = (device::shared(), ModelFiles::open(&folder).unwrap());
-        let options = LoadOptions { device_budget: Some(1 << 30), ..LoadOptions::default() };
+        let options = LoadOptions::default().with_budget(Some(1 << 30));
         // Drivers read too, what they compiled before.
         pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap();
         let Some(before) = read_by_this_thread() else {

@@ -24,7 +24,7 @@ const MOST_TOKENS: usize = 512;
 
 /// A little freedom: small models repeat themselves without any.
 fn sampling() -> SamplingOptions {
-    SamplingOptions { temperature: 0.2, top_k: 40, top_p: 0.9, seed: 1, ..SamplingOptions::default() }
+    SamplingOptions::default().with_temperature(0.2).with_top_k(40).with_top_p(0.9).with_seed(1)
 }
 
 /// Why a model could not be opened, or not answer.
@@ -109,12 +109,7 @@ impl Speaker {
         let template = ChatTemplate::open(files.folder())?;
         let config = ModelConfig::open(files.folder())?;
         let context = config.max_positions.min(CONTEXT);
-        let options = LoadOptions {
-            precision: wanted.precision.into(),
-            device_budget: wanted.budget,
-            working_set: Some(Session::device_bytes(&config, context, Outputs::Last)),
-            ..LoadOptions::default()
-        };
+        let options = LoadOptions::default().with_precision(wanted.precision.into()).with_budget(wanted.budget).with_working_set(Some(Session::device_bytes(&config, context, Outputs::Last)));
         let model = Arc::new(Model::load(gpu, &files, &options, progress).await?);
         let session = Session::new(&model, context, Outputs::Last)?;
         let about = about(&files, &model, context, template.is_some());
@@ -130,7 +125,7 @@ impl Speaker {
         piece: impl Fn(String, usize, Duration),
     ) -> Result<(), SpeakerError> {
         let tokens = self.recent(messages)?;
-        let sampler = Sampler::new(sampling())?;
+        let sampler = Sampler::new(&sampling())?;
         let mut pieces = pin!(complete(&mut self.session, &self.tokenizer, &tokens, sampler, MOST_TOKENS));
         let mut first = None;
         let mut count = 0;

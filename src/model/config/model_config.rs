@@ -16,6 +16,7 @@ const MAX_HEAD_DIM: usize = 256;
 
 /// What the executor needs to know about a model.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ModelConfig {
     /// One of [`SUPPORTED`](crate::model::SUPPORTED).
     pub architecture: String,

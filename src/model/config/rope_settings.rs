@@ -10,6 +10,7 @@ const THETA: f64 = 10_000.0;
 
 /// How rotary frequencies are scaled for sequences longer than those of the original training.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum RopeScaling {
     /// Not at all.
     None,

@@ -29,7 +29,7 @@ impl Model {
         let reading = &Reading::new(progress)?;
         let theirs = files.clone();
         let config = reading.run(move |_| runnable_config(&theirs)).await??;
-        let gpu = &gpu.with_share(options.device_budget);
+        let gpu = &gpu.with_share(options.budget);
         let planned = Planned::promised(gpu, files, &config, options, reading).await?;
         gpu.settle().await?;
         let uploader = Uploader::within(gpu, planned.staging)?;
@@ -42,7 +42,7 @@ impl Model {
     }
 
     /// The plan for keeping a model in device memory, without loading it; `None` if memory is [not
-    /// limited](LoadOptions::device_budget). If memory is too small, it returns an error that names the
+    /// limited](LoadOptions::budget). If memory is too small, it returns an error that names the
     /// minimum.
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
         Ok(Self::plan_with_precisions(gpu, files, options)?.0)
@@ -56,7 +56,7 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<(Option<Plan>, Precisions), ModelError> {
         let config = runnable_config(files)?;
-        let planned = Planned::new(&gpu.with_share(options.device_budget), files, &config, options)?;
+        let planned = Planned::new(&gpu.with_share(options.budget), files, &config, options)?;
         Ok((planned.plan, planned.precisions))
     }
 }

@@ -4,6 +4,7 @@ use crate::model::plan::precisions::Precisions;
 
 /// How a model is loaded.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct LoadOptions {
     /// Decompress all weights while loading, and compute from the original ones, to compare compressed runs
     /// with.
@@ -18,13 +19,50 @@ pub struct LoadOptions {
     /// compressed weights can be streamed.
     ///
     /// Without either limit, all weights stay in device memory.
-    pub device_budget: Option<u64>,
+    pub budget: Option<u64>,
     /// Bytes of the budget to reserve for sessions: the sum of [`Session::device_bytes`] over all sessions
     /// that will exist at the same time. The default is one session of 1024 positions, or what the model was
     /// made for if that is less, that computes the last token's logits.
     ///
     /// [`Session::device_bytes`]: crate::model::Session::device_bytes
     pub working_set: Option<u64>,
+}
+
+impl LoadOptions {
+    /// Sets [`LoadOptions::raw`].
+    #[must_use]
+    pub fn with_raw(mut self, raw: bool) -> Self {
+        self.raw = raw;
+        self
+    }
+
+    /// Sets [`LoadOptions::layout`].
+    #[must_use]
+    pub fn with_layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Sets [`LoadOptions::precision`].
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precisions) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Sets [`LoadOptions::budget`].
+    #[must_use]
+    pub fn with_budget(mut self, budget: Option<u64>) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Sets [`LoadOptions::working_set`].
+    #[must_use]
+    pub fn with_working_set(mut self, working_set: Option<u64>) -> Self {
+        self.working_set = working_set;
+        self
+    }
 }
 
 /// Default context length in positions, for which a model leaves memory.
@@ -36,6 +74,7 @@ pub const USUAL_CONTEXT: usize = 1024;
 /// while they are streamed, as far as there is room for uncompressed weights, unless [`Layout::Dense`] is
 /// requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Layout {
     /// As in the file: the smallest layout, about 10.6 bits for each BF16.
     Dense,

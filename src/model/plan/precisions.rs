@@ -6,13 +6,14 @@ use crate::codec::Precision;
 
 /// The precision at which a model's weights are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Precisions {
     /// All the same.
     All(Precision),
     /// Some of them, by name; the others lossless.
     Each(HashMap<String, Precision>),
     /// The highest precision at which all weights stay in device memory. If the
-    /// [budget](crate::model::LoadOptions::device_budget) is too small for lossless weights, some are read with
+    /// [budget](crate::model::LoadOptions::budget) is too small for lossless weights, some are read with
     /// fewer mantissa bits: first those that lose the least accuracy for each byte saved, estimated from the
     /// weights themselves and from where the model uses them. Without a budget, all weights are lossless. If
     /// even the lowest precision does not fit, all weights have that, and some are streamed.

@@ -69,7 +69,7 @@ impl RuntimeOptions {
 /// A device, and what all models on it share: compiled kernels and a budget. Clones share it too.
 ///
 /// It lives as long as any clone of it, or anything made with it. Dropping the last of these waits for
-/// cancelled work: about as long as loading one tensor takes.
+/// cancelled work, which ends within some megabytes of a tensor or one kernel.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     gpu: Gpu,

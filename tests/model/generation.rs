@@ -411,7 +411,7 @@ fn what_is_computed_of_a_text_is_kept() {
     let gpu = device::shared();
     let tokenizer = Tokenizer::open(&demo()).unwrap();
     let mut session = Session::new(&load(&gpu, &demo(), false), 200, Outputs::Last).unwrap();
-    let story = |session: &mut Session, tokens: &[u32]| -> Vec<_> {
+    let story = |session: &mut Session, tokens: &[u32]| -> Vec<Piece> {
         let pieces = complete(session, &tokenizer, tokens, greedy(), 20);
         pollster::block_on(pieces.try_collect()).unwrap()
     };
@@ -427,7 +427,15 @@ fn what_is_computed_of_a_text_is_kept() {
         assert_eq!(session.tokens(), &text[..kept]);
         let after = story(&mut session, text);
         session.rewind(0);
-        assert_eq!(story(&mut session, text), after);
+        let anew = story(&mut session, text);
+        let reused = |pieces: &[Piece]| pieces.last().unwrap().end.unwrap().reused_tokens;
+        assert_eq!((reused(&after), reused(&anew)), (kept, 0));
+        // But for that, they are the same.
+        let told = |pieces: &[Piece]| -> Vec<_> {
+            let end = |end: End| (end.reason, end.prompt_tokens, end.generated_tokens);
+            pieces.iter().map(|piece| (piece.token, piece.text.clone(), piece.end.map(end))).collect()
+        };
+        assert_eq!(told(&anew), told(&after));
     }
     let nothing = pollster::block_on(complete(&mut session, &tokenizer, &[], greedy(), 1).try_collect());
     let nothing: Result<Vec<_>, GenerationError> = nothing;

@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_panic_keeps_its_message() {
         let reading = Reading::new(&()).unwrap();
-        let error = pollster::block_on(reading.run(|_| panic!("no row {}", 9))).map(|()| ()).unwrap_err();
+        let error = pollster::block_on(reading.run(|_| panic!("no row {}", 9))).unwrap_err();
         assert!(error.to_string().contains("no row 9"), "{error}");
         assert_eq!(pollster::block_on(reading.run(|_| 4)).unwrap(), 4);
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 /// Counts the bytes of all live buffers of a device, or of those that have a share of it.
 ///
 /// Shares are for several models on one device. What is in use in a share is also in use in the whole,
-/// and neither goes beyond its budget. A share may have been [promised](Self::promise) bytes: nobody else
-/// gets them while it lives, used or not.
+/// and neither goes beyond its budget. A share can be the whole of further shares. It may have been
+/// [promised](Self::promise) bytes: nobody else gets them while it lives, used or not.
 ///
 /// What is dropped is not in use any more, but the device has it until it is done with the work that was submitted
 /// before: it is [leaving](Self::leaving). Where a new buffer would not fit beside that, the device is waited for.
@@ -36,9 +36,9 @@ struct Counts {
 }
 
 impl Counts {
-    /// What the whole has to have for this share, where `used` bytes of it are in use.
-    fn claim(&self, used: u64) -> u64 {
-        used.max(self.promised)
+    /// What the whole has to have for this share.
+    fn claim(&self) -> u64 {
+        self.claimed.max(self.promised)
     }
 
     /// Bytes that were dropped and that the device may still have.
@@ -73,10 +73,13 @@ impl Memory {
 
     /// A share of at most `budget` bytes, or of whatever the whole has.
     pub(in crate::gpu) fn share(self: &Arc<Self>, budget: Option<u64>) -> Arc<Self> {
-        // A share of a share is a share of the same whole.
-        let whole = self.whole.as_ref().unwrap_or(self).clone();
         let counts = Mutex::new(Counts { budget, ..Counts::default() });
-        Arc::new(Self { counts, whole: Some(whole) })
+        Arc::new(Self { counts, whole: Some(self.clone()) })
+    }
+
+    /// This, what it is a share of, and so on. Locks are taken in this order.
+    fn and_wholes(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::successors(Some(self), |memory| memory.whole.as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -93,10 +96,13 @@ impl Memory {
     pub fn left(&self) -> Option<u64> {
         let counts = self.lock();
         let (own, is_own) = counts.left();
-        let Some(whole) = &self.whole else { return is_own.then_some(own) };
-        let (theirs, is_theirs) = whole.lock().left();
-        let unused = counts.claim(counts.used) - counts.used;
-        (is_own || is_theirs).then_some(own.min(theirs.saturating_add(unused)))
+        // What was promised and is not claimed yet.
+        let unused = counts.claim() - counts.claimed;
+        let theirs = self.whole.as_ref().and_then(|whole| whole.left());
+        match theirs.map(|theirs| theirs.saturating_add(unused)) {
+            Some(theirs) => Some(theirs.min(own)),
+            None => is_own.then_some(own),
+        }
     }
 
     /// Sets `bytes` of the whole aside for this share, what it uses already among them, for as long as it
@@ -104,14 +110,43 @@ impl Memory {
     pub fn promise(&self, bytes: u64) -> bool {
         let mut counts = self.lock();
         let Some(whole) = &self.whole else { return false };
-        let (before, after) = (counts.claim(counts.used), bytes.max(counts.used));
-        let mut theirs = whole.lock();
-        if after > before && theirs.grow(after - before).is_err() {
-            return false;
+        let (before, after) = (counts.claim(), bytes.max(counts.claimed));
+        match after.checked_sub(before) {
+            Some(more) if whole.claim(more, 0).is_err() => return false,
+            Some(_) => {}
+            None => whole.unclaim(before - after, 0, 0),
         }
-        theirs.claimed -= before.saturating_sub(after);
         counts.promised = bytes;
         true
+    }
+
+    /// Claims `bytes`, of which `used` are in use from now on, here and in the whole; or gives the count that
+    /// a budget has no room beside, and that budget.
+    fn claim(&self, bytes: u64, used: u64) -> Result<(), (u64, Option<u64>)> {
+        let mut counts = self.lock();
+        let before = counts.claim();
+        counts.grow(bytes).map_err(|claimed| (claimed, counts.budget))?;
+        if let Some(whole) = &self.whole
+            && let Err(refused) = whole.claim(counts.claim() - before, used)
+        {
+            counts.claimed -= bytes;
+            return Err(refused);
+        }
+        counts.used += used;
+        Ok(())
+    }
+
+    /// Gives `bytes` back, of which `used` were in use, here and in the whole, and takes note that the device
+    /// may still have `leaving` of them.
+    fn unclaim(&self, bytes: u64, used: u64, leaving: u64) {
+        let mut counts = self.lock();
+        let before = counts.claim();
+        counts.claimed -= bytes;
+        counts.used -= used;
+        counts.dropped += leaving;
+        if let Some(whole) = &self.whole {
+            whole.unclaim(before - counts.claim(), used, leaving);
+        }
     }
 
     /// Bytes in use now.
@@ -127,7 +162,7 @@ impl Memory {
 
     /// Whether what is in use fits the budget only once the device is done with what was dropped.
     pub(in crate::gpu) fn is_crowded(&self) -> bool {
-        self.lock().is_crowded() || self.whole.as_ref().is_some_and(|whole| whole.lock().is_crowded())
+        self.lock().is_crowded() || self.whole.as_ref().is_some_and(|whole| whole.is_crowded())
     }
 
     /// What is dropped when the device is done with all that was submitted before: what was dropped so far is gone
@@ -139,7 +174,7 @@ impl Memory {
             counts.fenced += bytes;
             (Arc::downgrade(memory), bytes)
         };
-        Fence([Some(self), self.whole.as_ref()].map(|memory| memory.map(fenced)))
+        Fence(self.and_wholes().map(fenced).collect())
     }
 
     /// The most bytes ever in use at once.
@@ -158,36 +193,13 @@ impl Memory {
         label: &str,
         bytes: u64,
     ) -> Result<Reservation, GpuError> {
-        let mut counts = self.lock();
-        let refused =
-            |used, budget| GpuError::OutOfMemory { label: label.into(), wanted: bytes, used, budget };
-        counts.grow(bytes).map_err(|claimed| refused(claimed, counts.budget))?;
-        if let Some(whole) = &self.whole {
-            let more = counts.claim(counts.used + bytes) - counts.claim(counts.used);
-            let mut theirs = whole.lock();
-            if let Err(claimed) = theirs.grow(more) {
-                counts.claimed -= bytes;
-                return Err(refused(claimed, theirs.budget));
-            }
-            theirs.used += bytes;
-        }
-        counts.used += bytes;
-        drop(counts);
+        self.claim(bytes, bytes).map_err(|(used, budget)| GpuError::OutOfMemory {
+            label: label.into(),
+            wanted: bytes,
+            used,
+            budget,
+        })?;
         Ok(Reservation { memory: self.clone(), bytes, is_taken: AtomicBool::new(false) })
-    }
-
-    /// Gives back what was reserved, and takes note that the device may still have so much of it.
-    fn release(&self, bytes: u64, leaving: u64) {
-        let mut counts = self.lock();
-        if let Some(whole) = &self.whole {
-            let mut theirs = whole.lock();
-            theirs.claimed -= counts.claim(counts.used) - counts.claim(counts.used - bytes);
-            theirs.used -= bytes;
-            theirs.dropped += leaving;
-        }
-        counts.used -= bytes;
-        counts.claimed -= bytes;
-        counts.dropped += leaving;
     }
 
     fn note_taken(&self) {
@@ -202,7 +214,7 @@ impl Drop for Memory {
         // Reservations keep this alive: nothing is in use.
         let promised = self.lock().promised;
         if let Some(whole) = &self.whole {
-            whole.lock().claimed -= promised;
+            whole.unclaim(promised, 0, 0);
         }
     }
 }
@@ -211,10 +223,7 @@ impl Reservation {
     /// The device gave the memory: it counts for the peak from now on.
     pub(in crate::gpu) fn taken(&self) {
         self.is_taken.store(true, Ordering::Relaxed);
-        self.memory.note_taken();
-        if let Some(whole) = &self.memory.whole {
-            whole.note_taken();
-        }
+        self.memory.and_wholes().for_each(|memory| memory.note_taken());
     }
 }
 
@@ -230,17 +239,17 @@ pub(in crate::gpu) struct Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         let is_taken = *self.is_taken.get_mut();
-        self.memory.release(self.bytes, if is_taken { self.bytes } else { 0 });
+        self.memory.unclaim(self.bytes, self.bytes, if is_taken { self.bytes } else { 0 });
     }
 }
 
-/// What was dropped of a share and of its whole before the device was asked to tell when it is done.
+/// What was dropped of a share and of its wholes before the device was asked to tell when it is done.
 #[derive(Debug)]
-pub(in crate::gpu) struct Fence([Option<(Weak<Memory>, u64)>; 2]);
+pub(in crate::gpu) struct Fence(Vec<(Weak<Memory>, u64)>);
 
 impl Drop for Fence {
     fn drop(&mut self) {
-        for (memory, bytes) in self.0.iter().flatten() {
+        for (memory, bytes) in &self.0 {
             if let Some(memory) = memory.upgrade() {
                 memory.lock().fenced -= bytes;
             }
@@ -340,5 +349,33 @@ mod tests {
         drop(a);
         assert_eq!((whole.left(), whole.share(None).left()), (Some(100), Some(100)));
         assert!(!whole.promise(1), "only shares are promised anything");
+    }
+    #[test]
+    fn a_share_of_a_share_counts_in_both() {
+        let whole = Memory::with_budget(Some(100));
+        let outer = whole.share(Some(50));
+        let (a, b) = (outer.share(None), outer.share(Some(20)));
+        assert_eq!((a.left(), b.left(), outer.left()), (Some(50), Some(20), Some(50)));
+        let of_a = a.reserve("a", 40).unwrap();
+        of_a.taken();
+        assert_eq!((a.used(), outer.used(), whole.used()), (40, 40, 40));
+        assert_eq!((a.peak(), outer.peak(), outer.allocations(), whole.allocations()), (40, 40, 1, 1));
+        assert!(matches!(b.reserve("b", 11), Err(GpuError::OutOfMemory { used: 40, budget: Some(50), .. })));
+        assert_eq!(
+            (b.used(), b.left(), whole.left()),
+            (0, Some(10), Some(60)),
+            "what is refused takes nothing"
+        );
+        // A promise is kept within the outer share, and from others in the whole.
+        assert!(b.promise(10) && !b.promise(11));
+        assert_eq!((outer.left(), a.left(), b.left(), whole.left()), (Some(0), Some(0), Some(10), Some(50)));
+        assert!(outer.promise(80) && !outer.promise(101), "by the whole alone");
+        assert_eq!((whole.left(), outer.left(), b.left()), (Some(20), Some(0), Some(10)));
+        drop(of_a);
+        assert_eq!((outer.leaving(), whole.leaving(), outer.used()), (40, 40, 0));
+        drop(a.fence());
+        assert_eq!((a.leaving(), outer.leaving(), whole.leaving()), (0, 0, 0));
+        drop((a, b, outer));
+        assert_eq!((whole.used(), whole.left()), (0, Some(100)));
     }
 }

@@ -134,15 +134,15 @@ mod tests {
         assert!(
             raw.starts_with("const ROWS: u32 = 2u;\nconst EIGHTS: u32 = 4u;\nconst TOKENS: u32 = 16u;\n")
         );
-        assert!(raw.contains("fn load_eight") && !raw.contains("codes") && !raw.contains('#'));
+        assert!(raw.contains("fn load_eight") && !raw.contains("> codes:") && !raw.contains('#'));
         let planes = variant("matmul").flag("DENSE").flag("PLANE0").flag("PLANE0_BITS_2");
         let dense = planes.source().unwrap();
         assert!(
-            dense.contains("codes")
+            dense.contains("> codes:")
                 && dense.contains("sums15[1] = fma(second[1], b, fma(first[1], a, sums15[1]));")
         );
         assert!(dense.contains("fn word_of_plane0") && !dense.contains("fn word_of_plane1"));
-        assert!(!dense.contains("bias") && !dense.contains('$'));
+        assert!(!dense.contains("> bias:") && !dense.contains('$'));
     }
 
     #[test]

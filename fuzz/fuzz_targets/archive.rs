@@ -4,7 +4,7 @@
 //! The first byte of the input tells what is done to the file that follows it; see [`Mode`].
 #![no_main]
 
-use bantam::archive::original_header::{self, Kept};
+use bantam::archive::original_header::{self, OutsideBytes};
 use bantam::archive::{
     Archive, ArchiveError, Limit, Preset, compress_bytes, decompress_bytes, decompress_bytes_within,
 };
@@ -105,7 +105,7 @@ fn read_with_other_header(input: &[u8]) -> Option<()> {
     let mut original = original_header::read(kept, container).ok()?.into_owned();
     edits.apply(&mut original);
     let len = kept.len();
-    let forms = [Kept::new((&original).into()), Kept::as_it_is((&original).into())];
+    let forms = [OutsideBytes::new((&original).into()), OutsideBytes::as_it_is((&original).into())];
     let fits = forms.into_iter().find(|form| form.tensor_len() == len)?;
     kept.copy_from_slice(&fits.write(container));
     read(&bytes);

@@ -109,7 +109,10 @@ impl Speaker {
         let template = ChatTemplate::open(files.folder())?;
         let config = ModelConfig::open(files.folder())?;
         let context = config.max_positions.min(CONTEXT);
-        let options = LoadOptions::default().with_precision(wanted.precision.into()).with_budget(wanted.budget).with_working_set(Some(Session::device_bytes(&config, context, Outputs::Last)));
+        let options = LoadOptions::default()
+            .with_precision(wanted.precision.into())
+            .with_budget(wanted.budget)
+            .with_working_set(Some(Session::device_bytes(&config, context, Outputs::Last)));
         let model = Arc::new(Model::load(gpu, &files, &options, progress).await?);
         let session = Session::new(&model, context, Outputs::Last)?;
         let about = about(&files, &model, context, template.is_some());

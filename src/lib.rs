@@ -88,6 +88,11 @@ async fn embed(adapter: &wgpu::Adapter) -> Result<Runtime, Box<dyn std::error::E
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("bantam needs a 64-bit target");
 
+// First, because a macro is seen only by what follows it.
+#[cfg(feature = "gpu")]
+#[macro_use]
+mod setters;
+
 pub mod archive;
 #[cfg(feature = "runtime")]
 pub mod bench;

@@ -18,8 +18,8 @@ impl Runtime {
     ///
     /// A worker thread starts the work at once; the returned future resolves when it is done. The worker
     /// reports original bytes to `progress`. To cancel, let [`Progress::cancelled`] return true or drop the
-    /// future: the work stops within some megabytes or one kernel, and frees all its memory. An [`Arc`] of a [`Progress`] is a
-    /// [`Progress`] too; `()` ignores progress.
+    /// future: the work stops within some megabytes or one kernel, and frees all its memory. An [`Arc`] of a
+    /// [`Progress`] is a [`Progress`] too; `()` ignores progress.
     pub fn load(
         &self,
         folder: impl Into<PathBuf>,

@@ -27,19 +27,10 @@ pub struct SessionOptions {
     pub cache: CacheType,
 }
 
-impl SessionOptions {
-    /// Sets [`SessionOptions::context`].
-    #[must_use]
-    pub fn with_context(mut self, context: Option<usize>) -> Self {
-        self.context = context;
-        self
-    }
-
-    /// Sets [`SessionOptions::cache`].
-    #[must_use]
-    pub fn with_cache(mut self, cache: CacheType) -> Self {
-        self.cache = cache;
-        self
+setters! {
+    SessionOptions {
+        context: Option<usize> => with_context,
+        cache: CacheType => with_cache,
     }
 }
 
@@ -67,26 +58,11 @@ impl Default for GenerationOptions {
     }
 }
 
-impl GenerationOptions {
-    /// Sets [`GenerationOptions::sampling`].
-    #[must_use]
-    pub fn with_sampling(mut self, sampling: SamplingOptions) -> Self {
-        self.sampling = sampling;
-        self
-    }
-
-    /// Sets [`GenerationOptions::max_tokens`].
-    #[must_use]
-    pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
-        self.max_tokens = max_tokens;
-        self
-    }
-
-    /// Sets [`GenerationOptions::stop`].
-    #[must_use]
-    pub fn with_stop(mut self, stop: Vec<String>) -> Self {
-        self.stop = stop;
-        self
+setters! {
+    GenerationOptions {
+        sampling: SamplingOptions => with_sampling,
+        max_tokens: usize => with_max_tokens,
+        stop: Vec<String> => with_stop,
     }
 }
 

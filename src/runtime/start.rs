@@ -29,40 +29,13 @@ pub struct RuntimeOptions {
     pub pipeline_cache: Option<PathBuf>,
 }
 
-impl RuntimeOptions {
-    /// Sets [`RuntimeOptions::device`].
-    #[must_use]
-    pub fn with_device(mut self, device: Option<String>) -> Self {
-        self.device = device;
-        self
-    }
-
-    /// Sets [`RuntimeOptions::budget`].
-    #[must_use]
-    pub fn with_budget(mut self, budget: Option<u64>) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// Sets [`RuntimeOptions::kernels`].
-    #[must_use]
-    pub fn with_kernels(mut self, kernels: Option<KernelChoices>) -> Self {
-        self.kernels = kernels;
-        self
-    }
-
-    /// Sets [`RuntimeOptions::submission_work`].
-    #[must_use]
-    pub fn with_submission_work(mut self, submission_work: Option<u64>) -> Self {
-        self.submission_work = submission_work;
-        self
-    }
-
-    /// Sets [`RuntimeOptions::pipeline_cache`].
-    #[must_use]
-    pub fn with_pipeline_cache(mut self, pipeline_cache: Option<PathBuf>) -> Self {
-        self.pipeline_cache = pipeline_cache;
-        self
+setters! {
+    RuntimeOptions {
+        device: Option<String> => with_device,
+        budget: Option<u64> => with_budget,
+        kernels: Option<KernelChoices> => with_kernels,
+        submission_work: Option<u64> => with_submission_work,
+        pipeline_cache: Option<PathBuf> => with_pipeline_cache,
     }
 }
 

@@ -99,19 +99,10 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// Sets [`Limits::max_tokens`].
-    #[must_use]
-    pub fn with_max_tokens(mut self, max_tokens: usize) -> Self {
-        self.max_tokens = max_tokens;
-        self
-    }
-
-    /// Sets [`Limits::stop`].
-    #[must_use]
-    pub fn with_stop(mut self, stop: Vec<String>) -> Self {
-        self.stop = stop;
-        self
+setters! {
+    Limits {
+        max_tokens: usize => with_max_tokens,
+        stop: Vec<String> => with_stop,
     }
 }
 

@@ -38,47 +38,14 @@ impl Default for SamplingOptions {
     }
 }
 
-impl SamplingOptions {
-    /// Sets [`SamplingOptions::temperature`].
-    #[must_use]
-    pub fn with_temperature(mut self, temperature: f32) -> Self {
-        self.temperature = temperature;
-        self
-    }
-
-    /// Sets [`SamplingOptions::top_k`].
-    #[must_use]
-    pub fn with_top_k(mut self, top_k: usize) -> Self {
-        self.top_k = top_k;
-        self
-    }
-
-    /// Sets [`SamplingOptions::top_p`].
-    #[must_use]
-    pub fn with_top_p(mut self, top_p: f32) -> Self {
-        self.top_p = top_p;
-        self
-    }
-
-    /// Sets [`SamplingOptions::min_p`].
-    #[must_use]
-    pub fn with_min_p(mut self, min_p: f32) -> Self {
-        self.min_p = min_p;
-        self
-    }
-
-    /// Sets [`SamplingOptions::repetition_penalty`].
-    #[must_use]
-    pub fn with_repetition_penalty(mut self, repetition_penalty: f32) -> Self {
-        self.repetition_penalty = repetition_penalty;
-        self
-    }
-
-    /// Sets [`SamplingOptions::seed`].
-    #[must_use]
-    pub fn with_seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
+setters! {
+    SamplingOptions {
+        temperature: f32 => with_temperature,
+        top_k: usize => with_top_k,
+        top_p: f32 => with_top_p,
+        min_p: f32 => with_min_p,
+        repetition_penalty: f32 => with_repetition_penalty,
+        seed: u64 => with_seed,
     }
 }
 

@@ -28,40 +28,13 @@ pub struct LoadOptions {
     pub working_set: Option<u64>,
 }
 
-impl LoadOptions {
-    /// Sets [`LoadOptions::raw`].
-    #[must_use]
-    pub fn with_raw(mut self, raw: bool) -> Self {
-        self.raw = raw;
-        self
-    }
-
-    /// Sets [`LoadOptions::layout`].
-    #[must_use]
-    pub fn with_layout(mut self, layout: Layout) -> Self {
-        self.layout = layout;
-        self
-    }
-
-    /// Sets [`LoadOptions::precision`].
-    #[must_use]
-    pub fn with_precision(mut self, precision: Precisions) -> Self {
-        self.precision = precision;
-        self
-    }
-
-    /// Sets [`LoadOptions::budget`].
-    #[must_use]
-    pub fn with_budget(mut self, budget: Option<u64>) -> Self {
-        self.budget = budget;
-        self
-    }
-
-    /// Sets [`LoadOptions::working_set`].
-    #[must_use]
-    pub fn with_working_set(mut self, working_set: Option<u64>) -> Self {
-        self.working_set = working_set;
-        self
+setters! {
+    LoadOptions {
+        raw: bool => with_raw,
+        layout: Layout => with_layout,
+        precision: Precisions => with_precision,
+        budget: Option<u64> => with_budget,
+        working_set: Option<u64> => with_working_set,
     }
 }
 

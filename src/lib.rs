@@ -89,7 +89,6 @@ async fn embed(adapter: &wgpu::Adapter) -> Result<Runtime, Box<dyn std::error::E
 compile_error!("bantam needs a 64-bit target");
 
 // First, because a macro is seen only by what follows it.
-#[cfg(feature = "gpu")]
 #[macro_use]
 mod setters;
 

@@ -156,7 +156,7 @@ impl Model {
 }
 
 fn write(model: &Path, out: &Path, overwrite: bool) -> Result<Report, ArchiveError> {
-    compress(model, Some(out), &Options { overwrite, ..Options::DEFAULT }, &())
+    compress(model, Some(out), &Options::DEFAULT.with_overwrite(overwrite), &())
 }
 
 /// What is in a folder, with or without what is bantam's own. Empty where there is none.

@@ -10,6 +10,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a file or model folder could not be compressed, opened, checked or restored.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArchiveError {
     /// The file is readable neither as safetensors nor as GGUF.
     #[error(transparent)]

@@ -43,7 +43,7 @@ pub fn compress(
     let files = open(&folder, names::compressed_name, |path| Ok(SourceFile::open(path)?))?;
     files.iter().try_for_each(|(_, file)| refuse_too_many(file, options))?;
     // Within an unfinished folder.
-    let replace = Options { overwrite: true, ..*options };
+    let replace = options.with_overwrite(true);
     let work = Work {
         name: "compressing",
         how: match options.lossy {
@@ -98,7 +98,7 @@ pub fn decompress(
             return Err(no_default(archive.path()));
         }
     }
-    let replace = Options { overwrite: true, ..*options };
+    let replace = options.with_overwrite(true);
     let work = Work {
         name: "decompressing",
         how: String::new(),
@@ -257,7 +257,7 @@ fn copy_others(
 ) -> Result<(), ArchiveError> {
     for name in &folder.others {
         let (from, to) = (folder.path.join(name), output.file(name));
-        let options = Options { overwrite: true, ..Options::default() };
+        let options = Options::REPLACE;
         let mut copy = OutputFile::create(&to, &options, Some(&from))?;
         copy.copy_from(&from, progress)?;
         copy.publish()?;

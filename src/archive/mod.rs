@@ -23,6 +23,7 @@ mod folder;
 mod form;
 mod hints;
 mod hub_cache;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod index;
 mod limit;
 mod locked;
@@ -30,7 +31,9 @@ mod memory;
 mod mode;
 mod model_files;
 mod model_folder;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod names;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod original_header;
 mod original_layout;
 mod output;
@@ -74,8 +77,9 @@ pub use crate::codec::{Lossy, NoSuchLossy, Preset};
 /// The path that messages use for bytes in memory.
 const IN_MEMORY: &str = "(in memory)";
 
-/// How outputs are made.
+/// How outputs are made. Start from [`Options::DEFAULT`] or [`Options::REPLACE`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
     /// Replace an output that exists. Otherwise an existing output is an error.
     pub overwrite: bool,
@@ -91,6 +95,18 @@ impl Options {
     /// The default options: outputs are not replaced, files are as small as possible, nothing is lost.
     pub const DEFAULT: Self =
         Self { overwrite: false, preset: Preset::Small, lossy: None, limit: Limit::Plausible };
+
+    /// The default options, except that an output that exists is replaced.
+    pub const REPLACE: Self = Self { overwrite: true, ..Self::DEFAULT };
+}
+
+setters! {
+    Options {
+        overwrite: bool => with_overwrite,
+        preset: Preset => with_preset,
+        lossy: Option<Lossy> => with_lossy,
+        limit: Limit => with_limit,
+    }
 }
 
 impl From<Preset> for Options {

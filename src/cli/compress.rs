@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let preset = args.preset.into();
     let lossy = args.lossy.map(|bits| Lossy::new(bits, args.block)).transpose()?;
     let args = &args.conversion;
-    let options = Options { overwrite: args.force, preset, lossy, ..Options::default() };
+    let options = Options::DEFAULT.with_overwrite(args.force).with_preset(preset).with_lossy(lossy);
     let began = Instant::now();
     let report = args.jobs.run(|| compress(args, &options))??;
     let time = began.elapsed();

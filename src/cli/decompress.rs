@@ -20,7 +20,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let limit = args.max_size.map_or(Limit::default(), Limit::Bytes);
     let args = &args.conversion;
-    let options = Options { overwrite: args.force, limit, ..Options::default() };
+    let options = Options::DEFAULT.with_overwrite(args.force).with_limit(limit);
     let began = Instant::now();
     let report = args.jobs.run(|| decompress(args, &options))??;
     let time = began.elapsed();

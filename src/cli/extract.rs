@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Some(rows) => weight.bytes_of_rows(rows.clone())?,
         None => 0..weight.original_len,
     };
-    let options = Options { overwrite: args.force, ..Options::default() };
+    let options = Options::DEFAULT.with_overwrite(args.force);
     let (bytes, bar) = (range.len(), Bar::default());
     args.jobs.run(|| match to {
         Some(mut to) => weight.extract_to(range, &mut to, &bar),

@@ -15,7 +15,9 @@
 //!
 //! `docs/format.md` describes the format for somebody without this source.
 
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod decode;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod encode;
 mod entropy;
 mod payload;
@@ -25,11 +27,13 @@ mod simd;
 pub use decode::{Payload, RowDecoder};
 pub(crate) use decode::{repeat, resize, zeros};
 pub use encode::{EncodeError, EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use entropy::huffman;
 pub use payload::checksum::{Checksum, checksum};
 pub use payload::error::CodecError;
 pub use payload::lossy::{Lossy, NoSuchLossy};
 pub use payload::precision::{Kept, Precision};
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use payload::{code, grid, head, split};
 pub use plan::TensorSource;
 pub use simd::{vector_tier, vector_tiers};

@@ -4,6 +4,7 @@ use super::kernel::ShaderError;
 
 /// Why something could not be done on a device.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum GpuError {
     /// There is no adapter at all.
     #[error(

@@ -14,19 +14,30 @@
 mod device;
 mod error;
 mod kernel;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod kernels;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod weights;
 
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use device::{
-    Batch, Bound, Buffer, Clock, Dispatch, Gpu, GpuOptions, Memory, Pace, Readback, SUBMISSION_WORK, Sweep,
-    Texel, Texture, Uploader, Work, Workgroups, adapters, check_limits, download, least_limits, name_of,
+    Batch, Bound, Buffer, Clock, Dispatch, Pace, Readback, Sweep, Texel, Texture, Uploader, Work, Workgroups,
+    download,
+};
+pub use device::{
+    Gpu, GpuOptions, Memory, SUBMISSION_WORK, adapters, check_limits, least_limits, name_of,
     required_features, required_limits,
 };
 pub use error::GpuError;
 pub(in crate::gpu) use kernel::Choice;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
+pub use kernel::{Candidates, Kernel, Variant};
 pub use kernel::{
-    Candidates, Invocations, InvocationsByStorage, Kernel, KernelChoices, NoSuchInvocations, NoSuchTarget,
-    ShaderError, Target, Variant, WidenFrom,
+    Invocations, InvocationsByStorage, KernelChoices, NoSuchInvocations, NoSuchTarget, ShaderError, Target,
+    WidenFrom,
 };
-pub use kernels::{CacheType, KvCache};
+pub use kernels::CacheType;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
+pub use kernels::KvCache;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use weights::{MatrixBytes, Room, Slot, SlotKind, SlotPlace, SlotWords, WideRoom, Writing};

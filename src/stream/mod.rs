@@ -21,9 +21,15 @@ mod stage;
 mod stats;
 
 pub use error::StreamError;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use passes::{Begun, Passes};
-pub use plan::{Needs, Plan, StageNeeds, StageOf};
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
+pub use plan::{Needs, StageNeeds};
+pub use plan::{Plan, StageOf};
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use ring::{Ring, Turn};
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use rows::TokenRows;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use stage::StreamedStage;
 pub use stats::StreamStats;

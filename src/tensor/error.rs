@@ -6,6 +6,7 @@ use super::{Foreign, GgufError, HeaderError, SpecialFile};
 
 /// Why a file of tensors could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The operating system refused.
     #[error("{path}: {source}")]

@@ -26,6 +26,7 @@ const RESERVED: &str = "__metadata__";
 
 /// Why a file could not be read as GGUF.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GgufError {
     /// It does not begin as one.
     #[error("the file does not begin with \"GGUF\"")]

@@ -22,6 +22,7 @@ const METADATA: &str = "__metadata__";
 
 /// Why a header could not be used. Ranges are bytes of the data, counted from its start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum HeaderError {
     /// Not even a header's length is there.
     #[error("the file is truncated: it has only {len} bytes; download it again")]

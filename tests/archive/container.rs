@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::data::plain::{PlainFile, small_mixture};
 use crate::data::{self, Random};
 
-const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const REPLACE: Options = Options::REPLACE;
 const KEEP: Options = Options::DEFAULT;
 
 /// So large that they are written as they are encoded: one in two passes, and one for which tiles were
@@ -333,7 +333,7 @@ fn an_interrupted_folder_is_gone_on_with_where_it_stopped() {
 #[test]
 fn a_folder_is_compressed_as_its_options_say() {
     let (root, model) = sharded_model();
-    let fast = Options { preset: Preset::Fast, ..KEEP };
+    let fast = KEEP.with_preset(Preset::Fast);
     let [small_out, fast_out, out] = ["small", "fast", "out"].map(|name| root.path().join(name));
     compress(&model, Some(&small_out), &KEEP, &()).unwrap();
     compress(&model, Some(&fast_out), &fast, &()).unwrap();
@@ -350,7 +350,7 @@ fn a_folder_is_compressed_as_its_options_say() {
     same_files(&out, &fast_out);
     // Nor with what is lossless, where something is to be rounded.
     let [out, lossy_out] = ["out of lossy", "lossy"].map(|name| root.path().join(name));
-    let lossy = Options { lossy: Some(Lossy::new(3, 512).unwrap()), ..KEEP };
+    let lossy = KEEP.with_lossy(Some(Lossy::new(3, 512).unwrap()));
     compress(&model, Some(&lossy_out), &lossy, &()).unwrap();
     assert!(compress(&model, Some(&out), &KEEP, &Cancel::after(into_second)).is_err());
     assert_eq!(compress(&model, Some(&out), &lossy, &()).unwrap().finished, 0);

@@ -18,7 +18,7 @@ fn keep() -> Options {
 }
 
 fn replace() -> Options {
-    Options { overwrite: true, ..keep() }
+    Options::REPLACE
 }
 
 /// Folders of a test, in a folder that is removed with it.

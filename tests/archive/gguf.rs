@@ -16,7 +16,7 @@ use crate::data::Random;
 use crate::data::gguf::{self, Gguf, array, mixture, text};
 use crate::data::plain::small_mixture;
 
-const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const REPLACE: Options = Options::REPLACE;
 const KEEP: Options = Options::DEFAULT;
 
 /// Compresses `bytes` and restores them; `Err` is what is said of a file that is refused.

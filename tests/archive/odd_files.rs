@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::data;
 use crate::data::plain::PlainFile;
 
-const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const REPLACE: Options = Options::REPLACE;
 
 /// A plain file with this header and so many bytes of data.
 fn file_of(header: &str, data: usize) -> Vec<u8> {

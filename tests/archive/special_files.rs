@@ -172,7 +172,7 @@ mod pipes {
             assert!(status.unwrap().success() && fs::read(files.path("stdout")).unwrap() == plain, "{name}");
         }
         // The library has no pipes to write to, and refuses them before the work.
-        let replace = bantam::archive::Options { overwrite: true, ..Default::default() };
+        let replace = bantam::archive::Options::REPLACE;
         let error =
             bantam::archive::compress(&files.path("a.safetensors"), Some(&to), &replace, &()).unwrap_err();
         assert!(error.to_string().contains("to is a pipe, which bantam does not replace"), "{error}");

@@ -24,7 +24,7 @@ use crate::data::gguf::Gguf;
 use crate::data::plain::{PlainFile, small_mixture};
 use crate::data::{Random, bf16_bytes};
 
-const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const REPLACE: Options = Options::REPLACE;
 
 /// A file of which every byte is tried: only tensors whose payloads are small.
 fn tiny() -> Vec<u8> {
@@ -203,7 +203,7 @@ fn a_file_cut_short_while_it_is_compressed_is_an_error() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     for (lossy, rows) in [(None, 1000), (None, 5000), (Some(Lossy::new(3, 32).unwrap()), 5000)] {
         PlainFile::default().weights("a", &[rows, 1024], 1).write(&plain);
-        let options = Options { lossy, ..REPLACE };
+        let options = REPLACE.with_lossy(lossy);
         let error =
             pool.install(|| compress_file(&plain, &out, &options, &CutsShort(plain.clone()))).unwrap_err();
         assert!(matches!(&error, ArchiveError::Changed { file } if *file == plain), "{rows} rows: {error}");

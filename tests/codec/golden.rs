@@ -19,7 +19,7 @@ use crate::data::plain::PlainFile;
 use crate::data::{Random, bf16_bytes};
 use crate::left_out;
 
-const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
+const REPLACE: Options = Options::REPLACE;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -202,8 +202,7 @@ fn original_lossy() -> PlainFile {
 #[test]
 fn what_was_rounded_is_read_and_written_as_ever() {
     let lossy = Some(Lossy::new(3, 32).unwrap());
-    let packed =
-        compress_bytes(original_lossy().bytes(), Options { lossy, ..Options::default() }, &()).unwrap();
+    let packed = compress_bytes(original_lossy().bytes(), Options::DEFAULT.with_lossy(lossy), &()).unwrap();
     let path = golden("lossy.bantam.safetensors");
     if std::env::var_os("BANTAM_WRITE_GOLDEN").is_some() && !path.exists() {
         fs::write(&path, &packed).unwrap();

@@ -208,7 +208,7 @@ fn a_payload_does_not_depend_on_threads_nor_on_pieces() {
 }
 
 fn options(lossy: Lossy) -> Options {
-    Options { lossy: Some(lossy), ..Options::default() }
+    Options::DEFAULT.with_lossy(Some(lossy))
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn a_rounded_model_gives_the_logits_of_what_it_is_decoded_to() {
         let folder = tempfile::tempdir().unwrap();
         random_model::write(folder.path(), &config, dtype);
         let lossy = Some(Lossy::new(bits, block).unwrap());
-        let (temporary, small) = compressed_with(folder.path(), &Options { lossy, ..Options::default() });
+        let (temporary, small) = compressed_with(folder.path(), &Options::DEFAULT.with_lossy(lossy));
         let restored = temporary.path().join("restored");
         decompress(&small, Some(&restored), &Options::default(), &()).unwrap();
         let tokens: Vec<u32> = (0..70).map(|i| i * i * 31 % 600).collect();

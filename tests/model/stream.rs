@@ -287,7 +287,7 @@ fn what_is_counted_is_what_is_read_of_the_file() {
 fn what_was_rounded_is_streamed_too() {
     let (_plain, plain) = ten_layers_plain();
     let lossy = Some(Lossy::new(3, 512).unwrap());
-    let (_temporary, folder) = compressed_with(&plain, &Options { lossy, ..Options::default() });
+    let (_temporary, folder) = compressed_with(&plain, &Options::DEFAULT.with_lossy(lossy));
     let tokens = tokens(300);
     let wanted = all_logits(&load(&device::shared(), &folder, false), &tokens);
     let (whole, minimum) = (whole(&folder), minimum(&folder));

@@ -16,8 +16,6 @@ use crate::archive::{ArchiveError, Options};
 /// Bytes of the longest record that is read.
 const MAX_RECORD: u64 = 256 << 20;
 
-const REPLACE: Options = Options { overwrite: true, ..Options::DEFAULT };
-
 /// How far an unfinished folder has come, as its record says. The names are on disks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
@@ -59,7 +57,7 @@ impl Record {
     /// Puts this in the place of the record in `unfinished`, if there is one.
     pub fn write(&self, unfinished: &Path) -> Result<(), ArchiveError> {
         let json = serde_json::to_vec_pretty(self).map_err(std::io::Error::from);
-        let output = OutputFile::create(&unfinished.join(RECORD), &REPLACE, None)?;
+        let output = OutputFile::create(&unfinished.join(RECORD), &Options::REPLACE, None)?;
         output.sink().put(0, &json.map_err(ArchiveError::io("write", unfinished))?)?;
         output.publish()
     }

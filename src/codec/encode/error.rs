@@ -4,6 +4,7 @@ use crate::codec::payload::error::CodecError;
 
 /// Why a payload could not be encoded and written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EncodeError {
     /// The tensor cannot be encoded.
     #[error(transparent)]

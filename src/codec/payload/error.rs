@@ -4,6 +4,7 @@ use crate::tensor::Dtype;
 
 /// Why a tensor could not be encoded, or a payload not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CodecError {
     /// The data handed to the encoder is not what type and shape ask for.
     #[error("{dtype} of shape {shape:?} should be {expected} bytes, but {actual} were given")]

@@ -18,6 +18,7 @@ pub struct Lossy {
 
 /// There is no such rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NoSuchLossy {
     /// The number of mantissa bits.
     #[error("weights are rounded to 1 to 6 mantissa bits, not {0}")]

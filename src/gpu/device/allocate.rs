@@ -11,6 +11,7 @@ use crate::gpu::GpuError;
 /// How often the device is waited for, where others drop buffers meanwhile.
 const SETTLE_TRIES: usize = 8;
 
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 impl Gpu {
     /// Makes a zeroed buffer of `size` bytes, but at least 16, so that it can always be bound.
     pub fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> Result<Buffer, GpuError> {

@@ -10,6 +10,7 @@ use super::gpu::Gpu;
 use super::poller;
 use crate::gpu::GpuError;
 
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
 impl Gpu {
     /// Submits one encoder's commands.
     pub fn submit(

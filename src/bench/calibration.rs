@@ -1,4 +1,4 @@
-//! Which kernels suit a device: candidates are timed on it, and the fastest ones chosen.
+//! Times candidate kernels on a device and chooses the fastest ones.
 
 mod widening;
 
@@ -22,15 +22,15 @@ use crate::gpu::{
 };
 use crate::tensor::{Dtype, Matrix};
 
-/// Tokens of a batch: as many as a session computes at once.
+/// The batch size: as many tokens as a session computes at once.
 const TOKENS: usize = 64;
 
-/// Another kernel than the usual one must take less than this share of its time: else it may be chance.
+/// A kernel replaces the default one only if it takes less than this share of its time. Less may be chance.
 const WORTH_IT: f64 = 0.98;
 
-/// When a kernel took so long to compile and run once, none of more rows is tried. A driver that compiles cannot be
-/// stopped, so that the one that took so long is waited for: what a compiler may never get done with is no
-/// [candidate](Candidates).
+/// If compiling a kernel and running it once takes longer than this, no kernel with more rows an invocation
+/// is tried. A driver cannot be stopped while it compiles, so the slow kernel is waited for. A kernel that a
+/// compiler may never finish is therefore no [candidate](Candidates).
 const MOST_COMPILING: Duration = Duration::from_secs(20);
 
 /// A candidate, timed.
@@ -40,39 +40,40 @@ pub struct Trial {
     pub kernel: &'static str,
     /// The form of the weights.
     pub form: &'static str,
-    /// Tokens that were multiplied with at once.
+    /// Tokens that were multiplied at once.
     pub tokens: usize,
-    /// Invocations for 64 rows.
+    /// Shader invocations for 64 rows.
     pub invocations: Invocations,
-    /// One product.
+    /// The time of one product.
     #[serde(flatten)]
     pub timing: Timing,
-    /// Its time as a ratio to the usual kernel's in the same round, or where weights are widened first to that of the
-    /// same product without: the median. A busy machine slows both alike, so that this is a better judge than their
-    /// medians.
+    /// Median, over all rounds, of the ratio of this kernel's time to the default kernel's. For widened
+    /// weights, the reference is the same product without widening. A busy machine slows both kernels alike,
+    /// so this ratio is more reliable than one of medians.
     pub ratio: f64,
-    /// Whether the results have the bits that they should have. It is not chosen otherwise.
+    /// Whether the results are bit-identical to the reference. A candidate with other results is never
+    /// chosen.
     pub same_bits: bool,
-    /// Whether it was chosen.
+    /// Whether this candidate was chosen.
     pub chosen: bool,
 }
 
-/// What timing a device gave.
+/// The result of timing the kernels on a device.
 #[derive(Debug, Clone, Serialize)]
 pub struct Calibration {
-    /// What is best, for [`Gpu::with_choices`] and [`KernelChoices::store`].
+    /// The fastest kernels, for [`Gpu::with_choices`] and [`KernelChoices::store`].
     pub choices: KernelChoices,
-    /// Whether passes were timed by the device (`timestamps`), or else by the host (`wall`).
+    /// The clock that timed passes: the device's (`timestamps`) or the host's (`wall`).
     pub clock: &'static str,
-    /// All that was tried.
+    /// All candidates that were timed.
     pub trials: Vec<Trial>,
 }
 
 impl Calibration {
-    /// Multiplies with a matrix of random weights, in every form and with every candidate. It takes a second
-    /// or two on a GPU, and more where a driver compiles slowly: ten seconds and more on a processor. Needs
-    /// about 150 MiB of device memory, less on a processor. Best done on a device that was opened with
-    /// [timestamps](crate::gpu::GpuOptions::timestamps) and has nothing else to do.
+    /// Multiplies with a matrix of random weights, in every form and with every candidate. This takes a
+    /// second or two on a GPU, more if the driver compiles slowly, and ten seconds or more on a CPU. It needs
+    /// about 150 MiB of device memory, less on a CPU. Use a device that was opened with
+    /// [timestamps](crate::gpu::GpuOptions::timestamps) and that has nothing else to do.
     pub async fn run(gpu: &Gpu, progress: &dyn Progress) -> Result<Self, BenchError> {
         let plan = Plan::of(gpu.target());
         let gpu = gpu.with_choices(KernelChoices::usual(gpu.target()));
@@ -87,15 +88,15 @@ impl Calibration {
     }
 }
 
-/// What is tried, and for how long.
+/// The candidates to time, and for how long.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     effort: Effort,
     /// Rows and columns of the matrix.
     shape: [usize; 2],
-    /// The usual one first.
+    /// The default kernel comes first.
     candidates: Candidates,
-    /// When it has taken so long, only the usual kernels are still tried.
+    /// After this time, only the default kernels are still tried.
     lasts: Duration,
 }
 
@@ -103,7 +104,7 @@ impl Plan {
     fn of(target: Target) -> Self {
         let candidates = Candidates::of(target);
         match target {
-            // As many copies of a matrix as no cache holds.
+            // Enough copies of a matrix that no cache holds them all.
             Target::Gpu => Self {
                 effort: Effort {
                     runs: 7,
@@ -140,7 +141,7 @@ impl Plan {
         }
     }
 
-    /// How many there are in all.
+    /// The number of candidates in all.
     fn candidates(&self) -> usize {
         let of_form =
             |form| KERNELS.map(|kernel| self.invocations(kernel, form).len()).into_iter().sum::<usize>();
@@ -149,10 +150,10 @@ impl Plan {
     }
 }
 
-/// What there are candidates for.
+/// The kernels that have candidates.
 const KERNELS: [Kernel; 2] = [Kernel::Matvec, Kernel::Matmul(TOKENS)];
 
-/// The place of what is chosen for weights in `form`.
+/// The entry of `choices` for `kernel` and weights in `form`.
 fn place(choices: &mut KernelChoices, kernel: Kernel, form: Form) -> &mut Invocations {
     let InvocationsByStorage { raw, dense, fast } = match kernel {
         Kernel::Matvec => &mut choices.matvec,
@@ -170,13 +171,13 @@ struct Trials<'a> {
     bench: Bench<'a>,
     plan: Plan,
     patience: Patience,
-    /// The bits that every candidate of each kernel must give: those of the first one.
+    /// The results that every candidate of each kernel must reproduce in every bit. The first one sets them.
     expected: [Option<Vec<u8>>; 2],
     choices: KernelChoices,
     done: Vec<Trial>,
 }
 
-/// What is timed in turn with others.
+/// A candidate, which is timed in turn with others.
 struct Candidate {
     invocations: Invocations,
     contender: Contender,
@@ -207,11 +208,11 @@ impl Trials<'_> {
         Ok(Calibration { choices: self.choices, clock: self.bench.clock(), trials: self.done })
     }
 
-    /// Times all candidates of one kernel with weights in one form, and chooses.
+    /// Times all candidates of one kernel for weights in one form, and chooses the fastest.
     async fn compare(&mut self, kernel: Kernel, copies: &Copies) -> Result<(), BenchError> {
         let operands = Operands::new(&self.bench.gpu, self.plan.shape, kernel.tokens())?;
         let mut candidates = Vec::new();
-        // One that compiled too long. Those of more rows would take longer still.
+        // The kernel that took too long to compile. Those with more rows would take longer still.
         let mut too_long: Option<Invocations> = None;
         for &invocations in self.plan.invocations(kernel, copies.form) {
             let is_longer = too_long.is_some_and(|given_up| invocations < given_up);
@@ -242,7 +243,7 @@ impl Trials<'_> {
         Ok(())
     }
 
-    /// A kernel, compiled and run once; `None` where the driver refuses it.
+    /// Compiles a kernel and runs it once; `None` if the driver rejects it.
     async fn candidate(
         &mut self,
         kernel: Kernel,
@@ -269,7 +270,7 @@ impl Trials<'_> {
         Ok(Some(Candidate { invocations, contender, same_bits }))
     }
 
-    /// What is timed, `what` to a reader of the log; `None` where the driver refuses a kernel of it.
+    /// Creates a contender, which the log calls `what`; `None` if the driver rejects one of its kernels.
     fn contender(
         &self,
         copies: &Copies,
@@ -287,14 +288,14 @@ impl Trials<'_> {
 }
 
 impl Candidate {
-    /// `usual` is what the usual kernel took, round by round.
+    /// `usual` has the default kernel's time of each round.
     fn trial(self, kernel: Kernel, usual: &[f64]) -> Trial {
         Trial::of(kernel.name(), kernel.tokens(), self.invocations, self.contender, usual, self.same_bits)
     }
 }
 
 impl Trial {
-    /// `others` is what it is compared with, round by round.
+    /// `others` has the reference's time of each round.
     fn of(
         kernel: &'static str,
         tokens: usize,
@@ -310,8 +311,7 @@ impl Trial {
     }
 }
 
-/// Marks the best of `trials`, of which the first has the usual kernel. None is good where all give wrong
-/// results.
+/// Marks the best of `trials`, the first of which has the default kernel. `None` if all results are wrong.
 fn fastest(trials: &mut [Trial]) -> Option<Invocations> {
     let usual = trials.first()?.invocations;
     let cost = |trial: &Trial| {
@@ -324,7 +324,7 @@ fn fastest(trials: &mut [Trial]) -> Option<Invocations> {
     Some(best.invocations)
 }
 
-/// Whether a product with one token, which generating text waits for, takes less from the fast layout.
+/// Whether a product with one token is faster from the fast layout. Text generation waits for these products.
 fn fast_is_faster(trials: &[Trial]) -> bool {
     let seconds = |form: Form| {
         let is_it = |t: &&Trial| t.chosen && t.kernel == Kernel::Matvec.name() && t.form == form.name();

@@ -1,4 +1,4 @@
-//! One form of a matrix taking part in a comparison.
+//! One form of a matrix in a comparison.
 
 use std::time::Duration;
 
@@ -7,11 +7,10 @@ use super::form::{Form, Original};
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Batch, Clock, Dispatch, Gpu, GpuError, Uploader};
 
-/// No pass has more repetitions.
+/// Maximum repetitions in a pass.
 const MOST: f64 = 256.0;
 
-/// How often a kernel is repeated in a pass: once at first, and after that as often as fills the time
-/// that a pass is to take.
+/// How often a pass repeats a kernel: once at first, then as often as fits the target time of a pass.
 pub(super) struct Repeats {
     pass: Duration,
     count: usize,
@@ -27,7 +26,7 @@ impl Repeats {
         self.count
     }
 
-    /// Seconds of one repetition, but for the first run, which is not counted.
+    /// Seconds of one repetition; `None` for the first run, which is not counted.
     pub fn each(&mut self, taken: Duration) -> Option<f64> {
         let each = taken.as_secs_f64() / self.count as f64;
         if self.warm {
@@ -46,7 +45,7 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Puts `count` copies on the device.
+    /// Uploads `count` copies; `None` if the matrix cannot have this form.
     pub async fn upload(
         gpu: &Gpu,
         uploader: &mut Uploader,
@@ -65,13 +64,13 @@ impl Copies {
     }
 }
 
-/// A form with its dispatches of one kernel, and what it took so far.
+/// A form with its dispatches of one kernel, and its times so far.
 pub(super) struct Contender {
     pub form: Form,
     /// Bytes of one copy.
     pub weight_bytes: u64,
     pub samples: Vec<f64>,
-    /// For each copy, its parts'.
+    /// For each copy, the dispatches of its parts.
     dispatches: Vec<Vec<Dispatch>>,
     next: usize,
     repeats: Repeats,
@@ -94,7 +93,7 @@ impl Contender {
         })
     }
 
-    /// One pass, that goes on with the copy after the last one of the pass before.
+    /// Runs one pass. It starts with the copy after the last one of the pass before.
     pub async fn run(&mut self, clock: &mut Clock, tokens: usize) -> Result<Duration, GpuError> {
         let batch = Batch { tokens: tokens as u32, outputs: 1 };
         let turns = self.next..self.next + self.repeats.count();

@@ -1,4 +1,4 @@
-//! Copying from one buffer to another: what a device's memory can do at the most.
+//! Copies between buffers to measure the bandwidth of a device's memory.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use super::Bench;
 use super::error::BenchError;
 use super::timing::{Patience, Timing};
 
-/// A run is to take at least this long: copies cannot be timed by the device everywhere, and hearing of
-/// their end takes some time.
+/// Minimum time of a run. Not every device can time copies, so the host does, and it learns of their end with
+/// some delay.
 const RUN: Duration = Duration::from_millis(50);
 
-/// No submission has more copies.
+/// Maximum copies in a submission.
 const MOST: u32 = 256;
 
-/// What copying gave.
+/// The result of copying.
 #[derive(Debug, Clone, Serialize)]
 pub struct CopyFigure {
-    /// Bytes that were copied at a time.
+    /// Bytes of one copy.
     pub bytes: u64,
-    /// One copy.
+    /// The time of one copy.
     #[serde(flatten)]
     pub timing: Timing,
-    /// 10⁹ bytes copied a second. Each is read once and written once.
+    /// 10⁹ bytes copied a second. Each byte is read once and written once.
     pub gb_per_s: f64,
 }
 
 impl Bench<'_> {
-    /// Copies from buffer to buffer. Timed by the host, whatever the clock.
+    /// Copies from buffer to buffer. The host times this, whatever the clock.
     pub async fn copy(&mut self) -> Result<CopyFigure, BenchError> {
         let bytes = self.effort.copied.min(self.gpu.device().limits().max_buffer_size) / 4 * 4;
         let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         let from = self.gpu.buffer("copied", bytes, usage)?;
         let to = self.gpu.buffer("copy", bytes, usage)?;
-        // Until they are written to, pages of some drivers are one page of zeros.
+        // Some drivers map pages to one page of zeros until the pages are written to.
         let mut copies = 1;
         self.clock
             .commands(|encoder| {

@@ -1,4 +1,4 @@
-//! Decoding tensors of every floating-point type into another buffer.
+//! Measures how fast tensors of every floating-point type are decoded into another buffer.
 
 use serde::Serialize;
 
@@ -11,18 +11,18 @@ use crate::gpu::kernels::decode::Resident;
 use crate::gpu::{Batch, Buffer, Dispatch, download};
 use crate::tensor::Dtype;
 
-/// What decoding one type gave.
+/// The result of decoding one element type.
 #[derive(Debug, Clone, Serialize)]
 pub struct DecodeFigure {
-    /// The type.
+    /// The element type.
     pub dtype: String,
     /// Rows of the matrix.
     pub rows: usize,
-    /// Its columns.
+    /// Columns of the matrix.
     pub cols: usize,
-    /// Bits that an element takes compressed.
+    /// Compressed bits of an element.
     pub bits_per_weight: f64,
-    /// Decoding all of it.
+    /// The time to decode the whole matrix.
     #[serde(flatten)]
     pub timing: Timing,
     /// 10⁹ bytes written a second.
@@ -39,7 +39,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// `None` where there is nothing for the device to do.
+    /// `None` if the device has nothing to decode.
     async fn decode_type(&mut self, dtype: Dtype) -> Result<Option<DecodeFigure>, BenchError> {
         let [rows, cols] = self.effort.decoded;
         let bytes = weights::gaussian(dtype, rows * cols, 1);
@@ -57,7 +57,7 @@ impl Bench<'_> {
             samples.extend(self.decode_all(&dispatches, &mut repeats).await?);
         }
         let timing = Timing::of(samples);
-        // Somebody reads what was decoded: no driver may leave it out.
+        // Read some of the result, so that no driver can skip the decoding.
         if let Some((_, decoded)) = dispatches.first() {
             download(&self.gpu, decoded, 16).await?;
         }
@@ -70,7 +70,7 @@ impl Bench<'_> {
             gb_per_s: timing.rate(bytes.len() as f64) / 1e9,
         }))
     }
-    /// One pass; gives seconds of one repetition, where it is counted.
+    /// Runs one pass and returns the seconds of one repetition; `None` for a run that is not counted.
     async fn decode_all(
         &mut self,
         dispatches: &[(Dispatch, Buffer)],

@@ -1,41 +1,41 @@
-//! How much is measured, and how long it may take.
+//! What to measure, and for how long.
 
 use std::time::Duration;
 
-/// What a bench measures, and how often.
+/// What a benchmark measures, and how often.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// Runs of which the median is taken; one before them is not counted.
+    /// Number of runs. Their median is reported; one more run before them is not counted.
     pub runs: usize,
-    /// A kernel is repeated in a pass until this is filled, so that timing costs little of it.
+    /// Target time of a pass. A kernel is repeated to fill it, so that timing costs little of it.
     pub pass: Duration,
-    /// No more runs are begun when those of one figure have taken so long.
+    /// Time limit for the runs of one figure. No run starts after it.
     pub figure: Duration,
-    /// What is expected to take longer than this for one run is left out.
+    /// A measurement is skipped if one run of it is expected to take longer than this.
     pub longest_run: Duration,
-    /// No more runs of a model are begun when those of one form have taken so long.
+    /// Time limit for the runs of a model in one form. No run starts after it.
     pub generation: Duration,
-    /// Bytes of copies of the same weights that kernels go through in turn, so that they come from
-    /// memory and not from a cache, as a whole model's do.
+    /// Bytes of all copies of the same weights that kernels read in turn, so that the weights come from
+    /// memory and not from a cache, as those of a whole model do.
     pub rotation: u64,
-    /// Bytes that are copied from buffer to buffer.
+    /// Bytes to copy from buffer to buffer.
     pub copied: u64,
-    /// Rows and columns of what is decoded.
+    /// Rows and columns of the tensors to decode.
     pub decoded: [usize; 2],
-    /// Rows and columns of the matrices that vectors are multiplied with, from small to large.
+    /// Rows and columns of the matrices to multiply with vectors, from small to large.
     pub matvec: &'static [[usize; 2]],
-    /// Rows and columns of the matrices that batches are multiplied with, from small to large.
+    /// Rows and columns of the matrices to multiply with batches, from small to large.
     pub matmul: &'static [[usize; 2]],
-    /// Tokens of these batches, from few to many.
+    /// Tokens of these batches, ascending.
     pub batches: &'static [usize],
-    /// Tokens of a prompt.
+    /// Tokens of the prompt.
     pub prompt: usize,
-    /// Tokens that are computed one by one after it.
+    /// Tokens computed one by one after the prompt.
     pub generated: usize,
 }
 
 impl Effort {
-    /// What is worth keeping.
+    /// Measures well enough for figures worth keeping.
     pub const FULL: Self = Self {
         runs: 9,
         pass: Duration::from_millis(20),
@@ -52,7 +52,7 @@ impl Effort {
         generated: 16,
     };
 
-    /// What shows that everything works.
+    /// Shows only that everything works.
     pub const QUICK: Self = Self {
         runs: 3,
         pass: Duration::from_millis(1),

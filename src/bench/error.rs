@@ -1,4 +1,4 @@
-//! What can go wrong in a benchmark.
+//! Errors of a benchmark.
 
 use crate::archive::ArchiveError;
 use crate::codec::CodecError;
@@ -9,19 +9,22 @@ use crate::stream::StreamError;
 /// Why something could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum BenchError {
-    /// The model, its files or the device refused.
+    /// The model, its files or the device returned an error.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// Weights could not be encoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// A temporary file could not be written.
-    #[error("temporary files of the benchmark: {0}")]
+    #[error("cannot write a temporary file of the benchmark: {0}")]
     Io(#[from] std::io::Error),
-    /// Computing from one form gives different bits than from the first, so its speed means nothing.
-    #[error("{what} from {form} weights has different bits than from {first} weights")]
+    /// Two forms compute different bits, so their speeds mean nothing.
+    #[error(
+        "{what}: {form} and {first} weights give different bits, which is an error in bantam or the driver; \
+         please report it"
+    )]
     Different {
-        /// What was computed.
+        /// The computation.
         what: String,
         /// The form.
         form: &'static str,
@@ -39,7 +42,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// Whether less would have fitted: nothing is wrong then, and other figures can still be had.
+    /// Whether less would have fitted. Then nothing is wrong, and other figures can still be measured.
     pub(super) fn is_too_large(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What the first use of a kernel costs more than the second: compiling it.
+//! Measures how much longer the first call of a kernel takes than the second: the time to compile it.
 
 use std::time::Instant;
 
@@ -14,29 +14,29 @@ use crate::codec::{Payload, encode};
 use crate::gpu::Uploader;
 use crate::tensor::{Dtype, Matrix};
 
-/// A matrix that no device takes long to multiply with.
+/// A matrix that is small enough for any device.
 const SHAPE: [usize; 2] = [576, 576];
 
-/// Tokens of a batch that no device takes long for.
+/// A batch that is small enough for any device.
 const TOKENS: usize = 16;
 
-/// What the first call of a kernel took.
+/// The times of a kernel's first two calls.
 #[derive(Debug, Clone, Serialize)]
 pub struct FirstCall {
     /// The kernel.
     pub kernel: &'static str,
     /// The form of the weights.
     pub form: &'static str,
-    /// From asking for the kernel to the end of its first run. Drivers may have kept what they compiled
-    /// in an earlier process.
+    /// Time from requesting the kernel to the end of its first run. The driver may have cached compiled
+    /// kernels in an earlier process.
     pub seconds: f64,
-    /// The second run.
+    /// Time of the second run.
     pub second_seconds: f64,
 }
 
 impl Bench<'_> {
-    /// Calls each product for the first time. Says nothing after other sections: a kernel is compiled
-    /// once for a device.
+    /// Calls each product for the first time. Run this before other sections: a device compiles each kernel
+    /// once.
     pub async fn first_calls(&mut self) -> Result<Vec<FirstCall>, BenchError> {
         let [rows, cols] = SHAPE;
         let bytes = weights::gaussian(Dtype::BF16, rows * cols, 1);

@@ -1,4 +1,4 @@
-//! How fast a plan lets a model be, foretold from short measurements.
+//! Predicts a model's speed under a plan from short measurements.
 
 use std::time::Instant;
 
@@ -17,54 +17,53 @@ use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, SlotKind, Uploader};
 use crate::stream::{Plan, StreamedStage};
 use crate::tensor::Matrix;
 
-/// Bytes of weights, as they are stored, that are looked at: one matrix at least.
+/// Bytes of stored weights to sample; at least one matrix.
 const SAMPLE: usize = 32 << 20;
 
-/// Row blocks that are decoded at a time.
+/// Row blocks to decode at a time.
 const AT_ONCE: usize = 16;
 
-/// Bytes that are read at a time.
+/// Bytes to read at a time.
 const PIECE: usize = 256 << 10;
 
-/// Matrices of a model with which is measured, and what was found.
+/// The predicted speed of a model, measured with some of its matrices.
 #[derive(Debug, Clone, Serialize)]
 pub struct Forecast {
-    /// Whether what is streamed is decoded on its way to a slot.
+    /// Whether streamed weights are decoded on the way to a slot.
     pub decoded: bool,
-    /// 10⁹ bytes of the file that were brought to a slot a second, decoded on their way or not; `None` where
-    /// nothing is streamed.
+    /// 10⁹ bytes of the file brought to a slot a second, including any decoding; `None` if nothing is
+    /// streamed.
     pub read_gb_per_s: Option<f64>,
-    /// 10⁹ bytes of what is in slots, uncompressed weights or dense tiles, that products read a second; `None`
-    /// where nothing is streamed.
+    /// 10⁹ bytes in slots (uncompressed weights or dense tiles) that products read a second; `None` if
+    /// nothing is streamed.
     pub streamed_gb_per_s: Option<f64>,
-    /// 10⁹ bytes of weights that products read a second, of those that stay.
+    /// 10⁹ bytes of resident weights that products read a second.
     pub resident_gb_per_s: f64,
-    /// What bringing the streamed weights of a token would take.
+    /// Time to bring the streamed weights of a token to a slot.
     pub reading_seconds: f64,
-    /// What the products of a token would take.
+    /// Time of the products of a token.
     pub computing_seconds: f64,
-    /// Tokens a second if one goes on beside the other and nothing else took any time: not more than
-    /// that, about. Where a processor decodes that also computes, both take all of its cores, and so their times
-    /// add up.
+    /// Tokens a second if reading and computing overlap and nothing else takes time: roughly an upper bound.
+    /// If the CPU decodes and also computes, each takes all of its cores, so their times add up.
     pub tokens_per_s: f64,
 }
 
-/// Bytes that a token needs.
+/// Bytes that a token reads.
 #[derive(Debug, Clone, Copy)]
 struct Token {
-    /// Whether what is streamed is decoded on its way to a slot.
+    /// Whether streamed weights are decoded on the way to a slot.
     decoded: bool,
-    /// Of the file.
+    /// Bytes of the file.
     read: u64,
-    /// Of what is in slots.
+    /// Bytes in slots.
     streamed: u64,
-    /// Of what stays.
+    /// Bytes of resident weights.
     resident: u64,
 }
 
 impl Token {
-    /// What that takes where so many bytes a second are read of files and of slots, if anything is streamed, and of
-    /// what stays.
+    /// The forecast for rates in bytes a second: `streaming` has those of the file and of slots, if anything
+    /// is streamed; `resident` is that of resident weights.
     fn foretell(self, streaming: Option<(f64, f64)>, resident: f64) -> Forecast {
         let seconds = |bytes: u64, rate: f64| bytes as f64 / rate.max(1.0);
         let (mut reading, mut computing) = (0.0, seconds(self.resident, resident));
@@ -86,11 +85,12 @@ impl Token {
 }
 
 impl Bench<'_> {
-    /// Foretells how fast single tokens of the compressed model `files` are within `plan`. `None` where
-    /// no matrix is compressed.
+    /// Predicts the speed of single tokens of the compressed model `files` under `plan`. `None` if no matrix
+    /// is compressed.
     ///
-    /// Some of the model's matrices are read and multiplied with, once each way. Attention and whatever else
-    /// a token needs are not counted, and the file is read as it is found: in the system's cache or not.
+    /// Reads some of the model's matrices and multiplies with them, once streamed and once resident.
+    /// Attention and everything else that a token needs are not counted. The file is read as it is: in the
+    /// system's cache or not.
     pub async fn forecast(
         &mut self,
         files: &ModelFiles,
@@ -101,14 +101,14 @@ impl Bench<'_> {
             return Ok(None);
         }
         let resident = if plan.fast { Form::Fast } else { Form::Dense };
-        // Reading comes first: later the file is sure to be in the system's cache.
+        // Reading comes first: afterwards, the system has the file in its cache.
         let streamed = if plan.decodes() { Form::Raw } else { Form::Dense };
         let read = match (plan.is_resident(), plan.decodes()) {
             (true, _) => None,
             (false, true) => Some(self.decode_rate(plan.slot_kind, &sample).await?),
             (false, false) => Some(self.read_rate(&sample).await?),
         };
-        // Slots may be other than what weights are in that stay.
+        // Slots may be textures when resident weights are not, or the reverse.
         let textures = plan.slot_kind == SlotKind::WideTexture;
         let in_slots = self.gpu.with_choices(KernelChoices { textures, ..*self.gpu.choices() });
         let read = match read {
@@ -129,7 +129,7 @@ impl Bench<'_> {
         Ok(Some(token.foretell(read, resident)))
     }
 
-    /// Bytes a second that are read from files to a slot.
+    /// Bytes a second that are read from files into a slot.
     async fn read_rate(&mut self, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
         let slots = Slot::several(&self.gpu, SlotKind::Dense, 1, PIECE as u64)?;
         let Some(slot) = slots.first() else { return Ok(0.0) };
@@ -153,12 +153,12 @@ impl Bench<'_> {
         Ok(bytes as f64 / seconds.max(1e-9))
     }
 
-    /// Bytes a second of files that are decoded into a slot, and copied where that is what the device reads.
+    /// Bytes of files that are decoded into a slot a second, including the copy that some devices need.
     async fn decode_rate(&mut self, kind: SlotKind, sample: &[Weight<'_>]) -> Result<f64, BenchError> {
         let readers = sample.iter().map(Weight::reader).collect::<Result<Vec<_>, _>>()?;
         let each = readers.iter().map(|reader| raw::row_block_bytes(reader.dtype(), reader.cols()));
         let each = each.max().unwrap_or(0) as u64;
-        // Each has a place of its own among those that are decoded side by side.
+        // Blocks that are decoded in parallel need one place each.
         let mut stages = Vec::new();
         for reader in &readers {
             let all = reader.rows().div_ceil(LANES);
@@ -190,7 +190,8 @@ impl Bench<'_> {
         Ok(bytes as f64 / seconds.max(1e-9))
     }
 
-    /// Bytes a second that products with single tokens read of weights in `form`, as `gpu` keeps them.
+    /// Bytes a second of weights in `form`, stored as `gpu` keeps them, that products with single tokens
+    /// read.
     async fn product_rate(
         &mut self,
         gpu: &Gpu,
@@ -204,7 +205,7 @@ impl Bench<'_> {
                 continue;
             };
             let matrix = Matrix { rows, cols };
-            // No other form is made from the original bytes.
+            // Only the raw form is made from the original bytes.
             let bytes = if form == Form::Raw { payload.decode()? } else { Vec::new() };
             let of = Original { dtype: weight.dtype, matrix, bytes: &bytes, payload: &payload };
             weights.extend(form.upload(gpu, &mut uploader, &of).await?);
@@ -220,7 +221,7 @@ impl Bench<'_> {
             dispatches.extend(matvec::dispatches(gpu, &product)?);
         }
         let mut samples = Vec::new();
-        // The first time, kernels are compiled.
+        // The first run compiles the kernels.
         for run in 0..4 {
             self.check()?;
             let batch = Batch { tokens: 1, outputs: 1 };
@@ -234,7 +235,7 @@ impl Bench<'_> {
     }
 }
 
-/// Some of the model's compressed matrices, the embedding not among them.
+/// Some of the model's compressed matrices, but not the embedding.
 fn sample(files: &ModelFiles) -> Result<Vec<Weight<'_>>, BenchError> {
     let mut sum = 0;
     let mut sample = Vec::new();
@@ -281,10 +282,10 @@ mod tests {
         assert_eq!((streamed.reading_seconds, streamed.computing_seconds), (1.5, 1.0));
         assert_eq!((streamed.read_gb_per_s, streamed.streamed_gb_per_s), (Some(2.0), Some(10.0)));
         assert!((streamed.tokens_per_s * 1.5 - 1.0).abs() < 1e-9);
-        // A processor that decodes does one after the other.
+        // A CPU that decodes and computes does one after the other.
         let decoded = Token { decoded: true, ..token }.foretell(Some((2e9, 10e9)), 4e9);
         assert_eq!((decoded.tokens_per_s, decoded.decoded), (0.4, true));
-        // Computing may be what takes longer.
+        // Computing may take longer than reading.
         assert_eq!(token.foretell(Some((30e9, 2e9)), 4e9).tokens_per_s, 1.0 / 3.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The forms in which weights are kept on a device. A new one is one more entry here.
+//! The forms of weights on a device. To add one, add an entry here.
 
 use super::error::BenchError;
 use crate::archive::{ModelFiles, WeightSource};
@@ -8,18 +8,18 @@ use crate::gpu::{Gpu, Uploader};
 use crate::model::{Layout, LoadOptions};
 use crate::tensor::{Dtype, Matrix};
 
-/// How weights are kept on a device.
+/// How weights are stored on a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// As they were.
+    /// Uncompressed.
     Raw,
-    /// In the tiles of their file.
+    /// In the tiles of their file: the dense layout.
     Dense,
-    /// Transcoded to the fast layout, where they are BF16.
+    /// Transcoded to the fast layout; BF16 only.
     Fast,
 }
 
-/// A matrix as the forms are made from it: original bytes, and payload.
+/// A matrix from which all forms are made: original bytes, and payload.
 pub(super) struct Original<'a> {
     pub dtype: Dtype,
     pub matrix: Matrix,
@@ -28,10 +28,10 @@ pub(super) struct Original<'a> {
 }
 
 impl Form {
-    /// All of them. The others are compared with the first.
+    /// All forms. Each is compared with the first.
     pub const ALL: [Self; 3] = [Self::Raw, Self::Dense, Self::Fast];
 
-    /// What tables and records call it.
+    /// The name in tables and records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Raw => "raw",
@@ -40,13 +40,13 @@ impl Form {
         }
     }
 
-    /// How a compressed model is loaded to be kept so.
+    /// The options that load a compressed model in this form.
     pub fn load_options(self) -> LoadOptions {
         let layout = if self == Self::Fast { Layout::Fast } else { Layout::Dense };
         LoadOptions { raw: self == Self::Raw, layout, ..LoadOptions::default() }
     }
 
-    /// About the bytes that the weights of a compressed model take on a device.
+    /// Approximate bytes of a compressed model's weights on a device.
     pub(super) fn bytes_of(self, files: &ModelFiles) -> u64 {
         let stored = |source: &WeightSource| match source {
             WeightSource::Compressed(archive) => archive.tensors().iter().map(|t| t.payload.len()).sum(),
@@ -55,12 +55,12 @@ impl Form {
         match self {
             Self::Raw => files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add),
             Self::Dense => files.sources().iter().map(|source| stored(source) as u64).sum(),
-            // An eighth more than dense, about.
+            // About an eighth more than dense.
             Self::Fast => Self::Dense.bytes_of(files) / 8 * 9,
         }
     }
 
-    /// Puts a matrix on the device; `None` where this form has no place for it.
+    /// Uploads a matrix; `None` if it cannot have this form.
     pub(super) async fn upload(
         self,
         gpu: &Gpu,

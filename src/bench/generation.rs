@@ -1,4 +1,4 @@
-//! Tokens a second of a whole model.
+//! Measures how many tokens a second a whole model computes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use super::{Bench, Effort, Size};
 use crate::archive::{self, ModelFiles, Options, WeightSource};
 use crate::model::{Model, Outputs, Session};
 
-/// What a model gave.
+/// The results of a model.
 #[derive(Debug, Clone, Serialize)]
 pub struct ModelFigures {
-    /// Its name.
+    /// The model's name.
     pub name: String,
     /// Whether its weights are random.
     pub synthetic: bool,
-    /// Bytes of its weights before they are compressed.
+    /// Bytes of the uncompressed weights.
     pub original_bytes: u64,
-    /// Tokens of a prompt.
+    /// Tokens of the prompt.
     pub prompt: usize,
-    /// Tokens that were computed one by one after it, at the most.
+    /// Maximum tokens computed one by one after the prompt.
     pub generated: usize,
-    /// Form by form.
+    /// The results of each form.
     pub forms: Vec<FormOfModel>,
 }
 
@@ -39,44 +39,44 @@ pub struct ModelFigures {
 pub struct FormOfModel {
     /// The form.
     pub form: &'static str,
-    /// Its figures, or why there are none.
+    /// The figures, or why there are none.
     #[serde(flatten)]
     pub outcome: Outcome<FormFigure>,
 }
 
-/// What a model in one form gave.
+/// The figures of a model in one form.
 #[derive(Debug, Clone, Serialize)]
 pub struct FormFigure {
     /// Bytes of weights on the device.
     pub weight_bytes: u64,
-    /// Bytes of all buffers on the device, those of a session included.
+    /// Bytes of all buffers on the device, including those of a session.
     pub device_bytes: u64,
-    /// Dispatches that computing one token takes.
+    /// Dispatches to compute one token.
     pub dispatches_a_token: usize,
-    /// Reading, checking and uploading the weights.
+    /// Time to read, check and upload the weights.
     pub load_seconds: f64,
-    /// Making a session and computing for the first time, kernels compiled on the way.
+    /// Time to create a session and compute for the first time, including compiling the kernels.
     pub first_seconds: f64,
-    /// The whole prompt.
+    /// Time of the whole prompt.
     pub prefill: Timing,
-    /// One token after it.
+    /// Time of one token after the prompt.
     pub token: Timing,
-    /// Tokens of the prompt a second.
+    /// Prompt tokens a second.
     pub prefill_tokens_per_s: f64,
-    /// Tokens a second, one by one.
+    /// Tokens a second, computed one by one.
     pub tokens_per_s: f64,
-    /// Speed of the prompt as a ratio to the first form's.
+    /// Ratio of the prompt speed to the first form's.
     pub prefill_ratio: Option<f64>,
-    /// Speed of single tokens as a ratio to the first form's.
+    /// Ratio of the speed of single tokens to the first form's.
     pub ratio: Option<f64>,
 }
 
-/// Logits that every form must give.
+/// The logits that every form must reproduce.
 type Expected = Option<(&'static str, Vec<f32>)>;
 
 impl Bench<'_> {
-    /// Measures the model at `path`, a folder or a file, compressed or not. What is not compressed is
-    /// compressed into a temporary folder first.
+    /// Measures the model at `path`, a folder or a file, compressed or not. An uncompressed model is first
+    /// compressed into a temporary folder.
     pub async fn model(&mut self, path: &Path) -> Result<ModelFigures, BenchError> {
         let files = ModelFiles::open(path)?;
         let name =
@@ -100,7 +100,7 @@ impl Bench<'_> {
         self.forms(size.name.into(), true, &ModelFiles::open(&packed)?).await
     }
 
-    /// Compresses a model into `folder`; gives what is to be opened then.
+    /// Compresses a model into `folder` and returns the path to open.
     fn compress(&self, files: &ModelFiles, folder: &Path) -> Result<PathBuf, BenchError> {
         let options = Options::default();
         if files.path().is_dir() {
@@ -111,7 +111,7 @@ impl Bench<'_> {
         let output = folder.join("model.bantam.safetensors");
         archive::compress(files.path(), Some(&output), &options, self.progress)?;
         let config = files.folder().join("config.json");
-        // Where there is none, loading the model says so.
+        // If the file is missing, loading the model reports that.
         if config.exists() {
             std::fs::copy(config, folder.join("config.json"))?;
         }
@@ -133,7 +133,7 @@ impl Bench<'_> {
                 figure => {
                     let mut figure = figure?;
                     let speeds = [figure.prefill_tokens_per_s, figure.tokens_per_s];
-                    // Without figures of the first form there is nothing to compare with.
+                    // Without figures of the first form, there is no reference.
                     if form == Form::ALL[0] {
                         first = Some(speeds);
                     }
@@ -148,7 +148,7 @@ impl Bench<'_> {
         Ok(ModelFigures { name, synthetic, original_bytes, prompt, generated, forms })
     }
 
-    /// One form alone on the device, so that a model needs no more room than it does in use.
+    /// Measures one form. No other is on the device, so a model needs no more memory than in normal use.
     async fn form(
         &mut self,
         form: Form,
@@ -158,7 +158,7 @@ impl Bench<'_> {
         self.check_memory(form, files)?;
         let began = Instant::now();
         let model = Arc::new(Model::load(&self.gpu, files, &form.load_options(), self.progress).await?);
-        // Layers that are streamed would be measured with the file that they come from.
+        // The speed of streamed layers would depend on the file that they come from.
         if let Some(plan) = model.residency().filter(|plan| !plan.is_resident()) {
             let available = plan.budget.unwrap_or(0);
             return Err(BenchError::NotEnoughMemory { wanted: form.bytes_of(files), available });
@@ -195,8 +195,8 @@ impl Bench<'_> {
         })
     }
 
-    /// Devices that compute in the host's memory do not say when it is spent; the system ends the
-    /// process. So it is asked before.
+    /// Devices that use the host's memory do not report when it runs out: the system kills the process. So
+    /// check before loading.
     fn check_memory(&self, form: Form, files: &ModelFiles) -> Result<(), BenchError> {
         let shares = matches!(
             self.gpu.device().adapter_info().device_type,
@@ -212,7 +212,7 @@ impl Bench<'_> {
     }
 }
 
-/// A session that computes the same random tokens again and again.
+/// A session that computes the same random tokens repeatedly.
 struct Sequence {
     session: Session,
     prompt: Vec<u32>,
@@ -233,15 +233,15 @@ impl Sequence {
         Ok(Self { session, prompt, next })
     }
 
-    /// Computes the prompt and one token; gives the logits of both.
+    /// Computes the prompt and one token, and returns the logits of both.
     async fn first(&mut self) -> Result<Vec<f32>, BenchError> {
         let mut logits = self.session.forward(&self.prompt, Outputs::Last).await?;
         logits.extend(self.session.forward(&self.next[..1], Outputs::Last).await?);
         Ok(logits)
     }
 
-    /// Seconds of the prompt, and of one token after it: the mean of all, or of as many as there is
-    /// patience for.
+    /// Seconds of the prompt and of one token after it: the mean of all tokens, or of those that `patience`
+    /// allows.
     async fn run(&mut self, patience: &Patience) -> Result<[f64; 2], BenchError> {
         self.session.rewind(0);
         let began = Instant::now();

@@ -1,27 +1,27 @@
-//! What a bench ran on.
+//! The machine that a benchmark ran on.
 
 use serde::Serialize;
 
 use crate::gpu::Gpu;
 
-/// The device and the machine around it.
+/// The device and the machine that it is in.
 #[derive(Debug, Clone, Serialize)]
 pub struct Machine {
     /// The adapter's name.
     pub adapter: String,
-    /// Whether it is a card, a part of the processor, or the processor itself.
+    /// Whether it is a discrete GPU, an integrated GPU or a CPU.
     pub device_type: String,
-    /// The interface that it is used through.
+    /// The graphics API.
     pub backend: String,
-    /// Its driver.
+    /// The driver's name.
     pub driver: String,
-    /// The driver's version, or what else it says of itself.
+    /// The driver's version, or other information that the driver reports.
     pub driver_info: String,
     /// Operating system.
     pub os: &'static str,
     /// Architecture of the processor.
     pub arch: &'static str,
-    /// Threads that the processor runs at once.
+    /// Threads that the CPU runs at once.
     pub cpus: usize,
 }
 
@@ -42,8 +42,7 @@ impl Machine {
     }
 }
 
-/// Bytes that the host could still give, where it says so: the memory of devices that have none of
-/// their own.
+/// Free bytes of the host's memory, if the system reports them. Devices without memory of their own use it.
 pub(super) fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

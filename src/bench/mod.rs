@@ -1,9 +1,9 @@
-//! Measuring a device: what it copies, decodes and multiplies a second, and what a model makes of it.
+//! Benchmarks a device: how fast it copies, decodes and multiplies, and how fast it runs a model.
 //!
-//! A [`Bench`] measures one section after the other, and each gives figures that can be printed or put
-//! into a [`Record`]. All forms in which weights are kept take part in everything ([`Form::ALL`]), in turn
-//! where they are compared, so that a busy machine slows all of them alike. Wherever two forms compute
-//! the same, their results are compared bit for bit first: the figures of a wrong kernel are of no use.
+//! A [`Bench`] measures one section after the other. Each section returns figures that can be printed or put
+//! into a [`Record`]. Every section covers all forms of weights ([`Form::ALL`]). Forms that are compared run
+//! in turn, so that a busy machine slows all of them alike. If two forms compute the same thing, their
+//! results are compared bit for bit first: figures of a wrong kernel are useless.
 
 mod calibration;
 mod contender;
@@ -42,23 +42,23 @@ pub use timing::Timing;
 use crate::archive::{ArchiveError, Progress};
 use crate::gpu::{Clock, Gpu, GpuError};
 
-/// Measures on one device, with a certain effort.
+/// Benchmarks one device with the given effort.
 pub struct Bench<'a> {
     gpu: Gpu,
     clock: Clock,
     effort: Effort,
-    /// Shown what takes long; asked between two measurements whether to stop.
+    /// Shows the progress of long measurements, and is asked between two of them whether to stop.
     progress: &'a dyn Progress,
 }
 
 impl<'a> Bench<'a> {
-    /// A bench for `gpu`, which is best opened for it alone: kernels are compiled only once, and other
-    /// work on the device shows in the figures.
+    /// A benchmark of `gpu`. Open the device for this alone: a device compiles kernels only once, and other
+    /// work on it distorts the figures.
     pub fn new(gpu: &Gpu, effort: Effort, progress: &'a dyn Progress) -> Result<Self, GpuError> {
         Ok(Self { gpu: gpu.clone(), clock: Clock::new(gpu)?, effort, progress })
     }
 
-    /// Whether passes are timed by the device: `timestamps`, or else `wall`.
+    /// The clock that times passes: the device's (`timestamps`) or the host's (`wall`).
     pub fn clock(&self) -> &'static str {
         if self.clock.has_timestamps() { "timestamps" } else { "wall" }
     }

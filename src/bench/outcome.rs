@@ -1,14 +1,14 @@
-//! A figure, or why there is none.
+//! A measurement, or why it was skipped.
 
 use serde::Serialize;
 
-/// A figure, or why there is none.
+/// A measurement, or why it was skipped.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome<T> {
-    /// What was measured.
+    /// The measurement.
     Measured(T),
-    /// Why nothing was.
+    /// Why it was skipped.
     Skipped(String),
 }
 

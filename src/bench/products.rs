@@ -1,4 +1,4 @@
-//! Matrices times vectors and times batches, from weights in every form.
+//! Measures products of matrices with vectors and with batches, from weights in every form.
 
 use serde::Serialize;
 
@@ -15,53 +15,53 @@ use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Uploader, WideRoom, download};
 use crate::tensor::{Dtype, Matrix};
 
-/// Tokens that `matmul` takes at a time.
+/// Tokens that `matmul` multiplies at a time.
 const TOKENS: usize = 16;
 
-/// More copies of a small matrix would make no difference.
+/// Maximum copies of a matrix. More copies of a small one would make no difference.
 const MOST_COPIES: u64 = 256;
 
-/// What multiplying with one matrix in one form gave.
+/// The result of products with one matrix in one form.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProductFigure {
     /// The form.
     pub form: &'static str,
     /// Bytes of the matrix on the device.
     pub weight_bytes: u64,
-    /// Bits of a weight, everything included.
+    /// Bits of a weight, including all overhead.
     pub bits_per_weight: f64,
-    /// One product.
+    /// The time of one product.
     #[serde(flatten)]
     pub timing: Timing,
-    /// 10⁹ bytes of weights read a second, as they are stored.
+    /// 10⁹ bytes of stored weights read a second.
     pub gb_per_s: f64,
-    /// 10⁹ bytes of weights a second, as they were before they were compressed.
+    /// The same rate in bytes of the uncompressed weights: 10⁹ bytes a second.
     pub original_gb_per_s: f64,
     /// 10⁹ multiplications and additions a second.
     pub gflop_per_s: f64,
-    /// Speed as a ratio to the first form's.
+    /// Ratio of the speed to the first form's.
     pub ratio: f64,
 }
 
-/// One matrix with a vector or a batch.
+/// One matrix, multiplied with a vector or a batch.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProductCase {
     /// Rows of the matrix.
     pub rows: usize,
-    /// Its columns.
+    /// Columns of the matrix.
     pub cols: usize,
     /// Tokens of the batch.
     pub tokens: usize,
-    /// Figures of all forms, or why there are none.
+    /// The figures of all forms, or why there are none.
     #[serde(flatten)]
     pub outcome: Outcome<Vec<ProductFigure>>,
 }
 
-/// Which kernel.
+/// A kernel that multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
     Matvec,
-    /// For so many tokens.
+    /// For this many tokens.
     Matmul(usize),
 }
 
@@ -80,7 +80,7 @@ impl Kernel {
         }
     }
 
-    /// What the kernel has to do, up to a factor: a batch is rounded up to whole groups of tokens.
+    /// Work of the kernel, up to a constant factor: a batch is rounded up to whole groups of tokens.
     fn work(self, [rows, cols]: [usize; 2]) -> f64 {
         let tokens = match self {
             Self::Matvec => 1,
@@ -90,7 +90,7 @@ impl Kernel {
     }
 }
 
-/// The slowest form's seconds for some work, from which those for more work are foretold.
+/// The slowest form's seconds for some work, to predict the time of more work.
 #[derive(Debug, Default, Clone, Copy)]
 struct Pace(Option<f64>);
 
@@ -101,7 +101,7 @@ impl Pace {
 }
 
 impl Bench<'_> {
-    /// Multiplies vectors: what computing one token is made of.
+    /// Measures products with vectors, the main work of computing one token.
     pub async fn matvec(&mut self) -> Result<Vec<ProductCase>, BenchError> {
         let (mut all, mut pace) = (Vec::new(), Pace::default());
         for &shape in self.effort.matvec {
@@ -110,7 +110,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// Multiplies batches: what computing a prompt is made of.
+    /// Measures products with batches, the main work of a prefill.
     pub async fn matmul(&mut self) -> Result<Vec<ProductCase>, BenchError> {
         let kernels: Vec<Kernel> = self.effort.batches.iter().map(|&tokens| Kernel::Matmul(tokens)).collect();
         let (mut all, mut pace) = (Vec::new(), Pace::default());
@@ -120,8 +120,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// Some kernels with one matrix. What does not fit the device, or would take too long, has no
-    /// figures.
+    /// Measures some kernels with one matrix. Skips what does not fit the device or would take too long.
     async fn shape(
         &mut self,
         [rows, cols]: [usize; 2],
@@ -161,7 +160,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// A matrix in all forms, in as many copies as are gone through in turn.
+    /// A matrix in all forms, each in as many copies as are read in turn.
     async fn copies(&mut self, [rows, cols]: [usize; 2]) -> Result<Vec<Copies>, BenchError> {
         let bytes = weights::gaussian(Dtype::BF16, rows * cols, 1);
         let payload = encode(Dtype::BF16, &[rows, cols], &bytes)?;
@@ -178,7 +177,7 @@ impl Bench<'_> {
         Ok(all)
     }
 
-    /// One kernel from all forms, in turn.
+    /// Measures one kernel with all forms, in turn.
     async fn compare(
         &mut self,
         kernel: Kernel,
@@ -214,7 +213,7 @@ impl Bench<'_> {
     }
 }
 
-/// Sums up what was measured. The first form is what the others are compared with.
+/// Turns measurements into figures. The first form is the reference.
 fn figures(contenders: Vec<Contender>, kernel: Kernel, [rows, cols]: [usize; 2]) -> Vec<ProductFigure> {
     let elements = (rows * cols) as f64;
     let mut first = None;
@@ -234,13 +233,13 @@ fn figures(contenders: Vec<Contender>, kernel: Kernel, [rows, cols]: [usize; 2])
     contenders.into_iter().map(figure).collect()
 }
 
-/// Activations and room for results.
+/// The activations, and a buffer for results.
 pub(super) struct Operands {
     x: Buffer,
     x_stride: usize,
     pub y: Buffer,
     y_stride: usize,
-    /// Bytes of `y` that results fill.
+    /// Bytes of results in `y`.
     pub results: u64,
     step: Buffer,
 }
@@ -263,7 +262,7 @@ impl Operands {
         })
     }
 
-    /// Forgets the results of the kernel before: one that writes nothing is wrong too.
+    /// Clears the results of the kernel before, so that a kernel that writes nothing is found out.
     pub fn clear(&self, gpu: &Gpu) -> Result<(), GpuError> {
         gpu.submit("clear", |encoder| encoder.clear_buffer(self.y.raw(), 0, None))
     }
@@ -281,7 +280,7 @@ impl Operands {
         }
     }
 
-    /// The same of a batch, with weights that are widened first.
+    /// The same dispatches for a batch, with weights that are widened first.
     pub fn widened(
         &self,
         gpu: &Gpu,

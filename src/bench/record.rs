@@ -1,4 +1,4 @@
-//! Everything that was measured, to be kept.
+//! All measurements of a run, to be stored.
 
 use serde::Serialize;
 
@@ -10,24 +10,24 @@ use super::machine::Machine;
 use super::products::ProductCase;
 use crate::gpu::{Gpu, KernelChoices};
 
-/// A run of the bench, section by section; those that were left out are `None`.
+/// A run of the benchmark, section by section; sections that were skipped are `None`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Record {
     /// Version of this library.
     pub bantam: &'static str,
-    /// The day, in UTC: 2026-11-21.
+    /// The date in UTC, such as 2026-11-21.
     pub date: String,
-    /// Whether it was a short run, whose figures say little.
+    /// Whether this was a short run, whose figures say little.
     pub quick: bool,
-    /// What it ran on.
+    /// The machine and the device.
     pub machine: Machine,
-    /// Which variants the kernels of products have.
+    /// The variants of the kernels for products.
     pub kernels: KernelChoices,
-    /// How passes were timed: `timestamps` of the device, or `wall`.
+    /// The clock that timed passes: the device's (`timestamps`) or the host's (`wall`).
     pub clock: &'static str,
-    /// Compiling kernels.
+    /// First calls, which compile kernels.
     pub first_calls: Option<Vec<FirstCall>>,
-    /// Copying from buffer to buffer.
+    /// Copies from buffer to buffer.
     pub copy: Option<CopyFigure>,
     /// Decoding.
     pub decode: Option<Vec<DecodeFigure>>,
@@ -40,7 +40,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record with nothing in it yet.
+    /// An empty record.
     pub fn new(gpu: &Gpu, quick: bool) -> Self {
         Self {
             bantam: env!("CARGO_PKG_VERSION"),

@@ -12,20 +12,20 @@ use super::weights;
 use crate::archive::{self, ArchiveError, Options, Progress, reported};
 use crate::tensor::Dtype;
 
-/// Elements that are made and written at a time.
+/// Elements to generate and write at a time.
 const PIECE: usize = 32 << 20;
 
-/// Bytes of a shard, not compressed, about.
+/// Approximate bytes of an uncompressed shard.
 const SHARD: u64 = 2 << 30;
 
 /// The size of a model of the Llama family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// What it is called.
+    /// The name.
     pub name: &'static str,
     /// Elements of the residual stream.
     pub hidden: usize,
-    /// Elements between the halves of the MLP.
+    /// Intermediate elements of the MLP.
     pub intermediate: usize,
     /// Number of layers.
     pub layers: usize,
@@ -37,7 +37,7 @@ pub struct Size {
     pub head_dim: usize,
     /// Size of the vocabulary.
     pub vocab: usize,
-    /// Whether the embedding is the output matrix too.
+    /// Whether the embedding is also the output matrix.
     pub tied: bool,
 }
 
@@ -79,12 +79,13 @@ pub const SIZES: [Size; 3] = [
 ];
 
 impl Size {
-    /// The size of this name.
+    /// The size called `name`.
     pub fn named(name: &str) -> Option<&'static Self> {
         SIZES.iter().find(|size| size.name == name)
     }
 
-    /// Writes `config.json` and `model.safetensors`: matrices are Gaussian, norms are ones, all BF16.
+    /// Writes `config.json` and `model.safetensors`. Matrices are Gaussian, norms are ones; all tensors are
+    /// BF16.
     pub(super) fn write(&self, folder: &Path, progress: &dyn Progress) -> Result<(), BenchError> {
         std::fs::write(folder.join("config.json"), self.config().to_string())?;
         let tensors = self.tensors();
@@ -93,9 +94,10 @@ impl Size {
         })
     }
 
-    /// Writes a model folder like [`bench`](crate::bench::Bench::synthetic)'s, compressed, that `folder` must
-    /// be ready for: `config.json`, shards, and their index. A shard is compressed before the next one is
-    /// made, so that memory does not grow with the model, and the disk has only one that is not compressed.
+    /// Writes a compressed model folder like that of [`bench`](crate::bench::Bench::synthetic):
+    /// `config.json`, shards, and their index. `folder` must exist. Each shard is compressed before the next
+    /// one is generated, so memory does not grow with the model, and the disk has only one uncompressed
+    /// shard.
     pub fn write_compressed(&self, folder: &Path, progress: &dyn Progress) -> Result<(), BenchError> {
         std::fs::write(folder.join("config.json"), self.config().to_string())?;
         let tensors = self.tensors();
@@ -169,7 +171,7 @@ fn total_bytes(tensors: &[(String, Vec<usize>)]) -> u64 {
     tensors.iter().map(|(_, shape)| bytes(shape) as u64).sum()
 }
 
-/// Which tensors are in which shard: as many as have [`SHARD`] bytes, or one.
+/// Splits tensors into shards of at most [`SHARD`] bytes, or of one tensor.
 fn shards(tensors: &[(String, Vec<usize>)]) -> Vec<Range<usize>> {
     let (mut shards, mut sum) = (Vec::<Range<usize>>::new(), 0);
     for (i, (_, shape)) in tensors.iter().enumerate() {
@@ -186,7 +188,7 @@ fn shards(tensors: &[(String, Vec<usize>)]) -> Vec<Range<usize>> {
     shards
 }
 
-/// Writes a safetensors file of some tensors, of which the first is number `first` of the model.
+/// Writes a safetensors file of `tensors`. The first of them has number `first` in the model.
 fn write_tensors(
     path: &Path,
     first: usize,
@@ -207,7 +209,7 @@ fn bytes(shape: &[usize]) -> usize {
     2 * shape.iter().product::<usize>()
 }
 
-/// The header of a safetensors file with these tensors one after the other.
+/// The header of a safetensors file with `tensors` in this order.
 fn header(tensors: &[(String, Vec<usize>)]) -> String {
     let mut at = 0;
     let entry = |(name, shape): &(String, Vec<usize>)| {
@@ -216,11 +218,11 @@ fn header(tensors: &[(String, Vec<usize>)]) -> String {
         (name.clone(), json!({ "dtype": "BF16", "shape": shape, "data_offsets": [start, at] }))
     };
     let header = Value::Object(tensors.iter().map(entry).collect::<Map<_, _>>()).to_string();
-    // So that the data begins at a multiple of eight bytes.
+    // Padded, so that the data begins at a multiple of eight bytes.
     format!("{header:width$}", width = header.len().next_multiple_of(8))
 }
 
-/// Writes the tensor of number `index`, in pieces.
+/// Writes tensor number `index`, in pieces.
 fn write(
     file: &mut impl Write,
     shape: &[usize],

@@ -1,10 +1,10 @@
-//! Several runs as one figure.
+//! Combines several runs into one figure.
 
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// Seconds of several runs.
+/// The times of several runs, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Timing {
     /// The median.
@@ -13,12 +13,12 @@ pub struct Timing {
     pub fastest: f64,
     /// The slowest.
     pub slowest: f64,
-    /// How many there were.
+    /// The number of runs.
     pub runs: usize,
 }
 
 impl Timing {
-    /// Sums up `samples`, of which there is at least one.
+    /// Combines `samples`, which must not be empty.
     pub(super) fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let (middle, runs) = (samples.len() / 2, samples.len());
@@ -31,13 +31,13 @@ impl Timing {
         Self { seconds, fastest: at(0), slowest: at(runs.saturating_sub(1)), runs }
     }
 
-    /// `amount` by the second.
+    /// `amount` per second of the median.
     pub fn rate(&self, amount: f64) -> f64 {
         amount / self.seconds.max(1e-12)
     }
 }
 
-/// Says whether another run is worth its time.
+/// Decides whether another run is worth its time.
 pub(super) struct Patience {
     began: Instant,
     lasts: Duration,
@@ -45,17 +45,17 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// For `runs` runs, or as many as begin before `lasts` is over, but one at least.
+    /// Allows at most `runs` runs, none of which starts after `lasts`, but always one.
     pub fn new(runs: usize, lasts: Duration) -> Self {
         Self { began: Instant::now(), lasts, runs }
     }
 
-    /// Whether there is to be another run after `done`.
+    /// Whether to run again after `done` runs.
     pub fn another(&self, done: usize) -> bool {
         done == 0 || (done < self.runs && !self.is_over())
     }
 
-    /// Whether the time is over.
+    /// Whether the time is up.
     pub fn is_over(&self) -> bool {
         self.began.elapsed() >= self.lasts
     }

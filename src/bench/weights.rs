@@ -1,4 +1,4 @@
-//! Weights like those of models, the same on every platform: only integers until one rounding.
+//! Random weights like those of models, the same on every platform: integer arithmetic until one rounding.
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -6,19 +6,19 @@ use rayon::prelude::*;
 
 use crate::tensor::Dtype;
 
-/// Values that are made from one state of the generator, whatever the number of threads.
+/// Values generated from one state of the generator, for any number of threads.
 const BLOCK: usize = 1 << 16;
 
-/// The standard deviation of what is made.
+/// The standard deviation of the weights.
 const SIGMA: f32 = 0.02;
 
-/// About N(0, 1), in units of 2⁻¹⁶: the sum of twelve uniform numbers of 16 bits.
+/// Approximately N(0, 1), in units of 2⁻¹⁶: the sum of twelve uniform numbers of 16 bits.
 fn standard(random: &mut ChaCha8Rng) -> i32 {
     let quarters = |word: u64| (0..4).map(move |i| (word >> (16 * i) & 0xffff) as i32);
     (0..3).flat_map(|_| quarters(random.next_u64())).sum::<i32>() - 6 * (1 << 16)
 }
 
-/// Little-endian bytes of `count` Gaussian numbers of `dtype`, which is one of [`types`].
+/// Little-endian bytes of `count` Gaussian numbers of `dtype`, which must be one of [`types`].
 pub(super) fn gaussian(dtype: Dtype, count: usize, seed: u64) -> Vec<u8> {
     let width = dtype.bitsize() / 8;
     let mut bytes = vec![0; count * width];
@@ -33,12 +33,12 @@ pub(super) fn gaussian(dtype: Dtype, count: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// The types that weights can be made of.
+/// The types that weights can have.
 pub(super) fn types() -> [Dtype; 5] {
     [Dtype::BF16, Dtype::F16, Dtype::F32, Dtype::F8_E4M3, Dtype::F8_E5M2]
 }
 
-/// `value` rounded to `dtype`. FP8 is scaled to its range first, as quantisers do it.
+/// Rounds `value` to `dtype`. FP8 is scaled to its range first, as quantisers do.
 fn bits_of(dtype: Dtype, value: f32) -> u32 {
     match dtype {
         Dtype::BF16 => u32::from(half::bf16::from_f32(value).to_bits()),
@@ -52,15 +52,15 @@ fn bits_of(dtype: Dtype, value: f32) -> u32 {
     }
 }
 
-/// A number of at most 448 as E4M3.
+/// Encodes `value` as E4M3, with a magnitude of at most 448.
 fn e4m3(value: f32) -> u32 {
-    // The exponent's bias is 120 less than an F32's. Scaled by so much, what is above the 20 lowest bits
-    // is the number, and that of subnormal ones too.
+    // The exponent's bias is 120 less than an F32's. Scaled by 2⁻¹²⁰, the bits above the lowest 20 are the
+    // number, even a subnormal one.
     let scaled = value.abs().min(448.0) * f32::from_bits(7 << 23);
     to_nearest(scaled.to_bits(), 20) | u32::from(value.is_sign_negative()) << 7
 }
 
-/// Drops the lowest `bits`, rounding to the nearest, and to even between two.
+/// Drops the lowest `bits` bits: rounds to nearest, ties to even.
 fn to_nearest(word: u32, bits: u32) -> u32 {
     let odd = word >> bits & 1;
     (word + (1 << (bits - 1)) - 1 + odd) >> bits

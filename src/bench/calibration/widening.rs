@@ -1,4 +1,4 @@
-//! From how many tokens on it is worth the time to widen weights before a batch is multiplied with them.
+//! Finds the batch size from which it pays to widen weights before a product.
 
 use super::{Trial, Trials, WORTH_IT};
 use crate::bench::contender::{Contender, Copies};
@@ -8,28 +8,28 @@ use crate::bench::products::{Kernel, Operands};
 use crate::bench::timing::Patience;
 use crate::gpu::{Invocations, KernelChoices, WideRoom, WidenFrom, download};
 
-/// Tokens of the batches that are tried, which grow: whole groups of what `matmul` multiplies at once.
+/// Batch sizes to try, ascending. Each is a multiple of the tokens that `matmul` multiplies at once.
 pub(super) const BATCHES: [usize; 3] = [16, 32, 64];
 
-/// What the trials are called: the kernel that a product with a batch has in addition then.
+/// The kernel that these trials name: the one that a product with a batch then needs in addition.
 const NAME: &str = "widen";
 
-/// A batch with weights as they are stored, and with weights that are widened first.
+/// One batch, multiplied with stored weights and with weights that are widened first.
 struct Pair {
     tokens: usize,
-    /// Of the kernel that multiplies with weights as they are stored, and of the one that widens them.
+    /// Invocations of the kernel that multiplies stored weights, and of the one that widens them.
     invocations: Invocations,
     stored: Contender,
     widened: Contender,
     same_bits: bool,
-    // Buffers that dispatches are bound to are destroyed with these.
+    // Dropping these destroys the buffers that the dispatches are bound to.
     _operands: Operands,
     _room: WideRoom,
 }
 
 impl Trials<'_> {
-    /// Times products with weights that are widened first, with batches of several sizes, and chooses. Nothing is
-    /// chosen where the time is over, or the driver refuses a kernel.
+    /// Times products with widened weights for several batch sizes, and chooses the size from which to widen.
+    /// Chooses nothing if time runs out or the driver rejects a kernel.
     pub(super) async fn compare_widened(&mut self, copies: &Copies) -> Result<(), BenchError> {
         let mut pairs = Vec::new();
         for tokens in BATCHES {
@@ -62,7 +62,7 @@ impl Trials<'_> {
         Ok(())
     }
 
-    /// Both ways to multiply, compiled and run once.
+    /// Prepares both ways to multiply: compiles the kernels and runs each once.
     async fn pair(&mut self, copies: &Copies, tokens: usize) -> Result<Option<Pair>, BenchError> {
         self.bench.check()?;
         let Some(weights) = copies.weights.first() else { return Ok(None) };
@@ -97,8 +97,8 @@ impl Pair {
     }
 }
 
-/// Marks the trials that are worth it, of batches that grow, and gives from how many tokens on they are: for all
-/// larger batches too.
+/// Marks the trials that gain, and returns the number of tokens from which all larger batches gain too.
+/// `trials` are ordered by batch size.
 fn choose(trials: &mut [Trial]) -> usize {
     let is_worth_it = |trial: &Trial| trial.same_bits && trial.ratio < WORTH_IT;
     let first = trials.iter().rposition(|trial| !is_worth_it(trial)).map_or(0, |last| last + 1);
@@ -110,7 +110,7 @@ fn choose(trials: &mut [Trial]) -> usize {
     }
 }
 
-/// Whether there is anything to widen.
+/// Whether weights in this form can be widened.
 pub(super) fn is_tried(form: Form) -> bool {
     form != Form::Raw
 }

@@ -1,11 +1,11 @@
-//! The folder for what can be made again: choices of kernels, and compiled kernels.
+//! The folder for files that bantam can make again: choices of kernels, and compiled kernels.
 
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
 
-/// Where choices are kept: the folder that `BANTAM_CACHE` names, or one below the user's for what can be
-/// made again. `None` where nothing is to be kept, since that variable is empty, or there is no such folder.
+/// The folder for choices of kernels: the one that `BANTAM_CACHE` names, or else a subfolder of the user's
+/// cache. `None` to store nothing, because that variable is empty or the user has no cache folder.
 pub fn folder() -> Option<PathBuf> {
     match std::env::var_os("BANTAM_CACHE") {
         Some(folder) => (!folder.is_empty()).then(|| folder.into()),

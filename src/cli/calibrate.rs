@@ -21,9 +21,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let (gpu, calibration) = kernel::calibrate(&args.device)?;
     let kept = match cache::folder() {
-        Some(folder) => {
-            Some(calibration.choices.store(&gpu, &folder).map_err(|e| format!("{}: {e}", folder.display()))?)
-        }
+        Some(folder) => Some(
+            calibration
+                .choices
+                .store(&gpu, &folder)
+                .map_err(|e| format!("cannot store the kernels in {}: {e}", folder.display()))?,
+        ),
         None => None,
     };
     if args.json {

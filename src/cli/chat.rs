@@ -29,31 +29,31 @@ pub struct Args {
     /// Maximum tokens of a reply; by default as many as fit the context
     #[arg(short, long = "tokens", value_name = "N")]
     n: Option<usize>,
-    /// Context length in tokens, all messages and replies together; by default what the model was made for,
-    /// but at most 4096
+    /// Context length in tokens, for all messages and replies together; by default the model's maximum, but
+    /// at most 4096
     #[arg(long, value_name = "N", value_parser = parse_context)]
     context: Option<usize>,
     #[command(flatten)]
     sampling: SamplingArgs,
     #[command(flatten)]
     template: TemplateArgs,
-    /// Print after each reply how long it took
+    /// Print token counts and speeds after each reply
     #[arg(long)]
     stats: bool,
 }
 
-/// What a conversation is to be like.
+/// The options of a conversation.
 pub struct Wanted<'a> {
     pub model: &'a ModelArgs,
     pub sampling: &'a SamplingArgs,
     pub template: &'a TemplateArgs,
-    /// Most tokens of a reply.
+    /// Maximum tokens of a reply.
     pub most: Option<usize>,
     pub context: Option<usize>,
     pub stats: bool,
 }
 
-/// Positions where nobody says.
+/// The default context length in positions.
 const USUAL_CONTEXT: usize = 4096;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -107,7 +107,7 @@ struct Chat<'a> {
     session: Session,
     conversation: Conversation,
     replies: u64,
-    /// Of the time of compiling, what was told already.
+    /// The part of the compile time that was already reported.
     told: Duration,
 }
 
@@ -121,7 +121,7 @@ impl Chat<'_> {
         ));
     }
 
-    /// Message after message.
+    /// Handles message after message.
     fn all(&mut self, mut lines: Lines) -> Result<ExitCode> {
         interrupt::set(Manner::StopReply);
         loop {
@@ -133,7 +133,7 @@ impl Chat<'_> {
                 }
                 Line::End => return Ok(ExitCode::SUCCESS),
             };
-            // What came while a line was written was not meant for a reply.
+            // A Ctrl-C while the user typed a line was not meant for a reply.
             interrupt::forget();
             let done = match Command::parse(&line) {
                 Ok(None) => continue,
@@ -144,7 +144,7 @@ impl Chat<'_> {
             };
             match done {
                 Ok(()) => {}
-                // With nobody who could do anything about it, the first error is the last.
+                // Without a user who could react, the first error ends the conversation.
                 Err(error) if !lines.is_terminal() || is_fatal(&*error) => return Err(error),
                 Err(error) => print::error_line(&failure::chain(&*error)),
             }
@@ -180,7 +180,7 @@ impl Chat<'_> {
         }
     }
 
-    /// Answers a message. Where nothing comes of it, the message is as if it had not been.
+    /// Answers a message. If no reply comes of it, the conversation forgets the message.
     fn answer(&mut self, text: String, is_terminal: bool) -> Result<()> {
         self.conversation.ask(text);
         let generated = match self.reply() {
@@ -214,7 +214,7 @@ impl Chat<'_> {
             )
             .into());
         }
-        // Each reply has a seed of its own, so that the same one does not come out again and again.
+        // Each reply has a seed of its own, so that an equal message does not always get the same reply.
         let seed = self.sampling.seed.wrapping_add(self.replies);
         self.replies += 1;
         let sampler = Sampler::new(&self.sampling.with_seed(seed))?;
@@ -241,7 +241,7 @@ impl Chat<'_> {
     }
 }
 
-/// Whether no other message would be answered either.
+/// Whether later messages would fail too.
 fn is_fatal(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     use bantam::text::GenerationError;
     error.is::<GenerationError>() || failure::is_closed_pipe(error)

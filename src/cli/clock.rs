@@ -1,10 +1,10 @@
-//! The time that computing takes.
+//! Measures the time of computing.
 
 use std::time::{Duration, Instant};
 
 use bantam::gpu::Gpu;
 
-/// A clock that stands still while kernels are compiled: that happens once, and is no speed of a model.
+/// A clock that stops while kernels are compiled: that happens once, and says nothing about a model's speed.
 #[derive(Debug)]
 pub struct Clock {
     gpu: Gpu,
@@ -23,7 +23,7 @@ impl Clock {
         self.start.elapsed().saturating_sub(compiling)
     }
 
-    /// The time since the start, which is now from here on.
+    /// The time since the start. The clock starts again from now.
     pub fn lap(&mut self) -> Duration {
         let elapsed = self.elapsed();
         *self = Self::start(&self.gpu);
@@ -31,7 +31,7 @@ impl Clock {
     }
 }
 
-/// What is said of the time that kernels took to be compiled beside a rate; nothing where it was short.
+/// Words about the compile time, for the end of a rate; empty if that time was short.
 pub fn compile_words(time: Duration) -> String {
     match time.as_secs_f64() {
         seconds if seconds < 0.05 => String::new(),

@@ -23,7 +23,7 @@ pub struct Args {
     block: usize,
 }
 
-/// `k3`, as `--precision` has it.
+/// Parses `k3`, as in `--precision`.
 fn parse_bits(text: &str) -> std::result::Result<u8, String> {
     let bits = text.strip_prefix('k').and_then(|bits| bits.parse().ok());
     let bits = bits.ok_or("write k and a number of mantissa bits, from k1 to k6")?;

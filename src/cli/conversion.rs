@@ -1,4 +1,4 @@
-//! What `compress` and `decompress` have in common.
+//! Arguments and code that `compress` and `decompress` share.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use bantam::archive::Report;
 
 use super::{Jobs, Result, pipe, print};
 
-/// What `compress` and `decompress` have in common.
+/// Arguments that `compress` and `decompress` share.
 #[derive(clap::Args)]
 pub struct Conversion {
     /// A safetensors or GGUF file, or the folder of a model; - is standard input
@@ -31,7 +31,7 @@ pub struct Conversion {
 }
 
 impl Conversion {
-    /// Success, if all that belongs into the output is there, or need not be.
+    /// Success if the output is complete, or need not be.
     pub fn exit_code(&self, report: &Report) -> ExitCode {
         let left_out = report.left_out.len();
         if left_out == 0 || self.skip_unreadable {
@@ -39,14 +39,14 @@ impl Conversion {
         }
         print::error_line(&format!(
             "{}: complete except for {left_out} entries that could not be copied (named above); \
-             --skip-unreadable allows that",
+             --skip-unreadable makes this a success",
             report.output.display()
         ));
         ExitCode::FAILURE
     }
 
-    /// What is written where, if source or output is read or written in order; `default` makes an output's
-    /// name of the source's. What cannot be is refused now, before there is anything to lose.
+    /// Source and output, if either is read or written in order; `default` makes the output's name from the
+    /// source's. Fails now if either is impossible, before anything can be lost.
     pub fn streams(&self, default: impl FnOnce(&Path) -> Option<PathBuf>) -> Result<Option<Streams>> {
         let is_through = self.output.as_deref().is_some_and(pipe::is_written_in_order);
         if !is_through && !pipe::is_stream(&self.src) {
@@ -57,15 +57,15 @@ impl Conversion {
         Ok(Some(Streams { to, output }))
     }
 
-    /// Says how it went, on stderr if standard output is the file itself.
+    /// Prints the result: on stderr if standard output carries the file itself.
     pub fn say(&self, text: impl std::fmt::Display) -> Result<()> {
         print::line_beside(self.output.as_deref(), text)
     }
 }
 
-/// A conversion from or to something that is read or written in order.
+/// A conversion whose source is read in order, or whose output is written in order.
 pub struct Streams {
-    /// Where to write in order, if the output is of that kind.
+    /// The writer, if the output is written in order.
     pub to: Option<Box<dyn Write + Send>>,
     pub output: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `bantam demo`: the whole path on the built-in model.
+//! `bantam demo`: compresses, verifies and runs the built-in model.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,17 +49,17 @@ const FILES: [(&str, &[u8]); 4] = [
     ("tokenizer_config.json", include_bytes!("../../assets/demo/tokenizer_config.json")),
 ];
 
-/// What one of the two runs gave.
+/// The result of one of the two runs.
 struct Run {
     generated: Generated,
-    /// Logits of every token of the prompt, and of the one that follows.
+    /// Logits of every token of the prompt, and of the one after it.
     logits: Vec<f32>,
     weight_bytes: u64,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let say = |text: String| if args.json { Ok(()) } else { print::line(text) };
-    // The kernels and the layout that `run` would choose.
+    // Use the kernels and the layout that `run` would choose.
     let gpu = args.kernel.choose(args.device.open()?, &args.device)?;
     say(format!("Device: {}", gpu.name()))?;
     let folder = tempfile::tempdir()?;
@@ -112,7 +112,7 @@ fn words(good: bool, yes: &'static str, no: &'static str) -> &'static str {
     if good { yes } else { no }
 }
 
-/// Why computing from fewer bytes takes longer here.
+/// Explains why computing from fewer bytes takes longer here.
 fn why_slower(gpu: &Gpu) -> &'static str {
     match gpu.is_cpu() {
         true => {
@@ -130,7 +130,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
     Ok((work()?, start.elapsed()))
 }
 
-/// Whether every tensor decodes to the original bytes, on the CPU or on a device.
+/// Whether every tensor decodes to its original bytes, on the CPU or on a device.
 fn check(compressed: &Path, gpu: Option<&Gpu>) -> Result<bool> {
     let verification = match gpu {
         None => archive::verify(compressed, &())?,

@@ -20,7 +20,7 @@ impl DeviceArgs {
         self.open_within(None)
     }
 
-    /// Which device to open, and as what.
+    /// The device to open, and the kind to treat it as.
     pub fn options(&self) -> GpuOptions {
         GpuOptions {
             device: self.device.clone(),
@@ -30,7 +30,7 @@ impl DeviceArgs {
         }
     }
 
-    /// Opens the device with a budget of so many bytes.
+    /// Opens the device with a budget in bytes.
     pub fn open_within(&self, budget: Option<u64>) -> Result<Gpu> {
         Ok(pollster::block_on(Gpu::open(&GpuOptions { budget, ..self.options() }))?)
     }

@@ -33,7 +33,7 @@ pub struct Args {
     json: bool,
 }
 
-/// `3..7`; without a number before or behind the dots, from the beginning or to the end.
+/// Parses `3..7`. Without the first or last number, the range begins at row 0 or ends with the last row.
 fn parse_rows(text: &str) -> std::result::Result<Range<usize>, String> {
     let number = |text: &str, otherwise| match text {
         "" => Ok(otherwise),
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The tensor's name is a stranger's, and may not choose a folder.
+/// The tensor's name is untrusted and must not choose a folder.
 fn default_output(tensor: &str) -> Result<PathBuf> {
     let name = format!("{tensor}.bin");
     match Path::new(&name).file_name() == Some(name.as_ref()) && !name.contains(['\\', ':', '\0']) {

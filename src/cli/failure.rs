@@ -1,4 +1,4 @@
-//! Errors for people: to stderr, with their causes.
+//! Prints errors to stderr, with their causes.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -11,16 +11,16 @@ use bantam::model::ModelError;
 use super::interrupt::{self, Interrupted};
 use super::print;
 
-/// The exit code where what reads the output is gone: that of SIGPIPE, as shells have it.
+/// The exit code if the reader of the output is gone: that of SIGPIPE in shells.
 pub const CLOSED_PIPE: u8 = 141;
 
-/// `error: what: why: and why that`.
+/// `error: what: why: and why that`, the chain of causes.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();
-        // Some errors quote their cause themselves.
+        // Some errors quote their cause already.
         if !text.ends_with(&more) {
             text = format!("{text}: {more}");
         }
@@ -29,7 +29,7 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Whether nobody reads what was to be written.
+/// Whether the reader of the output is gone.
 pub fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -41,8 +41,8 @@ pub fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Prints `error` and gives the exit code. Where the user interrupted, or what reads the output is gone, there is
-/// nothing to say, and the code is that of the signal, as shells have it.
+/// Prints `error` and returns the exit code. If the user interrupted, or the reader of the output is gone,
+/// prints nothing and returns the code that shells give that signal.
 pub fn print(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::from(CLOSED_PIPE);

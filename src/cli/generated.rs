@@ -1,4 +1,4 @@
-//! Text as it is generated, with what it took.
+//! Generated text, with counts and times.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use super::{Result, failure, interrupt};
 pub struct Generated {
     pub text: String,
     pub prompt_tokens: usize,
-    /// Tokens of the prompt that the session had computed before.
+    /// Tokens of the prompt that the session did not have to compute again.
     pub reused_tokens: usize,
     pub generated_tokens: usize,
-    /// Time to the first token: the prompt's computation. That of compiling kernels is in no figure.
+    /// Time to the first token: that of computing the prompt. No time here includes compiling kernels.
     pub prefill: Duration,
     /// Time of the tokens after the first.
     pub decode: Duration,
     pub ended: Ended,
 }
 
-/// Why no more text came.
+/// Why generation stopped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Ended {
     /// The stream has ended.
@@ -32,12 +32,12 @@ pub enum Ended {
     /// The user wants to stop.
     #[default]
     Interrupted,
-    /// What reads the text is gone.
+    /// The reader of the text is gone.
     Unread,
 }
 
 impl Ended {
-    /// The name that machines are told.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Because(reason) => reason.name(),
@@ -48,7 +48,7 @@ impl Ended {
 }
 
 impl Generated {
-    /// Takes the reason and the counts of the library.
+    /// Copies the reason and the counts that the library reports.
     fn end(&mut self, end: End) {
         self.ended = Ended::Because(end.reason);
         self.prompt_tokens = end.prompt_tokens;
@@ -64,7 +64,7 @@ impl Generated {
         (self.prompt_tokens - self.reused_tokens) as f64 / self.prefill.as_secs_f64().max(1e-9)
     }
 
-    /// Tokens a second after the first; 0 where there are none.
+    /// Tokens a second after the first one; 0 if there are none.
     pub fn rate(&self) -> f64 {
         match self.generated_tokens {
             0 | 1 => 0.0,
@@ -72,7 +72,7 @@ impl Generated {
         }
     }
 
-    /// In a line, without what the device took. `compiling` is the time that kernels took to be compiled.
+    /// The counts and rates in a line, without the device's part. `compiling` is the time to compile kernels.
     pub fn words(&self, compiling: Duration) -> String {
         let reused = match self.reused_tokens {
             0 => String::new(),
@@ -88,7 +88,7 @@ impl Generated {
             Ended::Unread => "the reader closed the output",
         };
         let prompt = match self.generated_tokens {
-            // The time that it was computed for says nothing.
+            // The prompt was not finished, so its rate means nothing.
             0 if self.ended == Ended::Interrupted => String::new(),
             _ => format!(" at {:.1} tokens/s", self.prefill_rate()),
         };
@@ -102,8 +102,8 @@ impl Generated {
     }
 }
 
-/// Goes on from `tokens`, which is all that the session is to have, and hands out text as it comes. What ends it
-/// from outside is no error: what was done until then is in what is returned.
+/// Continues `tokens`, which replace the session's text, and passes text on as it is generated. An
+/// interruption is no error: the result then has everything up to that point.
 pub fn generate_text(
     session: &mut Session,
     tokenizer: &Tokenizer,
@@ -112,7 +112,7 @@ pub fn generate_text(
     limits: Limits,
     show: impl Fn(&str) -> Result<()>,
 ) -> Result<Generated> {
-    // What counts if no end says it, because the text is interrupted.
+    // These counts hold if the stream ends without its own, because generation was interrupted.
     let mut result = Generated {
         prompt_tokens: tokens.len(),
         reused_tokens: session.reusable(tokens),

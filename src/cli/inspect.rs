@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is in the file, and whether it is compressed.
+/// Reads the tensors of a file, and whether the file is compressed.
 fn read(path: &Path) -> Result<(FileReport, bool)> {
     Ok(match WeightSource::open(path)? {
         WeightSource::Compressed(archive) => (archive.report()?, true),
@@ -82,7 +82,7 @@ fn print_json(report: &Report, compressed: bool, began: Instant) -> Result<()> {
     print::line(object)
 }
 
-/// Names are a stranger's, and a longer one should not push everything else off the screen.
+/// Names are untrusted: a longer one must not push everything else off the screen.
 const WIDEST_NAME: usize = 80;
 
 fn print_table(file: &FileReport) -> Result<()> {

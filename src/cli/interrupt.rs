@@ -1,4 +1,4 @@
-//! Ctrl-C, and the other signals that end a program.
+//! Handles Ctrl-C and the other signals that end a program.
 
 use std::future::poll_fn;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -9,19 +9,18 @@ use std::task::Poll;
 
 use futures::task::AtomicWaker;
 
-/// The user wants to stop. Nothing is to be said about that: who asked for it knows.
+/// The user wants to stop. Commands print nothing about it: the user knows.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// What a signal does.
+/// How the process reacts to a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Manner {
-    /// It ends the process at once, whatever it waits for: there is nothing to put away.
+    /// A signal ends the process at once, whatever it waits for: there is nothing to clean up.
     AtOnce,
-    /// It asks the running operation to stop and to put away what it has begun. Another one ends the process
-    /// at once.
+    /// A signal asks the running operation to stop and clean up. A second one ends the process at once.
     Ask,
     /// Ctrl-C stops a reply, and any other signal ends the process at once.
     StopReply,
@@ -29,14 +28,14 @@ pub enum Manner {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static MANNER: AtomicU8 = AtomicU8::new(Manner::AtOnce as u8);
-/// The exit code of the last signal; 130 before there was one.
+/// The exit code of the last signal; 130 before the first.
 static CODE: AtomicU8 = AtomicU8::new(130);
-/// Who waits for something else than a signal.
+/// The waker of a task that waits for something other than a signal.
 static WAITING: AtomicWaker = AtomicWaker::new();
-/// What is to be done before the process ends.
+/// The action to take before the process ends.
 static LAST: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
 
-/// Begins to listen.
+/// Starts to handle signals.
 pub fn watch(manner: Manner) {
     set(manner);
     if let Err(error) = listen() {
@@ -44,18 +43,18 @@ pub fn watch(manner: Manner) {
     }
 }
 
-/// From now on, signals do this.
+/// Sets how the process reacts to signals from now on.
 pub fn set(manner: Manner) {
     MANNER.store(manner as u8, Ordering::SeqCst);
 }
 
-/// Has something done before a signal ends the process: settings of the terminal put back.
+/// Sets an action to take before a signal ends the process: restoring the terminal's settings.
 #[cfg(unix)]
 pub fn at_end(last: impl FnOnce() + Send + 'static) {
     *LAST.lock().unwrap_or_else(|e| e.into_inner()) = Some(Box::new(last));
 }
 
-/// Each signal has the exit code that shells give it.
+/// Handles signals, each with the exit code that shells give it.
 #[cfg(unix)]
 fn listen() -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -74,7 +73,7 @@ fn listen() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(|| take(130, true))
 }
 
-/// A signal has come.
+/// Handles one signal.
 fn take(code: u8, is_interrupt: bool) {
     CODE.store(code, Ordering::SeqCst);
     let manner = MANNER.load(Ordering::SeqCst);
@@ -95,7 +94,7 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// The reply is stopped: what is begun next is not meant.
+/// Forgets the signal: the reply is stopped, and the next operation must run.
 pub fn forget() {
     INTERRUPTED.store(false, Ordering::SeqCst);
 }
@@ -105,7 +104,7 @@ pub fn code() -> u8 {
     CODE.load(Ordering::SeqCst)
 }
 
-/// Ends the process at once: nothing more is given back to a device, which may have seconds of work left.
+/// Ends the process at once. Device resources are not released: the device may have seconds of work left.
 pub fn end(code: u8) -> ! {
     if let Some(last) = LAST.lock().unwrap_or_else(|e| e.into_inner()).take() {
         last();
@@ -120,11 +119,11 @@ pub fn end(code: u8) -> ! {
     std::process::exit(code.into());
 }
 
-/// What `work` gives, or an error as soon as the user wants to stop.
+/// The result of `work`, or an error as soon as the user wants to stop.
 pub async fn unless_interrupted<F: Future>(work: F) -> Result<F::Output, Interrupted> {
     let mut work = pin!(work);
     poll_fn(|context| {
-        // First, so that a signal that comes in between is not missed.
+        // Register first, so that a signal in between is not missed.
         WAITING.register(context.waker());
         match interrupted() {
             true => Poll::Ready(Err(Interrupted)),

@@ -39,13 +39,13 @@ fn parse(text: &str) -> std::result::Result<Kernel, String> {
 }
 
 impl KernelArgs {
-    /// The device with the kernels that are asked for. Where nobody says and it was never timed, a GPU is
-    /// timed now; a processor is not, since compiling all candidates would take it long.
+    /// The device with the requested kernels. With `auto`, a GPU without stored timings is timed now; a CPU
+    /// is not, because compiling all candidates would take long.
     pub fn choose(&self, gpu: Gpu, device: &DeviceArgs) -> Result<Gpu> {
         match self.kernel {
             Kernel::Default => Ok(gpu),
             Kernel::Invocations(all) => {
-                // Nobody could stop the driver.
+                // Nobody could stop the driver while it compiles.
                 if !gpu.target().compiles(all) {
                     return Err(TooManyRows { device: gpu.name(), invocations: all }.into());
                 }
@@ -71,7 +71,7 @@ impl KernelArgs {
     }
 }
 
-/// A kernel that a driver might never get done with.
+/// A kernel that a driver might never finish compiling.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "invocations={invocations}: the shader compiler of {device} may need hours and all memory to compile kernels with \
@@ -83,8 +83,8 @@ struct TooManyRows {
     invocations: Invocations,
 }
 
-/// Times a device that never was. That it cannot be, or that nothing can be kept, is no reason not to go
-/// on; Ctrl-C is.
+/// Times a device for the first time. If timing or storing the choice fails, the command goes on; if the user
+/// presses Ctrl-C, it does not.
 fn first_time(gpu: &Gpu, device: &DeviceArgs, folder: &Path) -> Result<Option<KernelChoices>> {
     if let Err(error) = std::fs::create_dir_all(folder) {
         log::debug!(
@@ -108,7 +108,7 @@ fn first_time(gpu: &Gpu, device: &DeviceArgs, folder: &Path) -> Result<Option<Ke
     Ok(Some(choices))
 }
 
-/// Times a device, which is opened for this alone: timestamps are wanted, and nothing else in its memory.
+/// Opens a device of its own and times it: with timestamps, and with nothing else in its memory.
 pub fn calibrate(device: &DeviceArgs) -> Result<(Gpu, Calibration)> {
     let options = GpuOptions { timestamps: true, ..device.options() };
     let gpu = block_on(Gpu::open(&options))?;

@@ -15,7 +15,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, mut bantam: Command) -> Result<ExitCode> {
-    // Names of commands are whole then, and all of them have the arguments that every command has.
+    // This gives commands their full names and the global arguments.
     bantam.build();
     let page = match &args.command {
         None => Man::new(bantam),

@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, each with its `Args` and a `run`.
+//! The command line. Each subcommand has a file with its `Args` and its `run`.
 
 use std::process::ExitCode;
 
@@ -72,7 +72,7 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Compress and run the built-in model: show sizes, speeds, and that nothing is lost
+    /// Compress the built-in model and run it: show sizes, speeds, and that nothing is lost
     Demo(demo::Args),
     /// Compress a safetensors file, a GGUF file or a model folder
     Compress(compress::Args),
@@ -105,10 +105,10 @@ enum Command {
 }
 
 impl Command {
-    /// What a signal does while it runs.
+    /// How the process reacts to a signal while this command runs.
     fn manner(&self) -> Manner {
         match self {
-            // They put away what they have begun to write.
+            // These clean up what they have begun to write.
             Self::Demo(_) | Self::Compress(_) | Self::Decompress(_) | Self::Extract(_) | Self::Bench(_) => {
                 Manner::Ask
             }

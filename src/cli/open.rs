@@ -1,4 +1,4 @@
-//! Opening a device and a model, as the arguments say.
+//! Opens a device and a model as the arguments ask.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,8 +118,8 @@ impl ModelArgs {
         open(&self.model)
     }
 
-    /// Loads the weights onto the device, with room left for a session. A context that the device cannot have is
-    /// refused before that.
+    /// Loads the weights onto the device and leaves memory for a session. Fails before loading if the device
+    /// does not support the context.
     pub fn load(
         &self,
         files: &ModelFiles,
@@ -133,7 +133,7 @@ impl ModelArgs {
         load(&gpu, files, &self.options(Session::device_bytes(config, context, outputs)))
     }
 
-    /// What the arguments say, with `working_set` bytes left to sessions.
+    /// The load options for these arguments, with `working_set` bytes left to sessions.
     pub fn options(&self, working_set: u64) -> LoadOptions {
         LoadOptions::default()
             .with_raw(self.raw)
@@ -152,7 +152,7 @@ pub fn open(path: &Path) -> Result<(ModelFiles, Tokenizer)> {
     Ok((files, tokenizer))
 }
 
-/// Loads the weights of `files` onto `gpu`. Rates of tokens are told without the time of compiling.
+/// Loads the weights of `files` onto `gpu`. Rates of tokens do not count compile time.
 pub fn load(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Arc<Model>> {
     let model = pollster::block_on(Model::load(&gpu.with_warm_up(), files, options, &Bar::default()))?;
     Ok(Arc::new(model))

@@ -1,5 +1,4 @@
-//! Files that are read or written once, in order: `-` for standard input and output, pipes with a name,
-//! and devices.
+//! Files that are read or written once, in order: `-` for standard input or output, named pipes, and devices.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write, stdin, stdout};
@@ -12,18 +11,18 @@ use bantam::tensor::{MappedFile, SourceFile, SpecialFile};
 use super::standard::{is_stdin, is_stdout};
 use super::{Result, waiting};
 
-/// Whether what is at `path` can be read only in order.
+/// Whether `path` can be read only in order.
 pub fn is_stream(path: &Path) -> bool {
     is_stdin(path) || SpecialFile::at(path) == Some(SpecialFile::Pipe)
 }
 
-/// Whether `path` is written to in order, or not at all: it is no place for a finished file.
+/// Whether `path` can be written only in order, or not at all, so that no finished file can be moved there.
 pub fn is_written_in_order(path: &Path) -> bool {
     is_stdout(path) || SpecialFile::at(path).is_some()
 }
 
-/// The file at `src`, or what comes from a pipe, which goes to a file without a name first: where `output`
-/// will be, because there should be room.
+/// Opens the file at `src`. Data from a pipe is copied to an unnamed file first, in the folder of `output`,
+/// where space should be available.
 pub fn open(src: &Path, output: Option<&Path>) -> Result<SourceFile> {
     if !is_stream(src) {
         require_there(src)?;
@@ -38,7 +37,7 @@ pub fn open(src: &Path, output: Option<&Path>) -> Result<SourceFile> {
         return Err("standard input is a terminal; pipe a file into it, or name one".into());
     }
     let name = if is_stdin(src) { Path::new("(standard input)") } else { src };
-    // Nothing with a name has been begun.
+    // Nothing has been created that would need cleaning up.
     let map = waiting::at_most(Duration::ZERO, || {
         let mut from: Box<dyn Read> = match is_stdin(src) {
             true => Box::new(stdin().lock()),
@@ -52,8 +51,8 @@ pub fn open(src: &Path, output: Option<&Path>) -> Result<SourceFile> {
     Ok(SourceFile::from_mapped(name, map)?)
 }
 
-/// Where to write in order; `None` where `output` is a file that appears when it is complete. An
-/// error where neither can be. Opening a pipe waits for who reads it.
+/// The writer for an output that is written in order; `None` if `output` is a file that appears when it is
+/// complete. Fails if neither is possible. Opening a pipe waits for its reader.
 pub fn destination(output: &Path) -> Result<Option<Box<dyn Write + Send>>> {
     if is_stdout(output) {
         return match stdout().is_terminal() {
@@ -77,7 +76,7 @@ pub fn destination(output: &Path) -> Result<Option<Box<dyn Write + Send>>> {
     }
 }
 
-/// Where the other form of `src` goes, which is read in order, or goes where it is written in order.
+/// The output path for `src`, if `src` is read in order or the output is written in order.
 pub fn output_of(
     src: &Path,
     output: Option<&Path>,

@@ -29,9 +29,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let config = ModelConfig::open(files.folder())?;
     let context = args.context.clamp(1, config.max_positions);
     let options = args.model.options(Session::device_bytes(&config, context, Outputs::Last));
-    // Without a budget, everything stays; what that takes is worth knowing too.
+    // Without a budget, all weights stay. The plan then shows how much memory they take.
     let budget = Some(options.budget.unwrap_or(u64::MAX));
-    // The choice of kernels has a say in which layout is planned for.
+    // The choice of kernels affects which layout the plan uses.
     let gpu = args.model.kernel.choose(args.model.device.open()?, &args.model.device)?;
     let max_memory = options.budget;
     let within = options.with_budget(budget);
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// How fast the model would be, where a budget asks for it: that takes a second or two.
+/// The expected speed, if there is a budget. Measuring takes a second or two.
 fn forecast(args: &Args, gpu: &Gpu, files: &ModelFiles, plan: &Plan) -> Result<Option<Forecast>> {
     if args.model.max_memory.is_none() || args.model.raw {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Lines for people and machines. Names and messages may quote a stranger's file, so control
-//! characters are shown, not sent to the terminal.
+//! Prints lines for people and machines. Names and messages may quote an untrusted file, so control
+//! characters are escaped, not sent to the terminal.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::builder::styling::{AnsiColor, Style};
 
-/// Whether the last that went to standard output was a part of a line.
+/// Whether the last output to standard output ended within a line.
 static MID_LINE: AtomicBool = AtomicBool::new(false);
 static QUIET: AtomicBool = AtomicBool::new(false);
 static COLORED: AtomicBool = AtomicBool::new(false);
@@ -22,13 +22,13 @@ pub struct OutputArgs {
     /// Print only warnings and errors to standard error: no progress, remarks or statistics
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     quiet: bool,
-    /// Log what is done; -vv and -vvv log more. RUST_LOG gives finer control
+    /// Log what bantam does; -vv and -vvv log more. RUST_LOG gives finer control
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
     verbose: u8,
 }
 
 impl OutputArgs {
-    /// From now on, output is as the arguments say.
+    /// Applies the arguments to all further output.
     pub fn apply(&self) {
         QUIET.store(self.quiet, Ordering::Relaxed);
         let colored = match self.color {
@@ -46,7 +46,7 @@ impl OutputArgs {
     }
 }
 
-/// What `--color` says before anything is parsed: help and errors of the arguments are coloured too.
+/// The value of `--color`, found before the arguments are parsed: their help and errors are coloured too.
 pub fn color_of(args: impl Iterator<Item = std::ffi::OsString>) -> clap::ColorChoice {
     let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
     let args = args.split(|arg| arg == "--").next().unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn color_of(args: impl Iterator<Item = std::ffi::OsString>) -> clap::ColorCh
     choice.and_then(|choice| choice.parse().ok()).unwrap_or(clap::ColorChoice::Auto)
 }
 
-/// Whether stderr shows colours and nobody asked for none.
+/// Whether stderr shows colours and the environment does not disable them.
 fn colors_are_welcome() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -76,7 +76,7 @@ pub fn is_mid_line() -> bool {
     MID_LINE.load(Ordering::Relaxed)
 }
 
-/// Prints `text` as a line. A reader that has had enough (`bantam inspect m | head`) is no error.
+/// Prints `text` as a line. It is no error if the reader has closed the output (`bantam inspect m | head`).
 pub fn line(text: impl Display) -> super::Result<()> {
     MID_LINE.store(false, Ordering::Relaxed);
     match writeln!(stdout(), "{}", harmless(&text.to_string())) {
@@ -85,7 +85,7 @@ pub fn line(text: impl Display) -> super::Result<()> {
     }
 }
 
-/// Prints `text` as a line: on stderr if `output` is standard output, which then has the data.
+/// Prints `text` as a line: on stderr if `output` is standard output, because that carries the data.
 pub fn line_beside(output: Option<&Path>, text: impl Display) -> super::Result<()> {
     match output.is_some_and(super::standard::is_stdout) {
         true => {
@@ -96,8 +96,8 @@ pub fn line_beside(output: Option<&Path>, text: impl Display) -> super::Result<(
     }
 }
 
-/// Prints a part of a line at once. A reader that has had enough is an error here: what follows
-/// would be computed for nobody.
+/// Prints a part of a line and flushes it. Here it is an error if the reader has closed the output: nobody
+/// would read what follows.
 pub fn part(text: &str) -> super::Result<()> {
     let mut out = stdout();
     if let Some(last) = text.chars().last() {
@@ -107,7 +107,7 @@ pub fn part(text: &str) -> super::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Ends a line that was begun.
+/// Ends an unfinished line.
 pub fn end_line() {
     if MID_LINE.swap(false, Ordering::Relaxed) {
         let _ = writeln!(stdout());
@@ -128,7 +128,7 @@ fn beside(text: impl Display) {
     let _ = writeln!(stderr(), "{}", harmless(&text.to_string()));
 }
 
-/// Prints an error to stderr; where that is gone too, there is nobody to tell.
+/// Prints an error to stderr. If stderr is closed too, the error is lost.
 pub fn error_line(text: &str) {
     end_line();
     let _ = writeln!(stderr(), "{} {}", label("error:", AnsiColor::Red), harmless(text));
@@ -140,7 +140,7 @@ pub fn warning(text: impl Display) {
     let _ = writeln!(stderr(), "{} {}", label("warning:", AnsiColor::Yellow), harmless(&text.to_string()));
 }
 
-/// The word, coloured where that is wanted.
+/// The word, in colour if colours are on.
 fn label(word: &str, color: AnsiColor) -> String {
     match COLORED.load(Ordering::Relaxed) {
         true => {
@@ -151,12 +151,12 @@ fn label(word: &str, color: AnsiColor) -> String {
     }
 }
 
-/// Prints what is logged to stderr: what `RUST_LOG` asks for, or `usual`.
+/// Prints log records to stderr, with the filter of `RUST_LOG`, or else `usual`.
 fn log_to_stderr(usual: &str) {
     let environment = env_logger::Env::default().default_filter_or(usual);
     let format = |out: &mut env_logger::fmt::Formatter, record: &log::Record| {
         let (level, text) = (record.level(), harmless(&record.args().to_string()));
-        // On a screen, what is logged while text is written would go on with its line.
+        // On a terminal, a log record would continue the line of generated text.
         if is_mid_line() && stdout().is_terminal() && stderr().is_terminal() {
             writeln!(out)?;
         }
@@ -175,7 +175,8 @@ pub fn harmless(text: &str) -> String {
     text.chars().flat_map(|c| if escape(c) { c.escape_debug().collect() } else { vec![c] }).collect()
 }
 
-/// A name with all of its control characters escaped, line breaks too: it cannot look like another line of a table.
+/// A name with all its control characters escaped, line breaks too, so that it cannot pose as another table
+/// row.
 pub fn on_a_line(name: &str) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_debug().collect() } else { vec![c] };
     name.chars().flat_map(escaped).collect()

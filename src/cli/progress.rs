@@ -1,4 +1,4 @@
-//! A bar on stderr for anything that takes more than a second.
+//! A progress bar on stderr for operations that take more than a second.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Shown on stderr if that is a terminal; also hands on Ctrl-C.
+/// Shown on stderr if that is a terminal. Also reports Ctrl-C to the operation.
 #[derive(Default)]
 pub struct Bar(Mutex<Option<Shown>>);
 

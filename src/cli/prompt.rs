@@ -1,4 +1,4 @@
-//! Where a prompt comes from.
+//! Reads the prompt.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read, stdin};
@@ -18,11 +18,11 @@ pub struct PromptArgs {
     file: Option<PathBuf>,
 }
 
-/// The longest prompt that is read, in bytes: more than any model has room for.
+/// The longest prompt to read, in bytes: more than any model has room for.
 const MOST: u64 = 64 << 20;
 
 impl PromptArgs {
-    /// Whether a prompt is given, so that standard input is not asked for one.
+    /// Whether the arguments give a prompt, so that none is read from standard input.
     pub fn is_given(&self) -> bool {
         self.prompt.is_some() || self.file.is_some() || !stdin().is_terminal()
     }
@@ -38,7 +38,7 @@ impl PromptArgs {
             _ => {
                 let text = read(stdin().lock(), Path::new("standard input"))?;
                 match text.is_empty() {
-                    true => Err("standard input has no prompt; write one with -p TEXT or -f FILE".into()),
+                    true => Err("standard input has no prompt; give one with -p TEXT or -f FILE".into()),
                     false => Ok(text),
                 }
             }
@@ -46,8 +46,8 @@ impl PromptArgs {
     }
 }
 
-/// A text as editors and `echo` write it: without a mark at its beginning that says that it is UTF-8, and
-/// without the line break at its end.
+/// Reads a text as editors and `echo` write it: without the byte order mark at its beginning and the line
+/// break at its end.
 fn read(source: impl Read, name: &Path) -> Result<String> {
     let name = name.display();
     let mut bytes = Vec::new();

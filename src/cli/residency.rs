@@ -1,4 +1,4 @@
-//! What stays in device memory and what is streamed, for people and machines.
+//! Prints which weights are resident and which are streamed, for people and machines.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ pub fn forecast_words(forecast: &Forecast) -> String {
     )
 }
 
-/// What stays that is in no stage.
+/// The resident weights that belong to no stage.
 fn apart(plan: &Plan) -> &'static str {
     match plan.embedding_on_host {
         true => "the last norm, and rows of the embedding, which are decoded on the host",
@@ -107,7 +107,7 @@ fn streamed(plan: &Plan) -> String {
     of_layers.into_iter().chain(of_output).collect::<Vec<_>>().join(" and ")
 }
 
-/// How precise a model's matrices are.
+/// The precision of a model's matrices, in words.
 pub fn precision_words(precisions: &Precisions, files: &ModelFiles) -> String {
     let counts = precision_counts(precisions, files);
     let words = counts.into_iter().map(|(precision, count)| format!("{count} {}", precision_name(precision)));
@@ -119,7 +119,7 @@ pub fn precision_words(precisions: &Precisions, files: &ModelFiles) -> String {
     format!("Precision: {} of all matrices{lossy}", words.collect::<Vec<_>>().join(", "))
 }
 
-/// The JSON object of it.
+/// The precision of a model's matrices, as JSON.
 pub fn precision_json(precisions: &Precisions, files: &ModelFiles) -> Value {
     let counts = precision_counts(precisions, files);
     counts.into_iter().map(|(precision, count)| (precision_name(precision), json!(count))).collect()
@@ -146,7 +146,7 @@ fn runs(numbers: &[usize]) -> String {
     runs.collect::<Vec<_>>().join(", ")
 }
 
-/// The JSON object of what streaming took of `elapsed`, and of the plan; null where there was no budget.
+/// The cost of streaming in `elapsed`, with the plan, as JSON; null if there was no budget.
 pub fn stats_json(model: &Model, elapsed: Duration) -> Value {
     let stats = model.stream_stats();
     model.residency().map_or(Value::Null, |plan| {
@@ -162,7 +162,7 @@ pub fn stats_json(model: &Model, elapsed: Duration) -> Value {
     })
 }
 
-/// The same in a line.
+/// The same, in a line.
 pub fn stats_words(model: &Model, elapsed: Duration) -> String {
     let stats = model.stream_stats();
     match model.residency() {

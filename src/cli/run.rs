@@ -25,8 +25,8 @@ pub struct Args {
     /// Maximum tokens to generate; by default 128, or in a chat as many as fit the context
     #[arg(short, long = "tokens", value_name = "N")]
     n: Option<usize>,
-    /// Context length in tokens, prompt and reply together; by default as much as is needed, up to what the
-    /// model was made for
+    /// Context length in tokens, for prompt and reply together; by default as much as is needed, up to the
+    /// model's maximum
     #[arg(long, value_name = "N", value_parser = parse_context)]
     context: Option<usize>,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub struct Args {
     chat: bool,
     #[command(flatten)]
     template: TemplateArgs,
-    /// Print what streaming layers took: bytes moved, time waited, overlap
+    /// Print statistics of streaming: bytes moved, time waited, overlap
     #[arg(long)]
     stats: bool,
     /// Print one JSON object
@@ -44,7 +44,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Tokens that are generated where nobody says.
+/// The default maximum number of generated tokens.
 const USUAL_MOST: usize = 128;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
@@ -52,9 +52,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         return converse(args);
     }
     if args.template.is_given() && !args.chat {
-        return Err("--system and --template-arg are for a chat template: add --chat".into());
+        return Err("--system and --template-arg need a chat template; add --chat".into());
     }
-    // First what can be refused without loading a model.
+    // First check what needs no loaded model.
     let sampling = args.sampling.options(SamplingOptions::default())?;
     let sampler = Sampler::new(&sampling)?;
     let text = args.prompt.read()?;
@@ -89,10 +89,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// `run` without a prompt on a terminal.
+/// `run` without a prompt, on a terminal.
 fn converse(args: &Args) -> Result<ExitCode> {
     if args.json {
-        return Err("a conversation is not printed as JSON; give a prompt (-p TEXT or -f FILE)".into());
+        return Err("a chat cannot be printed as JSON; give a prompt (-p TEXT or -f FILE)".into());
     }
     chat::converse(&chat::Wanted {
         model: &args.model,
@@ -111,7 +111,7 @@ fn chat_tokens(args: &Args, folder: &std::path::Path, tokenizer: &Tokenizer, tex
     template.tokens(tokenizer, &messages)
 }
 
-/// Positions that a prompt and its reply take. A prompt that there is no room for is refused.
+/// Positions for a prompt and its reply. Returns an error if the prompt does not fit.
 fn context(wanted: Option<usize>, config: &ModelConfig, prompt: usize, most: usize) -> Result<usize> {
     let room = room(wanted, config);
     if prompt > room {

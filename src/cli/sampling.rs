@@ -1,4 +1,4 @@
-//! How tokens are chosen, and where a reply ends.
+//! Options for choosing tokens and ending a reply.
 
 use bantam::text::SamplingOptions;
 use rand::TryRngCore;
@@ -40,7 +40,7 @@ fn not_empty(text: &str) -> std::result::Result<String, String> {
 }
 
 impl SamplingArgs {
-    /// What the arguments say, and `usual` where they say nothing.
+    /// The options that the arguments set; those of `usual` for the rest.
     pub fn options(&self, usual: SamplingOptions) -> Result<SamplingOptions> {
         let options = SamplingOptions::default()
             .with_temperature(self.temperature.unwrap_or(usual.temperature))
@@ -54,7 +54,7 @@ impl SamplingArgs {
             self.warn_of_what_is_in_vain();
             return Ok(options);
         }
-        // 32 bits are easily written down, and exact in any reader's JSON.
+        // 32 bits are easy to write down, and exact in any JSON reader.
         let random = || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(OsRng.try_next_u32()?.into());
         Ok(options.with_seed(self.seed.map_or_else(random, Ok)?))
     }
@@ -74,7 +74,7 @@ impl SamplingArgs {
     }
 }
 
-/// The seed, where anything depends on it.
+/// The seed, if the text depends on it.
 pub fn seed_of(options: &SamplingOptions) -> Option<u64> {
     (options.temperature > 0.0).then_some(options.seed)
 }

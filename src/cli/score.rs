@@ -33,11 +33,12 @@ pub struct Args {
     json: bool,
 }
 
-/// Tokens that are scored between two looks at the progress.
+/// Tokens scored between two updates of the progress.
 const STRIDE: usize = 64;
 
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let text = std::fs::read_to_string(&args.file).map_err(|e| format!("{}: {e}", args.file.display()))?;
+    let text = std::fs::read_to_string(&args.file)
+        .map_err(|e| format!("cannot read {}: {e}", args.file.display()))?;
     let (files, tokenizer) = args.model.open()?;
     let text = Text { bos: bos(args, &tokenizer)?, tokens: tokenizer.encode(&text, false)? };
     if text.scored() == 0 {
@@ -68,7 +69,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
-/// Prints the score, of a part of the text where it was interrupted.
+/// Prints the score; of the scored part if the user interrupted.
 fn report(
     args: &Args,
     model: &Model,
@@ -81,7 +82,8 @@ fn report(
     let perplexity = nll.exp();
     if !perplexity.is_finite() {
         return Err(format!(
-            "{nll:.5} nats a token is not a usable score: the weights are damaged, or do not belong to config.json"
+            "{nll:.5} nats a token is not a usable score: the weights are damaged, or do not belong to config.json; \
+             compare the files with their source"
         )
         .into());
     }
@@ -112,12 +114,12 @@ fn report(
     }
 }
 
-/// The token that is to be before the text. Where there is one and it is not asked for, that is said.
+/// The token to put before the text. Prints a remark if the model has one that was not requested.
 fn bos(args: &Args, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     match tokenizer.bos_id() {
         None if args.bos => {
             let folder = args.model.model.display();
-            Err(format!("{folder}: no file names a beginning-of-text token; score without --bos").into())
+            Err(format!("{folder}: the model names no beginning-of-text token; score without --bos").into())
         }
         Some(id) if !args.bos => {
             print::remark(format_args!(
@@ -130,31 +132,32 @@ fn bos(args: &Args, tokenizer: &Tokenizer) -> Result<Option<u32>> {
     }
 }
 
-/// Positions that are scored at once.
+/// Positions of a window.
 fn context(args: &Args, config: &ModelConfig, text: &Text) -> Result<usize> {
     let least = 2 + usize::from(args.bos);
     let all = text.tokens.len() + usize::from(args.bos);
     let most = args.context.map_or(usize::MAX, |positions| positions as usize);
     if most.min(config.max_positions) < least {
-        return Err(format!("scoring needs a context of at least {least}").into());
+        return Err(format!("scoring needs a context of at least {least} tokens").into());
     }
     Ok(config.max_positions.min(all).min(most).max(2))
 }
 
-/// A text that is scored.
+/// A text to score.
 struct Text {
-    /// What is before it, and before each window.
+    /// The token before the text and before each window.
     bos: Option<u32>,
     tokens: Vec<u32>,
 }
 
 impl Text {
-    /// Tokens that have a likelihood: those that are behind another.
+    /// The number of tokens that have a likelihood: all that follow another token.
     fn scored(&self) -> usize {
         (self.tokens.len() + usize::from(self.bos.is_some())).saturating_sub(1)
     }
 
-    /// An error where a token is none of the model's. The last is never computed with, and would have no logit.
+    /// Returns an error if a token is outside the model's vocabulary. The last one is only predicted, so the
+    /// session would not find that out.
     fn check(&self, config: &ModelConfig) -> Result<()> {
         let vocab = config.vocab;
         match self.bos.iter().chain(&self.tokens).find(|token| **token as usize >= vocab) {
@@ -163,9 +166,9 @@ impl Text {
         }
     }
 
-    /// Adds up the negative log-likelihood of all tokens that have one. A text that is longer than `context`
-    /// is cut into windows, each of which begins with the last token of the one before, so that every token is
-    /// scored once. Where that is interrupted, `score` has what was computed until then.
+    /// Sums the negative log-likelihood of all tokens that have one. A text longer than `context` is cut into
+    /// windows. Each begins with the last token of the window before, so that every token is scored once. If
+    /// the user interrupts, `score` has the sum up to then.
     fn score(
         &self,
         model: &Arc<Model>,
@@ -180,7 +183,7 @@ impl Text {
         for start in (0..starts).step_by((room - 1).max(1)) {
             let window = &self.tokens[start..(start + room).min(self.tokens.len())];
             let window: Vec<u32> = self.bos.iter().chain(window).copied().collect();
-            // The window before has scored it.
+            // The window before has scored this token.
             let known = usize::from(self.bos.is_some() && start > 0);
             score.add_window(&mut session, &window, known, progress)?;
         }
@@ -188,17 +191,17 @@ impl Text {
     }
 }
 
-/// What is known of a text.
+/// The score of a text.
 #[derive(Debug, Default)]
 struct Score {
-    /// Negative log-likelihood, in nats, of all tokens together.
+    /// Negative log-likelihood, in nats, summed over all scored tokens.
     nll: f64,
-    /// The tokens.
+    /// The number of scored tokens.
     tokens: usize,
 }
 
 impl Score {
-    /// Adds all tokens of a window but the first, and `known` more.
+    /// Adds the tokens of a window, without the first and without `known` more.
     fn add_window(
         &mut self,
         session: &mut Session,
@@ -223,7 +226,7 @@ impl Score {
     }
 }
 
-/// Of finite logits it is finite.
+/// Negative log-likelihood; finite if the logits are.
 fn nll(logits: &[f32], target: u32) -> f64 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let below = |logit: f32| f64::from(logit) - f64::from(most);

@@ -1,4 +1,4 @@
-//! Sizes and ratios, as JSON and for people.
+//! Prints sizes and ratios, as JSON and for people.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ pub fn lossy_json(lossy: Lossy) -> Value {
     json!({ "mantissa": lossy.mantissa_bits(), "block": lossy.block() })
 }
 
-/// A remark on what [`Report::rounded`] says.
+/// A remark about the tensors that [`Report::rounded`] returns.
 pub fn rounded((lossy, tensors, bytes): (Lossy, usize, u64)) -> String {
     let size = megabytes(bytes);
     format!(
@@ -55,7 +55,7 @@ pub fn rounded((lossy, tensors, bytes): (Lossy, usize, u64)) -> String {
     )
 }
 
-/// A remark on a file that [is larger](FileReport::is_larger) in compressed form.
+/// A remark about a file that [is larger](FileReport::is_larger) in compressed form.
 pub fn larger(file: &FileReport) -> String {
     let more = megabytes(file.compressed_bytes - file.original_bytes);
     let change = change(file.original_bytes, file.compressed_bytes);
@@ -119,7 +119,7 @@ pub fn coding_words(coding: &Coding) -> String {
     }
 }
 
-/// Compressed for each original byte.
+/// Compressed bytes for each original byte.
 pub fn ratio(original: u64, compressed: u64) -> Option<f64> {
     (original > 0).then(|| compressed as f64 / original as f64)
 }
@@ -134,7 +134,7 @@ pub fn megabytes(bytes: u64) -> String {
     }
 }
 
-/// A number of bytes as people write it: `2GiB`, `1.5 GB`, `4096`.
+/// Parses a number of bytes as people write it: `2GiB`, `1.5 GB`, `4096`.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -147,7 +147,7 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
-        _ => return Err("write a number and B, KB, MB, GB, KiB, MiB or GiB".into()),
+        _ => return Err("write a number and a unit: B, KB, MB, GB, KiB, MiB or GiB".into()),
     };
     let bytes = match number.parse::<u64>() {
         Ok(whole) => whole.checked_mul(unit),

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-/// Other names of standard input. What is opened by them begins where the shell has come to in some systems,
-/// and at the start of the file in others.
+/// Names of standard input. On some systems, opening one of them continues at the shell's position; on
+/// others, it begins at the start of the file.
 const STDIN: [&str; 4] = ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"];
 
-/// Other names of standard output. To give one of them to a finished file would replace it.
+/// Names of standard output. Moving a finished file to one of them would replace it.
 const STDOUT: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// Whether `path` stands for standard input.

@@ -1,4 +1,4 @@
-//! From a conversation to tokens, as the model's chat template has it.
+//! Turns a conversation into tokens, with the model's chat template.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::{Result, print};
 
 #[derive(clap::Args)]
 pub struct TemplateArgs {
-    /// System message: what the model is told before a conversation
+    /// System message: instructions for the model, before the conversation
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,
     /// Set a variable of the chat template, such as enable_thinking=false; the value is JSON, or text if it is
@@ -29,20 +29,20 @@ fn parse_variable(text: &str) -> std::result::Result<(String, Value), String> {
 }
 
 impl TemplateArgs {
-    /// Whether any of them was given.
+    /// Whether any of these arguments was given.
     pub fn is_given(&self) -> bool {
         self.system.is_some() || !self.variables.is_empty()
     }
 }
 
-/// A model's chat template with the variables that were given.
+/// A model's chat template, with the variables from the arguments.
 pub struct Template {
     template: ChatTemplate,
     variables: Map<String, Value>,
 }
 
 impl Template {
-    /// The template of a model folder. An error, which ends with `otherwise`, where it has none.
+    /// Opens the template of a model folder. If there is none, returns an error that ends with `otherwise`.
     pub fn open(folder: &Path, args: &TemplateArgs, otherwise: &str) -> Result<Self> {
         let template = ChatTemplate::open(folder)?
             .ok_or_else(|| format!("{} has no chat template; {otherwise}", folder.display()))?;
@@ -58,12 +58,12 @@ impl Template {
         Ok(this)
     }
 
-    /// Warns where the template passes over what a model is told before a conversation.
+    /// Warns if the template ignores the system message.
     pub fn check_system(&self, text: &str) {
         let user = Message::user("Hello");
         let render = |messages: &[Message]| self.template.render_with(messages, true, &self.variables);
         let without = render(std::slice::from_ref(&user));
-        // A template that refuses it says so itself when it is asked.
+        // A template that rejects the message returns its own error when it is rendered.
         if let (Ok(with), Ok(without)) = (render(&[Message::system(text), user]), without)
             && with == without
         {
@@ -71,7 +71,7 @@ impl Template {
         }
     }
 
-    /// The tokens of a conversation, up to where the model is to answer.
+    /// The tokens of a conversation, up to the point where the model answers.
     pub fn tokens(&self, tokenizer: &Tokenizer, messages: &[Message]) -> Result<Vec<u32>> {
         Ok(self.template.encode_with(tokenizer, messages, true, &self.variables)?)
     }

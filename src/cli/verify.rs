@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     report(&verification, args)
 }
 
-/// Tensors that are stored raw have nothing to decode on a device.
+/// A device has nothing to decode for tensors that are stored raw.
 pub fn decode_on(gpu: &Gpu, payload: &Payload) -> std::result::Result<Vec<u8>, BoxError> {
     match pollster::block_on(kernels::decode::decode(gpu, payload))? {
         Some(bytes) => Ok(bytes),

@@ -1,5 +1,5 @@
-//! Waits that a signal ends, even where what is waited for never comes: a pipe that nobody writes to or reads
-//! from, a drive that does not answer.
+//! Lets a signal end a wait, even for something that never comes: a pipe without a writer or reader, a drive
+//! that does not answer.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use super::{interrupt, print};
 
-/// How often signals are looked for.
+/// How often to look for a signal.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long work has to put away what it has begun, once the user wants to stop.
+/// How long an operation may take to clean up after the user asked to stop.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What `work` gives. If it has not ended `patience` after a signal, the process does.
+/// Returns the result of `work`. If `work` does not end within `patience` after a signal, ends the process.
 pub fn at_most<T>(patience: Duration, work: impl FnOnce() -> T) -> T {
     let (ended, end) = channel::<()>();
     let watch = move || {
         let mut since = None;
-        // The other side is dropped when the work has ended, however it has.
+        // The sender is dropped when the work ends, for whatever reason.
         while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             match interrupt::interrupted() {
                 true if since.get_or_insert_with(Instant::now).elapsed() >= patience => {

@@ -114,7 +114,7 @@ fn random(changes: Value) -> tempfile::TempDir {
 fn a_beginning_is_found_wherever_it_is_named_or_refused() {
     let folder = random(json!({"vocab_size": 1024}));
     let error = failure(&score_output(folder.path(), TEXT, &["--bos"]));
-    assert!(error.contains("no file names a beginning-of-text token"), "{error}");
+    assert!(error.contains("the model names no beginning-of-text token"), "{error}");
     let map = json!({"bos_token": {"content": "<s>", "lstrip": false}, "eos_token": "</s>"});
     std::fs::write(folder.path().join("special_tokens_map.json"), map.to_string()).unwrap();
     assert_eq!(score(folder.path(), TEXT, &["--bos"])["bos"], true);

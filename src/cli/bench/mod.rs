@@ -18,13 +18,14 @@ pub mod table;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model folder or safetensors file, compressed or not; by default a model of random weights is made.
-    /// After --json, - is standard output
+    /// Model folder or safetensors file, compressed or not; by default, bench makes a model of random
+    /// weights. After --json, - is standard output
     model: Option<PathBuf>,
-    /// Size of the model that is made; the temporary folder needs room for about 1.7 times its bytes
+    /// Size of the model that bench makes; the temporary folder needs free space for about 1.7 times its
+    /// bytes
     #[arg(long, value_name = "SIZE", value_parser = size_named, default_value = SIZES[0].name, conflicts_with = "model")]
     size: &'static Size,
-    /// Measure briefly: this shows that everything works, not how fast it is
+    /// Measure briefly: this checks that everything works, but says little about speed
     #[arg(long)]
     quick: bool,
     /// Measure only these sections
@@ -45,10 +46,10 @@ pub struct Args {
     json: bool,
 }
 
-/// What can be measured alone, in the order of the record.
+/// A section that can be measured alone, in the order of the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Section {
-    /// The first call of a kernel, with its compilation
+    /// The first call of each kernel, which compiles it
     FirstCalls,
     /// Copying from buffer to buffer
     Copy,
@@ -79,12 +80,12 @@ impl Args {
         }
     }
 
-    /// Whether the record is what goes to standard output.
+    /// Whether the record goes to standard output.
     fn prints_record(&self) -> bool {
         self.json || self.output.as_deref().is_some_and(is_stdout)
     }
 
-    /// The file that the record is written to. One that is there is refused before anything is measured.
+    /// The file to write the record to. If the file exists, this fails before anything is measured.
     fn file(&self) -> Result<Option<&Path>> {
         let file = self.output.as_deref().filter(|path| !is_stdout(path));
         match file {
@@ -95,7 +96,7 @@ impl Args {
         }
     }
 
-    /// Prints what was measured for people.
+    /// Prints results for people.
     fn say(&self, text: impl std::fmt::Display) -> Result<()> {
         if self.prints_record() { Ok(()) } else { print::line(text) }
     }
@@ -126,7 +127,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file is there whole, or as it was.
+/// Writes a file completely, or leaves it as it was.
 fn write(path: &Path, text: &str, replaces: bool) -> Result<()> {
     let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -143,7 +144,7 @@ fn write(path: &Path, text: &str, replaces: bool) -> Result<()> {
     Ok(())
 }
 
-/// Measures section after section, and prints each when it is done.
+/// Measures section after section, and prints each as soon as it is done.
 async fn measure(
     args: &Args,
     model: Option<&Path>,

@@ -1,4 +1,4 @@
-//! What was measured, as tables that are Markdown too.
+//! Prints measurements as tables that are also Markdown.
 
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ pub fn calibration(calibration: &Calibration) -> String {
     table("Invocations for 64 rows of a matrix", &header, calibration.trials.iter().map(row))
 }
 
-/// The rows of a matrix: one a form, or one that says why there is none.
+/// The rows of a matrix: one for each form, or one that says why there is none.
 fn product(case: &ProductCase, batch: Option<usize>) -> Vec<Vec<String>> {
     let first = || [Some(format!("{} x {}", case.rows, case.cols)), batch.map(|b| b.to_string())];
     let figures = match &case.outcome {
@@ -126,7 +126,7 @@ fn time(seconds: f64) -> String {
     }
 }
 
-/// A title and a table, its columns padded. A row may be short: its last cell says why.
+/// A title and a table with padded columns. The last cell of a short row says why the row is short.
 fn table(title: &str, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let header: Vec<String> = header.iter().map(|cell| cell.to_string()).collect();
     let columns = header.len();

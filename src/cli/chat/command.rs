@@ -1,15 +1,15 @@
-//! What a line of a conversation means.
+//! Parses a line of a conversation.
 
 use std::path::PathBuf;
 
-/// A line that was understood.
+/// A parsed line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// A message for the model.
     Say(String),
     Help,
     ShowSystem,
-    /// What the model is told before the conversation; nothing.
+    /// Sets the system message; `None` removes it.
     System(Option<String>),
     Reset,
     Save(PathBuf),
@@ -25,7 +25,7 @@ pub const HELP: &str = "\
 A line that ends with \\ continues on the next one. Ctrl-C stops a reply.";
 
 impl Command {
-    /// What a line means; `None` where nothing is in it. An error says what is wrong with it.
+    /// Parses a line; `None` if the line is empty. An error says what is wrong with the line.
     pub fn parse(line: &str) -> Result<Option<Self>, String> {
         let trimmed = line.trim();
         if trimmed.is_empty() {

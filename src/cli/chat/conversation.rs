@@ -1,4 +1,4 @@
-//! What was said.
+//! The messages and replies of a conversation.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::Result;
 
-/// A system message, and messages and replies in turn.
+/// A system message, then messages and replies in turn.
 #[derive(Debug, Default)]
 pub struct Conversation {
     system: Option<String>,
@@ -46,14 +46,14 @@ impl Conversation {
         self.turns.clear();
     }
 
-    /// All of it, in order.
+    /// All messages, in order.
     pub fn messages(&self) -> Vec<Message> {
         let system = self.system.as_deref().map(Message::system);
         system.into_iter().chain(self.turns.iter().cloned()).collect()
     }
 
-    /// Writes it to a file, as the messages that programs which serve models take. The file is there whole or not
-    /// at all, and none is replaced.
+    /// Writes the messages to a file, in the JSON that model servers take. The file is written completely or
+    /// not at all, and no existing file is replaced.
     pub fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(&json!({ "messages": self.messages() }))? + "\n";
         let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());

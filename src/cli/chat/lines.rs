@@ -1,4 +1,4 @@
-//! Lines that a person writes, or that come from a file.
+//! Reads lines that a user types, or lines of a file.
 
 use std::io::{IsTerminal, stdin, stdout};
 
@@ -8,17 +8,17 @@ use rustyline::error::ReadlineError;
 
 use crate::cli::Result;
 
-/// Where the lines of a conversation come from.
+/// The source of the lines of a conversation.
 pub struct Lines {
-    /// `None` where standard input or output is no terminal.
+    /// `None` if standard input or output is not a terminal.
     editor: Option<DefaultEditor>,
     count: usize,
 }
 
-/// What comes next.
+/// The next input.
 pub enum Line {
     Text(String),
-    /// Ctrl-C: what was written is thrown away.
+    /// Ctrl-C: the text typed so far is discarded.
     Cleared,
     End,
 }
@@ -39,12 +39,12 @@ impl Lines {
         Ok(Self { editor, count: 0 })
     }
 
-    /// Whether a person writes them.
+    /// Whether a user types the lines.
     pub fn is_terminal(&self) -> bool {
         self.editor.is_some()
     }
 
-    /// The next line, with those that it goes on with.
+    /// The next line, joined with the lines that continue it.
     pub fn next(&mut self) -> Result<Line> {
         let mut text = String::new();
         loop {
@@ -53,7 +53,7 @@ impl Lines {
                     Some(line) => text = text + line + "\n",
                     None => return Ok(Line::Text(text + &line)),
                 },
-                // The end of a file is the end of its last line too.
+                // The end of the file also ends its last line.
                 Line::End if !text.is_empty() => return Ok(Line::Text(text)),
                 other => return Ok(other),
             }
@@ -82,7 +82,8 @@ impl Lines {
     }
 }
 
-/// While a line is written, the terminal hands over every key. A signal that ends the process then puts that back.
+/// While the user types, the terminal sends every key at once. If a signal ends the process, restore its
+/// settings.
 fn restore_terminal_at_end() {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! What can go wrong with models in an application.
+//! Errors of models in an application.
 
 use std::path::PathBuf;
 
@@ -8,33 +8,33 @@ use crate::model::ModelError;
 use crate::stream::StreamError;
 use crate::text::{GenerationError, TextError};
 
-/// Why a runtime could not do something. An error of a device or a file has the same variant, whatever the
-/// runtime was doing.
+/// Why a runtime operation failed. An error of a device or a file has the same variant, whatever the runtime
+/// was doing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
     /// The device is lost, out of memory, or rejected a command.
     #[error(transparent)]
     Gpu(GpuError),
-    /// A weight file is missing, damaged or was changed.
+    /// A weight file is missing, damaged or changed.
     #[error(transparent)]
     Archive(ArchiveError),
     /// The model cannot be loaded or run, or does not fit the budget.
     #[error(transparent)]
     Model(ModelError),
-    /// Tokenizer, chat template or sampling failed.
+    /// The tokenizer, the chat template or sampling failed.
     #[error(transparent)]
     Text(#[from] TextError),
-    /// The caller cancelled it.
+    /// The caller cancelled the operation.
     #[error("cancelled")]
     Cancelled,
-    /// The model is not made for chatting.
+    /// The model has no chat template.
     #[error("{} has no chat template; complete a text instead", folder.display())]
     NoChatTemplate {
         /// The model's folder.
         folder: PathBuf,
     },
-    /// A session writes one text at a time.
+    /// The session is already generating a text.
     #[error("the session is already generating; drop that stream first, or open another session")]
     SessionBusy,
     /// The system did not start a worker thread.
@@ -43,7 +43,7 @@ pub enum RuntimeError {
         /// What the system reports.
         reason: String,
     },
-    /// A worker thread panicked: an error in bantam. The next work is done as if nothing had happened.
+    /// A worker thread panicked, which is an error in bantam. Later work is not affected.
     #[error("a worker thread panicked: {message}; this is an error in bantam, please report it")]
     Panicked {
         /// The message of the panic.
@@ -52,7 +52,7 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
-    /// Whether the device is lost. Everything on it is lost too: create another [`Runtime`](super::Runtime).
+    /// Whether the device is lost. All memory on it is lost too: create another [`Runtime`](super::Runtime).
     pub fn is_device_lost(&self) -> bool {
         matches!(self, Self::Gpu(GpuError::DeviceLost(_)))
     }

@@ -1,4 +1,4 @@
-//! From a folder to the parts of a model.
+//! Loads the parts of a model from its folder.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::gpu::Gpu;
 use crate::model::{LoadOptions, Model, require_runnable};
 use crate::text::{ChatTemplate, Tokenizer};
 
-/// What a folder has, loaded.
+/// The loaded parts of a model folder.
 #[derive(Debug)]
 pub(super) struct Parts {
     pub files: ModelFiles,
@@ -20,7 +20,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Weights last: whatever else is wrong is found out sooner.
+    /// Loads the weights last, so that any other error is found sooner.
     pub async fn load(
         gpu: &Gpu,
         folder: &Path,
@@ -38,7 +38,7 @@ impl Parts {
     }
 }
 
-/// The caller's progress, of an operation that is also cancelled when nobody waits for it.
+/// The caller's progress. It also cancels the operation if nobody waits for it any more.
 pub(super) struct Watched<'a> {
     pub progress: &'a dyn Progress,
     pub stop: Option<&'a Stop>,

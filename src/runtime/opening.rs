@@ -1,4 +1,4 @@
-//! Loading a model, and opening sessions with it.
+//! Loads models and opens sessions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,8 +49,8 @@ impl Runtime {
 }
 
 impl TextModel {
-    /// Opens a session and allocates all device memory that it will ever take. It compiles the kernels that
-    /// no earlier session has needed. A worker thread starts the work at once. Dropping the future stops it
+    /// Opens a session and allocates all device memory that it will ever use. A worker thread starts the work
+    /// at once and compiles the kernels that no earlier session needed. Dropping the future stops the work
     /// within one kernel or buffer, and frees what it has allocated.
     pub fn open(&self, options: &SessionOptions) -> Working<TextSession> {
         let (model, this, options) = (self.model().clone(), self.clone(), *options);

@@ -20,8 +20,8 @@ use crate::text::{End, Limits, Message, Piece, Sampler, SamplingOptions, complet
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// Maximum tokens of the text, generated ones included. The default is 1024, or what the model was made
-    /// for if that is less: by default, models leave memory for that.
+    /// Maximum tokens of the text, including generated ones. The default is 1024, or the model's maximum if
+    /// that is less. Loading a model leaves memory for the default.
     pub context: Option<usize>,
     /// KV-cache element type.
     pub cache: CacheType,
@@ -40,11 +40,11 @@ impl SessionOptions {
     }
 }
 
-/// How text is generated. By default, the likeliest token is taken until the text ends.
+/// Options for generating text. By default, the likeliest token is taken until the text ends.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct GenerationOptions {
-    /// How the next token is chosen.
+    /// Options for choosing the next token.
     pub sampling: SamplingOptions,
     /// Maximum tokens to generate. The session's context is a limit too.
     pub max_tokens: usize,
@@ -74,7 +74,7 @@ setters! {
 #[derive(Debug)]
 pub struct TextSession {
     session: Arc<Mutex<Session>>,
-    // After the session: the device is last to go.
+    // Drop after the session: the device must go last.
     model: TextModel,
 }
 
@@ -83,21 +83,21 @@ impl TextSession {
         Self { session: Arc::new(Mutex::new(session)), model }
     }
 
-    /// Continues `text`. A worker thread tokenises it, and starts that at once; if that fails, the stream
-    /// begins and ends with the error.
+    /// Continues `text`. A worker thread starts to tokenise it at once. If that fails, the stream returns the
+    /// error and ends.
     pub fn complete(&self, text: &str, options: &GenerationOptions) -> Result<Generation, RuntimeError> {
         let (tokenizer, text) = (self.model.tokenizer().clone(), text.to_string());
         self.write(options, || self.work(move || Ok(tokenizer.encode(&text, true)?)))
     }
 
-    /// Answers the last of `messages`. A worker thread renders the chat template and tokenises the result, and
-    /// starts that at once; if that fails, the stream begins and ends with the error.
+    /// Answers the last of `messages`. A worker thread at once starts to render the chat template and to
+    /// tokenise the result. If that fails, the stream returns the error and ends.
     pub fn answer(
         &self,
         messages: &[Message],
         options: &GenerationOptions,
     ) -> Result<Generation, RuntimeError> {
-        // The work has nothing of the model itself: the last that has must not be a worker.
+        // The work keeps no handle to the model: a worker must not be the one that drops the last handle.
         let (template, tokenizer) = (self.model.require_template()?.clone(), self.model.tokenizer().clone());
         let messages = messages.to_vec();
         self.write(options, || self.work(move || Ok(template.encode(&tokenizer, &messages, true)?)))
@@ -115,7 +115,7 @@ impl TextSession {
         self.write(options, || ready(Ok(tokens)))
     }
 
-    /// Begins work on a worker thread.
+    /// Starts work on a worker thread.
     fn work<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
@@ -123,7 +123,7 @@ impl TextSession {
         self.model.runtime().workers.begin(move |_| work())
     }
 
-    /// Continues the whole text that `tokens` begins to bring.
+    /// Continues the text whose tokens `tokens` returns.
     fn write<T: Future<Output = Result<Vec<u32>, RuntimeError>> + Send + 'static>(
         &self,
         options: &GenerationOptions,
@@ -142,28 +142,29 @@ impl TextSession {
         Ok(Generation { end: None, pieces, _model: self.model.clone() })
     }
 
-    /// The model that writes.
+    /// The model of this session.
     pub fn model(&self) -> &TextModel {
         &self.model
     }
 }
 
-/// Text as it is generated: a stream that any executor can poll, and that never blocks. A worker thread
-/// tokenises the text that it continues; after that, it computes only while it is polled. Dropping it stops generation, even in the middle of a token; the session can then
-/// start another stream. After an error, the stream ends.
+/// Generated text, as a stream that any executor can poll and that never blocks. A worker thread tokenises
+/// the text to continue. After that, the stream computes only while it is polled. Dropping the stream stops
+/// generation, even in the middle of a token; the session can then start another stream. The stream ends
+/// after an error.
 ///
-/// The last piece says why the text ended and how many tokens it has, and so does [`Generation::end`] from then
-/// on.
+/// The last piece says why the text ended and counts its tokens. From then on, [`Generation::end`] returns
+/// the same.
 #[must_use = "a text is written only while its stream is polled"]
 pub struct Generation {
     end: Option<End>,
     pieces: BoxStream<'static, Result<Piece, RuntimeError>>,
-    // After the session that the stream has: the device is last to go.
+    // Drop after the session, which the stream has: the device must go last.
     _model: TextModel,
 }
 
 impl Generation {
-    /// How the text ended, with counts of its tokens. `None` until the last piece was taken, and if the stream
+    /// How the text ended, with its token counts. `None` until the last piece was taken, or if the stream
     /// ended with an error.
     pub fn end(&self) -> Option<End> {
         self.end

@@ -1,4 +1,4 @@
-//! A device to run models on.
+//! Opens a device to run models on.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::error::RuntimeError;
 use super::work::Workers;
 use crate::gpu::{Gpu, GpuOptions, KernelChoices, check_limits};
 
-/// How a runtime uses its device.
+/// Options of a runtime.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct RuntimeOptions {
@@ -39,10 +39,10 @@ setters! {
     }
 }
 
-/// A device, and what all models on it share: compiled kernels and a budget. Clones share it too.
+/// A device, and everything that all models on it share: compiled kernels and a budget. Clones share it too.
 ///
-/// It lives as long as any clone of it, or anything made with it. Dropping the last of these waits for
-/// cancelled work, which ends within some megabytes of a tensor or one kernel.
+/// A runtime lives as long as any clone of it, or anything created with it. Dropping the last of these waits
+/// for cancelled work, which ends within a few megabytes of a tensor or one kernel.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     gpu: Gpu,
@@ -88,7 +88,7 @@ impl Runtime {
         pollster::block_on(Self::new(options))
     }
 
-    /// The device, for its memory, its kernels, and whatever a runtime does not offer itself.
+    /// The device, for its memory, its kernels, and everything else that a runtime does not offer itself.
     pub fn gpu(&self) -> &Gpu {
         &self.gpu
     }

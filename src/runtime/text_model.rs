@@ -13,7 +13,7 @@ use crate::text::{ChatTemplate, Message, Tokenizer};
 #[derive(Debug, Clone)]
 pub struct TextModel {
     parts: Arc<Parts>,
-    // After the model: the device is last to go.
+    // Drop after the model: the device must go last.
     runtime: Runtime,
 }
 
@@ -22,9 +22,9 @@ impl TextModel {
         Self { parts: Arc::new(parts), runtime }
     }
 
-    /// The tokens of a conversation, up to the point where the model answers. It computes on this thread, which
-    /// takes long for a long conversation; [`TextSession::answer`](super::TextSession::answer) does that on a worker
-    /// thread.
+    /// The tokens of a conversation, up to the point where the model answers. This computes on the calling
+    /// thread, which takes long for a long conversation; [`TextSession::answer`](super::TextSession::answer)
+    /// uses a worker thread.
     pub fn conversation(&self, messages: &[Message]) -> Result<Vec<u32>, RuntimeError> {
         Ok(self.require_template()?.encode(self.tokenizer(), messages, true)?)
     }
@@ -50,12 +50,12 @@ impl TextModel {
         self.parts.template.as_deref()
     }
 
-    /// The files that it was loaded from.
+    /// The files that the model was loaded from.
     pub fn files(&self) -> &ModelFiles {
         &self.parts.files
     }
 
-    /// The runtime that it was loaded with.
+    /// The runtime that loaded the model.
     pub fn runtime(&self) -> &Runtime {
         &self.runtime
     }

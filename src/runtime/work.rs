@@ -1,4 +1,4 @@
-//! Long work on a thread of its own, awaited as a future.
+//! Runs long work on threads of its own, and returns futures for it.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ use crate::stream::panics::caught;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A runtime's worker threads: as many as have had work at the same time. They are reused, because shader
-/// compilers take much memory for a while, and allocators keep that memory for each thread.
+/// The worker threads of a runtime: as many as ever had work at the same time. Threads are reused, because
+/// shader compilers use much memory for a while, and allocators keep that memory for each thread.
 ///
-/// They hold the device while they work, and drivers crash if a device is destroyed while the process is
-/// already exiting. So dropping this waits for them.
+/// Workers hold the device while they work. Drivers crash if a device is destroyed while the process is
+/// already exiting, so dropping this waits for the workers.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     shared: Arc<Shared>,
@@ -52,7 +52,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The next job, once there is one.
+    /// Waits for the next job.
     fn next(&self) -> Option<Job> {
         let mut state = self.lock();
         state.idle += 1;
@@ -65,7 +65,7 @@ impl Shared {
 }
 
 impl Workers {
-    /// Begins `work`, which is given what tells it that nobody waits any more.
+    /// Starts `work`, and passes it a handle that says when nobody waits for the result any more.
     pub fn begin<T: Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Stop) -> Result<T, RuntimeError> + Send + 'static,
@@ -74,13 +74,13 @@ impl Workers {
         let stop = Stop::default();
         let theirs = stop.clone();
         let given = self.give(Box::new(move || {
-            // What it was working on goes with it, so nobody sees that half done.
+            // A panic drops everything that the work was using, so nobody sees it half done.
             let given = caught(|| work(&theirs));
             let _ = done.send(given.unwrap_or_else(|message| Err(RuntimeError::Panicked { message })));
         }));
         let workers = self.clone();
         let result = async move {
-            // Until then there is work, and so there are workers.
+            // Keeps the workers alive until the work is done.
             let _workers = workers;
             given.map_err(|error| RuntimeError::NoThread { reason: error.to_string() })?;
             result.await.unwrap_or(Err(RuntimeError::Cancelled))
@@ -88,7 +88,7 @@ impl Workers {
         Working { stop, result: Box::pin(result) }
     }
 
-    /// Gives a job to a thread that has none, or to another one.
+    /// Passes a job to an idle thread, or to a new one.
     fn give(&self, job: Job) -> std::io::Result<()> {
         let mut state = self.shared.lock();
         if state.idle <= state.jobs.len() {
@@ -118,7 +118,7 @@ impl Drop for Workers {
     }
 }
 
-/// Whether work is to end early.
+/// Whether work should end early.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 
@@ -127,14 +127,14 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Returns an error once work is to end.
+    /// Returns an error if the work should end.
     pub fn check(&self) -> Result<(), ArchiveError> {
         if self.is_asked() { Err(ArchiveError::Cancelled) } else { Ok(()) }
     }
 }
 
-/// Work that has started and runs on a worker thread: a future that any executor can poll, and that never
-/// blocks. Dropping it stops the work as soon as possible and frees what the work has made.
+/// Work that a worker thread has already started: a future that any executor can poll and that never blocks.
+/// Dropping the future stops the work as soon as possible and frees what it has created.
 #[must_use = "dropping the future stops the work"]
 pub struct Working<T> {
     stop: Stop,
@@ -142,7 +142,7 @@ pub struct Working<T> {
 }
 
 impl<T: Send + 'static> Working<T> {
-    /// The same work, with something done to what it gives.
+    /// The same work, with `last` applied to its result.
     pub(super) fn then<U>(self, last: impl FnOnce(T) -> U + Send + 'static) -> Working<U> {
         let stop = self.stop.clone();
         Working { stop, result: Box::pin(async move { Ok(last(self.await?)) }) }
@@ -181,7 +181,7 @@ mod tests {
         let RuntimeError::Panicked { message } = &error else { panic!("{error}") };
         assert_eq!(message, "layer 7 is not there");
         assert!(error.to_string().contains("layer 7 is not there"), "{error}");
-        // The same thread, if it was idle by then; if not, another.
+        // The same thread if it was idle by then, otherwise another one.
         assert_eq!(pollster::block_on(workers.begin(|_| Ok(5))).unwrap(), 5);
     }
 }

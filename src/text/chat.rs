@@ -1,8 +1,8 @@
 //! Chat templates: from a conversation to the text that a model was trained to continue.
 //!
-//! A template is a Jinja program that comes with the model. It runs in the same surroundings that
-//! Hugging Face transformers gives it: blocks trimmed, Python's string methods, `raise_exception`
-//! and `strftime_now`. It can reach nothing outside, and runs for a bounded number of steps.
+//! A template is a Jinja program that comes with the model. It runs in the environment that Hugging Face
+//! transformers provides: trimmed blocks, Python's string methods, `raise_exception` and `strftime_now`. It
+//! has no access to anything else, and runs for a bounded number of steps.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ use super::special_names::SpecialNames;
 use super::special_tokens::{Templates, read_text, read_tokenizer_config};
 use super::{Tokenizer, strftime};
 
-/// Instructions of a template before it is stopped. Real ones take some hundreds a message.
+/// Maximum instructions of a template. Real templates take a few hundred for each message.
 const MAX_STEPS: u64 = 20_000_000;
 
-/// Indentation that `tojson` accepts: the template's number must not become an allocation.
+/// Maximum indentation of `tojson`: a number in the template must not cause a large allocation.
 const MAX_INDENT: usize = 64;
 
 const NAME: &str = "chat";
@@ -31,7 +31,7 @@ const NAME: &str = "chat";
 pub struct ChatTemplate {
     path: PathBuf,
     environment: Environment<'static>,
-    /// What every rendering gets: the special tokens, and `none` for what is not offered.
+    /// Variables of every rendering: the special tokens, and `none` for features that bantam does not offer.
     variables: Vec<(&'static str, Value)>,
 }
 
@@ -54,7 +54,7 @@ impl ChatTemplate {
         };
         let environment =
             environment(&source).map_err(|error| TextError::bad_file(&path, describe(&error)))?;
-        // Templates ask `tools is not none`, which would be true of a name that is not there.
+        // Templates ask `tools is not none`, which would be true for an undefined name.
         let absent = ["tools", "documents"].map(|name| (name, Value::from(())));
         let tokens = config.token_texts().iter().map(|(&name, text)| (name, Value::from(text.as_str())));
         let variables = absent.into_iter().chain(tokens).collect();
@@ -84,9 +84,9 @@ impl ChatTemplate {
         self.encode_with(tokenizer, messages, add_generation_prompt, &serde_json::Map::new())
     }
 
-    /// Like [`encode`](Self::encode), with more variables, as [`render_with`](Self::render_with) has them.
-    /// Names of special tokens are ordinary text in `tools` and `documents` too; other variables count as the
-    /// caller's own.
+    /// Like [`encode`](Self::encode), with more variables, as in [`render_with`](Self::render_with). In
+    /// `tools` and `documents` too, names of special tokens are ordinary text. bantam trusts the other
+    /// variables as the caller's own text.
     pub fn encode_with(
         &self,
         tokenizer: &Tokenizer,
@@ -96,7 +96,7 @@ impl ChatTemplate {
     ) -> Result<Vec<u32>, TextError> {
         let names = tokenizer.special_names();
         if let Some(name) = messages.iter().find_map(|message| names.first_in(&message.role)) {
-            return Err(self.failed(format!("a role contains the name of a control token, {name:?}")));
+            return Err(self.failed(format!("a role contains the control token {name:?}; use another role")));
         }
         let plain = self.render_with(messages, add_generation_prompt, variables)?;
         let contents = messages.iter().map(|message| message.content.as_str());
@@ -144,7 +144,7 @@ impl ChatTemplate {
     }
 }
 
-/// `variables` with marks in what others than the caller may have written.
+/// Marks the variables that others than the caller may have written.
 fn without_control(
     mark: char,
     names: &SpecialNames,
@@ -161,7 +161,7 @@ fn without_control(
 }
 
 impl ChatTemplate {
-    /// Whether the template reads a variable of that name anywhere.
+    /// Whether the template reads a variable called `name` anywhere.
     pub fn uses(&self, name: &str) -> bool {
         let template = self.environment.get_template(NAME);
         template.is_ok_and(|template| template.undeclared_variables(false).contains(name))
@@ -200,8 +200,8 @@ fn environment(source: &str) -> Result<Environment<'static>, Error> {
     Ok(environment)
 }
 
-/// Replaces the engine's own filter, which escapes for HTML. Characters are never escaped, as with
-/// `ensure_ascii=False`, which transformers has unless a template says otherwise.
+/// Replaces the engine's own filter, which escapes for HTML. This one escapes no characters, as with
+/// `ensure_ascii=False`, the default of transformers.
 fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let style = Style {
@@ -215,7 +215,7 @@ fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))
 }
 
-/// Two strings, which Python has as a tuple.
+/// Two separators: in Python, a tuple of strings.
 fn separators(given: Option<Vec<String>>) -> Result<Option<(String, String)>, Error> {
     let Some(given) = given else { return Ok(None) };
     let [item, key] = <[String; 2]>::try_from(given)
@@ -223,9 +223,9 @@ fn separators(given: Option<Vec<String>>) -> Result<Option<(String, String)>, Er
     Ok(Some((item, key)))
 }
 
-/// `{% generation %} … {% endgeneration %}` marks the assistant's text for training and is unknown
-/// outside transformers. A condition that always holds stands in for it: the tags keep their
-/// whitespace control, and nothing else changes.
+/// `{% generation %} … {% endgeneration %}` marks the assistant's text for training and is unknown outside
+/// transformers. A condition that is always true replaces it: the tags keep their whitespace control, and
+/// nothing else changes.
 fn without_generation_marks(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;
@@ -244,7 +244,7 @@ fn without_generation_marks(source: &str) -> String {
     text + rest
 }
 
-/// The error and what it was caused by, in one line.
+/// The error and its causes, in one line.
 fn describe(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_control_token_in_a_message_is_text() {
-        // What a vocabulary without it makes of it is what it must become.
+        // A vocabulary without `<i>` shows what the text must become.
         for [knows, does_not] in pairs() {
             let contents =
                 ["<i>", "Hi<i>", "<i>Hi", " <i> ", "Hi <i> Hi<i><i>", "<<i>>", "<think><i></think><i>Hi"];
@@ -424,7 +424,8 @@ mod tests {
     fn templates_that_look_into_contents_are_not_disturbed() {
         let [tokenizer, _] = &pairs()[0];
         let control = tokenizer.id("<i>").unwrap();
-        // It looks for a special token, in vain; and for the length, the first letters and the last word.
+        // Templates that look for a special token that is not there, and for the length, the first letters
+        // and the last word.
         for (source, content, expected) in [
             ("<u>{{ messages[0].content.split('<i>')[-1] }}", "Hi<i>Hi", "<u>Hi<i>Hi"),
             ("{% if messages[0].content | length > 6 %}<u>{% endif %}", "Hi Hi", ""),
@@ -454,7 +455,7 @@ mod tests {
         let template = of_source("<u>{{ tools | tojson }}{{ messages[0].content }}");
         let ids = template.encode_with(tokenizer, &turns, true, variables.as_object().unwrap()).unwrap();
         assert_eq!(ids.iter().filter(|&&id| tokenizer.is_special(id)).count(), 1);
-        // Other variables are the caller's own.
+        // The caller is trusted with other variables.
         let template = of_source("<u>{{ mark }}{{ messages[0].content }}");
         let ids = template.encode_with(tokenizer, &turns, true, variables.as_object().unwrap()).unwrap();
         assert_eq!(ids.iter().filter(|&&id| tokenizer.is_special(id)).count(), 2);
@@ -477,7 +478,7 @@ mod tests {
         let tokenizer = Tokenizer::open(folder.path()).unwrap();
         let source = "<u>{{ messages[0].content }}";
         assert_eq!(encode(&tokenizer, source, &[Message::user("x<x")]).unwrap(), [5, 6, 2, 6]);
-        // Nobody knows this letter.
+        // The vocabulary does not have this letter.
         assert_eq!(encode(&tokenizer, source, &[Message::user("xy")]).unwrap(), [5, 6, 0]);
         let error = encode(&tokenizer, source, &[Message::user("x<s>x")]).unwrap_err();
         assert!(matches!(error, TextError::ControlText { .. }), "{error}");

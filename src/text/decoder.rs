@@ -1,20 +1,20 @@
-//! Text from tokens that arrive one at a time.
+//! Turns tokens that arrive one at a time into text.
 //!
-//! A token alone does not say what text it adds. It may be part of a character, and whether it
-//! begins with a space may depend on the token before it. So a short window of tokens is decoded
-//! twice, without and with the new ones, and the difference is the new text.
+//! A token alone does not determine the text that it adds. It may be part of a character, and the token
+//! before it may decide whether it begins with a space. So the decoder decodes a short window of tokens
+//! twice, without and with the new ones. The difference is the new text.
 
 use super::error::TextError;
 use super::tokenizer::Tokenizer;
 
-/// What a decoder puts where bytes are no character (yet).
+/// The character that the tokenizer's decoder writes for bytes that are not (yet) a character.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Tokens of a prompt that are kept for context. One would do but for characters of several tokens.
+/// Tokens of a prompt to keep for context. One would be enough if each character were a single token.
 const CONTEXT: usize = 16;
 
-/// No character takes this many tokens, so what is still incomplete then never will be complete.
-/// Without this bound a model that emits garbage would be decoded in quadratic time.
+/// Maximum pending tokens. No character takes that many, so a longer sequence stays incomplete forever.
+/// Without this bound, a model that generates garbage would be decoded in quadratic time.
 const MAX_PENDING: usize = 16;
 
 /// Decodes tokens as they arrive. Special tokens have no text.
@@ -24,7 +24,7 @@ const MAX_PENDING: usize = 16;
 #[derive(Debug, Clone)]
 pub struct TextDecoder {
     tokenizer: Tokenizer,
-    /// Tokens whose text was given out, then tokens that are pending.
+    /// Tokens whose text was returned, then pending tokens.
     window: Vec<u32>,
     given_out: usize,
 }
@@ -38,7 +38,7 @@ impl TextDecoder {
         Self { tokenizer, window, given_out }
     }
 
-    /// Takes the next token and returns the text that is now complete: often that of this token, and
+    /// Takes the next token and returns the text that is now complete: often the text of this token, and
     /// nothing in the middle of a character.
     pub fn push(&mut self, id: u32) -> Result<String, TextError> {
         if self.tokenizer.is_special(id) {
@@ -60,10 +60,10 @@ impl TextDecoder {
             return Ok(String::new());
         }
         let new = match after.strip_prefix(&before) {
-            // A token without text of its own stays pending: it may change how the next one reads.
+            // A token without text stays pending: it may change the text of the next one.
             Some("") if !even_if_incomplete => return Ok(String::new()),
             Some(new) => new.to_string(),
-            // New bytes changed how old ones read, which were given out already.
+            // The new tokens changed text that was already returned.
             None => self.tokenizer.decode(&self.window[self.given_out..])?,
         };
         self.window.drain(..self.given_out);
@@ -151,12 +151,12 @@ mod tests {
         let tokenizer = byte_fallback();
         let [hello, there, special] = [259, 260, 1];
         assert_eq!(pieces(tokenizer.decoder(), &[hello, there]), ["hello", " there", ""]);
-        // A special token in between does not make the next word a first one.
+        // A special token between two words does not make the next word the first one.
         assert_eq!(pieces(tokenizer.decoder(), &[hello, special, there]), ["hello", "", " there", ""]);
         // Nor does the end of the prompt.
         assert_eq!(pieces(tokenizer.decoder_after(&[special, hello, special]), &[there]), [" there", ""]);
         assert_eq!(pieces(tokenizer.decoder_after(&[special]), &[there]), ["there", ""]);
-        // A space alone waits, as it may be the first of the text.
+        // A single space waits: it may be the first of the text.
         assert_eq!(pieces(tokenizer.decoder(), &[258, hello, 258, 261]).concat(), " hello a");
     }
 
@@ -164,7 +164,7 @@ mod tests {
     fn incomplete_and_invalid_bytes_become_replacements() {
         let tokenizer = byte_fallback();
         let byte = |b: u32| b + 2;
-        // Cut short.
+        // An incomplete character.
         assert_eq!(pieces(tokenizer.decoder(), &[261, byte(0xf0), byte(0x9f)]).concat(), "a\u{fffd}\u{fffd}");
         // Valid, then invalid: the decoder would take back the first character.
         let ids = [byte(0xc3), byte(0xa9), byte(0xff), 261];

@@ -1,9 +1,9 @@
-//! What can go wrong between text and tokens.
+//! Errors of text and tokens.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why text could not be turned into tokens, or a next token not be chosen.
+/// Why text could not be turned into tokens, or why no next token could be chosen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
@@ -12,7 +12,7 @@ pub enum TextError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The folder has no tokenizer.
@@ -22,7 +22,7 @@ pub enum TextError {
         path.display()
     )]
     NoTokenizer {
-        /// Where it was looked for.
+        /// The path where it was expected.
         path: PathBuf,
     },
     /// A file exists, but its contents cannot be used.
@@ -53,12 +53,12 @@ pub enum TextError {
         /// The token's name.
         name: String,
     },
-    /// The chat template refused the conversation, or failed while it ran.
+    /// The chat template rejected the conversation, or failed while it ran.
     #[error("the chat template of {} failed: {reason}", path.display())]
     Template {
         /// The file that has the template.
         path: PathBuf,
-        /// What it says.
+        /// The template's message.
         reason: String,
     },
     /// A sampling option is out of its range.
@@ -66,15 +66,15 @@ pub enum TextError {
     BadOption {
         /// The option.
         name: &'static str,
-        /// What was given.
+        /// The given value.
         value: f32,
-        /// What is allowed.
+        /// The allowed range.
         range: &'static str,
     },
     /// No token has a usable logit.
     #[error("no token can be chosen: all {count} logits are NaN or minus infinity")]
     NoCandidate {
-        /// How many logits there were.
+        /// The number of logits.
         count: usize,
     },
 }

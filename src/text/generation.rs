@@ -1,4 +1,4 @@
-//! Generating text: a prompt goes in, a stream of tokens comes out.
+//! Generates text: turns a prompt into a stream of tokens.
 
 use std::fmt;
 use std::ops::DerefMut;
@@ -25,9 +25,9 @@ pub enum GenerationError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Piece {
-    /// The generated token; `None` if the last piece has only text that was held back, or no text.
+    /// The generated token; `None` if the last piece has only withheld text, or no text.
     pub token: Option<u32>,
-    /// The text that this token completes; empty in the middle of a character, and while the text may be the
+    /// The text that this token completes. Empty in the middle of a character, and while the text may be the
     /// beginning of a stop string.
     pub text: String,
     /// How the text ended; only the last piece has it.
@@ -38,24 +38,24 @@ pub struct Piece {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct End {
-    /// Why no more tokens follow.
+    /// Why generation stopped.
     pub reason: StopReason,
-    /// Tokens before the generated ones: the prompt's, and those that the session had before.
+    /// Tokens before the generated ones: the prompt's, and those already in the session.
     pub prompt_tokens: usize,
-    /// Those of `prompt_tokens` whose keys and values were in the session's KV cache already, and which were
-    /// not computed again.
+    /// Those of `prompt_tokens` whose keys and values were already in the session's KV cache, so that they
+    /// were not computed again.
     pub reused_tokens: usize,
     /// Generated tokens, without an end-of-text token.
     pub generated_tokens: usize,
 }
 
-/// Why no more tokens follow.
+/// Why generation stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StopReason {
     /// The model has ended its text.
     Eos,
-    /// One of the stop strings was reached.
+    /// The text reached a stop string.
     Stop,
     /// The maximum number of tokens was reached.
     Length,
@@ -64,7 +64,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// Its name: `eos`, `stop`, `length` or `context`.
+    /// The reason's name: `eos`, `stop`, `length` or `context`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Eos => "eos",
@@ -81,7 +81,7 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// Where generation ends, unless the model ends the text or the session's context is full before that.
+/// Limits of generation, besides the model's end of the text and the session's context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -107,7 +107,7 @@ setters! {
 }
 
 impl From<usize> for Limits {
-    /// At most so many tokens.
+    /// At most this many tokens.
     fn from(max_tokens: usize) -> Self {
         Self { max_tokens, ..Self::default() }
     }
@@ -121,7 +121,7 @@ struct State<S> {
     stop: StopStrings,
     /// Special tokens that end the text, as stop strings do.
     stop_ids: Vec<u32>,
-    /// What the executor has not seen yet.
+    /// Tokens that the executor has not computed yet.
     pending: Vec<u32>,
     prompt_tokens: usize,
     reused_tokens: usize,
@@ -148,9 +148,9 @@ pub fn generate<S: DerefMut<Target = Session>, L: Into<Limits>>(
     State::new(session, tokenizer, prompt, sampler, limits.into()).stream()
 }
 
-/// Like [`generate`], but `text` is the whole text before the generated tokens, and not an addition to the
-/// session. The session keeps what it has computed of `text` and forgets the rest: of a growing conversation,
-/// it computes only what is new.
+/// Like [`generate`], but `text` is the whole text before the generated tokens, not an addition to the
+/// session. The session keeps what it has already computed of `text` and forgets the rest. For a growing
+/// conversation, it computes only the new tokens.
 #[must_use = "a text is written only while its stream is polled"]
 pub fn complete<S: DerefMut<Target = Session>, L: Into<Limits>>(
     mut session: S,
@@ -168,7 +168,7 @@ pub fn complete<S: DerefMut<Target = Session>, L: Into<Limits>>(
 }
 
 impl<S: DerefMut<Target = Session>> State<S> {
-    /// Before anything is computed of `text`.
+    /// Nothing of `text` is computed yet.
     fn new(session: S, tokenizer: &Tokenizer, text: &[u32], sampler: Sampler, limits: Limits) -> Self {
         let special = |name: &String| tokenizer.id(name).filter(|&id| tokenizer.is_special(id));
         Self {
@@ -240,12 +240,12 @@ impl<S: DerefMut<Target = Session>> State<S> {
                 return Ok(id);
             }
         }
-        // Equal logits, or more tokens than the device looks for.
+        // Equal logits, or more candidates than the device can return.
         let logits = self.session.last_logits().await?;
         Ok(self.sampler.sample(&logits)?)
     }
 
-    /// What the decoder and the stop strings still held back, and how the text ended.
+    /// The text that the decoder and the stop strings withheld, and how the text ended.
     fn end(&mut self, reason: StopReason) -> Result<Option<Piece>, GenerationError> {
         self.ended = true;
         let (mut text, found) = self.stop.push(&self.decoder.finish()?);

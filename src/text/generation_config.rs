@@ -8,12 +8,12 @@ use super::error::TextError;
 use super::sampling::SamplingOptions;
 use super::special_tokens::read_json;
 
-/// What the file says, as far as it is about the choice of tokens. `null` is as good as nothing.
+/// The fields that concern the choice of tokens. `null` means that the field is missing.
 #[derive(Debug, Default, Deserialize)]
 struct File {
     do_sample: Option<bool>,
     temperature: Option<f32>,
-    /// Some files have it as `50.0`.
+    /// A number, because some files write `50.0`.
     top_k: Option<f64>,
     top_p: Option<f32>,
     min_p: Option<f32>,
@@ -35,12 +35,12 @@ impl SamplingOptions {
 impl File {
     fn options(&self) -> SamplingOptions {
         let usual = SamplingOptions::default();
-        // A temperature without `do_sample` is meant, though transformers would pass it over.
+        // A temperature without `do_sample` turns sampling on here; transformers would ignore it.
         let samples = self.do_sample.unwrap_or(self.temperature.is_some());
         let temperature = if samples { self.temperature.unwrap_or(1.0) } else { 0.0 };
         SamplingOptions {
             temperature,
-            // Below 1 is all, as everywhere.
+            // As everywhere, a value below 1 means all tokens.
             top_k: self.top_k.map_or(usual.top_k, |k| k as usize),
             top_p: self.top_p.unwrap_or(usual.top_p),
             min_p: self.min_p.unwrap_or(usual.min_p),

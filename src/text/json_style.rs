@@ -1,26 +1,26 @@
-//! JSON as Python's `json.dumps` writes it: `{"a": 1, "b": [2, 3]}`. Chat templates print tools
-//! and arguments with it, and models were trained on just these spaces.
+//! JSON as Python's `json.dumps` writes it: `{"a": 1, "b": [2, 3]}`. Chat templates print tools and arguments
+//! this way, and models were trained with exactly these spaces.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
 
-/// How `json.dumps` is asked to write.
+/// The arguments of `json.dumps`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Style {
-    /// Spaces for each level, on lines of their own; all in one line without it.
+    /// Spaces for each level, with each item on its own line; `None` writes a single line.
     pub indent: Option<usize>,
-    /// What stands between two items, and between a key and its value.
+    /// The separator between two items, and the one between a key and its value.
     pub separators: Option<(String, String)>,
     /// Whether keys are in alphabetical order.
     pub sort_keys: bool,
 }
 
-/// Writes the separators of a style.
+/// Writes JSON with the separators of a style.
 struct Python<'a> {
     style: &'a Style,
-    /// Arrays and objects that are open.
+    /// The number of open arrays and objects.
     depth: usize,
     /// Whether the innermost of them has an item yet.
     has_items: bool,
@@ -38,7 +38,7 @@ impl Python<'_> {
         if self.has_items {
             self.new_line(writer)?;
         }
-        // It is an item of the one around it.
+        // The closed array or object is an item of the one around it.
         self.has_items = true;
         writer.write_all(bracket)
     }

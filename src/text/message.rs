@@ -28,7 +28,7 @@ impl Message {
         Self::new("assistant", content)
     }
 
-    /// A message that says how the model should behave. Some templates refuse it.
+    /// A message that tells the model how to behave. Some templates reject it.
     pub fn system(content: impl Into<String>) -> Self {
         Self::new("system", content)
     }

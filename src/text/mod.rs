@@ -1,7 +1,7 @@
 //! Text in and out of a language model: tokens, chat templates, and the choice of the next token.
 //!
-//! Everything here is read from the files of a Hugging Face model folder. These files are not trusted:
-//! anything wrong with them is returned as a [`TextError`] that names the file.
+//! All of this is read from the files of a Hugging Face model folder. bantam does not trust these files: for
+//! any error in them, it returns a [`TextError`] that names the file.
 
 mod chat;
 mod decoder;

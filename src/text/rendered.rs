@@ -1,9 +1,9 @@
-//! Which characters of a rendered conversation were brought by its messages, and which are the template's.
+//! Finds out which characters of a rendered conversation come from its messages and which from the template.
 //!
-//! A template is a program: it trims contents, splits them, leaves parts out. So contents are marked before
-//! they are rendered, by a character that is nowhere else, and the marks are taken out of what was rendered.
-//! Where that is what the template makes of unmarked contents, the marks have not disturbed it, and tell which
-//! characters are whose.
+//! A template is a program: it trims contents, splits them and leaves parts out. So contents are marked
+//! before they are rendered, with a character that occurs nowhere else, and the marks are removed from the
+//! result. If the result equals that for unmarked contents, the marks did not disturb the template, and they
+//! tell where each character comes from.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -13,12 +13,12 @@ use serde_json::Value;
 use super::message::Message;
 use super::special_names::{Special, SpecialNames};
 
-/// How a string is marked.
+/// Where a string is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Marks {
-    /// After each character that is no white space, so that it can still be trimmed.
+    /// After each character that is not white space, so that the text can still be trimmed.
     Everywhere,
-    /// After the first character of each name of a special token, so that the template finds anything else
+    /// After the first character of each special token's name, so that the template finds everything else
     /// that it looks for.
     InNames,
 }
@@ -40,26 +40,26 @@ impl Marks {
     }
 }
 
-/// How messages are marked: by what a template looks for in them.
+/// Where messages are marked. That depends on what a template looks for in them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Marking {
-    /// The model's own.
+    /// Messages of the model.
     answers: Marks,
-    /// All others.
+    /// All other messages.
     others: Marks,
 }
 
 impl Marking {
-    /// The most telling first. The last disturbs no template but one that looks for special tokens: it finds none in
-    /// contents then.
+    /// The most informative marking first. The last one disturbs only templates that look for special tokens:
+    /// they then find none in contents.
     pub const ALL: [Self; 3] = [
         Self { answers: Marks::Everywhere, others: Marks::Everywhere },
-        // Most templates that look into contents do it to leave out what a model has thought.
+        // Most templates that inspect contents do so to remove the model's thoughts.
         Self { answers: Marks::InNames, others: Marks::Everywhere },
         Self { answers: Marks::InNames, others: Marks::InNames },
     ];
 
-    /// Messages with marks in their contents.
+    /// Copies of messages, with marks in their contents.
     pub fn messages(self, mark: char, names: &SpecialNames, messages: &[Message]) -> Vec<Message> {
         let marked = |message: &Message| {
             let marks = if message.role == "assistant" { self.answers } else { self.others };
@@ -69,7 +69,7 @@ impl Marking {
     }
 }
 
-/// `value` with marks in the names of special tokens, in all its strings.
+/// A copy of `value`, with marks in the names of special tokens in all its strings.
 pub(super) fn marked_names(mark: char, names: &SpecialNames, value: &Value) -> Value {
     let marked = |text: &String| Marks::InNames.put(mark, names, text);
     match value {
@@ -83,7 +83,7 @@ pub(super) fn marked_names(mark: char, names: &SpecialNames, value: &Value) -> V
     }
 }
 
-/// A character for private use that none of `texts` has; `None` where they have all.
+/// A private-use character that occurs in none of `texts`; `None` if all occur.
 pub(super) fn unused_char<'a>(texts: impl Iterator<Item = &'a str>) -> Option<char> {
     let private = '\u{f0000}'..='\u{ffffd}';
     let used: HashSet<char> = texts.flat_map(str::chars).filter(|c| private.contains(c)).collect();
@@ -94,12 +94,12 @@ pub(super) fn unused_char<'a>(texts: impl Iterator<Item = &'a str>) -> Option<ch
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub text: String,
-    /// Bytes that messages brought, as far as they were marked.
+    /// Byte ranges that come from messages, if they were marked.
     brought: Vec<Range<usize>>,
 }
 
 impl Rendered {
-    /// From text with marks, each of which is behind a character that a message brought.
+    /// Parses text with marks. Each mark follows a character that comes from a message.
     pub fn from_marked(marked: &str, mark: char) -> Self {
         let (mut text, mut brought) = (String::with_capacity(marked.len()), Vec::<Range<usize>>::new());
         let mut last = None;
@@ -118,7 +118,7 @@ impl Rendered {
         Self { text, brought }
     }
 
-    /// The special tokens that the template has written, each with the byte that its name begins at.
+    /// The special tokens that the template wrote, each with the byte where its name begins.
     pub fn own<'n>(&self, names: &'n SpecialNames) -> Vec<(usize, &'n Special)> {
         let (mut own, mut at) = (Vec::new(), 0);
         while at < self.text.len() {
@@ -134,7 +134,7 @@ impl Rendered {
         own
     }
 
-    /// Whether any of these bytes was.
+    /// Whether any of these bytes comes from a message.
     fn is_brought(&self, bytes: Range<usize>) -> bool {
         let next = self.brought.partition_point(|brought| brought.end <= bytes.start);
         self.brought.get(next).is_some_and(|brought| brought.start < bytes.end)

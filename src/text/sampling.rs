@@ -1,4 +1,4 @@
-//! Choosing the next token.
+//! Chooses the next token.
 
 use std::cmp::Ordering;
 
@@ -12,8 +12,8 @@ use super::exp::exp_of_negative;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct SamplingOptions {
-    /// The sampler divides logits by this: below 1 likely tokens become likelier, above 1 less likely.
-    /// At 0 it always takes the likeliest token, and of the other options only the repetition penalty
+    /// The sampler divides logits by this. Below 1, likely tokens become likelier; above 1, less likely. At
+    /// 0, the sampler always takes the likeliest token, and only the repetition penalty of the other options
     /// has an effect.
     pub temperature: f32,
     /// Only this many of the likeliest tokens are considered; 0 for all.
@@ -80,7 +80,7 @@ impl SamplingOptions {
 pub struct Sampler {
     options: SamplingOptions,
     random: ChaCha8Rng,
-    /// Kept between calls for its memory.
+    /// Kept between calls to reuse its memory.
     candidates: Vec<Candidate>,
 }
 
@@ -114,12 +114,12 @@ impl Sampler {
         &self.options
     }
 
-    /// Whether it always takes the likeliest token, so that only that token's id is needed.
+    /// Whether this sampler always takes the likeliest token, so that only its id is needed.
     pub fn is_greedy(&self) -> bool {
         self.options.temperature == 0.0
     }
 
-    /// Whether a repetition penalty applies: then pass the logits to [`Sampler::penalize`] first.
+    /// Whether a repetition penalty applies. If so, pass the logits to [`Sampler::penalize`] first.
     pub fn penalizes(&self) -> bool {
         self.options.repetition_penalty != 1.0
     }
@@ -141,7 +141,7 @@ impl Sampler {
         }
     }
 
-    /// The most tokens that are considered; `None` for all.
+    /// Maximum number of tokens considered; `None` for all.
     pub fn top_k(&self) -> Option<usize> {
         Some(self.options.top_k).filter(|&k| k > 0)
     }
@@ -173,7 +173,7 @@ impl Sampler {
             return None;
         }
         self.keep_top_k();
-        // Different logits may have the same weight.
+        // Different logits may have equal weights.
         let least = self.candidates.iter().map(|c| c.weight).min_by(f64::total_cmp)?;
         if self.weight(bound, max) >= least {
             return None;
@@ -183,7 +183,7 @@ impl Sampler {
         Some(self.draw().unwrap_or(best))
     }
 
-    /// Fills `candidates`: the softmax, except for the division by its sum.
+    /// Fills `candidates` with the softmax, not divided by its sum.
     fn weigh(&mut self, logits: impl Iterator<Item = (u32, f32)>, max: f32) {
         let mut candidates = std::mem::take(&mut self.candidates);
         candidates.clear();
@@ -192,7 +192,7 @@ impl Sampler {
         self.candidates = candidates;
     }
 
-    /// How likely a token is, relative to one with the largest logit.
+    /// The token's probability, relative to that of a token with the largest logit.
     fn weight(&self, logit: f32, max: f32) -> f64 {
         match (f64::from(logit), f64::from(max)) {
             (logit, max) if logit == max => 1.0,
@@ -206,7 +206,7 @@ impl Sampler {
         if k > 0 && k < self.candidates.len() {
             self.candidates.select_nth_unstable_by(k - 1, Candidate::order);
             self.candidates.truncate(k);
-            // Summation order must not depend on how the selection happens to leave them.
+            // The order of summation must not depend on the order that the selection left.
             self.candidates.sort_unstable_by_key(|c| c.id);
         }
     }
@@ -217,8 +217,8 @@ impl Sampler {
             return;
         }
         let total: f64 = self.candidates.iter().map(|c| c.weight).sum();
-        // Tokens below this make up less than 1 - p together, so none of them is needed. Mostly
-        // that is nearly all of them, which saves sorting a whole vocabulary.
+        // All tokens below this weight together make up less than 1 - p, so none of them is needed. That is
+        // usually nearly the whole vocabulary, which then need not be sorted.
         let unneeded = ((1.0 - p) * total / self.candidates.len() as f64).min(1.0);
         self.candidates.retain(|c| c.weight >= unneeded);
         self.candidates.sort_unstable_by(Candidate::order);
@@ -230,7 +230,7 @@ impl Sampler {
         self.candidates.truncate(reached.map_or(usize::MAX, |last| last + 1));
     }
 
-    /// Weights are relative to the likeliest token's, so that it always stays.
+    /// Weights are relative to the likeliest token's, so that token always stays.
     fn keep_min_p(&mut self) {
         let least = f64::from(self.options.min_p);
         if least > 0.0 {
@@ -240,19 +240,19 @@ impl Sampler {
 
     fn draw(&mut self) -> Option<u32> {
         let total: f64 = self.candidates.iter().map(|c| c.weight).sum();
-        // 53 bits: as many as an f64 in [0, 1) can hold evenly.
+        // 53 random bits: as many as evenly spaced f64 values in [0, 1) have.
         let uniform = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         let mut left = uniform * total;
         let chosen = self.candidates.iter().find(|c| {
             left -= c.weight;
             left < 0.0
         });
-        // Rounding may leave a crumb for nobody: it goes to the last.
+        // Rounding may leave a small rest, which goes to the last candidate.
         chosen.or(self.candidates.last()).map(|c| c.id)
     }
 }
 
-/// The lowest id of those with the largest logit, and that logit.
+/// The lowest id among the tokens with the largest logit, and that logit.
 fn likeliest(logits: impl Iterator<Item = (u32, f32)>) -> Option<(u32, f32)> {
     logits
         .filter(|&(_, logit)| logit > f32::NEG_INFINITY)
@@ -306,11 +306,11 @@ mod tests {
     fn top_k_keeps_the_k_likeliest() {
         let chosen =
             |k| counts(sampler(1.0, k, 1.0, 1), &SOME, 2000).iter().map(|&n| n > 0).collect::<Vec<_>>();
-        // Of equals the lower id is the likelier.
+        // Of equal logits, the lower id counts as likelier.
         assert_eq!(chosen(1), [false, true, false, false, false]);
         assert_eq!(chosen(2), [false, true, false, true, false]);
         assert_eq!(chosen(3), [false, true, false, true, true]);
-        // 0, the vocabulary and more than that: all.
+        // 0, the vocabulary size and anything above mean all tokens.
         let all = counts(sampler(1.0, 0, 1.0, 1), &SOME, 2000);
         assert!(all.iter().all(|&n| n > 0));
         for k in [5, 6, usize::MAX] {
@@ -323,7 +323,7 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(7);
         let (mut enough, mut not) = (0, 0);
         for round in 0..2000 {
-            // From no two equal logits to very many.
+            // From no two equal logits to very many of them.
             let levels = [u32::MAX, 1000, 40, 3][round % 4];
             let logits: Vec<f32> =
                 (0..300).map(|_| (random.next_u32() % levels) as f32 * (8.0 / levels as f32)).collect();
@@ -339,7 +339,7 @@ mod tests {
                     assert_eq!(id, expected, "{round}");
                     enough += 1;
                 }
-                // Nothing was drawn.
+                // No random number was drawn.
                 None => {
                     assert_eq!(sampler.sample(&logits).unwrap(), expected);
                     not += 1;
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(chosen(0.26, 1.0), [false, true, true, true]);
         assert_eq!(chosen(0.51, 1.0), [false, true, false, true]);
         assert_eq!(chosen(1.0, 1.0), [false, true, false, false]);
-        // Of what top-p left.
+        // Applied to the tokens that top-p left.
         assert_eq!(chosen(0.26, 0.41), [false, true, false, true]);
     }
 
@@ -446,7 +446,7 @@ mod tests {
         };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
-        // Pinned: it must stay so on every platform and in every version.
+        // Pinned: these must not change, on any platform or in any version.
         assert_eq!(draw(42), PINNED);
     }
 

@@ -1,4 +1,4 @@
-//! Names of special tokens, found in a text.
+//! Finds the names of special tokens in a text.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use tokenizers::AddedVocabulary;
 
 /// The special tokens of a tokenizer, by name.
 pub(super) struct SpecialNames {
-    /// By the first byte of a name, the longest first.
+    /// By the first byte of their names; the longest names first.
     by_first: HashMap<u8, Vec<Special>>,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct Special {
 }
 
 impl SpecialNames {
-    /// Those of a vocabulary.
+    /// The special tokens of a vocabulary.
     pub fn of(added: &AddedVocabulary) -> Self {
         let mut by_first: HashMap<u8, Vec<Special>> = HashMap::new();
         for (&id, token) in added.get_added_tokens_decoder() {
@@ -32,14 +32,14 @@ impl SpecialNames {
         Self { by_first }
     }
 
-    /// Those whose names `text` has at the byte `at`, the longest first.
+    /// The special tokens whose names start at byte `at` of `text`, the longest first.
     pub fn at<'n>(&'n self, text: &str, at: usize) -> impl Iterator<Item = &'n Special> {
         let rest = text.as_bytes().get(at..).unwrap_or_default();
         let specials = rest.first().and_then(|first| self.by_first.get(first));
         specials.into_iter().flatten().filter(move |special| rest.starts_with(special.name.as_bytes()))
     }
 
-    /// The first name that `text` has.
+    /// The first name that occurs in `text`.
     pub fn first_in(&self, text: &str) -> Option<&str> {
         (0..text.len()).find_map(|at| self.at(text, at).next()).map(|special| special.name.as_str())
     }

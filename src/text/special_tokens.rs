@@ -1,4 +1,4 @@
-//! Which tokens begin and end a text, gathered from the four files that may say so.
+//! Finds the tokens that begin and end a text, in the four files that may name them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::error::TextError;
 use crate::archive::python_json;
 
-/// What `config.json` and `generation_config.json` say.
+/// The fields of `config.json` and `generation_config.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Config {
@@ -20,8 +20,8 @@ struct Config {
     eos_token_id: Value,
 }
 
-/// The ids of a field: one or several, as a model may end its text in more than one way. Those that can be no tokens
-/// are left out: some configurations write -1 for "none".
+/// The ids of a field: one, or several, because a model may end its text in more than one way. Ids that
+/// cannot be tokens are left out: some configurations write -1 for "none".
 fn ids(name: &str, value: &Value) -> Result<Vec<u32>, String> {
     let wrong = || format!("{name} is {value}, but must be a token id, or a list of token ids");
     let id = |value: &Value| value.as_f64().filter(|id| id.fract() == 0.0).ok_or_else(wrong);
@@ -34,7 +34,7 @@ fn ids(name: &str, value: &Value) -> Result<Vec<u32>, String> {
     Ok(valid.map(|id| id as u32).collect())
 }
 
-/// A token by its text, alone or with the flags of an added token around it.
+/// A token's text, given alone or in an object with the flags of an added token.
 fn token_text(name: &str, value: &Value) -> Result<Option<String>, String> {
     match value {
         Value::Null | Value::Bool(false) => Ok(None),
@@ -48,11 +48,11 @@ fn token_text(name: &str, value: &Value) -> Result<Option<String>, String> {
     }
 }
 
-/// A chat template, or several by name.
+/// One chat template, or several with names.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Templates {
-    /// The only one.
+    /// A single template.
     One(String),
     /// One for each purpose.
     Named(Vec<NamedTemplate>),
@@ -61,20 +61,20 @@ pub(super) enum Templates {
 /// A chat template for one purpose.
 #[derive(Debug, Deserialize)]
 pub(super) struct NamedTemplate {
-    /// `default`, `tool_use`, `rag`.
+    /// Its name: `default`, `tool_use` or `rag`.
     pub(super) name: String,
     /// The template's source.
     pub(super) template: String,
 }
 
-/// What `tokenizer_config.json` and `special_tokens_map.json` say, as far as it is needed here.
+/// The fields of `tokenizer_config.json` and `special_tokens_map.json` that bantam needs.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct TokenizerConfig {
-    /// Whether the token that begins a text is to be put there.
+    /// Whether to put the beginning-of-text token before a text.
     add_bos_token: Option<bool>,
-    /// The chat template, where it is not a file of its own.
+    /// The chat template, if it has no file of its own.
     pub(super) chat_template: Option<Templates>,
-    /// All other fields, special tokens among them.
+    /// All other fields, including special tokens.
     #[serde(flatten)]
     others: serde_json::Map<String, Value>,
     /// The special tokens that are set, under the names that chat templates use.
@@ -86,7 +86,7 @@ pub(super) struct TokenizerConfig {
 const NAMES: [&str; 4] = ["bos_token", "eos_token", "unk_token", "pad_token"];
 
 impl TokenizerConfig {
-    /// Reads the file at `path`; an empty one where there is none.
+    /// Reads the file at `path`; an empty configuration if there is no file.
     fn read(path: &Path) -> Result<Self, TextError> {
         let mut config: Self = read_json(path)?.unwrap_or_default();
         let others = std::mem::take(&mut config.others);
@@ -108,17 +108,17 @@ impl TokenizerConfig {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SpecialTokens {
     pub(super) bos: Option<u32>,
-    /// Without repetition, in the order found.
+    /// Without duplicates, in the order found.
     pub(super) eos: Vec<u32>,
-    /// Whether `bos` is to be put before every text, whatever the tokenizer itself puts there.
+    /// Whether to put `bos` before every text, regardless of what the tokenizer itself adds.
     pub(super) adds_bos: bool,
 }
 
 impl SpecialTokens {
-    /// Reads them from `folder`; `id_of` looks a token's text up in the vocabulary.
+    /// Reads the ids from `folder`; `id_of` looks up a token's text in the vocabulary.
     ///
-    /// Any token that one of the files calls an end is an end. The files often disagree: a chat
-    /// model ends a turn with a token that only one of them names.
+    /// Every token that one of the files calls an end is an end. The files often disagree: a chat model ends
+    /// a turn with a token that only one of them names.
     pub(super) fn read(folder: &Path, id_of: impl Fn(&str) -> Option<u32>) -> Result<Self, TextError> {
         let mut found = Self::default();
         for name in ["generation_config.json", "config.json"] {
@@ -146,8 +146,8 @@ impl SpecialTokens {
     }
 }
 
-/// The file `tokenizer_config.json`, or an empty one where there is none. Tokens that it does not name are those of
-/// `special_tokens_map.json`.
+/// Reads `tokenizer_config.json`; an empty configuration if there is no file. Tokens that it does not name
+/// come from `special_tokens_map.json`.
 pub(super) fn read_tokenizer_config(folder: &Path) -> Result<TokenizerConfig, TextError> {
     let mut config = TokenizerConfig::read(&folder.join("tokenizer_config.json"))?;
     let map = TokenizerConfig::read(&folder.join("special_tokens_map.json"))?;
@@ -157,7 +157,7 @@ pub(super) fn read_tokenizer_config(folder: &Path) -> Result<TokenizerConfig, Te
     Ok(config)
 }
 
-/// The file's text; `None` where there is no such file.
+/// The file's text; `None` if there is no file.
 pub(super) fn read_text(path: &Path) -> Result<Option<String>, TextError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -166,7 +166,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, TextError> {
     }
 }
 
-/// What a JSON file says; `None` where there is no such file.
+/// The contents of a JSON file; `None` if there is no file.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TextError> {
     let Some(text) = read_text(path)? else { return Ok(None) };
     python_json::read(&text).map(Some).map_err(|error| TextError::bad_file(path, error))
@@ -199,7 +199,7 @@ mod tests {
         let map = ("special_tokens_map.json", r#"{"bos_token": {"content": "<end>"}, "eos_token": "<end>"}"#);
         let found = SpecialTokens { bos: Some(7), eos: vec![7], adds_bos: false };
         assert_eq!(read(&[map]).unwrap(), found);
-        // The configuration goes before.
+        // `tokenizer_config.json` takes precedence.
         let config = ("tokenizer_config.json", r#"{"bos_token": "<other>", "add_bos_token": true}"#);
         let found = read(&[map, config]).unwrap();
         assert_eq!(found, SpecialTokens { bos: None, eos: vec![7], adds_bos: true });

@@ -1,7 +1,7 @@
-//! Strings that end a text.
+//! Ends a text at stop strings.
 
-/// Gives out text as it comes, up to the first of some strings. What may be the beginning of one is held back
-/// until more has come.
+/// Returns text as it arrives, up to the first stop string. Text that may be the beginning of one is withheld
+/// until more text has arrived.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StopStrings {
     strings: Vec<String>,
@@ -9,13 +9,13 @@ pub(super) struct StopStrings {
 }
 
 impl StopStrings {
-    /// Empty strings are in every text, and are passed over.
+    /// Ignores empty strings, which every text contains.
     pub fn new(strings: impl IntoIterator<Item = String>) -> Self {
         Self { strings: strings.into_iter().filter(|s| !s.is_empty()).collect(), held: String::new() }
     }
 
-    /// Takes more text, and gives out what is in front of any of the strings. With that it says whether one was
-    /// found: the text ends there.
+    /// Takes more text, and returns the text before any stop string, and whether one was found: the text ends
+    /// there.
     pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held += text;
         let found = self.strings.iter().filter_map(|stop| self.held.find(stop.as_str())).min();
@@ -29,12 +29,12 @@ impl StopStrings {
         (std::mem::replace(&mut self.held, later), false)
     }
 
-    /// What was held back: no more text comes.
+    /// Returns the withheld text, when no more text comes.
     pub fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }
 
-    /// Bytes at the end of what is held that are the beginning of a string.
+    /// The number of bytes at the end of the withheld text that are the beginning of a stop string.
     fn may_begin_one(&self) -> usize {
         let held = self.held.as_str();
         let of = |stop: &String| {
@@ -49,7 +49,7 @@ impl StopStrings {
 mod tests {
     use super::*;
 
-    /// The pieces that come out of pieces, and whether the text was ended.
+    /// The pieces that are returned, and whether a stop string ended the text.
     fn cut(stops: &[&str], pieces: &[&str]) -> (Vec<String>, bool) {
         let mut strings = StopStrings::new(stops.iter().map(|stop| stop.to_string()));
         let mut out = Vec::new();

@@ -1,14 +1,14 @@
-//! Dates for chat templates, which ask for them in the notation of C's `strftime`.
+//! Dates for chat templates, in the format of C's `strftime`.
 
 use jiff::Zoned;
 use jiff::fmt::strtime::{BrokenDownTime, Config};
 
-/// The time now where the machine is, as with the `datetime.now()` of the program that templates are written for.
+/// The current local time, like `datetime.now()` of Python, for which templates are written.
 pub(super) fn now(format: &str) -> String {
     strftime(format, &Zoned::now())
 }
 
-/// `time`, in English. What follows a `%` and is not known stays as it is.
+/// `time` in English. An unknown character after `%` stays as it is.
 fn strftime(format: &str, time: &Zoned) -> String {
     let config = Config::new().lenient(true);
     let text = BrokenDownTime::from(time).to_string_with_config(&config, format);

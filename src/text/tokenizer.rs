@@ -1,4 +1,4 @@
-//! From text to tokens and back.
+//! Turns text into tokens and back.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,18 +25,18 @@ struct Inner {
     vocabulary: tokenizers::Tokenizer,
     special: SpecialTokens,
     names: SpecialNames,
-    /// What is put before a text beside what the vocabulary puts there.
+    /// The token to put before a text, in addition to those that the vocabulary adds.
     first: Option<u32>,
-    /// The token that text becomes which has no other.
+    /// The token for text that has no other.
     unknown: Option<u32>,
 }
 
 impl Tokenizer {
     /// Reads `tokenizer.json` in a model folder, and the ids that begin and end a text from
-    /// `generation_config.json`, `config.json`, `tokenizer_config.json` and `special_tokens_map.json`, as far as
+    /// `generation_config.json`, `config.json`, `tokenizer_config.json` and `special_tokens_map.json`, if
     /// they exist.
     ///
-    /// Truncation and padding settings of the file are ignored: they are for training batches, and would
+    /// The file's truncation and padding settings are ignored: they are for training batches, and would
     /// silently shorten a prompt.
     pub fn open(folder: &Path) -> Result<Self, TextError> {
         let path = folder.join("tokenizer.json");
@@ -84,7 +84,8 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The tokens of a rendered conversation: only the special tokens that the template has written are special.
+    /// The tokens of a rendered conversation, in which only names that the template wrote become special
+    /// tokens.
     pub(super) fn encode_rendered(&self, rendered: &Rendered) -> Result<Vec<u32>, TextError> {
         let mut own = rendered.own(&self.0.names);
         own.retain(|(_, special)| Some(special.id) != self.0.unknown);
@@ -96,10 +97,11 @@ impl Tokenizer {
         self.encode_only(&rendered.text, &own)
     }
 
-    /// The tokens of `text`, in which only those of `own` are special, each with the byte that it begins at.
+    /// The tokens of `text`, in which only those of `own` are special; each comes with the byte where its
+    /// name begins.
     ///
-    /// A copy of the vocabulary finds none of the special tokens, and aliases of these in their place: it is all one
-    /// text then, which is split, normalised and encoded as it always is.
+    /// Encodes with a copy of the vocabulary that recognises aliases of these tokens, but no other special
+    /// tokens. The text stays in one piece, and is split, normalised and encoded as usual.
     fn encode_only(&self, text: &str, own: &[(usize, &Special)]) -> Result<Vec<u32>, TextError> {
         let wrong = |reason: &str| TextError::Tokenizer { path: self.0.path.clone(), reason: reason.into() };
         let mark =
@@ -136,7 +138,7 @@ impl Tokenizer {
         Ok(ids.into_iter().map(|id| aliases.get(&id).copied().unwrap_or(id)).collect())
     }
 
-    /// Whether `id` is a special token that no ordinary text becomes.
+    /// Whether `id` is a special token other than the one for unknown text.
     fn is_control(&self, id: u32) -> bool {
         Some(id) != self.0.unknown && self.is_special(id)
     }
@@ -160,7 +162,7 @@ impl Tokenizer {
         self.0.special.bos
     }
 
-    /// The end-of-text tokens: all that any of the folder's files names.
+    /// The end-of-text tokens: all that any file of the folder names.
     pub fn eos_ids(&self) -> &[u32] {
         &self.0.special.eos
     }
@@ -170,7 +172,7 @@ impl Tokenizer {
         self.eos_ids().contains(&id)
     }
 
-    /// Whether `id` is a special token, which has a name but stands for no text.
+    /// Whether `id` is a special token: it has a name, but no text.
     pub fn is_special(&self, id: u32) -> bool {
         let added = self.0.vocabulary.get_added_vocabulary().get_added_tokens_decoder();
         added.get(&id).is_some_and(|token| token.special)
@@ -200,7 +202,7 @@ impl Tokenizer {
     }
 }
 
-/// What the file says of text that has no token.
+/// The field for text that has no token.
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
@@ -222,10 +224,10 @@ impl FileModel {
     }
 }
 
-/// A vocabulary, and its token for text that has no other.
+/// Parses a vocabulary, and finds its token for text that has no other.
 ///
-/// Text that is no JSON at all is the commonest fault and found out first. Encoding nothing shows whether the
-/// special tokens to be put around a text are there.
+/// The most common error is text that is not JSON, so this is checked first. Encoding an empty text shows
+/// whether the special tokens to put around a text exist.
 fn parse(text: &str) -> Result<(tokenizers::Tokenizer, Option<u32>), String> {
     let text = python_json::without_mark(text);
     let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
@@ -237,8 +239,8 @@ fn parse(text: &str) -> Result<(tokenizers::Tokenizer, Option<u32>), String> {
     })
 }
 
-/// What `call` gives. The crate that knows vocabularies panics at some faults of a file, some of them only when
-/// a text is encoded or decoded. A vocabulary does not change by that, but for a cache of words.
+/// The result of `call`. The tokenizer crate panics on some errors of a file, some of them only when it
+/// encodes or decodes text. A panic leaves the vocabulary unchanged, except for a cache of words.
 fn caught<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match panics::caught(call) {
         Ok(result) => result.map_err(|error| error.to_string()),
@@ -248,7 +250,7 @@ fn caught<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> 
 
 impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the vocabulary: it would print a hundred thousand lines.
+        // Without the vocabulary, which would print a hundred thousand lines.
         f.debug_struct("Tokenizer")
             .field("path", &self.0.path)
             .field("vocab_size", &self.vocab_size())
@@ -329,7 +331,7 @@ mod tests {
             let error = Tokenizer::open(folder.path()).unwrap_err();
             assert!(error.to_string().contains("tokenizer.json"), "{error}");
         }
-        // The special token of its template is not defined: found when opened, not when used.
+        // The special token of its template is undefined. Opening finds that, not first use.
         let mut json = demo_json();
         json["post_processor"]["special_tokens"] = serde_json::json!({});
         std::fs::write(&path, json.to_string()).unwrap();
@@ -338,7 +340,7 @@ mod tests {
         assert!(matches!(Tokenizer::open(folder.path()), Err(TextError::Io { .. })));
     }
 
-    /// The demo's tokenizer.json, to be changed.
+    /// The demo's tokenizer.json, for tests that change it.
     fn demo_json() -> serde_json::Value {
         let text = std::fs::read_to_string(Path::new(DEMO).join("tokenizer.json")).unwrap();
         serde_json::from_str(&text).unwrap()
@@ -348,7 +350,7 @@ mod tests {
     fn faults_that_show_when_text_is_decoded_are_errors() {
         let folder = tempfile::tempdir().unwrap();
         let mut json = demo_json();
-        // More than a token has.
+        // More characters than a token has.
         json["decoder"] = serde_json::json!({"type": "Strip", "content": "e", "start": 0, "stop": 99});
         std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
         let changed = Tokenizer::open(folder.path()).unwrap();

@@ -6,14 +6,14 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ContextLimit {
-    /// The most bytes that a shader can bind at once.
+    /// The maximum bytes that a shader can bind at once.
     Binding {
-        /// Bytes of a position: of the keys and values of a layer, or of the rotations.
+        /// Bytes of a position: the keys and values of a layer, or the rotations.
         each: u64,
-        /// The most bytes on this device.
+        /// Maximum bytes on this device.
         most: u64,
     },
-    /// This driver ends loops after a number of rounds.
+    /// This driver ends loops after a certain number of iterations.
     Rounds,
     /// The largest position index.
     Positions,
@@ -30,7 +30,7 @@ impl fmt::Display for ContextLimit {
             Self::Rounds => {
                 f.write_str("this driver (llvmpipe) ends longer loops early, which makes attention wrong")
             }
-            Self::Positions => f.write_str("position indices end there"),
+            Self::Positions => f.write_str("position indices go no further"),
         }
     }
 }

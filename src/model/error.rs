@@ -1,4 +1,4 @@
-//! What can go wrong with a model.
+//! Errors of a model.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub enum ModelError {
     /// A weight file is missing, damaged or incomplete.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The device refused.
+    /// The device returned an error.
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// Layers could not be streamed.
@@ -29,12 +29,12 @@ pub enum ModelError {
         /// What is wrong with it.
         what: String,
     },
-    /// bantam can compress and restore it, but not run it.
+    /// bantam can compress and restore the model, but not run it.
     #[error("{path}: {what}")]
     NotRunnable {
         /// The file or folder.
         path: PathBuf,
-        /// What it is, and what can be done with it.
+        /// What it is, and what you can do with it.
         what: String,
     },
     /// bantam does not know the architecture.
@@ -42,7 +42,7 @@ pub enum ModelError {
     UnsupportedArchitecture {
         /// The configuration file.
         path: PathBuf,
-        /// What it names.
+        /// The architecture that the file names.
         name: String,
     },
     /// A tensor has another shape or type than the configuration asks for.
@@ -50,23 +50,24 @@ pub enum ModelError {
     WrongTensor {
         /// The tensor.
         tensor: String,
-        /// Shape or types that would be right.
+        /// The right shape or types.
         expected: String,
-        /// What the tensor is.
+        /// The actual shape or type.
         found: String,
     },
-    /// The configuration does not use a tensor of the file, so results would be those of another model.
+    /// The configuration does not use a tensor of the file. Results without it would be those of another
+    /// model.
     #[error(
         "tensor {tensor}{} is in the file, but a {architecture} with this config.json does not use it: results \
          without it would be wrong ({hint}); check that config.json belongs to the file",
         if *others > 0 { format!(" (and {others} more)") } else { String::new() }
     )]
     UnreadTensor {
-        /// The first of them, by name.
+        /// The first such tensor, by name.
         tensor: String,
-        /// How many more there are.
+        /// The number of further ones.
         others: usize,
-        /// What the configuration names.
+        /// The architecture that the configuration names.
         architecture: String,
         /// What may be wrong.
         hint: String,
@@ -87,45 +88,45 @@ pub enum ModelError {
          or NaNs, or config.json belongs to another model; compare the files with their source"
     )]
     NotFinite {
-        /// The token that they follow.
+        /// The token before the logits.
         token: u32,
         /// Its position in the sequence.
         position: usize,
     },
-    /// The sequence is longer than the session has room for.
+    /// The sequence is longer than the session's context.
     #[error(
         "the sequence needs {needed} positions, but the session has room for {context}; shorten the text, or \
          make the session with a longer context"
     )]
     ContextFull {
-        /// Positions needed.
+        /// Positions that the sequence needs.
         needed: usize,
-        /// Positions there are.
+        /// Positions of the session.
         context: usize,
     },
     /// The caller asked for all logits of a session that computes only the last token's.
     #[error("this session computes only the last token's logits; create it with Outputs::All")]
     LastOutputsOnly,
-    /// The device has no room for a context of that length, or cannot compute with it.
+    /// The device cannot have, or cannot compute with, a context of that length.
     #[error(
         "a context of {context} positions is too long: on this device a session of this model has at most {most}, \
          because {limit}"
     )]
     ContextTooLong {
-        /// Positions asked for.
+        /// Requested positions.
         context: usize,
-        /// Most there can be.
+        /// Maximum positions.
         most: usize,
         /// What limits them.
         limit: ContextLimit,
     },
-    /// Nothing to compute.
+    /// The list of tokens is empty.
     #[error("there are no tokens; a prompt needs at least one")]
     NoTokens,
 }
 
 impl From<StreamError> for ModelError {
-    /// What is wrong with a file or a device is the same error, streamed or not.
+    /// An error of a file or a device has the same variant, whether weights are streamed or not.
     fn from(error: StreamError) -> Self {
         match error {
             StreamError::File(error) => Self::Archive(error),

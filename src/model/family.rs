@@ -1,31 +1,31 @@
-//! What each family of models has, and what its configuration means where it does not say.
+//! The families of models: what each one has, and its defaults for missing fields.
 
-/// What an architecture has, and what its configuration means where it does not say.
+/// The features of an architecture, and its defaults for missing fields of the configuration.
 #[derive(Debug)]
 pub(super) struct Family {
     pub architecture: &'static str,
     pub model_type: &'static str,
-    /// Key and value heads where they are not said; `None` for as many as there are query heads.
+    /// Default number of key and value heads; `None` for as many as query heads.
     pub kv_heads: Option<usize>,
-    /// Elements of a head where they are not said; `None` for an equal share of the residual stream.
+    /// Default elements of a head; `None` for an equal share of the residual stream.
     pub head_dim: Option<usize>,
     pub max_positions: usize,
     pub head_norms: bool,
-    /// Whether queries, keys and values have a bias in any case.
+    /// Whether queries, keys and values always have a bias.
     pub qkv_bias: bool,
-    /// Whether `attention_bias` counts.
+    /// Whether `attention_bias` has an effect.
     pub bias_by_flag: bool,
-    /// Whether `mlp_bias` counts.
+    /// Whether `mlp_bias` has an effect.
     pub mlp_bias_by_flag: bool,
     pub window: Window,
 }
 
-/// Whether `sliding_window` counts.
+/// Whether `sliding_window` has an effect.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Window {
     Never,
     Always,
-    /// Where `use_sliding_window` is true.
+    /// Only if `use_sliding_window` is true.
     Switched,
 }
 

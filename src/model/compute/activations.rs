@@ -4,7 +4,7 @@ use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::shape::strides::Strides;
 
-/// What products read of them, they may read as a uniform.
+/// Usages of activations that products read: some kernels read them as a uniform.
 pub(crate) const ACTIVATIONS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::UNIFORM);
 
@@ -12,19 +12,19 @@ pub(crate) const ACTIVATIONS: wgpu::BufferUsages =
 #[derive(Debug)]
 pub(crate) struct Activations {
     pub strides: Strides,
-    /// The residual stream. Rows of an embedding that is on the host are copied there.
+    /// The residual stream. If the embedding is on the host, its rows are copied here.
     pub x: Buffer,
-    /// What the norms give.
+    /// The results of the norms.
     pub normed: Buffer,
     pub qkv: Buffer,
     pub attended: Buffer,
     pub gate: Buffer,
-    /// Nothing where all layers have gate and up joined.
+    /// Empty if gate and up are joined in all layers.
     pub up: Buffer,
 }
 
 impl Activations {
-    /// For so many tokens, with room for results of `up` where that `has_up`.
+    /// Buffers for `tokens` tokens. If `has_up`, results of `up` get a buffer too.
     pub fn new(gpu: &Gpu, config: &ModelConfig, tokens: usize, has_up: bool) -> Result<Self, GpuError> {
         let strides = Strides::new(config);
         let buffer = |label, stride: usize| gpu.buffer(label, (tokens * stride * 4) as u64, ACTIVATIONS);

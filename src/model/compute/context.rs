@@ -8,10 +8,10 @@ use crate::model::error::ModelError;
 use crate::model::shape::strides::head_params;
 use crate::model::weights::rotations::Rotations;
 
-/// More positions than any model is made for; with them no index overflows.
+/// More positions than any model is made for. Within this limit, no index overflows.
 const MAX_CONTEXT: u32 = 1 << 24;
 
-/// The most positions that a session of a model can have on `gpu`, and what no more fit.
+/// Maximum positions of a session of a model on `gpu`, and what limits them.
 pub(crate) fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> (usize, ContextLimit) {
     let cache = KvCache::position_bytes(cache_type, config.kv_heads, config.head_dim);
     let (each, most) = (cache.max(Rotations::position_bytes(config)).max(1), gpu.max_binding());
@@ -27,7 +27,7 @@ pub(crate) fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheTyp
     limits.into_iter().min_by_key(|&(positions, _)| positions).unwrap_or(limits[0])
 }
 
-/// An error where a session cannot have `context` positions.
+/// Returns an error if a session cannot have `context` positions.
 pub(crate) fn check(
     gpu: &Gpu,
     config: &ModelConfig,

@@ -14,7 +14,7 @@ use crate::model::error::ModelError;
 use crate::model::shape::strides::head_params;
 use crate::model::weights::layer_weights::{GateUp, LayerWeights, Linear};
 
-/// What a layer is recorded with.
+/// The parameters with which a layer is recorded.
 pub(crate) struct LayerContext<'a> {
     pub gpu: &'a Gpu,
     pub config: &'a ModelConfig,
@@ -23,8 +23,8 @@ pub(crate) struct LayerContext<'a> {
     pub rotations: &'a Buffer,
     /// Positions in the KV cache.
     pub context: usize,
-    /// An error where nobody wants the dispatches any more. Asked before each of them, because a kernel that is
-    /// needed for the first time is compiled.
+    /// Returns an error if nobody wants the dispatches any more. Called before each of them, because a kernel
+    /// that is needed for the first time is compiled.
     pub go_on: &'a dyn Fn() -> Result<(), ArchiveError>,
 }
 
@@ -44,12 +44,12 @@ impl LayerContext<'_> {
             all.extend(products.dispatches(self.gpu, self.step, &product)?);
             Ok::<_, ModelError>(())
         };
-        // From the normed residual stream.
+        // Products that read the normed residual stream.
         let from_normed = |weights, bias, y, y_stride| {
             let (x, x_stride, accumulate) = (&a.normed, s.hidden, false);
             Product { weights, x, x_stride, y, y_stride, bias, accumulate }
         };
-        // To the residual stream.
+        // Products that add to the residual stream.
         let to_residual = |weights, bias, x, x_stride| Product {
             weights,
             x,

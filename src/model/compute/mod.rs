@@ -1,4 +1,4 @@
-//! Computing one sequence with the weights of a model.
+//! Computes one sequence with the weights of a model.
 
 pub(crate) mod activations;
 pub(crate) mod context;

@@ -1,4 +1,4 @@
-//! A batch on its way to the device, in one submission or several.
+//! Submits a batch to the device, in one submission or several.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use crate::gpu::{Batch, Buffer, Dispatch, Gpu, Pace};
 use crate::model::error::ModelError;
 use crate::stream::Ring;
 
-/// What is brought back of a batch.
+/// Copies the results of a batch to a buffer that the host reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Results {
     pub from: Arc<Buffer>,
-    /// Bytes, from the first on. Where there are none, nothing is recorded.
+    /// Bytes to copy, from the start of the buffer. If 0, nothing is recorded.
     pub len: u64,
     pub to: Arc<Buffer>,
 }
@@ -20,25 +20,26 @@ pub(crate) struct Results {
 pub(crate) struct Pass<'a> {
     pub gpu: &'a Gpu,
     pub batch: Batch,
-    /// Positions that the batch's last token sees, its own among them.
+    /// Positions that the batch's last token attends to, including its own.
     pub positions: u32,
-    /// All that is computed, in order.
+    /// All dispatches, in order.
     pub dispatches: Vec<&'a Dispatch>,
     pub results: Results,
 }
 
-/// Dispatches that are submitted at once.
+/// Dispatches that are submitted together.
 #[derive(Debug, PartialEq, Eq)]
 struct Submission {
     dispatches: Range<usize>,
-    /// The streamed stage that must be there first, and is visited from here on.
+    /// The streamed stage that this submission needs first, and begins to read.
     begins: Option<usize>,
     /// The streamed stage that no later submission reads.
     ends: Option<usize>,
 }
 
 impl Pass<'_> {
-    /// Submits all of it: streamed stages as they come, and no more at a time than the device is to be given.
+    /// Submits all dispatches: each streamed stage as it arrives, and no more work at a time than the
+    /// device's limit.
     pub async fn submit(&self, ring: Option<&Ring>, pace: &mut Pace) -> Result<(), ModelError> {
         let submissions = self.submissions();
         let mut turn = match ring {
@@ -68,16 +69,16 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Cuts the dispatches where a streamed stage begins, and where there would be too much work otherwise.
-    /// One that is too much by itself has a submission of its own.
+    /// Splits the dispatches where a streamed stage begins, and where a submission would have too much work.
+    /// A dispatch that alone is too much work gets a submission of its own.
     fn submissions(&self) -> Vec<Submission> {
         let (mut all, mut work, mut stages) = (Vec::<Submission>::new(), 0u64, 0);
-        // The last submission that reads each stage.
+        // For each stage, the last submission that reads it.
         let mut readers = Vec::new();
         for (i, dispatch) in self.dispatches.iter().enumerate() {
             let begins = dispatch.stage().filter(|&stage| stage == stages);
             let more = dispatch.work(self.batch, self.positions);
-            // What counts for nothing can go with anything.
+            // A dispatch without work can join any submission.
             let is_too_much = work.min(more) > 0 && work.saturating_add(more) > self.gpu.submission_work();
             if all.is_empty() || begins.is_some() || is_too_much {
                 all.push(Submission { dispatches: i..i, begins, ends: None });
@@ -97,7 +98,7 @@ impl Pass<'_> {
         all
     }
 
-    /// Records dispatches in a pass of their own.
+    /// Records the dispatches of `range` in a compute pass of their own.
     fn record(&self, range: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         self.dispatches[range].iter().for_each(|dispatch| dispatch.record(&mut pass, self.batch));

@@ -1,17 +1,17 @@
-//! Which kernel multiplies.
+//! Chooses the kernel that multiplies.
 
 use crate::gpu::kernels::matvec::Product;
 use crate::gpu::kernels::{matmul, matvec, widen};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, WideRoom};
 
-/// Which kernel multiplies.
+/// The kernel that multiplies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Products<'a> {
     /// One token: `matvec`.
     Single,
     /// A batch: `matmul`.
     Batch,
-    /// A batch of at least so many tokens: `matmul`, and where that is worth it, `widen` before it.
+    /// A batch of at least this many tokens: `matmul`, with `widen` before it if that is faster.
     Widened(usize, &'a WideRoom),
 }
 

@@ -1,16 +1,16 @@
-//! Dispatches of a session, recorded for each number of tokens that has others.
+//! Dispatches of a session, recorded for each range of batch sizes that needs its own.
 
 use crate::gpu::Dispatch;
 use crate::model::compute::products::Products;
 use crate::model::error::ModelError;
 use crate::model::weights::model::Model;
 
-/// Recorded dispatches, each with the least number of tokens that they are for, the fewest tokens first.
+/// Recorded dispatches, each with the minimum number of tokens that they are for, in ascending order.
 #[derive(Debug, Default)]
 pub(crate) struct Recorded(Vec<(usize, Vec<Dispatch>)>);
 
 impl Recorded {
-    /// What `record` gives for one token, and for batches of up to `most` tokens.
+    /// Calls `record` for one token, and for batches of up to `most` tokens.
     pub fn new(
         model: &Model,
         most: usize,
@@ -21,7 +21,7 @@ impl Recorded {
         Ok(Self(all))
     }
 
-    /// The same for batches alone.
+    /// The same, for batches only.
     pub fn batches(
         model: &Model,
         most: usize,
@@ -32,12 +32,12 @@ impl Recorded {
         model.gpu.choices().widen_from.steps(most).into_iter().map(record).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Those for so many tokens: none where there are none.
+    /// The dispatches for this many tokens; empty if there are none.
     pub fn of(&self, tokens: usize) -> &[Dispatch] {
         self.0.iter().rfind(|(least, _)| *least <= tokens).map_or(&[], |(_, dispatches)| dispatches)
     }
 
-    /// Whether there are none.
+    /// Whether nothing is recorded.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Computing one sequence.
+//! Computes one sequence.
 
 use std::sync::Arc;
 
@@ -26,15 +26,15 @@ use crate::model::weights::model::{Embedding, Model};
 use crate::model::weights::rotations::Rotations;
 use crate::stream::StreamError;
 
-/// What is to come back of a batch.
+/// The results to read back from a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     Nothing,
     /// The last token's logits.
     Last,
-    /// The token that is likeliest after the last.
+    /// The token that is most likely to follow the last one.
     Likeliest,
-    /// The tokens that are likeliest after the last, as bounded by the logit of this rank among some.
+    /// The tokens most likely to follow the last one, down to the logit of this rank among some of them.
     Top(u32),
     /// All logits.
     All,
@@ -46,20 +46,20 @@ enum Wanted {
 pub struct Session {
     model: Arc<Model>,
     context: usize,
-    /// The tokens of the positions that are filled.
+    /// The tokens at the filled positions.
     tokens: Vec<u32>,
-    /// Whether the device still has the logits of the last of them.
+    /// Whether the device still has the logits of the last token.
     has_last_logits: bool,
     buffers: SessionBuffers,
     readback: Readback,
     dispatches: Arc<Dispatches>,
     activations: Arc<Activations>,
-    /// Tells that the pass that was begun last has ended, where a thread drives it and nobody knows yet.
+    /// Reports the end of the last pass, if a thread drives passes and the end is not known yet.
     ended: Option<oneshot::Receiver<()>>,
-    // The dispatches' bind groups name these; they live as long.
+    // Bind groups of the dispatches refer to these, so they must live as long.
     _caches: Vec<KvCache>,
     _rotations: Arc<Rotations>,
-    // Last: it frees what the others leave.
+    // The last field: it frees what the others leave.
     _sweep: Sweep,
 }
 
@@ -67,7 +67,7 @@ pub struct Session {
 struct SessionBuffers {
     step: Buffer,
     token_ids: Buffer,
-    /// The last norm's result, for the tokens whose logits are wanted.
+    /// The last norm's result, for the tokens that get logits.
     output: Buffer,
     logits: Arc<Buffer>,
     /// The largest logit of each span.
@@ -76,10 +76,10 @@ struct SessionBuffers {
     top: Arc<Buffer>,
 }
 
-/// What a session has recorded.
+/// The recorded dispatches of a session.
 #[derive(Debug)]
 struct Dispatches {
-    /// Up to the last layer.
+    /// All dispatches up to the last layer.
     layers: Recorded,
     last_output: Vec<Dispatch>,
     /// Finds the likeliest token in the last token's logits.
@@ -90,8 +90,8 @@ struct Dispatches {
 }
 
 impl Dispatches {
-    /// Those of a batch, in order: those of the layers, of the output matrix where logits are wanted, and what finds
-    /// the likeliest tokens.
+    /// The dispatches of a batch, in order: those of the layers, those of the output matrix if logits are
+    /// wanted, and the one that finds the likeliest tokens.
     fn of(&self, batch: Batch, wanted: Wanted) -> Vec<&Dispatch> {
         let layers = self.layers.of(batch.tokens as usize);
         let output = match batch.outputs {
@@ -109,8 +109,8 @@ impl Dispatches {
 }
 
 impl Session {
-    /// A session with room for `context` positions. `outputs` is the most that it can compute:
-    /// [`Outputs::All`] needs room for the logits of a whole batch.
+    /// A session with space for `context` positions. `outputs` limits what it can compute: [`Outputs::All`]
+    /// needs space for the logits of a whole batch.
     pub fn new(model: &Arc<Model>, context: usize, outputs: Outputs) -> Result<Self, ModelError> {
         Self::with_cache(model, context, outputs, CacheType::default())
     }
@@ -125,8 +125,8 @@ impl Session {
         Self::open_while(model, context, outputs, cache_type, &|| Ok(()))
     }
 
-    /// [`Session::with_cache`], which calls `go_on` before each longer step and ends with its error: a kernel that
-    /// is needed for the first time is compiled, which takes long on some drivers.
+    /// [`Session::with_cache`], which calls `go_on` before each longer step and returns its error. A kernel
+    /// that is needed for the first time is compiled, which takes long on some drivers.
     pub(crate) fn open_while(
         model: &Arc<Model>,
         context: usize,
@@ -138,7 +138,7 @@ impl Session {
         let context = context.max(1);
         Self::check_context(gpu, config, context, cache_type)?;
         let has_up = model.layers.iter().any(LayerWeights::has_up);
-        // First: what it takes to bring the table is gone before there is anything else.
+        // First, so that the memory used to upload the table is free again before anything else is allocated.
         let rotations = Rotations::shared(gpu, config, context, &model.rotations, go_on)?;
         let activations = Arc::new(Activations::new(gpu, config, BATCH, has_up)?);
         let buffers = SessionBuffers::new(model, &activations, outputs)?;
@@ -195,8 +195,8 @@ impl Session {
         })
     }
 
-    /// The longest context that a session of a model can have on `gpu`, whatever its memory, in positions. It
-    /// is known before the model is loaded.
+    /// Maximum context length, in positions, of a session of a model on `gpu`, whatever its memory. It is
+    /// known before the model is loaded.
     pub fn most_context(gpu: &Gpu, config: &ModelConfig, cache_type: CacheType) -> usize {
         context::most_context(gpu, config, cache_type).0
     }
@@ -231,8 +231,9 @@ impl Session {
         &self.tokens
     }
 
-    /// How many tokens at the start of `text` need not be computed again, because the session has the same
-    /// ones at the same positions. The last token of `text` never counts: what follows from it is not kept.
+    /// The number of tokens at the start of `text` that need not be computed again, because the session has
+    /// the same ones at the same positions. The last token of `text` never counts, because its logits are not
+    /// kept.
     pub fn reusable(&self, text: &[u32]) -> usize {
         let same = self.tokens.iter().zip(text).take_while(|(a, b)| a == b).count();
         same.min(text.len().saturating_sub(1))
@@ -243,7 +244,7 @@ impl Session {
         self.context
     }
 
-    /// Number of dispatches to compute one token and to find the likeliest next one.
+    /// The number of dispatches to compute one token and to find the likeliest next one.
     pub fn dispatches_a_token(&self) -> usize {
         self.dispatches.layers.of(1).len() + self.dispatches.last_output.len() + 1
     }
@@ -324,8 +325,9 @@ impl Session {
         }
     }
 
-    /// Appends `tokens`, batch by batch, and gives what is wanted of each batch to `take`. An error of `take` is
-    /// the place of a token, among those whose logits it was given, that are not all finite.
+    /// Appends `tokens`, batch by batch, and passes the wanted results of each batch to `take`. An error of
+    /// `take` is the index of a token, among those whose logits it received, that has a logit that is not
+    /// finite.
     async fn append(
         &mut self,
         tokens: &[u32],
@@ -334,7 +336,7 @@ impl Session {
     ) -> Result<(), ModelError> {
         self.check(tokens)?;
         self.has_last_logits = false;
-        // A pass that was dropped may still have the session's buffers.
+        // A pass whose future was dropped may still use the session's buffers.
         if let Some(ended) = &mut self.ended {
             let _ = ended.await;
             self.ended = None;
@@ -372,7 +374,7 @@ impl Session {
         Ok(())
     }
 
-    /// Computes one batch, and gives the number of bytes that are to be read back.
+    /// Computes one batch, and returns the number of bytes to read back.
     async fn submit(
         &mut self,
         tokens: &[u32],
@@ -424,7 +426,7 @@ impl Session {
         Ok(len)
     }
 
-    /// What is brought back of a batch, of which so many tokens have logits.
+    /// The results to copy for a batch in which `outputs` tokens have logits.
     fn results(&self, wanted: Wanted, outputs: usize) -> Results {
         let buffers = &self.buffers;
         let (from, len) = match wanted {
@@ -436,7 +438,8 @@ impl Session {
     }
 }
 
-/// Whether logits, `vocab` of each token, are all finite; an error is the place of the first token whose are not.
+/// Checks that all logits, `vocab` for each token, are finite. An error is the index of the first token with
+/// other logits.
 fn all_finite(logits: &[f32], vocab: usize) -> Result<(), usize> {
     match logits.iter().position(|logit| !logit.is_finite()) {
         None => Ok(()),
@@ -444,7 +447,7 @@ fn all_finite(logits: &[f32], vocab: usize) -> Result<(), usize> {
     }
 }
 
-/// That the logits of `tokens[place]` are not all finite, where the first of `tokens` is at `position`.
+/// The error for `tokens[place]`, whose logits are not all finite. The first of `tokens` is at `position`.
 fn not_finite(tokens: &[u32], position: usize, place: usize) -> ModelError {
     ModelError::NotFinite { token: tokens[place], position: position + place }
 }
@@ -471,15 +474,15 @@ impl SessionBuffers {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Nobody waits for the pass that it was in the middle of, which ends where it is. By then it has let go of
-        // what it had of the session.
+        // Waits for an unfinished pass, which nobody else waits for and which stops early. After that, it no
+        // longer uses anything of the session.
         if let Some(ended) = self.ended.take() {
             let _ = pollster::block_on(ended);
         }
     }
 }
 
-/// The look-up of the tokens' embedding: nothing where that is done on the host.
+/// The look-up of the tokens' embedding; empty if the host does it.
 fn record_embedding(
     model: &Model,
     activations: &Activations,
@@ -548,7 +551,7 @@ mod tests {
         let model = Arc::new(pollster::block_on(Model::load(&gpu, &files, &options, &())).unwrap());
         let before = gpu.memory().used();
 
-        // The first time it is stopped before anything is there, then later and later.
+        // Stops it before it has created anything, then later and later.
         let mut stops = 0;
         loop {
             let asked = Cell::new(0);
@@ -566,7 +569,7 @@ mod tests {
             assert_eq!(gpu.memory().used(), before);
             stops += 1;
         }
-        // Rotations, caches, and the dispatches of every layer.
+        // Stops happened at the rotations, the caches, and the dispatches of every layer.
         assert!(stops > model.config.layers, "{stops}");
     }
 }

@@ -1,19 +1,19 @@
-//! Fields of a JSON object, as Python code reads them: null is as good as nothing, whole numbers may be written
-//! `512.0`, and `false` stands for nothing where something else could be. What cannot be read names the field.
+//! Reads fields of a JSON object as Python code does: null means missing, whole numbers may be written
+//! `512.0`, and `false` means nothing if another type is expected. Errors name the field.
 
 use serde_json::{Map, Value};
 
-/// The largest whole number that every number type has.
+/// The largest whole number that every number type can represent.
 const MOST: f64 = (1u64 << 53) as f64;
 
-/// Characters of a wrong value that an error quotes.
+/// Maximum characters of a wrong value that an error quotes.
 const QUOTED: usize = 60;
 
-/// An object, and what errors call it.
+/// A JSON object, and its name in errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fields<'a> {
     object: &'a Map<String, Value>,
-    /// `rope_scaling.` for the fields of that object.
+    /// The prefix of field names in errors: `rope_scaling.` for that object.
     prefix: &'a str,
 }
 
@@ -23,17 +23,17 @@ impl<'a> Fields<'a> {
         Self { object, prefix: "" }
     }
 
-    /// The same, of an object whose fields errors call so.
+    /// The fields of an object inside the file. Errors put `prefix` before their names.
     pub fn within(object: &'a Map<String, Value>, prefix: &'a str) -> Self {
         Self { object, prefix }
     }
 
-    /// Whether the field is there, be it null.
+    /// Whether the field exists, even if it is null.
     pub fn has(&self, name: &str) -> bool {
         self.object.contains_key(name)
     }
 
-    /// What the field has, unless it is null or false.
+    /// The field's value, unless it is null or false.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
         self.object.get(name).filter(|value| !matches!(value, Value::Null | Value::Bool(false)))
     }
@@ -45,13 +45,13 @@ impl<'a> Fields<'a> {
         number.map(|n| Some(n as usize)).ok_or_else(|| self.wrong(name, "a whole number"))
     }
 
-    /// A whole number that must be there.
+    /// A required whole number.
     pub fn required_count(&self, name: &str) -> Result<usize, String> {
         self.count(name)?
             .ok_or_else(|| format!("{}{name} is missing; it must be a whole number", self.prefix))
     }
 
-    /// A whole number; `default` where the field is not there. `None` is only what is written as null or false.
+    /// A whole number; `default` if the field is missing. `None` only if the field is null or false.
     pub fn count_or(&self, name: &str, default: Option<usize>) -> Result<Option<usize>, String> {
         if self.has(name) { self.count(name) } else { Ok(default) }
     }
@@ -62,39 +62,39 @@ impl<'a> Fields<'a> {
         value.as_f64().map(Some).ok_or_else(|| self.wrong(name, "a number"))
     }
 
-    /// True or false; false where nothing is said.
+    /// True or false; false if the field is missing.
     pub fn flag(&self, name: &str) -> Result<bool, String> {
         match self.get(name) {
             None => Ok(false),
             Some(Value::Bool(flag)) => Ok(*flag),
-            // As Python has it.
+            // Python treats 0 as false.
             Some(value) if value.as_f64() == Some(0.0) => Ok(false),
             Some(value) if value.as_f64() == Some(1.0) => Ok(true),
             Some(_) => Err(self.wrong(name, "true or false")),
         }
     }
 
-    /// Text.
+    /// A string.
     pub fn text(&self, name: &str) -> Result<Option<&'a str>, String> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        value.as_str().map(Some).ok_or_else(|| self.wrong(name, "text"))
+        value.as_str().map(Some).ok_or_else(|| self.wrong(name, "a string"))
     }
 
-    /// Several texts.
+    /// A list of strings.
     pub fn texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, String> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let texts = value.as_array().and_then(|values| values.iter().map(Value::as_str).collect());
-        texts.map(Some).ok_or_else(|| self.wrong(name, "a list of texts"))
+        texts.map(Some).ok_or_else(|| self.wrong(name, "a list of strings"))
     }
 
-    /// An object; `None` where it is empty.
+    /// An object; `None` if it is empty.
     pub fn object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, String> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let object = value.as_object().ok_or_else(|| self.wrong(name, "an object"))?;
         Ok(Some(object).filter(|object| !object.is_empty()))
     }
 
-    /// That a field is not `wanted`.
+    /// The error that a field is not `wanted`.
     pub fn wrong(&self, name: &str, wanted: &str) -> String {
         let value = self.object.get(name).unwrap_or(&Value::Null).to_string();
         let end = value.char_indices().nth(QUOTED).map_or(value.len(), |(at, _)| at);

@@ -1,4 +1,4 @@
-//! `config.json` of a Hugging Face model folder, checked.
+//! Reads and checks `config.json` of a Hugging Face model folder.
 
 pub(crate) mod fields;
 pub(crate) mod model_config;

@@ -1,4 +1,4 @@
-//! `config.json` of a Hugging Face model folder, checked.
+//! Reads and checks `config.json` of a Hugging Face model folder.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use crate::model::config::rope_settings::{RopeScaling, RopeSettings};
 use crate::model::error::ModelError;
 use crate::model::family::{Family, Window};
 
-/// The limits within which the kernels' 32-bit indices cannot overflow.
+/// Maximum sizes with which the kernels' 32-bit indices cannot overflow.
 const MAX_DIM: usize = 1 << 20;
 const MAX_HEAD_DIM: usize = 256;
 
-/// What the executor needs to know about a model.
+/// The configuration of a model, as far as the executor needs it.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ModelConfig {
@@ -22,19 +22,19 @@ pub struct ModelConfig {
     pub architecture: String,
     /// Elements of the residual stream.
     pub hidden: usize,
-    /// Elements between the halves of the MLP.
+    /// Intermediate elements of the MLP.
     pub intermediate: usize,
     /// Number of layers.
     pub layers: usize,
     /// Query heads.
     pub heads: usize,
-    /// Key and value heads (GQA where fewer than `heads`).
+    /// Key and value heads; fewer than `heads` with GQA.
     pub kv_heads: usize,
     /// Elements of a head; not always `hidden / heads`.
     pub head_dim: usize,
     /// Size of the vocabulary.
     pub vocab: usize,
-    /// Longest sequence the model was made for.
+    /// Maximum length of a sequence that the model was made for.
     pub max_positions: usize,
     /// Epsilon of the norms, added to the mean square.
     pub norm_epsilon: f32,
@@ -42,7 +42,7 @@ pub struct ModelConfig {
     pub rope_theta: f64,
     /// How the rotary frequencies are scaled.
     pub rope_scaling: RopeScaling,
-    /// Whether the embedding is the output matrix too.
+    /// Whether the embedding is also the output matrix.
     pub tied: bool,
     /// Whether query and key heads are normalised (Qwen3).
     pub head_norms: bool,
@@ -52,7 +52,7 @@ pub struct ModelConfig {
     pub o_bias: bool,
     /// Whether the three products of the MLP have a bias.
     pub mlp_bias: bool,
-    /// How many positions back each layer sees, itself included; `None` for all.
+    /// How many positions back each layer attends, including the current one; `None` for all.
     pub windows: Vec<Option<usize>>,
 }
 
@@ -62,7 +62,7 @@ impl ModelConfig {
         Ok(Self::read(folder)?.0)
     }
 
-    /// The same, with what is to be said about it where a model is loaded.
+    /// Like [`ModelConfig::open`], with a remark to log when the model is loaded.
     pub(crate) fn read(folder: &Path) -> Result<(Self, Option<String>), ModelError> {
         let path = folder.join("config.json");
         let text = std::fs::read_to_string(&path)
@@ -81,7 +81,7 @@ impl ModelConfig {
         let bad = |what: String| ModelError::Config { path: path.into(), what };
         let object: Map<String, Value> = python_json::read(json).map_err(|e| bad(e.to_string()))?;
         let fields = Fields::new(&object);
-        // The architecture first: of one that is not known, other fields may be missing too.
+        // The architecture comes first: an unknown one may also lack other fields.
         let (family, remark) = match Family::named(fields).map_err(bad)? {
             Ok(named) => named,
             Err(name) => return Err(ModelError::UnsupportedArchitecture { path: path.into(), name }),
@@ -103,7 +103,7 @@ impl ModelConfig {
         if heads == 0 {
             return Err("num_attention_heads is 0".into());
         }
-        // Before there is a list with an entry for each.
+        // Check before allocating a list with an entry for each layer.
         if layers > MAX_DIM {
             return Err(format!("num_hidden_layers is {layers}; it must be from 1 to {MAX_DIM}"));
         }
@@ -188,9 +188,9 @@ impl ModelConfig {
     }
 }
 
-/// Mistral's window is for all layers; Qwen's, where it is switched on, for those from
-/// `max_window_layers` on (28 is what Hugging Face takes where that is not said). `layer_types`
-/// goes before both. Where the window is not said, Hugging Face has one of 4096, and none where it is null.
+/// Mistral's window applies to all layers. Qwen's, if switched on, applies to layers from `max_window_layers`
+/// on, by default 28 as in Hugging Face transformers. `layer_types` takes precedence over both. If the field
+/// for the window is missing, transformers uses 4096; if it is null, there is no window.
 fn windows(family: &Family, fields: Fields<'_>, layers: usize) -> Result<Vec<Option<usize>>, String> {
     let window = match family.window {
         Window::Never => None,
@@ -285,7 +285,7 @@ mod tests {
             (r#""rope_theta": 500000, "rope_scaling": null, "rope_parameters": {}"#, 5e5, RopeScaling::None),
             (r#""rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}"#, 5e5, RopeScaling::None),
             (r#""rope_scaling": {"rope_theta": 5e5, "type": "linear", "factor": 4}"#, 5e5, linear),
-            // The base beside the scaling goes before one outside.
+            // The base beside the scaling takes precedence over one outside.
             (r#""rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}"#, 5e5, RopeScaling::None),
             (
                 r#""rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 4.0},
@@ -337,7 +337,7 @@ mod tests {
             let error = said(fields).unwrap_err();
             assert!(error.contains(wrong), "{fields}: {error}");
         }
-        // Both types of layers, which differ.
+        // The model has both types of layers, with different settings.
         let both = LLAMA.replace("LlamaForCausalLM", "Qwen3ForCausalLM");
         let both = format!(
             r#"{both}, "num_key_value_heads": 9, "use_sliding_window": true, "max_window_layers": 29, "rope_parameters":
@@ -377,7 +377,7 @@ mod tests {
             ("attention_bias", "\"yes\"", "attention_bias is \"yes\", but must be true or false"),
             ("tie_word_embeddings", "2", "tie_word_embeddings is 2"),
             ("num_key_value_heads", "true", "num_key_value_heads is true"),
-            ("layer_types", "[1]", "layer_types is [1], but must be a list of texts"),
+            ("layer_types", "[1]", "layer_types is [1], but must be a list of strings"),
             ("hidden_act", "\"gelu\"", "hidden_act \"gelu\" is not supported"),
             ("head_dim", "6", "head_dim is 6"),
         ] {
@@ -387,7 +387,7 @@ mod tests {
                 ModelConfig::parse(&json.to_string(), Path::new("config.json")).unwrap_err().to_string();
             assert!(error.starts_with("config.json: ") && error.contains(wrong), "{field} {value}: {error}");
         }
-        // As Python writes it, and an editor saves it.
+        // As Python writes the file, and as an editor saves it.
         let limits = "\"time_step_limit\": [0.0, Infinity]";
         let saved = format!("\u{feff}{{{LLAMA}, {limits}}}");
         assert_eq!(ModelConfig::parse(&saved, Path::new("config.json")).unwrap(), usual);
@@ -437,12 +437,12 @@ mod tests {
             );
             assert_eq!(config.head_norms, model_type == "qwen3");
             assert_eq!(config.windows, vec![(model_type == "mistral").then_some(4096); 30]);
-            // Null is all heads, in every family.
+            // Null means all heads, in every family.
             let null =
                 parse(&format!(r#""model_type": "{model_type}", "num_key_value_heads": null, {sizes}"#));
             assert_eq!(null.unwrap().kv_heads, 64);
         }
-        // Only Llama and Qwen3 look at the flag, and only Llama at that of the MLP.
+        // Only Llama and Qwen3 read `attention_bias`, and only Llama reads `mlp_bias`.
         for (model_type, biases) in [
             ("llama", [true, true, true]),
             ("mistral", [false; 3]),

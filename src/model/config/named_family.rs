@@ -1,4 +1,4 @@
-//! Which family a configuration names.
+//! Finds the family that a configuration names.
 
 use serde_json::Value;
 
@@ -6,19 +6,19 @@ use crate::model::config::fields::Fields;
 use crate::model::family::{FAMILIES, Family};
 
 impl Family {
-    /// The one that a configuration names, by its architecture or else by its model type, and what is to be said of that;
-    /// or the name of one that is not known.
+    /// The family that a configuration names by its architecture, or else by its model type, with a remark to
+    /// log; or the name of an unknown one.
     pub fn named(fields: Fields<'_>) -> Result<Result<(&'static Self, Option<String>), String>, String> {
         let model_type = fields.text("model_type")?;
         let architecture = match fields.get("architectures") {
             Some(Value::Array(names)) => match names.first() {
                 Some(name) => {
-                    Some(name.as_str().ok_or_else(|| fields.wrong("architectures", "a list of texts"))?)
+                    Some(name.as_str().ok_or_else(|| fields.wrong("architectures", "a list of strings"))?)
                 }
                 None => None,
             },
             Some(Value::String(name)) => Some(name.as_str()),
-            Some(_) => return Err(fields.wrong("architectures", "a list of texts")),
+            Some(_) => return Err(fields.wrong("architectures", "a list of strings")),
             None => None,
         };
         let by_type = FAMILIES.iter().find(|family| Some(family.model_type) == model_type);

@@ -1,25 +1,25 @@
-//! Settings of the rotary position embedding in `config.json`, which may be in three places, and apart for each
-//! type of layer.
+//! Settings of the rotary position embedding in `config.json`. They may be in three places, and separate for
+//! each type of layer.
 
 use serde_json::{Map, Value};
 
 use crate::model::config::fields::Fields;
 
-/// What the base is where nothing is said.
+/// The default base.
 const THETA: f64 = 10_000.0;
 
 /// How rotary frequencies are scaled for sequences longer than those of the original training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum RopeScaling {
-    /// Not at all.
+    /// No scaling.
     None,
-    /// All divided by `factor`.
+    /// All frequencies are divided by `factor`.
     Linear {
         /// The divisor.
         factor: f64,
     },
-    /// As in Llama 3.1: low frequencies are divided, high ones kept, those between are blended.
+    /// As in Llama 3.1: low frequencies are divided, high ones kept, and those in between blended.
     Llama3 {
         /// The divisor of low frequencies.
         factor: f64,
@@ -32,7 +32,7 @@ pub enum RopeScaling {
     },
 }
 
-/// Base of the frequencies, and how they are changed.
+/// Base and scaling of the frequencies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct RopeSettings {
     pub theta: f64,
@@ -40,11 +40,12 @@ pub(crate) struct RopeSettings {
 }
 
 impl RopeSettings {
-    /// What `config` says of a model whose layers are of these types. `max_positions` is what the model was made for.
+    /// Reads the settings of a model whose layers have these types. `max_positions` is what the model was
+    /// made for.
     ///
-    /// Newer files have all of it in `rope_parameters`, older ones the scaling in `rope_scaling`; a base in one of these
-    /// goes before one outside. Hugging Face takes `rope_scaling` where both are there and drops the other: here
-    /// they must agree.
+    /// Newer files have everything in `rope_parameters`, older ones the scaling in `rope_scaling`. A base in
+    /// one of these takes precedence over one outside. If both objects exist, Hugging Face transformers uses
+    /// `rope_scaling` and drops the other; here, they must agree.
     pub fn read(config: Fields<'_>, layer_types: &[&str], max_positions: usize) -> Result<Self, String> {
         whole(config, "")?;
         let place = |name: &'static str| match config.object(name)? {
@@ -64,7 +65,7 @@ impl RopeSettings {
         }
     }
 
-    /// What one of the two objects says: it is of all layers, or has an object for each type of them.
+    /// Reads one of the two objects. It applies to all layers, or has an object for each type of layer.
     fn of_object(
         config: Fields<'_>,
         name: &str,
@@ -129,7 +130,7 @@ impl RopeSettings {
     }
 }
 
-/// Refuses a head of which only a part is rotated.
+/// Returns an error if only a part of a head is rotated.
 fn whole(fields: Fields<'_>, what: &str) -> Result<(), String> {
     match fields.number("partial_rotary_factor")? {
         None | Some(1.0) => Ok(()),
@@ -142,10 +143,10 @@ fn scaling(config: Fields<'_>, rope: Fields<'_>, max_positions: usize) -> Result
         Some(v) if v.is_finite() && v > 0.0 => Ok(v),
         _ => Err(rope.wrong(name, "a number above 0")),
     };
-    // The older spelling is `type`; files that were saved again have both.
+    // The older name is `type`. Files that were saved again have both.
     let (named, older) = (rope.text("rope_type")?, rope.text("type")?);
     match named.or(older) {
-        None if rope.get("factor").is_some() => Err(rope.wrong("rope_type", "named where there is a factor")),
+        None if rope.get("factor").is_some() => Err(rope.wrong("rope_type", "named if there is a factor")),
         None | Some("default") => Ok(RopeScaling::None),
         Some("linear") => Ok(RopeScaling::Linear { factor: number("factor")? }),
         Some("llama3") => {

@@ -1,7 +1,7 @@
-//! What a model's files have, against what its configuration asks for.
+//! Compares the tensors in a model's files with those that its configuration needs.
 //!
-//! A tensor that is in the files and takes no part in what is computed makes the results wrong, or belongs to
-//! something else. Neither is left unsaid.
+//! A tensor that is in the files but not used makes the results wrong, or belongs to something else. Either
+//! is reported.
 
 use std::collections::HashSet;
 
@@ -12,21 +12,21 @@ use crate::model::shape::tensors::{
     EMBEDDING, LAST_NORM, OUTPUT, ProductShape, head_norms, layer_name, norms, products,
 };
 
-/// Rows that are compared at a time.
+/// Rows to compare at a time.
 const ROWS: usize = 64;
 
-/// Names that a warning quotes.
+/// Maximum names that a warning quotes.
 const QUOTED: usize = 5;
 
 impl ModelConfig {
-    /// The configuration of `files`, as they are: all tensors that it asks for are there. An error where one that
-    /// belongs to the layers would not be read.
+    /// The configuration of `files`. Checks that every tensor that the configuration needs exists, and
+    /// returns an error if a layer's tensor would be ignored.
     ///
-    /// An output matrix that differs from the embedding is used, though the configuration says that they are the
-    /// same.
+    /// An output matrix that differs from the embedding is used, even if the configuration says that they are
+    /// the same.
     pub(crate) fn of_files(files: &ModelFiles) -> Result<Self, ModelError> {
         let (mut config, remark) = Self::read(files.folder())?;
-        // Here and not where it is read: a configuration is read several times, and a model loaded once.
+        // Log here: a configuration is read several times, but a model is loaded once.
         if let Some(remark) = remark {
             log::warn!("{remark}");
         }
@@ -64,7 +64,7 @@ fn is_same(a: &Weight<'_>, b: &Weight<'_>) -> Result<bool, ModelError> {
     Ok(true)
 }
 
-/// The names of all tensors that `config` asks for.
+/// The names of all tensors that `config` needs.
 fn names(config: &ModelConfig) -> impl Iterator<Item = String> {
     let ends = [EMBEDDING, LAST_NORM].into_iter().chain((!config.tied).then_some(OUTPUT));
     let norms = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
@@ -85,15 +85,15 @@ fn check_unread(files: &ModelFiles, config: &ModelConfig) -> Result<(), ModelErr
         read.insert(name);
     }
     if config.tied {
-        // It was compared.
+        // It was compared with the embedding.
         read.insert(OUTPUT.into());
     }
-    // Tables of rotations, which older files keep.
+    // Precomputed tables of rotations, which older files contain.
     let is_table = |name: &str| name.ends_with("rotary_emb.inv_freq");
     let unread = files.weights().map(|weight| weight.name);
     let mut unread: Vec<&str> = unread.filter(|name| !read.contains(*name) && !is_table(name)).collect();
     unread.sort_unstable();
-    // What other implementations call so is a part of what they compute.
+    // Other implementations compute with tensors of these names.
     let takes_part = |name: &&&str| {
         (name.starts_with("model.") || name.starts_with("lm_head.")) && !name.contains("rotary_emb.")
     };
@@ -119,7 +119,7 @@ fn check_unread(files: &ModelFiles, config: &ModelConfig) -> Result<(), ModelErr
     Ok(())
 }
 
-/// What may be wrong where a tensor takes no part.
+/// A hint about the possible cause, for a tensor that is not used.
 fn hint(tensor: &str, config: &ModelConfig) -> String {
     let layer =
         tensor.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());

@@ -1,4 +1,4 @@
-//! A model's files: whether they can be run, what is in them, and the thread that reads them.
+//! A model's files: whether bantam can run them, which tensors they have, and the thread that reads them.
 
 pub(crate) mod inventory;
 pub(crate) mod reading;

@@ -1,4 +1,5 @@
-//! A thread that reads and checks files while a model is loaded, so that whoever polls that does not wait for them.
+//! A thread that reads and checks files while a model is loaded, so that the polling task does not wait for
+//! them.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -18,11 +19,11 @@ use crate::stream::panics::caught;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What the thread does.
+/// What the thread does, for errors.
 const DOES: &str = "reads weights";
 
-/// Works on one thing after the other, until the caller's progress says that loading is cancelled. When this is
-/// dropped, the thread has ended: what it was given last asks whether it is still [wanted](Wanted).
+/// Runs one job after another, until the caller's progress says that loading is cancelled. Dropping this
+/// waits for the thread to end: its last job checks whether it is still [wanted](Wanted).
 pub(crate) struct Reading<'a> {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -30,14 +31,14 @@ pub(crate) struct Reading<'a> {
     wanted: Wanted,
 }
 
-/// Whether somebody still wants what the thread does.
+/// Whether somebody still wants the thread's work.
 #[derive(Clone, Default)]
 pub(crate) struct Wanted(Arc<State>);
 
 #[derive(Default)]
 struct State {
     cancelled: AtomicBool,
-    /// Of the task that waits for the thread.
+    /// The waker of the task that waits for the thread.
     waiting: AtomicWaker,
 }
 
@@ -77,7 +78,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// What `work` gives, which is done on the thread. Cancelling ends the waiting at once.
+    /// Runs `work` on the thread and returns its result. Cancelling ends the wait at once.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Wanted) -> T + Send + 'static,
@@ -85,12 +86,12 @@ impl<'a> Reading<'a> {
         let (done, mut result) = oneshot::channel();
         let wanted = self.wanted.clone();
         let job = move || {
-            // Nobody may wait for it any more.
+            // The caller may have stopped waiting.
             if !done.is_canceled() {
                 let _ = done.send(caught(|| work(&wanted)));
             }
         };
-        // Where nobody takes it, the receiver is told by `done` being dropped.
+        // If the thread does not take the job, dropping `done` tells the receiver.
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(Box::new(job));
         }
@@ -143,7 +144,7 @@ mod tests {
         let reading = Reading::new(&progress).unwrap();
         let (begun, has_begun) = channel();
         let (ended, has_ended) = channel();
-        // Work without an end of its own.
+        // Work that never ends by itself.
         let work = move |wanted: &Wanted| {
             begun.send(()).unwrap();
             while wanted.check().is_ok() {

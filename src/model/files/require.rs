@@ -1,9 +1,9 @@
-//! Tensors that must be there, with the shape that the configuration asks for.
+//! Requires tensors with the shape that the configuration needs.
 
 use crate::archive::{ModelFiles, Weight};
 use crate::model::error::ModelError;
 
-/// The tensor called `name`, which must have that shape.
+/// The tensor called `name`, which must have this shape.
 pub(crate) fn require<'a>(
     files: &'a ModelFiles,
     name: &str,

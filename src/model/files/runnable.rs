@@ -1,4 +1,4 @@
-//! What is in a model folder and cannot be run: one sentence for each.
+//! Explains why bantam cannot run a model folder, in one sentence for each cause.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::archive::{Form, ModelFiles, WeightSource, python_json};
 use crate::model::error::ModelError;
 use crate::tensor::SourceFile;
 
-/// Where newer and older programs, and those of Apple's MLX, say how weights were quantised.
+/// The fields in which newer programs, older programs and Apple's MLX describe quantised weights.
 const QUANTIZED: [&str; 3] = ["quantization_config", "compression_config", "quantization"];
 
 /// Returns an error if bantam can compress and restore `files`, but not run them: GGUF files, adapters and
@@ -54,7 +54,7 @@ fn is_adapter_name(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().starts_with("adapter_model.")
 }
 
-/// What is at `path`, if it is JSON. If it is not, who needs it will say so.
+/// The JSON at `path`; `None` if it is not JSON. Later code reports that.
 fn json(path: &Path) -> Option<Value> {
     python_json::read(&std::fs::read_to_string(path).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! Loading matrices that one dispatch is to multiply with.
+//! Loads matrices that one dispatch will multiply with.
 
 use crate::archive::{TensorReader, Weight};
 use crate::gpu::SlotPlace;
@@ -8,32 +8,32 @@ use crate::model::loading::loader::Loader;
 use crate::model::shape::tensors::ProductShape;
 use crate::tensor::{Dtype, Matrix};
 
-/// A matrix that is to be loaded.
+/// A matrix to load.
 struct Source<'a> {
     weight: Weight<'a>,
     reader: TensorReader,
     matrix: Matrix,
-    /// The element of a token's results that this one's begin with.
+    /// Where the results of this matrix begin among a token's results.
     first_row: usize,
-    /// Its streamed stage, by place among those.
+    /// Its streamed stage, as an index among the streamed stages.
     streamed: Option<usize>,
 }
 
-/// What matrices must have in common to be joined.
+/// The properties that matrices must share to be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     Raw(Dtype),
-    /// To be transcoded; what comes out must be alike too.
+    /// Transcoded to the fast layout. The transcoded matrices must be alike too.
     Fast,
     Dense(TilesKey),
     Streamed(usize, TilesKey),
-    /// Decoded on its way into the slot of that stage.
+    /// Decoded on the way into the slot of this stage.
     Decoded(usize, Dtype),
 }
 
 impl<'a> Loader<'a> {
-    /// The matrices of products of the same activations, of which the tensors are named: those joined that are
-    /// stored alike.
+    /// Loads the matrices of products with the same activations, and joins those that are stored alike.
+    /// `products` has the names of the tensors.
     pub async fn joined(
         &mut self,
         products: &[(String, &ProductShape)],
@@ -73,7 +73,7 @@ impl<'a> Loader<'a> {
         Ok(all)
     }
 
-    /// `None` for what is not joined with anything.
+    /// The properties of a matrix; `None` if it is never joined.
     fn key(&self, source: &Source<'_>, tiles: Option<&Tiles<'_>>) -> Option<Key> {
         let choices = self.gpu.choices();
         if !choices.joins {
@@ -90,7 +90,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Matrices one by one.
+    /// Loads matrices one by one.
     async fn apart(&mut self, members: &[Member<'_, '_>]) -> Result<Vec<DeviceMatrix>, ModelError> {
         let mut all = Vec::new();
         for (source, tiles) in members {
@@ -104,7 +104,7 @@ impl<'a> Loader<'a> {
         Ok(all)
     }
 
-    /// Matrices that have `key` in common: one by one where they do not fit together.
+    /// Loads matrices that share `key`; one by one if they do not fit together.
     async fn group(
         &mut self,
         members: &[Member<'_, '_>],
@@ -192,7 +192,7 @@ impl<'a> Loader<'a> {
         Some(joined)
     }
 
-    /// All are on the device as dense tiles before the first of them is transcoded.
+    /// All of them must be on the device as dense tiles before the first one is transcoded.
     async fn fast_joined(
         &mut self,
         members: &[Member<'_, '_>],
@@ -213,20 +213,20 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// A matrix, and its tiles where it has some.
+/// A matrix, and its tiles if it has any.
 type Member<'m, 's> = (&'m Source<'s>, Option<&'m Tiles<'m>>);
 
-/// What buffers are called.
+/// The label of the buffers.
 fn label<'m>(members: &[Member<'m, '_>]) -> &'m str {
     members.first().map_or("", |(source, _)| source.weight.name)
 }
 
-/// The size of each, and the element of a token's results that it begins with.
+/// For each matrix, its size and where its results begin among a token's results.
 fn matrices_of(members: &[Member<'_, '_>]) -> Vec<(Matrix, usize)> {
     members.iter().map(|(source, _)| (source.matrix, source.first_row)).collect()
 }
 
-/// The tiles of each, and the element of a token's results that it begins with.
+/// For each matrix, its tiles and where its results begin among a token's results.
 fn tiles_of<'m>(members: &[Member<'m, '_>]) -> Vec<(Tiles<'m>, usize)> {
     members.iter().filter_map(|(source, tiles)| Some(((*tiles)?.clone(), source.first_row))).collect()
 }

@@ -1,4 +1,4 @@
-//! Loading one layer's weights.
+//! Loads one layer's weights.
 
 use crate::gpu::weights::{DeviceMatrix, Join};
 use crate::model::config::model_config::ModelConfig;

@@ -1,4 +1,4 @@
-//! Loading a model, and planning that.
+//! Loads a model, and plans how to load one.
 
 use crate::archive::{ModelFiles, Progress};
 use crate::gpu::{Gpu, Uploader};
@@ -14,12 +14,12 @@ use crate::model::weights::model::Model;
 use crate::stream::Plan;
 
 impl Model {
-    /// Uploads the weights of `files`; compressed weights stay compressed. It compares all checksums.
-    /// Progress counts original bytes.
+    /// Uploads the weights of `files` and verifies all checksums; compressed weights stay compressed.
+    /// `progress` counts original bytes.
     ///
-    /// A separate thread reads and checks the files, and waiting for the device is asynchronous. Between two
-    /// waits, the future still lays out a tensor or compiles kernels that transcode: await it on an executor
-    /// whose tasks may compute.
+    /// A separate thread reads and checks the files, and waiting for the device is asynchronous. In between,
+    /// the future arranges a tensor or compiles kernels for transcoding: poll it on an executor whose tasks
+    /// may compute.
     pub async fn load(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -42,14 +42,13 @@ impl Model {
     }
 
     /// The plan for keeping a model in device memory, without loading it; `None` if memory is [not
-    /// limited](LoadOptions::budget). If memory is too small, it returns an error that names the
-    /// minimum.
+    /// limited](LoadOptions::budget). If memory is too small, returns an error that names the minimum.
     pub fn plan(gpu: &Gpu, files: &ModelFiles, options: &LoadOptions) -> Result<Option<Plan>, ModelError> {
         Ok(Self::plan_with_precisions(gpu, files, options)?.0)
     }
 
-    /// Like [`Model::plan`], with the precision at which each weight would be read; for
-    /// [`Precisions::Auto`], the chosen ones.
+    /// Like [`Model::plan`], with the precision at which each weight would be read. For [`Precisions::Auto`],
+    /// these are the chosen ones.
     pub fn plan_with_precisions(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -61,7 +60,7 @@ impl Model {
     }
 }
 
-/// The configuration of files that can be run.
+/// The configuration of `files`; an error if bantam cannot run them.
 fn runnable_config(files: &ModelFiles) -> Result<ModelConfig, ModelError> {
     require_runnable(files)?;
     ModelConfig::of_files(files)

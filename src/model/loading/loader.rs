@@ -1,4 +1,4 @@
-//! From tensors in files to weights on a device.
+//! Turns tensors in files into weights on a device.
 
 use crate::archive::{ArchiveError, ModelFiles, Progress, TensorReader, Weight};
 use crate::codec::Precision;
@@ -14,14 +14,14 @@ use crate::model::shape::tensors::ProductShape;
 use crate::model::weights::layer_weights::Linear;
 use crate::tensor::{Dtype, Matrix};
 
-/// Bytes of a weight that are in the host's memory at a time.
+/// Maximum bytes of a weight in the host's memory at a time.
 const PIECE: usize = 1 << 20;
 
-/// Uncompressed rows that are in the host's memory at a time: one row block.
+/// Maximum uncompressed rows in the host's memory at a time: one row block.
 const ROWS: usize = LANES;
 
-/// Reads tensors by name and uploads them. Files are read by position, in pieces, on a thread of its own: no more of
-/// them than that is in the host's memory, and whoever polls waits for none of it.
+/// Reads tensors by name and uploads them. A separate thread reads files by position, in pieces: the host's
+/// memory holds no more than one piece, and the polling task never waits for a file.
 pub(crate) struct Loader<'a> {
     pub(crate) gpu: &'a Gpu,
     pub(crate) files: &'a ModelFiles,
@@ -31,12 +31,12 @@ pub(crate) struct Loader<'a> {
     pub(crate) uploader: Uploader,
     pub(crate) progress: &'a dyn Progress,
     piece: Vec<u8>,
-    /// The streamed stages, in the order in which they are visited.
+    /// The streamed stages, in the order in which a pass reads them.
     pub(crate) streaming: Vec<Streaming>,
 }
 
 impl<'a> Loader<'a> {
-    /// Uncompresses weights first where `raw` is set.
+    /// If `raw`, the loader decompresses weights first.
     pub fn new(
         gpu: &'a Gpu,
         files: &'a ModelFiles,
@@ -50,7 +50,7 @@ impl<'a> Loader<'a> {
         Self { gpu, files, raw, planned, reading, uploader, progress, piece, streaming }
     }
 
-    /// A product's matrix, and its bias where it has one.
+    /// A product's matrix, and its bias if it has one.
     pub async fn linear(&mut self, name: &str, shape: &ProductShape) -> Result<Linear, ModelError> {
         let weights = self.matrix(&format!("{name}.weight"), shape.rows, shape.cols).await?;
         let bias = match shape.bias {
@@ -60,7 +60,7 @@ impl<'a> Loader<'a> {
         Ok(Linear { weights, bias })
     }
 
-    /// A matrix in the form that it is stored in, or raw where that is asked for.
+    /// A matrix in its stored form, or uncompressed if requested.
     pub(crate) async fn matrix(
         &mut self,
         name: &str,
@@ -77,24 +77,24 @@ impl<'a> Loader<'a> {
         Ok(matrix)
     }
 
-    /// The streamed stage that a layer's matrix belongs to, by place among the streamed ones; `None` where it
-    /// stays.
+    /// The streamed stage of a layer's matrix, as an index among the streamed stages; `None` if the matrix is
+    /// resident.
     pub(crate) fn streamed_stage(&self, name: &str) -> Option<usize> {
         self.place_of(*self.planned.cut.stage_of.get(name)?)
     }
 
-    /// The place of a stage among the streamed ones.
+    /// The index of a stage among the streamed stages.
     pub(crate) fn place_of(&self, stage: usize) -> Option<usize> {
         self.planned.plan.as_ref()?.streamed.binary_search(&stage).ok()
     }
 
-    /// The tiles that products are to read; `None` where they read the matrix uncompressed.
+    /// The tiles that products read; `None` if they read the matrix uncompressed.
     pub(crate) fn tiles<'r>(&self, reader: &'r TensorReader) -> Option<Tiles<'r>> {
         let head = reader.head().filter(|_| !self.raw)?;
         Tiles::for_products(head, self.planned.precisions.of(reader.name()))
     }
 
-    /// Tiles that have been checked: in the slot of the streamed stage `streamed`, or on the device.
+    /// Loads checked tiles: into the slot of the streamed stage `streamed`, or onto the device.
     pub(crate) async fn tiled(
         &mut self,
         weight: &Weight<'_>,
@@ -123,7 +123,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Tiles on the device, in parts in which a row block could also have `least_block` bytes.
+    /// Tiles on the device, in parts in which a row block may also have `least_block` bytes.
     pub(crate) async fn dense(
         &mut self,
         weight: &Weight<'_>,
@@ -135,7 +135,7 @@ impl<'a> Loader<'a> {
         for (part, pieces) in matrix.parts.iter().zip(pieces) {
             self.write_pieces(reader, &part.payload, &pieces).await?;
         }
-        // What was checked is what was uploaded.
+        // Ensures that the uploaded bytes are the checked ones.
         reader.require_unchanged()?;
         Ok(matrix)
     }
@@ -163,7 +163,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// A matrix, uncompressed.
+    /// Loads a matrix uncompressed.
     pub(crate) async fn raw(
         &mut self,
         weight: &Weight<'_>,
@@ -177,8 +177,8 @@ impl<'a> Loader<'a> {
         Ok(matrix)
     }
 
-    /// Uploads all `rows` rows of a matrix, uncompressed, from row block `row_block` on; gives how many row
-    /// blocks they are.
+    /// Uploads all `rows` rows of a matrix uncompressed, starting at row block `row_block`. Returns the
+    /// number of row blocks.
     pub(crate) async fn write_rows(
         &mut self,
         matrix: &DeviceMatrix,
@@ -201,7 +201,7 @@ impl<'a> Loader<'a> {
         self.vectors(&[(name.into(), len)]).await
     }
 
-    /// Vectors of such names and lengths end to end, widened to F32.
+    /// Vectors with these names and lengths, end to end, widened to F32.
     pub async fn vectors(&mut self, vectors: &[(String, usize)]) -> Result<Buffer, ModelError> {
         let mut values: Vec<f32> = Vec::new();
         for (name, len) in vectors {
@@ -221,20 +221,21 @@ impl<'a> Loader<'a> {
         Ok(self.gpu.buffer_with(label, bytemuck::cast_slice(&values), wgpu::BufferUsages::STORAGE)?)
     }
 
-    /// What reads a tensor. By then the device is done with what was dropped, so that there is room for it.
+    /// Opens a tensor for reading. First waits until the device has freed dropped buffers, so that the tensor
+    /// fits.
     pub(crate) async fn open(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
         self.gpu.settle().await?;
         let open = weight.opening();
         Ok(weight.opened(self.reading.run(move |_| open()).await??)?)
     }
 
-    /// Compares what is read in `precision` with its checksums.
+    /// Verifies the checksums of the bytes that are read at `precision`.
     pub(crate) async fn check(&self, reader: &TensorReader, precision: Precision) -> Result<(), ModelError> {
         let reader = reader.clone();
         Ok(self.reading.run(move |wanted| reader.check_while(precision, &|| wanted.check())).await??)
     }
 
-    /// What reads a tensor, of which as much is checked as is to be read.
+    /// Opens a tensor, and verifies as much of it as will be read.
     pub(crate) async fn open_checked(&self, weight: &Weight<'_>) -> Result<TensorReader, ModelError> {
         let reader = self.open(weight).await?;
         self.check(&reader, self.planned.precisions.of(weight.name)).await?;

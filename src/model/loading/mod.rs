@@ -1,4 +1,4 @@
-//! From tensors in files to weights on a device.
+//! Turns tensors in files into weights on a device.
 
 pub(crate) mod joining;
 pub(crate) mod layer;

@@ -1,4 +1,4 @@
-//! Loading all of a model.
+//! Loads a whole model.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ use crate::stream::{Passes, Ring, StreamedStage, TokenRows};
 use crate::tensor::Matrix;
 
 impl Loader<'_> {
-    /// All of the model.
+    /// Loads the whole model.
     pub async fn model(&mut self, config: ModelConfig) -> Result<Model, ModelError> {
         let mut ring = self.ring()?;
         let (embedding, output) = match &self.planned.plan {
@@ -27,7 +27,7 @@ impl Loader<'_> {
             _ => self.output_in_one(&config).await?,
         };
         let norm = self.vector(LAST_NORM, config.hidden).await?;
-        // Layers last: transcoding the largest matrices takes the room that is left to them.
+        // Layers come last: transcoding the largest matrices uses the memory that layers will take.
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             layers.push(LayerWeights::load(self, &config, layer).await?);
@@ -57,7 +57,7 @@ impl Loader<'_> {
         })
     }
 
-    /// Room to widen the layers' matrices for batches, where any are to be and the plan has it.
+    /// The buffer in which layers' matrices are widened for batches, if any are and the plan includes it.
     fn wide_room(&self, layers: &[LayerWeights]) -> Result<Option<WideRoom>, ModelError> {
         let most = self.planned.plan.as_ref().map_or(u64::MAX, |plan| plan.wide_room);
         let wanted = WideRoom::wanted(self.gpu, BATCH, layers.iter().flat_map(LayerWeights::matrices));
@@ -65,7 +65,7 @@ impl Loader<'_> {
         Ok(if bytes > 0 { Some(WideRoom::new(self.gpu, bytes)?) } else { None })
     }
 
-    /// The ring of the stages that are streamed, each with its place in it.
+    /// The ring for streamed stages, and each stage's place in it.
     fn ring(&mut self) -> Result<Option<Ring>, ModelError> {
         let Some(plan) = self.planned.plan.as_ref().filter(|plan| !plan.is_resident()) else {
             return Ok(None);
@@ -77,7 +77,7 @@ impl Loader<'_> {
         Ok(Some(ring))
     }
 
-    /// Embedding and output matrix on the device.
+    /// Loads embedding and output matrix onto the device.
     async fn output_in_one(
         &mut self,
         config: &ModelConfig,
@@ -90,7 +90,7 @@ impl Loader<'_> {
         Ok((Embedding::Apart(Box::new(embedding)), vec![output]))
     }
 
-    /// The embedding in its file, and the output matrix in the parts that are stages.
+    /// Leaves the embedding in its file, and loads the output matrix in parts that are stages.
     async fn output_in_parts(
         &mut self,
         config: &ModelConfig,
@@ -116,7 +116,7 @@ impl Loader<'_> {
         Ok((Embedding::OnHost(Arc::new(rows)), output))
     }
 
-    /// What reads rows of the embedding, which is checked.
+    /// A checked reader for rows of the embedding.
     async fn token_rows(&self, config: &ModelConfig) -> Result<TokenRows, ModelError> {
         let weight = self.require(EMBEDDING, &[config.vocab, config.hidden])?;
         let matrix = Matrix { rows: config.vocab, cols: config.hidden };

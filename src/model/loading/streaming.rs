@@ -1,4 +1,4 @@
-//! A streamed stage that is loaded.
+//! A streamed stage while the model is loaded.
 
 use crate::archive::TensorReader;
 use crate::codec::Precision;
@@ -6,10 +6,10 @@ use crate::gpu::SlotWords;
 use crate::gpu::weights::{Piece, RowBlocks};
 use crate::stream::StreamedStage;
 
-/// A streamed stage that is loaded.
+/// A streamed stage while the model is loaded.
 pub(crate) struct Streaming {
     pub slot: SlotWords,
-    /// Bytes of the slot that are taken.
+    /// Used bytes of the slot.
     pub taken: u64,
     pub stage: StreamedStage,
 }
@@ -22,7 +22,7 @@ impl Streaming {
         self.taken = end.unwrap_or(self.taken).next_multiple_of(256);
     }
 
-    /// Adds row blocks that are decoded in `precision` on their way.
+    /// Adds row blocks that are decoded at `precision` on their way.
     pub fn add_decoded(&mut self, reader: &TensorReader, precision: Precision, pieces: &[RowBlocks]) {
         self.stage.add_decoded(reader, precision, pieces);
         let end = pieces.iter().map(RowBlocks::end).max();

@@ -1,4 +1,4 @@
-//! Which weights to read with fewer bits first.
+//! Chooses which weights to read with fewer bits first.
 
 use std::collections::HashMap;
 
@@ -10,29 +10,29 @@ use crate::model::error::ModelError;
 use crate::model::plan::needs::{Census, Keeping, TensorCensus};
 use crate::model::plan::precisions::Precisions;
 
-/// Precisions that a matrix goes through, the most precise first.
+/// The precisions that a matrix can step through, the highest first.
 const LADDER: [Precision; 3] = [Precision::Lossless, Precision::Mantissa(5), Precision::Mantissa(3)];
 
-/// Rows of a matrix in which rounding is measured.
+/// Rows of a matrix in which the rounding error is measured.
 const ROWS: usize = 8;
 
-/// One matrix read one step less precisely.
+/// One matrix, read with one step less precision.
 #[derive(Debug, Clone, PartialEq)]
 struct Step {
     name: String,
     precision: Precision,
-    /// By how much the model gets worse for each byte that is saved, on a scale of its own.
+    /// How much worse the model gets for each saved byte, on an arbitrary scale.
     harm: f64,
 }
 
-/// Steps from lossless to the least precise, in the order in which they are to be taken.
+/// All steps from lossless to the lowest precision, in the order in which to take them.
 pub(crate) struct Economy {
     steps: Vec<Step>,
 }
 
 impl Economy {
-    /// Measures how much each matrix loses. Reads a few rows of each.
-    /// It calls `go_on` before each matrix and ends with its error.
+    /// Measures how much accuracy each matrix loses, by reading a few rows of each. Calls `go_on` before each
+    /// matrix and returns its error.
     pub fn measure(
         gpu: &Gpu,
         census: &Census,
@@ -43,12 +43,12 @@ impl Economy {
             go_on()?;
             steps.extend(steps_of(gpu, tensor, census.layers())?);
         }
-        // Stable: of a matrix the more precise step stays before the less precise one.
+        // A stable sort: of one matrix, the more precise step stays before the less precise one.
         steps.sort_by(|a, b| a.harm.total_cmp(&b.harm));
         Ok(Self { steps })
     }
 
-    /// How many steps there are.
+    /// The number of steps.
     pub fn len(&self) -> usize {
         self.steps.len()
     }
@@ -60,12 +60,12 @@ impl Economy {
     }
 }
 
-/// How much rounding a matrix harms the model, where all lose the same share of themselves. The output
-/// matrix, which every logit comes from directly, is 1, and so is an embedding of its own: that was not
-/// measured apart.
+/// How much rounding a matrix harms the model, if all matrices lose the same share of themselves. The output
+/// matrix, which directly computes every logit, counts as 1. So does a separate embedding, which was not
+/// measured on its own.
 ///
-/// From SmolLM2-135M with 2 mantissa bits of one kind of matrix and all of the others (see
-/// `docs/measurements.md`), for 30 layers: the more there are, the less each of them does.
+/// Measured with SmolLM2-135M, with 2 mantissa bits for one kind of matrix and all bits for the others (see
+/// `docs/measurements.md`), for 30 layers. The more layers there are, the less each one contributes.
 fn importance(tensor: &TensorCensus, layers: usize) -> f64 {
     let kind = match tensor.name.rsplit('.').nth(1).unwrap_or_default() {
         "gate_proj" | "up_proj" | "down_proj" => 0.1,
@@ -100,7 +100,7 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
         }
         let rounded = rounding_error(tensor, precision)?;
         let harm = importance(tensor, layers) * (rounded - error).max(0.0) / (bytes - now) as f64;
-        // Never before the step that it goes on from.
+        // Never before the previous step of the same matrix.
         let harm = steps.last().map_or(harm, |last| last.harm.max(harm));
         steps.push(Step { name: tensor.name.clone(), precision, harm });
         (bytes, error) = (now, rounded);
@@ -108,8 +108,8 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
     Ok(steps)
 }
 
-/// What a matrix read in `precision` loses of itself: the sum of the squares of what is lost, over that of
-/// the squares of its elements, in a few of its rows.
+/// The share of a matrix that is lost at `precision`: the sum of the squared rounding errors over the sum of
+/// the squared elements, in a few of its rows.
 fn rounding_error(tensor: &TensorCensus, precision: Precision) -> Result<f64, ModelError> {
     let rows = tensor.reader.rows();
     let (mut lost, mut all) = (0.0, 0.0);
@@ -118,7 +118,7 @@ fn rounding_error(tensor: &TensorCensus, precision: Precision) -> Result<f64, Mo
         let rounded = tensor.reader.values(&bytes, precision);
         for (exact, rounded) in tensor.reader.values(&bytes, Precision::Lossless).zip(rounded) {
             let (exact, rounded) = (f64::from(exact), f64::from(rounded));
-            // Neither infinity nor NaN changes, and nothing can be said of them.
+            // Infinities and NaNs do not change, and have no rounding error.
             if exact.is_finite() {
                 lost += (exact - rounded).powi(2);
                 all += exact.powi(2);

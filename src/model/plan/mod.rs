@@ -1,4 +1,4 @@
-//! What a model takes in device memory, and which of its weights stay there.
+//! Plans how much device memory a model takes, and which of its weights stay there.
 
 pub(crate) mod economy;
 pub(crate) mod needs;

@@ -1,4 +1,4 @@
-//! What a model takes in device memory, before anything of it is uploaded.
+//! Computes how much device memory a model needs, before anything is uploaded.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,16 +21,16 @@ use crate::model::shape::tensors::{
 use crate::stream::{Needs, StageOf};
 use crate::tensor::Matrix;
 
-/// The heads of a model's matrices, read once: what is asked of them afterwards is arithmetic.
+/// The heads of a model's matrices, which are read once. Everything computed from them is arithmetic.
 pub(crate) struct Census {
     embedding: TensorCensus,
-    /// `None` where the embedding is the output matrix too.
+    /// `None` if the embedding is also the output matrix.
     output: Option<TensorCensus>,
     layers: Vec<LayerCensus>,
     last_norm: u64,
 }
 
-/// A matrix that products or look-ups read.
+/// A matrix for products or look-ups.
 pub(crate) struct TensorCensus {
     pub name: String,
     pub matrix: Matrix,
@@ -43,23 +43,23 @@ struct LayerCensus {
     vectors: u64,
 }
 
-/// How weights are to be kept.
+/// How weights are stored on the device.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keeping<'a> {
-    /// How much of each weight is read.
+    /// The precision at which each weight is read.
     pub precisions: &'a Precisions,
-    /// Whether weights are uncompressed first.
+    /// Whether weights are decompressed first.
     pub raw: bool,
-    /// Whether what stays is transcoded to the fast layout, where it can be.
+    /// Whether resident weights are transcoded to the fast layout, if they can be.
     pub fast: bool,
-    /// What slots hold.
+    /// The form of weights in slots.
     pub slot_kind: SlotKind,
-    /// Whether what is not compressed counts as if it were: it can be streamed then, and its own size is
-    /// counted, which is more than the compressed one.
+    /// Whether uncompressed weights count as if they were compressed: as streamable, with their own size,
+    /// which is more than the compressed one.
     pub as_if_compressed: bool,
 }
 
-/// Where a model is cut into stages.
+/// How a model is split into stages.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     /// The stage of each layer's matrices, by name.
@@ -75,7 +75,7 @@ impl Census {
         Self::of(files, config, readers.collect::<Result<_, _>>()?)
     }
 
-    /// What reads these heads, on whatever thread it is called: in the order in which [`Census::of`] wants them.
+    /// Functions that read these heads on any thread, in the order that [`Census::of`] expects.
     pub fn openings(files: &ModelFiles, config: &ModelConfig) -> Result<Vec<Opening>, ModelError> {
         let layers = (0..config.layers).flat_map(|layer| layer_matrices(config, layer));
         let all = ends(config).into_iter().chain(layers);
@@ -85,7 +85,7 @@ impl Census {
         all.map(opening).collect()
     }
 
-    /// The census of the matrices that these read.
+    /// The census of the matrices that `openings` have read.
     pub fn of(
         files: &ModelFiles,
         config: &ModelConfig,
@@ -122,8 +122,8 @@ impl Census {
         [&self.embedding].into_iter().chain(&self.output).chain(layers)
     }
 
-    /// What the model takes with `working_set` bytes left to sessions, and where it is cut, if stages are
-    /// to have about a `pieces`th of a layer. Layers are cut between matrices, the output matrix between
+    /// The memory that the model needs with `working_set` bytes left to sessions, and how it is split if
+    /// stages are about 1/`pieces` of a layer. Layers are split between matrices, the output matrix between
     /// row blocks.
     pub fn needs(
         &self,
@@ -182,14 +182,13 @@ impl Census {
         Ok((needs, cut))
     }
 
-    /// What weights are widened into for batches.
+    /// Bytes of the buffer in which weights are widened for batches.
     fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
         self.layers.iter().map(|layer| layer.wide_room(gpu, keeping)).max().unwrap_or(0)
     }
 }
 
-/// How many products there are in each of a layer's stages: as many as are not more than `limit` together,
-/// or one.
+/// The number of products in each of a layer's stages: as many as fit `limit` together, at least one.
 fn runs(products: &[Taken], limit: u64) -> Vec<usize> {
     let (mut runs, mut sum) = (Vec::<usize>::new(), 0u64);
     for product in products {
@@ -210,7 +209,7 @@ impl LayerCensus {
         let taken = self.products.iter().map(|product| product.takes(gpu, keeping));
         let mut taken = taken.collect::<Result<Vec<_>, _>>()?;
         for together in JOINED {
-            // All of them are there as dense tiles before the first is transcoded.
+            // All of them are on the device as dense tiles before the first one is transcoded.
             if keeping.fast && gpu.choices().joins && self.fast_fit(gpu, keeping, together.clone()) {
                 let sum = taken[together.clone()].iter().map(|taken| taken.transcoding).sum();
                 taken[together].iter_mut().for_each(|taken| taken.transcoding = sum);
@@ -219,8 +218,8 @@ impl LayerCensus {
         Ok(taken)
     }
 
-    /// At the most: what is joined may be widened together. What should be in the fast layout and turns out to stay
-    /// dense is not counted, and may find no room.
+    /// An upper bound, because joined matrices may be widened together. A matrix that should get the fast
+    /// layout but stays dense is not counted, and may find no space.
     fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
         let row_blocks = |product: &TensorCensus| {
             product.tiles(keeping).map_or(0, |tiles| tiles.row_blocks().len() as u64)
@@ -240,7 +239,7 @@ impl LayerCensus {
         alone.chain(JOINED).map(of).max().unwrap_or(0)
     }
 
-    /// Whether those of these products that have a fast layout fit a binding together.
+    /// Whether those of these products that have a fast layout fit one binding together.
     fn fast_fit(&self, gpu: &Gpu, keeping: Keeping<'_>, together: Range<usize>) -> bool {
         let tiles = self.products[together].iter().filter_map(|product| product.tiles(keeping));
         let fast: Vec<_> = tiles.filter(|tiles| tiles.fast_row_block_bytes().is_some()).collect();
@@ -249,7 +248,7 @@ impl LayerCensus {
 }
 
 impl TensorCensus {
-    /// What all of it takes.
+    /// The memory of the whole matrix.
     pub fn takes(&self, gpu: &Gpu, keeping: Keeping<'_>) -> Result<Taken, GpuError> {
         match self.tiles(keeping) {
             Some(tiles) => self.takes_in(gpu, keeping, &tiles),
@@ -257,12 +256,12 @@ impl TensorCensus {
         }
     }
 
-    /// Whether it can be compressed and is not.
+    /// Whether it could be compressed, but is not.
     pub fn is_plain(&self) -> bool {
         self.reader.head().is_none()
     }
 
-    /// The tiles that products are to read; `None` where they read it uncompressed.
+    /// The tiles that products read; `None` if they read the matrix uncompressed.
     fn tiles(&self, keeping: Keeping<'_>) -> Option<Tiles<'_>> {
         let head = self.reader.head().filter(|_| !keeping.raw)?;
         Tiles::for_products(head, keeping.precisions.of(&self.name))
@@ -281,11 +280,11 @@ impl TensorCensus {
         })
     }
 
-    /// The parts of it where it counts as if it were compressed.
+    /// The parts of the matrix if it counts as compressed.
     fn parts_as_if_compressed(&self, taken: &Taken, limit: u64) -> Vec<(Range<usize>, Taken)> {
         let row_blocks = Grid::for_matrix(self.matrix).row_blocks;
         let count = taken.in_slot.div_ceil(limit.max(1)).clamp(1, row_blocks.max(1) as u64);
-        // A row block more, since they are not cut.
+        // Plus one row block, because parts end between row blocks.
         let share = |bytes: u64| (bytes / count).saturating_add(bytes / row_blocks.max(1) as u64);
         let part = Taken {
             pinned: share(taken.pinned),
@@ -318,8 +317,8 @@ impl TensorCensus {
         })
     }
 
-    /// Its row blocks in parts of about the same size that are not much larger than `limit` in a slot, and not larger
-    /// than a slot can be. One part where it cannot be streamed.
+    /// The matrix in parts of whole row blocks and similar size. Each takes not much more than `limit` in a
+    /// slot, and not more than the largest possible slot. One part if the matrix cannot be streamed.
     fn parts(
         &self,
         gpu: &Gpu,
@@ -357,7 +356,7 @@ impl TensorCensus {
 /// Reads a tensor's head.
 pub(crate) type Opening = Box<dyn FnOnce() -> Result<TensorReader, ArchiveError> + Send>;
 
-/// The embedding, and the output matrix where it is another.
+/// The embedding, and the output matrix if it is another one.
 fn ends(config: &ModelConfig) -> Vec<(String, Matrix)> {
     let size = Matrix { rows: config.vocab, cols: config.hidden };
     let names = if config.tied { &[EMBEDDING][..] } else { &[EMBEDDING, OUTPUT] };

@@ -1,13 +1,12 @@
-//! How a model is to be loaded.
+//! Options for loading a model.
 
 use crate::model::plan::precisions::Precisions;
 
-/// How a model is loaded.
+/// Options for loading a model.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// Decompress all weights while loading, and compute from the original ones, to compare compressed runs
-    /// with.
+    /// Decompress all weights while loading and compute from them, to compare with compressed runs.
     pub raw: bool,
     /// Layout of compressed weights in device memory.
     pub layout: Layout,
@@ -38,14 +37,13 @@ setters! {
     }
 }
 
-/// Default context length in positions, for which a model leaves memory.
+/// The default context length, in positions, for which a model leaves memory.
 pub const USUAL_CONTEXT: usize = 1024;
 
-/// Layout of compressed weights in device memory. Each gives the same bits.
+/// Layout of compressed weights in device memory. All layouts give the same bits.
 ///
 /// Streamed weights are always dense tiles, with one exception: if a CPU acts as the device, they are decoded
-/// while they are streamed, as far as there is room for uncompressed weights, unless [`Layout::Dense`] is
-/// requested.
+/// while they are streamed, unless memory is too small for that or [`Layout::Dense`] is requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {

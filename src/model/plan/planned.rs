@@ -1,4 +1,4 @@
-//! How a model is to be loaded: which layout its weights have, and which of them stay.
+//! Plans how to load a model: the layout of its weights, and which of them stay.
 
 use crate::archive::{ArchiveError, ModelFiles};
 use crate::gpu::{Gpu, SlotKind, Uploader};
@@ -13,33 +13,34 @@ use crate::model::shape::outputs::Outputs;
 use crate::model::shape::session_bytes::session_bytes;
 use crate::stream::{Plan, StreamError};
 
-/// How a model is to be loaded.
+/// How to load a model.
 pub(crate) struct Planned {
-    /// `None` where memory is not limited, and so all stays.
+    /// `None` if memory is not limited, so that all weights stay.
     pub plan: Option<Plan>,
-    /// The stages that the plan counts.
+    /// The stages of the plan.
     pub cut: Cut,
-    /// How much of each weight is read.
+    /// The precision at which each weight is read.
     pub precisions: Precisions,
-    /// Whether what stays is transcoded to the fast layout, where it can be.
+    /// Whether resident weights are transcoded to the fast layout, if they can be.
     pub fast: bool,
-    /// Bytes of staging buffers there is room for.
+    /// Bytes available for staging buffers.
     pub staging: u64,
 }
 
-/// Stages have a layer, or such a part of one: small slots leave more room for what stays.
+/// A stage is a layer, or such a fraction of one. Small slots leave more memory for resident weights.
 const PIECES: [u64; 4] = [1, 2, 3, 7];
 
-/// As many bytes take as long to be moved as a stage takes in addition, to be brought and submitted by itself.
+/// The fixed cost of a stage, which is fetched and submitted separately, in bytes that could be moved in the
+/// same time.
 const STAGE_BYTES: u64 = 256 << 10;
 
-/// What a token moves, stages counted as bytes.
+/// The cost of a token in bytes moved, including the fixed cost of stages.
 fn cost(plan: &Plan) -> u64 {
     plan.bytes_a_pass.saturating_add(STAGE_BYTES.saturating_mul(plan.stages_a_pass as u64))
 }
 
 impl Planned {
-    /// A plan for the share `gpu`, for which the memory is set aside.
+    /// Makes a plan for the share `gpu`, and reserves the memory for it.
     pub async fn promised(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -56,11 +57,11 @@ impl Planned {
             openings.into_iter().map(one).collect::<Result<_, _>>()
         };
         let census = Census::of(files, config, reading.run(open).await??)?;
-        // What precision costs is measured in rows that are read for that.
+        // Measuring the cost of a precision reads rows, so this also runs on the thread.
         let (gpu, config, options) = (gpu.clone(), config.clone(), options.clone());
         let plan = move |wanted: &Wanted| loop {
             let planned = Self::within_budget(&gpu, &census, &config, &options, &|| wanted.check())?;
-            // Another model may have been loaded meanwhile, which leaves less.
+            // Another model may have been loaded meanwhile, so less memory is left.
             if planned.plan.as_ref().is_none_or(|plan| gpu.memory().promise(plan.total)) {
                 return Ok(planned);
             }
@@ -68,7 +69,7 @@ impl Planned {
         reading.run(plan).await?
     }
 
-    /// A plan for what is left to the share `gpu`.
+    /// Makes a plan for the memory that is left to the share `gpu`.
     pub fn new(
         gpu: &Gpu,
         files: &ModelFiles,
@@ -81,7 +82,7 @@ impl Planned {
         }
     }
 
-    /// The layout that is asked for; `Auto` where the fast one is the faster.
+    /// The requested layout; `Auto` only if the fast layout is faster.
     fn layout(gpu: &Gpu, options: &LoadOptions) -> Layout {
         match options.layout {
             _ if options.raw => Layout::Dense,
@@ -99,7 +100,7 @@ impl Planned {
     ) -> Result<Self, ModelError> {
         let layout = Self::layout(gpu, options);
         let (budget, precisions) = (gpu.memory().left().unwrap_or(u64::MAX), options.precision.clone());
-        // Reading dense tiles takes a processor several times as long as decoding them beforehand.
+        // For a CPU, reading dense tiles takes several times as long as decoding them in advance.
         let decoded = if layout == Layout::Dense { &[] } else { SlotKind::decoded_on(gpu) };
         let slot_kinds = [decoded, &[SlotKind::Dense]].concat();
         let mut planner = Planner { gpu, census, options, config, budget, precisions, slot_kinds, go_on };
@@ -113,7 +114,7 @@ impl Planned {
         }
     }
 
-    /// Nothing is streamed, and no plan is held to.
+    /// Nothing is streamed, and no plan limits memory.
     fn all_stays(gpu: &Gpu, options: &LoadOptions) -> Self {
         let fast = Self::layout(gpu, options) != Layout::Dense;
         let precisions = match &options.precision {
@@ -123,12 +124,12 @@ impl Planned {
         Self { plan: None, cut: Cut::default(), precisions, fast, staging: u64::MAX }
     }
 
-    /// Whether streamed stages are decoded on their way into a slot.
+    /// Whether streamed stages are decoded on the way into a slot.
     pub fn decodes(&self) -> bool {
         self.plan.as_ref().is_some_and(Plan::decodes)
     }
 
-    /// Whether everything stays on the device.
+    /// Whether all weights are in device memory, the embedding too.
     fn is_whole(&self) -> bool {
         self.is_resident() && self.plan.as_ref().is_none_or(|plan| !plan.embedding_on_host)
     }
@@ -139,7 +140,7 @@ impl Planned {
     }
 }
 
-/// Plans for a budget.
+/// Makes plans for a budget.
 struct Planner<'a> {
     gpu: &'a Gpu,
     census: &'a Census,
@@ -147,19 +148,18 @@ struct Planner<'a> {
     options: &'a LoadOptions,
     budget: u64,
     precisions: Precisions,
-    /// What slots may hold: what is better first.
+    /// The possible forms of weights in slots, the better ones first.
     slot_kinds: Vec<SlotKind>,
-    /// An error where nobody wants the plan any more. Asked before each plan that is tried.
+    /// Returns an error if nobody wants the plan any more. Called before each plan that is tried.
     go_on: &'a dyn Fn() -> Result<(), ArchiveError>,
 }
 
 impl Planner<'_> {
-    /// The faster of the layouts. Reading dense tiles takes a processor longer than bringing a stage, so
-    /// there, fast weights are worth the room that they take from others. Elsewhere it is the bytes that
-    /// count.
+    /// The faster of the two layouts. A CPU takes longer to read dense tiles than to fetch a stage, so fast
+    /// weights are worth the memory that they take from others. On other devices, the bytes decide.
     fn faster(&self) -> Result<Planned, ModelError> {
         let dense = self.plan(false)?;
-        // Bits were given up for it.
+        // Precision was reduced so that everything fits.
         let is_whole = self.options.precision == Precisions::Auto && dense.is_whole();
         let mut fast = match self.plan(true) {
             Ok(fast) if is_whole && !fast.is_whole() => return Ok(dense),
@@ -168,18 +168,18 @@ impl Planner<'_> {
             Err(ModelError::Stream(_)) => return Ok(dense),
             Err(error) => return Err(error),
         };
-        // The other layout needs less.
+        // The dense layout may need less.
         if let (Some(plan), Some(dense)) = (&mut fast.plan, &dense.plan) {
             plan.minimum = plan.minimum.min(dense.minimum);
         }
         Ok(fast)
     }
 
-    /// The most precise weights all of which stay, dense; the least precise where none do.
+    /// The highest precisions at which all weights stay, dense; the lowest if none fit.
     fn most_precise(&mut self) -> Result<Precisions, ModelError> {
         let economy = Economy::measure(self.gpu, self.census, self.go_on)?;
         let (mut least, mut most) = (0, economy.len());
-        // The more steps are taken, the less the weights take.
+        // The more steps are taken, the less memory the weights need.
         while least < most {
             let middle = least.midpoint(most);
             self.precisions = economy.after(middle);
@@ -201,8 +201,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The plan with stages of the size that costs a token least, decoded on their way where that is wanted and any
-    /// fit so.
+    /// The plan with the stage size that costs a token least. Stages are decoded on the way if that is wanted
+    /// and any plan with decoding fits.
     fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
         (self.go_on)()?;
         let usual = || {
@@ -222,7 +222,7 @@ impl Planner<'_> {
             let plan = |(needs, cut)| Some((Plan::new(&needs, Some(self.budget)).ok()?, needs, cut));
             let plans = sizes.into_iter().filter_map(plan);
             if let Some((plan, needs, cut)) = plans.min_by_key(|(plan, ..)| cost(plan)) {
-                // Sessions come later: until then, what is left to them is for loading.
+                // Sessions come later. Until then, loading may use their memory.
                 let staging = plan.working_set - (needs.loading - Uploader::LEAST);
                 let (plan, precisions) = (Some(Plan { minimum, ..plan }), self.precisions.clone());
                 return Ok(Planned { plan, cut, precisions, fast, staging });
@@ -233,8 +233,8 @@ impl Planner<'_> {
         Err(StreamError::BudgetTooSmall { budget: self.budget, minimum, working_set, compressed }.into())
     }
 
-    /// A budget that would do were weights compressed that are not, or were they not to be uncompressed first.
-    /// `None` where all are as small as they can be.
+    /// The minimum budget if all weights were compressed, or were not decompressed first. `None` if all
+    /// weights are already as small as possible.
     fn compressed_minimum(&self, working_set: u64) -> Result<Option<u64>, ModelError> {
         if !self.options.raw && !self.census.matrices().any(TensorCensus::is_plain) {
             return Ok(None);

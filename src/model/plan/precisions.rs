@@ -8,9 +8,9 @@ use crate::codec::Precision;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precisions {
-    /// All the same.
+    /// The same for all weights.
     All(Precision),
-    /// Some of them, by name; the others lossless.
+    /// Given for some weights, by name; the others are lossless.
     Each(HashMap<String, Precision>),
     /// The highest precision at which all weights stay in device memory. If the
     /// [budget](crate::model::LoadOptions::budget) is too small for lossless weights, some are read with
@@ -30,7 +30,7 @@ impl Precisions {
         }
     }
 
-    /// How many of the tensors `names` are read in each precision, the most precise first.
+    /// The number of tensors of `names` at each precision, the highest first.
     pub fn counts<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<(Precision, usize)> {
         let mut counts: Vec<(Precision, usize)> = Vec::new();
         for precision in names.map(|name| self.of(name)) {

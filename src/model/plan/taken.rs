@@ -1,25 +1,25 @@
-//! What a matrix or several take in device memory.
+//! The device memory of one or several matrices.
 
 use crate::gpu::{Gpu, SlotKind};
 use crate::stream::{StageNeeds, StageOf};
 
-/// What a matrix or several take.
+/// The bytes of one or several matrices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// Where it stays.
+    /// On the device, if resident.
     pub pinned: u64,
-    /// Beside the slot, where it is streamed.
+    /// Beside the slot, if streamed.
     pub beside_slot: u64,
-    /// In a slot then; 0 where it cannot be streamed.
+    /// In the slot, if streamed; 0 if it cannot be streamed.
     pub in_slot: u64,
-    /// What is read of files for that.
+    /// Bytes of the file to read for the slot.
     pub read: u64,
-    /// What is there for a while when it is transcoded.
+    /// Additional bytes while it is transcoded.
     pub transcoding: u64,
 }
 
 impl Taken {
-    /// Of something that stays as it is.
+    /// The bytes of data that always stays resident.
     pub fn fixed(bytes: u64) -> Self {
         Self { pinned: bytes, beside_slot: bytes, ..Self::default() }
     }
@@ -27,7 +27,7 @@ impl Taken {
     pub fn add(&mut self, other: &Self) {
         self.pinned += other.pinned;
         self.beside_slot += other.beside_slot;
-        // What does not fit a binding is more than any budget.
+        // A matrix that does not fit a binding counts as more than any budget.
         self.in_slot = self.in_slot.saturating_add(other.in_slot);
         self.read += other.read;
         self.transcoding = self.transcoding.max(other.transcoding);
@@ -39,9 +39,9 @@ impl Taken {
         match slot_kind.slot_bytes(gpu, in_slot) {
             _ if in_slot == 0 => StageNeeds { beside_slot, ..stays },
             Some(in_slot) => StageNeeds { of, pinned, beside_slot, in_slot, read },
-            // Slots of another kind are smaller.
+            // Slots of the other kind are smaller and may fit.
             None if slot_kind.is_decoded() => StageNeeds { of, pinned, beside_slot, in_slot: u64::MAX, read },
-            // No slot is large enough for the smallest stage that it is in.
+            // No slot is large enough, not even for the smallest stage with this matrix.
             None => stays,
         }
     }

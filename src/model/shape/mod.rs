@@ -1,4 +1,4 @@
-//! What follows from a configuration alone: tensors, strides of activations, what a session takes.
+//! Facts that follow from a configuration alone: tensors, strides of activations, memory of a session.
 
 pub(crate) mod outputs;
 pub(crate) mod session_bytes;

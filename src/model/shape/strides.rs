@@ -1,17 +1,17 @@
-//! How a token's activations lie in their buffers.
+//! The positions of a token's activations in their buffers.
 
 use crate::gpu::kernels::rope::HeadParams;
 use crate::gpu::weights::WIDE_CHUNK;
 use crate::model::config::model_config::ModelConfig;
 
-/// Elements from one token to the next of each kind of activation: multiples of 32, so that the
+/// Elements from one token to the next, for each kind of activation. All are multiples of 32, so that
 /// products read whole chunks. The padding stays zero.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strides {
     pub hidden: usize,
-    /// Queries, keys and values of a token: these are not what products read.
+    /// Queries, keys and values of a token. Products do not read these.
     pub qkv: usize,
-    /// What attention gives.
+    /// The results of attention.
     pub attended: usize,
     pub intermediate: usize,
 }
@@ -27,7 +27,7 @@ impl Strides {
     }
 }
 
-/// The parameters of a layer's heads, but for the context.
+/// The parameters of a layer's heads, without the context.
 pub(crate) fn head_params(config: &ModelConfig, layer: usize) -> HeadParams {
     let strides = Strides::new(config);
     HeadParams {

@@ -10,10 +10,10 @@ pub(crate) const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The name of the norm after the last layer.
 pub(crate) const LAST_NORM: &str = "model.norm.weight";
 
-/// The output matrix's name, where it is not the embedding.
+/// The output matrix's name, if it is not the embedding.
 pub(crate) const OUTPUT: &str = "lm_head.weight";
 
-/// The name of a part of a layer.
+/// The name of a part of layer `layer`.
 pub(crate) fn layer_name(layer: usize, part: &str) -> String {
     format!("model.layers.{layer}.{part}")
 }
@@ -21,7 +21,7 @@ pub(crate) fn layer_name(layer: usize, part: &str) -> String {
 /// A product of a layer, as its weights are stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ProductShape {
-    /// What its tensors' names begin with, in the layer.
+    /// The prefix of its tensors' names, within the layer.
     pub name: &'static str,
     pub rows: usize,
     pub cols: usize,
@@ -44,7 +44,7 @@ pub(crate) fn products(config: &ModelConfig) -> [ProductShape; 7] {
     ]
 }
 
-/// Which of [`products`] are joined where they can be: queries, keys and values; gate and up.
+/// The ranges of [`products`] that are joined if possible: queries, keys and values; gate and up.
 pub(crate) const JOINED: [Range<usize>; 2] = [0..3, 4..6];
 
 /// Names and lengths of the norms before attention and before the MLP.
@@ -52,7 +52,7 @@ pub(crate) fn norms(config: &ModelConfig) -> [(&'static str, usize); 2] {
     [("input_layernorm.weight", config.hidden), ("post_attention_layernorm.weight", config.hidden)]
 }
 
-/// Names and lengths of the norms of query and key heads, where a model has them.
+/// Names and lengths of the norms of query and key heads; `None` if the model has none.
 pub(crate) fn head_norms(config: &ModelConfig) -> Option<[(&'static str, usize); 2]> {
     let norm = |name| (name, config.head_dim);
     config.head_norms.then(|| [norm("self_attn.q_norm.weight"), norm("self_attn.k_norm.weight")])

@@ -20,7 +20,7 @@ impl Linear {
 #[derive(Debug)]
 pub(crate) struct LayerWeights {
     pub input_norm: Buffer,
-    /// Queries, keys and values, whose results lie side by side.
+    /// Queries, keys and values. Their results lie side by side.
     pub qkv: Vec<DeviceMatrix>,
     pub qkv_bias: Option<Buffer>,
     pub head_norms: Option<[Buffer; 2]>,
@@ -33,9 +33,9 @@ pub(crate) struct LayerWeights {
 /// The first two matrices of an MLP.
 #[derive(Debug)]
 pub(crate) enum GateUp {
-    /// One dispatch multiplies with both, and joins the results.
+    /// One dispatch multiplies with both and joins the results.
     Gated(Box<DeviceMatrix>),
-    /// The results are joined by a dispatch of their own.
+    /// Another dispatch joins the results.
     Apart(Vec<Linear>),
 }
 
@@ -67,7 +67,7 @@ impl LayerWeights {
         self.qkv.iter().chain([&self.o.weights, &self.down.weights]).chain(gate_up)
     }
 
-    /// Whether results of the second matrix of the MLP need room of their own.
+    /// Whether results of the MLP's second matrix need a buffer of their own.
     pub fn has_up(&self) -> bool {
         matches!(self.gate_up, GateUp::Apart(_))
     }

@@ -1,4 +1,4 @@
-//! A model's weights in device memory, and how they are stored there.
+//! A model's weights in device memory, and where each of them is.
 
 use std::sync::{Arc, Mutex, Weak};
 
@@ -18,31 +18,31 @@ pub struct Model {
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<LayerWeights>,
     pub(crate) norm: Buffer,
-    /// The output matrix: all of it, or its rows part by part.
+    /// The output matrix: whole, or in parts of its rows.
     pub(crate) output: Vec<DeviceMatrix>,
     pub(crate) plan: Option<Plan>,
     pub(crate) precisions: Precisions,
-    /// What weights are widened into for batches, where there is room for it.
+    /// The buffer in which weights are widened for batches, if memory allows it.
     pub(crate) wide_room: Option<WideRoom>,
     /// The rotations that living sessions share.
     pub(crate) rotations: Mutex<Weak<Rotations>>,
-    /// What drives passes where sessions share a ring, or what brings rows of the embedding. Before these, so that
-    /// its thread has let go of them.
+    /// Drives the passes of sessions that share a ring, or fetches rows of the embedding. It precedes these
+    /// fields, so that its thread has released them when they are dropped.
     pub(crate) passes: Option<Passes>,
-    /// Where streamed weights are.
+    /// The slots of streamed weights.
     pub(crate) ring: Option<Arc<Ring>>,
-    // Last: it frees what the others leave.
+    // The last field: it frees what the others leave.
     pub(crate) _sweep: Sweep,
 }
 
-/// Where rows of the embedding are found.
+/// The place of the embedding's rows.
 #[derive(Debug)]
 pub(crate) enum Embedding {
-    /// In the output matrix, which is in one piece then.
+    /// In the output matrix, which is then in one piece.
     InOutput,
-    /// In a matrix of its own.
+    /// In a matrix on the device.
     Apart(Box<DeviceMatrix>),
-    /// In their file.
+    /// In their file, read by the host.
     OnHost(Arc<TokenRows>),
 }
 
@@ -52,12 +52,12 @@ impl Model {
         &self.precisions
     }
 
-    /// The plan for keeping this model in device memory, if there is a budget.
+    /// The plan for keeping this model in device memory; `None` if there is no budget.
     pub fn residency(&self) -> Option<&Plan> {
         self.plan.as_ref()
     }
 
-    /// What streaming has cost since the model was loaded; all zero if no weights are streamed.
+    /// The cost of streaming since the model was loaded; all zero if no weights are streamed.
     pub fn stream_stats(&self) -> StreamStats {
         self.ring.as_deref().map(Ring::stats).unwrap_or_default()
     }

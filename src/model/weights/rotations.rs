@@ -1,5 +1,5 @@
-//! The rotations of rotary position embedding, tabulated on the CPU: drivers' sine and cosine of
-//! large angles differ, and a table costs one read.
+//! The rotations of rotary position embedding, in a table that the CPU computes: drivers' sines and cosines
+//! of large angles differ, and a table costs one read.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, Weak};
@@ -10,14 +10,14 @@ use crate::model::config::model_config::ModelConfig;
 use crate::model::config::rope_settings::RopeScaling;
 use crate::model::error::ModelError;
 
-/// The table on the device, for the sessions of a model.
+/// The table on the device, which the sessions of a model share.
 #[derive(Debug)]
 pub(crate) struct Rotations {
     pub buffer: Buffer,
     positions: usize,
 }
 
-/// Positions that are tabulated at a time: no more of the table is in the host's memory.
+/// Positions to compute at a time. The host's memory holds no more of the table.
 const PIECE: usize = 256;
 
 impl Rotations {
@@ -26,8 +26,8 @@ impl Rotations {
         (config.head_dim / 2 * size_of::<[f32; 2]>()) as u64
     }
 
-    /// The table that `shared` has, if it is for `positions` positions or more; else one that it has from then on,
-    /// for as long as a session does. It calls `go_on` now and then and ends with its error.
+    /// The table in `shared` if it has at least `positions` positions; otherwise a new one, which `shared`
+    /// then has for as long as a session uses it. Calls `go_on` now and then and returns its error.
     pub fn shared(
         gpu: &Gpu,
         config: &ModelConfig,
@@ -64,13 +64,12 @@ impl Rotations {
     }
 }
 
-/// Cosine and sine of `position · frequency` for some positions, position by position, `head_dim / 2`
-/// frequencies each.
+/// Cosine and sine of `position · frequency` for some positions: for each position, `head_dim / 2` pairs.
 fn rotations(config: &ModelConfig, positions: Range<usize>) -> Vec<[f32; 2]> {
     let frequencies = frequencies(config);
     let rotation = |position: usize| {
         frequencies.iter().map(move |f| {
-            // Other implementations take the angle in F32, so its rounding is part of the model.
+            // Other implementations compute the angle in F32, so its rounding is part of the model.
             let (sin, cos) = (position as f32 * f).sin_cos();
             [cos, sin]
         })
@@ -78,7 +77,7 @@ fn rotations(config: &ModelConfig, positions: Range<usize>) -> Vec<[f32; 2]> {
     positions.flat_map(rotation).collect()
 }
 
-/// Radians a position, from the fastest to the slowest.
+/// Radians for each position, from the fastest to the slowest.
 fn frequencies(config: &ModelConfig) -> Vec<f32> {
     let half = config.head_dim / 2;
     (0..half)
@@ -94,7 +93,7 @@ fn scale(frequency: f64, scaling: RopeScaling) -> f64 {
         RopeScaling::None => frequency,
         RopeScaling::Linear { factor } => frequency / factor,
         RopeScaling::Llama3 { factor, low, high, original } => {
-            // Full turns within the original context.
+            // Full turns within the context length of the original training.
             let turns = original * frequency / std::f64::consts::TAU;
             if turns < low {
                 frequency / factor

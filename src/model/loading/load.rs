@@ -18,7 +18,7 @@ impl Model {
     /// `progress` counts original bytes.
     ///
     /// A separate thread reads and checks the files, and waiting for the device is asynchronous. In between,
-    /// the future arranges a tensor or compiles kernels for transcoding: poll it on an executor whose tasks
+    /// the future lays out a tensor or compiles kernels for transcoding: poll it on an executor whose tasks
     /// may compute.
     pub async fn load(
         gpu: &Gpu,

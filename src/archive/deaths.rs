@@ -1,7 +1,7 @@
-//! Tests in which a process that writes a folder is killed before each change that it makes to the disk, in turn.
+//! Tests that kill a process that writes a folder, before each change that it makes to the disk, in turn.
 //!
-//! The next run must finish, and the output must be the old one or the new one at every moment at which a command
-//! would read it. These tests do not cut the power: that what was written is on the disk is up to `sync_all`.
+//! The next run must finish. Whenever a command would read the output, it must find the old one or the new
+//! one. These tests do not simulate power loss: only `sync_all` ensures that data reaches the disk.
 
 use std::cell::Cell;
 use std::fs;
@@ -16,7 +16,7 @@ use super::disk::steps::hooked;
 use super::output_folder::{is_own, refuse_unfinished};
 use super::{ArchiveError, Options, Report, compress};
 
-/// All that is in a folder and its folders, by name, folders before what is in them.
+/// A folder's entries at all depths, by name; each folder comes before its entries.
 type Tree = Vec<(PathBuf, Entry)>;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,13 +26,13 @@ enum Entry {
     Link(PathBuf),
 }
 
-/// More changes than any run makes.
+/// A limit that no run's number of changes reaches.
 const ENDLESS: usize = 1000;
 
-/// The file of a model that it may share with no other.
+/// A file of a model that other models in the same folder may not share.
 const TOKENIZER: &str = "tokenizer.json";
 
-/// Two models, what they are compressed to, and an output.
+/// Two models, their compressed forms, and an output.
 struct Room {
     folder: TempDir,
     new: Model,
@@ -49,7 +49,7 @@ impl Room {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name| folder.path().join(name);
-        // Names of shards, their list, and whether there is a tokenizer.
+        // Shard names, with a shard index or not, with a tokenizer or not.
         let new = Model::make(&at("new"), "model", &["model-1-of-2", "model-2-of-2"], false);
         let other = Model::make(&at("other"), "a-list", &["unusual", "x"], true);
         Self { folder, new, other }
@@ -74,7 +74,7 @@ impl Room {
         write(&model.path, &self.out(), overwrite)
     }
 
-    /// Begins `model` and is killed once its first shard is finished.
+    /// Begins `model` and is killed after its first shard is finished.
     fn begin(&self, model: &Model, overwrite: bool) {
         for after in 0.. {
             assert!(
@@ -87,7 +87,7 @@ impl Room {
         }
     }
 
-    /// Shards that are finished, and that a record vouches for.
+    /// The finished shards that a record vouches for.
     fn vouched(&self) -> Vec<String> {
         let mut vouched = Vec::new();
         for unfinished in [self.beside(), self.out().join(".bantam-partial")] {
@@ -99,12 +99,12 @@ impl Room {
         vouched
     }
 
-    /// What a reader finds in the output: `None` if it is told that the output is unfinished.
+    /// What a reader finds in the output; `None` if the reader is told that the output is unfinished.
     fn readable(&self) -> Option<Tree> {
         refuse_unfinished(&self.out()).ok().map(|()| tree(&self.out(), true))
     }
 
-    /// No run has changed its input, and a reader finds one of `possible` or is refused.
+    /// Checks that no run has changed its input, and that a reader is refused or finds one of `possible`.
     fn check(&self, possible: &[&Tree], when: &str) {
         for model in [&self.new, &self.other] {
             assert_eq!(tree(&model.path, false), model.plain, "an input has changed: {when}");
@@ -114,10 +114,10 @@ impl Room {
         }
     }
 
-    /// The next run finishes `model`, and makes none of the shards again that were vouched for.
+    /// Finishes `model` in another run, which must not rewrite any shard that the record vouched for.
     fn finish(&self, model: &Model, overwrite: bool, expected: &Tree, when: &str) {
         let vouched = self.vouched().len();
-        // Once it is whole it is only put in its place, and not to be replaced again.
+        // Once the new model is complete, the run only moves it into place, without replacing it again.
         let overwrite = overwrite && self.readable().is_some_and(|found| found != *expected);
         match self.write(model, overwrite) {
             Ok(report) => assert_eq!(report.finished, vouched, "{when}"),
@@ -159,7 +159,7 @@ fn write(model: &Path, out: &Path, overwrite: bool) -> Result<Report, ArchiveErr
     compress(model, Some(out), &Options::DEFAULT.with_overwrite(overwrite), &())
 }
 
-/// What is in a folder, with or without what is bantam's own. Empty where there is none.
+/// The contents of a folder, with or without bantam's own files. Empty if there is no folder.
 fn tree(path: &Path, without_own: bool) -> Tree {
     let (mut found, mut unread) = (Tree::new(), vec![path.to_path_buf()]);
     while let Some(folder) = unread.pop() {
@@ -184,7 +184,7 @@ fn tree(path: &Path, without_own: bool) -> Tree {
     found
 }
 
-/// Makes a folder with all that is in `tree`.
+/// Creates a folder with the contents of `tree`.
 fn plant(path: &Path, tree: &Tree) {
     fs::create_dir(path).unwrap();
     for (name, what) in tree {
@@ -204,12 +204,12 @@ fn names(tree: &Tree) -> Vec<&PathBuf> {
     tree.iter().map(|(name, _)| name).collect()
 }
 
-/// Does `work`, and kills it when it has made so many changes. False if it ended before that.
+/// Runs `work` and kills it after this many changes. False if it ended earlier.
 fn killed<T>(after: usize, work: impl FnOnce() -> T) -> bool {
     interrupted(move |change| change >= after, work)
 }
 
-/// Does `work`; the system refuses one change of it. False if it ended before that.
+/// Runs `work` and makes one of its changes fail. False if it ended earlier.
 fn refused<T>(one: usize, work: impl FnOnce() -> T) -> bool {
     interrupted(move |change| change == one, work)
 }
@@ -227,7 +227,7 @@ fn interrupted<T>(fails: impl Fn(usize) -> bool + 'static, work: impl FnOnce() -
     failed.get()
 }
 
-/// From what `prepare` leaves, writes the new model and is interrupted at each change in turn.
+/// Writes the new model over what `prepare` leaves, and interrupts the run at each change in turn.
 fn interrupt_everywhere(room: &Room, overwrite: bool, before: &Tree, after: &Tree, prepare: impl Fn()) {
     room.clear();
     prepare();
@@ -250,7 +250,7 @@ fn interrupt_everywhere(room: &Room, overwrite: bool, before: &Tree, after: &Tre
             let is_kept = vouched.iter().all(|shard| still.contains(shard));
             assert!(is_kept || is_published || room.readable().is_none(), "a finished shard is lost: {when}");
             room.finish(&room.new, overwrite, after, &when);
-            // What the system did not move stays where it is.
+            // A file that the system did not move stays where it is.
             assert!(!is_killed || !room.beside().exists(), "something is left: {when}");
             if !was {
                 break;
@@ -262,7 +262,7 @@ fn interrupt_everywhere(room: &Room, overwrite: bool, before: &Tree, after: &Tre
     }
 }
 
-/// `packed`, with what in `kept` is of no model.
+/// `packed`, with those files in `kept` that belong to no model.
 fn beside_others(packed: &Tree, kept: &[(&str, &[u8])]) -> Tree {
     let mut tree = packed.clone();
     tree.extend(kept.iter().map(|(name, bytes)| (PathBuf::from(name), Entry::File(bytes.to_vec()))));
@@ -281,7 +281,7 @@ fn a_new_output_is_absent_or_whole() {
 fn a_resumed_output_is_absent_or_whole_and_keeps_its_finished_shards() {
     let room = Room::new();
     interrupt_everywhere(&room, false, &Tree::new(), &room.new.packed, || room.begin(&room.new, false));
-    // The output has come to be since.
+    // The output was created after the first run began.
     interrupt_everywhere(&room, false, &Tree::new(), &room.new.packed, || {
         room.begin(&room.new, false);
         fs::create_dir(room.out()).unwrap();
@@ -293,7 +293,7 @@ fn what_cannot_be_moved_into_the_output_is_left_aside() {
     let room = Room::new();
     room.begin(&room.new, false);
     let begun = tree(&room.beside(), false);
-    // One of the first changes is the move, which no system makes between two disks.
+    // One of the first changes is the move, which no system can make between two disks.
     let is_left = |change| {
         room.clear();
         plant(&room.beside(), &begun);
@@ -309,7 +309,8 @@ fn a_replaced_output_is_old_or_new_and_never_both() {
     let room = Room::new();
     let notes: &[(&str, &[u8])] = &[("notes.txt", b"mine")];
     let after = beside_others(&room.new.packed, notes);
-    // One whose shards are known only by its list, and one of a single file; both with a tokenizer.
+    // The shards of one old model are known only from its index; the other is a single file. Both have a
+    // tokenizer.
     let before = beside_others(&room.other.packed, notes);
     let of_other = || {
         plant(&room.out(), &room.other.packed);
@@ -324,7 +325,7 @@ fn a_replaced_output_is_old_or_new_and_never_both() {
         &[("model.safetensors", b"weights"), ("notes.txt", b"mine"), (TOKENIZER, b"its own")];
     let before = beside_others(&Tree::new(), single);
     interrupt_everywhere(&room, true, &before, &after, || plant(&room.out(), &before));
-    // What describes no weights is not of an old model.
+    // A description without weights does not belong to an old model.
     let alone: &[(&str, &[u8])] = &[(TOKENIZER, b"somebody's")];
     let (before, after) = (beside_others(&Tree::new(), alone), beside_others(&room.new.packed, alone));
     interrupt_everywhere(&room, true, &before, &after, || plant(&room.out(), &before));
@@ -352,7 +353,7 @@ fn what_another_run_had_begun_for_the_same_output_is_never_mixed_in() {
     }
 }
 
-/// Writes the new model and, at change number `at`, does `what`.
+/// Writes the new model, and runs `what` at change number `at`.
 fn while_writing(room: &Room, overwrite: bool, at: usize, what: impl Fn() + 'static) -> Option<bool> {
     let reached = Rc::new(Cell::new(false));
     let (mut change, seen) = (0, reached.clone());
@@ -411,7 +412,7 @@ fn a_process_that_waited_for_one_that_was_killed_while_it_replaced_finishes_that
     let among = beside_others(&room.other.packed, notes);
     let old: &[(&str, &[u8])] = &[("model.safetensors", b"old"), ("notes.txt", b"mine"), (TOKENIZER, b"old")];
     let before = beside_others(&Tree::new(), old);
-    // The new model's run has read the state, and then the other's run is killed in each of its changes.
+    // The new model's run has read the state. Then the other run is killed at each of its changes.
     for (at, its) in (0..3).flat_map(|at| (0..60).map(move |its| (at, its))) {
         room.clear();
         plant(&room.out(), &before);

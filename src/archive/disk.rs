@@ -1,7 +1,8 @@
-//! Changes to the files and folders of an output, one system call each.
+//! Changes to an output's files and folders, one system call each.
 //!
-//! A process can be killed before any of them. Tests do so: [`step`] runs before each change, and a test can make it
-//! fail from a certain change on, after which nothing on the disk changes any more. Only tests compile that part.
+//! A process can be killed before any of them. Tests simulate this: [`step`] runs before each change, and a
+//! test can make it fail from a given change on. After that, nothing on the disk changes. Only test builds
+//! contain this part.
 
 use std::fs;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::Path;
 use super::mode::{self, Mode};
 
 #[cfg(not(test))]
-/// What runs before each change.
+/// Runs before each change; does nothing outside tests.
 pub(super) fn step() -> io::Result<()> {
     Ok(())
 }
@@ -18,7 +19,7 @@ pub(super) fn step() -> io::Result<()> {
 #[cfg(test)]
 pub(super) use steps::step;
 
-/// Gives a file, link or folder another name; a file replaces another.
+/// Renames a file, link or folder. A file replaces an existing one.
 pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     step()?;
     fs::rename(from, to)
@@ -36,26 +37,27 @@ pub(super) fn remove_folder(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-/// Removes a folder with all that is in it. It is one change to tests, so it is for what nobody needs any more.
+/// Removes a folder and its contents. Tests see this as one change, so use it only for data that nobody
+/// needs.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     step()?;
     fs::remove_dir_all(path)
 }
 
-/// Makes a folder that is as open as `mode` to others, and that its owner can fill.
+/// Creates a folder whose access for others follows `mode`, and that its owner can fill.
 pub(super) fn make_folder(path: &Path, mode: Option<Mode>) -> io::Result<()> {
     step()?;
     mode::begin_folder(path, mode)
 }
 
-/// Gives a folder that has been filled its mode.
+/// Sets the final mode of a folder that has been filled.
 pub(super) fn end_folder(path: &Path, mode: Option<Mode>) {
     if step().is_ok() {
         mode::end_folder(path, mode);
     }
 }
 
-/// Makes a relative link. Only where there are such links is one found in a folder.
+/// Creates a relative link. Links are found in folders only on systems that support them.
 #[cfg(unix)]
 pub(super) fn link_to(to: &Path, link: &Path) -> io::Result<()> {
     step()?;
@@ -72,14 +74,14 @@ pub(super) mod steps {
     use std::cell::RefCell;
     use std::io;
 
-    /// What a test runs before each change. From its first error on, the process counts as killed.
+    /// A test's function that runs before each change. After its first error, the process counts as killed.
     pub type Hook = Box<dyn FnMut() -> io::Result<()>>;
 
     thread_local! {
         static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
     }
 
-    /// Runs the hook of this thread. What the hook itself changes does not run it again.
+    /// Runs this thread's hook. Changes made by the hook itself do not run it again.
     pub fn step() -> io::Result<()> {
         let Some(mut hook) = HOOK.take() else { return Ok(()) };
         let result = hook();
@@ -87,12 +89,12 @@ pub(super) mod steps {
         result
     }
 
-    /// Whether a test may kill this thread's work: then what a value removes when it is dropped has to stay, too.
+    /// Whether a test may kill this thread's work. If so, destructors must not clean up.
     pub fn is_hooked() -> bool {
         HOOK.with_borrow(Option::is_some)
     }
 
-    /// Does `work` with a hook.
+    /// Runs `work` with a hook.
     pub fn hooked<T>(hook: Hook, work: impl FnOnce() -> T) -> T {
         HOOK.set(Some(hook));
         let result = work();

@@ -1,11 +1,11 @@
-//! What can go wrong with a file.
+//! Errors of reading and writing files.
 
 use std::path::{Path, PathBuf};
 
 use crate::codec::CodecError;
 use crate::tensor::{Dtype, ReadError, SpecialFile};
 
-/// An error of any type, as a caller's own decoder may return it.
+/// Any error type, such as one from a caller's own decoder.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a file or model folder could not be compressed, opened, checked or restored.
@@ -15,14 +15,14 @@ pub enum ArchiveError {
     /// The file is readable neither as safetensors nor as GGUF.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("cannot {doing} {path}")]
     Io {
-        /// What was tried.
+        /// The operation that was tried.
         doing: &'static str,
-        /// With which file or folder.
+        /// The file or folder concerned.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A payload is damaged, or a tensor cannot be encoded.
@@ -42,7 +42,7 @@ pub enum ArchiveError {
         file: PathBuf,
         /// The tensor's name.
         tensor: String,
-        /// What it said.
+        /// The decoder's error.
         source: BoxError,
     },
     /// The decoded bytes are not those that were compressed.
@@ -56,7 +56,7 @@ pub enum ArchiveError {
         /// The tensor's name.
         tensor: String,
     },
-    /// The payload is that of another tensor.
+    /// The payload belongs to another tensor.
     #[error("{file}: tensor {tensor}: the payload holds {found}, the index says {expected}")]
     WrongPayload {
         /// The file.
@@ -92,13 +92,13 @@ pub enum ArchiveError {
         /// The file.
         file: PathBuf,
     },
-    /// A compressed file where a plain one is needed.
+    /// A compressed file or folder where a plain one is needed.
     #[error("{file} is compressed already; `bantam decompress` gives the original back")]
     AlreadyCompressed {
         /// The file or folder.
         file: PathBuf,
     },
-    /// Written by a later version.
+    /// The file was written by a later version.
     #[error(
         "{file} has format version {version}, but this version reads only {} and {}; a newer bantam may read it",
         super::form::VERSION,
@@ -107,7 +107,7 @@ pub enum ArchiveError {
     UnknownVersion {
         /// The file.
         file: PathBuf,
-        /// The version that it names.
+        /// The version that the file names.
         version: String,
     },
     /// The container's header, index or kept original header is damaged or contradicts itself.
@@ -129,10 +129,10 @@ pub enum ArchiveError {
         file: PathBuf,
         /// How many tensors it has.
         tensors: usize,
-        /// Length needed.
+        /// Header length needed.
         len: usize,
     },
-    /// The original would be larger than is allowed.
+    /// The original would exceed the size limit.
     #[error(
         "{path}: the restored output would have {len} bytes, more than the {most} that are allowed; weights do not \
          compress so well: it is nearly all zeros, or was made to fill a disk. If you trust it, raise the limit \
@@ -141,9 +141,9 @@ pub enum ArchiveError {
     TooLarge {
         /// The file or folder.
         path: PathBuf,
-        /// Bytes of its original, or originals.
+        /// Total bytes of its original or originals.
         len: u64,
-        /// How many may be restored.
+        /// Maximum bytes that may be restored.
         most: u64,
     },
     /// The host is out of memory.
@@ -151,10 +151,10 @@ pub enum ArchiveError {
     OutOfMemory {
         /// The file.
         path: PathBuf,
-        /// Bytes that were asked for.
+        /// Bytes requested.
         len: u64,
     },
-    /// The output is there already.
+    /// The output exists already.
     #[error("{path} exists already; choose another output, or allow it to be replaced (--force)")]
     Exists {
         /// The output.
@@ -172,7 +172,7 @@ pub enum ArchiveError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// No name for the output can be derived from the input's.
+    /// The input's name gives no name for the output.
     #[error("no name for the output can be derived from {path}; name one (-o)")]
     NoDefaultName {
         /// The input.
@@ -203,12 +203,12 @@ pub enum ArchiveError {
     SeveralSets {
         /// The folder.
         folder: PathBuf,
-        /// A file of the one.
+        /// A file of one set.
         one: String,
-        /// What the other is.
+        /// Description of the other set.
         other: String,
     },
-    /// Replacing a folder was interrupted.
+    /// An earlier run was interrupted while it replaced the folder.
     #[error(
         "replacing {path} was interrupted, so it is neither the old output nor the new one; \
          repeat the command that wrote it"
@@ -217,16 +217,16 @@ pub enum ArchiveError {
         /// The folder.
         path: PathBuf,
     },
-    /// A file is in the place of a folder, or a folder in the place of a file.
+    /// The output is a file but a folder is there, or the reverse.
     #[error(
         "{path} cannot be replaced, because it is a folder where a file is needed, or the reverse; choose another \
          output"
     )]
     InTheWay {
-        /// What is there.
+        /// The existing file or folder.
         path: PathBuf,
     },
-    /// A folder to be replaced has weights that do not belong to the model that is written.
+    /// The folder to be replaced contains weights that do not belong to the model being written.
     #[error(
         "{path} would be left next to the weights of another model; remove it or move it away, or choose another \
          output"
@@ -235,7 +235,7 @@ pub enum ArchiveError {
         /// The weights.
         path: PathBuf,
     },
-    /// The input is in the folder that would be replaced.
+    /// The input is inside the folder that would be replaced.
     #[error(
         "{input} is in {output}, which would be replaced; inputs are never changed, choose another output"
     )]
@@ -245,15 +245,15 @@ pub enum ArchiveError {
         /// The output.
         output: PathBuf,
     },
-    /// There is nothing at a path.
+    /// There is no file or folder at this path.
     #[error("there is no file or folder {path}{hint}")]
     NotThere {
         /// The path.
         path: PathBuf,
-        /// What to do about it, if that is known.
+        /// A hint on what to do, or empty.
         hint: String,
     },
-    /// An output next to the source would be in a hub's cache.
+    /// An output next to the source would land in a hub's cache.
     #[error(
         "{path} is in a hub's cache, where other programs would mistake the output for one of the model's own files; \
          name an output elsewhere, such as -o {suggestion}"
@@ -261,7 +261,7 @@ pub enum ArchiveError {
     InHubCache {
         /// The input.
         path: PathBuf,
-        /// What the output may be called.
+        /// A suggested path for the output.
         suggestion: PathBuf,
     },
     /// The output would replace something that is not a regular file.
@@ -269,7 +269,7 @@ pub enum ArchiveError {
     SpecialOutput {
         /// The output.
         path: PathBuf,
-        /// What is there.
+        /// The kind of file that is there.
         kind: SpecialFile,
     },
     /// The folder to write the output in does not exist.
@@ -280,7 +280,7 @@ pub enum ArchiveError {
         /// The output.
         path: PathBuf,
     },
-    /// The output is a file, but there is a folder of that name.
+    /// The output is one file, but its path is an existing folder.
     #[error("{path} is a folder, but the output is one file; name a file in it or next to it")]
     FolderInTheWay {
         /// The output.
@@ -289,12 +289,12 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// For `map_err`: the operating system refused to do `doing` with `path`.
+    /// For `map_err`: the operating system failed at `doing` with `path`.
     pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
         move |source| Self::Io { doing, path: path.into(), source }
     }
 
-    /// For `map_err`: `path` could not be read where it had bytes when it was opened.
+    /// For `map_err`: `path` could no longer be read at a place that was readable when it was opened.
     pub(crate) fn read_again(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| match source.kind() {
             std::io::ErrorKind::UnexpectedEof => Self::Changed { file: path.into() },
@@ -302,12 +302,12 @@ impl ArchiveError {
         }
     }
 
-    /// For `map_err`: tensor `tensor` of `file` is wrong.
+    /// For `map_err`: tensor `tensor` of `file` is invalid.
     pub(crate) fn tensor<'a>(file: &'a Path, tensor: &'a str) -> impl FnOnce(CodecError) -> Self + 'a {
         move |source| Self::Tensor { file: file.into(), tensor: tensor.into(), source }
     }
 
-    /// The tensor that the error is about, where it is about one.
+    /// The tensor that the error is about, if there is one.
     pub fn tensor_name(&self) -> Option<&str> {
         match self {
             Self::Tensor { tensor, .. }

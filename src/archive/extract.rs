@@ -14,7 +14,7 @@ use super::{Archive, ArchiveError, Options, Progress, TensorReader, Weight};
 use crate::codec::{CodecError, zeros};
 use crate::tensor::Dtype;
 
-/// Bytes that are in memory at a time.
+/// Maximum bytes that are held in memory at a time.
 const STRETCH_BYTES: usize = 32 << 20;
 
 impl Archive {
@@ -44,7 +44,7 @@ impl Archive {
     fn read(&self, tensor: &ArchivedTensor, range: Range<usize>) -> Result<Vec<u8>, ArchiveError> {
         let coded = self.tensor_reader(tensor)?;
         coded.check_bytes(range.clone())?;
-        // Bounded by the payload, as all of the tensor is.
+        // The length is at most that of the tensor, which the payload bounds.
         let mut out = zeros(range.len()).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
         decode(&coded, &range, &mut out)?;
         Ok(out)
@@ -134,7 +134,7 @@ impl Weight<'_> {
         coded.check_bytes(range.clone())?;
         let mut hasher = blake3::Hasher::new();
         let mut buffer = Vec::new();
-        // Stretches of whole row blocks, but for the ends, so that none is decoded twice.
+        // Stretches of whole row blocks, except at the ends, so that no row block is decoded twice.
         let stretch = (STRETCH_BYTES / coded.band_bytes() * coded.band_bytes()).max(STRETCH_BYTES / 2);
         let mut at = range.start;
         while at < range.end {
@@ -164,14 +164,14 @@ fn no_such_bytes(range: &Range<usize>, len: usize) -> CodecError {
     CodecError::NoSuchBytes { start: range.start, end: range.end, len }
 }
 
-/// Where the bytes of `rows` are in a tensor that has passed the door: its length is known not to
+/// The byte range of `rows` in a tensor that was checked when its file was opened, so that its length cannot
 /// overflow.
 fn bytes_of_rows(dtype: Dtype, shape: &[usize], rows: Range<usize>) -> Result<Range<usize>, CodecError> {
     let count = shape.first().copied().unwrap_or(0);
     if rows.start > rows.end || rows.end > count {
         return Err(CodecError::NoSuchRows { start: rows.start, end: rows.end, rows: count });
     }
-    // Of an empty tensor, the other dimensions may be any numbers.
+    // In an empty tensor, the other dimensions can be arbitrarily large.
     let elements = shape.iter().skip(1).try_fold(1usize, |n, &d| n.checked_mul(d));
     let row_bits = elements.and_then(|n| n.checked_mul(dtype.bitsize()));
     let at = |row: usize| row_bits.and_then(|bits| bits.checked_mul(row)).filter(|bits| bits % 8 == 0);

@@ -1,11 +1,11 @@
 //! Whole model folders, and the choice between a file and a folder.
 //!
-//! A compressed model folder is a model folder: `a.safetensors` becomes `a.bantam.safetensors`,
-//! `a.gguf` becomes `a.gguf.bantam.safetensors`, every other file is copied as it is, in folders of the folder too
-//! (see `model_folder`). That includes
-//! `model.safetensors.index.json`, whose `weight_map` goes on naming the original files, so that
-//! restoring gives the same folder back; [`names::find_shard`] finds a file it names in either form.
-//! An interrupted run is gone on with, and what was there before is replaced as a whole; see `output_folder`.
+//! A compressed model folder is a model folder: `a.safetensors` becomes `a.bantam.safetensors`, `a.gguf`
+//! becomes `a.gguf.bantam.safetensors`, and every other file is copied as it is, in sub-folders too (see
+//! `model_folder`). The copies include `model.safetensors.index.json`, whose `weight_map` still names the
+//! original files, so that restoring gives the same folder back. [`names::find_shard`] finds a file that it
+//! names in either form. The next run continues an interrupted one, and an existing output is replaced as a
+//! whole; see `output_folder`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -42,7 +42,7 @@ pub fn compress(
     }
     let files = open(&folder, names::compressed_name, |path| Ok(SourceFile::open(path)?))?;
     files.iter().try_for_each(|(_, file)| refuse_too_many(file, options))?;
-    // Within an unfinished folder.
+    // This writes inside an unfinished folder, so replacing is safe.
     let replace = options.with_overwrite(true);
     let work = Work {
         name: "compressing",
@@ -72,7 +72,7 @@ pub fn decompress(
     require_there(src)?;
     let dst = dst.map(Path::to_path_buf).or_else(|| names::default_original(src));
     if !src.is_dir() {
-        // A file that is not compressed is said to be so, before its name is found fault with.
+        // Report a file that is not compressed before any fault of its name.
         let archive = Archive::open(src)?;
         let dst = dst.filter(|dst| named || names::suits(dst, archive.form()));
         let dst = dst.ok_or_else(|| names::no_original(src))?;
@@ -113,21 +113,21 @@ pub fn decompress(
     rewrite(&folder, &dst, options, progress, &files, &work)
 }
 
-/// What is done with each file of tensors in a folder.
+/// How the tensor files of a folder are processed.
 struct Work<'a, T> {
     name: &'static str,
-    /// What else the files that are written depend on.
+    /// Other settings that the written files depend on.
     how: String,
     /// Bytes of the plain file.
     bytes: &'a dyn Fn(&T) -> u64,
     stamp: &'a dyn Fn(&T) -> Result<Stamp, ArchiveError>,
-    /// Writes the other form.
+    /// Writes the file in its other form.
     write: &'a dyn Fn(&T, &Path) -> Result<FileReport, ArchiveError>,
-    /// The report of the other form that is there already, if it is one.
+    /// The report on an existing file in the other form, if it is valid.
     read: &'a dyn Fn(&T, &Path) -> Option<FileReport>,
 }
 
-/// Whether `file` has those bytes outside of its tensors that `archive` keeps.
+/// Whether the bytes outside tensors in `file` are those that `archive` keeps.
 fn has_outside(archive: &Archive, file: &SourceFile) -> bool {
     archive.outside().is_ok_and(|outside| *outside.bytes() == *file.outside())
 }
@@ -136,7 +136,7 @@ fn no_default(src: &Path) -> ArchiveError {
     ArchiveError::NoDefaultName { path: src.into() }
 }
 
-/// What is in the folder `src`, which is to become `dst`; an error where it is not the whole of one model.
+/// Reads the folder `src`, which will become `dst`; an error if it is not exactly one complete model.
 fn whole(src: &Path, dst: &Path) -> Result<ModelFolder, ArchiveError> {
     let folder = ModelFolder::read(src, Some(dst))?;
     folder.require_tensors()?;
@@ -145,8 +145,8 @@ fn whole(src: &Path, dst: &Path) -> Result<ModelFolder, ArchiveError> {
     Ok(folder)
 }
 
-/// Opens every file of tensors, so that a bad one is noticed before anything is written, and
-/// pairs it with its new name.
+/// Opens every tensor file and pairs it with its new name, so that an invalid one is found before anything is
+/// written.
 fn open<T>(
     folder: &ModelFolder,
     rename: impl Fn(&str) -> Option<String>,
@@ -161,7 +161,7 @@ fn open<T>(
     folder.tensor_files.iter().map(open).collect()
 }
 
-/// All that will be in the other form of `folder`; an error where two files would have one name.
+/// The contents of the other form of `folder`; an error if two files would get the same name.
 fn contents<T>(folder: &ModelFolder, files: &[(PathBuf, T)]) -> Result<Contents, ArchiveError> {
     let names = files.iter().map(|(name, _)| name).chain(&folder.others);
     let mut contents = Contents { files: BTreeSet::new(), folders: folder.folders.iter().cloned().collect() };
@@ -178,7 +178,7 @@ fn contents<T>(folder: &ModelFolder, files: &[(PathBuf, T)]) -> Result<Contents,
     Ok(contents)
 }
 
-/// An error where `src` is `dst`, or is in it and that would be replaced.
+/// Returns an error if `src` is `dst`, or is inside a `dst` that would be replaced.
 fn refuse_input(src: &Path, dst: &Path, options: &Options) -> Result<(), ArchiveError> {
     refuse_same(src, dst)?;
     match (src.canonicalize(), dst.canonicalize()) {
@@ -189,8 +189,8 @@ fn refuse_input(src: &Path, dst: &Path, options: &Options) -> Result<(), Archive
     }
 }
 
-/// Writes the other form of `folder` to `dst`: `files` by `work`, the others copied. What an earlier
-/// run has finished is left as it is.
+/// Writes the other form of `folder` to `dst`: converts `files` by `work`, and copies the others. Files that
+/// an earlier run has finished are kept.
 fn rewrite<T>(
     folder: &ModelFolder,
     dst: &Path,
@@ -244,7 +244,7 @@ fn rewrite<T>(
     Ok(report)
 }
 
-/// Bytes of each file that is copied. One whose length cannot be found out will say so when it is.
+/// Bytes of each file that is copied. If a length cannot be read, the copy will report the error.
 fn others_bytes(folder: &ModelFolder) -> impl Iterator<Item = u64> {
     folder.others.iter().map(|name| fs::metadata(folder.path.join(name)).map_or(0, |file| file.len()))
 }
@@ -270,8 +270,8 @@ fn copy_others(
     Ok(())
 }
 
-/// The safetensors and GGUF files of `path`, compressed or not: itself, or those in the folder and its folders by
-/// name.
+/// The safetensors and GGUF files of `path`, compressed or not: the file itself, or all in the folder and its
+/// sub-folders, by name.
 pub fn tensor_files_in(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     require_there(path)?;
     if !path.is_dir() {

@@ -1,4 +1,4 @@
-//! What kind of file a compressed one was made from, and what follows for the container.
+//! The kind of file that an archive was made from, and how the container records it.
 
 use std::collections::HashMap;
 
@@ -33,8 +33,8 @@ impl Form {
         }
     }
 
-    /// Metadata that tells a container's readers the form. For a safetensors file it is what it was
-    /// before there were forms; any other has a version that readers from that time refuse.
+    /// Metadata that records the form. A safetensors original gets the same metadata as before forms existed;
+    /// any other gets a version that older readers refuse.
     pub(super) fn metadata(self) -> Vec<(&'static str, &'static str)> {
         match self {
             Self::Safetensors => vec![(VERSION_KEY, VERSION)],
@@ -42,7 +42,7 @@ impl Form {
         }
     }
 
-    /// The form that a container's metadata tells, or the version that is not known.
+    /// The form that a container's metadata names, or an error with the version if it is unknown.
     pub(super) fn from_metadata(metadata: &HashMap<String, String>, version: &str) -> Result<Self, String> {
         match (version, metadata.get(FORM_KEY).map(|form| &form[..])) {
             (VERSION, _) => Ok(Self::Safetensors),

@@ -1,4 +1,4 @@
-//! Hints for a path without usable files: what is there instead, and what to do.
+//! Hints for a path without usable files: what is there, and what to do.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,11 +7,11 @@ use std::path::Path;
 use super::hub_cache::hub_folder;
 use super::{ArchiveError, names};
 
-/// Ends of names of weights that are pickles.
+/// Extensions of weights stored as pickles.
 const PICKLES: [&str; 6] = ["bin", "pt", "pth", "ckpt", "pkl", "t7"];
-/// Ends of names of weights in other formats.
+/// Extensions of weights in other formats.
 const FOREIGN: [&str; 9] = ["onnx", "h5", "keras", "msgpack", "ot", "npz", "tflite", "nemo", "mlmodel"];
-/// Ends of names of downloads that go on.
+/// Extensions of unfinished downloads.
 const UNFINISHED: [&str; 5] = ["incomplete", "part", "aria2", "crdownload", "download"];
 
 /// Returns an error if there is nothing at `path`, or if it is a folder of a hub's cache that contains
@@ -25,12 +25,12 @@ pub fn require_there(path: &Path) -> Result<(), ArchiveError> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(ArchiveError::NotThere { path: path.into(), hint: absent(path) })
         }
-        // What else is wrong is said by whoever opens it.
+        // Other problems are reported when the path is opened.
         _ => Ok(()),
     }
 }
 
-/// What to say of a path at which there is nothing.
+/// Describes a path at which nothing exists.
 fn absent(path: &Path) -> String {
     const DOWNLOAD: &str = "bantam reads files and downloads nothing: download the model first \
                             (`hf download NAME --local-dir FOLDER`), and name that folder";
@@ -47,7 +47,7 @@ fn absent(path: &Path) -> String {
     }
 }
 
-/// `organisation/model`, where there is no folder `organisation`.
+/// Whether the path looks like `organisation/model`, and there is no folder `organisation`.
 fn looks_like_hub_id(path: &Path) -> bool {
     let is_name = |part: &&str| {
         !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
@@ -60,7 +60,7 @@ fn looks_like_hub_id(path: &Path) -> bool {
         && !Path::new(organisation).is_dir()
 }
 
-/// The error that a folder has no weights of the kind that is wanted, which `wanted` names.
+/// The error that a folder has no weights of the kind that `wanted` names.
 pub(super) fn nothing_in(folder: &Path, wanted: &str) -> ArchiveError {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<String> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
@@ -77,7 +77,7 @@ pub(super) fn nothing_in(folder: &Path, wanted: &str) -> ArchiveError {
         format!("; {name} is a GGUF file, which bantam compresses and restores but does not run")
     } else if let Some(name) = with(&PICKLES) {
         format!(
-            "; {name} is a file of PyTorch (a pickle), which bantam does not read: get the model's safetensors \
+            "; {name} is a PyTorch file (a pickle), which bantam does not read: get the model's safetensors \
              files, or convert it (save_pretrained with safe_serialization=True)"
         )
     } else if let Some(name) = with(&FOREIGN) {

@@ -1,17 +1,17 @@
-//! A hub's cache: folders of models with a folder for each revision.
+//! The layout of a hub's cache: a folder for each model, with a folder for each revision.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::ArchiveError;
 
-/// What the folder of a model in a hub's cache is called before the model's name.
+/// Prefix of a model folder's name in a hub's cache.
 const HUB_MODEL: &str = "models--";
 
-/// Where such a folder has the files of each revision.
+/// The sub-folder of a model folder that holds the files of each revision.
 const SNAPSHOTS: &str = "snapshots";
 
-/// What to say of a folder of a hub's cache in which other folders are models.
+/// Describes a folder of a hub's cache that contains models but is not one itself.
 pub(super) fn hub_folder(path: &Path) -> Option<String> {
     let resolved = path.canonicalize().ok()?;
     let own = resolved.file_name()?.to_string_lossy().into_owned();
@@ -54,7 +54,7 @@ fn is_hub_model(name: &str) -> bool {
     name.starts_with(HUB_MODEL)
 }
 
-/// Folders in `path` whose names are `wanted`, sorted.
+/// Sub-folders of `path` whose names satisfy `wanted`, sorted.
 fn folders_in(path: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
@@ -66,7 +66,7 @@ fn folders_in(path: &Path, wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
     found
 }
 
-/// The revision that `main` is of a model in a hub's cache, or any other.
+/// The revision that `main` names for a model in a hub's cache, or any other.
 fn a_snapshot(model: &Path) -> Option<PathBuf> {
     let snapshots = model.join(SNAPSHOTS);
     let main = fs::read_to_string(model.join("refs/main")).ok().map(|name| snapshots.join(name.trim()));
@@ -74,7 +74,7 @@ fn a_snapshot(model: &Path) -> Option<PathBuf> {
     main.filter(|main| main.parent() == Some(&snapshots) && main.is_dir()).or_else(|| all.pop())
 }
 
-/// The error that there is no name for the output of `src`.
+/// The error that no name can be derived for the output of `src`.
 pub(super) fn no_default(src: &Path, suggestion: Option<PathBuf>) -> ArchiveError {
     match suggestion.filter(|_| snapshot_model(src).is_some()) {
         Some(suggestion) => ArchiveError::InHubCache { path: src.into(), suggestion },
@@ -82,7 +82,7 @@ pub(super) fn no_default(src: &Path, suggestion: Option<PathBuf>) -> ArchiveErro
     }
 }
 
-/// The model whose revision in a hub's cache `output` would be put among, or be a file of.
+/// The model in a hub's cache among whose revisions, or files of a revision, `output` would lie.
 pub(super) fn snapshot_model(output: &Path) -> Option<String> {
     let parent = match output.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -14,12 +14,12 @@ use crate::tensor::Dtype;
 pub const INDEX_KEY: &str = "bantam.index";
 /// Metadata key of the name of the tensor that keeps the original header.
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
-/// Metadata key of how tensors were rounded, in words; only files with rounded tensors have it.
+/// Metadata key of a text that says how tensors were rounded; only files with rounded tensors have it.
 pub const LOSSY_KEY: &str = "bantam.lossy";
 /// The name of the original header's tensor, unless the original file has a tensor of this name.
 pub const ORIGINAL_HEADER_NAME: &str = "bantam.original_header";
 
-/// What the index says about a tensor.
+/// A tensor's entry in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexEntry {
     /// Element type.
@@ -28,17 +28,17 @@ pub struct IndexEntry {
     pub shape: Vec<usize>,
     /// Bytes of the original tensor.
     pub bytes: usize,
-    /// BLAKE3 of the bytes that are decoded, in hexadecimal: those of the original tensor, unless it was rounded.
+    /// BLAKE3 of the decoded bytes, in hexadecimal: those of the original tensor, unless it was rounded.
     pub blake3: String,
     /// How it was rounded; `None` if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lossy: Option<LossyEntry>,
 }
 
-/// What the index says about how a tensor was rounded.
+/// How a tensor was rounded, as the index states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossyEntry {
-    /// Mantissa bits that are left.
+    /// Mantissa bits kept.
     pub mantissa: u8,
     /// Elements that share a scale.
     pub block: usize,
@@ -58,7 +58,7 @@ impl TryFrom<LossyEntry> for Lossy {
     }
 }
 
-/// The index as it is read.
+/// The index as read from a file.
 pub type Index = HashMap<String, IndexEntry>;
 
 /// A name for the original header's tensor that is not one of `names`.
@@ -70,18 +70,18 @@ pub(super) fn original_header_name<'a>(names: impl Iterator<Item = &'a str> + Cl
     name
 }
 
-/// What the container's header is made of.
+/// Everything that goes into the container's header.
 pub(super) struct Contents<'a> {
-    /// What the original is.
+    /// The form of the original.
     pub form: Form,
-    /// The `format` that the original's metadata names (`"pt"`), which viewers like to see.
+    /// The `format` in the original's metadata (`"pt"`), which some viewers expect.
     pub framework: Option<&'a str>,
     /// Name and length of the tensor that keeps the original header.
     pub original_header: (&'a str, usize),
-    /// How tensors were rounded, if one was.
+    /// How tensors were rounded, if any was.
     pub lossy: Option<LossyEntry>,
-    /// Shows name, index entry and payload length of every tensor, in the order of the payloads. They are written
-    /// as they come: a file may have hundreds of thousands.
+    /// Passes the name, index entry and payload length of every tensor, in payload order, to a callback,
+    /// because a file may have hundreds of thousands of tensors.
     pub tensors: &'a Tensors<'a>,
 }
 
@@ -91,7 +91,7 @@ pub(super) type Tensors<'a> = dyn Fn(&mut Show) -> io::Result<()> + 'a;
 type Show<'a> = dyn FnMut(&str, &IndexEntry, usize) -> io::Result<()> + 'a;
 
 impl Contents<'_> {
-    /// Length prefix, JSON and spaces, `len` bytes in all; `None` where that is too short.
+    /// Length prefix, JSON and padding spaces, `len` bytes in total; `None` if they do not fit.
     pub fn header(&self, len: usize) -> Option<Vec<u8>> {
         let mut header = (len.checked_sub(8)? as u64).to_le_bytes().to_vec();
         self.write_json(None, &mut header).expect("memory does not fail");
@@ -102,8 +102,8 @@ impl Contents<'_> {
         Some(header)
     }
 
-    /// A length that [`Contents::header`] will fit, whatever the payloads' lengths turn out to be
-    /// as long as they end before `data_end`. Neither these nor that of the original header need be known.
+    /// A length that is enough for [`Contents::header`] whatever the payloads' lengths are, if they end
+    /// before `data_end`. Their lengths and that of the original header need not be known yet.
     pub fn room(&self, data_end: usize) -> usize {
         let mut counted = Counted(8);
         self.write_json(Some(data_end), &mut counted).expect("counting does not fail");
@@ -150,7 +150,7 @@ impl Contents<'_> {
             out.write_all(b":")?;
             Ok(serde_json::to_writer(&mut out, entry)?)
         })?;
-        // There may have been none.
+        // There may have been no tensors.
         out.write_all(if separator == b"{" { b"{}" } else { b"}" })
     }
 }
@@ -161,7 +161,7 @@ fn write_member(mut out: &mut dyn Write, key: &str, value: &str) -> io::Result<(
     Ok(serde_json::to_writer(&mut out, value)?)
 }
 
-/// Counts what is written.
+/// Counts the bytes written to it.
 struct Counted(usize);
 
 impl Write for Counted {
@@ -175,7 +175,7 @@ impl Write for Counted {
     }
 }
 
-/// Writes JSON into a JSON string. Its own strings have no control characters any more.
+/// Writes JSON inside a JSON string. The inner JSON has no control characters left to escape.
 struct Escaped<'a>(&'a mut dyn Write);
 
 impl Write for Escaped<'_> {
@@ -235,7 +235,7 @@ mod tests {
             let compact = serde_json::to_vec(&json).unwrap();
             assert!(header[8..].starts_with(&compact) && contents.header(8 + compact.len()).is_some());
             assert!(contents.header(7 + compact.len()).is_none());
-            // With the longest offsets it is nearly full.
+            // With the longest offsets, the reserved length is nearly used up.
             assert!(room < 8 + compact.len() + SECTION_ALIGN + 3 * 6 * (1 + count));
             assert_eq!(json["__metadata__"]["format"], "p\"t");
             let index = json["__metadata__"][INDEX_KEY].as_str().unwrap();

@@ -1,7 +1,7 @@
 //! The maximum size that an untrusted file may be restored to.
 //!
-//! A payload of 256 bytes stands for up to 16 MiB of elements that are all equal, and the original header is
-//! packed. Each of these has a bound of its own; this is the one for all of a file, or folder, together.
+//! A payload of 256 bytes can stand for up to 16 MiB of equal elements, and the original header is
+//! compressed. Each of these has its own bound; this limit applies to the total of a file or folder.
 
 use std::path::Path;
 
@@ -23,13 +23,13 @@ impl Limit {
     /// Maximum bytes of an original for each compressed byte.
     pub const TIMES: u64 = 32;
 
-    /// Bytes that any file may be restored to.
+    /// Every file may be restored to this many bytes.
     pub const LEAST: u64 = 1 << 30;
 
     /// No limit.
     pub const NONE: Self = Self::Bytes(u64::MAX);
 
-    /// How many bytes the original of a file of `compressed` bytes may have.
+    /// Maximum bytes of an original whose compressed file has `compressed` bytes.
     pub const fn bytes(self, compressed: u64) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes,
@@ -40,7 +40,8 @@ impl Limit {
         }
     }
 
-    /// An error that names `path` where the originals of `archives`, which are in it, have more bytes together.
+    /// Returns an error that names `path` if the originals of `archives`, all in `path`, exceed the limit
+    /// together.
     pub(super) fn check<'a>(
         self,
         path: &Path,

@@ -1,22 +1,22 @@
-//! Files that a process holds while it works, so that what a dead one has left can be told from what a living
-//! one is at. The system lets go of a lock however the process ends.
+//! Files that a process keeps locked while it works, so that others can tell its unfinished files from those
+//! of a process that has ended. The system releases the lock however the process ends.
 
 use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
-/// What came of the attempt to hold a file.
+/// Result of trying to lock a file.
 pub(super) enum Hold {
-    /// It is ours.
+    /// This process holds the lock.
     Held,
-    /// Somebody else's.
+    /// Another process holds it.
     Busy,
-    /// It is not what its name stands for any more: whoever held it before has removed or moved it.
+    /// The name no longer refers to this file: its previous owner removed or moved it.
     Gone,
-    /// Some network file systems have no locks. Nothing is known of others then.
+    /// The file system has no locks, as some network file systems do. Other processes cannot be detected.
     Unknown,
 }
 
-/// Tries to hold `file`, which was opened at `path`.
+/// Tries to lock `file`, which was opened at `path`.
 pub(super) fn hold(file: &File, path: &Path) -> Hold {
     match file.try_lock() {
         Ok(()) if is_at(file, path) => Hold::Held,
@@ -29,7 +29,7 @@ pub(super) fn hold(file: &File, path: &Path) -> Hold {
     }
 }
 
-/// Whether `file` is what is at `path` now.
+/// Whether `path` still refers to `file`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -40,7 +40,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// Where open files keep their names, it is enough that there is something.
+/// These systems keep the names of open files, so it is enough that something exists there.
 #[cfg(not(unix))]
 fn is_at(_: &File, path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()

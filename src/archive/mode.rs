@@ -1,15 +1,15 @@
-//! Permissions go with what is copied or converted: who may not read a source may not read its output, at no
-//! time, and what can be run still can.
+//! Copies and outputs keep their source's permissions: whoever may not read a source can never read its
+//! output, and executable files stay executable.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::Path;
 
-/// Bits of a mode that outputs have too; what makes programs run as somebody else is not among them.
+/// Mode bits that outputs inherit. The set-user-ID and set-group-ID bits are not among them.
 #[cfg(unix)]
 const COPIED: u32 = 0o777;
 
-/// Who may do what with a file or folder; on some systems nothing is known of it.
+/// The permissions of a file or folder; empty on systems without Unix modes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mode {
     #[cfg(unix)]
@@ -17,7 +17,7 @@ pub(super) struct Mode {
 }
 
 impl Mode {
-    /// That of what is at `path`, if there is something.
+    /// The permissions of the file or folder at `path`, if it exists.
     pub fn at(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|meta| Self::of(&meta))
     }
@@ -34,8 +34,8 @@ impl Mode {
     }
 }
 
-/// Temporary files are private by default: one that is made with this is as open as `mode`, or as any new file
-/// where there is none. The umask applies.
+/// Temporary files are private by default. One that is created with this has the access that `mode` allows,
+/// or that of any new file if there is none. The umask applies.
 #[cfg(unix)]
 pub(super) fn begin_file(builder: &mut tempfile::Builder, mode: Option<Mode>) {
     use std::os::unix::fs::PermissionsExt;
@@ -45,7 +45,7 @@ pub(super) fn begin_file(builder: &mut tempfile::Builder, mode: Option<Mode>) {
 #[cfg(not(unix))]
 pub(super) fn begin_file(_: &mut tempfile::Builder, _: Option<Mode>) {}
 
-/// Gives a finished file its mode.
+/// Sets the final mode of a finished file.
 pub(super) fn end_file(file: &File, mode: Option<Mode>) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(mode) = mode {
@@ -56,7 +56,7 @@ pub(super) fn end_file(file: &File, mode: Option<Mode>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder that is as open as `mode` to others, and that its owner can fill.
+/// Creates a folder whose access for others follows `mode`, and that its owner can fill.
 pub(super) fn begin_folder(path: &Path, mode: Option<Mode>) -> io::Result<()> {
     #[cfg(unix)]
     if let Some(mode) = mode {
@@ -67,7 +67,8 @@ pub(super) fn begin_folder(path: &Path, mode: Option<Mode>) -> io::Result<()> {
     fs::create_dir(path)
 }
 
-/// Gives a folder that has been filled its mode. It is only about what others see: a failure is told, and no more.
+/// Sets the final mode of a folder that has been filled. It affects only other users, so a failure is only
+/// logged.
 pub(super) fn end_folder(path: &Path, mode: Option<Mode>) {
     #[cfg(unix)]
     if let Some(mode) = mode {

@@ -13,7 +13,7 @@ use crate::codec::head::Head;
 use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SourceFile};
 
-/// One file that tensors are read from.
+/// One file of tensors.
 #[derive(Debug)]
 pub enum WeightSource {
     /// A plain file.
@@ -58,7 +58,7 @@ impl WeightSource {
         self.weights().find(|weight| weight.name == name).ok_or_else(missing)
     }
 
-    /// Where it is.
+    /// The file's path.
     pub fn path(&self) -> &Path {
         match self {
             Self::Plain(file) => file.path(),
@@ -74,7 +74,7 @@ impl WeightSource {
         }
     }
 
-    /// Whether there is no tensor.
+    /// Whether the file has no tensors.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -104,13 +104,13 @@ impl WeightSource {
 pub struct Weight<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Element type; U8 where `quantized` says more.
+    /// Element type; U8 if `quantized` is set.
     pub dtype: Dtype,
-    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
+    /// Dimensions, outermost first; the number of bytes if `quantized` is set.
     pub shape: &'a [usize],
     /// The tensor's quantised type, if it has no [`Dtype`].
     pub quantized: Option<&'a Quantized>,
-    /// Bytes of the tensor, not compressed.
+    /// Bytes of the uncompressed tensor.
     pub original_len: usize,
     source: &'a WeightSource,
     index: usize,
@@ -150,7 +150,7 @@ impl<'a> Weight<'a> {
         })
     }
 
-    /// What reads its file by position, and where in the file its bytes are, or its payload.
+    /// The reader of the tensor's file, and the byte range of the tensor or its payload in it.
     pub(super) fn place(&self) -> (FileReader, Range<usize>) {
         match self.source {
             WeightSource::Plain(file) => (file.reader(), file.tensors()[self.index].range.clone()),
@@ -173,7 +173,7 @@ impl<'a> Weight<'a> {
         }
     }
 
-    /// An error where a payload's head is that of another tensor.
+    /// Returns an error if a payload's head belongs to another tensor.
     pub(super) fn check_head(&self, head: &Head) -> Result<(), ArchiveError> {
         match self.source {
             WeightSource::Plain(_) => Ok(()),
@@ -212,7 +212,7 @@ impl ModelFiles {
         let before = states(&files);
         let sources: Vec<WeightSource> =
             files.iter().map(|file| WeightSource::open(file)).collect::<Result<_, _>>()?;
-        // Somebody may have replaced the model while one file after the other was opened.
+        // The model may have been replaced while its files were being opened.
         if states(&files) != before || model_files(path)? != files {
             return Err(ArchiveError::Changed { file: path.into() });
         }
@@ -266,13 +266,13 @@ impl ModelFiles {
     }
 }
 
-/// An error where more than one set of weights in `folder` could be meant.
+/// Returns an error if `folder` has more than one set of weights.
 fn refuse_several_sets(folder: &Path) -> Result<(), ArchiveError> {
     let names = tensor_names_in(folder)?;
     shard_index::refuse_several_sets(folder, &names.iter().map(|name| &name[..]).collect::<BTreeSet<_>>())
 }
 
-/// What shows that a file was written or replaced by another.
+/// Length and time of change of each file, to notice when another process writes or replaces one.
 fn states(files: &[PathBuf]) -> Vec<Option<(u64, Option<SystemTime>)>> {
     let state = |file: &PathBuf| {
         let meta = std::fs::metadata(file).ok()?;
@@ -295,7 +295,7 @@ fn model_files(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
         return Ok(vec![file]);
     }
     let mut files = tensor_names_in(path)?;
-    // A GGUF file beside is the same model for another program.
+    // A GGUF file in the same folder is the same model for another program.
     files.retain(|file| !names::is_gguf(file));
     match &files[..] {
         [file] => Ok(vec![path.join(file)]),

@@ -1,10 +1,10 @@
-//! What is in a model folder, folders in it included.
+//! The contents of a model folder, sub-folders included.
 //!
-//! Files of tensors are told by their names, and everything else is copied. Links to files are followed, since the
-//! folders of a hub's cache are made of them. A link to a folder inside the model folder stays such a link; one that
-//! leads out of it is not followed. What cannot be read is never just passed over: weights are an error, and
-//! anything else is in the list of what was left out, which makes the command fail in the end. `.git` is not
-//! part of a model. Left-overs of interrupted runs are told by their names, and are not either.
+//! Tensor files are recognised by their names; everything else is copied. Links to files are followed,
+//! because hub caches consist of them. A link to a folder inside the model folder is kept as a link; a link
+//! to a folder outside it is not followed. Nothing unreadable is skipped silently: unreadable weights are an
+//! error, and anything else is listed as left out, which makes the command fail at the end. `.git` and what
+//! interrupted runs left, recognised by name, are not part of a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
@@ -13,43 +13,43 @@ use std::path::{Path, PathBuf};
 
 use super::{ArchiveError, hints, names, output_folder, shard_index};
 
-/// Names of folders, or of files in their place, that no model needs.
+/// Name of a folder, or of a file in its place, that no model needs.
 const NO_PART: &str = ".git";
 
 /// A file of tensors in a model folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TensorFile {
-    /// The folder that it is in, from the model folder on; empty for the model folder itself.
+    /// Its folder, relative to the model folder; empty for the model folder itself.
     pub folder: PathBuf,
     /// Its name.
     pub name: String,
 }
 
 impl TensorFile {
-    /// Where it is, from the model folder on.
+    /// Its path, relative to the model folder.
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
     }
 }
 
-/// What is in a folder, sorted. All paths go from the folder on.
+/// The contents of a folder, sorted. All paths are relative to that folder.
 pub(super) struct ModelFolder {
-    /// Where it is.
+    /// The folder's path.
     pub path: PathBuf,
     /// Files of tensors, in either form, whether they can be opened or not.
     pub tensor_files: Vec<TensorFile>,
     /// Files that are copied.
     pub others: Vec<PathBuf>,
-    /// Folders, each after the one that it is in.
+    /// Sub-folders, each after its parent.
     pub folders: Vec<PathBuf>,
-    /// Links to folders in the folder, and what they say.
+    /// Links to folders inside the folder, with their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// What is not copied, and should be.
+    /// Entries that should be copied, but cannot be.
     pub left_out: Vec<PathBuf>,
 }
 
 impl ModelFolder {
-    /// Reads the folder at `path`, but for the output `except`, if that is in it.
+    /// Reads the folder at `path`, without the output `except` if that is inside it.
     pub fn read(path: &Path, except: Option<&Path>) -> Result<Self, ArchiveError> {
         let mut folder = Self {
             path: path.into(),
@@ -83,12 +83,12 @@ impl ModelFolder {
         Ok(folder)
     }
 
-    /// Puts what is called `name` where it belongs. True for a folder that is to be read.
+    /// Adds the entry `name` to the list it belongs in. True for a folder that is to be read.
     fn add(&mut self, root: &Path, name: &Path) -> Result<bool, ArchiveError> {
         let path = self.path.join(name);
         let own = name.file_name().unwrap_or_default();
         if output_folder::is_own(own) {
-            log::warn!("{}: ignored, an interrupted run had left it", path.display());
+            log::warn!("{}: ignored, because an interrupted run left it", path.display());
             return Ok(false);
         }
         if own == NO_PART {
@@ -116,7 +116,7 @@ impl ModelFolder {
         }
     }
 
-    /// Adds what is not a folder; `found` is what is there, if it can be looked at.
+    /// Adds an entry that is not a folder; `found` is its metadata, if readable.
     fn add_file(&mut self, name: &Path, found: Option<Metadata>) -> Result<(), ArchiveError> {
         let own = name.file_name().unwrap_or_default();
         let is_file = found.as_ref().is_some_and(Metadata::is_file);
@@ -142,7 +142,7 @@ impl ModelFolder {
         self.left_out.push(name.into());
     }
 
-    /// An error where there is no file of tensors.
+    /// Returns an error if there is no tensor file.
     pub fn require_tensors(&self) -> Result<(), ArchiveError> {
         match self.tensor_files.is_empty() {
             true => Err(hints::nothing_in(&self.path, "safetensors or GGUF file")),
@@ -150,7 +150,7 @@ impl ModelFolder {
         }
     }
 
-    /// The folder and each in it, with the names of its files of tensors.
+    /// The folder and all its sub-folders, each with the names of its tensor files.
     pub fn each_folder(&self) -> impl Iterator<Item = (PathBuf, BTreeSet<&str>)> {
         let all = std::iter::once(Path::new("")).chain(self.folders.iter().map(PathBuf::as_path));
         let mut by_folder: BTreeMap<&Path, BTreeSet<&str>> =
@@ -161,12 +161,12 @@ impl ModelFolder {
         by_folder.into_iter().map(|(folder, names)| (self.path.join(folder), names))
     }
 
-    /// An error where more than one set of weights could be meant, in any folder.
+    /// Returns an error if the folder or a sub-folder has more than one set of weights.
     pub fn refuse_several_sets(&self) -> Result<(), ArchiveError> {
         self.each_folder().try_for_each(|(folder, names)| shard_index::refuse_several_sets(&folder, &names))
     }
 
-    /// An error where an index names a file that is not there.
+    /// Returns an error if an index names a missing file.
     pub fn require_shards(&self) -> Result<(), ArchiveError> {
         for (folder, names) in self.each_folder() {
             for index in shard_index::all_in(&folder)? {
@@ -179,8 +179,8 @@ impl ModelFolder {
     }
 }
 
-/// The names of the files of tensors in `folder`, but not in folders in it. Links that lead nowhere are among them:
-/// whoever opens one says so.
+/// The names of the tensor files directly in `folder`. Broken links are included; opening one reports the
+/// error.
 pub(super) fn tensor_names_in(folder: &Path) -> Result<Vec<String>, ArchiveError> {
     output_folder::refuse_unfinished(folder)?;
     let mut names = Vec::new();
@@ -197,7 +197,7 @@ pub(super) fn tensor_names_in(folder: &Path) -> Result<Vec<String>, ArchiveError
     Ok(names)
 }
 
-/// An error where `path` is a link that leads nowhere.
+/// Returns an error if `path` is a broken link.
 pub(super) fn refuse_dangling(path: &Path) -> Result<(), ArchiveError> {
     let Ok(to) = fs::read_link(path) else { return Ok(()) };
     match fs::metadata(path) {

@@ -13,26 +13,26 @@ use super::{ArchiveError, Form, hub_cache};
 pub const PLAIN: &str = ".safetensors";
 /// Extension of a GGUF file.
 pub const GGUF: &str = ".gguf";
-/// Another end that names of safetensors files have.
+/// Short extension of a safetensors file.
 const SHORT: &str = ".sft";
 /// Extension of a compressed file, which is still a valid safetensors file.
 pub const COMPRESSED: &str = ".bantam.safetensors";
-/// What a compressed folder's name ends with.
+/// Suffix of a compressed folder's name.
 const FOLDER: &str = "-bantam";
-/// The index of a sharded model's files. It is copied unchanged, and so names the original files.
+/// The index of a sharded model. It is copied unchanged, so it still names the original files.
 pub const SHARD_INDEX: &str = "model.safetensors.index.json";
 
-/// Whether `name` is that of a file of tensors: safetensors or GGUF, compressed or not, in capitals or not.
+/// Whether `name` belongs to a tensor file: safetensors or GGUF, compressed or not, in any case of letters.
 pub fn is_tensor_file(name: &str) -> bool {
     [PLAIN, SHORT, GGUF].iter().any(|end| stem(name, end).is_some())
 }
 
-/// Whether `name` is that of a GGUF file, compressed or not.
+/// Whether `name` belongs to a GGUF file, compressed or not.
 pub fn is_gguf(name: &str) -> bool {
     stem(stem(name, COMPRESSED).unwrap_or(name), GGUF).is_some()
 }
 
-/// Whether `name` is that of a compressed file.
+/// Whether `name` belongs to a compressed file.
 pub fn is_compressed(name: &str) -> bool {
     stem(name, COMPRESSED).is_some()
 }
@@ -57,12 +57,12 @@ pub fn original_name(name: &str) -> Option<String> {
     Some(if keeps_its_end(stem) { stem.into() } else { format!("{stem}{PLAIN}") })
 }
 
-/// Whether the compressed form of a file called `name` has all of that name in its own.
+/// Whether the compressed form of a file called `name` keeps its full name, extension included.
 fn keeps_its_end(name: &str) -> bool {
     is_tensor_file(name) && !name.ends_with(PLAIN)
 }
 
-/// What is left of `name` without `end`, in capitals or not.
+/// `name` without the suffix `end`, whose letters may be in either case.
 fn stem<'a>(name: &'a str, end: &str) -> Option<&'a str> {
     let (stem, found) = name.split_at_checked(name.len().checked_sub(end.len())?)?;
     found.eq_ignore_ascii_case(end).then_some(stem)
@@ -96,13 +96,13 @@ pub fn default_original(src: &Path) -> Option<PathBuf> {
     beside(src, &own_original(src)?)
 }
 
-/// What the compressed form of `src` is called.
+/// The name of the compressed form of `src`.
 fn own_compressed(src: &Path) -> Option<String> {
     let name = file_name(src)?;
     if src.is_dir() { Some(format!("{name}{FOLDER}")) } else { compressed_name(&name) }
 }
 
-/// What the original of `src` is called.
+/// The name of the original of `src`.
 fn own_original(src: &Path) -> Option<String> {
     let name = file_name(src)?;
     match src.is_dir() {
@@ -111,22 +111,22 @@ fn own_original(src: &Path) -> Option<String> {
     }
 }
 
-/// The error that there is no default for the compressed form of `src`.
+/// The error that the compressed form of `src` has no default name.
 pub(super) fn no_compressed(src: &Path) -> ArchiveError {
     let named = |name: String| match hub_cache::snapshot_model(src) {
-        // A revision's folder has a number for a name.
+        // A revision's folder is named by a hash.
         Some(model) if src.is_dir() => format!("{model}{FOLDER}"),
         _ => name,
     };
     hub_cache::no_default(src, own_compressed(src).map(named).map(PathBuf::from))
 }
 
-/// The error that there is no default for the original of `src`.
+/// The error that the original of `src` has no default name.
 pub(super) fn no_original(src: &Path) -> ArchiveError {
     hub_cache::no_default(src, own_original(src).map(PathBuf::from))
 }
 
-/// The last part of `path`, also of one like `.` or `models/..` that has to be looked up.
+/// The last component of `path`; resolves paths such as `.` or `models/..` first.
 fn file_name(path: &Path) -> Option<String> {
     let name = match path.file_name() {
         Some(name) => name.to_os_string(),

@@ -1,4 +1,4 @@
-//! The tensor that keeps the original file's header byte for byte, and guards the container's.
+//! The tensor that keeps the original file's header byte for byte, and protects the container's header.
 //!
 //! ```text
 //!  0  4  magic "BTH\0"
@@ -29,19 +29,19 @@ const ZLIB: u16 = 2;
 const CHECKSUM_AT: usize = 24;
 const FIXED_LEN: usize = 64;
 
-/// No more is kept: what a header may have, and a little for what follows the last tensor.
+/// Maximum bytes that are kept: the longest header, and some room for bytes after the last tensor.
 const MOST_KEPT: u64 = 256 << 20;
 
-/// The original's bytes outside of tensors, packed where that is shorter.
+/// The original's bytes outside tensors, compressed with zlib if that is shorter.
 #[derive(Debug)]
 pub struct OutsideBytes<'a> {
     stored: Cow<'a, [u8]>,
-    /// Length before it was packed, if it was.
+    /// Length before compression; `None` if it is not compressed.
     packed_from: Option<usize>,
 }
 
 impl<'a> OutsideBytes<'a> {
-    /// Prepares `original`, the original's bytes outside of tensors.
+    /// Prepares `original`, the original's bytes outside tensors.
     pub fn new(original: Cow<'a, [u8]>) -> Self {
         let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
         match encoder.write_all(&original).and_then(|()| encoder.finish()) {
@@ -52,7 +52,7 @@ impl<'a> OutsideBytes<'a> {
         }
     }
 
-    /// Keeps `original` without packing it.
+    /// Keeps `original` uncompressed.
     pub fn as_it_is(original: Cow<'a, [u8]>) -> Self {
         Self { stored: original, packed_from: None }
     }
@@ -62,7 +62,7 @@ impl<'a> OutsideBytes<'a> {
         tensor_len(self.stored.len())
     }
 
-    /// The tensor, in a container with the header `container_header`, length prefix included.
+    /// The complete tensor, for a container with the header `container_header`, length prefix included.
     pub fn write(&self, container_header: &[u8]) -> Vec<u8> {
         let mut tensor = vec![0; FIXED_LEN];
         tensor[..4].copy_from_slice(&MAGIC);
@@ -81,12 +81,12 @@ impl<'a> OutsideBytes<'a> {
     }
 }
 
-/// Bytes of the tensor that has `stored_len` bytes behind its fixed part.
+/// Length of the tensor whose fixed part is followed by `stored_len` bytes.
 fn tensor_len(stored_len: usize) -> usize {
     (FIXED_LEN + stored_len).next_multiple_of(SECTION_ALIGN)
 }
 
-/// What is kept in `tensor`, or what is wrong.
+/// The bytes kept in `tensor`, or a description of the fault.
 pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<Cow<'a, [u8]>, String> {
     let u64_at = |at: usize| {
         let bytes = tensor.get(at..at + 8).ok_or("the original header is truncated")?;
@@ -121,9 +121,9 @@ pub fn read<'a>(tensor: &'a [u8], container_header: &[u8]) -> Result<Cow<'a, [u8
     }
     let expected = u64_at(32)?;
     if expected > MOST_KEPT {
-        return Err(format!("an original header cannot have {expected} bytes"));
+        return Err(format!("the original header states {expected} bytes, more than any can have"));
     }
-    // Grows as it is read, so a length alone asks for no memory; one byte more would be too many.
+    // The buffer grows as data is read, so a stated length allocates nothing. One extra byte shows excess.
     let mut original = Vec::new();
     let read = ZlibDecoder::new(stored).take(expected + 1).read_to_end(&mut original);
     read.map_err(|e| format!("the original header cannot be unpacked: {e}"))?;

@@ -1,8 +1,8 @@
-//! Outputs appear under their name when they are complete, or not at all.
+//! An output appears under its name only when it is complete.
 //!
-//! `m.safetensors` is written as `.m.safetensors.XXXXXX.bantam-partial` beside it, and held by a lock while it
-//! is. What a process that was killed has left under such a name is removed by the next that writes the same
-//! output, and never taken for a part of a model ([`is_own`](super::output_folder::is_own)).
+//! `m.safetensors` is written as `.m.safetensors.XXXXXX.bantam-partial` in the same folder, under a lock. If
+//! the process is killed, the next one that writes the same output removes this file. It is never taken for a
+//! part of a model ([`is_own`](super::output_folder::is_own)).
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -18,19 +18,19 @@ use super::sink::Sink;
 use super::{ArchiveError, Options, Progress};
 use crate::tensor::SpecialFile;
 
-/// What the temporary name of something unfinished ends with.
+/// Suffix of the temporary name of an unfinished output.
 pub(super) const UNFINISHED: &str = ".bantam-partial";
 
-/// Bytes of an output's name that its temporary name begins with: names must not become too long.
+/// Maximum bytes of an output's name that its temporary name starts with, to limit the length of names.
 const NAME_BYTES: usize = 150;
 
-/// How often a name is made anew, because somebody took the file for a left-over before it was held.
+/// How many names are tried if another process takes the new file for a left-over before it is locked.
 const TRIES: usize = 8;
 
-/// Bytes that are copied between two looks at whether to go on.
+/// Bytes that are copied between two checks for cancellation.
 const COPIED_AT_ONCE: u64 = 16 << 20;
 
-/// A file that is written under a temporary name beside its final one. Dropped before
+/// A file that is written under a temporary name in its destination's folder. If it is dropped before
 /// [`OutputFile::publish`], it is removed.
 pub(super) struct OutputFile {
     temporary: NamedTempFile,
@@ -40,7 +40,7 @@ pub(super) struct OutputFile {
 }
 
 impl OutputFile {
-    /// Begins the file that will be `path`, with the permissions of `source` if there is such a file.
+    /// Begins the file that will become `path`, with the permissions of `source` if that is given.
     pub fn create(path: &Path, options: &Options, source: Option<&Path>) -> Result<Self, ArchiveError> {
         refuse_no_file(path)?;
         refuse_existing(path, options)?;
@@ -50,12 +50,13 @@ impl OutputFile {
         Ok(Self { temporary, path: path.into(), options: *options, mode })
     }
 
-    /// Where to write it.
+    /// The sink that writes to it.
     pub fn sink(&self) -> Sink<'_> {
         Sink::File(self.temporary.as_file(), &self.path)
     }
 
-    /// Copies all of `source` to here, and tells `progress` of its bytes. It may not change meanwhile.
+    /// Copies all of `source` into it and reports the bytes to `progress`. An error if `source` changes
+    /// meanwhile.
     pub fn copy_from(&mut self, source: &Path, progress: &dyn Progress) -> Result<(), ArchiveError> {
         let mut from = File::open(source).map_err(ArchiveError::io("open", source))?;
         let state = |file: &File| file.metadata().ok().map(|meta| (meta.len(), meta.modified().ok()));
@@ -77,7 +78,7 @@ impl OutputFile {
         }
     }
 
-    /// Makes the file durable and gives it its name.
+    /// Syncs the file and renames it to its final name.
     pub fn publish(self) -> Result<(), ArchiveError> {
         let Self { temporary, path, options, mode } = self;
         mode::end_file(temporary.as_file(), mode)
@@ -102,7 +103,7 @@ impl OutputFile {
     }
 }
 
-/// A temporary file for the output `path` that is known to be ours.
+/// Creates and locks a temporary file for the output `path`.
 fn held(path: &Path, mode: Option<Mode>) -> Result<NamedTempFile, ArchiveError> {
     let prefix = temporary_prefix(path);
     let mut builder = Builder::new();
@@ -121,19 +122,19 @@ fn held(path: &Path, mode: Option<Mode>) -> Result<NamedTempFile, ArchiveError> 
     Err(refused()(std::io::ErrorKind::ResourceBusy.into()))
 }
 
-/// What temporary names of the output `path` begin with.
+/// Prefix of the temporary names for the output `path`.
 fn temporary_prefix(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!(".{}.", &name[..name.floor_char_boundary(NAME_BYTES)])
 }
 
-/// Removes what processes that were killed have left of the output `path`.
+/// Removes temporary files that killed processes left for the output `path`.
 pub(super) fn reclaim(path: &Path) {
     let prefix = temporary_prefix(path);
     for entry in fs::read_dir(parent(path)).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        // A name of its own between, and nothing that another output's name might have there.
+        // The random part must be alphanumeric, or this could be another output's file.
         let own = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(UNFINISHED));
         if !own.is_some_and(|own| own.bytes().all(|byte| byte.is_ascii_alphanumeric()))
             || !entry.file_type().is_ok_and(|kind| kind.is_file())
@@ -144,24 +145,24 @@ pub(super) fn reclaim(path: &Path) {
         let file = File::open(&left);
         if file.is_ok_and(|file| matches!(hold(&file, &left), Hold::Held)) {
             match disk::remove_file(&left) {
-                Ok(()) => log::info!("{}: removed, an interrupted process had left it", left.display()),
+                Ok(()) => log::info!("{}: removed, because an interrupted process left it", left.display()),
                 Err(error) => log::warn!("{}: cannot be removed: {error}", left.display()),
             }
         }
     }
 }
 
-/// An error where there is something at `path` that the options do not allow to be replaced.
+/// Returns an error if something exists at `path` that the options do not allow to be replaced.
 pub(super) fn refuse_existing(path: &Path, options: &Options) -> Result<(), ArchiveError> {
-    // Not `exists`, which is false for a link that leads nowhere.
+    // `exists` is false for a broken link, so it is not used here.
     if !options.overwrite && fs::symlink_metadata(path).is_ok() {
         return Err(ArchiveError::Exists { path: path.into() });
     }
     Ok(())
 }
 
-/// An error where there is something at `path` that a file would not replace, or should not: a folder, a
-/// pipe, a device.
+/// Returns an error if `path` is something that a file cannot or should not replace: a folder, a pipe, a
+/// device.
 fn refuse_no_file(path: &Path) -> Result<(), ArchiveError> {
     match SpecialFile::at(path) {
         Some(kind) => Err(ArchiveError::SpecialOutput { path: path.into(), kind }),
@@ -170,7 +171,7 @@ fn refuse_no_file(path: &Path) -> Result<(), ArchiveError> {
     }
 }
 
-/// An error that names the folder that `path` would be in, where there is none.
+/// Returns an error that names the parent folder of `path` if there is no such folder.
 pub(super) fn refuse_no_folder(path: &Path) -> Result<(), ArchiveError> {
     let folder = parent(path);
     match fs::metadata(folder) {
@@ -183,7 +184,7 @@ pub(super) fn refuse_no_folder(path: &Path) -> Result<(), ArchiveError> {
     }
 }
 
-/// The folder that `path` is in.
+/// The parent folder of `path`.
 pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -191,8 +192,8 @@ pub(super) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Makes renames in `folder` durable where the system can; the files' contents are synced already,
-/// so a failure here loses no data.
+/// Syncs renames in `folder` if the system can. The files' contents are synced already, so a failure here
+/// loses no data.
 pub(super) fn sync_folder(folder: &Path) {
     #[cfg(unix)]
     if let Err(error) = File::open(folder).and_then(|f| f.sync_all()) {
@@ -202,7 +203,7 @@ pub(super) fn sync_folder(folder: &Path) {
     let _ = folder;
 }
 
-/// An error where `src` and `dst` are the same file or folder.
+/// Returns an error if `src` and `dst` are the same file or folder.
 pub(super) fn refuse_same(src: &Path, dst: &Path) -> Result<(), ArchiveError> {
     let same = match (src.canonicalize(), dst.canonicalize()) {
         (Ok(src), Ok(dst)) => src == dst,

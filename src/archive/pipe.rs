@@ -1,5 +1,5 @@
-//! Results that go to a pipe. A container begins with data that is known last, and an original must not be
-//! passed on before its hashes are compared: so both are first written to an unnamed temporary file.
+//! Output to a pipe. A container begins with data that is only known at the end, and an original must not be
+//! passed on before its hashes are compared. So both are first written to an unnamed temporary file.
 
 use std::io::{Seek, Write};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::writer::write_container;
 use super::{Archive, ArchiveError, FileReport, Limit, Options, Progress, reported};
 use crate::tensor::SourceFile;
 
-/// What messages call the other end.
+/// What messages call the pipe.
 const PIPE: &str = "(output pipe)";
 
 /// Writes the compressed form of `file` to `to`. The options can be just a preset. The system's folder for
@@ -47,7 +47,7 @@ pub fn decompress_to(
     })
 }
 
-/// Lets `build` fill a file without a name, and copies it to `to`.
+/// Lets `build` fill an unnamed temporary file, and copies that to `to`.
 pub(super) fn through_temporary<T>(
     to: &mut dyn Write,
     build: impl FnOnce(Sink) -> Result<T, ArchiveError>,

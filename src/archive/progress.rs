@@ -9,15 +9,15 @@ use super::ArchiveError;
 pub trait Progress: Sync {
     /// The operation begins and will handle `total_bytes`. `what` is a short word for people.
     fn begin(&self, total_bytes: u64, what: &str);
-    /// The same for an operation that counts something else than bytes, such as tokens.
+    /// Like `begin`, for an operation that counts other items than bytes, such as tokens.
     fn begin_count(&self, total: u64, what: &str) {
         self.begin(total, what);
     }
-    /// The operation has handled so many more bytes, or other items.
+    /// The operation has handled `more` further bytes or items.
     fn advance(&self, more: u64);
     /// The operation has ended, successfully or not.
     fn finish(&self);
-    /// Whether to stop; the operation asks every few megabytes. It then removes unfinished outputs and
+    /// Whether to stop. The operation asks every few megabytes; if so, it removes unfinished outputs and
     /// returns [`ArchiveError::Cancelled`].
     fn cancelled(&self) -> bool {
         false
@@ -30,7 +30,7 @@ impl Progress for () {
     fn finish(&self) {}
 }
 
-/// Shared between an operation and whoever watches it.
+/// Shared between an operation and an observer.
 impl<P: Progress + Send + ?Sized> Progress for Arc<P> {
     fn begin(&self, total_bytes: u64, what: &str) {
         (**self).begin(total_bytes, what);
@@ -58,7 +58,7 @@ pub(super) fn check(progress: &dyn Progress) -> Result<(), ArchiveError> {
     if progress.cancelled() { Err(ArchiveError::Cancelled) } else { Ok(()) }
 }
 
-/// Runs `work`, which handles so many bytes, between `begin` and `finish`.
+/// Runs `work`, which handles `total_bytes` bytes, between `begin` and `finish`.
 pub fn reported<T, E>(
     progress: &dyn Progress,
     total_bytes: u64,

@@ -1,17 +1,17 @@
-//! JSON as Python reads and writes it. Configurations come from there.
+//! JSON as Python reads and writes it, because Python programs write models' configurations.
 //!
-//! Python writes numbers that are not finite as `NaN`, `Infinity` and `-Infinity`, which are no JSON. Editors on Windows
-//! put a byte order mark in front, which a reader may pass over (RFC 8259, section 8.1).
+//! Python writes non-finite numbers as `NaN`, `Infinity` and `-Infinity`, which JSON does not allow. Editors
+//! on Windows put a byte order mark in front, which a reader may ignore (RFC 8259, section 8.1).
 
 use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 
-/// What a byte order mark is in UTF-8.
+/// The byte order mark.
 const MARK: char = '\u{feff}';
 
-/// What `text` says. Numbers that are not finite become text, so that nobody takes them for numbers: a field that is
-/// read as one is refused with its value, and others do no harm.
+/// Parses `text`. Non-finite numbers become strings, so that none is used as a number: a field that needs a
+/// number is refused with its value, and other fields do no harm.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
     serde_json::from_str(&quoted(without_mark(text)))
 }
@@ -21,7 +21,7 @@ pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix(MARK).unwrap_or(text)
 }
 
-/// `text` with its numbers that are not finite as text.
+/// `text` with its non-finite numbers as strings.
 fn quoted(text: &str) -> Cow<'_, str> {
     const WORDS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
     if !WORDS.iter().any(|word| text.contains(word)) {
@@ -29,7 +29,7 @@ fn quoted(text: &str) -> Cow<'_, str> {
     }
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     loop {
-        // Up to the next text, which is left as it is, or the next word.
+        // Up to the next string, which is copied unchanged, or the next word.
         let next = rest.find(['"', 'N', 'I', '-']).unwrap_or(rest.len());
         out += &rest[..next];
         rest = &rest[next..];
@@ -46,7 +46,7 @@ fn quoted(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Bytes of the text that `rest` begins with, quotes included; all of it where the text does not end.
+/// Length of the string that `rest` begins with, quotes included; all of `rest` if the string does not end.
 fn text_len(rest: &str) -> usize {
     let mut is_escaped = false;
     let end = rest.bytes().skip(1).position(|byte| {
@@ -78,7 +78,7 @@ mod tests {
         {
             assert!(read::<Value>(text).is_err(), "{text}");
         }
-        // Marks are only passed over where files begin.
+        // A mark is ignored only at the start.
         assert!(read::<Value>("\u{feff}\u{feff}1").is_err());
     }
 }

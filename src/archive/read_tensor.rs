@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::codec::TensorSource;
 use crate::tensor::FileReader;
 
-/// Where the tensor is. The first error of reading it is kept.
+/// Where the tensor is. It keeps the first read error.
 pub(super) struct ReadTensor {
     reader: FileReader,
     range: Range<usize>,
@@ -23,12 +23,12 @@ impl ReadTensor {
         Self { reader, range, has_failed: AtomicBool::new(false), error: Mutex::new(None) }
     }
 
-    /// Whether something could not be read: what is made of it is of no use.
+    /// Whether a read has failed, so that results are useless.
     pub fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// The first error, once.
+    /// The first read error; `None` on later calls.
     pub fn error(&self) -> Option<io::Error> {
         self.error.lock().unwrap_or_else(|e| e.into_inner()).take()
     }

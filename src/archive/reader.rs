@@ -15,8 +15,8 @@ use crate::codec::split::unit_matrix;
 use crate::codec::{Lossy, Payload};
 use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
-/// Whether `file` is a compressed file, perhaps a damaged one. It looks for two signs in different places,
-/// so that a file with one of them damaged is not taken for a plain file.
+/// Whether `file` is a compressed file, perhaps a damaged one. It looks for two signs in different places, so
+/// that a file in which only one is damaged is not taken for a plain file.
 pub fn is_bantam(file: &SourceFile) -> bool {
     let SourceFile::Safetensors(file) = file else { return false };
     let by_metadata = file.metadata().keys().any(|key| key == VERSION_KEY || key == INDEX_KEY);
@@ -30,23 +30,24 @@ pub fn is_bantam(file: &SourceFile) -> bool {
 pub struct ArchivedTensor {
     /// Its name, unique in the file.
     pub name: String,
-    /// Element type of the original; U8 where `quantized` says more.
+    /// Element type of the original; U8 if `quantized` is set.
     pub dtype: Dtype,
-    /// Dimensions of the original, outermost first; its bytes where `quantized` says more.
+    /// Dimensions of the original, outermost first; its number of bytes if `quantized` is set.
     pub shape: Vec<usize>,
     /// The original's quantised type, if it has no [`Dtype`].
     pub quantized: Option<Quantized>,
     /// Bytes of the original.
     pub original_len: usize,
-    /// BLAKE3 of the original's bytes, or of what they were rounded to.
+    /// BLAKE3 of the original's bytes, or of the rounded bytes.
     pub blake3: blake3::Hash,
     /// How it was rounded; `None` if it decodes to the original.
     pub lossy: Option<Lossy>,
-    /// Byte range of its payload in the file: in bounds, and at a multiple of 256, both checked.
+    /// Byte range of its payload in the file. It is checked to be in bounds and to start at a multiple of
+    /// 256.
     pub payload: Range<usize>,
     /// Byte offset of the tensor in the original file.
     pub start: usize,
-    /// Where in the kept bytes those are that stand between the tensor before and this one.
+    /// Range in the kept bytes of the gap between the previous tensor and this one.
     gap: Range<usize>,
 }
 
@@ -57,15 +58,15 @@ pub struct Archive {
     tensors: Vec<ArchivedTensor>,
     by_name: HashMap<String, usize>,
     form: Form,
-    /// Where the original's bytes are kept that belong to no tensor.
+    /// Byte range of the tensor that keeps the original's bytes outside tensors.
     kept: Range<usize>,
-    /// How many these are.
+    /// Number of these bytes when unpacked.
     outside_len: usize,
     header_len: usize,
     trailing_start: usize,
 }
 
-/// An original's bytes that belong to no tensor: its header, gaps, and what follows the last.
+/// An original's bytes that belong to no tensor: its header, its gaps, and any bytes after the last tensor.
 #[derive(Debug)]
 pub struct Outside {
     bytes: Vec<u8>,
@@ -85,7 +86,7 @@ impl Outside {
         &self.bytes[..self.header_len]
     }
 
-    /// The bytes between the tensor before `tensor`, or the header, and `tensor`.
+    /// The bytes between the previous tensor, or the header, and `tensor`.
     pub fn before(&self, tensor: &ArchivedTensor) -> &[u8] {
         self.bytes.get(tensor.gap.clone()).unwrap_or_default()
     }
@@ -97,8 +98,8 @@ impl Outside {
 }
 
 impl Archive {
-    /// Maps and checks the file at `path`: the headers' checksums, and that header, index and
-    /// original header agree. Payloads are checked when they are read.
+    /// Maps and checks the file at `path`: the headers' checksums, and that the header, index and original
+    /// header agree. Payloads are checked when they are read.
     pub fn open(path: &Path) -> Result<Self, ArchiveError> {
         Self::from_file(SourceFile::open(path)?)
     }
@@ -157,7 +158,7 @@ impl Archive {
     pub fn outside(&self) -> Result<Outside, ArchiveError> {
         let kept = self.reader().read(self.kept.clone()).map_err(ArchiveError::read_again(self.path()))?;
         let bytes = original_header::read(&kept, self.file.header_bytes());
-        // It was so when the file was opened.
+        // The length was the same when the file was opened.
         let bytes = bytes.ok().filter(|bytes| bytes.len() == self.outside_len).map(Cow::into_owned);
         let bytes = bytes.ok_or_else(|| ArchiveError::Changed { file: self.path().into() })?;
         Ok(Outside { bytes, header_len: self.header_len, trailing_start: self.trailing_start })
@@ -185,13 +186,13 @@ impl Archive {
         self.payload_of(self.require(name)?)
     }
 
-    /// As [`Archive::tensor`], with an error that names the file where there is none.
+    /// Like [`Archive::tensor`], but a missing tensor is an error that names the file.
     pub(super) fn require(&self, name: &str) -> Result<&ArchivedTensor, ArchiveError> {
         self.tensor(name)
             .ok_or_else(|| ArchiveError::NoSuchTensor { file: self.path().into(), tensor: name.into() })
     }
 
-    /// As [`Archive::payload`], for one of [`Archive::tensors`].
+    /// Like [`Archive::payload`], for one of [`Archive::tensors`].
     pub fn payload_of(&self, tensor: &ArchivedTensor) -> Result<Payload<'_>, ArchiveError> {
         let bytes = self.file.bytes().get(tensor.payload.clone()).unwrap_or_default();
         let payload = Payload::parse(bytes).map_err(ArchiveError::tensor(self.path(), &tensor.name))?;
@@ -199,7 +200,7 @@ impl Archive {
         Ok(payload)
     }
 
-    /// An error where `head` is that of another tensor than `tensor`.
+    /// Returns an error if `head` belongs to another tensor than `tensor`.
     pub(super) fn check_head(&self, tensor: &ArchivedTensor, head: &Head) -> Result<(), ArchiveError> {
         let matrix = match &head.kind {
             Kind::Raw | Kind::Constant(_) => None,
@@ -265,17 +266,18 @@ fn form(file: &SafetensorsFile) -> Result<Form, ArchiveError> {
     }
 }
 
-/// The tensor that keeps the original header: the first of the data.
+/// The tensor that keeps the original header; it must be first in the data.
 fn kept_header(file: &SafetensorsFile) -> Result<&TensorEntry, String> {
-    let name = file.metadata().get(ORIGINAL_HEADER_KEY).ok_or("the original header is not named")?;
+    let name =
+        file.metadata().get(ORIGINAL_HEADER_KEY).ok_or("the metadata does not name the original header")?;
     file.tensors()
         .first()
         .filter(|t| &t.name == name && t.dtype == Dtype::U8)
         .ok_or_else(|| "the original header is not the first tensor".into())
 }
 
-/// Brings the three accounts together: the container's tensors, the index, and the original's bytes
-/// `outside` its tensors. Returns how many of these are its header.
+/// Matches the container's tensors, the index, and the original's bytes `outside` its tensors. Returns the
+/// length of the original's header.
 fn match_tensors(
     file: &SafetensorsFile,
     kept: &str,
@@ -306,22 +308,22 @@ fn match_tensors(
     }
 }
 
-/// Hands out the kept bytes that stand between tensors, in file order.
+/// Assigns the kept bytes to the gaps between tensors, in file order.
 struct Gaps {
-    /// Where the original is, after the tensors so far.
+    /// Offset in the original after the tensors so far.
     at: usize,
-    /// How many kept bytes stand in front of this place.
+    /// Kept bytes that lie before this offset.
     used: usize,
     available: usize,
 }
 
 impl Gaps {
-    /// Where in the kept bytes those in front of `tensor` are, which is the next.
+    /// The range in the kept bytes of the gap before `tensor`, which must be the next tensor.
     fn before(&mut self, tensor: &TensorEntry) -> Result<Range<usize>, String> {
         let end = tensor.range.start.checked_sub(self.at).and_then(|len| self.used.checked_add(len));
         let end = end
             .filter(|&end| end <= self.available)
-            .ok_or_else(|| format!("the bytes in front of tensor {} are missing", tensor.name))?;
+            .ok_or_else(|| format!("the bytes before tensor {} are missing", tensor.name))?;
         let gap = self.used..end;
         (self.at, self.used) = (tensor.range.end, end);
         Ok(gap)
@@ -344,13 +346,13 @@ fn match_tensor(
         || payload.range.start % SECTION_ALIGN != 0
         || payload.range.len() % SECTION_ALIGN != 0
     {
-        return Err(format!("the payload of tensor {name} is not aligned, or not of bytes"));
+        return Err(format!("the payload of tensor {name} is not aligned, or its type is not U8"));
     }
     let blake3 = blake3::Hash::from_hex(&index.blake3)
-        .map_err(|_| format!("the index has no usable hash for tensor {name}"))?;
+        .map_err(|_| format!("the index has no valid BLAKE3 hash for tensor {name}"))?;
     let lossy = index.lossy.map(Lossy::try_from).transpose();
     let lossy =
-        lossy.map_err(|error| format!("the index has no usable rounding of tensor {name}: {error}"))?;
+        lossy.map_err(|error| format!("the index has no valid rounding for tensor {name}: {error}"))?;
     Ok(ArchivedTensor {
         lossy,
         dtype: original.dtype,

@@ -9,20 +9,20 @@ use crate::tensor::{Dtype, Quantized};
 /// How a tensor is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Coding {
-    /// In a plain file.
+    /// Stored in a plain file.
     Plain,
-    /// In a payload, uncompressed.
+    /// Stored uncompressed in a payload.
     Raw {
         /// Bytes of the payload's head.
         head_bytes: usize,
     },
-    /// In tiles.
+    /// Stored in tiles.
     Tiled {
         /// Mantissa bits that are coded with the exponent.
         top_bits: u8,
-        /// Low mantissa bits that are coded with it.
+        /// Low mantissa bits that are coded with the exponent.
         low_bits: u8,
-        /// Lowest bits that are stored for some rows only.
+        /// Lowest bits that are stored only for rows in which they are not all zero.
         clean_bits: u8,
         /// Whether rows are shifted to a common level before they are coded.
         row_shifts: bool,
@@ -87,15 +87,15 @@ impl Coding {
 pub struct TensorReport {
     /// Its name.
     pub name: String,
-    /// Element type; U8 where `quantized` says more.
+    /// Element type; U8 if `quantized` is set.
     pub dtype: Dtype,
-    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
+    /// Dimensions, outermost first; the number of bytes if `quantized` is set.
     pub shape: Vec<usize>,
     /// The tensor's quantised type, if it has no [`Dtype`]. Such a tensor is coded as bytes.
     pub quantized: Option<Quantized>,
     /// Bytes before compression.
     pub original_bytes: usize,
-    /// Bytes it takes in the file.
+    /// Bytes of its payload in the file.
     pub stored_bytes: usize,
     /// How it is stored.
     pub coding: Coding,
@@ -107,19 +107,19 @@ impl TensorReport {
         self.quantized.as_ref().map_or_else(|| self.dtype.to_string(), |q| q.ggml_type.to_string())
     }
 
-    /// Its dimensions in weights, outermost first.
+    /// Its dimensions as a number of weights, outermost first.
     pub fn weight_shape(&self) -> &[usize] {
         self.quantized.as_ref().map_or(&self.shape, |q| &q.shape)
     }
 
-    /// Bits that an element takes in the file; `None` for a tensor without elements.
+    /// Bits per element in the file; `None` for a tensor without elements.
     pub fn bits_per_weight(&self) -> Option<f64> {
-        // What is not known of a quantised type, its shape need not fit.
+        // The shape of an unknown quantised type may overflow.
         let elements = self.weight_shape().iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
         (elements > 0).then(|| self.stored_bytes as f64 * 8.0 / elements as f64)
     }
 
-    /// Stored bytes for each original byte; `None` for a tensor without bytes.
+    /// Stored bytes per original byte; `None` for a tensor without bytes.
     pub fn ratio(&self) -> Option<f64> {
         (self.original_bytes > 0).then(|| self.stored_bytes as f64 / self.original_bytes as f64)
     }
@@ -141,8 +141,8 @@ pub struct FileReport {
 }
 
 impl FileReport {
-    /// Whether the compressed file is larger than the plain one: because nothing in it compresses, or because
-    /// it has very many small tensors. Each tensor takes at least 256 bytes, and an entry in header and
+    /// Whether the compressed file is larger than the plain one. This happens if nothing in it compresses, or
+    /// if it has very many small tensors: each takes at least 256 bytes, and an entry in the header and the
     /// index.
     pub fn is_larger(&self) -> bool {
         self.compressed_bytes > self.original_bytes
@@ -161,7 +161,7 @@ pub struct Report {
     /// Other files of a folder, which were copied.
     pub copied: Vec<PathBuf>,
     /// Entries of the folder that could not be copied to the output: broken links, links to folders
-    /// elsewhere, sockets and the like. Weights that cannot be read are an error instead.
+    /// elsewhere, sockets and other special files. Weights that cannot be read are an error instead.
     pub left_out: Vec<PathBuf>,
 }
 
@@ -178,8 +178,8 @@ impl Report {
         tensors.fold((0, 0), |(count, bytes), t| (count + 1, bytes + t.original_bytes as u64))
     }
 
-    /// How tensors were rounded, the same for all of one run, the number of rounded tensors, and their bytes
-    /// in the plain files.
+    /// How tensors were rounded, which is the same for all tensors of a run; the number of rounded tensors;
+    /// and their bytes in the plain files.
     pub fn rounded(&self) -> Option<(Lossy, usize, u64)> {
         let tensors = self.files.iter().flat_map(|f| &f.tensors);
         let rounded = tensors.filter_map(|t| Some((t.coding.lossy()?, 1, t.original_bytes as u64)));

@@ -1,4 +1,4 @@
-//! From a compressed file back to the plain one.
+//! Restoring the plain file from a compressed one.
 
 use std::path::Path;
 
@@ -48,15 +48,15 @@ pub(super) fn decompress_begun(
     Ok(report)
 }
 
-/// Writes the original to `sink`. What was written is the original only if no error is returned. The
-/// report names no output.
+/// Writes the original to `sink`. The sink's contents are valid only if no error is returned. The report
+/// names no output.
 pub(super) fn write_original(
     archive: &Archive,
     sink: Sink,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
-    // Every head is checked before the first byte is written: then all places in the original are
-    // as near as the payloads are long, and no claim of an index makes a sink grow without bound.
+    // All heads are checked before the first byte is written. Then payload lengths bound all offsets in the
+    // original, and no false index entry can make a sink grow without limit.
     let report = archive.report()?;
     sink.reserve(archive.original_len())?;
     let outside = archive.outside()?;

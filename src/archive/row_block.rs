@@ -6,8 +6,8 @@ use super::{ArchiveError, TensorReader};
 use crate::codec::head::{Kind, Tiled};
 use crate::codec::{Kept, Precision, resize};
 
-/// Memory for a row block: the bytes read from the file, and the decoded rows. It is as large as the largest
-/// row block that it was used for.
+/// Memory for a row block: the bytes read from the file, and the decoded rows. It grows to the largest row
+/// block that it is used for.
 #[derive(Debug, Default)]
 pub struct RowBlock {
     read: Vec<u8>,
@@ -43,7 +43,7 @@ impl TensorReader {
         self.read_first_ranges(&ranges, 1 + kept.planes, read)?;
         let lanes = 0..tiled.grid.rows_in(row_block);
         let len = lanes.len() * tiled.row_bytes();
-        // It never shrinks: growing again would cost zeros.
+        // The buffer never shrinks, because growing it again would write zeros.
         if rows.len() < len {
             resize(rows, len).map_err(|error| self.not_decoded(error))?;
         }

@@ -1,11 +1,12 @@
-//! A model's own list of its files, and which files make up a model.
+//! Shard indexes, and which files make up a model.
 //!
-//! `model.safetensors.index.json` says which file each tensor is in, by the original files' names. It goes on doing so
-//! when these are compressed: [`names::find_shard`] finds a file in either form. Folders of other kinds of models
-//! have such lists under other names, `X.safetensors.index.json` for the files of `X`.
+//! `model.safetensors.index.json` says which file each tensor is in, by the original files' names. It is not
+//! changed when these files are compressed: [`names::find_shard`] finds a file in either form. Folders of
+//! other kinds of models have such indexes under other names, `X.safetensors.index.json` for the files of
+//! `X`.
 //!
-//! A folder in which more than one set of weights could be meant is refused, whatever is asked of it: one that has
-//! both forms of a file, or a list and beside it files that would be the model if the list were not there.
+//! Every operation refuses a folder with more than one set of weights: one that has both forms of a file, or
+//! one with an index and other files that would be the model if there were no index.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -15,17 +16,17 @@ use serde::Deserialize;
 
 use super::{ArchiveError, names, python_json};
 
-/// What the name of every list ends with.
+/// Suffix of every shard index's name.
 const END: &str = ".safetensors.index.json";
 
-/// Bytes of the longest list that is read.
+/// Maximum bytes of a shard index that is read.
 const MAX_LEN: u64 = 256 << 20;
 
-/// A list of files.
+/// A shard index.
 pub(super) struct ShardIndex {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// Which file each tensor is in.
+    /// The file that holds each tensor.
     pub weight_map: HashMap<String, String>,
 }
 
@@ -35,17 +36,19 @@ struct Json {
 }
 
 impl ShardIndex {
-    /// The list at `path`. Names that would lead out of its folder are refused.
+    /// Reads the index at `path`. Names that lead out of its folder are refused.
     fn read(path: PathBuf) -> Result<Self, ArchiveError> {
         let wrong = |what: String| ArchiveError::Model { path: path.clone(), what };
         let meta = fs::metadata(&path).map_err(ArchiveError::io("read", &path))?;
-        // A pipe would be waited for.
+        // Reading a pipe would block.
         if !meta.is_file() || meta.len() > MAX_LEN {
-            return Err(wrong(format!("not a usable shard index: not a file of at most {MAX_LEN} bytes")));
+            return Err(wrong(format!(
+                "not a valid shard index: not a regular file of at most {MAX_LEN} bytes"
+            )));
         }
         let json = fs::read_to_string(&path).map_err(ArchiveError::io("read", &path))?;
         let Json { weight_map } =
-            python_json::read(&json).map_err(|e| wrong(format!("not a usable shard index: {e}")))?;
+            python_json::read(&json).map_err(|e| wrong(format!("not a valid shard index: {e}")))?;
         let leads_out =
             |name: &&String| Path::new(name).file_name() != Some(name.as_ref()) || name.contains('\\');
         match weight_map.values().find(leads_out) {
@@ -54,12 +57,12 @@ impl ShardIndex {
         }
     }
 
-    /// The files that it names, each once and sorted.
+    /// The files that the index names, sorted and without duplicates.
     pub fn shards(&self) -> BTreeSet<&str> {
         self.weight_map.values().map(|name| &name[..]).collect()
     }
 
-    /// Those that are in neither form in `folder`, whose files of tensors are `names`.
+    /// Those that are missing in both forms from `folder`, whose tensor files are `names`.
     pub fn missing<'a>(
         &'a self,
         folder: &'a Path,
@@ -73,13 +76,13 @@ impl ShardIndex {
         self.shards().into_iter().filter(move |name| !is_there(name)).map(String::from)
     }
 
-    /// The error that it names a file that is not there.
+    /// The error that the index names a missing file.
     pub fn lacks(&self, name: &str) -> ArchiveError {
         let what = format!("names {name}, which is not in the folder, compressed or not");
         ArchiveError::Model { path: self.path.clone(), what }
     }
 
-    /// Whether the file `name` would be the model, or a part of it, if there were no list.
+    /// Whether the file `name` would be the model or a part of it if there were no index.
     fn is_rival(&self, name: &str) -> bool {
         let original = names::original_name(name);
         let original = original.as_deref().unwrap_or(name);
@@ -99,32 +102,32 @@ fn is_set_of(stem: &str, name: &str) -> bool {
     rest.is_empty() || numbers.is_some_and(|(number, of)| is_number(number) && is_number(of))
 }
 
-/// Whether `name` is that of one of a model's usual files of weights, or of a list of them.
+/// Whether `name` is the usual name of a model's weights file or shard index.
 pub(super) fn is_of_a_set(name: &str) -> bool {
     let original = names::original_name(name);
     let original = original.as_deref().unwrap_or(name);
     is_list(name) || STEMS.iter().any(|stem| is_set_of(stem, original))
 }
 
-/// Whether `name` is that of a list.
+/// Whether `name` is the name of a shard index.
 pub(super) fn is_list(name: &str) -> bool {
     name.ends_with(END)
 }
 
-/// What the usual files of weights are called.
+/// Usual stems of the names of weights files.
 const STEMS: [&str; 2] = ["model", "diffusion_pytorch_model"];
 
-/// The list of `folder` that [`names::SHARD_INDEX`] is, if there is one.
+/// The index [`names::SHARD_INDEX`] of `folder`, if there is one.
 pub(super) fn of(folder: &Path) -> Result<Option<ShardIndex>, ArchiveError> {
     let path = folder.join(names::SHARD_INDEX);
-    // A link that leads nowhere is one too, and says so when it is read.
+    // A broken link counts too; reading it reports the error.
     match fs::symlink_metadata(&path).is_ok() {
         true => ShardIndex::read(path).map(Some),
         false => Ok(None),
     }
 }
 
-/// All lists of `folder`, by name.
+/// All shard indexes of `folder`, sorted by name.
 pub(super) fn all_in(folder: &Path) -> Result<Vec<ShardIndex>, ArchiveError> {
     let refused = || ArchiveError::io("read the folder", folder);
     let entries = fs::read_dir(folder).map_err(refused())?;
@@ -135,7 +138,7 @@ pub(super) fn all_in(folder: &Path) -> Result<Vec<ShardIndex>, ArchiveError> {
     paths.into_iter().map(ShardIndex::read).collect()
 }
 
-/// An error where the files of tensors of `folder`, which are `names`, are more than one set of weights.
+/// Returns an error if `names`, the tensor files of `folder`, are more than one set of weights.
 pub(super) fn refuse_several_sets(folder: &Path, names: &BTreeSet<&str>) -> Result<(), ArchiveError> {
     for &plain in names {
         if let Some(compressed) = names::compressed_name(plain).filter(|name| names.contains(&name[..])) {

@@ -1,4 +1,4 @@
-//! Where a result goes, piece by piece in any order: a file or memory.
+//! The destination of a result that is written in pieces, in any order: a file or memory.
 
 use std::fs::File;
 use std::io;
@@ -7,22 +7,22 @@ use std::sync::Mutex;
 
 use super::ArchiveError;
 
-/// Takes pieces from any thread. What is left out between pieces reads as zeros.
+/// Takes pieces from any thread. Gaps between pieces read as zeros.
 #[derive(Clone, Copy)]
 pub(super) enum Sink<'a> {
-    /// A file, and what messages call it.
+    /// A file, and its name for messages.
     File(&'a File, &'a Path),
-    /// Bytes in memory, which grow as they are written.
+    /// Bytes in memory, which grow as needed.
     Memory(&'a Mutex<Vec<u8>>),
 }
 
 impl Sink<'_> {
-    /// Writes `bytes` from `offset` on.
+    /// Writes `bytes` at `offset`.
     pub fn put(&self, offset: u64, bytes: &[u8]) -> Result<(), ArchiveError> {
         self.try_put(offset, bytes).map_err(|source| self.refused(source))
     }
 
-    /// As [`Sink::put`], for callers that have their own error.
+    /// Like [`Sink::put`], for callers with their own error type.
     pub fn try_put(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::File(file, _) => write_all_at(file, bytes, offset),
@@ -40,7 +40,7 @@ impl Sink<'_> {
         }
     }
 
-    /// Takes the memory for `len` bytes at once, where they are to be in memory.
+    /// Allocates `len` bytes at once if the sink is in memory.
     pub fn reserve(&self, len: u64) -> Result<(), ArchiveError> {
         let Self::Memory(memory) = self else { return Ok(()) };
         let mut memory = memory.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -48,7 +48,7 @@ impl Sink<'_> {
         reserved.ok_or_else(|| ArchiveError::OutOfMemory { path: super::IN_MEMORY.into(), len })
     }
 
-    /// Drops what was written behind `len` bytes: a payload may turn out shorter than was tried.
+    /// Truncates the sink to `len` bytes, because a payload may turn out shorter than an earlier attempt.
     pub fn cut(&self, len: u64) -> Result<(), ArchiveError> {
         match self {
             Self::File(file, _) => file.set_len(len).map_err(|source| self.refused(source)),
@@ -60,7 +60,7 @@ impl Sink<'_> {
         }
     }
 
-    /// The error that writing was refused.
+    /// The error that a write failed.
     pub fn refused(&self, source: io::Error) -> ArchiveError {
         let path = match self {
             Self::File(_, path) => path,

@@ -1,4 +1,4 @@
-//! Any bytes of a tensor, decoded from what is read of its file by position.
+//! Any byte range of a tensor, decoded from data that is read from its file by position.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use crate::codec::grid::LANES;
 use crate::codec::head::{Head, Kind, Tiled};
 use crate::codec::{Checksum, CodecError, RowDecoder, repeat, resize};
 
-/// A row block that is larger than this is not read as a whole. Its rows have a million elements and more.
+/// A larger row block is not read as a whole. Its rows have at least a million elements.
 const LARGEST_ROW_BLOCK: usize = 64 << 20;
 
-/// Bytes of the original that are decoded at a time of such a row block.
+/// Bytes of the original that are decoded at a time from such a row block.
 const FEW_TILES: usize = 1 << 20;
 
 impl TensorReader {
@@ -20,13 +20,13 @@ impl TensorReader {
         self.head().map_or(PIECE, Head::band_bytes)
     }
 
-    /// Compares those checksums that cover the bytes `range` of the original. A plain tensor has none.
+    /// Compares the checksums that cover the bytes `range` of the original. A plain tensor has none.
     pub(super) fn check_bytes(&self, range: Range<usize>) -> Result<(), ArchiveError> {
         self.refuse_beyond(&range)?;
         self.head().map_or(Ok(()), |head| self.check_groups(head, head.groups_of(range), usize::MAX))
     }
 
-    /// Compares every section of `groups` with its checksum, but for those of planes from the `planes`th on.
+    /// Compares the checksum of every section of `groups`, except planes from index `planes` on.
     pub(super) fn check_groups(
         &self,
         head: &Head,
@@ -36,7 +36,8 @@ impl TensorReader {
         self.check_groups_while(head, groups, planes, &|| Ok(()))
     }
 
-    /// [`check_groups`](Self::check_groups), which calls `go_on` before every megabyte and ends with its error.
+    /// Like [`check_groups`](Self::check_groups), but calls `go_on` before every megabyte and stops at its
+    /// error.
     pub(super) fn check_groups_while(
         &self,
         head: &Head,
@@ -58,8 +59,8 @@ impl TensorReader {
         Ok(())
     }
 
-    /// Writes the bytes `range` of the original to `out`, which is as long, and reads no more than the row blocks they
-    /// lie in. Nothing is [checked](Self::check_bytes).
+    /// Decodes the bytes `range` of the original into `out`, which has the same length. It reads only the row
+    /// blocks that contain them, and does not [check](Self::check_bytes) anything.
     pub(super) fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
         self.refuse_beyond(&range)?;
         let Some(decoder) = &self.payload else { return self.read(range.start, out) };
@@ -76,8 +77,8 @@ impl TensorReader {
         }
     }
 
-    /// Row block by row block: whole rows straight to `out`, and through a buffer where the first or the last row is
-    /// wanted in part.
+    /// Decodes row block by row block: whole rows directly into `out`, partial rows at the ends through a
+    /// buffer.
     fn decode_rows_of(
         &self,
         decoder: &RowDecoder,
@@ -111,8 +112,8 @@ impl TensorReader {
         Ok(())
     }
 
-    /// Row block by row block, some tiles at a time: tiles of about `most` bytes of the original are at hand, however
-    /// long the rows are.
+    /// Decodes row block by row block, and each a few tiles at a time: tiles of about `most` bytes of the
+    /// original are in memory, however long the rows are.
     fn decode_tiles_of(
         &self,
         decoder: &RowDecoder,
@@ -122,7 +123,7 @@ impl TensorReader {
         most: usize,
     ) -> Result<(), ArchiveError> {
         let (row_bytes, tile_bytes) = (tiled.row_bytes(), tiled.grid.tile_cols * tiled.unit_bytes());
-        // An even number of tiles: a word of a raw plane is never shared by two steps.
+        // The number of tiles is even, so that two steps never share a word of a raw plane.
         let step = tile_bytes * (most / LANES / tile_bytes / 2 * 2).max(2);
         let rows = range.start / row_bytes..range.end.div_ceil(row_bytes);
         let (mut read, mut decoded) = (Vec::new(), Vec::new());
@@ -131,7 +132,7 @@ impl TensorReader {
             let lanes = rows.start.max(first_row) - first_row..rows.end.min(first_row + LANES) - first_row;
             for start in (0..row_bytes).step_by(step) {
                 let end = (start + step).min(row_bytes);
-                // Where the lanes' pieces are in the range, and what of each is wanted.
+                // Where each lane's piece lies in the range, and which part of it is needed.
                 let wanted = lanes.clone().enumerate().filter_map(|(i, lane)| {
                     let from = (first_row + lane) * row_bytes;
                     let (at, until) = ((from + start).max(range.start), (from + end).min(range.end));

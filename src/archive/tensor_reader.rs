@@ -1,7 +1,7 @@
 //! Reading a tensor by position.
 //!
-//! Bytes read through a mapping count as the process's memory, and the mapping faults if the file is
-//! truncated. Reading by position, a tensor of any size needs a bounded buffer, and failures are errors.
+//! Pages of a mapped file count as the process's memory, and the mapping faults if the file is truncated.
+//! Reading by position needs only a bounded buffer for a tensor of any size, and a failure is an error.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::codec::split::unit_matrix;
 use crate::codec::{CodecError, Payload, Precision, RowDecoder, resize, zeros};
 use crate::tensor::{Dtype, FileReader};
 
-/// Bytes that are read at a time where they are only looked at.
+/// Bytes that are read at a time if they are only checked.
 pub(super) const PIECE: usize = 256 << 10;
 
 /// A tensor whose file is read by position: only the head of its payload stays in memory.
@@ -30,7 +30,7 @@ pub struct TensorReader {
     rows: usize,
     /// Bytes of the original.
     pub(super) original_len: usize,
-    /// Where in the file its bytes are, or its payload.
+    /// Offset in the file of its bytes or of its payload.
     start: u64,
     /// `None` for a plain tensor.
     pub(super) payload: Option<Arc<RowDecoder>>,
@@ -42,8 +42,8 @@ impl Weight<'_> {
         self.opened(self.opening()()?)
     }
 
-    /// The same in two steps. This reads nothing; what it gives does, on whatever thread it is called, and what that
-    /// gives is for [`Weight::opened`].
+    /// Like [`Weight::reader`] in two steps. This reads nothing; the returned function reads the head, on the
+    /// thread that calls it. Pass its result to [`Weight::opened`].
     pub(crate) fn opening(
         &self,
     ) -> impl FnOnce() -> Result<TensorReader, ArchiveError> + Send + 'static + use<> {
@@ -54,7 +54,7 @@ impl Weight<'_> {
         move || if is_compressed { reader.with_head(range.len()) } else { Ok(reader) }
     }
 
-    /// What [`Weight::opening`] gave, if its head is that of this tensor.
+    /// Accepts the reader from [`Weight::opening`] if its head belongs to this tensor.
     pub(crate) fn opened(&self, reader: TensorReader) -> Result<TensorReader, ArchiveError> {
         reader.head().map_or(Ok(()), |head| self.check_head(head))?;
         Ok(reader)
@@ -73,7 +73,8 @@ impl Archive {
 }
 
 impl TensorReader {
-    /// Reads nothing yet. `start` is where its bytes begin in the file, or its payload.
+    /// Makes a reader without reading anything. `start` is the offset in the file of the tensor's bytes or
+    /// payload.
     fn new(
         file: FileReader,
         name: &str,
@@ -86,7 +87,7 @@ impl TensorReader {
         Self { file, name: name.into(), dtype, rows, original_len, start: start as u64, payload: None }
     }
 
-    /// The same, with the head of its payload, which has `len` bytes.
+    /// Reads the head of the tensor's payload, which has `len` bytes.
     fn with_head(mut self, len: usize) -> Result<Self, ArchiveError> {
         self.payload = Some(Arc::new(RowDecoder::new(self.read_head(len)?)));
         Ok(self)
@@ -138,7 +139,7 @@ impl TensorReader {
         read.map_err(ArchiveError::read_again(self.file.path()))
     }
 
-    /// Returns an error if the file was written to since this reader was made, as far as the system tells.
+    /// Returns an error if the file was written to since this reader was made, according to the system.
     pub fn require_unchanged(&self) -> Result<(), ArchiveError> {
         match self.file.is_unchanged() {
             true => Ok(()),
@@ -146,8 +147,8 @@ impl TensorReader {
         }
     }
 
-    /// What to tell where something of the payload cannot be decoded: that it was written after it was checked, if
-    /// so it was.
+    /// The error to report if the payload cannot be decoded: that the file was changed after it was checked,
+    /// if it was; otherwise `error`.
     pub(super) fn not_decoded(&self, error: CodecError) -> ArchiveError {
         let wrong = ArchiveError::tensor(self.file.path(), &self.name);
         self.require_unchanged().err().unwrap_or_else(|| wrong(error))
@@ -158,7 +159,7 @@ impl TensorReader {
         self.check_while(precision, &|| Ok(()))
     }
 
-    /// [`TensorReader::check`], which calls `go_on` before every megabyte and ends with its error.
+    /// Like [`TensorReader::check`], but calls `go_on` before every megabyte and stops at its error.
     pub(crate) fn check_while(
         &self,
         precision: Precision,
@@ -229,7 +230,7 @@ impl TensorReader {
         })
     }
 
-    /// Fills `read` with some of the payload, end to end.
+    /// Fills `read` with these ranges of the payload, end to end.
     pub(super) fn read_ranges(
         &self,
         ranges: &[Range<usize>],
@@ -238,7 +239,7 @@ impl TensorReader {
         self.read_first_ranges(ranges, ranges.len(), read)
     }
 
-    /// The same, with zeros instead of all ranges but the first `count`.
+    /// Like `read_ranges`, but reads only the first `count` ranges and fills the others with zeros.
     pub(super) fn read_first_ranges(
         &self,
         ranges: &[Range<usize>],
@@ -259,7 +260,7 @@ impl TensorReader {
         Ok(())
     }
 
-    /// The head of the payload, which has `len` bytes.
+    /// Reads the head of the payload, which has `len` bytes.
     fn read_head(&self, len: usize) -> Result<Head, ArchiveError> {
         let wrong = || ArchiveError::tensor(self.file.path(), &self.name);
         let mut front = [0; FIXED_LEN];
@@ -267,7 +268,7 @@ impl TensorReader {
             return Err(wrong()(CodecError::Truncated { needed: FIXED_LEN, actual: len }));
         }
         self.read(0, &mut front)?;
-        // No more than the payload has, whatever it says.
+        // A head cannot be longer than its payload, whatever length it states.
         let mut bytes = zeros(Head::len_of(&front).clamp(FIXED_LEN, len)).map_err(wrong())?;
         self.read(0, &mut bytes)?;
         Head::parse_front(&bytes, len).map_err(wrong())

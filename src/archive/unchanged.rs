@@ -1,9 +1,9 @@
-//! Whether a source is still what it was when it was read.
+//! Detecting that a source changes while it is being read.
 //!
-//! A source is read more than once: its header, its values for the plan, then for the code and for the hash. If
-//! somebody writes to it meanwhile, what is made of it belongs to no state that it was ever in. So its length and
-//! the time it was last written are compared with those from when it was opened. A file that was written just
-//! before could be written again without another time to show it: such a file is also hashed, before and after.
+//! A source is read more than once: its header, and its values for the plan, the code and the hash. If
+//! another process writes to it meanwhile, the output matches no state that the source ever had. So its
+//! length and modification time are compared with those at opening. A recently written file could be written
+//! again without a change of its modification time, so it is also hashed before and after.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -12,25 +12,25 @@ use super::progress::check;
 use super::{ArchiveError, Progress};
 use crate::tensor::{FileReader, SourceFile};
 
-/// Systems tell times in steps of no more than this.
+/// File systems record times in steps of at most this length.
 const STEP: Duration = Duration::from_secs(2);
 
-/// Bytes that are hashed between two looks at whether to go on.
+/// Bytes that are hashed between two checks for cancellation.
 const AT_ONCE: usize = 8 << 20;
 
-/// What a source was like before it was read.
+/// The state of a source before it was read.
 pub(super) struct Unchanged {
     reader: FileReader,
     len: u64,
-    /// Of all of it, where times alone do not tell.
+    /// Hash of all of it, if the modification time alone is not enough.
     hash: Option<blake3::Hash>,
 }
 
 impl Unchanged {
-    /// Looks at `file` before it is read.
+    /// Records the state of `file` before it is read.
     pub fn begin(file: &SourceFile, progress: &dyn Progress) -> Result<Self, ArchiveError> {
         let mut unchanged = Self { reader: file.reader(), len: file.bytes().len() as u64, hash: None };
-        // What is in memory, or in a file without a name, is nobody else's.
+        // No other process can write to memory or to an unnamed file.
         let modified = fs::metadata(file.path()).and_then(|meta| meta.modified());
         if modified.is_ok_and(is_recent) {
             unchanged.hash = Some(unchanged.hash(progress)?);
@@ -38,7 +38,7 @@ impl Unchanged {
         Ok(unchanged)
     }
 
-    /// An error if it has changed since.
+    /// Returns an error if the source has changed since.
     pub fn check(&self, progress: &dyn Progress) -> Result<(), ArchiveError> {
         let same = match self.hash {
             _ if !self.reader.is_unchanged() => false,
@@ -65,7 +65,7 @@ impl Unchanged {
     }
 }
 
-/// Whether something could still be written at this time, as far as the clock tells.
+/// Whether the file could be written again without a change of its modification time.
 fn is_recent(modified: SystemTime) -> bool {
     SystemTime::now().duration_since(modified).map_or(true, |age| age < STEP)
 }

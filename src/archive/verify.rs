@@ -15,33 +15,32 @@ use crate::tensor::SourceFile;
 /// Bytes of a plain file that are read at a time.
 const READ_AT_ONCE: usize = 8 << 20;
 
-/// A decoder: from a tensor's name and its payload, whose checksums have been compared, to the
+/// A decoder: takes a tensor's name and its payload, whose checksums have been compared, and returns the
 /// original bytes.
 pub type Decode<'a> = dyn Fn(&str, &Payload) -> Result<Vec<u8>, BoxError> + 'a;
 
-/// Something that `verify` found wrong.
+/// A fault that `verify` found.
 #[derive(Debug)]
 pub struct Failure {
     /// The file.
     pub file: PathBuf,
-    /// The tensor; `None` if the whole file is wrong.
+    /// The tensor; `None` if the fault concerns the whole file.
     pub tensor: Option<String>,
-    /// What is wrong.
+    /// The fault.
     pub error: ArchiveError,
 }
 
-/// What [`verify()`] found.
+/// The result of [`verify()`].
 #[derive(Debug, Default)]
 pub struct Verification {
     /// Number of compressed tensors checked.
     pub tensors: usize,
-    /// Number of those that were rounded when they were compressed, so that they do not decode to the
-    /// original.
+    /// Number of those that were rounded when they were compressed, and so do not decode to the original.
     pub rounded: usize,
-    /// Number of tensors in plain files of the folder. There is nothing to compare them with: it checks only
-    /// that the files are complete and readable.
+    /// Number of tensors in plain files of the folder. They have no checksums, so only the completeness and
+    /// readability of their files are checked.
     pub plain: usize,
-    /// What is wrong; empty if nothing is.
+    /// All faults; empty if there are none.
     pub failures: Vec<Failure>,
 }
 
@@ -113,7 +112,7 @@ fn verify_each(
     Ok(result)
 }
 
-/// `path` itself, or the files of tensors in the folder, of which there is one set.
+/// `path` itself, or the tensor files of the folder, which must be one set.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     require_there(path)?;
     if !path.is_dir() {
@@ -125,7 +124,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, ArchiveError> {
     Ok(folder.tensor_files.iter().map(|file| path.join(file.path())).collect())
 }
 
-/// Opens `file`, which is compressed if it is `path` itself and not in that folder.
+/// Opens `file`; it must be compressed if it is `path` itself and not a file in the folder `path`.
 fn open(file: &Path, path: &Path) -> Result<WeightSource, ArchiveError> {
     match file == path {
         true => Archive::open(file).map(WeightSource::Compressed),
@@ -140,7 +139,7 @@ fn bytes_of(source: &WeightSource) -> u64 {
     }
 }
 
-/// An error where a plain file cannot be read to its end.
+/// Returns an error if a plain file cannot be read to its end.
 fn read_through(file: &SourceFile, progress: &dyn Progress) -> Result<(), ArchiveError> {
     let (reader, len) = (file.reader(), file.bytes().len());
     let mut bytes = vec![0; READ_AT_ONCE.min(len)];
@@ -153,8 +152,8 @@ fn read_through(file: &SourceFile, progress: &dyn Progress) -> Result<(), Archiv
     Ok(())
 }
 
-/// Where the lists of shards in the folder `path` and what is in the files differ. Those files that could not be
-/// opened have been reported.
+/// Differences between the shard indexes in the folder `path` and the contents of the files. Files that could
+/// not be opened have been reported already.
 fn index_failures(path: &Path, sources: &[WeightSource]) -> Result<Vec<Failure>, ArchiveError> {
     let by_path: HashMap<&Path, &WeightSource> =
         sources.iter().map(|source| (source.path(), source)).collect();
@@ -178,7 +177,7 @@ fn index_failures(path: &Path, sources: &[WeightSource]) -> Result<Vec<Failure>,
     Ok(failures)
 }
 
-/// Tensors that are not in the file that `index` says they are in.
+/// Tensors that are not in the file that `index` assigns them to.
 fn misplaced(index: &ShardIndex, folder: &Path, by_path: &HashMap<&Path, &WeightSource>) -> Vec<Failure> {
     let mut failures = Vec::new();
     for shard in index.shards() {

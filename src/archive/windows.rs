@@ -1,8 +1,8 @@
 //! All tensors of an archive, decoded window by window.
 //!
-//! A window is a stretch of the original's tensors, some tens of megabytes. While one is decoded, piece
-//! by piece on all threads, the one before is hashed and handed on. So the memory needed
-//! does not grow with the file or its tensors, and hashes see their bytes in order.
+//! A window is some tens of megabytes of consecutive tensors of the original. While all threads decode one
+//! window piece by piece, the previous one is hashed and handed on. So the memory needed does not grow with
+//! the file or its tensors, and hashes get their bytes in order.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,30 +15,29 @@ use super::reader::ArchivedTensor;
 use super::sink::Sink;
 use super::{Archive, ArchiveError, Progress, TensorReader};
 
-/// Original bytes of a window, about. Two windows are in memory at a time: few enough that what is
-/// decoded is hashed and written before the processor's cache forgets it.
+/// Original bytes of a window, approximately. Two windows are in memory at a time. They are small enough that
+/// decoded bytes are hashed and written while they are in the processor's cache.
 fn window_bytes() -> usize {
     rayon::current_num_threads().clamp(2, 16) * (4 << 20)
 }
 
-/// Tensors of a window, so that a million of empty ones make more than one.
+/// Maximum number of tensors in a window, so that a million empty tensors do not form a single one.
 const WINDOW_PARTS: usize = 4096;
 
-/// Original bytes that are decoded at a time by a thread, about.
+/// Original bytes that a thread decodes at a time, approximately.
 const PIECE_BYTES: usize = 512 << 10;
 
-/// A row block that is larger than this is decoded in several pieces.
+/// A larger row block is decoded in several pieces.
 const LARGEST_PIECE: usize = 8 << 20;
 
-/// Fewer bytes than this are hashed by one thread.
+/// Fewer bytes are hashed by a single thread.
 const SPREAD_HASH: usize = 512 << 10;
 
-/// What to do about a tensor that is not as it should be: an error ends the work.
+/// Handles a faulty tensor; an error ends the work.
 pub(super) type OnFailure<'a> = dyn FnMut(&ArchivedTensor, ArchiveError) -> Result<(), ArchiveError> + 'a;
 
-/// Decodes every tensor of `archive`, compares all checksums and hashes, and writes the tensors to
-/// `sink` at the places they have in the original. What is wrong is told in the order of the file, once
-/// for each tensor.
+/// Decodes every tensor of `archive`, compares all checksums and hashes, and writes the tensors to `sink` at
+/// their offsets in the original. Faults are reported in file order, once for each tensor.
 pub(super) fn decode_all(
     archive: &Archive,
     sink: Option<Sink>,
@@ -71,8 +70,8 @@ pub(super) fn decode_all(
     }
 }
 
-/// Runs `work` on pieces of `out`, which is to hold the bytes `range` of `tensor`: pieces of whole
-/// row blocks if `range` begins with one, as far as these are not too large.
+/// Runs `work` on pieces of `out`, which will hold the bytes `range` of `tensor`. Pieces are whole row blocks
+/// if `range` begins with one and the row blocks are not too large.
 pub(super) fn in_pieces<E: Send>(
     tensor: &TensorReader,
     range: &Range<usize>,
@@ -84,8 +83,8 @@ pub(super) fn in_pieces<E: Send>(
         let start = range.start + i * piece;
         work(start..start + out.len(), out)
     };
-    // All are done, so that what is complained about is the first that is wrong, and not that
-    // which a thread came across first.
+    // All pieces are processed, so that the first fault in the file is reported, and not the first that a
+    // thread happened to find.
     let results: Vec<_> = out.par_chunks_mut(piece).enumerate().map(work).collect();
     results.into_iter().collect()
 }
@@ -95,18 +94,18 @@ fn piece_bytes(tensor: &TensorReader) -> usize {
     (PIECE_BYTES / band * band).max(band).min(LARGEST_PIECE)
 }
 
-/// What comes next.
+/// The position of the next window.
 struct Ahead<'a> {
     archive: &'a Archive,
     tensor: usize,
-    /// Bytes of the tensor that earlier windows have.
+    /// Bytes of the tensor that earlier windows contain.
     at: usize,
-    /// What decodes the tensor, if earlier windows have some of it.
+    /// The tensor's decoder, if earlier windows contain part of it.
     coded: Option<Arc<TensorReader>>,
 }
 
 impl<'a> Ahead<'a> {
-    /// The next window, to be decoded into `buffer`; `None` after the last.
+    /// The next window, which will be decoded into `buffer`; `None` after the last.
     fn window(&mut self, buffer: Vec<u8>) -> Option<Window<'a>> {
         let mut window = Window { archive: self.archive, parts: Vec::new(), buffer };
         let most = window_bytes();
@@ -120,7 +119,7 @@ impl<'a> Ahead<'a> {
         (!window.parts.is_empty()).then_some(window)
     }
 
-    /// The next part, of `room` bytes and up to a piece more.
+    /// The next part, of `room` bytes and at most a piece more.
     fn part(&mut self, room: usize) -> Option<Part<'a>> {
         let tensor = self.archive.tensors().get(self.tensor)?;
         let coded = match self.coded.take() {
@@ -146,19 +145,19 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// Parts that follow each other in the original file, and their bytes end to end.
+/// Parts that are consecutive in the original file, and their bytes end to end.
 struct Window<'a> {
     archive: &'a Archive,
     parts: Vec<Part<'a>>,
     buffer: Vec<u8>,
 }
 
-/// What is wrong in a window, and the hash of a tensor that goes on in the next, if all is well with
-/// it so far.
+/// Faults in a window, and the hasher of a tensor that continues in the next window, if it has no fault so
+/// far.
 type HandedOn<'a> = (Vec<(&'a ArchivedTensor, ArchiveError)>, Option<Hasher>);
 
 impl<'a> Window<'a> {
-    /// Stretches of the buffer that are one piece in the original too, and where they begin there.
+    /// Stretches of the buffer that are contiguous in the original, and their offsets there.
     fn runs(&self) -> Vec<(usize, Range<usize>)> {
         let mut runs: Vec<(usize, Range<usize>)> = Vec::new();
         let mut at = 0;
@@ -184,8 +183,8 @@ impl<'a> Window<'a> {
         parts.into_par_iter().for_each(|(part, out)| part.decode(out, progress));
     }
 
-    /// Hashes the window's bytes, beginning with `hasher` if its first part goes on from the window
-    /// before, and writes them to `sink`.
+    /// Hashes the window's bytes, continuing `hasher` if its first part began in an earlier window, and
+    /// writes them to `sink`.
     fn hand_on(&mut self, sink: Option<Sink>, hasher: Option<Hasher>) -> Result<HandedOn<'a>, ArchiveError> {
         let runs = self.runs();
         let mut left = &self.buffer[..];
@@ -223,7 +222,7 @@ impl<'a> Window<'a> {
 /// Some or all bytes of a tensor.
 struct Part<'a> {
     tensor: &'a ArchivedTensor,
-    /// `None` where the head is damaged.
+    /// `None` if the head is damaged.
     coded: Option<Arc<TensorReader>>,
     range: Range<usize>,
     decoded: Result<(), ArchiveError>,
@@ -235,7 +234,7 @@ impl Part<'_> {
             progress.advance(self.tensor.original_len as u64);
             return;
         };
-        // A row block is checked with the part that it begins in. Usually that is all of it.
+        // A row block is checked with the part that it begins in, which usually contains all of it.
         let first = self.range.start.next_multiple_of(coded.band_bytes()).min(self.range.end);
         let (checked, decoded) = rayon::join(
             || coded.check_bytes(first..self.range.end),
@@ -251,8 +250,8 @@ impl Part<'_> {
         self.decoded = checked.and(decoded);
     }
 
-    /// Goes on with the tensor's hash, and compares it if that was the last part. Without a hasher,
-    /// an earlier part was wrong, which has been told.
+    /// Continues the tensor's hash, and compares it after the last part. Without a hasher, an earlier part
+    /// was faulty, which has been reported.
     fn hash(
         &mut self,
         archive: &Archive,

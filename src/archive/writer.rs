@@ -1,9 +1,9 @@
-//! From a plain file to a container.
+//! Compressing a plain file into a container.
 //!
-//! Tensors are encoded many at once, in batches. While a batch is encoded, the payloads of the one
-//! before, whose places follow from their sizes, are written. A tensor larger than a batch
-//! is written as it is encoded. So the memory needed does not grow with the file, all threads are
-//! busy, and the output is the same however many there are.
+//! The tensors of a batch are encoded in parallel. While a batch is encoded, the payloads of the previous one
+//! are written; their offsets follow from their sizes. A tensor larger than a batch is written as it is
+//! encoded. So the memory needed does not grow with the file, all threads are busy, and the output does not
+//! depend on the number of threads.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,16 +23,16 @@ use crate::codec::head::{Kind, Tiled};
 use crate::codec::{EncodeError, Encoder, Lossy, Payload, TensorSource};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
-/// Original bytes of a batch. Two batches are in memory at a time: few enough that payloads are
-/// written before the processor's cache forgets them, and that their memory is used again.
+/// Original bytes of a batch. Two batches are in memory at a time. They are small enough that payloads are
+/// written while they are in the processor's cache, and that their memory is reused.
 fn batch_bytes() -> usize {
     rayon::current_num_threads().clamp(2, 16) * (4 << 20)
 }
 
-/// What a tensor without bytes counts for in a batch: its payload's head and names.
+/// How many bytes an empty tensor counts for in a batch: its payload's head and names.
 const TENSOR_BYTES: usize = 4 << 10;
 
-/// Bytes that are hashed before the caller is told and asked again.
+/// Bytes that are hashed between two reports of progress and checks for cancellation.
 const HASHED_BYTES: usize = 8 << 20;
 
 /// Compresses the safetensors or GGUF file `src` to `dst`.
@@ -84,7 +84,7 @@ fn refuse_compressed(file: &SourceFile) -> Result<(), ArchiveError> {
     }
 }
 
-/// Writes the compressed form of `file` to `sink`. If the file changes meanwhile, that is an error. The report
+/// Writes the compressed form of `file` to `sink`. Returns an error if the file changes meanwhile. The report
 /// names no output.
 pub(super) fn write_container(
     file: &SourceFile,
@@ -111,7 +111,7 @@ pub(super) fn write_container(
     Ok(report)
 }
 
-/// Cuts tensors into batches; one that is larger than a batch is alone.
+/// Divides tensors into batches; a tensor larger than a batch gets one of its own.
 fn batches(tensors: &[TensorEntry]) -> Vec<&[TensorEntry]> {
     let most = batch_bytes();
     let mut bytes = 0usize;
@@ -131,19 +131,19 @@ fn batches(tensors: &[TensorEntry]) -> Vec<&[TensorEntry]> {
     batches
 }
 
-/// A tensor whose payload has been made.
+/// A tensor whose payload has been encoded.
 struct Encoded<'a> {
     tensor: &'a TensorEntry,
     hash: blake3::Hash,
     coding: Coding,
     payload_len: usize,
-    /// Empty where it has been written already.
+    /// Empty if it has been written already.
     payload: Vec<u8>,
-    /// Where the payload belongs in the file.
+    /// The payload's offset in the file.
     offset: u64,
 }
 
-/// A container that is being written: payloads first, and the headers into the room left for them.
+/// A container that is being written: payloads first, then the headers into the space reserved for them.
 struct Writer<'a> {
     file: &'a SourceFile,
     /// The original's bytes that belong to no tensor.
@@ -151,7 +151,7 @@ struct Writer<'a> {
     kept_len: usize,
     sink: Sink<'a>,
     encoder: Encoder,
-    /// How tensors are rounded that can be.
+    /// How tensors are rounded, if their type allows it.
     lossy: Option<Lossy>,
     progress: &'a dyn Progress,
     original_header_name: String,
@@ -169,7 +169,7 @@ impl<'a> Writer<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, ArchiveError> {
         let original_header_name = index::original_header_name(file.tensors().iter().map(|t| &t.name[..]));
-        // First of all, since packing what is kept of so many tensors takes a while too.
+        // This comes first, because compressing the kept bytes of so many tensors takes a while too.
         let header_len = header_len(file, &original_header_name, options)?;
         let outside = file.outside();
         let kept_len = outside.len();
@@ -191,12 +191,14 @@ impl<'a> Writer<'a> {
         let least = writer.len + (SECTION_ALIGN * file.tensors().len()) as u64;
         if least > file.bytes().len() as u64 {
             let (file, tensors) = (file.path().display(), file.tensors().len());
-            log::warn!("{file}: its {tensors} tensors are too small to shrink: it becomes larger");
+            log::warn!(
+                "{file}: the output is larger, because the {tensors} tensors are too small to compress"
+            );
         }
         Ok(writer)
     }
 
-    /// Encodes the tensors of a batch at once, or writes the payload of a large one to `offset`.
+    /// Encodes the tensors of a batch in parallel, or writes the payload of a large one to `offset`.
     fn encode_batch(&self, batch: &'a [TensorEntry], offset: u64) -> Result<Vec<Encoded<'a>>, ArchiveError> {
         match batch {
             [tensor] if tensor.range.len() > batch_bytes() => Ok(vec![self.encode_large(tensor, offset)?]),
@@ -217,7 +219,7 @@ impl<'a> Writer<'a> {
         let payload = payload.map_err(wrong())?;
         let parsed = Payload::parse(&payload).map_err(wrong())?;
         let coding = Coding::of(parsed.head());
-        // Of what was rounded, what will be decoded.
+        // For a rounded tensor, hash the bytes that decoding will return.
         let hash = match hash {
             Some(hash) => hash,
             None if coding.lossy().is_some() => blake3::hash(&parsed.decode().map_err(wrong())?),
@@ -264,7 +266,7 @@ impl<'a> Writer<'a> {
         Ok(Encoded { tensor, hash, coding, payload_len: encoded.len, payload: Vec::new(), offset: 0 })
     }
 
-    /// The hash of what will be decoded, some row blocks of it at a time.
+    /// The hash of the bytes that decoding will return, computed a few row blocks at a time.
     fn hash_restored(&self, tiled: &Tiled, data: &ReadTensor) -> Result<blake3::Hash, ArchiveError> {
         let mut hasher = blake3::Hasher::new();
         let (each, len) = (tiled.row_block_bytes(), data.size());
@@ -290,14 +292,14 @@ impl<'a> Writer<'a> {
             check(self.progress)?;
             let piece = data.bytes(at..data.size().min(at + HASHED_BYTES));
             hasher.update_rayon(&piece);
-            // A payload is about two thirds of its tensor: hashing is told as the third that is
-            // left, so that the whole moves on evenly.
+            // A payload is about two thirds of its tensor, so hashing counts as the remaining third. Then
+            // progress is even.
             told.advance(piece.len() as u64 / 3);
         }
         Ok(hasher.finalize())
     }
 
-    /// Gives every payload its place: payloads follow each other in the order of the tensors.
+    /// Assigns every payload its offset: payloads follow each other in the order of the tensors.
     fn place(&mut self, encoded: &mut [Encoded]) {
         for Encoded { tensor, hash, coding, payload_len, offset, .. } in encoded {
             *offset = self.len;
@@ -342,7 +344,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Bytes of the header that the compressed form of `file` will have; an error where safetensors has no room for it.
+/// Length of the header of the compressed form of `file`; an error if it exceeds what safetensors allows.
 fn header_len(
     file: &SourceFile,
     original_header_name: &str,
@@ -364,8 +366,8 @@ fn header_len(
             })
         },
     };
-    // Payloads that do not shrink are stored as they are, with a head of 8 bytes for each
-    // started MiB, and padding: this much more is plenty.
+    // Incompressible payloads are stored raw, with a head of 8 bytes for each started MiB, and padding. This
+    // margin is enough for them.
     let (len, kept_len) = (file.bytes().len(), file.outside().len());
     let data_end = len + len / 256 + 1024 * (2 + file.tensors().len()) + kept_len;
     match contents.room(data_end) {
@@ -374,7 +376,7 @@ fn header_len(
     }
 }
 
-/// An error where `file` has so many tensors that it cannot be compressed. Nothing of them is read.
+/// Returns an error if `file` has too many tensors to be compressed. It reads none of them.
 pub(super) fn refuse_too_many(file: &SourceFile, options: &Options) -> Result<(), ArchiveError> {
     let name = index::original_header_name(file.tensors().iter().map(|t| &t.name[..]));
     header_len(file, &name, options).map(drop)
@@ -384,8 +386,8 @@ fn header_too_long(file: &SourceFile, len: usize) -> ArchiveError {
     ArchiveError::HeaderTooLong { file: file.path().into(), tensors: file.tensors().len(), len }
 }
 
-/// Progress of one tensor, told by several who each know only their own part: together not more
-/// than the tensor has.
+/// Progress of one tensor, reported by several steps that each know only their own part. Together they report
+/// at most the tensor's bytes.
 struct Told<'a> {
     progress: &'a dyn Progress,
     len: u64,

@@ -646,7 +646,7 @@ fn pipes_in_the_place_of_a_list_or_a_record_are_not_waited_for() {
         verify(&model, &()).unwrap_err(),
     ] {
         let error = error.to_string();
-        assert!(error.contains("index.json") && error.contains("not a file"), "{error}");
+        assert!(error.contains("index.json") && error.contains("not a regular file"), "{error}");
     }
     // What is no weights is named, and left out.
     fs::remove_file(model.join("model.safetensors.index.json")).unwrap();

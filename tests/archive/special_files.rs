@@ -307,8 +307,8 @@ fn no_output_lies_in_a_hubs_cache_unless_it_is_named() {
 #[test]
 fn folders_of_other_weights_are_said_to_be_so() {
     for (name, words) in [
-        ("pytorch_model.bin", ["a file of PyTorch (a pickle)", "get the model's safetensors files"]),
-        ("consolidated.00.pth", ["a file of PyTorch (a pickle)", "safe_serialization=True"]),
+        ("pytorch_model.bin", ["a PyTorch file (a pickle)", "get the model's safetensors files"]),
+        ("consolidated.00.pth", ["a PyTorch file (a pickle)", "safe_serialization=True"]),
         ("model.onnx", ["weights in a format that bantam does not read", "model.onnx"]),
         (
             "model.safetensors.incomplete",

@@ -1,4 +1,4 @@
-//! Claiming an output: finding or making its unfinished folder, and taking the lock of that.
+//! Claiming an output: finding or creating its unfinished folder, and locking that.
 
 use std::path::{Path, PathBuf};
 
@@ -10,21 +10,21 @@ use crate::archive::mode::Mode;
 use crate::archive::output::refuse_no_folder;
 use crate::archive::{ArchiveError, Options, disk};
 
-/// How often to begin anew because another process has just finished.
+/// How often to start over because another process has just finished.
 const TRIES: usize = 8;
 
-/// An output that this process alone may write.
+/// An output that only this process may write.
 pub struct Claim {
-    /// Where the output is or will be, with links followed.
+    /// Path of the output, existing or not, with links resolved.
     pub path: PathBuf,
-    /// Where it is filled.
+    /// The unfinished folder.
     pub unfinished: PathBuf,
     /// The lock of the unfinished folder.
     pub lock: Lock,
 }
 
-/// Claims the output `path`. An unfinished folder is made with the permissions of `source`, and one that is there is
-/// gone on with. What an interrupted run had begun to put in its place is brought to an end first.
+/// Claims the output `path`. An existing unfinished folder is continued; a new one gets the permissions of
+/// `source`. A replacement that an earlier run began is completed first.
 pub fn claim(path: &Path, options: &Options, source: &Path) -> Result<Claim, ArchiveError> {
     if !is_there(path) {
         refuse_no_folder(path)?;
@@ -38,7 +38,7 @@ pub fn claim(path: &Path, options: &Options, source: &Path) -> Result<Claim, Arc
     Err(ArchiveError::Busy { path: path.into() })
 }
 
-/// Where the output `path` is, with links followed; an error where it may not be written.
+/// The output's path with links resolved; an error if it may not be written.
 pub fn look(path: &Path, options: &Options) -> Result<PathBuf, ArchiveError> {
     if !is_there(path) {
         return Ok(path.into());
@@ -54,7 +54,7 @@ pub fn look(path: &Path, options: &Options) -> Result<PathBuf, ArchiveError> {
     }
 }
 
-/// Claims `path`, in which links have been followed; `None` where another process changed its state meanwhile.
+/// Claims `path`, whose links are resolved; `None` if another process changed its state meanwhile.
 fn attempt(path: &Path, options: &Options, source: &Path) -> Result<Option<Claim>, ArchiveError> {
     let unfinished = unfinished(path)?;
     if State::of(path) == State::Stranded {
@@ -62,18 +62,18 @@ fn attempt(path: &Path, options: &Options, source: &Path) -> Result<Option<Claim
     }
     match disk::make_folder(&unfinished, Mode::at(source)) {
         Ok(()) => {}
-        // Not a link: somebody else's folder is not ours to clear.
+        // A link is refused: clearing it would empty another folder.
         Err(_) if is_folder(&unfinished) => {}
         Err(source) => return Err(ArchiveError::io("create the folder", &unfinished)(source)),
     }
     let Some(lock) = Lock::take(&unfinished)? else { return Ok(None) };
-    // Whoever had the lock before may have finished, or ended while it put files in their place.
+    // The previous holder of the lock may have finished, or ended while it moved files into place.
     match look(path, options) {
         Ok(_) if is_folder(path) != (unfinished == within(path)) => Ok(None),
         Ok(_) if State::of(path).is_replacing() => Ok(None),
         Ok(_) => Ok(Some(Claim { path: path.into(), unfinished, lock })),
         Err(error) => {
-            // Ours, if nothing but the lock is in it.
+            // It is this process's own if it contains only the lock.
             if names_in(&unfinished).is_ok_and(|names| names == [LOCK]) {
                 clear::remove(&unfinished, lock);
             }
@@ -82,8 +82,8 @@ fn attempt(path: &Path, options: &Options, source: &Path) -> Result<Option<Claim
     }
 }
 
-/// Moves what was filled beside the output `path` into it, since it has come to be. Where that cannot be, as on
-/// another disk, all files are made anew.
+/// Moves the folder that was filled beside the output `path` into the output, which was created since. If
+/// that fails, as it does across disks, all files are written again.
 fn take_in(path: &Path) -> Result<(), ArchiveError> {
     let beside = beside(path)?;
     let Some(lock) = Lock::take(&beside)? else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! Removing what nobody needs any more: left-overs of interrupted runs, and unfinished folders that are done with.
+//! Removing left-overs of interrupted runs, and unfinished folders that are no longer needed.
 //!
-//! The lock's file goes last. Were it gone before the rest, another process could begin in the same folder, and
-//! would lose its files to this one.
+//! The lock file is removed last. If it were removed earlier, another process could begin in the same folder,
+//! and this one would delete its files.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,13 +11,13 @@ use super::lock::Lock;
 use super::places::{LOCK, RECORD, is_folder, names_in};
 use crate::archive::{ArchiveError, disk};
 
-/// Removes what is left of earlier runs in `unfinished`, except for the shards that are `finished` and the record
-/// that says so.
+/// Removes what earlier runs left in `unfinished`, except `finished` shards and the record that vouches for
+/// them.
 pub fn clear(unfinished: &Path, finished: &BTreeSet<PathBuf>) -> Result<(), ArchiveError> {
     clear_but(unfinished, Path::new(""), finished, &[LOCK, RECORD])
 }
 
-/// Removes what is in `folder` of `unfinished`, except for files that are `finished` and those named in `kept`.
+/// Clears the sub-folder `folder` of `unfinished`, except for `finished` files and those named in `kept`.
 fn clear_but(
     unfinished: &Path,
     folder: &Path,
@@ -46,12 +46,12 @@ fn clear_but(
     Ok(())
 }
 
-/// Removes `unfinished`, of which nothing is needed. It harms nobody if it stays, so a failure is told, and no more.
+/// Removes `unfinished`, which is no longer needed. Leaving it is harmless, so a failure is only logged.
 pub fn remove(unfinished: &Path, lock: Lock) {
     let told = |error: &dyn std::fmt::Display| {
         log::warn!("{}: cannot be removed: {error}", unfinished.display());
     };
-    // First what says that something is unfinished.
+    // Remove the file first that marks the output as unfinished.
     if let Err(error) = remove_if_there(&unfinished.join(RECORD)) {
         return told(&error);
     }
@@ -60,7 +60,7 @@ pub fn remove(unfinished: &Path, lock: Lock) {
     }
     let lock = lock.while_moved();
     match remove_if_there(&unfinished.join(LOCK)).and_then(|()| disk::remove_folder(unfinished)) {
-        // Another process has begun in it since the lock went.
+        // Another process has begun in this folder since the lock was released.
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
         Err(error) => told(&error),
         Ok(()) => {}
@@ -68,8 +68,8 @@ pub fn remove(unfinished: &Path, lock: Lock) {
     drop(lock);
 }
 
-/// Removes record and lock from the output `path`, if the unfinished folder that has become it had them. It is
-/// complete with them, too.
+/// Removes the record and lock from the output `path` if they are left from its unfinished folder. The output
+/// is complete even with them.
 pub fn remove_own(path: &Path) {
     for name in [RECORD, LOCK] {
         let path = path.join(name);

@@ -1,4 +1,4 @@
-//! What is in an output, and what of a folder it supersedes.
+//! The contents of an output, and the files that they supersede.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -8,7 +8,7 @@ use super::places::{is_folder, is_own, is_there, names_in};
 use crate::archive::shard_index::{self, is_of_a_set};
 use crate::archive::{ArchiveError, names};
 
-/// Files besides weights that belong to one model, and would be wrong beside the weights of another.
+/// Non-weight files that belong to one model, and would be wrong next to another model's weights.
 const DESCRIPTIONS: [&str; 11] = [
     "config.json",
     "generation_config.json",
@@ -23,27 +23,27 @@ const DESCRIPTIONS: [&str; 11] = [
     "merges.txt",
 ];
 
-/// What will be in a folder. All paths go from the folder on.
+/// The future contents of a folder. All paths are relative to it.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// Files and links.
     pub files: BTreeSet<PathBuf>,
-    /// Folders, but for the folder itself.
+    /// Sub-folders, without the folder itself.
     pub folders: BTreeSet<PathBuf>,
 }
 
-/// The files of an output that go before others take their place.
+/// Existing files that are removed before the new ones are moved into place.
 #[derive(Debug, Default)]
 pub struct Superseded {
-    /// In the order in which they are removed. Whatever of them is gone, the rest is found again: weights go first,
-    /// and lists of shards, which tell whose weights some are, go last.
+    /// In order of removal. Weights are first and shard indexes last, because the indexes tell which model
+    /// some weights belong to. So the remaining files can be found again after an interruption.
     pub files: Vec<PathBuf>,
     /// Whether the output has or had weights.
     pub has_weights: bool,
 }
 
 impl Contents {
-    /// What is in `unfinished`.
+    /// The contents of `unfinished`.
     pub fn of(unfinished: &Path) -> Result<Self, ArchiveError> {
         let mut contents = Self::default();
         let mut unread = vec![PathBuf::new()];
@@ -61,8 +61,8 @@ impl Contents {
         Ok(contents)
     }
 
-    /// The files in the order in which they come: weights before lists and descriptions, without which other
-    /// programs find no model.
+    /// The files in the order in which they are moved: weights before indexes and descriptions, without which
+    /// other programs find no model.
     pub fn in_order(&self) -> impl Iterator<Item = &PathBuf> {
         let is_last = |name: &&PathBuf| {
             let own = name.file_name().unwrap_or_default().to_string_lossy();
@@ -72,8 +72,8 @@ impl Contents {
         first.into_iter().chain(last)
     }
 
-    /// What in `path` is of the model that these replace. It `had_weights` if an earlier run has found some and may
-    /// have removed them. An error where something cannot be replaced.
+    /// The files in `path` of the model that these contents replace. `had_weights` says that an earlier run
+    /// found weights there and may have removed them. An error if something cannot be replaced.
     pub fn superseded(&self, path: &Path, had_weights: bool) -> Result<Superseded, ArchiveError> {
         self.refuse_in_the_way(path)?;
         let (mut weights, mut descriptions, mut lists) = (Vec::new(), Vec::new(), Vec::new());
@@ -106,7 +106,7 @@ impl Contents {
         Ok(Superseded { files: [weights, descriptions, lists].concat(), has_weights })
     }
 
-    /// An error where `path` has a folder in the place of a file, or the reverse.
+    /// Returns an error if `path` has a folder where a file is needed, or the reverse.
     fn refuse_in_the_way(&self, path: &Path) -> Result<(), ArchiveError> {
         let is_no_folder = |name: &Path| !is_folder(&path.join(name)) && is_there(&path.join(name));
         let file = self.files.iter().find(|name| is_folder(&path.join(name)));
@@ -116,7 +116,7 @@ impl Contents {
         }
     }
 
-    /// Whether one of these is the file of tensors `name` in `folder`, or its other form.
+    /// Whether the contents include the tensor file `name` in `folder`, or its other form.
     fn has_a_form_of(&self, folder: &Path, name: &OsStr, original: &str) -> bool {
         let compressed = names::compressed_name(original);
         let forms = [Some(name.into()), Some(original.into()), compressed.map(OsString::from)];

@@ -1,4 +1,4 @@
-//! A folder that is filled out of sight, and published when it is whole.
+//! A folder that is filled under a temporary name and published when it is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,36 +14,36 @@ use crate::archive::mode::Mode;
 use crate::archive::output::{parent, sync_folder};
 use crate::archive::{ArchiveError, Options, disk};
 
-/// What is to be written, and from what.
+/// What to write, and from which sources.
 pub struct Plan<'a> {
-    /// The folder that everything comes from. The output gets its permissions.
+    /// The source folder. The output gets its permissions.
     pub source: &'a Path,
-    /// What is done.
+    /// Name of the operation.
     pub work: String,
-    /// What each shard is made from, by where it will be.
+    /// The stamp of each shard's source, by the shard's path.
     pub shards: BTreeMap<PathBuf, Stamp>,
-    /// All that there will be, shards included.
+    /// The complete contents of the output, shards included.
     pub contents: Contents,
 }
 
-/// A folder that is filled under a temporary name. Dropped before [`OutputFolder::publish`], it is kept for the next
-/// time if a shard is finished, and removed otherwise.
+/// A folder that is filled under a temporary name. If it is dropped before [`OutputFolder::publish`], it is
+/// kept for the next run if a shard is finished, and removed otherwise.
 pub struct OutputFolder<'a> {
     plan: Plan<'a>,
     unfinished: PathBuf,
-    /// Where the output will be, with links followed.
+    /// Path of the output, with links resolved.
     path: PathBuf,
-    /// Whether there was a folder before.
+    /// Whether the output existed at the beginning.
     was_there: bool,
     options: Options,
     record: Record,
     finished: BTreeSet<PathBuf>,
-    /// `None` once there is nothing to go on with.
+    /// `None` once there is nothing left to continue.
     lock: Option<Lock>,
 }
 
 impl<'a> OutputFolder<'a> {
-    /// Begins the folder that will be `path`, or goes on with it.
+    /// Begins the folder that will become `path`, or continues it.
     pub fn begin(path: &Path, options: &Options, plan: Plan<'a>) -> Result<Self, ArchiveError> {
         let work = format!("{}, bantam {}", plan.work, env!("CARGO_PKG_VERSION"));
         let sources = plan.shards.iter().map(|(name, stamp)| (spelled(name), stamp.clone())).collect();
@@ -62,19 +62,20 @@ impl<'a> OutputFolder<'a> {
         if folder.was_there {
             folder.plan.contents.superseded(&folder.path, false)?;
         }
-        // The old record stays until the new one is there, and never vouches for what is not of it.
+        // The old record stays until the new one replaces it. It never vouches for files that it does not
+        // list.
         clear::clear(&folder.unfinished, &folder.finished)?;
         folder.record.write(&folder.unfinished)?;
         folder.make_folders()?;
         Ok(folder)
     }
 
-    /// Where to write a file of this name.
+    /// Where to write the file `name`.
     pub fn file(&self, name: &Path) -> PathBuf {
         self.unfinished.join(name)
     }
 
-    /// Whether the shard of this name was finished in an earlier run.
+    /// Whether an earlier run finished the shard `name`.
     pub fn is_finished(&self, name: &Path) -> bool {
         self.finished.contains(name)
     }
@@ -90,9 +91,9 @@ impl<'a> OutputFolder<'a> {
         Ok(())
     }
 
-    /// Gives the folder its name, or what is in it the place of what was in the output before.
+    /// Renames the folder to its final name, or replaces the old output's contents by its own.
     pub fn publish(mut self) -> Result<(), ArchiveError> {
-        // It may have come to be, or been filled, since the beginning.
+        // The output may have been created or filled since the beginning.
         look(&self.path, &self.options)?;
         let folders = &self.plan.contents.folders;
         folders.iter().for_each(|folder| sync_folder(&self.unfinished.join(folder)));
@@ -110,7 +111,7 @@ impl<'a> OutputFolder<'a> {
         Ok(())
     }
 
-    /// Gives the folder the name of the output, where there is nothing.
+    /// Renames the folder to the output's name, which is free.
     fn rename(&mut self) -> Result<(), ArchiveError> {
         let lock = self.lock.take().and_then(Lock::while_moved);
         if let Err(error) = disk::rename(&self.unfinished, &self.path) {
@@ -122,7 +123,7 @@ impl<'a> OutputFolder<'a> {
         Ok(())
     }
 
-    /// Puts what is in the folder in the place of what is in the output.
+    /// Replaces the files in the output by those in the unfinished folder.
     fn replace(&mut self) -> Result<(), ArchiveError> {
         let within = within(&self.path);
         if self.unfinished != within {
@@ -131,7 +132,7 @@ impl<'a> OutputFolder<'a> {
             self.unfinished = within;
         }
         replace::begin(&self.path, &self.plan.contents, &mut self.record)?;
-        // From here on the next run brings the rest about.
+        // From here on, the next run completes the replacement.
         match self.lock.take() {
             Some(lock) => replace::finish(&self.path, lock),
             None => Ok(()),
@@ -141,7 +142,7 @@ impl<'a> OutputFolder<'a> {
 
 impl Drop for OutputFolder<'_> {
     fn drop(&mut self) {
-        // Published, or being so.
+        // The folder is published, or is being published.
         let Some(lock) = self.lock.take() else { return };
         if self.plan.shards.keys().any(|name| self.unfinished.join(name).is_file()) {
             log::warn!(

@@ -1,4 +1,4 @@
-//! The lock of an unfinished folder: only who holds it changes what is in the folder.
+//! The lock of an unfinished folder: only its holder changes the folder's contents.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -11,20 +11,20 @@ use crate::archive::{ArchiveError, disk};
 use crate::tensor::SpecialFile;
 
 const TRIES: u32 = 10;
-/// Unit tests start no programs, which is what a lock is waited for.
+/// Unit tests start no other programs, which are the reason for waiting.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 20 });
 
-/// A lock that is held until this is dropped, however the process ends.
+/// A lock that is held until it is dropped or the process ends.
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of `unfinished`; `None` where that was finished or removed meanwhile. An error where another
-    /// process holds it.
+    /// Takes the lock of `unfinished`; `None` if the folder was finished or removed meanwhile. An error if
+    /// another process holds it.
     pub fn take(unfinished: &Path) -> Result<Option<Self>, ArchiveError> {
         let path = unfinished.join(LOCK);
-        // A pipe would be waited for.
+        // Opening a pipe would block.
         if let Some(kind) = SpecialFile::at(&path) {
             return Err(ArchiveError::SpecialOutput { path, kind });
         }
@@ -36,10 +36,10 @@ impl Lock {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file.map_err(ArchiveError::io("create", &path))?,
         };
-        // A program that this process is starting holds what was locked before for a moment longer.
+        // A program that this process is starting may keep an earlier lock for a moment.
         for _ in 0..TRIES {
             match hold(&file, &path) {
-                // What is at stake without locks is only wasted work.
+                // Without locks, the worst outcome is wasted work.
                 Hold::Held | Hold::Unknown => return Ok(Some(Self { _file: file })),
                 Hold::Gone => return Ok(None),
                 Hold::Busy => std::thread::sleep(PAUSE),
@@ -48,8 +48,8 @@ impl Lock {
         Err(ArchiveError::Busy { path: unfinished.into() })
     }
 
-    /// The lock while its folder is moved or its file removed: some systems do neither with a file that is open, so
-    /// there it is let go of.
+    /// The lock while its folder is moved or its file removed. Some systems cannot do that with an open file,
+    /// so there the lock is released.
     pub fn while_moved(self) -> Option<Self> {
         cfg!(unix).then_some(self)
     }

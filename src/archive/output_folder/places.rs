@@ -1,4 +1,4 @@
-//! Where an output is filled, and the names that only bantam gives.
+//! Where an output is filled, and the file names that are reserved for bantam.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,16 +12,16 @@ pub(super) const RECORD: &str = ".bantam-record.json";
 /// The name of the file that a process locks while it works in an unfinished folder.
 pub(super) const LOCK: &str = ".bantam-lock";
 
-/// Whether something of this name is left by an interrupted run or is being written, and so no part of a model.
+/// Whether an entry of this name is an interrupted or running process's file, and so not part of a model.
 pub fn is_own(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    // Temporary files of the first version.
+    // Temporary files of bantam's first version.
     let was_own = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".partial"));
     let was_own = was_own.is_some_and(|own| own.len() == 6 && own.bytes().all(|b| b.is_ascii_alphanumeric()));
     [RECORD, LOCK].contains(&&*name) || (name.starts_with('.') && name.ends_with(UNFINISHED)) || was_own
 }
 
-/// The unfinished folder of the output `path` while that is no folder: beside it, so on the same disk.
+/// The unfinished folder of the output `path` if that does not exist: beside it, so on the same disk.
 pub(super) fn beside(path: &Path) -> Result<PathBuf, ArchiveError> {
     let mut name = OsString::from(".");
     name.push(path.file_name().ok_or_else(|| ArchiveError::NoDefaultName { path: path.into() })?);
@@ -29,8 +29,8 @@ pub(super) fn beside(path: &Path) -> Result<PathBuf, ArchiveError> {
     Ok(path.with_file_name(name))
 }
 
-/// The unfinished folder of the output `path` while that is a folder: in it, so on the same disk even if a disk is
-/// mounted there.
+/// The unfinished folder of the output `path` if that is a folder: inside it, so on the same disk even at a
+/// mount point.
 pub(super) fn within(path: &Path) -> PathBuf {
     path.join(UNFINISHED)
 }
@@ -43,17 +43,17 @@ pub(super) fn unfinished(path: &Path) -> Result<PathBuf, ArchiveError> {
     }
 }
 
-/// Whether there is anything, if only a broken link.
+/// Whether anything exists at `path`, even a broken link.
 pub(super) fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Whether there is a folder, and no link to one.
+/// Whether `path` is a folder, and not a link to one.
 pub(super) fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
-/// Whether a folder has nothing but what interrupted runs have left.
+/// Whether a folder is empty except for what interrupted runs left.
 pub(super) fn is_empty_folder(path: &Path) -> bool {
     names_in(path).is_ok_and(|names| names.iter().all(|name| is_own(name)))
 }

@@ -1,8 +1,8 @@
-//! Putting the files of a whole unfinished folder in the place of the model that was in the output.
+//! Replacing the model in the output by the files of a complete unfinished folder.
 //!
-//! From the moment at which the record says [`Stage::Removing`], the way goes only forward, and it needs no source.
-//! Each part can be done again from wherever it was interrupted: what is removed is found again by its name, and
-//! what was moved is not in the unfinished folder any more.
+//! Once the record says [`Stage::Removing`], the replacement can only go forward, and it needs no source.
+//! Each step can be repeated after an interruption: files to remove are found again by name, and files that
+//! were moved are no longer in the unfinished folder.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub fn begin(path: &Path, contents: &Contents, record: &mut Record) -> Result<()
     record.write(&within(path))
 }
 
-/// Goes on from what the record says, up to the end.
+/// Continues at the recorded stage and completes the replacement.
 pub fn finish(path: &Path, lock: Lock) -> Result<(), ArchiveError> {
     let unfinished = within(path);
     let contents = Contents::of(&unfinished)?;
@@ -34,26 +34,23 @@ pub fn finish(path: &Path, lock: Lock) -> Result<(), ArchiveError> {
         record.write(&unfinished)?;
     }
     move_new(&unfinished, path, &contents)?;
-    // A run that filled this folder beside its place may have ended before it removed these.
+    // A run that filled this folder beside its final place may have ended before it removed these.
     clear::remove_own(path);
     clear::remove(&unfinished, lock);
     Ok(())
 }
 
-/// Brings to an end what a process began to do with the finished files of `path`, and could not because it was ended.
+/// Completes the replacement of `path` that an interrupted process began.
 pub fn finish_interrupted(path: &Path) -> Result<(), ArchiveError> {
     let Ok(path) = path.canonicalize() else { return Ok(()) };
     if !State::of(&path).is_replacing() {
         return Ok(());
     }
     let Some(lock) = Lock::take(&within(&path))? else { return Ok(()) };
-    // Whoever had the lock before may have finished.
+    // The previous holder of the lock may have finished.
     if State::of(&path).is_replacing() {
         finish(&path, lock)?;
-        log::warn!(
-            "{}: an interrupted run had finished all of its files; they are in place now",
-            path.display()
-        );
+        log::warn!("{}: an interrupted run had finished all files; they are now in place", path.display());
     }
     Ok(())
 }

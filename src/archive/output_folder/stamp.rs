@@ -1,4 +1,4 @@
-//! What tells whether a source is still the same as when a shard was made from it.
+//! Stamps of source files, to detect that a source has changed since a shard was made from it.
 
 use std::fmt::Write;
 use std::fs::{self, Metadata};
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::archive::ArchiveError;
 use crate::codec::checksum;
 
-/// What tells whether a source is still the same.
+/// Identifies the state of a source file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     path: String,
     bytes: u64,
-    /// Nanoseconds since 1970; `None` where the system has no such time.
+    /// Time of the last write in nanoseconds since 1970; `None` if the system does not record it.
     modified: Option<u64>,
-    /// What the system says that nobody can set: when and which file. `None` where it has no such thing.
+    /// Time of change and file number, which no program can set; `None` if the system has neither.
     #[serde(default)]
     changed: Option<(i64, i64, u64)>,
     /// XXH3 of the file's header.
@@ -39,7 +39,7 @@ impl Stamp {
     }
 }
 
-/// When a file was last changed in any way, and its number.
+/// The time of the file's last change of any kind, and its number.
 #[cfg(unix)]
 fn changed(meta: &Metadata) -> Option<(i64, i64, u64)> {
     use std::os::unix::fs::MetadataExt;
@@ -51,7 +51,7 @@ fn changed(_: &Metadata) -> Option<(i64, i64, u64)> {
     None
 }
 
-/// `path` as text: different texts for different paths, whatever their bytes.
+/// `path` as text. Different paths give different texts, whatever their bytes are.
 pub(super) fn spelled(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {

@@ -1,4 +1,4 @@
-//! The state of an output, as read from the disk. The table in the room's first lines says what each means.
+//! The state of an output, as read from the disk. The table at the top of `output_folder` defines the states.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use super::places::{beside, is_folder, within};
 use super::record::{Record, Stage};
 use crate::archive::ArchiveError;
 
-/// What is on disk for an output.
+/// An output's state on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// There is no folder, and none is begun.
+    /// There is neither the output nor an unfinished folder.
     Absent,
-    /// There is a folder, and nothing is begun in it: a model, somebody's files, or none.
+    /// The output is a folder without an unfinished one in it: a model, other files, or empty.
     Present,
-    /// An unfinished folder is where it belongs, and nothing else has changed. It may be claimed, filling or whole.
+    /// There is an unfinished folder in its place, and nothing else has changed: claimed, filling or whole.
     Begun,
-    /// A folder was filled beside the output, which has come to be since.
+    /// A folder was filled beside the output, which was created since.
     Stranded,
     /// Files of the old model are being removed.
     Removing,
@@ -24,7 +24,7 @@ pub enum State {
 }
 
 impl State {
-    /// The state of the output `path`, in which links have been followed.
+    /// The state of the output `path`, whose links are resolved.
     pub fn of(path: &Path) -> Self {
         let is_beside = beside(path).is_ok_and(|beside| is_folder(&beside));
         if !is_folder(path) {
@@ -40,15 +40,16 @@ impl State {
         }
     }
 
-    /// Whether the output is neither the old one nor the new one.
+    /// Whether the output is neither the old model nor the new one.
     pub fn is_replacing(self) -> bool {
         matches!(self, Self::Removing | Self::Moving)
     }
 }
 
-/// An error where `folder` was being replaced when that was interrupted, so that it is neither of two models.
+/// Returns an error if replacing `folder` was interrupted, so that it is neither the old model nor the new
+/// one.
 pub fn refuse_unfinished(folder: &Path) -> Result<(), ArchiveError> {
-    // A link to a folder is one to a reader.
+    // Readers follow a link to a folder.
     match Record::read(&within(folder)).stage {
         Stage::Filling => Ok(()),
         Stage::Removing | Stage::Moving => Err(ArchiveError::Unfinished { path: folder.into() }),

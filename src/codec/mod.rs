@@ -1,19 +1,19 @@
-//! The tile format on the CPU: the oracle for every shader.
+//! The tile format on the CPU: the reference for every shader.
 //!
-//! Each folder is a room, which uses those above it and no others:
+//! Each folder is a room. It uses only rooms above it in this table:
 //!
 //! | Room | What it holds |
 //! |---|---|
-//! | `payload` | What lies where: [`grid`], [`split`], the [`code`] of the symbols, [`head`] with its reader and writer. |
-//! | `simd` | Primitive operations of inner loops: portable, and for each set of vector instructions. |
+//! | `payload` | The layout of a payload: [`grid`], [`split`], the [`code`] of the symbols, [`head`] with its reader and writer. |
+//! | `simd` | Primitive operations of inner loops: portable, and for several sets of vector instructions. |
 //! | `entropy` | Making [`huffman`] codes, and writing and reading bit streams with them. |
-//! | `plan` | How a tensor is best coded. |
-//! | [`mod@encode`] | From a tensor's bytes to its payload. |
-//! | [`decode`] | From a payload back to the tensor's bytes. |
+//! | `plan` | Choosing how a tensor is coded. |
+//! | [`mod@encode`] | Encoding a tensor's bytes to a payload. |
+//! | [`decode`] | Decoding a payload to the tensor's bytes. |
 //!
-//! `encode` and `decode` do not know each other. `scripts/check_rooms` checks all of this.
+//! `encode` and `decode` do not use each other. `scripts/check_rooms` checks all of this.
 //!
-//! `docs/format.md` describes the format for somebody without this source.
+//! `docs/format.md` describes the format for readers without this source.
 
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod decode;

@@ -1,4 +1,4 @@
-//! Decoding a tile by columns: all lanes take a symbol at a time.
+//! Decoding a tile by columns: every lane reads one symbol at a time.
 
 use super::tiles::DecodeTiles;
 use crate::codec::payload::error::CodecError;
@@ -11,16 +11,16 @@ use crate::codec::simd::columns::{Column, Columns, Field, Join, Rows, pieces_of_
 use crate::codec::simd::peek::PeekLevels;
 use crate::codec::simd::{self, Vectors};
 
-/// Chunks that are read, joined and written together: cache lines of 16-bit units.
+/// Chunks that are read, joined and written together: they fill cache lines with 16-bit units.
 const CHUNKS: usize = 2;
 
-/// With fewer lanes, a row at a time is faster.
+/// With fewer lanes, decoding row by row is faster.
 pub(crate) const LEAST_LANES: usize = 16;
 
-/// Most pieces of 16 bits that the raw planes have for a chunk: they have no more bits than a unit.
+/// Maximum number of 16-bit pieces that the raw planes have for a chunk: no more bits than a unit has.
 const MAX_PIECES: usize = 32;
 
-/// What is read and put together before it is written.
+/// Symbols and planes of a few chunks, which are read and joined here before they are written.
 pub(crate) struct Buffers {
     joins: [Join; 2],
     symbols: [Columns; CHUNKS],
@@ -41,8 +41,8 @@ impl Buffers {
 }
 
 impl DecodeTiles<'_> {
-    /// Decodes a tile whose lanes' streams begin and end at the bits `starts`. `false` where streams lie
-    /// so close to the end of the payload that they might leave it.
+    /// Decodes a tile whose lanes' streams begin and end at the bits `starts`. Returns `false` if streams lie
+    /// so close to the end of the payload that reads might pass it.
     #[inline(always)]
     pub(crate) fn decode_columns<V: Vectors>(
         &mut self,
@@ -55,7 +55,7 @@ impl DecodeTiles<'_> {
         let cols = self.from.tiled.grid.cols_in(col_tile);
         let base = starts[0] / 8;
         let bytes = &self.from.bytes[base..];
-        // Lanes that nobody asks for repeat one that somebody does.
+        // Lanes outside the part repeat one inside it.
         let known = |lane| if self.part.lanes.contains(&lane) { lane } else { self.part.lanes.start };
         let mut at: [u32; LANES] = std::array::from_fn(|lane| (starts[known(lane)] - 8 * base) as u32);
         if !stay_inside(bytes, &at, cols) {
@@ -65,7 +65,7 @@ impl DecodeTiles<'_> {
             self.from.tiled.tile_parts(self.part.row_block * self.from.tiled.grid.col_tiles + col_tile + 1);
         for first in (0..cols).step_by(CHUNKS * CHUNK) {
             let count = (cols - first).min(CHUNKS * CHUNK);
-            // A share of the next tile, so that they do not come all at once.
+            // Prefetch a share of the next tile, so that these loads are spread out.
             for part in &next {
                 let share = |col: usize| part.start + part.len() * col / cols;
                 simd::expect(&self.from.bytes[share(first)..share(first + count)]);
@@ -82,7 +82,7 @@ impl DecodeTiles<'_> {
         Ok(true)
     }
 
-    /// Writes `count` columns of a tile from `first` on, whose symbols were read.
+    /// Writes `count` columns of a tile from column `first` on, whose symbols have been read.
     #[inline(always)]
     fn write_columns<V: Vectors>(
         &mut self,
@@ -112,7 +112,7 @@ impl DecodeTiles<'_> {
         }
     }
 
-    /// Writes `count` units of `UNIT` bytes to each row, from its byte `at` on.
+    /// Writes `count` units of `UNIT` bytes to each row, at its byte `at`.
     #[inline(always)]
     fn write_rows<const UNIT: usize>(&mut self, at: usize, count: usize, buffers: &Buffers) {
         for (i, lane) in self.part.lanes.clone().enumerate() {
@@ -129,7 +129,7 @@ impl DecodeTiles<'_> {
         }
     }
 
-    /// Takes the raw planes of the chunk from column `col` of the matrix on apart, into pieces of 16 bits.
+    /// Splits the raw planes of the chunk at column `col` of the matrix into 16-bit pieces.
     #[inline(always)]
     fn take_planes(&self, col: usize, pieces: &mut [Column; MAX_PIECES]) {
         let mut first = 0;
@@ -150,10 +150,10 @@ impl DecodeTiles<'_> {
         }
     }
 
-    /// How the upper halves of the row block's units are put together, and how the lower ones.
+    /// How the upper halves of the row block's units are assembled, and how the lower halves.
     fn joins(&self) -> [Join; 2] {
         let split = &self.from.tiled.split;
-        // Pieces of 16 bits are those of the first plane, then those of the second, and so on.
+        // The 16-bit pieces are those of the first plane, then those of the second, and so on.
         let before =
             |plane: usize| split.planes()[..plane].iter().map(|plane| usize::from(plane.width)).sum();
         let field = |piece: &Piece| {
@@ -168,7 +168,7 @@ impl DecodeTiles<'_> {
     }
 }
 
-/// A chunk's words of a sparse plane, with zeros for lanes that are clean.
+/// A chunk's words of a sparse plane, with zeros for clean lanes.
 #[cold]
 fn all_lanes(words: &[[u8; 4]], at: LaneWords, width: u8, mask: &RowMask) -> [[u8; 4]; 8 * LANES] {
     let mut all = [[0; 4]; 8 * LANES];
@@ -194,7 +194,7 @@ mod tests {
     use crate::codec::simd::{Kernel, Portable};
     use crate::tensor::Dtype;
 
-    /// Any processor, doing what only some do.
+    /// The portable operations, but decoding by columns as only some processors do.
     #[derive(Debug, Clone, Copy)]
     struct ByColumns;
 
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Units of few exponents, every third row of them clean.
+    /// Units with few different exponents; every third row is clean.
     fn units(split: &Split, rows: usize, cols: usize) -> Vec<u8> {
         let (exponent_bits, mantissa_bits) = match split.dtype {
             Dtype::F32 => (8, 23),

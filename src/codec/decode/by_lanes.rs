@@ -1,4 +1,5 @@
-//! Decoding a tile by lanes: the streams of some lanes are read side by side, and each lane is put together by itself.
+//! Decoding a tile by lanes: a few lanes' streams are read side by side, and each lane is assembled by
+//! itself.
 
 use super::tiles::DecodeTiles;
 use crate::codec::entropy::stream::{INTERLEAVED, NO_SYMBOLS, PeekTable, Symbols};
@@ -13,7 +14,7 @@ use crate::codec::simd::fields::unpack;
 use crate::codec::simd::{self, Kernel, Vectors};
 
 impl DecodeTiles<'_> {
-    /// Decodes a tile whose lanes' streams begin and end at the bits `starts`, some lanes at a time.
+    /// Decodes a tile whose lanes' streams begin and end at the bits `starts`, a few lanes at a time.
     #[inline(always)]
     pub(crate) fn decode_lanes<V: Vectors>(
         &mut self,
@@ -26,7 +27,7 @@ impl DecodeTiles<'_> {
         let grid = &tiled.grid;
         let unit = tiled.split.unit_bytes();
         let cols = grid.cols_in(col_tile);
-        // The first lanes of a tile touch every line of its raw planes, each far from the one before.
+        // The first lanes of a tile touch every cache line of its raw planes, and these lines are far apart.
         for part in tiled.tile_parts(row_block * grid.col_tiles + col_tile) {
             simd::expect(&bytes[part]);
         }
@@ -34,7 +35,7 @@ impl DecodeTiles<'_> {
         let pieces = &tiled.split.pieces();
         let (mut symbols, mut lower) = ([NO_SYMBOLS; INTERLEAVED], NO_SYMBOLS);
         for first in lanes.clone().step_by(INTERLEAVED) {
-            // Where fewer lanes are left, the last one is read more than once.
+            // If fewer lanes are left, the last one is read more than once.
             let lane = |i: usize| (first + i).min(lanes.end - 1);
             let mut at = std::array::from_fn(|i| starts[lane(i)]);
             let symbols = &mut symbols;
@@ -65,7 +66,7 @@ impl DecodeTiles<'_> {
     }
 }
 
-/// Reads `cols` symbols of some lanes, whose streams are at the bits `at`.
+/// Reads `cols` symbols of a few lanes, whose streams start at the bits `at`.
 struct ReadLanes<'a> {
     table: &'a PeekTable,
     bytes: &'a [u8],
@@ -83,17 +84,17 @@ impl Kernel for ReadLanes<'_> {
     }
 }
 
-/// Puts the symbols and the raw planes of one lane of a tile together.
+/// Assembles one lane of a tile from its symbols and raw planes.
 struct JoinLane<'a> {
     bytes: &'a [u8],
     tiled: &'a Tiled,
-    /// What the planes have of upper halves, and of lower ones.
+    /// The planes' bits of upper halves, and of lower halves.
     pieces: &'a [Vec<Piece>; 2],
     row_block: usize,
     lane: usize,
     col_tile: usize,
     symbols: &'a mut Symbols,
-    /// Room for the lower halves.
+    /// Scratch memory for the lower halves.
     lower: &'a mut Symbols,
     out: &'a mut [u8],
 }
@@ -133,7 +134,7 @@ impl JoinLane<'_> {
     }
 }
 
-/// A lane of a tile of so many columns.
+/// A lane of a tile, and the tile's number of columns.
 #[derive(Clone, Copy)]
 struct Place {
     row_block: usize,
@@ -142,7 +143,7 @@ struct Place {
     cols: usize,
 }
 
-/// Adds what the lane has of `pieces` to halves of its units.
+/// Adds the lane's bits of `pieces` to halves of its units.
 #[inline(always)]
 fn add_pieces(
     vectors: impl Vectors,
@@ -155,7 +156,7 @@ fn add_pieces(
     let Place { row_block, lane, col_tile, cols } = place;
     for piece in pieces {
         let plane = &tiled.split.planes()[piece.plane];
-        // A clean row has no part in a sparse plane.
+        // A clean row has no bits in a sparse plane.
         let Some((lane, stride)) = plane_place(plane, &tiled.masks, row_block, lane) else { continue };
         let words = bytes[tiled.planes[piece.plane].clone()].as_chunks().0;
         let first_bit = col_tile * tiled.grid.tile_cols * usize::from(plane.width);

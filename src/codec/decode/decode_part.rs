@@ -1,4 +1,4 @@
-//! Decoding a part of a payload to elements, whether they were rounded or not.
+//! Decoding a part of a payload to elements, rounded or not.
 
 use super::part::{Part, TiledPayload};
 use super::tiles::DecodeTiles;
@@ -8,8 +8,7 @@ use crate::codec::payload::quotient::multiply;
 use crate::codec::payload::scaled::Scaled;
 use crate::codec::simd;
 
-/// Writes the elements of `part` to `out`, in which the first byte of a lane is `stride` behind that of the lane
-/// before.
+/// Writes the elements of `part` to `out`, in which the first bytes of consecutive lanes are `stride` apart.
 pub(crate) fn decode_part(
     from: TiledPayload<'_>,
     part: Part,
@@ -22,13 +21,13 @@ pub(crate) fn decode_part(
     }
 }
 
-/// As [`decode_part`], of what the tiles hold: elements, bytes of them, or quotients.
+/// Like [`decode_part`], for the units in the tiles: elements, their bytes, or quotients.
 fn decode_units(from: TiledPayload<'_>, part: Part, stride: usize, out: &mut [u8]) -> Result<(), CodecError> {
     simd::run(DecodeTiles { from, part, stride, out })
 }
 
-/// As [`decode_part`], of quotients, which are multiplied by their scales. A tile at a time, so that the memory for
-/// them does not grow with the matrix.
+/// Like [`decode_part`], for quotients, which are multiplied by their scales. It decodes a tile at a time, so
+/// that the memory for quotients does not grow with the matrix.
 fn decode_rounded(
     from: TiledPayload<'_>,
     scaled: &Scaled,

@@ -1,4 +1,4 @@
-//! Decoding a part tile by tile, each by columns or by lanes, whichever the processor is faster at.
+//! Decoding a part tile by tile, by columns or by lanes, whichever is faster on this processor.
 
 use super::by_columns::{Buffers, LEAST_LANES};
 use super::tiles::DecodeTiles;

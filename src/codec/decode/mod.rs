@@ -1,7 +1,7 @@
-//! From a payload back to the tensor's bytes.
+//! Decoding a payload to the tensor's bytes.
 //!
-//! A [`Payload`] has all of its bytes at hand, a [`RowDecoder`] those of a row block. Both decode parts of
-//! tiles: streams are read with `entropy`, and elements put together with `simd`, as `payload` says.
+//! A [`Payload`] has all of its bytes in memory, a [`RowDecoder`] those of one row block. Both decode parts
+//! of tiles: `entropy` reads the streams, and `simd` assembles the elements in the layout of `payload`.
 
 mod by_columns;
 mod by_lanes;

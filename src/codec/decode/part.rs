@@ -1,11 +1,11 @@
-//! A part of a tiled payload, which is decoded in one go.
+//! A part of a tiled payload, which is decoded in one step.
 
 use std::ops::Range;
 
 use super::readers::Readers;
 use crate::codec::payload::tiled::Tiled;
 
-/// A tiled payload, and what its streams are read with.
+/// A tiled payload, and the tables for reading its streams.
 #[derive(Clone, Copy)]
 pub(crate) struct TiledPayload<'a> {
     /// The whole payload.
@@ -19,6 +19,6 @@ pub(crate) struct TiledPayload<'a> {
 pub(crate) struct Part {
     pub row_block: usize,
     pub lanes: Range<usize>,
-    /// Tiles, counted along the row block.
+    /// Tiles, by their index in the row block.
     pub col_tiles: Range<usize>,
 }

@@ -1,4 +1,4 @@
-//! A whole payload in memory, and the tensor's bytes that are decoded from it. Twin of `shaders/decode.wgsl`.
+//! A whole payload in memory, and decoding the tensor's bytes from it. Twin of `shaders/decode.wgsl`.
 
 use std::ops::Range;
 
@@ -34,18 +34,18 @@ impl<'a> Payload<'a> {
         Ok(Self { head: Head::parse(bytes)?, bytes, readers: Readers::default(), precision })
     }
 
-    /// The same payload, to be read in `precision` by a device: what is beyond is neither checked nor
-    /// uploaded. On the CPU all of it is decoded in any case.
+    /// The same payload, for a device that reads it in `precision`: bits beyond it are neither checked nor
+    /// uploaded. The CPU always decodes all bits.
     pub fn at(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// How precise a device's weights are to be.
+    /// The precision that a device reads.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// What a device reads of the raw planes; `None` where there are none.
+    /// The part of the raw planes that a device reads; `None` if there are none.
     pub fn kept(&self) -> Option<Kept> {
         match &self.head.kind {
             Kind::Tiled(tiled) => Some(tiled.kept(self.precision)),
@@ -76,13 +76,13 @@ impl<'a> Payload<'a> {
     }
 
     /// Bytes of the original tensor that are best decoded together: a full row block, or a MiB.
-    /// [`Payload::decode_bytes`] of ranges that begin at multiples of it does no work twice.
+    /// [`Payload::decode_bytes`] of ranges that begin at multiples of it decodes nothing twice.
     pub fn band_bytes(&self) -> usize {
         self.head.band_bytes()
     }
 
-    /// The original bytes. Of elements that are alike a payload can hold many: these are at most a
-    /// thousand times the payload's bytes, or 16 MiB.
+    /// The original bytes. A payload of equal elements can stand for many: the result has at most a thousand
+    /// times the payload's bytes, or 16 MiB.
     pub fn decode(&self) -> Result<Vec<u8>, CodecError> {
         let mut out = zeros(self.head.original_len)?;
         self.decode_into(&mut out)?;
@@ -98,8 +98,8 @@ impl<'a> Payload<'a> {
         self.decode_bytes(0..expected, out)
     }
 
-    /// Writes the bytes `range` of the original tensor to `out`, and reads no more of the payload
-    /// than the rows they lie in.
+    /// Writes the bytes `range` of the original tensor to `out`. It reads only the rows of the payload that
+    /// contain them.
     pub fn decode_bytes(&self, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
         self.refuse_beyond(&range)?;
         if out.len() != range.len() {
@@ -119,8 +119,8 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The original bytes of some rows of the tensor seen as a matrix of units; see
-    /// [`unit_matrix`](crate::codec::payload::split::unit_matrix). `None` where the tensor is not tiled.
+    /// The original bytes of some rows of the tensor as a matrix of units; see
+    /// [`unit_matrix`](crate::codec::payload::split::unit_matrix). `None` if the tensor is not tiled.
     pub fn decode_rows(&self, rows: Range<usize>) -> Option<Result<Vec<u8>, CodecError>> {
         let Kind::Tiled(tiled) = &self.head.kind else { return None };
         let (start, end, all) = (rows.start, rows.end, tiled.grid.matrix.rows);
@@ -143,8 +143,8 @@ impl<'a> Payload<'a> {
         Ok(())
     }
 
-    /// Whole rows go straight to `out`, by row block; a first or last row that is wanted in part goes
-    /// through a buffer.
+    /// Decodes whole rows directly into `out`, by row block. A first or last row that is needed only in part
+    /// is decoded into a buffer.
     fn decode_tiled(&self, tiled: &Tiled, range: Range<usize>, out: &mut [u8]) -> Result<(), CodecError> {
         let row_bytes = tiled.row_bytes();
         let first = range.start.div_ceil(row_bytes);
@@ -156,7 +156,7 @@ impl<'a> Payload<'a> {
         let (whole, tail) = out.split_at_mut((end - first) * row_bytes);
         self.decode_part_of_row(tiled, range.start..first * row_bytes, head)?;
         self.decode_part_of_row(tiled, end * row_bytes..range.end, tail)?;
-        // The first piece reaches to the end of its row block, the others are whole row blocks.
+        // The first piece ends at the end of its row block; the others are whole row blocks.
         let to_block_end = (first.next_multiple_of(LANES).min(end) - first) * row_bytes;
         let (start, blocks) = whole.split_at_mut(to_block_end);
         self.decode_whole_rows(tiled, first, start)?;
@@ -167,7 +167,7 @@ impl<'a> Payload<'a> {
             .try_for_each(|(i, out)| self.decode_whole_rows(tiled, first_block + LANES * i, out))
     }
 
-    /// `range` lies within one row, of which the tiles that it touches are decoded.
+    /// Decodes `range`, which lies within one row: only the tiles that it touches.
     fn decode_part_of_row(
         &self,
         tiled: &Tiled,
@@ -215,7 +215,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Fills `out` with the bytes of a tensor of equal elements, from its byte `start` on.
+/// Fills `out` with the bytes of a tensor of equal elements, starting at its byte `start`.
 pub(crate) fn repeat(element: &[u8], start: usize, out: &mut [u8]) {
     let mut element = element.to_vec();
     let turn = start % element.len();

@@ -1,4 +1,4 @@
-//! What streams are read with.
+//! Tables for reading streams.
 
 use std::sync::OnceLock;
 
@@ -6,7 +6,7 @@ use crate::codec::entropy::stream::PeekTable;
 use crate::codec::payload::code::Code;
 use crate::codec::simd::peek::PeekLevels;
 
-/// What streams are read with, each made when it is first needed.
+/// Tables for reading streams, each made when it is first needed.
 #[derive(Default)]
 pub(crate) struct Readers {
     peek: OnceLock<PeekTable>,
@@ -14,12 +14,12 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    /// What lanes are read with, a few at a time.
+    /// The table for reading a few lanes at a time.
     pub fn peek(&self, code: &Code, symbol_bits: u32) -> &PeekTable {
         self.peek.get_or_init(|| PeekTable::new(code, symbol_bits))
     }
 
-    /// What columns are read with; `None` where there is but one symbol.
+    /// The tables for reading by columns; `None` if there is only one symbol.
     pub fn levels(&self, code: &Code, symbol_bits: u32) -> Option<&PeekLevels> {
         self.levels.get_or_init(|| PeekLevels::new(code, symbol_bits)).as_ref()
     }

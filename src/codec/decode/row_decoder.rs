@@ -1,4 +1,4 @@
-//! Decoding rows of a payload of which no more is at hand than the row block that they are in, or some tiles of it.
+//! Decoding rows of a payload of which only their row block, or some of its tiles, is in memory.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::codec::payload::grid::{Grid, LANES};
 use crate::codec::payload::head::{Head, Kind, Shifts, Tiled};
 use crate::tensor::Matrix;
 
-/// Decodes single row blocks of a tiled payload that somebody else reads.
+/// Decodes single row blocks of a tiled payload whose bytes the caller reads.
 pub struct RowDecoder {
     head: Head,
     readers: Readers,
@@ -23,7 +23,7 @@ impl std::fmt::Debug for RowDecoder {
 }
 
 impl RowDecoder {
-    /// For the payload that has this head.
+    /// A decoder for the payload with this head.
     pub fn new(head: Head) -> Self {
         Self { head, readers: Readers::default() }
     }
@@ -33,8 +33,8 @@ impl RowDecoder {
         &self.head
     }
 
-    /// The bytes of the payload that row block `row_block` is decoded from, in the order in which
-    /// [`RowDecoder::decode`] wants them. None where there are no row blocks, or not so many.
+    /// The byte ranges of the payload that row block `row_block` is decoded from, in the order that
+    /// [`RowDecoder::decode`] expects. Empty if there are no row blocks, or fewer.
     pub fn ranges(&self, row_block: usize) -> Vec<Range<usize>> {
         match &self.head.kind {
             Kind::Tiled(tiled) if row_block < tiled.grid.row_blocks => {
@@ -44,8 +44,8 @@ impl RowDecoder {
         }
     }
 
-    /// Writes rows of row block `row_block` to `out`, those of `lanes`, counted within the row block.
-    /// `bytes` is what [`RowDecoder::ranges`] names, end to end.
+    /// Writes the rows `lanes` of row block `row_block` to `out`; `lanes` are counted within the row block.
+    /// `bytes` has the ranges of [`RowDecoder::ranges`], end to end.
     pub fn decode(
         &self,
         row_block: usize,
@@ -57,9 +57,9 @@ impl RowDecoder {
         self.decode_tiles(row_block, lanes, 0..tiled.grid.col_tiles, bytes, out)
     }
 
-    /// The bytes of the payload that tiles `col_tiles` of row block `row_block` are decoded from, in the order in which
-    /// [`RowDecoder::decode_tiles`] wants them. The first tile must be an even one, so that no word is shared with the
-    /// tile before.
+    /// The byte ranges of the payload that tiles `col_tiles` of row block `row_block` are decoded from, in
+    /// the order that [`RowDecoder::decode_tiles`] expects. The first tile's index must be even, so that it
+    /// shares no word with the tile before.
     pub(crate) fn tile_ranges(&self, row_block: usize, col_tiles: &Range<usize>) -> Vec<Range<usize>> {
         match &self.head.kind {
             Kind::Tiled(tiled) => ranges(tiled, row_block, col_tiles),
@@ -67,7 +67,8 @@ impl RowDecoder {
         }
     }
 
-    /// As [`RowDecoder::decode`], of some tiles of the rows. `bytes` is what [`RowDecoder::tile_ranges`] names, end to end.
+    /// Like [`RowDecoder::decode`], for some tiles of the rows. `bytes` has the ranges of
+    /// [`RowDecoder::tile_ranges`], end to end.
     pub(crate) fn decode_tiles(
         &self,
         row_block: usize,
@@ -106,13 +107,13 @@ impl RowDecoder {
     }
 }
 
-/// Columns of some tiles side by side.
+/// Total columns of some tiles side by side.
 fn cols_of(grid: &Grid, col_tiles: &Range<usize>) -> usize {
     grid.matrix.cols.min(col_tiles.end * grid.tile_cols) - col_tiles.start * grid.tile_cols
 }
 
-/// The coded streams of some tiles of a row block, and then their share of each raw plane. What is asked for of all
-/// tiles includes the padding of the sections.
+/// The ranges of the coded streams of some tiles of a row block, and then of each raw plane. If all tiles are
+/// requested, they include the sections' padding.
 fn ranges(tiled: &Tiled, row_block: usize, col_tiles: &Range<usize>) -> Vec<Range<usize>> {
     let grid = &tiled.grid;
     if *col_tiles == (0..grid.col_tiles) {
@@ -124,8 +125,8 @@ fn ranges(tiled: &Tiled, row_block: usize, col_tiles: &Range<usize>) -> Vec<Rang
     first.iter().zip(&last).map(|(first, last)| first.start..last.end).collect()
 }
 
-/// What is said of a matrix that has nothing but some tiles of one row block, and whose sections lie end to end, from
-/// byte 0 on.
+/// The description of a matrix that consists of some tiles of one row block, whose sections lie end to end
+/// from byte 0 on.
 fn alone(tiled: &Tiled, row_block: usize, col_tiles: &Range<usize>) -> Tiled {
     let grid = &tiled.grid;
     let matrix = Matrix { rows: grid.rows_in(row_block), cols: cols_of(grid, col_tiles) };
@@ -168,7 +169,7 @@ mod tests {
     use crate::codec::payload::split::Split;
     use crate::tensor::Dtype;
 
-    /// Every pair of tiles, first and last lane of every row block.
+    /// Checks every pair of tiles, and the first and last lane, of every row block.
     fn check(payload: &[u8]) {
         let wanted = Payload::parse(payload).unwrap().decode().unwrap();
         let decoder = RowDecoder::new(Head::parse(payload).unwrap());

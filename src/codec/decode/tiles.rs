@@ -1,4 +1,4 @@
-//! Where the streams of a tile are in the payload, and its elements in the output.
+//! The offsets of a tile's streams in the payload, and of its elements in the output.
 
 use super::part::{Part, TiledPayload};
 use crate::codec::payload::error::CodecError;
@@ -8,21 +8,21 @@ use crate::codec::payload::grid::LANES;
 pub(crate) struct DecodeTiles<'a> {
     pub from: TiledPayload<'a>,
     pub part: Part,
-    /// From one lane's first byte in `out` to the next lane's.
+    /// Distance in `out` from one lane's first byte to the next lane's.
     pub stride: usize,
     pub out: &'a mut [u8],
 }
 
 impl DecodeTiles<'_> {
-    /// Where column `first` of a tile is in each row's part of the output.
+    /// The offset of column `first` of a tile in each row's part of the output.
     #[inline(always)]
     pub fn place(&self, col_tile: usize, first: usize) -> usize {
         let tile = (col_tile - self.part.col_tiles.start) * self.from.tiled.grid.tile_cols;
         self.from.tiled.split.unit_bytes() * (tile + first)
     }
 
-    /// Where each lane's stream starts, in bits from the start of the payload, and where the last
-    /// one ends. All lie inside the tile.
+    /// Where each lane's stream starts, in bits from the start of the payload, and where the last one ends.
+    /// All of them lie inside the tile.
     #[inline(always)]
     pub fn lane_starts(&self, tile: usize) -> Result<[usize; LANES + 1], CodecError> {
         let tiled = self.from.tiled;

@@ -1,4 +1,4 @@
-//! Memory whose length a stranger's file tells: an error where there is not so much, and no abort.
+//! Allocating memory whose length an untrusted file states: too much is an error, and does not abort.
 
 use crate::codec::payload::error::CodecError;
 
@@ -9,7 +9,7 @@ pub(crate) fn zeros(len: usize) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-/// Makes `bytes` so many, with zeros for those that are new.
+/// Resizes `bytes` to `len`; new bytes are zero.
 pub(crate) fn resize(bytes: &mut Vec<u8>, len: usize) -> Result<(), CodecError> {
     let more = len.saturating_sub(bytes.len());
     bytes.try_reserve_exact(more).map_err(|_| CodecError::OutOfMemory { len })?;

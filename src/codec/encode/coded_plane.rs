@@ -11,7 +11,7 @@ use super::tensor::{Tensor, together};
 use crate::codec::payload::grid::SECTION_ALIGN;
 use crate::codec::payload::tiled::TileEntry;
 
-/// The coded plane, once it is written.
+/// The coded plane after it has been written.
 pub(crate) struct Coded {
     pub tiles: Vec<TileEntry>,
     pub sums: Vec<u64>,
@@ -19,8 +19,8 @@ pub(crate) struct Coded {
 }
 
 impl Coded {
-    /// Where each of `groups` is written, in the order of the pieces that they are of. The tensor's last is padded.
-    /// `None` where that is too far from `start` for the tile table.
+    /// Assigns each of `groups` its offset, in the order of their pieces. The tensor's last group is padded.
+    /// `None` if an offset is too far from `start` for the tile table.
     fn place(&mut self, start: usize, pieces: &[Piece], groups: &mut [Group]) -> Option<Vec<usize>> {
         let mut places = Vec::with_capacity(groups.len());
         for (piece, group) in pieces.iter().zip(groups) {
@@ -42,8 +42,8 @@ impl Coded {
 }
 
 impl Tensor<'_> {
-    /// Writes the coded plane from `start` on. `kept` receives the raw planes of each group, if they are
-    /// made already.
+    /// Writes the coded plane from offset `start` on. `kept` receives the raw planes of each group if they
+    /// are made already.
     pub fn put_coded(
         &self,
         start: usize,

@@ -1,4 +1,4 @@
-//! What all pieces of a tensor are encoded with.
+//! Everything that the encoding of all pieces of a tensor shares.
 
 use rayon::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::codec::plan::choosing::Plan;
 use crate::codec::plan::source_rows::SourceRows;
 use crate::tensor::Matrix;
 
-/// What all groups of a tensor share.
+/// Data that all groups of a tensor share.
 pub(crate) struct Coder {
     pub grid: Grid,
     pub split: Split,
@@ -20,7 +20,7 @@ pub(crate) struct Coder {
 }
 
 impl Coder {
-    /// For a matrix of units that is coded as `plan` says.
+    /// A coder for a matrix of units with the coding of `plan`.
     pub fn new(matrix: Matrix, plan: &Plan, source: &SourceRows) -> Self {
         let grid = source.grid();
         let split = plan.split;
@@ -31,7 +31,7 @@ impl Coder {
     }
 }
 
-/// What is taken off the symbols of each row; nothing where rows are not shifted.
+/// The shift that is subtracted from the symbols of each row; empty if rows are not shifted.
 fn shifts(grid: &Grid, row_bytes: usize, plan: &Plan, source: &SourceRows) -> Shifts {
     let Some(levels) = plan.levels else { return Shifts::default() };
     let of_block = |row_block| -> Vec<u8> {
@@ -43,7 +43,7 @@ fn shifts(grid: &Grid, row_bytes: usize, plan: &Plan, source: &SourceRows) -> Sh
     Shifts { rows, unit: plan.shift_unit() }
 }
 
-/// Which rows of each row block are not clean.
+/// For each row block, which of its rows are not clean.
 fn masks(grid: &Grid, row_bytes: usize, split: &Split, source: &SourceRows) -> Vec<RowMask> {
     let lanes = |row_block| match source.rounding() {
         Some(_) => 0,
@@ -62,7 +62,7 @@ fn masks(grid: &Grid, row_bytes: usize, split: &Split, source: &SourceRows) -> V
     masks
 }
 
-/// Bit `l` for each row that has something in its lowest `clean` bits.
+/// A mask with bit `l` set if row `l` has a nonzero bit among its lowest `clean` bits.
 fn dirty_lanes(rows: &[u8], row_bytes: usize, unit_bytes: usize, clean: u8) -> u64 {
     let dirty = |row: &[u8]| match unit_bytes {
         2 => {

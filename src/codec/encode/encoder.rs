@@ -1,4 +1,4 @@
-//! The encoder: which kind of payload a tensor becomes.
+//! The encoder: chooses the kind of payload for a tensor.
 
 use super::error::EncodeError;
 use super::payload_memory::PayloadMemory;
@@ -17,16 +17,16 @@ use crate::codec::plan::source_rows::SourceRows;
 use crate::codec::plan::tensor_source::TensorSource;
 use crate::tensor::{Dtype, Matrix};
 
-/// Elements of a row block that is rounded: rows of a million, or fewer that are longer.
+/// Maximum elements of a row block that is rounded: rows of a million, or fewer that are longer.
 const MOST_ROUNDED: usize = 64 << 20;
 
-/// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`: what
-/// [`Encoder::encode`] of a new one gives.
+/// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`, like a new
+/// [`Encoder::encode`].
 pub fn encode(dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
     Encoder::default().encode(dtype, shape, data)
 }
 
-/// As [`encode`], striving for what `preset` says.
+/// Like [`encode`], with a preset.
 pub fn encode_with(
     dtype: Dtype,
     shape: &[usize],
@@ -36,7 +36,7 @@ pub fn encode_with(
     Encoder::new(preset).encode(dtype, shape, data)
 }
 
-/// As [`encode`], with so many mantissa bits coded whether or not that is the smallest split.
+/// Like [`encode`], with this number of coded mantissa bits even if another split is smaller.
 pub fn encode_with_top_bits(
     dtype: Dtype,
     shape: &[usize],
@@ -46,13 +46,13 @@ pub fn encode_with_top_bits(
     Encoder::default().in_memory(dtype, shape, data, Some(Chosen::TopBits(top_bits)))
 }
 
-/// As [`encode`], with this split whether or not it is the smallest.
+/// Like [`encode`], with this split even if another is smaller.
 pub fn encode_with_split(shape: &[usize], data: &[u8], split: Split) -> Result<Vec<u8>, CodecError> {
     Encoder::default().in_memory(split.dtype, shape, data, Some(Chosen::Split(split)))
 }
 
-/// Encodes tensors. It keeps the memory that it needs on the way for the next ones: that of a few
-/// million elements for each thread.
+/// Encodes tensors. It keeps its working memory for the next tensors: that of a few million elements per
+/// thread.
 #[derive(Debug, Default)]
 pub struct Encoder {
     preset: Preset,
@@ -61,28 +61,28 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// An encoder that strives for what `preset` says.
+    /// An encoder that optimises for `preset`.
     pub fn new(preset: Preset) -> Self {
         Self { preset, ..Self::default() }
     }
 
-    /// The same encoder, rounding what `lossy` [applies](Lossy::applies) to. A payload says whether it was done:
-    /// [`Tiled::lossy`](crate::codec::payload::head::Tiled::lossy).
+    /// The same encoder, which also rounds tensors to which `lossy` [applies](Lossy::applies). A payload says
+    /// whether it was rounded: [`Tiled::lossy`](crate::codec::payload::head::Tiled::lossy).
     pub fn rounding(self, lossy: Option<Lossy>) -> Self {
         Self { lossy, ..self }
     }
 
     /// Encodes a tensor of `dtype` and `shape` whose little-endian bytes are `data`.
     ///
-    /// The payload is constant where all elements are equal and are 16 MiB at the most, else tiled where
-    /// that is smaller, else raw. It does not depend on the number of threads: the work is spread over
-    /// the current rayon pool.
+    /// The payload is constant if all elements are equal and have 16 MiB at most, else tiled if that is
+    /// smaller, else raw. The work is spread over the current rayon pool, but the payload does not depend on
+    /// the number of threads.
     pub fn encode(&self, dtype: Dtype, shape: &[usize], data: &[u8]) -> Result<Vec<u8>, CodecError> {
         self.in_memory(dtype, shape, data, None)
     }
 
-    /// As [`Encoder::encode`], to the start of `payload`, which has [`most_bytes`] of `data` at least. What
-    /// was there before does not matter. Returns how many bytes the payload has.
+    /// Like [`Encoder::encode`], but writes to the start of `payload`, which must have at least
+    /// [`most_bytes`] of `data`. Its previous contents do not matter. Returns the payload's length.
     pub fn encode_into(
         &self,
         dtype: Dtype,
@@ -93,8 +93,9 @@ impl Encoder {
         self.write_to(dtype, shape, data, None, payload)
     }
 
-    /// As [`Encoder::encode`], in pieces: no memory is needed but what the encoder keeps, whatever the size
-    /// of the tensor, and its tables: two bytes a block where it is rounded. The first error of `put` ends the encoding and is returned.
+    /// Like [`Encoder::encode`], but in pieces. Beyond the encoder's own memory it needs only the tensor's
+    /// tables, with two bytes per block if it is rounded. The first error of `put` ends the encoding and is
+    /// returned.
     pub fn encode_to(
         &self,
         dtype: Dtype,
@@ -105,7 +106,7 @@ impl Encoder {
         self.chosen(dtype, shape, &data, None, put)
     }
 
-    /// As [`Encoder::encode_to`], from a source that need not be in memory.
+    /// Like [`Encoder::encode_to`], from a source that need not be in memory.
     pub fn encode_from(
         &self,
         dtype: Dtype,
@@ -161,8 +162,8 @@ impl Encoder {
     ) -> Result<EncodedPayload, EncodeError> {
         let len = data.size();
         let matrix = check_length(dtype, shape, len)?;
-        let code =
-            dtype_code(dtype).ok_or(CodecError::BadHead("an element type this version does not know"))?;
+        let code = dtype_code(dtype)
+            .ok_or(CodecError::BadHead("an element type that this version does not know"))?;
         if let Some(element) = constant_element(dtype, data) {
             let mut writer = HeadWriter::new(code, len);
             writer.constant(&element);
@@ -172,11 +173,11 @@ impl Encoder {
         let too_large = |n: usize| u32::try_from(n).is_err();
         let fits = !matrix.is_empty() && !too_large(matrix.rows) && !too_large(matrix.cols);
         let choice = Choice { preset: self.preset, split };
-        // Quotients of a row block are made in one go, however long its rows are.
+        // The quotients of a row block are computed in one step, however long its rows are.
         let rows_fit = matrix.cols.saturating_mul(matrix.rows.min(LANES)) <= MOST_ROUNDED;
         let rounded = self.lossy.filter(|lossy| fits && rows_fit && lossy.applies(dtype, shape));
         let rounded = rounded.and_then(|lossy| SourceRows::rounded(dtype, matrix, data, lossy));
-        // What rounding does not make smaller need not be rounded.
+        // A tensor is not rounded if that does not make it smaller.
         let exact = fits.then(|| SourceRows::new(dtype, matrix, data));
         for source in rounded.into_iter().chain(exact) {
             let Some(plan) = Plan::smallest(&source, matrix, choice) else { continue };
@@ -189,7 +190,7 @@ impl Encoder {
     }
 }
 
-/// Checks the length, and returns the matrix of units.
+/// Checks the length and returns the matrix of units.
 fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, CodecError> {
     let wrong = |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: len };
     let matrix = Matrix::of_shape(shape).ok_or(wrong(usize::MAX))?;
@@ -200,7 +201,7 @@ fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, Cod
     unit_matrix(dtype, shape).ok_or(wrong(expected))
 }
 
-/// The one element that all are equal to, of whole bytes.
+/// The element that all others equal, if it consists of whole bytes.
 fn constant_element(dtype: Dtype, data: &dyn TensorSource) -> Option<Vec<u8>> {
     let len = dtype.bitsize() / 8;
     if len == 0 || len * 8 != dtype.bitsize() || data.size() < len || data.size() > MAX_CONSTANT {

@@ -1,4 +1,4 @@
-//! What can go wrong while a payload is written.
+//! Errors of writing a payload.
 
 use crate::codec::payload::error::CodecError;
 

@@ -1,4 +1,4 @@
-//! Encoding a run of row blocks, or some columns of one: the part of the work that is done on every element.
+//! Encoding a run of row blocks, or some columns of one: the part of the work that touches every element.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::codec::payload::unit_halves::{Halves, take_apart};
 use crate::codec::simd::fields::pack;
 use crate::codec::simd::{self, Kernel, Vectors};
 
-/// Rows that are asked for ahead of the one at hand.
+/// How many rows ahead of the current one are prefetched.
 const AHEAD: usize = 2;
 
 /// The words of each raw plane.
@@ -23,14 +23,14 @@ pub(crate) type Planes = Vec<Vec<u32>>;
 /// A piece's share of every section.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// Tiles, counted from the piece's first word.
+    /// Tiles; their offsets count from the piece's first word.
     pub tiles: Vec<TileEntry>,
     pub coded: Vec<u8>,
     pub planes: Planes,
 }
 
 impl Group {
-    /// Makes planes of so many words, zeroed.
+    /// Resizes the planes to these numbers of words, zeroed.
     fn clear_planes(&mut self, words: impl ExactSizeIterator<Item = usize>) {
         self.planes.resize_with(words.len(), Vec::new);
         for (plane, words) in self.planes.iter_mut().zip(words) {
@@ -39,7 +39,7 @@ impl Group {
         }
     }
 
-    /// Makes the coded plane empty, with room for so many bytes.
+    /// Empties the coded plane and reserves this many bytes.
     fn clear_coded(&mut self, bytes: usize) {
         self.tiles.clear();
         self.coded.clear();
@@ -47,7 +47,7 @@ impl Group {
     }
 }
 
-/// Which sections to make.
+/// The sections to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sections {
     Coded,
@@ -55,19 +55,20 @@ pub(crate) enum Sections {
     Both,
 }
 
-/// Encodes the tiles `col_tiles` of `row_blocks`, whose rows are `rows`. Of several row blocks these must be all. They
-/// begin with a whole word of every plane: with a multiple of 32 columns.
+/// Encodes the tiles `col_tiles` of `row_blocks`, whose rows are `rows`. If there are several row blocks, the
+/// tiles must be all of theirs. They must begin at a multiple of 32 columns, so at a whole word of every
+/// plane.
 pub(crate) struct EncodeGroup<'a> {
     pub coder: &'a Coder,
     pub row_blocks: Range<usize>,
     pub col_tiles: Range<usize>,
     pub rows: &'a [u8],
     pub sections: Sections,
-    /// Where they are put; what is in it is forgotten.
+    /// Receives the result; its previous contents are discarded.
     pub group: Group,
 }
 
-/// One lane of a tile, taken apart.
+/// One lane of a tile, split into its halves and symbols.
 struct Lane {
     upper: Halves,
     lower: Halves,
@@ -75,7 +76,7 @@ struct Lane {
     raw: Halves,
 }
 
-/// What tiles are encoded in, one after the other.
+/// Working memory for encoding tiles one after the other.
 struct Work {
     lane: Lane,
     bits: BitWriter,
@@ -119,7 +120,7 @@ impl Kernel for EncodeGroup<'_> {
 }
 
 impl EncodeGroup<'_> {
-    /// Words of raw plane `plane` that these columns of row block `row_block` have.
+    /// Number of words of these columns in raw plane `plane` of row block `row_block`.
     #[inline(always)]
     fn block_words(&self, plane: usize, row_block: usize) -> usize {
         let plane = self.coder.split.planes()[plane];
@@ -141,7 +142,7 @@ impl EncodeGroup<'_> {
         self.row_blocks.clone().map(|row_block| self.block_words(plane, row_block)).sum()
     }
 
-    /// Memory for what is made, empty.
+    /// Empty working memory.
     #[inline(always)]
     fn work(&mut self) -> Work {
         let Coder { grid, split, .. } = self.coder;
@@ -150,7 +151,7 @@ impl EncodeGroup<'_> {
             group.clear_planes((0..split.planes().len()).map(|plane| self.plane_words(plane)));
         }
         if self.sections != Sections::Planes {
-            // A byte for each symbol is plenty as a rule.
+            // One byte per symbol is usually enough.
             let rows = self.rows.len() / (split.unit_bytes() * grid.matrix.cols);
             let cols = self.col_tiles.len() * grid.tile_cols;
             group.clear_coded(rows * cols.min(grid.matrix.cols));
@@ -164,7 +165,7 @@ impl EncodeGroup<'_> {
         }
     }
 
-    /// Encodes `tile`, whose row block's rows are `rows`.
+    /// Encodes `tile` of the row block whose rows are `rows`.
     #[inline(always)]
     fn encode_tile(&self, vectors: impl Vectors, rows: &[u8], tile: Tile, work: &mut Work) {
         let unit = self.coder.split.unit_bytes();
@@ -197,7 +198,7 @@ impl EncodeGroup<'_> {
         }
     }
 
-    /// Appends the stream of lane `index`, and returns how many bits it is.
+    /// Appends the stream of lane `index` and returns its length in bits.
     #[inline(always)]
     fn put_symbols(&self, vectors: impl Vectors, tile: Tile, index: usize, work: &mut Work) -> u16 {
         let Work { lane, bits, .. } = work;
@@ -209,7 +210,7 @@ impl EncodeGroup<'_> {
         (bits.len() - start) as u16
     }
 
-    /// Adds what lane `index` has of each raw plane.
+    /// Adds the bits of lane `index` to each raw plane.
     #[inline(always)]
     fn put_fields(&self, vectors: impl Vectors, tile: Tile, index: usize, work: &mut Work) {
         let Coder { split, masks, .. } = self.coder;
@@ -241,7 +242,7 @@ struct PutLane<'a> {
     upper: &'a [u16],
     shift: u16,
     masks: Masks,
-    /// Room for the symbols.
+    /// Scratch memory for the symbols.
     symbols: &'a mut [u16],
     book: &'a Codebook,
     bits: &'a mut BitWriter,
@@ -277,7 +278,7 @@ impl Kernel for PackLane<'_> {
     }
 }
 
-/// Appends a tile, lane index first, and returns its entry with the offset from `coded`'s start.
+/// Appends a tile, lane index first, and returns its entry with the offset from the start of `coded`.
 fn put_tile(coded: &mut Vec<u8>, lens: &[u16], stream: &[u8]) -> TileEntry {
     let base = *lens.iter().min().expect("a tile has a row");
     let most = lens.iter().map(|len| len - base).max().expect("a tile has a row");

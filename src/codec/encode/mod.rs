@@ -1,7 +1,7 @@
-//! From a tensor's bytes to its payload.
+//! Encoding a tensor's bytes to a payload.
 //!
-//! The encoder asks `plan` how a tensor is coded, takes its pieces apart with `simd`, writes their streams
-//! with `entropy`, and hands them over with a head as `payload` says.
+//! The encoder gets a plan from `plan`, splits the tensor's pieces with `simd`, writes their streams with
+//! `entropy`, and outputs them with a head in the layout of `payload`.
 
 mod coded_plane;
 mod coder;

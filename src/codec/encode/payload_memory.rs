@@ -1,11 +1,11 @@
-//! A payload in memory that several threads write.
+//! A payload in memory that several threads write to.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes that one lock is for: threads seldom wait for each other, and pieces are mostly larger.
+/// Bytes that one lock covers. Most pieces are larger, so threads seldom wait for each other.
 const SHARE: usize = 256 << 10;
 
-/// A payload of at most so many bytes.
+/// Memory for a payload of at most this many bytes.
 pub(crate) struct PayloadMemory<'a> {
     shares: Vec<Mutex<&'a mut [u8]>>,
 }
@@ -16,7 +16,7 @@ impl<'a> PayloadMemory<'a> {
         Self { shares: bytes.chunks_mut(SHARE).map(Mutex::new).collect() }
     }
 
-    /// Writes `bytes` from byte `at` on, all but what is beyond the end.
+    /// Writes `bytes` at offset `at`, except bytes beyond the end.
     pub fn put(&self, at: usize, mut bytes: &[u8]) {
         let mut start = at % SHARE;
         for share in self.shares.iter().skip(at / SHARE) {

@@ -1,4 +1,4 @@
-//! Handing a payload over, piece by piece.
+//! Writing a payload in pieces.
 
 use std::io;
 
@@ -6,12 +6,11 @@ use super::error::EncodeError;
 use crate::codec::payload::head::Head;
 use crate::codec::payload::head_writer::HeadWriter;
 
-/// Receives pieces of a payload: their offset, and their bytes. Pieces may come from any thread and
-/// in any order. What is put twice has the later value, and what lies behind the payload's end is of
-/// no meaning.
+/// Receives pieces of a payload: an offset, and bytes. Pieces may come from any thread and in any order. If
+/// an offset is written twice, the later bytes count. Bytes beyond the payload's end are meaningless.
 pub type Put<'a> = dyn Fn(usize, &[u8]) -> io::Result<()> + Sync + 'a;
 
-/// What [`Encoder::encode_to`](super::Encoder::encode_to) has handed over.
+/// The result of [`Encoder::encode_to`](super::Encoder::encode_to).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedPayload {
     /// Bytes of the payload.
@@ -20,7 +19,7 @@ pub struct EncodedPayload {
     pub head: Head,
 }
 
-/// Finishes a payload of `len` bytes, all but its head put.
+/// Finishes a payload of `len` bytes, of which all but the head has been written.
 pub(crate) fn put_head(
     writer: HeadWriter,
     sums: &[u64],

@@ -1,4 +1,4 @@
-//! Tensors that are stored as they are.
+//! Tensors that are stored uncompressed.
 
 use std::io;
 
@@ -12,17 +12,17 @@ use crate::codec::payload::groups::{raw_groups, raw_range};
 use crate::codec::payload::head_writer::HeadWriter;
 use crate::codec::plan::tensor_source::TensorSource;
 
-/// The longest that the payload of a tensor of so many bytes can be: that of the raw one.
+/// Maximum length of the payload of a tensor of `len` bytes: that of a raw payload.
 pub fn most_bytes(len: usize) -> usize {
     raw_payload_len(0, len)
 }
 
-/// Bytes of the payload that has a tensor of `len` bytes as it is.
+/// Length of the raw payload of a tensor of `len` bytes.
 pub(crate) fn raw_payload_len(code: u8, len: usize) -> usize {
     HeadWriter::new(code, len).padded_len(raw_groups(len)) + len.next_multiple_of(SECTION_ALIGN)
 }
 
-/// Hands over the payload that has the tensor as it is.
+/// Writes the raw payload of the tensor.
 pub(crate) fn encode_raw(
     code: u8,
     data: &dyn TensorSource,

@@ -10,8 +10,8 @@ use super::put::Put;
 use super::tensor::{Tensor, together};
 
 impl Tensor<'_> {
-    /// Writes the raw planes and returns their checksums, plane after plane. `kept` has those of all
-    /// groups, or they are made now.
+    /// Writes the raw planes and returns their checksums, plane after plane. `kept` has the planes of all
+    /// groups; otherwise they are made now.
     pub fn put_planes(
         &self,
         start: usize,
@@ -57,8 +57,8 @@ impl Tensor<'_> {
     }
 }
 
-/// Where the planes that were made of `pieces` are written, each behind what `next` says of its plane, which is moved.
-/// Those of the tensor's last piece are padded up to `ends`.
+/// Assigns offsets to the planes `made` of `pieces`: each goes to the offset in `next` for its plane, which
+/// then advances. The planes of the tensor's last piece are padded up to `ends`.
 fn places(pieces: &[Piece], made: &mut [Planes], next: &mut [usize], ends: &[usize]) -> Vec<usize> {
     let mut places = Vec::new();
     for (piece, planes) in pieces.iter().zip(made) {

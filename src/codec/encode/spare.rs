@@ -1,19 +1,20 @@
-//! Memory that encoding has done with, for what is encoded next.
+//! Memory that encoding has finished with, kept for the next pieces.
 //!
-//! New memory comes from the system page by page, and each page costs as much time as coding it.
+//! The system provides new memory page by page, and each page costs as much time as coding it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::group::{Group, Planes};
 
-/// Memory of more bytes is not kept: rows of millions of columns are rare.
+/// Larger memory is not kept, because rows of millions of columns are rare.
 const MOST_BYTES: usize = 8 << 20;
 
-/// So many pieces of memory of each kind are kept.
+/// How many pieces of memory of each kind are kept.
 pub(crate) const KEPT_GROUPS: usize = 16;
 
-/// Memory of groups whose contents have been put. What was given last is taken first: it may still be in a
-/// cache. The coded plane's and the raw planes' go apart, because the one is often put before the others.
+/// Memory of groups whose contents have been written. The last one returned is reused first, because it may
+/// still be in a cache. Coded planes and raw planes are kept separately, because one is often written before
+/// the other.
 #[derive(Debug, Default)]
 pub(crate) struct Spare {
     coded: Mutex<Vec<Group>>,
@@ -21,7 +22,7 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// A group with whatever is in it.
+    /// A group, with arbitrary old contents.
     pub fn take(&self) -> Group {
         let coded = lock(&self.coded).pop().unwrap_or_default();
         Group { planes: lock(&self.planes).pop().unwrap_or_default(), ..coded }

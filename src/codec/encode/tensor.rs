@@ -1,4 +1,4 @@
-//! A tensor that is encoded in tiles, and the pieces in which that is done.
+//! A tensor that is encoded in tiles, and its division into pieces.
 
 use std::ops::Range;
 
@@ -13,14 +13,14 @@ use crate::codec::plan::choosing::Plan;
 use crate::codec::plan::source_rows::SourceRows;
 use crate::codec::simd;
 
-/// Raw planes of up to so many bytes are kept until they can be put.
+/// Maximum bytes of raw planes that are kept until they can be written.
 const KEPT_BYTES: usize = 16 << 20;
 
-/// Units of a piece of a row block that is too long to be encoded in one go, about.
+/// Approximate units of a piece of a row block that is too long to be encoded in one step.
 const PIECE_UNITS: usize = 4 << 20;
 
-/// Pieces that are encoded together: few, so that they are put while they are in the cache, and the next
-/// ones are made in the same memory.
+/// Pieces that are encoded together. They are few, so that they are written while in the cache, and their
+/// memory is reused for the next ones.
 pub(crate) fn together() -> usize {
     2 * rayon::current_num_threads()
 }
@@ -34,7 +34,7 @@ pub(crate) struct Tensor<'a> {
 }
 
 impl Tensor<'_> {
-    /// The head up to where row masks and tile table go.
+    /// The head up to the row masks and the tile table.
     pub fn head(&self, plan: &Plan) -> HeadWriter {
         let mut writer = HeadWriter::new(self.code, self.source.original_len());
         writer.tiled(&self.coder.grid, &self.coder.split, &plan.code, &self.coder.shifts);
@@ -45,13 +45,13 @@ impl Tensor<'_> {
     pub fn head_len(&self, plan: &Plan) -> usize {
         let grid = &self.coder.grid;
         let sums = self.groups() * (1 + self.coder.split.planes().len());
-        // In numbers of 8 bytes: a tile is one, a row mask two, and four scales one.
+        // In multiples of 8 bytes: a tile takes one, a row mask two, and four scales take one.
         let scales = self.source.rounding().map_or(0, |rounding| rounding.scaled.scales.len() / 4);
         let tiles = grid.row_blocks * grid.col_tiles;
         self.head(plan).padded_len(tiles + 2 * self.coder.masks.len() + scales + sums)
     }
 
-    /// Whether the planes are made together with the coded plane, and kept until its length is known. Of
+    /// Whether the raw planes are made together with the coded plane, and kept until its length is known. For
     /// larger tensors they are made in a second pass.
     pub fn at_once(&self) -> bool {
         self.groups() <= KEPT_GROUPS && self.plane_ends(0).last().is_none_or(|&end| end <= KEPT_BYTES)
@@ -80,8 +80,8 @@ impl Tensor<'_> {
         pieces
     }
 
-    /// Which tiles of `row_blocks`, a group, are encoded in one go: an even number of them, so that they begin with a
-    /// whole word of every plane. Quotients are made row block by row block in any case.
+    /// Divides the tiles of `row_blocks`, a group, into pieces. Each has an even number of tiles, so that it
+    /// begins at a whole word of every plane. Quotients are always made row block by row block.
     fn col_tiles(&self, row_blocks: &Range<usize>) -> Vec<Range<usize>> {
         let grid = &self.coder.grid;
         let most = PIECE_UNITS / (grid.rows_in(row_blocks.start) * grid.tile_cols) / 2 * 2;

@@ -9,8 +9,8 @@ use crate::codec::plan::choosing::Plan;
 use crate::codec::plan::source_rows::SourceRows;
 use crate::tensor::Matrix;
 
-/// `None` where the payload would not be shorter than `limit`, or the coded plane is too long for
-/// the tile table's 32-bit word offsets.
+/// Encodes a tiled payload. `None` if it would not be shorter than `limit`, or if the coded plane is too long
+/// for the tile table's 32-bit word offsets.
 pub(crate) fn encode_tiled(
     spare: &Spare,
     code: u8,
@@ -21,7 +21,7 @@ pub(crate) fn encode_tiled(
     put: &Put<'_>,
 ) -> Result<Option<EncodedPayload>, EncodeError> {
     let tensor = Tensor { spare, code, source, coder: Coder::new(matrix, &plan, source) };
-    // As of a matrix of one row, which has planes for 64.
+    // This can happen to a matrix of one row, because its planes have the size of 64 rows.
     if tensor.plane_ends(0).last().is_some_and(|&end| end >= limit) {
         return Ok(None);
     }

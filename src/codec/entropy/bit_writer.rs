@@ -6,20 +6,20 @@ use crate::codec::payload::split::ALPHABET;
 use crate::codec::simd::Vectors;
 use crate::codec::simd::joined_codes::{APPEND_BITS, JOINED, Joined, SMALL};
 
-/// Most bits that one symbol can take: an escape, and the symbol itself.
+/// Maximum bits of one symbol: an escape, and the symbol itself.
 const MAX_SYMBOL_LEN: usize = 2 * MAX_CODE_BITS as usize;
 
-/// Symbols that are looked up in pairs together.
+/// Symbols whose pairs are looked up together.
 const PAIRED: usize = 64;
 
-/// Writes codes into a buffer, low bits first.
+/// Writes codes into a buffer, lowest bits first.
 pub(crate) struct BitWriter {
     buffer: Vec<u8>,
     end: End,
 }
 
 impl BitWriter {
-    /// A writer for at most so many symbols at a time.
+    /// A writer for at most this many symbols at a time.
     pub fn new(symbols: usize) -> Self {
         Self { buffer: vec![0; symbols * MAX_SYMBOL_LEN / 8 + 16], end: End::default() }
     }
@@ -60,7 +60,7 @@ impl BitWriter {
     }
 }
 
-/// Appends `symbols`, whose codes were joined.
+/// Appends `symbols` whose codes have been joined.
 #[inline(always)]
 fn put_joined(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16; JOINED], joined: &Joined) {
     let piece =
@@ -83,7 +83,7 @@ fn put_joined(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16;
     }
 }
 
-/// Appends the codes of `symbols`, looked up two by two, and returns those that are left at the end.
+/// Appends the codes of `symbols`, looked up in pairs, and returns the symbols left over at the end.
 #[inline(always)]
 fn put_pairs<'a>(
     end: &mut End,
@@ -95,12 +95,12 @@ fn put_pairs<'a>(
 ) -> &'a [u16] {
     let (parts, rest) = symbols.as_chunks();
     for part in parts {
-        // All of them first: numbers that were stored as vectors are not there at once for those who read them singly.
+        // Compute all places first: a scalar load soon after a vector store would stall.
         let twos = places_of_pairs(part, first);
         for (eight, twos) in part.as_chunks::<8>().0.iter().zip(twos.as_chunks::<4>().0) {
             let [a, b, c, d] = [0, 1, 2, 3].map(|i| u64::from(pairs.0[twos[i] as usize % (SMALL * SMALL)]));
-            // The low byte of a sum of two entries is the sum of their lengths, and shifts look at its low six
-            // bits only.
+            // The low byte of a sum of two entries is the sum of their lengths, and shifts use only its low
+            // six bits.
             let (low, low_len) = (a >> 8 | (b >> 8) << (a & 63), (a + b) & 63);
             let (high, high_len) = (c >> 8 | (d >> 8) << (c & 63), (c + d) & 63);
             let escaped = (a | b | c | d) & u64::from(PairBook::ESCAPED) != 0;
@@ -114,7 +114,7 @@ fn put_pairs<'a>(
     rest
 }
 
-/// Where a [`PairBook`] has each two symbols.
+/// The index of each two symbols in a [`PairBook`].
 #[inline(always)]
 fn places_of_pairs(symbols: &[u16; PAIRED], first: u16) -> [u32; PAIRED / 2] {
     let mut places = [0; PAIRED];
@@ -123,7 +123,7 @@ fn places_of_pairs(symbols: &[u16; PAIRED], first: u16) -> [u32; PAIRED / 2] {
     }
     let mut twos: [u32; PAIRED / 2] = bytemuck::cast(places);
     for two in &mut twos {
-        // Side by side, they become one.
+        // Two neighbours form one number.
         let both = u32::from_le(*two);
         *two = (both | both >> (16 - SMALL.ilog2())) & (SMALL * SMALL - 1) as u32;
     }
@@ -134,8 +134,8 @@ fn places_of_pairs(symbols: &[u16; PAIRED], first: u16) -> [u32; PAIRED / 2] {
 #[inline(always)]
 fn put_each(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16]) {
     let entry = |symbol: u64| u64::from(book.entries[symbol as usize % ALPHABET]);
-    // In pairs, so that not every shift waits for the one before. The low byte of a sum of
-    // entries is the sum of their lengths, and shifts look at its low six bits only.
+    // Joined in pairs, so that not every shift waits for the previous one. The low byte of a sum of entries
+    // is the sum of their lengths, and shifts use only its low six bits.
     let pair = |a: u64, b: u64| (a >> 8 | (b >> 8) << (a & 63), (a & 255) + (b & 255));
     let (fours, rest) = symbols.as_chunks::<4>();
     for four in fours {
@@ -155,7 +155,7 @@ fn put_each(end: &mut End, buffer: &mut [u8], book: &Codebook, symbols: &[u16]) 
     }
 }
 
-/// A writer's end, apart from its buffer: in an inner loop it is in registers.
+/// The end of the output, separate from its buffer so that an inner loop keeps it in registers.
 #[derive(Clone, Copy, Default)]
 struct End {
     /// Whole bytes written.
@@ -166,7 +166,7 @@ struct End {
 }
 
 impl End {
-    /// Adds up to 56 bits, and moves whole bytes to the buffer.
+    /// Appends up to 56 bits, and moves whole bytes to the buffer.
     #[inline(always)]
     fn append(&mut self, buffer: &mut [u8], bits: u64, len: u32) {
         self.pending |= bits << self.pending_bits;
@@ -193,7 +193,7 @@ mod tests {
         #[inline(always)]
         fn run<V: Vectors>(self, vectors: V) -> Vec<u8> {
             let mut writer = BitWriter::new(self.1.len());
-            // In two, so that the second begins inside a byte.
+            // In two parts, so that the second begins inside a byte.
             let (some, rest) = self.1.split_at(37);
             writer.put(vectors, self.0, some);
             writer.put(vectors, self.0, rest);
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn all_processors_write_the_same_codes() {
-        // Alphabets around the size that vectors hold; steep weights give codes from one bit to many.
+        // Alphabets around the size that fits vectors. Steep weights give codes from one bit to many bits.
         for (size, steepness) in [(1, 0), (9, 1), (64, 3), (127, 0), (127, 9), (128, 0), (300, 12)] {
             let weights: Vec<u64> = (0..size).map(|i| 1 + (1 << 40 >> (i * steepness / 4).min(40))).collect();
             for (open, every) in

@@ -1,4 +1,4 @@
-//! What a writer of streams looks codes up in.
+//! Tables of codes for writing streams.
 
 use std::sync::OnceLock;
 
@@ -6,12 +6,12 @@ use crate::codec::payload::code::{Code, MAX_CODE_BITS};
 use crate::codec::payload::split::ALPHABET;
 use crate::codec::simd::joined_codes::{SMALL, SmallBook};
 
-/// What a writer looks up: `bits << 8 | length` by symbol.
+/// The writer's code table: `bits << 8 | length` by symbol.
 pub(crate) struct Codebook {
     pub entries: Box<[u32; ALPHABET]>,
-    /// Where the alphabet is small, as most are.
+    /// For small alphabets, which most are.
     pub small: Option<Box<SmallBook>>,
-    /// Made of that where it is needed.
+    /// Made from `small` when first needed.
     pairs: OnceLock<PairBook>,
 }
 
@@ -27,12 +27,12 @@ impl SmallBook {
     }
 }
 
-/// The codes of any two symbols of a small alphabet, one after the other: `bits << 8 | length` by both of them,
-/// and [`PairBook::ESCAPED`] where one has none.
+/// The codes of any two symbols of a small alphabet, one after the other: `bits << 8 | length`, indexed by
+/// both symbols; [`PairBook::ESCAPED`] if one has no code.
 pub(crate) struct PairBook(pub Box<[u32; SMALL * SMALL]>);
 
 impl PairBook {
-    /// What is no length.
+    /// An impossible length, as a mark.
     pub const ESCAPED: u32 = 0x80;
 
     fn new(book: &SmallBook) -> Self {
@@ -54,7 +54,7 @@ impl PairBook {
 }
 
 impl Codebook {
-    /// For symbols of `symbol_bits` bits that are written with `code`.
+    /// The table for symbols of `symbol_bits` bits that are written with `code`.
     pub fn new(code: &Code, symbol_bits: u32) -> Self {
         let codes = code.codes();
         let escape = u32::from(codes[code.lengths.len()]);
@@ -73,7 +73,7 @@ impl Codebook {
         Self { entries, small: SmallBook::new(code, &codes).map(Box::new), pairs: OnceLock::new() }
     }
 
-    /// The codes of two symbols at a time of `small`, this book's.
+    /// The codes of pairs of symbols of `small`, which must belong to this book.
     #[inline(always)]
     pub fn pairs(&self, small: &SmallBook) -> &PairBook {
         self.pairs.get_or_init(|| PairBook::new(small))

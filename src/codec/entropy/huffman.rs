@@ -1,4 +1,4 @@
-//! Making length-limited Huffman codes.
+//! Constructing length-limited Huffman codes.
 //!
 //! Lengths come from the package-merge algorithm (Larmore and Hirschberg, "A fast algorithm for
 //! optimal length-limited Huffman codes", 1990).
@@ -6,12 +6,12 @@
 use crate::codec::payload::code::{Code, MAX_CODE_BITS};
 
 impl Code {
-    /// The best code of at most `limit` bits for symbols of `symbol_bits` bits that were counted in
-    /// `counts`; `None` where nothing was. With `open`, symbols that were not counted can be written
-    /// too, because there is an escape in any case.
+    /// The best code of at most `limit` bits for symbols of `symbol_bits` bits with the given `counts`;
+    /// `None` if all counts are zero. With `open`, there is always an escape, so that symbols with a count of
+    /// zero can be written too.
     ///
-    /// Symbols so rare that the escape is cheaper than the room their codes would take are left to
-    /// it: with codes of 11 bits, each code takes at least 2⁻¹¹ of the room.
+    /// Rare symbols are escaped if that is cheaper than the code space that their codes would take: with a
+    /// limit of 11 bits, each code takes at least 2⁻¹¹ of it.
     pub fn for_counts(counts: &[u64], symbol_bits: u32, limit: u32, open: bool) -> Option<Self> {
         let total: u64 = counts.iter().sum();
         if total == 0 {
@@ -37,13 +37,14 @@ impl Code {
             let code = Self { first: first as u16, lengths, escape };
             Some((bits + escaped * u64::from(symbol_bits), code))
         };
-        // None at all, those below an eighth of a code's least share of the room, or below a half.
+        // Escape no symbols, those below an eighth of a code's smallest share of code space, or those below
+        // half.
         let mut rare = vec![0, total >> (limit + 3), total >> (limit + 1)];
         rare.dedup();
         rare.into_iter().filter_map(candidate).min_by_key(|(bits, _)| *bits).map(|(_, code)| code)
     }
 
-    /// Bits of `counts` symbols, those that have no code of their own being of `symbol_bits` bits.
+    /// Bits of symbols with these `counts`; symbols without a code are escaped with `symbol_bits` bits.
     pub fn bits(&self, counts: &[u64], symbol_bits: u32) -> u64 {
         let coded = &counts[usize::from(self.first)..][..self.lengths.len()];
         let with_code =
@@ -56,8 +57,8 @@ impl Code {
 
 /// Optimal code lengths of at most `limit` bits for symbols that occur `counts[symbol]` times.
 ///
-/// A symbol that does not occur has length 0. So has the only symbol of an alphabet of one: its
-/// stream takes no bits at all.
+/// A symbol that does not occur has length 0. So has the only symbol of an alphabet of one: its stream has no
+/// bits.
 ///
 /// # Panics
 /// If more than `2^limit` symbols occur, or `limit` is more than [`MAX_CODE_BITS`].
@@ -71,8 +72,8 @@ pub fn code_lengths(counts: &[u64], limit: u32) -> Vec<u8> {
     assert!(limit <= MAX_CODE_BITS && leaves.len() <= 1 << limit, "{} codes of {limit} bits", leaves.len());
     leaves.sort_unstable();
     let levels = merge_packages(&leaves, limit);
-    // Of the last level's 2n - 2 cheapest items, each leaf adds one bit to its symbol, and each
-    // package hands the count on to the two items of the level before that it is made of.
+    // Among the 2n - 2 cheapest items of the last level, each leaf adds one bit to its symbol, and each
+    // package passes on the count to the two items of the previous level that it consists of.
     let mut take = 2 * leaves.len() - 2;
     for level in levels.iter().rev() {
         let leaf_count = level[..take].iter().filter(|item| item.is_leaf).count();
@@ -90,7 +91,7 @@ struct Item {
     is_leaf: bool,
 }
 
-/// For each allowed bit of length, the leaves merged with the pairs of the level before, by weight.
+/// For each allowed bit of length, the leaves merged with pairs of the previous level, by weight.
 fn merge_packages(leaves: &[(u64, usize)], limit: u32) -> Vec<Vec<Item>> {
     let mut levels: Vec<Vec<Item>> = Vec::new();
     for _ in 0..limit {
@@ -115,7 +116,7 @@ mod tests {
     use crate::codec::payload::code::TABLE_LEN;
     use proptest::prelude::*;
 
-    /// Plain Huffman by repeated merging: the optimum where no code is longer than the limit.
+    /// Plain Huffman by repeated merging, which is optimal if no code exceeds the limit.
     fn unlimited_cost(counts: &[u64]) -> (u64, u32) {
         let mut nodes: Vec<(u64, u32)> = counts.iter().filter(|&&n| n > 0).map(|&n| (n, 0)).collect();
         let mut cost = 0;

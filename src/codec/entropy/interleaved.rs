@@ -1,7 +1,7 @@
-//! The streams of several lanes, read side by side: their look-ups do not wait for each other.
+//! Reading the streams of several lanes side by side, so that their look-ups do not wait for each other.
 //!
-//! Nothing in the loop is checked, because what would be is known beforehand: how far streams can go in so
-//! many steps, and how many symbols and bits an entry of the table can have.
+//! The loop has no bounds checks, because the bounds are known beforehand: how far streams can advance in a
+//! number of steps, and how many symbols and bits a table entry can have.
 
 use crate::codec::payload::code::{Code, MAX_CODE_BITS, TABLE_LEN};
 use crate::codec::payload::grid::MAX_TILE_COLS;
@@ -10,32 +10,32 @@ use crate::codec::payload::split::MAX_SYMBOL_BITS;
 /// Streams that are read side by side.
 pub(crate) const INTERLEAVED: usize = 4;
 
-/// Symbols that one look-up yields at the most.
+/// Maximum symbols of one look-up.
 const AT_ONCE: usize = 3;
 
-/// Symbols of one lane of a tile, with room for what streams that are quicker than others yield meanwhile, and
-/// for what a look-up writes past its last symbol.
+/// Symbols of one lane of a tile, with room for what a faster stream yields while others catch up, and for
+/// what a look-up writes past its last symbol.
 pub(crate) type Symbols = [u16; SYMBOLS_LEN + 4];
 
 const SYMBOLS_LEN: usize = 2 * MAX_TILE_COLS;
 
-/// No symbols yet.
+/// An empty array of symbols.
 pub(crate) const NO_SYMBOLS: Symbols = [0; SYMBOLS_LEN + 4];
 
-/// Bits of a window that are looked up, and where codes are longer.
+/// Bits of a window that are looked up: usually, and for longer codes.
 pub(crate) const NARROW: u32 = 11;
 pub(crate) const WIDE: u32 = MAX_CODE_BITS;
 
-/// For every window the symbols that it begins with.
+/// For every window, the symbols that it begins with.
 pub(crate) struct Entries {
-    /// 8 bits with the bits that are taken, no more than `bits`; 8 with the number of symbols, [`AT_ONCE`] at the
-    /// most; and then these, 12 bits each and 4 with the length of its code. 0 if the first is an escape.
+    /// 8 bits with the number of bits consumed, at most `bits`; 8 bits with the number of symbols, at most
+    /// [`AT_ONCE`]; then the symbols, each 12 bits and 4 with its code length. 0 if the first is an escape.
     entries: Box<[u64; TABLE_LEN]>,
     /// [`NARROW`] or [`WIDE`].
     bits: u32,
 }
 
-/// Whether streams that begin at the bits `at` can be read by [`Entries::read`].
+/// Whether [`Entries::read`] can read streams that begin at the bits `at`.
 pub(crate) fn can_read(bytes: &[u8], at: &[usize; INTERLEAVED]) -> bool {
     let last = at.iter().max().map_or(0, |&bit| bit / 8);
     last.saturating_add(SYMBOLS_LEN * WIDE as usize / 8 + size_of::<u64>()) <= bytes.len()
@@ -60,20 +60,20 @@ impl Entries {
         self.bits
     }
 
-    /// The entry of the window that begins with `window`'s lowest bits.
+    /// The entry for the lowest bits of `window`.
     #[inline(always)]
     pub fn of(&self, window: u64) -> u64 {
         self.entries[(window & ((1 << self.bits) - 1)) as usize % TABLE_LEN]
     }
 
-    /// Reads on from the bits `at` until each stream has `count` symbols, or one that has not comes to an escape,
-    /// after which its look-ups stand still. Streams that have them are read on with the others. `done` says how
-    /// many there are, and is moved like `at`.
+    /// Continues at the bits `at` until each stream has `count` symbols, or one with fewer reaches an escape,
+    /// where its look-ups stop. Streams that have `count` are read on with the others. `done` counts their
+    /// symbols, and advances like `at`.
     ///
-    /// `STEPS` look-ups of `BITS` bits fit a window.
+    /// A window has enough bits for `STEPS` look-ups of `BITS` bits.
     ///
     /// # Panics
-    /// Where streams do not [`can_read`], or `BITS` is not [`Entries::bits`].
+    /// If streams do not satisfy [`can_read`], or if `BITS` is not [`Entries::bits`].
     #[inline(always)]
     pub fn read<const BITS: u32, const STEPS: usize>(
         &self,
@@ -83,7 +83,7 @@ impl Entries {
         done: &mut [usize; INTERLEAVED],
         symbols: &mut [Symbols; INTERLEAVED],
     ) {
-        // Bits that a window has at the least, once eight bytes are moved down to its first.
+        // Minimum bits of a window, after eight bytes are shifted down to its first bit.
         const { assert!(STEPS as u32 * BITS <= 57 && BITS <= WIDE) };
         assert!(can_read(bytes, at) && BITS == self.bits, "streams leave the payload");
         let most = STEPS * AT_ONCE;
@@ -94,19 +94,19 @@ impl Entries {
         {
             let mut windows = [0; INTERLEAVED];
             for i in 0..INTERLEAVED {
-                // SAFETY: from where it was found to stay inside, a stream has not taken more bits than the longest
+                // SAFETY: since the stream was last found to stay inside, it has consumed at most the longest
                 // codes of as many symbols as there is room for.
                 let eight = unsafe { eight_bytes(bytes, at[i] / 8) };
-                // The mark above the bits that are looked at shows how far they were shifted.
+                // The bit set above the bits in use shows how far the window was shifted.
                 windows[i] = eight >> (at[i] % 8) | 1 << 63;
             }
             for step in 0..STEPS {
                 for i in 0..INTERLEAVED {
                     let entry = self.entries[(windows[i] & ((1 << BITS) - 1)) as usize];
-                    // First what the next look-up waits for.
+                    // First, because the next look-up waits for it.
                     windows[i] >>= entry & 63;
-                    // SAFETY: each look-up of this round adds `AT_ONCE` symbols at the most, and there was room for
-                    // those of all of them; behind these there is room for four.
+                    // SAFETY: each look-up of this round adds at most `AT_ONCE` symbols. There was room for
+                    // those of all look-ups, and behind that for four more.
                     unsafe { put_four(&mut symbols[i], done[i], entry >> 16) };
                     done[i] += (entry >> 8) as usize & 255;
                     stuck |= step + 1 == STEPS && entry == 0 && done[i] < count;
@@ -119,10 +119,10 @@ impl Entries {
     }
 }
 
-/// The eight bytes from `at` on.
+/// The eight bytes at `at`.
 ///
 /// # Safety
-/// They must be inside of `bytes`.
+/// They must lie inside `bytes`.
 #[inline(always)]
 unsafe fn eight_bytes(bytes: &[u8], at: usize) -> u64 {
     debug_assert!(at + size_of::<u64>() <= bytes.len());
@@ -130,7 +130,7 @@ unsafe fn eight_bytes(bytes: &[u8], at: usize) -> u64 {
     u64::from_le(unsafe { bytes.as_ptr().add(at).cast::<u64>().read_unaligned() })
 }
 
-/// Writes four symbols, 16 bits each, from `at` on.
+/// Writes four symbols, 16 bits each, at `at`.
 ///
 /// # Safety
 /// There must be room for them.
@@ -142,7 +142,7 @@ unsafe fn put_four(symbols: &mut Symbols, at: usize, four: u64) {
     unsafe { symbols.as_mut_ptr().add(at).cast::<[u16; 4]>().write(four) };
 }
 
-/// The symbols that the lowest `bits` bits of `window` hold whole.
+/// The symbols that are complete in the lowest `bits` bits of `window`.
 fn entry_of(known: &[(Option<u16>, u8)], window: usize, bits: u32) -> u64 {
     let (mut symbols, mut count, mut used) = (0, 0, 0);
     while count < AT_ONCE {

@@ -1,14 +1,14 @@
-//! Making of a code the tables through which many streams take one symbol each at a time.
+//! Building from a code the tables with which many streams read one symbol at a time.
 
 use crate::codec::payload::code::Code;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
 use crate::codec::simd::peek::{LEVEL_LEN, PeekLevel, PeekLevels};
 
-/// Most levels that are worth going through.
+/// Maximum number of levels that are faster than one table.
 const MOST_LEVELS: usize = 4;
 
 impl PeekLevels {
-    /// `None` where there is but one symbol.
+    /// `None` if there is only one symbol.
     pub fn new(code: &Code, symbol_bits: u32) -> Option<Self> {
         if code.is_single() {
             return None;
@@ -60,8 +60,8 @@ fn windows_of(codes: &[(u16, u8, u16)], longest: u32) -> Vec<u16> {
 }
 
 impl PeekLevel {
-    /// The level that resolves what the ascending `codes` (start, length, entry) reach over, and how many
-    /// of them it holds.
+    /// The level that resolves the range of the ascending `codes` (start, length, entry), and how many of
+    /// them it contains.
     fn of(codes: &[(u16, u8, u16)]) -> (Self, usize) {
         let start = codes[0].0;
         let span = (1 << 16) - u32::from(start);

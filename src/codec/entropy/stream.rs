@@ -6,7 +6,7 @@ use crate::codec::payload::code::Code;
 use crate::codec::payload::split::MAX_SYMBOL_BITS;
 use crate::codec::simd::window::window;
 
-/// What a reader looks up.
+/// The reader's table.
 pub(crate) struct PeekTable {
     entries: Entries,
     /// Length of the escape's code.
@@ -22,10 +22,10 @@ impl PeekTable {
         Self { entries: Entries::new(code), escape: u32::from(code.escape), symbol_bits, single }
     }
 
-    /// Reads `count` symbols of each of four streams that start at the bits `at`, and moves `at` to
-    /// where they end. Reads zeros past the end of `bytes`, so any `at` is safe.
+    /// Reads `count` symbols of each of four streams that start at the bits `at`, and moves `at` to their
+    /// ends. It reads zeros past the end of `bytes`, so any `at` is safe.
     ///
-    /// Above the 12 bits of a symbol, what was read has the length of its code.
+    /// Above its 12 bits, each symbol read has the length of its code.
     #[inline(always)]
     pub fn read(
         &self,
@@ -39,7 +39,7 @@ impl PeekTable {
             return;
         }
         let mut done = [0; INTERLEAVED];
-        // Of a payload's last tile some streams end too close to its end.
+        // In a payload's last tile, some streams are too close to the payload's end for this.
         while can_read(bytes, at) && done.iter().any(|done| *done < count) {
             match self.entries.bits() {
                 NARROW => self.entries.read::<NARROW, 5>(bytes, at, count, &mut done, symbols),
@@ -50,14 +50,14 @@ impl PeekTable {
             }
         }
         for i in 0..INTERLEAVED {
-            // What was read beyond is given back: it is another stream's.
+            // Symbols read beyond `count` are given back, because they belong to another stream.
             let beyond = symbols[i][count..done[i].max(count)].iter();
             at[i] -= beyond.map(|symbol| usize::from(symbol >> MAX_SYMBOL_BITS)).sum::<usize>();
             self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i].min(count)..count]);
         }
     }
 
-    /// Reads a symbol of each stream that stands at an escape; `false` where none does.
+    /// Reads a symbol of each stream that is at an escape; `false` if none is.
     #[cold]
     fn read_escaped(
         &self,
@@ -69,7 +69,7 @@ impl PeekTable {
     ) -> bool {
         let mut any = false;
         for i in 0..INTERLEAVED {
-            // What follows a stream that came to its end is not its own.
+            // The bits after a finished stream belong to another one.
             if done[i] < count && self.entries.of(window(bytes, at[i])) == 0 {
                 self.read_one_by_one(bytes, &mut at[i], &mut symbols[i][done[i]..=done[i]]);
                 done[i] += 1;
@@ -134,7 +134,7 @@ mod tests {
             }
             let mut bytes = writer.finish().to_vec();
             if !at_end {
-                // Then streams can be read side by side.
+                // With padding, streams can be read side by side.
                 bytes.resize(bytes.len() + (1 << 13), 0x5a);
                 prop_assert!(can_read(&bytes, &ends));
             }

@@ -1,24 +1,24 @@
-//! The fast checksum that finds damage early.
+//! The fast checksum that detects damage early.
 
 use std::hash::Hasher;
 
-/// XXH3-64 of `bytes`: tens of gigabytes a second, so that it can be checked on every load. It
-/// guards against accidents; the BLAKE3 in the file's index is what identifies content.
+/// XXH3-64 of `bytes`. It hashes tens of gigabytes per second, so it can be compared on every load. It
+/// detects accidental damage; the BLAKE3 in the file's index identifies the content.
 pub fn checksum(bytes: &[u8]) -> u64 {
     twox_hash::XxHash3_64::oneshot(bytes)
 }
 
-/// The [`checksum`] of bytes that come piece by piece.
+/// The [`checksum`] of bytes that arrive piece by piece.
 #[derive(Default)]
 pub struct Checksum(twox_hash::XxHash3_64);
 
 impl Checksum {
-    /// Goes on with `bytes`.
+    /// Adds `bytes`.
     pub fn add(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
     }
 
-    /// The checksum of all there was.
+    /// The checksum of all bytes added so far.
     pub fn finish(&self) -> u64 {
         self.0.finish()
     }

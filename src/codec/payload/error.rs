@@ -1,27 +1,27 @@
-//! What can be wrong with a payload.
+//! Errors of payloads.
 
 use crate::tensor::Dtype;
 
-/// Why a tensor could not be encoded, or a payload not be decoded.
+/// Why a tensor could not be encoded, or a payload could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The data handed to the encoder is not what type and shape ask for.
+    /// The data passed to the encoder does not match the type and shape.
     #[error("{dtype} of shape {shape:?} should be {expected} bytes, but {actual} were given")]
     WrongLength {
         /// Element type.
         dtype: Dtype,
         /// Shape.
         shape: Vec<usize>,
-        /// Bytes that type and shape ask for.
+        /// Bytes that the type and shape require.
         expected: usize,
         /// Bytes given.
         actual: usize,
     },
-    /// The memory handed to the encoder is too small.
+    /// The memory passed to the encoder is too small.
     #[error("the output buffer must have room for a payload of {most} bytes")]
     NoRoom {
-        /// What [`most_bytes`](crate::codec::most_bytes) says.
+        /// The required length, as [`most_bytes`](crate::codec::most_bytes) returns it.
         most: usize,
     },
     /// The payload ends before its head does.
@@ -29,13 +29,13 @@ pub enum CodecError {
     Truncated {
         /// Bytes needed.
         needed: usize,
-        /// Bytes there.
+        /// Bytes present.
         actual: usize,
     },
     /// The bytes do not begin with the magic number of a payload.
     #[error("this is not a bantam tensor payload")]
     BadMagic,
-    /// Written by a later version.
+    /// The payload was written by a later version.
     #[error("payload version {version} is newer than the one that this version of bantam reads ({newest}); a newer bantam may read it", newest = super::fixed_part::VERSION)]
     UnknownVersion {
         /// The version the payload names.
@@ -46,13 +46,13 @@ pub enum CodecError {
     Checksum {
         /// Head, coded plane, raw plane n, or data.
         section: String,
-        /// Which group of row blocks, where the section has several.
+        /// The group of row blocks, if the section has several.
         group: Option<usize>,
     },
     /// The head contradicts itself.
     #[error("damaged head: {0}")]
     BadHead(&'static str),
-    /// A lane's stream does not end where the index says.
+    /// A lane's stream does not end where the lane index says.
     #[error("row {row}: its code stream does not end where the lane index says")]
     BadStream {
         /// Row of the matrix.
@@ -72,35 +72,35 @@ pub enum CodecError {
         /// Bytes of the tensor.
         len: usize,
     },
-    /// Bytes were asked for that the tensor does not have.
+    /// The requested bytes are not in the tensor.
     #[error("bytes {start}..{end} were requested, but the tensor has {len}")]
     NoSuchBytes {
-        /// First byte asked for.
+        /// First byte requested.
         start: usize,
         /// One past the last.
         end: usize,
-        /// Bytes there are.
+        /// Bytes of the tensor.
         len: usize,
     },
     /// Elements are smaller than a byte, and the rows do not begin or end at a byte boundary.
     #[error("rows {start}..{end} do not begin and end with whole bytes")]
     RowsAreNotBytes {
-        /// First row asked for.
+        /// First row requested.
         start: usize,
         /// One past the last.
         end: usize,
     },
-    /// Rows were asked for of a quantised tensor.
+    /// Rows of a quantised tensor were requested.
     #[error("rows of a quantised tensor cannot be read separately; read all of it")]
     QuantizedRows,
-    /// Rows were asked for that the tensor does not have.
+    /// The requested rows are not in the tensor.
     #[error("rows {start}..{end} were requested, but the tensor has {rows}")]
     NoSuchRows {
-        /// First row asked for.
+        /// First row requested.
         start: usize,
         /// One past the last.
         end: usize,
-        /// Rows there are.
+        /// Rows of the tensor.
         rows: usize,
     },
 }

@@ -1,8 +1,8 @@
-//! The numbers at the front of every head that other tools know it by: magic, version, element types.
+//! The constants at the start of every head that other tools rely on: magic number, version, element types.
 
 use crate::tensor::Dtype;
 
-/// The newest version of a payload. Older ones are still written where they can say what is to be said.
+/// The newest payload version. Older versions are still written if they can express the payload.
 pub const VERSION: u16 = 3;
 
 pub(crate) const MAGIC: [u8; 4] = *b"BTM\0";
@@ -10,8 +10,8 @@ pub(crate) const MAGIC: [u8; 4] = *b"BTM\0";
 pub const FIXED_LEN: usize = 64;
 pub(crate) const CHECKSUM_AT: usize = 24;
 
-/// No larger tensor is stored as one element, so that a few bytes of a stranger's cannot ask for any
-/// amount of memory.
+/// Maximum size of a tensor that is stored as one element, so that a few bytes of an untrusted file cannot
+/// request any amount of memory.
 pub(crate) const MAX_CONSTANT: usize = 16 << 20;
 
 /// Dtype codes in the head. Never reuse a number.
@@ -40,7 +40,7 @@ pub(crate) const DTYPES: [(Dtype, u8); 22] = [
     (Dtype::C64, 22),
 ];
 
-/// The head's number for `dtype`; `None` for a type this version does not know.
+/// The head's number for `dtype`; `None` if this version does not know the type.
 pub(crate) fn dtype_code(dtype: Dtype) -> Option<u8> {
     DTYPES.iter().find(|(d, _)| *d == dtype).map(|&(_, code)| code)
 }

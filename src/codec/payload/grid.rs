@@ -1,49 +1,49 @@
-//! How a matrix is cut into tiles, and where a tile's words lie in a raw plane.
+//! How a matrix is divided into tiles, and where a tile's words lie in a raw plane.
 
 use crate::tensor::Matrix;
 
 /// Rows of a tile: one for each lane, so one for each invocation of a workgroup.
 pub const LANES: usize = 64;
 
-/// Columns are handled in chunks of this many: a 2-bit plane then has one word a lane and chunk.
+/// Columns of a chunk: a 2-bit plane then has one word per lane and chunk.
 pub const CHUNK: usize = 16;
 
-/// Tiles are about this wide. Wider ones spend fewer bits on the lane index, narrower ones allow
-/// more of them to be decoded at once.
+/// Approximate width of a tile. Wider tiles spend fewer bits on the lane index; narrower ones allow more of
+/// them to be decoded in parallel.
 const TARGET_COLS: usize = 256;
 
-/// No tile is wider than this, so that a lane's code length always fits 16 bits.
+/// Maximum width of a tile, so that the length of a lane's stream always fits 16 bits.
 pub const MAX_TILE_COLS: usize = 1024;
 
-/// Alignment of every section of a payload, and of payloads in the file: what every adapter
-/// accepts as a binding offset.
+/// Alignment of every section of a payload, and of payloads in the file. Every adapter accepts it as a
+/// binding offset.
 pub const SECTION_ALIGN: usize = 256;
 
 /// The tiles of a matrix. Tile `(row_block, col_tile)` has index `row_block * col_tiles + col_tile`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grid {
-    /// The matrix that is cut.
+    /// The matrix that is divided.
     pub matrix: Matrix,
-    /// Columns of every tile but perhaps the last of a row. A multiple of [`CHUNK`].
+    /// Columns of every tile, except perhaps the last of a row block. A multiple of [`CHUNK`].
     pub tile_cols: usize,
     /// Tiles side by side.
     pub col_tiles: usize,
-    /// Tiles on top of each other.
+    /// Number of row blocks.
     pub row_blocks: usize,
     /// Columns, rounded up to whole chunks.
     pub padded_cols: usize,
 }
 
 impl Grid {
-    /// The grid that the encoder uses: the columns are divided evenly, so that 384 columns make
-    /// one tile and not a full one with a half-empty neighbour.
+    /// The grid that the encoder uses. It divides the columns evenly: 384 columns make one tile, and not a
+    /// full one and a half-empty one.
     pub fn for_matrix(matrix: Matrix) -> Self {
         let tiles = (matrix.cols / TARGET_COLS).max(1);
         let tile_cols = matrix.cols.div_ceil(tiles).next_multiple_of(CHUNK).max(CHUNK);
         Self::with_tile_cols(matrix, tile_cols)
     }
 
-    /// A grid with tiles of a given width, as read from a head that was checked.
+    /// A grid with tiles of the given width, as read from a checked head.
     pub(crate) fn with_tile_cols(matrix: Matrix, tile_cols: usize) -> Self {
         Self {
             matrix,
@@ -64,13 +64,13 @@ impl Grid {
         LANES.min(self.matrix.rows - row_block * LANES)
     }
 
-    /// Words that one lane has in one row block of a plane of `width` bits.
+    /// Words of one lane in one row block of a plane of `width` bits.
     pub fn lane_words(&self, width: usize) -> usize {
         (self.padded_cols * width).div_ceil(32)
     }
 
-    /// Bytes of one row block of a plane of `width` bits: always a multiple of
-    /// [`SECTION_ALIGN`], because 64 lanes of 4 bytes are.
+    /// Bytes of one row block of a plane of `width` bits. It is always a multiple of [`SECTION_ALIGN`],
+    /// because 64 lanes of 4 bytes are.
     pub fn row_block_bytes(&self, width: usize) -> usize {
         self.lane_words(width) * LANES * 4
     }

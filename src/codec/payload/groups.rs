@@ -1,13 +1,13 @@
-//! Groups: the runs of a section that have a checksum each.
+//! Groups: the runs of a section that each have a checksum.
 
 use std::ops::Range;
 
 use super::grid::{Grid, LANES, SECTION_ALIGN};
 
-/// Elements (raw payloads: bytes) that share a checksum, about.
+/// Approximate number of elements (raw payloads: bytes) that share a checksum.
 pub(crate) const GROUP_ELEMENTS: usize = 1 << 20;
 
-/// Row blocks that share a checksum.
+/// Number of row blocks that share a checksum.
 pub(crate) fn group_row_blocks(grid: &Grid) -> usize {
     (GROUP_ELEMENTS / (LANES * grid.padded_cols.max(1))).max(1)
 }
@@ -16,7 +16,7 @@ pub(crate) fn raw_groups(len: usize) -> usize {
     len.div_ceil(GROUP_ELEMENTS)
 }
 
-/// The bytes of group `group` of a raw payload; the last reaches to the end.
+/// The byte range of group `group` of a raw payload; the last group extends to the end.
 pub(crate) fn raw_range(head_len: usize, original_len: usize, group: usize) -> Range<usize> {
     let stop = match group + 1 == raw_groups(original_len) {
         true => original_len.next_multiple_of(SECTION_ALIGN),

@@ -1,4 +1,4 @@
-//! What is written about a tensor at the front of its payload.
+//! The description of a tensor at the start of its payload.
 //!
 //! ```text
 //! fixed part, tables, checksums | padding | coded plane | raw plane 0 | raw plane 1 …   tiled, scaled or not
@@ -25,22 +25,22 @@ const BAND: usize = 1 << 20;
 /// How the elements are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// As they are.
+    /// Stored uncompressed.
     Raw,
-    /// All are equal, and this one's bytes stand for them.
+    /// All elements are equal; these are the bytes of one.
     Constant(Vec<u8>),
     /// In tiles.
     Tiled(Box<Tiled>),
 }
 
-/// A payload's head, checked against the payload's length and against itself.
+/// A payload's head, checked for consistency and against the payload's length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Element type of the tensor.
     pub dtype: Dtype,
     /// Bytes of the original tensor.
     pub original_len: usize,
-    /// Bytes of the head with its padding: where the first section begins.
+    /// Bytes of the head with its padding, so the offset of the first section.
     pub len: usize,
     /// How it is stored.
     pub kind: Kind,
@@ -75,7 +75,7 @@ impl Head {
         }
     }
 
-    /// The groups that hold the bytes `range` of the original tensor.
+    /// The groups that contain the bytes `range` of the original tensor.
     pub fn groups_of(&self, range: Range<usize>) -> Range<usize> {
         let group_bytes = match &self.kind {
             Kind::Raw => GROUP_ELEMENTS,
@@ -85,8 +85,8 @@ impl Head {
         range.start / group_bytes..range.end.div_ceil(group_bytes).min(self.groups())
     }
 
-    /// Checks all sections' checksums of `groups`, but for those of planes from the `planes`th on; the head's
-    /// own was checked by [`Head::parse`].
+    /// Compares the checksums of all sections of `groups`, except planes from index `planes` on.
+    /// [`Head::parse`] has checked the head's own.
     pub fn check_groups(
         &self,
         payload: &[u8],
@@ -97,7 +97,7 @@ impl Head {
             .try_for_each(|run| self.compare(&run, checksum(&payload[run.bytes.clone()])))
     }
 
-    /// The runs of `groups` that have a checksum, but for those of planes from the `planes`th on.
+    /// The runs of `groups` that have a checksum, except planes from index `planes` on.
     pub fn checked(&self, groups: Range<usize>, planes: usize) -> impl Iterator<Item = CheckedRun> + '_ {
         let sections = match &self.kind {
             Kind::Raw => 1,
@@ -115,7 +115,7 @@ impl Head {
         sections.flat_map(move |section| groups.clone().map(move |group| run(section, group)))
     }
 
-    /// An error that names `run`, unless `sum` is its checksum.
+    /// Returns an error that names `run` unless `sum` is its checksum.
     pub fn compare(&self, run: &CheckedRun, sum: u64) -> Result<(), CodecError> {
         match self.checksums[run.section * self.groups() + run.group] == sum {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! Reading a head, which may come from a stranger.
+//! Reading a head, which may be from an untrusted file.
 
 use super::checksum::checksum;
 use super::error::CodecError;
@@ -13,7 +13,7 @@ use super::tables_reader::{Cursor, read_code, read_masks, read_scales, read_shif
 use super::tiled::{Tables, Tiled, plane_bytes};
 use crate::tensor::{Dtype, Matrix};
 
-/// Reads little-endian numbers of the fixed part, which is known to be there.
+/// Reads little-endian numbers of the fixed part, whose presence has been checked.
 struct Fixed<'a>(&'a [u8]);
 
 impl Fixed<'_> {
@@ -25,7 +25,7 @@ impl Fixed<'_> {
         u32::from(self.u16(at)) | u32::from(self.u16(at + 2)) << 16
     }
 
-    /// A 64-bit length; one that the address space cannot hold reads as the largest.
+    /// A 64-bit length; one that exceeds the address space becomes `usize::MAX`.
     fn len(&self, at: usize) -> usize {
         let value = u64::from(self.u32(at)) | u64::from(self.u32(at + 4)) << 32;
         usize::try_from(value).unwrap_or(usize::MAX)
@@ -38,12 +38,12 @@ impl Head {
         Self::parse_front(payload, payload.len())
     }
 
-    /// How long the head is that begins with `front`, as it says itself: any number.
+    /// The length that a head beginning with `front` states. It is unchecked.
     pub fn len_of(front: &[u8; FIXED_LEN]) -> usize {
         Fixed(front).len(16)
     }
 
-    /// As [`Head::parse`], for a payload of `actual` bytes of which `payload` is at least the head.
+    /// Like [`Head::parse`], for a payload of `actual` bytes; `payload` must contain at least its head.
     pub fn parse_front(payload: &[u8], actual: usize) -> Result<Self, CodecError> {
         let short = |needed| CodecError::Truncated { needed, actual };
         let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
@@ -65,7 +65,7 @@ impl Head {
             || len % SECTION_ALIGN != 0
             || payload_len % SECTION_ALIGN != 0
         {
-            return Err(CodecError::BadHead("lengths do not fit the payload"));
+            return Err(CodecError::BadHead("the stated lengths contradict the payload's length"));
         }
         check_head_checksum(&payload[..len])?;
         let dtype = DTYPES
@@ -88,7 +88,7 @@ impl Head {
 
     fn parse_raw(&mut self, mut rest: Cursor, payload_len: usize) -> Result<(), CodecError> {
         if self.original_len.checked_next_multiple_of(SECTION_ALIGN) != Some(payload_len - self.len) {
-            return Err(CodecError::BadHead("the data has another length than the tensor"));
+            return Err(CodecError::BadHead("the data and the tensor differ in length"));
         }
         self.checksums = rest.u64s(raw_groups(self.original_len))?;
         Ok(())
@@ -100,7 +100,7 @@ impl Head {
             && self.original_len.is_multiple_of(len)
             && self.original_len <= MAX_CONSTANT;
         if !fits || payload_len != self.len {
-            return Err(CodecError::BadHead("the element does not fit the tensor"));
+            return Err(CodecError::BadHead("the element's length does not match the tensor"));
         }
         self.kind = Kind::Constant(rest.take(len)?.to_vec());
         Ok(())
@@ -122,7 +122,7 @@ impl Head {
         let grid = parse_grid(fixed, unit_bytes, self.original_len)?;
         let group_row_blocks = fixed.u32(56) as usize;
         if group_row_blocks == 0 {
-            return Err(CodecError::BadHead("empty checksum groups"));
+            return Err(CodecError::BadHead("a checksum group has no row blocks"));
         }
         let escape = if version == 1 { 0 } else { fixed.0[61] };
         let code = read_code(&mut rest, &split, fixed.u16(52), usize::from(fixed.u16(54)), escape)?;
@@ -139,7 +139,7 @@ impl Head {
         let mut scaled = None;
         if is_scaled {
             if masks.iter().any(|mask| mask.lanes != 0) {
-                return Err(CodecError::BadHead("quotients with more bits than they have"));
+                return Err(CodecError::BadHead("quotients have nonzero clean bits"));
             }
             let scales = read_scales(&mut rest, &grid, &mut tables)?;
             scaled = Some(Scaled { dtype: self.dtype, scales });
@@ -167,7 +167,7 @@ impl Head {
     }
 }
 
-/// In version 1 only BF16 is tiled, and only the number of top bits is said. Before version 3, a BF16 has no
+/// Version 1 has tiles only for BF16, and states only the number of top bits. Before version 3, a BF16 has no
 /// clean bits.
 fn parse_split(dtype: Dtype, version: u16, fixed: &Fixed) -> Result<Split, CodecError> {
     let split = match version {
@@ -176,10 +176,10 @@ fn parse_split(dtype: Dtype, version: u16, fixed: &Fixed) -> Result<Split, Codec
         2 if dtype == Dtype::BF16 && fixed.0[60] != 0 => None,
         _ => Split::new(dtype, fixed.0[50], fixed.0[51], fixed.0[60]),
     };
-    split.ok_or(CodecError::BadHead("no such split for this type"))
+    split.ok_or(CodecError::BadHead("invalid split for this element type"))
 }
 
-/// How the quotients of a tensor of `dtype` are taken apart.
+/// The split of the quotients of a tensor of `dtype`.
 fn parse_quotients(dtype: Dtype, fixed: &Fixed) -> Result<Split, CodecError> {
     let split = match dtype {
         Dtype::BF16 | Dtype::F16 | Dtype::F32 => {
@@ -187,7 +187,7 @@ fn parse_quotients(dtype: Dtype, fixed: &Fixed) -> Result<Split, CodecError> {
         }
         _ => None,
     };
-    split.ok_or(CodecError::BadHead("no such split for quotients of this type"))
+    split.ok_or(CodecError::BadHead("invalid split for quotients of this element type"))
 }
 
 fn parse_grid(fixed: &Fixed, unit_bytes: usize, original_len: usize) -> Result<Grid, CodecError> {
@@ -195,10 +195,10 @@ fn parse_grid(fixed: &Fixed, unit_bytes: usize, original_len: usize) -> Result<G
     let tile_cols = usize::from(fixed.u16(48));
     let units = matrix.rows.checked_mul(matrix.cols);
     if units.and_then(|n| n.checked_mul(unit_bytes)) != Some(original_len) || original_len == 0 {
-        return Err(CodecError::BadHead("rows and columns do not fit the tensor"));
+        return Err(CodecError::BadHead("rows and columns do not match the tensor"));
     }
     if tile_cols == 0 || tile_cols % CHUNK != 0 || tile_cols > MAX_TILE_COLS {
-        return Err(CodecError::BadHead("impossible tile width"));
+        return Err(CodecError::BadHead("invalid tile width"));
     }
     Ok(Grid::with_tile_cols(matrix, tile_cols))
 }
@@ -213,10 +213,10 @@ fn check_head_checksum(head: &[u8]) -> Result<(), CodecError> {
     Ok(())
 }
 
-/// The raw planes' sizes follow from grid and masks and they lie at the end, so the coded plane is
-/// what is left between them and the head.
+/// The raw planes lie at the end, and their sizes follow from the grid and the masks. The coded plane fills
+/// the rest between the head and them.
 fn place_sections(tiled: &mut Tiled, head_len: usize, payload_len: usize) -> Result<(), CodecError> {
-    let bad = CodecError::BadHead("the planes do not fit the payload");
+    let bad = CodecError::BadHead("the planes are too long for the payload");
     let mut end = payload_len;
     for plane in tiled.split.planes().iter().rev() {
         let len = plane_bytes(plane, &tiled.grid, &tiled.masks);
@@ -228,7 +228,7 @@ fn place_sections(tiled: &mut Tiled, head_len: usize, payload_len: usize) -> Res
     Ok(())
 }
 
-/// Tiles must lie one after the other and inside the coded plane, each with room for its index.
+/// Checks that tiles follow each other inside the coded plane, each with room for its lane index.
 fn check_tiles(tiled: &Tiled) -> Result<(), CodecError> {
     let plane_words = tiled.coded.len() / 4;
     let mut free = 0;

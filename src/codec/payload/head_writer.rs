@@ -10,7 +10,7 @@ use super::split::Split;
 use super::tiled::TileEntry;
 use crate::tensor::Dtype;
 
-/// Version of raw payloads, which have not changed since.
+/// Version of raw payloads, which have not changed since version 1.
 const RAW_VERSION: u16 = 1;
 
 /// A head that is being written.
@@ -19,7 +19,7 @@ pub(crate) struct HeadWriter {
 }
 
 impl HeadWriter {
-    /// The head of a raw payload, unless it is made another.
+    /// The head of a raw payload; other methods change its kind.
     pub fn new(dtype_code: u8, original_len: usize) -> Self {
         let mut bytes = vec![0; FIXED_LEN];
         bytes[..4].copy_from_slice(&MAGIC);
@@ -37,10 +37,10 @@ impl HeadWriter {
         self.bytes.extend_from_slice(element);
     }
 
-    /// Describes a tiled tensor. The tables follow in the order of the methods.
+    /// Describes a tiled tensor. Call the methods for the tables next, in their order here.
     pub fn tiled(&mut self, grid: &Grid, split: &Split, code: &Code, shifts: &Shifts) {
         let b = &mut self.bytes;
-        // Clean bits of a BF16 came with version 3.
+        // Clean bits of a BF16 exist since version 3.
         let version = if split.dtype == Dtype::BF16 && split.clean_bits > 0 { 3u16 } else { 2 };
         b[4..6].copy_from_slice(&version.to_le_bytes());
         b[7] = 1;
@@ -61,7 +61,7 @@ impl HeadWriter {
         b.extend(shifts.rows.chunks(2).map(|pair| pair[0] | pair.get(1).unwrap_or(&0) << 4));
     }
 
-    /// The row masks, where there are sparse planes.
+    /// Adds the row masks, if there are sparse planes.
     pub fn masks(&mut self, masks: &[RowMask]) {
         for mask in masks {
             self.bytes.extend(mask.lanes.to_le_bytes());
@@ -69,24 +69,24 @@ impl HeadWriter {
         }
     }
 
-    /// The scales of what was rounded.
+    /// Adds the scales of a rounded tensor.
     pub fn scales(&mut self, scales: &[u16]) {
         self.bytes[4..6].copy_from_slice(&3u16.to_le_bytes());
         self.bytes[7] = 3;
         self.bytes.extend(scales.iter().flat_map(|scale| scale.to_le_bytes()));
     }
 
-    /// The tile table.
+    /// Adds the tile table.
     pub fn tiles(&mut self, tiles: &[TileEntry]) {
         self.bytes.extend(tiles.iter().flat_map(|t| t.to_words()).flat_map(u32::to_le_bytes));
     }
 
-    /// Bytes of the finished head when `checksums` more are added to what has been written.
+    /// Bytes of the finished head after `checksums` more checksums.
     pub fn padded_len(&self, checksums: usize) -> usize {
         (self.bytes.len() + 8 * checksums).next_multiple_of(SECTION_ALIGN)
     }
 
-    /// The finished head for a payload of `payload_len` bytes in all.
+    /// The finished head for a payload of `payload_len` bytes in total.
     pub fn finish(mut self, checksums: &[u64], payload_len: usize) -> Vec<u8> {
         let len = self.padded_len(checksums.len());
         self.bytes.extend(checksums.iter().flat_map(|c| c.to_le_bytes()));

@@ -5,8 +5,8 @@
 pub(crate) struct LaneWords {
     /// The lane's first word.
     pub start: usize,
-    /// From one word of the lane to its next: the lanes that the row block has in this plane.
+    /// Distance from one word of the lane to its next: the number of lanes of the row block in this plane.
     pub stride: usize,
-    /// The first column's bit, counted along the lane.
+    /// Position of the first column's bit in the lane.
     pub first_bit: usize,
 }

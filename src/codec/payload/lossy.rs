@@ -1,40 +1,40 @@
-//! Rounding that is asked for when a tensor is encoded.
+//! Rounding on request when a tensor is encoded.
 
 use super::grid::{CHUNK, MAX_TILE_COLS};
 use super::split::BF16_CLEAN_BITS;
 use crate::tensor::Dtype;
 
-/// How matrices are rounded on purpose: what is decoded is then not the original.
+/// How matrices are rounded on request, so that decoding does not return the original.
 ///
-/// Elements are taken in blocks of neighbours in a row. Each element is divided by its block's scale, which is
-/// the largest magnitude in it, and rounded to a few mantissa bits (NeuZip's block-normalised rounding, Hao et al.
-/// 2024). Only BF16, F16 and F32 of two dimensions or more are rounded, and only where all elements are
-/// finite. Everything else stays as it is.
+/// A block is a number of neighbouring elements in a row. Each element is divided by its block's scale, which
+/// is the largest magnitude in it, and rounded to a few mantissa bits (NeuZip's block-normalised rounding,
+/// Hao et al. 2024). Only BF16, F16 and F32 of two dimensions or more are rounded, and only if all elements
+/// are finite. All other tensors are stored exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lossy {
     mantissa_bits: u8,
     block: u16,
 }
 
-/// There is no such rounding.
+/// Why a rounding is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoSuchLossy {
     /// The number of mantissa bits.
     #[error("weights are rounded to 1 to 6 mantissa bits, not {0}")]
     MantissaBits(u8),
-    /// The elements of a block.
+    /// The number of elements in a block.
     #[error("a block is a multiple of 16 elements, from 16 to 1024, not {0}")]
     Block(usize),
 }
 
 impl Lossy {
-    /// Most mantissa bits to round to: one less than a BF16 has.
+    /// Maximum mantissa bits to round to: one less than a BF16 has.
     pub const MOST_BITS: u8 = BF16_CLEAN_BITS;
-    /// Elements of a block where nothing else is asked for.
+    /// Default number of elements in a block.
     pub const BLOCK: usize = 512;
 
-    /// Rounding to so many mantissa bits, in blocks of so many elements.
+    /// Rounding to `mantissa_bits` mantissa bits, in blocks of `block` elements.
     pub fn new(mantissa_bits: u8, block: usize) -> Result<Self, NoSuchLossy> {
         if !(1..=Self::MOST_BITS).contains(&mantissa_bits) {
             return Err(NoSuchLossy::MantissaBits(mantissa_bits));
@@ -45,7 +45,7 @@ impl Lossy {
         Ok(Self { mantissa_bits, block: block as u16 })
     }
 
-    /// Mantissa bits that are left: 1 to 6.
+    /// Mantissa bits that are kept: 1 to 6.
     pub fn mantissa_bits(&self) -> u8 {
         self.mantissa_bits
     }

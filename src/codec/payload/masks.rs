@@ -1,15 +1,15 @@
-//! A split's shifts and masks, with which elements are taken apart and put together.
+//! A split's shifts and masks, which take elements apart and put them together.
 
 use super::split::{Source, Split};
 
-/// Where some bits of a raw plane's field are in one half of a unit.
+/// The position of some bits of a raw plane's field in one half of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// The plane's index.
     pub plane: usize,
-    /// How far the field is rotated up.
+    /// How many bits the field is rotated left.
     pub up: u8,
-    /// Its bits after that.
+    /// The bits to keep after that.
     pub mask: u16,
 }
 
@@ -49,14 +49,14 @@ impl Split {
         }
     }
 
-    /// Of what the raw planes hold, all that is in the upper halves of units, and all that is in the
-    /// lower.
+    /// The pieces of the raw planes' fields that belong to upper halves of units, and those that belong to
+    /// lower halves.
     pub(crate) fn pieces(&self) -> [Vec<Piece>; 2] {
         let masks = self.masks();
         let [mut upper, mut lower] = [Vec::new(), Vec::new()];
         for (index, plane) in self.planes().iter().enumerate() {
             let bits = (((1u32 << plane.width) - 1) << plane.shift) as u16;
-            // Bits of the source, and how far above they are in the half.
+            // Bits of the source, and how much higher they are in the half.
             let add = |to: &mut Vec<Piece>, bits: u16, up: u8| {
                 if bits != 0 {
                     to.push(Piece { plane: index, up: plane.shift + up, mask: bits << up });
@@ -88,14 +88,14 @@ impl Masks {
         (upper & self.sign) >> self.sign_to_raw | ((upper >> self.middle_shift) & self.middle)
     }
 
-    /// Where the bits of a symbol are in the upper half: how far those above the low ones are rotated up
-    /// and their mask, and the same for the low ones.
+    /// Where the bits of a symbol are in the upper half: for the bits above the low ones, how far they are
+    /// rotated left, and their mask; then the same for the low ones.
     pub fn of_symbol(&self) -> [(u8, u16); 2] {
         let high = ((self.symbol >> self.low_bits) << self.high, (16 + self.high - self.low_bits) % 16);
         [(high.1, high.0), (self.clean_shift, self.low << self.clean_shift)]
     }
 
-    /// Puts an upper half together again, clean bits left out. Bits above the symbol's are ignored.
+    /// Puts an upper half together again, without its clean bits. Bits above the symbol's are ignored.
     #[inline(always)]
     pub fn join(&self, symbol: u16, raw: u16) -> u16 {
         let symbol = symbol & self.symbol;

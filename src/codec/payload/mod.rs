@@ -1,8 +1,8 @@
-//! What lies where in a payload: everything that a writer and a reader must agree on.
+//! The layout of a payload: everything that a writer and a reader must agree on.
 //!
-//! How a matrix is cut into tiles ([`grid`]), which bits of an element are coded and which are raw
-//! ([`split`]), the [`code`] of the symbols, what is written about a tensor ([`head`]), what rounding
-//! and reduced precision mean, and the checksum. Nothing here reads or writes a stream. It uses no
+//! It defines how a matrix is divided into tiles ([`grid`]), which bits of an element are coded and which are
+//! raw ([`split`]), the [`code`] of the symbols, the description of a tensor ([`head`]), the meaning of
+//! rounding and reduced precision, and the checksum. Nothing here reads or writes a bit stream. It uses no
 //! other room of the codec.
 
 pub(crate) mod checksum;

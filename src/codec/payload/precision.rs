@@ -1,40 +1,40 @@
-//! How much of each weight is read from a file that has all of it.
+//! How much of each weight is read from a file that contains all of it.
 
 use super::split::{Source, Split};
 
-/// How precise weights are to be.
+/// The precision of weights.
 ///
-/// Raw planes lie in a payload one behind the other, the most significant first, so that less of a
-/// weight is less of the file. Bits that are not read count as the middle of what they could be. That lies
-/// between two numbers, and is the higher one where the lowest bit that is read is 1: so that weights are
-/// neither too large nor too small in the mean. Zeros stay zeros and infinities stay infinite; a NaN may
+/// A payload stores the raw planes one after the other, most significant first, so that a shorter part of a
+/// weight is a shorter part of the file. Unread bits are replaced by the middle of their range. The middle
+/// lies between two numbers; it is the higher one if the lowest bit that is read is 1, so that weights are
+/// neither too large nor too small on average. Zeros stay zeros and infinities stay infinite; a NaN may
 /// become infinite.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     /// All bits.
     #[default]
     Lossless,
-    /// So many bits of each mantissa at least: as many as the fewest planes hold. For BF16, 3 and 5 make a
-    /// difference. Tensors that are stored raw, F16 whose low bits are coded, and what was rounded when it was
-    /// compressed are read whole.
+    /// At least this many bits of each mantissa: as many as the fewest planes contain. For BF16, 3 and 5 make
+    /// a difference. Tensors that are stored raw, F16 whose low bits are coded, and tensors that were rounded
+    /// when they were compressed are read completely.
     Mantissa(u8),
 }
 
-/// What is read of a tensor's raw planes.
+/// The part of a tensor's raw planes that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
-    /// How many planes, from the first on.
+    /// Number of planes, counted from the first.
     pub planes: usize,
-    /// Mantissa bits of each weight that are read, where not all are.
+    /// Mantissa bits of each weight that are read; `None` if all are.
     pub mantissa_bits: Option<u8>,
-    /// Whether bits that are not read count as their middle. They count as zeros where they are those that
-    /// [clean](Split::clean_bits) rows do not have: most rows then lose nothing, and are to gain nothing.
+    /// Whether unread bits are replaced by the middle of their range. They are replaced by zeros if they are
+    /// those that [clean](Split::clean_bits) rows lack: most rows then lose nothing, and must gain nothing.
     pub middle: bool,
 }
 
 impl Precision {
-    /// What is read of a tensor that is taken apart by `split`. Of one whose rows are known,
-    /// [`Tiled::kept`](super::head::Tiled::kept) knows better.
+    /// The part of a tensor with this `split` that is read. [`Tiled::kept`](super::head::Tiled::kept) is more
+    /// exact for a tensor whose rows are known.
     pub fn kept(self, split: &Split) -> Kept {
         let planes = split.planes();
         let all = Kept { planes: planes.len(), mantissa_bits: None, middle: false };
@@ -53,7 +53,7 @@ impl Precision {
 }
 
 impl Kept {
-    /// A unit, right-aligned, as it is read: the twin of `four_units` in `shaders/shared/dense.wgsl`.
+    /// A right-aligned unit as it is read: the twin of `four_units` in `shaders/shared/dense.wgsl`.
     pub fn of_unit(&self, split: &Split, unit: u32) -> u32 {
         let Some(kept) = self.mantissa_bits else { return unit };
         let mantissa = split.mantissa_bits();
@@ -65,7 +65,7 @@ impl Kept {
         if has_middle && self.middle { unit | middle } else { unit }
     }
 
-    /// The same of all little-endian `units`, in place.
+    /// Applies the same to all little-endian `units`, in place.
     pub fn of_units(&self, split: &Split, units: &mut [u8]) {
         if self.mantissa_bits.is_none() {
             return;
@@ -103,7 +103,7 @@ mod tests {
             Precision::Mantissa(3).kept(&f32),
             Kept { planes: 2, mantissa_bits: Some(3), middle: true }
         );
-        // The planes of the upper half: another one less is the lower half.
+        // Exactly the planes of the upper half.
         assert_eq!(Precision::Mantissa(7).kept(&f32).mantissa_bits, Some(7));
         let low_bits = Split::new(Dtype::F16, 1, 2, 3).unwrap();
         assert_eq!(Precision::Mantissa(1).kept(&low_bits).mantissa_bits, None);
@@ -120,7 +120,7 @@ mod tests {
             let one = 0x55 << split.mantissa_bits();
             let odd = one | 1 << clean;
             assert_eq!([one, odd, odd | 1].map(|unit| kept.of_unit(&split, unit)), [one, odd, odd]);
-            // Where more is dropped than those bits, the others have a middle.
+            // If other bits are dropped too, those are replaced by their middle.
             let less = Precision::Mantissa(1).kept(&split);
             assert!(less.middle || less.mantissa_bits == kept.mantissa_bits);
         }
@@ -132,7 +132,7 @@ mod tests {
         let kept = Precision::Mantissa(3).kept(&split);
         let of = |unit| kept.of_unit(&split, unit);
         assert_eq!([0x3f80, 0x3f8f, 0xbf9f, 0x3fff].map(of), [0x3f87, 0x3f87, 0xbf98, 0x3ff8]);
-        // What is added and what is lost are alike, over all weights of an exponent.
+        // Over all weights of an exponent, additions and losses balance.
         for k in [3, 5] {
             let kept = Precision::Mantissa(k).kept(&split);
             let gained = |unit| i64::from(kept.of_unit(&split, unit)) - i64::from(unit);

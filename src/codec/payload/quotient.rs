@@ -1,27 +1,26 @@
-//! A block of elements with a scale: how they are rounded, and what is decoded of them.
+//! A block of elements with a scale: how elements are rounded, and how they are decoded.
 //!
-//! What is stored of an element is a *quotient*, a BF16 of few mantissa bits: the element divided by its block's
-//! scale. A decoded element is the product of both, rounded to the tensor's type. That product is exact in F32,
-//! since a scale has 8 significant bits and a quotient 7 at the most, and neither it nor the quotient is ever
-//! subnormal. So every processor and every device gets the same bits.
+//! A *quotient* is stored for each element: the element divided by its block's scale, as a BF16 of few
+//! mantissa bits. A decoded element is the product of quotient and scale, rounded to the tensor's type. That
+//! product is exact in F32, because a scale has 8 significant bits and a quotient at most 7, and neither the
+//! product nor the quotient is ever subnormal. So every processor and every device computes the same bits.
 
 use crate::tensor::Dtype;
 
 /// Mantissa bits of a BF16.
 const BF16_MANTISSA: u8 = 7;
 
-/// An F32's sign.
+/// The sign bit of an F32.
 const SIGN: u32 = 1 << 31;
 
-/// The smallest F32 that is not subnormal.
+/// The smallest normal F32.
 const LEAST: u32 = 1 << 23;
 
-/// The smallest F32 that is not finite.
+/// The bits of an infinite F32.
 const INFINITE: u32 = 0xff << 23;
 
-/// The scale of a block of elements: the largest magnitude, as a BF16 that is no larger, so that no
-/// product is larger than what the type can hold. Zero where it would be subnormal. `None` where an element is
-/// not finite.
+/// The scale of a block of elements: the largest magnitude, rounded down to BF16, so that no product exceeds
+/// the type's range. Zero if it would be subnormal. `None` if an element is not finite.
 pub(crate) fn scale(dtype: Dtype, block: &[u8]) -> Option<u16> {
     let largest = |all: u32, bits: u32| all.max(bits & !SIGN);
     let largest = match dtype {
@@ -52,7 +51,7 @@ pub(crate) fn divide(dtype: Dtype, block: &[u8], scale: u16, mantissa_bits: u8, 
     }
 }
 
-/// The elements of a block from its quotients.
+/// The elements of a block, computed from its quotients.
 pub(crate) fn multiply(dtype: Dtype, quotients: &[u8], scale: u16, out: &mut [u8]) {
     let scale = f32::from_bits(u32::from(scale) << 16);
     let quotients = quotients.as_chunks().0.iter();
@@ -85,14 +84,14 @@ fn f16(unit: [u8; 2]) -> u32 {
     half::f16::from_le_bytes(unit).to_f32().to_bits()
 }
 
-/// The bits of a finite F32, divided by a scale that is no smaller but for its mantissa's last bits, and rounded to
-/// the nearest BF16 of `mantissa_bits`, to an even one where two are as near. Zero of the same sign where the
+/// Divides the bits of a finite F32 by a scale that is no smaller, except for its mantissa's last bits.
+/// Rounds to the nearest BF16 of `mantissa_bits`, ties to even. The result is zero of the same sign if the
 /// quotient, or its product with the scale, would be subnormal.
 #[inline(always)]
 fn quotient(bits: u32, scale: u16, mantissa_bits: u8) -> u16 {
     let sign = bits & SIGN;
     let scale = f32::from_bits(u32::from(scale) << 16);
-    // A scale of zero gives infinity or NaN here, which is not looked at.
+    // A scale of zero gives infinity or NaN here, which is not used.
     let exact = f32::from_bits(bits & !SIGN) / scale;
     let rounded = round_to_even(exact.to_bits(), 16 + u32::from(BF16_MANTISSA - mantissa_bits));
     let product = (f32::from_bits(rounded) * scale).to_bits();
@@ -100,7 +99,7 @@ fn quotient(bits: u32, scale: u16, mantissa_bits: u8) -> u16 {
     ((if is_zero { sign } else { sign | rounded }) >> 16) as u16
 }
 
-/// The nearest number without the lowest `dropped` bits, to an even one where two are as near.
+/// The nearest number without the lowest `dropped` bits, ties to even.
 #[inline(always)]
 fn round_to_even(bits: u32, dropped: u32) -> u32 {
     bits.wrapping_add((1 << (dropped - 1)) - 1 + (bits >> dropped & 1)) >> dropped << dropped
@@ -112,14 +111,13 @@ fn nearest_bf16(bits: u32) -> u16 {
     (round_to_even(bits, 16) >> 16) as u16
 }
 
-/// The F16 that is nearest to an F32 which is not subnormal. Twin of `nearest_f16` in
-/// `shaders/shared/scaled.wgsl`.
+/// The F16 that is nearest to a normal F32. Twin of `nearest_f16` in `shaders/shared/scaled.wgsl`.
 #[inline(always)]
 fn nearest_f16(bits: u32) -> u16 {
     let magnitude = bits & !SIGN;
-    // Exponents of an F16 are less by 112.
+    // The exponent bias of an F16 is smaller by 112.
     let normal = (round_to_even(magnitude, 13) >> 13).wrapping_sub(112 << 10);
-    // In units of 2⁻²⁴, which is what a subnormal F16 counts. Beyond 25 bits there is nothing left.
+    // In units of 2⁻²⁴, the unit of a subnormal F16. Shifting by more than 25 bits leaves nothing.
     let dropped = (126 - (magnitude >> 23).min(112)).min(25);
     let full = magnitude & (LEAST - 1) | LEAST;
     let subnormal = round_to_even(full, dropped) >> dropped;
@@ -131,14 +129,14 @@ fn nearest_f16(bits: u32) -> u16 {
 mod tests {
     use super::*;
 
-    /// Scales from one end of the numbers to the other, with few bits and with many.
+    /// Scales over the whole range of numbers, with few bits and with many.
     const SCALES: [u16; 9] = [0, 0x0080, 0x00ff, 0x1f81, 0x3c00, 0x3db7, 0x3f80, 0x477f, 0x7f7f];
 
     fn number(bf16: u16) -> f64 {
         f64::from(f32::from_bits(u32::from(bf16) << 16))
     }
 
-    /// What a quotient is to be, said with numbers.
+    /// The expected quotient, computed with floating-point numbers.
     fn nearest_quotient(element: f64, scale: f64, mantissa_bits: u8) -> f64 {
         if scale == 0.0 || element == 0.0 {
             return 0.0;
@@ -171,7 +169,7 @@ mod tests {
     #[test]
     fn every_product_is_exact_and_then_the_nearest() {
         for scale in SCALES.into_iter().filter(|&scale| scale > 0) {
-            // All quotients that there are.
+            // All possible quotients.
             for bits in
                 (0..=u16::MAX).filter(|bits| (0x0080..=0x3f80).contains(&(bits & 0x7fff)) && bits & 1 == 0)
             {
@@ -194,7 +192,7 @@ mod tests {
     #[test]
     fn the_largest_of_a_block_is_what_its_type_can_hold() {
         let f16 = |bits: u16| scale(Dtype::F16, &[bits.to_le_bytes(), [0, 0]].concat());
-        // Nearest to 65504 would be 65536, which is infinite there.
+        // The nearest to 65504 would be 65536, which is infinite in F16.
         assert_eq!(f16(0x7bff), Some(half::bf16::from_f32(65280.0).to_bits()));
         assert_eq!((f16(0x8001), f16(0), f16(0x7c00), f16(0xfe01)), (Some(0x3380), Some(0), None, None));
         let f32 = |value: f32| scale(Dtype::F32, &value.to_le_bytes());
@@ -203,7 +201,8 @@ mod tests {
             let finite = bits & 0x7fff < 0x7f80;
             let wanted = if bits & 0x7fff < 0x80 { 0 } else { bits & 0x7fff };
             assert_eq!(scale(Dtype::BF16, &bits.to_le_bytes()), finite.then_some(wanted));
-            // Alone in its block it comes back, and so does what is nearly as large in F32.
+            // An element that is alone in its block comes back exactly. So does one that is nearly as large,
+            // in F32.
             if finite && wanted > 0 {
                 for mantissa_bits in 1..=6 {
                     let one = 0x3f80 | bits & 0x8000;

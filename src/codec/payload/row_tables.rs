@@ -1,16 +1,16 @@
-//! What a head says of single rows: how far their symbols are shifted, and whether they are clean.
+//! A head's tables of single rows: how far their symbols are shifted, and whether they are clean.
 
-/// What is added to the symbols of each row.
+/// The shifts of a tensor's rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shifts {
-    /// By row, 0 to 15; as many as the row blocks have lanes, or none.
+    /// The shift of each row, 0 to 15: one for each lane of the row blocks, or none.
     pub rows: Vec<u8>,
-    /// How far they are moved up first.
+    /// How many bits the shifts are moved left before they are added.
     pub unit: u8,
 }
 
 impl Shifts {
-    /// What is added to the symbols of row `row`.
+    /// The number to add to the symbols of row `row`.
     #[inline(always)]
     pub fn of(&self, row: usize) -> u16 {
         self.rows.get(row).map_or(0, |&shift| u16::from(shift) << self.unit)
@@ -22,17 +22,17 @@ impl Shifts {
 pub struct RowMask {
     /// Bit `l` for lane `l`.
     pub lanes: u64,
-    /// Rows of all row blocks before that are not clean.
+    /// Number of rows in all previous row blocks that are not clean.
     pub before: u32,
 }
 
 impl RowMask {
-    /// Rows of this row block that are not clean.
+    /// Number of rows in this row block that are not clean.
     pub fn count(&self) -> usize {
         self.lanes.count_ones() as usize
     }
 
-    /// The place of `lane` among them; `None` where it is clean.
+    /// The position of `lane` among them; `None` if it is clean.
     #[inline(always)]
     pub fn place(&self, lane: usize) -> Option<usize> {
         let bit = 1u64 << lane;

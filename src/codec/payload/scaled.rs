@@ -1,4 +1,4 @@
-//! Tensors that were rounded: quotients, and scales by which they are multiplied.
+//! Tensors that were rounded: quotients, and the scales that multiply them.
 
 use std::ops::Range;
 
@@ -6,13 +6,13 @@ use super::grid::{Grid, LANES};
 use super::quotient::{divide, multiply};
 use crate::tensor::Dtype;
 
-/// What is said of a tensor that was rounded.
+/// The description of a rounded tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scaled {
-    /// The tensor's type. What its tiles hold is BF16.
+    /// The tensor's type. Its tiles contain BF16.
     pub dtype: Dtype,
-    /// The scales, BF16 that are zero or positive, finite and not subnormal: 64 for each tile, one a lane. Lanes
-    /// that do not exist have zero.
+    /// The scales, each a BF16 that is zero or positive, finite and not subnormal: 64 for each tile, one per
+    /// lane. Lanes that do not exist have zero.
     pub scales: Vec<u16>,
 }
 
@@ -22,7 +22,7 @@ impl Scaled {
         self.dtype.bitsize() / 8
     }
 
-    /// The quotients of `rows`, of which the first is row `first` of the matrix, as a matrix of BF16.
+    /// The quotients of `rows`, as a matrix of BF16. The first of them is row `first` of the matrix.
     pub(crate) fn quotients(&self, grid: &Grid, mantissa_bits: u8, first: usize, rows: &[u8]) -> Vec<u8> {
         let width = self.element_bytes();
         let mut quotients = vec![0; rows.len() / width * 2];
@@ -40,7 +40,7 @@ impl Scaled {
         quotients
     }
 
-    /// What is decoded of `rows` of the original, of which the first is row `first` of the matrix.
+    /// The decoded values of `rows` of the original. The first of them is row `first` of the matrix.
     pub(crate) fn restored(&self, grid: &Grid, mantissa_bits: u8, first: usize, rows: &[u8]) -> Vec<u8> {
         let quotients = self.quotients(grid, mantissa_bits, first, rows);
         let mut restored = vec![0; rows.len()];
@@ -58,12 +58,12 @@ impl Scaled {
         restored
     }
 
-    /// The scale of the block that `row` has in the tiles of column `tile`.
+    /// The scale of the block of `row` in the tiles of column `tile`.
     pub(crate) fn scale(&self, grid: &Grid, row: usize, tile: usize) -> u16 {
         self.scales[(row / LANES * grid.col_tiles + tile) * LANES + row % LANES]
     }
 
-    /// The scales of some tiles alone, counted through all row blocks.
+    /// The scales of only these tiles, counted through all row blocks.
     pub(crate) fn of_tiles(&self, tiles: Range<usize>) -> Self {
         Self { dtype: self.dtype, scales: self.scales[LANES * tiles.start..LANES * tiles.end].to_vec() }
     }

@@ -7,28 +7,28 @@
 //!
 //! All of this happens in 16 bits, the **upper half**. The upper half of an F32 is a BF16; its
 //! **lower half** is stored raw. The lowest `clean` bits of an element are stored only for rows in
-//! which they are not all zero, in **sparse planes**: models that were BF16 or F16 once have none.
+//! which they are not all zero, in **sparse planes**: models that were once BF16 or F16 have none.
 //!
-//! Types that have no unit here, F64 and integers among them, are taken apart into bytes, and each
-//! whole byte is a symbol.
+//! Types without units of their own here, such as F64 and integers, are split into bytes, and each whole byte
+//! is a symbol.
 
 use super::unit_format::UnitFormat;
 use crate::tensor::{Dtype, Matrix};
 
-/// Most raw planes that a split has.
+/// Maximum number of raw planes of a split.
 pub const MAX_PLANES: usize = 9;
 
-/// Most clean bits of a BF16: all of its mantissa but the highest bit.
+/// Maximum clean bits of a BF16: all of its mantissa except the highest bit.
 pub const BF16_CLEAN_BITS: u8 = 6;
 
-/// No symbol has more bits.
+/// Maximum bits of a symbol.
 pub const MAX_SYMBOL_BITS: u32 = 12;
 
-/// Symbols of the finest split.
+/// Number of symbols of the finest split.
 pub(crate) const ALPHABET: usize = 1 << MAX_SYMBOL_BITS;
 
-/// The matrix of units that a tensor is coded as: [`Matrix::of_shape`], with as many columns for
-/// each element as it has units; `None` where a count overflows.
+/// The matrix of units that a tensor is coded as: [`Matrix::of_shape`], with as many columns per element as
+/// it has units; `None` if a count overflows.
 pub fn unit_matrix(dtype: Dtype, shape: &[usize]) -> Option<Matrix> {
     let matrix = Matrix::of_shape(shape)?;
     let element_bits = dtype.bitsize();
@@ -38,7 +38,7 @@ pub fn unit_matrix(dtype: Dtype, shape: &[usize]) -> Option<Matrix> {
         let cols = matrix.cols.checked_mul(element_bits / unit_bits)?;
         return Some(Matrix { rows: matrix.rows, cols });
     }
-    // Elements that share a byte: the tensor is a vector of bytes.
+    // Elements share bytes: the tensor is treated as a vector of bytes.
     let bytes = (matrix.len() * element_bits).div_ceil(8);
     Matrix::of_shape(&[bytes])
 }
@@ -50,7 +50,7 @@ pub enum Source {
     Raw,
     /// The lower half.
     Lower,
-    /// The bits that clean rows do not have.
+    /// The clean bits, which clean rows do not store.
     Clean,
 }
 
@@ -59,14 +59,14 @@ pub enum Source {
 pub struct Plane {
     /// Where its bits come from.
     pub source: Source,
-    /// How far they are above the bottom of the source.
+    /// How far its bits are above the bottom of the source.
     pub shift: u8,
-    /// How many there are: 1, 2, 4, 8 or 16, so that no element straddles two words.
+    /// Number of its bits: 1, 2, 4, 8 or 16, so that no element straddles two words.
     pub width: u8,
 }
 
 impl Plane {
-    /// Whether only rows that are not clean have a part in it.
+    /// Whether only rows that are not clean are stored in it.
     pub fn is_sparse(&self) -> bool {
         self.source == Source::Clean
     }
@@ -81,7 +81,7 @@ pub struct Split {
     pub top_bits: u8,
     /// Low mantissa bits of an F16 that are coded together with the exponent: `b`.
     pub low_bits: u8,
-    /// Bits at the bottom of an element that clean rows do not have.
+    /// Bits at the bottom of an element that clean rows do not store.
     pub clean_bits: u8,
     pub(crate) unit: UnitFormat,
     planes: [Plane; MAX_PLANES],
@@ -89,13 +89,13 @@ pub struct Split {
 }
 
 impl Split {
-    /// The split of `dtype`; `None` where there is none with these numbers of bits.
+    /// The split of `dtype`; `None` if there is none with these numbers of bits.
     pub fn new(dtype: Dtype, top_bits: u8, low_bits: u8, clean_bits: u8) -> Option<Self> {
         let unit = UnitFormat::of(dtype);
         let known = match dtype {
             Dtype::F32 => top_bits <= 2 && low_bits == 0 && [0, 8, 13, 16].contains(&clean_bits),
             Dtype::BF16 => {
-                // What is coded of the mantissa is no clean bit.
+                // Coded mantissa bits cannot be clean bits.
                 clean_bits <= BF16_CLEAN_BITS && top_bits <= 2.min(7 - clean_bits) && low_bits == 0
             }
             Dtype::F16 => top_bits <= 3 && low_bits <= 4 && [0, 3].contains(&clean_bits),
@@ -126,7 +126,7 @@ impl Split {
         if self.unit.exponent_bits != 8 || self.unit.sign_bits == 0 {
             return self.add(Source::Raw, bits, powers_of_two(bits));
         }
-        // Boundaries fall on 3, 5 and 7 kept mantissa bits whatever t is.
+        // Boundaries fall on 3, 5 and 7 kept mantissa bits for any t.
         let mantissa = self.top_bits + self.middle_bits();
         let ends = [3, 5, 7].map(|end: u8| end.min(mantissa) - self.top_bits + 1);
         let mut above = 0;
@@ -136,7 +136,7 @@ impl Split {
         }
     }
 
-    /// Adds planes, most significant first, the last of them `bottom` bits above the source's.
+    /// Adds planes, most significant first. The last of them is `bottom` bits above the bottom of the source.
     fn add_above(&mut self, source: Source, bottom: u8, widths: &[u8]) {
         let mut shift = bottom + widths.iter().sum::<u8>();
         for &width in widths {
@@ -146,12 +146,12 @@ impl Split {
         }
     }
 
-    /// Bytes of a unit: an element, or one byte of it where each byte is a symbol.
+    /// Bytes of a unit: an element, or one byte of it if each byte is a symbol.
     pub fn unit_bytes(&self) -> usize {
         usize::from(self.unit.unit_bytes)
     }
 
-    /// Bits of an element's mantissa, all of them.
+    /// Total mantissa bits of an element.
     pub fn mantissa_bits(&self) -> u32 {
         let lower = if self.dtype == Dtype::F32 { 16 } else { 0 };
         u32::from(self.unit.mantissa_bits) + lower
@@ -189,7 +189,7 @@ impl Split {
     }
 }
 
-/// A number of bits as different powers of two, ascending.
+/// A number of bits as a sum of different powers of two, ascending.
 fn powers_of_two(bits: u8) -> &'static [u8] {
     match bits {
         0 => &[],

@@ -1,4 +1,4 @@
-//! Reading the tables of a tiled payload's head, which may come from a stranger.
+//! Reading the tables of a tiled payload's head, which may be from an untrusted file.
 
 use super::code::Code;
 use super::error::CodecError;
@@ -14,7 +14,7 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// A reader that goes on at byte `at` of `bytes`.
+    /// A reader that starts at byte `at` of `bytes`.
     pub fn new(bytes: &'a [u8], at: usize) -> Self {
         Self { bytes, at }
     }
@@ -35,7 +35,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The code of `count` symbols from `first` on.
+/// Reads the code of `count` symbols from `first` on.
 pub(crate) fn read_code(
     rest: &mut Cursor,
     split: &Split,
@@ -49,17 +49,17 @@ pub(crate) fn read_code(
     let packed = rest.take(count.div_ceil(2).next_multiple_of(8))?;
     let code = Code { first, lengths: nibbles(packed).take(count).collect(), escape };
     if !code.is_usable() {
-        return Err(CodecError::BadHead("code lengths are not those of a complete code"));
+        return Err(CodecError::BadHead("the code lengths do not form a complete code"));
     }
     Ok(code)
 }
 
-/// Numbers of 4 bits, two a byte, the first in the low half.
+/// 4-bit numbers, two per byte, the first in the low half.
 fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> + '_ {
     bytes.iter().flat_map(|b| [b & 15, b >> 4])
 }
 
-/// What is added to the symbols of each row, moved up by `unit` bits.
+/// Reads the number to add to the symbols of each row, which is moved left by `unit` bits.
 pub(crate) fn read_shifts(
     rest: &mut Cursor,
     grid: &Grid,
@@ -68,7 +68,7 @@ pub(crate) fn read_shifts(
     tables: &mut Tables,
 ) -> Result<Shifts, CodecError> {
     if u32::from(unit) >= split.symbol_bits() {
-        return Err(CodecError::BadHead("impossible row shifts"));
+        return Err(CodecError::BadHead("invalid row shifts"));
     }
     let start = rest.at;
     let rows = nibbles(rest.take(grid.row_blocks.saturating_mul(LANES / 2))?).collect();
@@ -76,7 +76,7 @@ pub(crate) fn read_shifts(
     Ok(Shifts { rows, unit })
 }
 
-/// Which rows of each row block are not clean.
+/// Reads which rows of each row block are not clean.
 pub(crate) fn read_masks(
     rest: &mut Cursor,
     grid: &Grid,
@@ -90,7 +90,7 @@ pub(crate) fn read_masks(
         let lanes = pair[0];
         let beyond = grid.rows_in(row_block) < LANES && lanes >> grid.rows_in(row_block) != 0;
         if beyond || pair[1] != u64::from(before) {
-            return Err(CodecError::BadHead("row masks do not fit the rows"));
+            return Err(CodecError::BadHead("row masks do not match the rows"));
         }
         masks.push(RowMask { lanes, before });
         before += lanes.count_ones();
@@ -99,7 +99,7 @@ pub(crate) fn read_masks(
     Ok(masks)
 }
 
-/// The scales of all tiles.
+/// Reads the scales of all tiles.
 pub(crate) fn read_scales(
     rest: &mut Cursor,
     grid: &Grid,
@@ -112,11 +112,11 @@ pub(crate) fn read_scales(
     tables.scales = start..rest.at;
     match scales.iter().all(|&scale| scale == 0 || (0x0080..0x7f80).contains(&scale)) {
         true => Ok(scales),
-        false => Err(CodecError::BadHead("a scale that is not a positive number")),
+        false => Err(CodecError::BadHead("a scale is negative, subnormal or not finite")),
     }
 }
 
-/// The table of tiles.
+/// Reads the tile table.
 pub(crate) fn read_tiles(
     rest: &mut Cursor,
     grid: &Grid,

@@ -1,4 +1,4 @@
-//! What is written about a tiled tensor, and where its tiles lie in the payload.
+//! The description of a tiled tensor, and where its tiles lie in the payload.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,14 +11,14 @@ use super::row_tables::{RowMask, Shifts};
 use super::scaled::Scaled;
 use super::split::{BF16_CLEAN_BITS, Plane, Split};
 
-/// What a tile's table entry says.
+/// A tile's entry in the tile table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TileEntry {
-    /// Where the tile's lane index begins, in words from the start of the coded plane.
+    /// Offset of the tile's lane index, in words from the start of the coded plane.
     pub word: u32,
-    /// Bits of the shortest lane stream; the lane index gives what each lane has more.
+    /// Bits of the shortest lane stream. The lane index has each lane's excess.
     pub base_bits: u16,
-    /// Whether the lane index has 16 bits a lane instead of 8.
+    /// Whether the lane index has 16 bits per lane instead of 8.
     pub wide: bool,
 }
 
@@ -42,21 +42,21 @@ impl TileEntry {
 pub struct Tiled {
     /// The tiles, of units: see [`unit_matrix`](super::split::unit_matrix).
     pub grid: Grid,
-    /// Which bits are where in a unit; in a quotient, where the tensor was rounded.
+    /// The position of each bit in a unit, or in a quotient if the tensor was rounded.
     pub split: Split,
     /// The code of the symbols.
     pub code: Code,
-    /// What is added to the symbols of each row; empty where nothing is.
+    /// The number to add to the symbols of each row; empty if rows are not shifted.
     pub shifts: Shifts,
-    /// Which rows have a part in the sparse planes, by row block; empty where there are none.
+    /// Which rows are stored in the sparse planes, by row block; empty if there are no such planes.
     pub masks: Vec<RowMask>,
-    /// What quotients are multiplied by; `None` where the tensor is as it was.
+    /// The scales of quotients; `None` if the tensor was not rounded.
     pub scaled: Option<Scaled>,
     /// Tiles by index.
     pub tiles: Vec<TileEntry>,
     /// Row blocks that share a checksum.
     pub group_row_blocks: usize,
-    /// Where the tables stand in the payload.
+    /// Where the tables lie in the payload.
     pub tables: Tables,
     /// The coded plane's bytes in the payload, padding included.
     pub coded: Range<usize>,
@@ -67,18 +67,18 @@ pub struct Tiled {
 /// Byte ranges of a head's tables in the payload.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Row shifts: 32 bytes a row block, 4 bits a row.
+    /// Row shifts: 32 bytes per row block, 4 bits per row.
     pub shifts: Range<usize>,
-    /// Row masks: 16 bytes a row block.
+    /// Row masks: 16 bytes per row block.
     pub masks: Range<usize>,
-    /// Scales: 128 bytes a tile.
+    /// Scales: 128 bytes per tile.
     pub scales: Range<usize>,
-    /// Tile table: 8 bytes a tile.
+    /// Tile table: 8 bytes per tile.
     pub tiles: Range<usize>,
 }
 
-/// Where a lane of a row block stands in a raw plane, and how many lanes there are: the distance from
-/// one word of a lane to its next. `None` where it is clean and the plane sparse.
+/// The position of a lane of a row block in a raw plane, and the number of lanes there, which is the distance
+/// from one word of a lane to its next. `None` if the row is clean and the plane sparse.
 #[inline(always)]
 pub(crate) fn plane_place(
     plane: &Plane,
@@ -92,7 +92,7 @@ pub(crate) fn plane_place(
     }
 }
 
-/// Bytes of a raw plane's section, padding included; `None` where the number overflows.
+/// Bytes of a raw plane's section, padding included; `None` if the number overflows.
 pub(crate) fn plane_bytes(plane: &Plane, grid: &Grid, masks: &[RowMask]) -> Option<usize> {
     let lanes = match plane.is_sparse() {
         true => masks.last().map_or(0, |mask| mask.before as usize + mask.count()),
@@ -114,8 +114,8 @@ impl Tiled {
         start..(start + self.group_row_blocks).min(self.grid.row_blocks)
     }
 
-    /// Bytes of the payload that hold the coded streams of `row_blocks`; the section's padding
-    /// belongs to the last.
+    /// The byte range in the payload of the coded streams of `row_blocks`. The last row block's includes the
+    /// section's padding.
     pub fn coded_of(&self, row_blocks: Range<usize>) -> Range<usize> {
         let at = |row_block: usize| match self.tiles.get(row_block * self.grid.col_tiles) {
             Some(tile) => self.coded.start + 4 * tile.word as usize,
@@ -124,8 +124,8 @@ impl Tiled {
         at(row_blocks.start)..at(row_blocks.end)
     }
 
-    /// What is read of the raw planes in `precision`. Sparse planes that no row has a part in are left out in any
-    /// case, and with them nothing is lost. What was rounded already is read whole.
+    /// The part of the raw planes that is read in `precision`. Sparse planes in which no row is stored are
+    /// always left out, without any loss. A tensor that was rounded is read completely.
     pub fn kept(&self, precision: Precision) -> Kept {
         let precision = if self.scaled.is_some() { Precision::Lossless } else { precision };
         let kept = precision.kept(&self.split);
@@ -139,7 +139,7 @@ impl Tiled {
         }
     }
 
-    /// Bytes of the original tensor that one row block holds, if it is full.
+    /// Bytes of the original tensor in a full row block.
     pub fn row_block_bytes(&self) -> usize {
         LANES * self.row_bytes()
     }
@@ -149,12 +149,12 @@ impl Tiled {
         self.grid.matrix.cols * self.unit_bytes()
     }
 
-    /// Bytes that a unit is decoded to.
+    /// Bytes of a decoded unit.
     pub(crate) fn unit_bytes(&self) -> usize {
         self.scaled.as_ref().map_or(self.split.unit_bytes(), Scaled::element_bytes)
     }
 
-    /// How the tensor was rounded; `None` where it is as it was.
+    /// How the tensor was rounded; `None` if it was not.
     pub fn lossy(&self) -> Option<Lossy> {
         self.scaled.as_ref().and_then(|_| Lossy::new(self.mantissa_bits(), self.grid.tile_cols).ok())
     }
@@ -164,7 +164,7 @@ impl Tiled {
         BF16_CLEAN_BITS + 1 - self.split.clean_bits
     }
 
-    /// What is decoded of `rows` of the original tensor, of which the first is row `first`. They must be whole rows.
+    /// The decoded values of `rows` of the original tensor, which must be whole rows starting at row `first`.
     pub fn restored<'a>(&self, first: usize, rows: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.scaled {
             Some(scaled) => scaled.restored(&self.grid, self.mantissa_bits(), first, rows).into(),
@@ -180,8 +180,8 @@ impl Tiled {
         }
     }
 
-    /// Bytes of the payload that hold raw plane `plane` of `row_blocks`; the section's padding
-    /// belongs to the last.
+    /// The byte range in the payload of raw plane `plane` of `row_blocks`. The last row block's includes the
+    /// section's padding.
     pub fn plane_of(&self, plane: usize, row_blocks: Range<usize>) -> Range<usize> {
         let section = &self.planes[plane];
         let at = |row_block: usize| match row_block < self.grid.row_blocks {
@@ -191,8 +191,8 @@ impl Tiled {
         at(row_blocks.start)..at(row_blocks.end)
     }
 
-    /// Bytes of the payload that hold tile `tile`: in the coded plane, and then in each raw plane. None
-    /// where there is no such tile.
+    /// The byte ranges in the payload of tile `tile`: in the coded plane, then in each raw plane. Empty if
+    /// there is no such tile.
     pub(crate) fn tile_parts(&self, tile: usize) -> Vec<Range<usize>> {
         let word = |tile: usize| self.tiles.get(tile).map(|tile| self.coded.start + 4 * tile.word as usize);
         let Some(start) = word(tile) else { return Vec::new() };
@@ -200,7 +200,7 @@ impl Tiled {
         parts.push(start..word(tile + 1).unwrap_or(self.coded.end));
         let (row_block, col_tile) = (tile / self.grid.col_tiles, tile % self.grid.col_tiles);
         for (i, plane) in self.split.planes().iter().enumerate() {
-            // A word that two tiles share is in both.
+            // A word that two tiles share is part of both ranges.
             let bits = |cols: usize| cols * usize::from(plane.width);
             let first = col_tile * self.grid.tile_cols;
             let end = (first + self.grid.cols_in(col_tile)).next_multiple_of(CHUNK);
@@ -211,7 +211,7 @@ impl Tiled {
         parts
     }
 
-    /// The word of raw plane `plane` that row block `row_block` begins with.
+    /// The index in raw plane `plane` of the first word of row block `row_block`.
     pub fn plane_word(&self, plane: usize, row_block: usize) -> usize {
         let plane = self.split.planes()[plane];
         let words = self.grid.lane_words(usize::from(plane.width));
@@ -221,8 +221,7 @@ impl Tiled {
         }
     }
 
-    /// Lanes that row block `row_block` has in raw plane `plane`: the distance from one word of a
-    /// lane to its next.
+    /// Lanes of row block `row_block` in raw plane `plane`: the distance from one word of a lane to its next.
     pub fn plane_lanes(&self, plane: usize, row_block: usize) -> usize {
         match self.split.planes()[plane].is_sparse() {
             true => self.masks[row_block].count(),

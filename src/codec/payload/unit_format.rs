@@ -1,17 +1,17 @@
-//! How the elements of a type are made up.
+//! The composition of the elements of each type.
 
 use crate::tensor::Dtype;
 
-/// How the elements of a type are made up.
+/// The composition of an element: how many bits each of its parts has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UnitFormat {
-    /// Bytes of what is taken apart at a time: an element, or one byte of it.
+    /// Bytes of a unit: an element, or one byte of it.
     pub unit_bytes: u8,
-    /// Exponent bits, or 8 where every byte is a symbol.
+    /// Exponent bits, or 8 if every byte is a symbol.
     pub exponent_bits: u8,
     /// Mantissa bits in the upper half.
     pub mantissa_bits: u8,
-    /// 1 where there is a sign, 0 for bytes.
+    /// 1 if there is a sign, 0 for bytes.
     pub sign_bits: u8,
 }
 

@@ -1,12 +1,12 @@
-//! Elements of any width as 16-bit halves, one array of each for a lane of a tile.
+//! Elements of any width as 16-bit halves: one array of each half for a lane of a tile.
 
 use super::grid::{CHUNK, MAX_TILE_COLS};
 
 /// One 16-bit half of a lane's units.
 pub(crate) type Halves = [u16; MAX_TILE_COLS];
 
-/// Takes the little-endian units of `row` apart: an F32 into its upper and lower half, anything
-/// narrower into `upper` alone.
+/// Splits the little-endian units of `row`: an F32 into its upper and lower half, any narrower unit into
+/// `upper` alone.
 #[inline(always)]
 pub(crate) fn take_apart(row: &[u8], unit_bytes: usize, upper: &mut [u16], lower: &mut [u16]) {
     match unit_bytes {
@@ -41,7 +41,7 @@ pub(crate) fn put_together(upper: &[u16], lower: &[u16], unit_bytes: usize, row:
     }
 }
 
-/// [`put_together`] for a chunk, in which the compiler sees a vector.
+/// [`put_together`] for a chunk, for which the compiler uses a vector.
 #[inline(always)]
 pub(crate) fn put_chunk<const UNIT: usize>(upper: &[u16; CHUNK], lower: &[u16; CHUNK], out: &mut [u8]) {
     match UNIT {

@@ -1,4 +1,4 @@
-//! Choosing how a tensor is coded, by size.
+//! Choosing how a tensor is coded: the smallest result wins.
 
 use rayon::prelude::*;
 
@@ -9,33 +9,33 @@ use crate::codec::payload::code::Code;
 use crate::codec::payload::split::Split;
 use crate::tensor::{Dtype, Matrix};
 
-/// Longest code that the encoder makes. With an escape for what is rarer, longer codes gain little,
-/// and a table of 2¹¹ entries is quick to make and to look up in.
+/// Maximum code length that the encoder uses. Rarer symbols are escaped, so longer codes would gain little,
+/// and a table of 2¹¹ entries is quick to build and to look up in.
 const CODE_LIMIT: u32 = 11;
 
-/// A finer split must be smaller by at least this factor: it takes longer to read.
+/// A finer split must be smaller by at least this factor, because it takes longer to read.
 const WORTH: f64 = 0.9985;
 
-/// Bits that a row's shift takes in the file.
+/// Bits of a row's shift in the file.
 const SHIFT_BITS: f64 = 4.0;
 
-/// What to strive for.
+/// The goal of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Preset {
     /// The smallest file.
     #[default]
     Small,
-    /// The shortest codes, of which a decoder reads the most at a time: only the exponent is coded. Of
-    /// elements of one byte no less is coded than by [`Preset::Small`].
+    /// The shortest codes, because a decoder reads most of them at a time: only the exponent is coded. For
+    /// elements of one byte, the coded bits are those of [`Preset::Small`].
     Fast,
 }
 
-/// A choice of split with its code.
+/// A split with its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub split: Split,
     pub code: Code,
-    /// Where rows are shifted to a common level.
+    /// Set if rows are shifted to a common level.
     pub levels: Option<Levels>,
 }
 
@@ -43,28 +43,28 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice {
     pub preset: Preset,
-    /// Only these, where given.
+    /// If set, only these splits.
     pub split: Option<Chosen>,
 }
 
-/// What is asked of a split.
+/// A request for certain splits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Chosen {
-    /// So many coded top bits.
+    /// This number of coded top bits.
     TopBits(u8),
-    /// This very split.
+    /// Exactly this split.
     Split(Split),
 }
 
 impl Plan {
-    /// The smallest plan for a matrix of units; `None` where there is nothing to code.
+    /// The smallest plan for a matrix of units; `None` if there is nothing to code.
     pub fn smallest(source: &SourceRows, matrix: Matrix, choice: Choice) -> Option<Self> {
         let sample = Sample::take(source, matrix)?;
         let clean = match source.rounding() {
             Some(rounding) => rounding.lossy.clean_bits(),
             None => clean_bits(&sample),
         };
-        // Of a split that was asked for, the sample need not know every low bit.
+        // If the split is given, the sample may lack some of its low bits.
         let open = !sample.complete || matches!(choice.split, Some(Chosen::Split(_)));
         let candidates = candidates(&sample, splits(&sample, clean, choice));
         let code = |candidate: &Candidate| {
@@ -74,7 +74,7 @@ impl Plan {
             let bits = (code.bits(counts, split.symbol_bits()) + raw) as f64 + candidate.aside;
             Some((bits, Self { split: *split, code, levels: candidate.levels }))
         };
-        // No code is shorter than the entropy: most codes need not be made.
+        // No code is shorter than the entropy, so most codes need not be built.
         let first = candidates.iter().min_by(|a, b| a.entropy.total_cmp(&b.entropy))?;
         let made = code(first);
         let most = made.as_ref().map_or(f64::INFINITY, |(bits, _)| bits / WORTH);
@@ -89,7 +89,7 @@ impl Plan {
         coded.collect::<Vec<_>>().into_iter().reduce(finer_if_worth).map(|(_, plan)| plan)
     }
 
-    /// By how much a shift is moved up before it is taken off a symbol.
+    /// How many bits a shift is moved left before it is subtracted from a symbol.
     pub fn shift_unit(&self) -> u8 {
         shift_unit(&self.split)
     }
@@ -98,17 +98,17 @@ impl Plan {
 /// A split that may be chosen.
 struct Candidate {
     split: Split,
-    /// Where rows are shifted to a common level.
+    /// Set if rows are shifted to a common level.
     levels: Option<Levels>,
     /// How often each of its symbols occurs.
     counts: Vec<u64>,
-    /// Bits that are neither coded nor raw.
+    /// Bits of everything that is neither coded nor raw.
     aside: f64,
-    /// Fewest bits of all that it takes.
+    /// Lower bound of its total bits.
     entropy: f64,
 }
 
-/// Each of `splits`, with and without shifts, where there are any: the coarser before the finer.
+/// Each of `splits`, with and without row shifts if there are any: coarser splits first.
 fn candidates(sample: &Sample, splits: Vec<Split>) -> Vec<Candidate> {
     let with = |split: Split, levels: Option<Levels>, counts: &[u64]| {
         let aside = if levels.is_some() { SHIFT_BITS * sample.rows as f64 } else { 0.0 };
@@ -128,7 +128,7 @@ fn splits(sample: &Sample, clean: u8, choice: Choice) -> Vec<Split> {
     let finest = sample.finest;
     let (top, low) = match choice.preset {
         Preset::Small => (finest.top_bits, finest.low_bits),
-        // Types of a byte have so few bits that the rest would not be worth a plane.
+        // Types of one byte have so few bits that a plane for the rest would not pay off.
         Preset::Fast => (if finest.unit_bytes() == 1 { finest.top_bits } else { 0 }, 0),
     };
     let tops = match choice.split {
@@ -136,26 +136,26 @@ fn splits(sample: &Sample, clean: u8, choice: Choice) -> Vec<Split> {
         Some(Chosen::TopBits(top)) => top..=top,
         None => 0..=top,
     };
-    // Clean bits are the lowest of those that were counted.
+    // Clean bits are the lowest of the bits that were counted.
     let low = low - clean.min(low);
     tops.flat_map(|t| (0..=low).filter_map(move |b| Split::new(finest.dtype, t, b, clean))).collect()
 }
 
-/// The number of clean bits that leaves out most.
+/// The number of clean bits that saves most.
 fn clean_bits(sample: &Sample) -> u8 {
     let saved = |&(bits, rows): &(u8, usize)| usize::from(bits) * rows;
-    // Worth the masks, which take two bits a row, if one row in a hundred has nothing there. Of a BF16, rows
-    // of zeros alone are no reason for a payload that older decoders refuse.
+    // Clean bits pay for the masks, at two bits per row, if one row in a hundred is clean. For a BF16, rows
+    // of zeros alone do not justify a payload that older decoders refuse.
     let least = if sample.finest.dtype == Dtype::BF16 { sample.rows / 2 } else { sample.rows / 100 };
     let worth = |&&(_, rows): &&(u8, usize)| rows > least;
     sample.clean_rows.iter().filter(worth).max_by_key(|choice| saved(choice)).map_or(0, |&(bits, _)| bits)
 }
 
-/// Counts of `split`'s symbols from `counts` of the finest ones.
+/// The counts of `split`'s symbols, computed from `counts` of the finest split's.
 fn folded(sample: &Sample, counts: &[u64], split: &Split) -> Vec<u64> {
     let finest = &sample.finest;
     let mut sums = vec![0; 1 << split.symbol_bits()];
-    // The finest split has no clean bits: where this one has, they are the lowest of its low bits.
+    // The finest split has no clean bits; the clean bits of `split` are the lowest of its low bits.
     let clean = if split.dtype == Dtype::F16 { split.clean_bits } else { 0 };
     let low = finest.low_bits;
     for (symbol, &n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
@@ -166,8 +166,8 @@ fn folded(sample: &Sample, counts: &[u64], split: &Split) -> Vec<u64> {
     sums
 }
 
-/// Fewest bits of all symbols and raw fields: the entropy, with what is rarer than the longest
-/// code written as an escape.
+/// Lower bound of the bits of all symbols and raw fields: the entropy, with symbols escaped that are rarer
+/// than the longest code.
 fn entropy(split: &Split, counts: &[u64]) -> f64 {
     let total: u64 = counts.iter().sum();
     let escape = f64::from(CODE_LIMIT + split.symbol_bits());

@@ -1,4 +1,4 @@
-//! The level of a tensor's rows, and how far each is shifted.
+//! The levels of a tensor's rows, and each row's shift.
 
 use rayon::prelude::*;
 
@@ -7,12 +7,12 @@ use crate::codec::payload::unit_format::UnitFormat;
 use crate::codec::simd::{self, Kernel, Vectors};
 use crate::tensor::Dtype;
 
-/// A row's level is the mean over at most so many chunks of columns.
+/// Maximum number of chunks of columns whose mean is a row's level.
 const LEVEL_CHUNKS: usize = 32;
 
 const LEVEL_CHUNK: usize = 16;
 
-/// Quarter octaves that one step of a row's shift stands for: half an octave.
+/// Quarter octaves per step of a row's shift: a step is half an octave.
 const SHIFT_STEP: u32 = 2;
 
 /// Largest shift of a row, in steps.
@@ -26,7 +26,7 @@ pub(crate) struct Levels {
 }
 
 impl Levels {
-    /// The levels, and the shift of each of `rows`. `None` where there is one row, or the type has no
+    /// The levels, and the shift of each of `rows`. `None` if there is only one row, or if the type has no
     /// mantissa bits to spare.
     pub fn of_rows(dtype: Dtype, rows: &SampledRows) -> Option<(Self, Vec<u8>)> {
         if UnitFormat::of(dtype).mantissa_bits < 2 || rows.len() < 2 {
@@ -35,7 +35,7 @@ impl Levels {
         let levels = |rows: &[&[u8]]| simd::run(RowLevels { dtype, rows: rows.iter().copied() });
         let all: Vec<u32> = rows.pieces(&rows.all(), levels).flatten_iter().collect();
         let mut levels: Vec<u32> = all.iter().copied().filter(|&l| l > 0).collect();
-        // The lowest but for a few outliers, whose symbols will be escaped.
+        // The lowest level except for a few outliers, whose symbols will be escaped.
         let low = levels.len() / 100;
         if levels.is_empty() {
             return None;
@@ -90,7 +90,7 @@ fn level(format: UnitFormat, row: &[u8]) -> u32 {
     64 * sum / count.max(1)
 }
 
-/// Adds up what `of` says of some of the row's units, and how many these are.
+/// Sums `of` over some of the row's units, and counts them.
 #[inline(always)]
 fn sum<const UNIT: usize>(row: &[u8], of: impl Fn([u8; UNIT]) -> u32) -> (u32, u32) {
     let (chunks, rest) = row.as_chunks().0.as_chunks::<LEVEL_CHUNK>();

@@ -1,8 +1,8 @@
-//! How a tensor is best coded, found out from some of its rows.
+//! Choosing how a tensor is coded, from a sample of its rows.
 //!
-//! A tensor comes from a [`TensorSource`], and a [`source_rows`] of it gives the rows that are coded, rounded
-//! where that is asked for. A [`sample`] of them is counted, [`levels`] says how far rows are shifted, and
-//! [`choosing`] takes the smallest of all splits with its code. It uses `payload`, `simd` and `entropy`.
+//! A tensor comes from a [`TensorSource`]. Its [`source_rows`] are the rows that are coded, rounded on
+//! request. A [`sample`] of them is counted, [`levels`] determines the row shifts, and [`choosing`] takes the
+//! smallest of all splits with its code. It uses `payload`, `simd` and `entropy`.
 
 pub(crate) mod choosing;
 pub(crate) mod levels;

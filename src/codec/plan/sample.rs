@@ -1,4 +1,4 @@
-//! What some of a tensor's rows say, from which its coding is planned: symbols counted, and clean rows.
+//! The statistics of a sample of a tensor's rows, for planning its coding: counts of symbols, and clean rows.
 
 use rayon::prelude::*;
 
@@ -12,25 +12,25 @@ use crate::codec::payload::unit_halves::take_apart;
 use crate::codec::simd::{self, Kernel, Vectors};
 use crate::tensor::{Dtype, Matrix};
 
-/// What was counted.
+/// The counts of a sample.
 #[derive(Debug)]
 pub(crate) struct Sample {
     /// The split whose symbols were counted.
     pub finest: Split,
     /// How often each symbol occurs.
     pub counts: Vec<u64>,
-    /// The same with each row's shift taken off its symbols; `None` where rows are alike.
+    /// The same counts after each row's shift is subtracted from its symbols; `None` if rows are alike.
     pub shifted: Option<(Levels, Vec<u64>)>,
-    /// Rows looked at.
+    /// Rows in the sample.
     pub rows: usize,
     /// How many of them are clean, for each possible number of clean bits.
     pub clean_rows: Vec<(u8, usize)>,
-    /// Whether all rows were looked at.
+    /// Whether the sample has all rows.
     pub complete: bool,
 }
 
 impl Sample {
-    /// Looks at rows of `source`, a matrix of units.
+    /// Counts a sample of the rows of `source`, a matrix of units.
     pub fn take(source: &SourceRows, matrix: Matrix) -> Option<Self> {
         let dtype = source.dtype;
         let finest = finest(dtype)?;
@@ -60,13 +60,13 @@ impl Sample {
         Some(sample)
     }
 
-    /// Counts those of `rows` that are `alike` and have this shift: so each symbol need be counted only once.
+    /// Counts those of `rows` that are `alike` and have this shift, so that each symbol is counted only once.
     fn count(&mut self, rows: &SampledRows, alike: &[usize], shift: u8) {
         if alike.is_empty() {
             return;
         }
         let count = |rows: &[&[u8]]| simd::run(Count { split: &self.finest, rows });
-        // Added up as they are made: all tables together would be an eighth of the sample.
+        // Sums as it goes, because all tables together would have an eighth of the sample's size.
         let none = || vec![0u64; ALPHABET];
         let add = |mut sums: Vec<u64>, tables: Vec<[u32; ALPHABET]>| {
             for table in tables {
@@ -98,7 +98,7 @@ struct Count<'a> {
 }
 
 impl Kernel for Count<'_> {
-    /// Two tables in turn: with one, equal neighbours would wait for each other's store.
+    /// Two alternating tables: with one, equal neighbours would wait for each other's store.
     type Output = Vec<[u32; ALPHABET]>;
 
     #[inline(always)]
@@ -129,7 +129,7 @@ impl Kernel for Count<'_> {
     }
 }
 
-/// The split with the most coded bits, of which the others' symbols are sums.
+/// The split with the most coded bits. The counts of all other splits are sums of its counts.
 fn finest(dtype: Dtype) -> Option<Split> {
     let (t, b) = match dtype {
         Dtype::F32 | Dtype::BF16 => (2, 0),
@@ -139,8 +139,8 @@ fn finest(dtype: Dtype) -> Option<Split> {
     Split::new(dtype, t, b, 0)
 }
 
-/// Numbers of clean bits worth trying: what an element has below an 8-bit mantissa, an F16's or a
-/// BF16's; and what a BF16 has below that of an F8_E5M2 or an F8_E4M3.
+/// Numbers of clean bits worth trying: the bits of an element below the 8-bit mantissa of an F16 or a BF16,
+/// and those of a BF16 below the mantissa of an F8_E5M2 or an F8_E4M3.
 fn clean_choices(dtype: Dtype) -> &'static [u8] {
     match dtype {
         Dtype::F32 => &[8, 13, 16],
@@ -150,13 +150,13 @@ fn clean_choices(dtype: Dtype) -> &'static [u8] {
     }
 }
 
-/// How far a shift must be moved up to be taken off a symbol of `split`: the step is half an octave,
-/// so there must be a coded mantissa bit.
+/// How many bits a shift must be moved left before it is subtracted from a symbol of `split`. A step is half
+/// an octave, so at least one mantissa bit must be coded.
 pub(crate) fn shift_unit(split: &Split) -> u8 {
     split.top_bits - 1 + split.low_bits
 }
 
-/// Bits at the bottom of all units of a row that are zero.
+/// Lowest bits that are zero in all units of a row.
 fn clean_bits(dtype: Dtype, row: &[u8]) -> u32 {
     match UnitFormat::of(dtype).unit_bytes {
         2 => row.as_chunks().0.iter().fold(0, |all, &b| all | u16::from_le_bytes(b)).trailing_zeros(),

@@ -1,4 +1,4 @@
-//! The rows of a tensor that are looked at before it is planned how it is coded.
+//! The sample of a tensor's rows from which its coding is planned.
 
 use std::borrow::Cow;
 
@@ -7,54 +7,54 @@ use rayon::prelude::*;
 use super::source_rows::SourceRows;
 use crate::tensor::Matrix;
 
-/// At least so many units are looked at; of smaller tensors all are.
+/// Minimum units in a sample; of smaller tensors, all units are used.
 const SAMPLE_UNITS: usize = 1 << 16;
 
-/// Of large tensors one row in so many is looked at.
+/// In large tensors, one row in this many is sampled.
 const SAMPLE_SHARE: usize = 16;
 
-/// Of rows that must be made to be looked at, no more units are.
+/// Maximum units in a sample whose rows must be computed.
 const MADE_UNITS: usize = 4 << 20;
 
-/// No more rows are looked at: what is kept of each would grow with the tensor.
+/// Maximum rows in a sample, because the data kept for each row would grow with the tensor.
 const MOST_ROWS: usize = 1 << 20;
 
-/// So much of a sample is worth another thread's while.
+/// Minimum bytes of a sample that justify another thread.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// How far rows that are looked at lie apart.
+/// Distance between sampled rows.
 pub(crate) fn rows_apart(matrix: Matrix, are_made: bool) -> usize {
     let apart = (matrix.len() / SAMPLE_UNITS).clamp(1, SAMPLE_SHARE).max(matrix.rows.div_ceil(MOST_ROWS));
     if are_made { apart.max(matrix.len() / MADE_UNITS) } else { apart }
 }
 
-/// Rows of a source that are looked at. No more of them are in memory than threads look at at a time, but for
-/// those that must be made.
+/// The sampled rows of a source. Only the rows that threads are reading are in memory, unless rows must be
+/// computed.
 pub(crate) struct SampledRows<'a> {
     source: &'a SourceRows<'a>,
     every: usize,
     len: usize,
-    /// End to end, where they must be made.
+    /// The rows end to end, if they must be computed.
     made: Option<Vec<u8>>,
 }
 
 impl<'a> SampledRows<'a> {
-    /// One row of every `every` of `source`, which is `matrix`.
+    /// Every `every`th row of `source`, which is `matrix`.
     pub fn new(source: &'a SourceRows<'a>, matrix: Matrix, every: usize) -> Self {
         Self { source, every, len: matrix.rows.div_ceil(every), made: source.sampled(every) }
     }
 
-    /// How many there are.
+    /// Number of sampled rows.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The numbers of all.
+    /// The indices of all sampled rows.
     pub fn all(&self) -> Vec<usize> {
         (0..self.len).collect()
     }
 
-    /// What `work` gives for some of the rows after the other, in the order in which `numbers` names them.
+    /// The results of `work` for pieces of the sample, in the order of the rows in `numbers`.
     pub fn pieces<T: Send>(
         &self,
         numbers: &[usize],

@@ -1,4 +1,4 @@
-//! The scales of a tensor that is to be rounded.
+//! The scales of a tensor that will be rounded.
 
 use rayon::prelude::*;
 

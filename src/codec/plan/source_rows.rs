@@ -1,4 +1,4 @@
-//! The rows that an encoder takes apart: those of the tensor, or their quotients.
+//! The rows that an encoder codes: the tensor's own, or their quotients.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::codec::payload::scaled::Scaled;
 use crate::codec::payload::unit_format::UnitFormat;
 use crate::tensor::{Dtype, Matrix};
 
-/// A matrix of units, made as it is asked for where it is not the tensor itself.
+/// A matrix of units: the tensor itself, or quotients that are computed on request.
 pub(crate) struct SourceRows<'a> {
     matrix: Matrix,
     /// The type of the units.
@@ -29,25 +29,24 @@ pub(crate) struct Rounding {
 }
 
 impl<'a> SourceRows<'a> {
-    /// A matrix of units of `dtype` as it is.
+    /// The unchanged matrix of units of `dtype`.
     pub fn new(dtype: Dtype, matrix: Matrix, data: &'a dyn TensorSource) -> Self {
         Self { matrix, dtype, data, rounding: None }
     }
 
-    /// The quotients of a matrix of elements of `dtype`: a BF16 for each of them. `None` where one of them is not
-    /// finite.
+    /// The quotients of a matrix of elements of `dtype`: a BF16 for each. `None` if an element is not finite.
     pub fn rounded(dtype: Dtype, matrix: Matrix, data: &'a dyn TensorSource, lossy: Lossy) -> Option<Self> {
         let grid = Grid::with_tile_cols(matrix, lossy.block());
         let rounding = Rounding { lossy, scaled: scales_of(dtype, &grid, data)?, grid };
         Some(Self { matrix, dtype: Dtype::BF16, data, rounding: Some(rounding) })
     }
 
-    /// How they are rounded; `None` where they are not.
+    /// How elements are rounded; `None` if they are not.
     pub fn rounding(&self) -> Option<&Rounding> {
         self.rounding.as_ref()
     }
 
-    /// How the matrix is cut.
+    /// The division of the matrix into tiles.
     pub fn grid(&self) -> Grid {
         self.rounding.as_ref().map_or_else(|| Grid::for_matrix(self.matrix), |rounding| rounding.grid)
     }
@@ -79,7 +78,7 @@ impl<'a> SourceRows<'a> {
         self.rows(LANES * row_blocks.start..LANES * row_blocks.end)
     }
 
-    /// One row of every `every`, end to end; `None` where they are to be had from [`SourceRows::rows`] one by one.
+    /// Every `every`th row, end to end; `None` if [`SourceRows::rows`] returns them without computing them.
     pub fn sampled(&self, every: usize) -> Option<Vec<u8>> {
         self.rounding.as_ref()?;
         let mut sampled = Vec::with_capacity(self.row_bytes() * self.matrix.rows.div_ceil(every));

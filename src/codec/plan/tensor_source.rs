@@ -1,17 +1,17 @@
-//! Where an encoder finds a tensor's bytes.
+//! The source of a tensor's bytes for an encoder.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// A tensor's little-endian bytes, in memory or read as they are asked for.
+/// A tensor's little-endian bytes, in memory or read on request.
 ///
-/// An encoder asks for each of them several times, and from several threads. A source that cannot read has no way to
-/// say so here: it gives zeros and remembers its error, and whoever made it asks it for that before the payload is used.
+/// An encoder requests each byte several times, and from several threads. A source cannot return a read error
+/// here. It returns zeros and keeps the error, and its creator must check for that before using the payload.
 pub trait TensorSource: Sync {
     /// Bytes of the tensor.
     fn size(&self) -> usize;
 
-    /// The bytes `range`, which ends within the tensor.
+    /// The bytes in `range`, which must lie within the tensor.
     fn bytes(&self, range: Range<usize>) -> Cow<'_, [u8]>;
 }
 

@@ -6,12 +6,12 @@ use std::arch::x86_64::*;
 use super::block::{BLOCK, Bits, to_top};
 use super::vectors::{Kernel, Vectors};
 
-/// The processor has AVX2 and BMI2.
+/// Proof that the processor has AVX2 and BMI2.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
-    /// `None` where it has not.
+    /// `None` if the processor lacks them.
     pub fn detect() -> Option<Self> {
         let all = has!("avx2") && has!("bmi1") && has!("bmi2") && has!("lzcnt") && has!("popcnt");
         all.then_some(Self(()))
@@ -21,7 +21,7 @@ impl Avx2 {
 impl Vectors for Avx2 {
     #[inline(always)]
     fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
-        // SAFETY: there is an `Avx2`, so the processor has the features.
+        // SAFETY: an `Avx2` exists, so the processor has the features.
         unsafe { interleave::<W>(|bit| bits_avx2(block, bit + u32::from(shift))) }
     }
 
@@ -44,7 +44,7 @@ fn with_avx2<K: Kernel>(kernel: K, avx2: Avx2) -> K::Output {
     kernel.run(avx2)
 }
 
-/// Puts bit after bit of all fields in its place among the others'.
+/// Interleaves the bits of all fields, one bit position at a time.
 ///
 /// # Safety
 /// The processor must have BMI2.
@@ -77,7 +77,7 @@ unsafe fn bits_avx2(block: &[u16; BLOCK], bit: u32) -> u32 {
     unsafe {
         let at: *const __m256i = block.as_ptr().cast();
         let up = _mm_cvtsi32_si128(15 - bit as i32);
-        // The wanted bit becomes the sign, which the saturating narrowing keeps.
+        // The wanted bit becomes the sign, which saturating narrowing keeps.
         let low = _mm256_sll_epi16(_mm256_loadu_si256(at), up);
         let high = _mm256_sll_epi16(_mm256_loadu_si256(at.add(1)), up);
         let bytes = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(low, high));
@@ -85,7 +85,7 @@ unsafe fn bits_avx2(block: &[u16; BLOCK], bit: u32) -> u32 {
     }
 }
 
-/// For each of sixteen fields, the two bytes of the packed ones that it lies in.
+/// For each of sixteen fields, the two packed bytes that contain it.
 const fn bytes_of(width: usize) -> [u8; BLOCK] {
     let mut bytes = [0; BLOCK];
     let mut i = 0;
@@ -96,7 +96,7 @@ const fn bytes_of(width: usize) -> [u8; BLOCK] {
     bytes
 }
 
-/// Adds `bits` of the packed fields of `W` (1, 2 or 4) bits to those of `block`.
+/// Adds `bits` of the packed fields of `W` (1, 2 or 4) bits to the fields of `block`.
 ///
 /// # Safety
 /// The processor must have AVX2.

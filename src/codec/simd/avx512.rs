@@ -12,13 +12,13 @@ use super::vectors::{Kernel, Vectors};
 use super::{avx512_codes, avx512_columns};
 use crate::codec::payload::grid::LANES;
 
-/// The processor has AVX2, BMI2, and AVX-512 for 8-bit and 16-bit fields, as Intel's have it from Ice
-/// Lake on and AMD's from Zen 4 on.
+/// Proof that the processor has AVX2, BMI2, and AVX-512 for 8-bit and 16-bit fields: Intel's from Ice Lake
+/// on, and AMD's from Zen 4 on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
-    /// `None` where it has not.
+    /// `None` if the processor lacks them.
     pub fn detect() -> Option<Self> {
         let all = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
         let all = all && has!("avx512vbmi") && has!("avx512vbmi2") && has!("gfni");
@@ -31,7 +31,7 @@ impl Vectors for Avx512 {
 
     #[inline(always)]
     fn read_columns(self, levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
-        // SAFETY: there is an `Avx512`, so the processor has the features.
+        // SAFETY: an `Avx512` exists, so the processor has the features.
         unsafe { avx512_columns::read(levels, bytes, at, columns) }
     }
 
@@ -49,7 +49,7 @@ impl Vectors for Avx512 {
 
     #[inline(always)]
     fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
-        // SAFETY: there is an `Avx512`, so the processor has the features.
+        // SAFETY: an `Avx512` exists, so the processor has the features.
         unsafe { interleave::<W>(|bit| bits_avx512(block, bit + u32::from(shift))) }
     }
 
@@ -80,7 +80,7 @@ fn with_avx512<K: Kernel>(kernel: K, avx512: Avx512) -> K::Output {
     kernel.run(avx512)
 }
 
-/// For each field, which 16 bits of the packed ones it lies in, and how far up.
+/// For each field, the index of the packed 16 bits that contain it, and its shift there.
 const fn places(width: u16) -> [[u16; BLOCK]; 2] {
     let mut places = [[0; BLOCK]; 2];
     let mut i = 0;
@@ -92,7 +92,7 @@ const fn places(width: u16) -> [[u16; BLOCK]; 2] {
     places
 }
 
-/// Adds `bits` of the packed fields of `W` (1, 2 or 4) bits to those of `block`.
+/// Adds `bits` of the packed fields of `W` (1, 2 or 4) bits to the fields of `block`.
 ///
 /// # Safety
 /// The processor must have AVX-512F and AVX-512BW.

@@ -1,10 +1,10 @@
-//! Looking up the codes of many symbols at once, and joining them, with AVX-512.
+//! Looking up and joining the codes of many symbols at once, with AVX-512.
 
 use std::arch::x86_64::*;
 
 use super::joined_codes::{APPEND_BITS, JOINED, Joined, SMALL, SmallBook};
 
-/// The codes of `symbols`, joined by fours, or by eights where these can be appended at once.
+/// The codes of `symbols`, joined by fours, or by eights if those are short enough to append at once.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 #[inline]
 pub(crate) fn join_codes(book: &SmallBook, symbols: &[u16; JOINED]) -> Joined {
@@ -14,7 +14,7 @@ pub(crate) fn join_codes(book: &SmallBook, symbols: &[u16; JOINED]) -> Joined {
     let next = _mm512_unpackhi_epi64(fours, fours);
     let eights = _mm512_or_si512(fours, _mm512_sllv_epi64(next, four_lens));
     let eight_lens = _mm512_add_epi64(four_lens, _mm512_unpackhi_epi64(four_lens, four_lens));
-    // What is at the odd places is none of the eights.
+    // The odd elements are not sums of eights.
     let long = _mm512_mask_cmpgt_epu64_mask(0x55, eight_lens, _mm512_set1_epi64(APPEND_BITS as i64));
     let by_eight = long == 0 && escaped == 0;
     let (bits, lens) = if by_eight { (eights, eight_lens) } else { (fours, four_lens) };
@@ -37,11 +37,11 @@ fn look_up(book: &SmallBook, symbols: __m512i) -> __m512i {
     _mm512_mask_blend_epi16(in_high, low, high)
 }
 
-/// The codes of each four entries one after the other, and how many bits they are.
+/// The codes of each four consecutive entries, joined, and their total lengths.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn join_fours(entries: __m512i) -> (__m512i, __m512i) {
-    /// Takes the bits of the first where the second has ones, and all of the third.
+    /// Truth table: the bits of the first operand where the second has ones, or'ed with the third.
     const SELECT_OR: i32 = 0xea;
     let codes = _mm512_and_si512(entries, _mm512_set1_epi16(0x0fff));
     let lens = _mm512_srli_epi16::<12>(entries);

@@ -1,6 +1,6 @@
-//! Columns of symbols with AVX-512: 64 streams, each in an element of its own.
+//! Columns of symbols with AVX-512: 64 streams, each in a vector element of its own.
 //!
-//! The twin of [`columns`](super::columns), which says what the functions do.
+//! The twin of [`columns`](super::columns), which documents the functions.
 
 use std::arch::x86_64::*;
 
@@ -11,7 +11,7 @@ use crate::codec::payload::grid::LANES;
 /// Streams whose symbols fill a register.
 const HALF: usize = LANES / 2;
 
-/// Bits that a window has at the least, once it is filled.
+/// Minimum bits in a window after it is filled.
 const WINDOW_BITS: u32 = 57;
 
 /// A level in registers.
@@ -32,13 +32,13 @@ impl Table {
     }
 }
 
-/// The next bits of half of the streams, the first highest: upper and lower words of the even lanes'
-/// and of the odd lanes', so that 16 bits of each can stand side by side without moving across registers.
+/// The next bits of half of the streams, first bit highest: upper and lower words of the even lanes and of
+/// the odd lanes. So 16 bits of each can be placed side by side without moving across registers.
 #[derive(Clone, Copy)]
 struct Windows {
     upper: [__m512i; 2],
     lower: [__m512i; 2],
-    /// Bits taken, of 16 bits.
+    /// Number of bits consumed, in 16-bit elements.
     taken: __m512i,
 }
 
@@ -70,20 +70,20 @@ fn read_through<const N: usize>(
     let mut done = 0;
     while done < columns.len() {
         let [low, high] = at.as_chunks::<HALF>().0 else { unreachable!("64 lanes") };
-        // SAFETY: no stream has taken more than the most bits of `done` symbols, and eight bytes from
-        // there on are inside, as was checked for all of `columns`.
+        // SAFETY: no stream has consumed more than the maximum bits of `done` symbols, and the check for all
+        // of `columns` covers eight bytes from there.
         let mut halves = unsafe { [fill(bytes, low), fill(bytes, high)] };
         let mut escaped = 0;
         for (step, column) in columns[done..].iter_mut().enumerate() {
             let [low, high] = &mut halves;
-            // As a rule codes are short, and windows last longer than they are sure to.
+            // Codes are usually short, so windows last longer than guaranteed.
             if step >= sure_steps {
                 let most = _mm512_max_epu16(low.taken, high.taken);
                 if _mm512_cmpgt_epu16_mask(most, _mm512_set1_epi16(last_start as i16)) != 0 {
                     break;
                 }
             }
-            // SAFETY: without levels all windows of so many bits have an entry, as was checked.
+            // SAFETY: without levels, every window of that length has an entry, as checked above.
             let entries = unsafe { [low.take(&tables, levels), high.take(&tables, levels)] };
             let [low, high] = column.as_chunks_mut::<HALF>().0 else { unreachable!("64 lanes") };
             store(low, entries[0]);
@@ -108,10 +108,10 @@ fn read_through<const N: usize>(
 }
 
 impl Windows {
-    /// Takes a symbol from each stream; of those at an escape nothing.
+    /// Takes a symbol from each stream; nothing from a stream at an escape.
     ///
     /// # Safety
-    /// Where `N` is 0, `levels.windows` must have an entry for every window and one more.
+    /// If `N` is 0, `levels.windows` must have an entry for every window, and one more.
     #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,gfni")]
     #[inline]
     unsafe fn take<const N: usize>(&mut self, tables: &[Table; N], levels: &PeekLevels) -> __m512i {
@@ -122,7 +122,7 @@ impl Windows {
         };
         let lens = _mm512_srli_epi16::<12>(entries);
         self.taken = _mm512_add_epi16(self.taken, lens);
-        // Of a count, no more than the five bits at the bottom count.
+        // Shifts use only the lowest five bits of a count.
         let lens = [lens, _mm512_srli_epi32::<28>(entries)];
         for ((upper, lower), lens) in self.upper.iter_mut().zip(&mut self.lower).zip(lens) {
             *upper = _mm512_shldv_epi32(*upper, *lower, lens);
@@ -131,7 +131,7 @@ impl Windows {
         entries
     }
 
-    /// Moves the streams' places by what was taken.
+    /// Advances the streams' positions by the bits consumed.
     #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     fn advance(&self, at: &mut [u32; HALF]) {
@@ -144,7 +144,7 @@ impl Windows {
     }
 }
 
-/// What the levels say of the streams whose next bits are in `upper`.
+/// The levels' entries for the streams whose next bits are in `upper`.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn step_through<const N: usize>(upper: [__m512i; 2], tables: &[Table; N]) -> __m512i {
@@ -162,10 +162,10 @@ fn step_through<const N: usize>(upper: [__m512i; 2], tables: &[Table; N]) -> __m
     entries
 }
 
-/// What the table of windows says of the streams whose next bits are in `upper`.
+/// The window table's entries for the streams whose next bits are in `upper`.
 ///
 /// # Safety
-/// It must have an entry for every window of the longest code's bits, and one more.
+/// The table must have an entry for every window of the longest code's bits, and one more.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 unsafe fn gather_entries(upper: [__m512i; 2], levels: &PeekLevels) -> __m512i {
@@ -178,13 +178,13 @@ unsafe fn gather_entries(upper: [__m512i; 2], levels: &PeekLevels) -> __m512i {
     _mm512_mask_mov_epi16(even, ODD, _mm512_slli_epi32::<16>(odd))
 }
 
-/// The odd lanes of 32.
+/// A mask of the odd lanes of 32.
 const ODD: __mmask32 = 0xaaaa_aaaa;
 
 /// Fills the windows of half of the streams.
 ///
 /// # Safety
-/// There must be eight bytes from each of their places on.
+/// Eight bytes must be readable at each stream's position.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,gfni")]
 #[inline]
 unsafe fn fill(bytes: &[u8], at: &[u32; HALF]) -> Windows {
@@ -209,10 +209,10 @@ unsafe fn fill(bytes: &[u8], at: &[u32; HALF]) -> Windows {
     Windows { upper: [upper_even, upper_odd], lower: [lower_even, lower_odd], taken: _mm512_setzero_si512() }
 }
 
-/// Eight bytes from each place.
+/// Eight bytes at each of `places`.
 ///
 /// # Safety
-/// They must be inside.
+/// They must lie inside `bytes`.
 #[target_feature(enable = "avx512f")]
 #[inline]
 unsafe fn gather(bytes: &[u8], places: __m256i) -> __m512i {
@@ -220,18 +220,18 @@ unsafe fn gather(bytes: &[u8], places: __m256i) -> __m512i {
     unsafe { _mm512_i32gather_epi64::<1>(places, bytes.as_ptr().cast()) }
 }
 
-/// The bits of each number the other way round.
+/// Each number with its bits reversed.
 #[target_feature(enable = "avx512f,avx512bw,gfni")]
 #[inline]
 fn first_highest(numbers: __m512i) -> __m512i {
-    // A matrix of bits that puts bit i of a byte in place 7 - i.
+    // The bit matrix that moves bit i of a byte to position 7 - i.
     let mirrored =
         _mm512_gf2p8affine_epi64_epi8::<0>(numbers, _mm512_set1_epi64(0x8040_2010_0804_0201_u64 as i64));
     let bytes = _mm512_set4_epi32(0x0809_0a0b, 0x0c0d_0e0f, 0x0001_0203, 0x0405_0607);
     _mm512_shuffle_epi8(mirrored, bytes)
 }
 
-/// The places of every second of 32 words in two registers.
+/// The indices of every second of 32 words in two registers.
 const fn every_second(first: u32) -> [u32; 16] {
     let mut places = [0; 16];
     let mut i = 0;
@@ -267,7 +267,7 @@ pub fn transpose(columns: &Columns, rows: &mut Rows) {
         for (register, column) in registers.iter_mut().zip(columns) {
             *register = load(&column.as_chunks::<HALF>().0[half]);
         }
-        // Each round, rows grow twice as long and registers hold half as many lanes.
+        // In each round, rows become twice as long and registers hold half as many lanes.
         for _ in 0..4 {
             let before = registers;
             for i in 0..8 {
@@ -281,7 +281,7 @@ pub fn transpose(columns: &Columns, rows: &mut Rows) {
     }
 }
 
-/// The elements of both in turn, first those of the lower halves.
+/// The elements of both registers interleaved, first those of the lower halves.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn alternate(a: __m512i, b: __m512i) -> [__m512i; 2] {
@@ -310,7 +310,7 @@ pub fn join(join: &Join, pieces: &[Column], columns: &mut Columns) {
         for (number, shift) in numbers.iter_mut().zip(shifts) {
             let shifted = _mm512_add_epi16(*number, shift);
             *number = add_turned(_mm512_setzero_si512(), shifted, own[0].0, own[0].1);
-            // Few types have low bits that are coded.
+            // Few types have coded low bits.
             if join.own[1].1 != 0 {
                 *number = add_turned(*number, shifted, own[1].0, own[1].1);
             }
@@ -339,6 +339,6 @@ fn halves(column: &Column) -> [__m512i; 2] {
 #[target_feature(enable = "avx512f,avx512vbmi2")]
 #[inline]
 fn add_turned(sum: __m512i, numbers: __m512i, up: __m512i, mask: __m512i) -> __m512i {
-    // The truth table of that.
+    // The truth table of this expression.
     _mm512_ternarylogic_epi32::<0b1111_1000>(sum, _mm512_shldv_epi16(numbers, numbers, up), mask)
 }

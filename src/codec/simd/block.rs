@@ -1,27 +1,27 @@
-//! Packing a block of narrow fields side by side, and unpacking it, on any processor.
+//! Packing a block of narrow fields side by side and unpacking it, on any processor.
 //!
-//! Fields are taken in `u64` of four 16-bit fields each: the compiler makes vector instructions of them.
+//! A `u64` holds four 16-bit fields, from which the compiler makes vector instructions.
 
 use crate::codec::payload::grid::CHUNK;
 
-/// Columns that are handled together: two chunks, so that they fill the widest vectors.
+/// Columns that are processed together: two chunks, which fill the widest vectors.
 pub(crate) const BLOCK: usize = 2 * CHUNK;
 
-/// Some bits of a plane's fields, and where they belong.
+/// Some bits of a plane's fields, and their place in a half.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bits {
-    /// How far the fields are moved up.
+    /// How many bits the fields are shifted left.
     pub up: u8,
-    /// What of them is kept then.
+    /// The bits to keep after that.
     pub mask: u16,
 }
 
-/// `W` (1, 2 or 4) bits of each field, `shift` bits up, side by side, 64 bits in each number.
+/// `W` (1, 2 or 4) bits of each field from bit `shift` on, side by side, 64 bits in each number.
 #[inline(always)]
 pub(crate) fn pack_bits<const W: u32>(block: &[u16; BLOCK], shift: u8) -> [u64; 2] {
     let fours: [u64; BLOCK / 4] = bytemuck::cast(block.map(|field| (field >> shift).to_le()));
     let fours = fours.map(|four| gather::<W>(u64::from_le(four)));
-    // Each has 4 W bits, so that this many make 64.
+    // Each group of four has 4 W bits, so this many groups make 64.
     let together = 16 / W as usize;
     let mut packed = [0; 2];
     for (packed, fours) in packed.iter_mut().zip(fours.chunks(together)) {
@@ -41,9 +41,9 @@ fn gather<const W: u32>(fields: u64) -> u64 {
     (v | v >> (2 * step)) & in_each(4 * W, 1)
 }
 
-/// The inverse of [`pack_bits`]: adds `bits` of the fields to those of `block`. A field is brought to the
-/// top of its 16 bits by a multiplication, because many processors cannot shift 16-bit numbers by different
-/// amounts at once.
+/// The inverse of [`pack_bits`]: adds `bits` of the fields to those of `block`. A multiplication moves each
+/// field to the top of its 16 bits, because many processors cannot shift 16-bit numbers by different amounts
+/// at once.
 #[inline(always)]
 pub(crate) fn unpack_bits<const W: u32>(packed: [u64; 2], bits: Bits, block: &mut [u16; BLOCK]) {
     let times = const { to_top(W as usize) };
@@ -57,7 +57,7 @@ pub(crate) fn unpack_bits<const W: u32>(packed: [u64; 2], bits: Bits, block: &mu
     }
 }
 
-/// What brings each of the fields of `width` bits in 16 to the top of them.
+/// The factors that move each field of `width` bits to the top of its 16 bits.
 pub(crate) const fn to_top(width: usize) -> [u16; CHUNK] {
     let mut times = [0; CHUNK];
     let mut i = 0;

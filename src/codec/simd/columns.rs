@@ -1,8 +1,8 @@
-//! Tiles column by column: what all lanes have in one column stands side by side.
+//! Tiles column by column: the values of all lanes in one column are side by side.
 //!
-//! That is how the raw planes lie in the file, and how a workgroup decodes. On a processor with wide
-//! enough vectors the lanes of a tile take a symbol each at a time, and no lane waits for another's
-//! look-up. What is here is for any processor; [`Vectors`](super::vectors::Vectors) has what is faster.
+//! The raw planes have this order in the file, and a workgroup decodes in it. On a processor with wide
+//! vectors, every lane of a tile takes one symbol at a time, and no lane waits for another's look-up. This
+//! module works on any processor; [`Vectors`](super::vectors::Vectors) has faster forms.
 
 use super::peek::PeekLevels;
 use super::window::window;
@@ -15,21 +15,21 @@ pub(crate) type Column = [u16; LANES];
 /// A chunk of columns.
 pub(crate) type Columns = [Column; CHUNK];
 
-/// A chunk of each row.
+/// A chunk of columns, row by row.
 pub(crate) type Rows = [[u16; CHUNK]; LANES];
 
-/// Most bits that a symbol can take: an escape and the symbol itself.
+/// Maximum bits of a symbol: an escape and the symbol itself.
 const MOST_BITS: usize = 24;
 
-/// Whether no stream that starts at a bit of `at` can leave `bytes` within `count` symbols, nor eight
-/// bytes that are read from anywhere in it.
+/// Whether streams that start at the bits `at` stay inside `bytes` for `count` symbols, including eight bytes
+/// that are read from any place in them.
 pub(crate) fn stay_inside(bytes: &[u8], at: &[u32; LANES], count: usize) -> bool {
     let last = at.iter().max().map_or(0, |&bit| bit as usize);
     (last + MOST_BITS * count) / 8 + 8 <= bytes.len()
 }
 
-/// Reads a symbol for each column from each lane's stream, which begin at the bits `at` of `bytes`, and
-/// moves `at` to where they end. Above a symbol's 12 bits may stand anything.
+/// Reads a symbol for each column from each lane's stream. The streams begin at the bits `at` of `bytes`, and
+/// `at` moves to their ends. Bits above a symbol's 12 are arbitrary.
 #[inline(always)]
 pub(crate) fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
     for column in columns {
@@ -44,7 +44,7 @@ pub(crate) fn read(levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], col
     }
 }
 
-/// Reads the symbol whose escape begins at bit `at`, and moves `at` behind it.
+/// Reads the symbol whose escape begins at bit `at`, and moves `at` past it.
 #[inline(always)]
 pub(crate) fn read_escaped(levels: &PeekLevels, bytes: &[u8], at: &mut u32) -> u16 {
     let symbol = window(bytes, *at as usize) >> levels.escape;
@@ -52,8 +52,8 @@ pub(crate) fn read_escaped(levels: &PeekLevels, bytes: &[u8], at: &mut u32) -> u
     symbol as u16 & ((1 << levels.symbol_bits) - 1)
 }
 
-/// The fields that a plane of `width` bits has for a chunk, in pieces of 16 bits: one piece for each bit of
-/// the width. `at` says where the words of all lanes lie.
+/// The fields of a plane of `width` bits for a chunk, in 16-bit pieces: one piece per bit of the width. `at`
+/// gives the words of all lanes.
 #[inline(always)]
 pub(crate) fn pieces_of_16(words: &[[u8; 4]], at: LaneWords, width: usize, halves: &mut [Column]) {
     for (i, half) in halves[..width].iter_mut().enumerate() {
@@ -67,30 +67,30 @@ pub(crate) fn pieces_of_16(words: &[[u8; 4]], at: LaneWords, width: usize, halve
     }
 }
 
-/// What is done to a chunk of numbers to make halves of units of them.
+/// The operations that make halves of units from a chunk of symbols.
 #[derive(Debug)]
 pub(crate) struct Join {
-    /// What is added to each lane's number.
+    /// The number to add to each lane's symbols.
     pub shifts: Column,
-    /// How far the numbers are rotated up, and which bits of that are kept; twice, and both are put
-    /// together.
+    /// How many bits the symbols are rotated left, and the bits to keep; two such pairs, whose results are
+    /// combined.
     pub own: [(u16, u16); 2],
     pub fields: Vec<Field>,
 }
 
-/// Bits that a plane gives to each number.
+/// The bits that a plane adds to each half.
 #[derive(Debug)]
 pub(crate) struct Field {
-    /// For each column of a chunk, where its field is: the index among the pieces of 16 bits, and how far
-    /// they are rotated up.
+    /// For each column of a chunk, the index of its field's 16-bit piece, and how many bits that is rotated
+    /// left.
     pub places: [(u16, u16); CHUNK],
-    /// The bits that are kept then.
+    /// The bits to keep after that.
     pub mask: u16,
 }
 
 impl Field {
-    /// Of a plane of `width` bits whose pieces of 16 begin at `first`, the bits `mask` once the fields
-    /// are rotated `up`.
+    /// The bits `mask` of a plane of `width` bits, after its fields are rotated left by `up`. Its 16-bit
+    /// pieces begin at index `first`.
     pub fn new(first: usize, width: usize, up: u8, mask: u16) -> Self {
         let place = |column: usize| {
             let bit = width * column;
@@ -100,7 +100,7 @@ impl Field {
     }
 }
 
-/// Makes halves of units of `columns`, with fields from `pieces`.
+/// Makes halves of units from the symbols in `columns` and the fields in `pieces`.
 #[inline(always)]
 pub(crate) fn join(join: &Join, pieces: &[Column], columns: &mut Columns) {
     let turned = |number: u16, (up, mask): (u16, u16)| number.rotate_left(u32::from(up)) & mask;
@@ -118,7 +118,7 @@ pub(crate) fn join(join: &Join, pieces: &[Column], columns: &mut Columns) {
     }
 }
 
-/// Columns as rows.
+/// Transposes columns to rows.
 #[inline(always)]
 pub(crate) fn transpose(columns: &Columns, rows: &mut Rows) {
     for (lane, row) in rows.iter_mut().enumerate() {
@@ -137,7 +137,7 @@ mod tests {
     use crate::codec::payload::code::Code;
     use proptest::prelude::*;
 
-    /// Everything here, one after the other.
+    /// All forms of these operations, one after the other.
     #[derive(Clone, Copy)]
     struct All<'a> {
         levels: &'a PeekLevels,

@@ -5,8 +5,8 @@ use super::vectors::Vectors;
 use crate::codec::payload::grid::{CHUNK, MAX_TILE_COLS};
 use crate::codec::payload::lane_words::LaneWords;
 
-/// Packs `width` bits of each of `fields`, `shift` bits up, into the lane's words of a row block.
-/// `fields` is whole chunks. Words are little-endian in memory and start out as zero.
+/// Packs `width` bits of each of `fields`, from bit `shift` on, into the lane's words of a row block.
+/// `fields` must be whole chunks. Words are little-endian in memory and initially zero.
 #[inline(always)]
 pub(crate) fn pack(
     vectors: impl Vectors,
@@ -52,7 +52,7 @@ fn pack_narrow<const W: u32>(
     }
 }
 
-/// Writes a block of fields of more than one bit: whole words.
+/// Writes a block of fields of more than one bit, which fills whole words.
 #[inline(always)]
 fn put_words<const W: u32>(packed: [u64; 2], bit: usize, words: &mut [u32], at: LaneWords) {
     let mut index = at.start + bit / 32 * at.stride;
@@ -62,8 +62,8 @@ fn put_words<const W: u32>(packed: [u64; 2], bit: usize, words: &mut [u32], at: 
     }
 }
 
-/// Writes `count` pieces of 16 bits from bit `bit` of the lane on: a plane of one bit may begin, and
-/// a chunk of it end, in the middle of a word.
+/// Writes `count` 16-bit pieces from bit `bit` of the lane on. A one-bit plane may begin, and its chunks may
+/// end, in the middle of a word.
 #[inline(always)]
 fn put_halves(packed: [u64; 2], count: usize, bit: usize, words: &mut [u32], at: LaneWords) {
     for half in 0..count {
@@ -76,7 +76,7 @@ fn put_halves(packed: [u64; 2], count: usize, bit: usize, words: &mut [u32], at:
 /// Fields of 8 bits.
 #[inline(always)]
 fn pack_bytes(fields: &[u16], shift: u8, words: &mut [u32], at: LaneWords) {
-    // First all of them, in a loop of its own: so it is one for vectors.
+    // The loop that fills all bytes is separate, so that it can be vectorised.
     let mut bytes = [0; MAX_TILE_COLS];
     let bytes = &mut bytes[..fields.len()];
     for (byte, field) in bytes.iter_mut().zip(fields) {
@@ -99,8 +99,8 @@ fn pack_halves(fields: &[u16], words: &mut [u32], at: LaneWords) {
     }
 }
 
-/// Adds `bits` of the lane's first `cols` fields, of `width` bits, to those of `blocks`, and perhaps of more.
-/// `words` are the row block's little-endian words.
+/// Adds `bits` of the lane's first `cols` fields, of `width` bits, to those of `blocks`. Fields after `cols`
+/// may be added too. `words` are the row block's little-endian words.
 #[inline(always)]
 pub(crate) fn unpack(
     vectors: impl Vectors,
@@ -136,10 +136,10 @@ fn unpack_narrow<const W: u32>(
         index += at.stride;
         word
     };
-    // The last block may have no more than a chunk.
+    // The last block may consist of one chunk only.
     let whole = blocks.len() - usize::from(cols.wrapping_sub(1) % BLOCK < CHUNK);
     let (whole, rest) = blocks.split_at_mut(whole);
-    // A plane of one bit may begin in the middle of a word.
+    // A one-bit plane may begin in the middle of a word.
     let halfway = W == 1 && at.first_bit % 32 == 16;
     let mut before = if halfway { next() } else { 0 };
     for block in whole {
@@ -188,7 +188,7 @@ fn unpack_halves(words: &[[u8; 4]], at: LaneWords, bits: Bits, cols: usize, sums
     let mut index = at.start + at.first_bit / 32 * at.stride;
     for pair in sums.as_chunks_mut::<2>().0.iter_mut().take(cols.div_ceil(2)) {
         let word = u32::from_le_bytes(words[index]);
-        // What is moved from the lower field into the upper one is not kept.
+        // The mask drops bits that move from the lower field into the upper one.
         let sum = u32::from_le(bytemuck::cast(pair.map(u16::to_le))) | (word << bits.up) & mask;
         *pair = bytemuck::cast::<_, [u16; 2]>(sum.to_le()).map(u16::from_le);
         index += at.stride;

@@ -1,8 +1,8 @@
 //! Primitive operations of inner loops: packing fields, taking symbols from streams, joining codes.
 //!
-//! Each operation has a portable form, and there is a file for each set of instructions that does it
-//! faster. [`Vectors`] names the operations, a [`Kernel`] is a loop made of them, and [`run()`] chooses
-//! what it is compiled for. Of the codec's rooms this one uses `payload` alone.
+//! Each operation has a portable form. A file for each instruction set has faster forms. [`Vectors`] names
+//! the operations, a [`Kernel`] is a loop that uses them, and [`run()`] chooses the processor that it is
+//! compiled for. This room uses only `payload`.
 
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]

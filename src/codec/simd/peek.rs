@@ -1,32 +1,32 @@
-//! Tables through which many streams take one symbol each at a time, small enough for vector registers.
+//! Tables with which many streams read one symbol at a time, small enough for vector registers.
 //!
-//! In canonical order, left-justified codes are ascending numbers, and longer codes are the greater
-//! ones. So a table that resolves six bits knows all codes up to that length, and what is above them
-//! is a short range, which a second table of as many entries resolves more finely, and so on. Codes that
-//! this does not suit have one table of all windows instead.
+//! In canonical order, left-justified codes ascend, and longer codes are greater. So a table that resolves
+//! six bits contains all codes up to that length. The windows above them form a short range, which a second
+//! table of the same size resolves more finely, and so on. Codes that need too many levels have one table of
+//! all windows instead.
 
-/// Entries of a level: as many 16-bit numbers as two of the widest registers hold.
+/// Entries of a level: the number of 16-bit numbers in two of the widest registers.
 pub(crate) const LEVEL_LEN: usize = 64;
 
-/// Codes that begin at or above `start`, up to a length.
+/// Codes from `start` on, up to a certain length.
 #[derive(Debug, Clone)]
 pub(crate) struct PeekLevel {
-    /// The first window, of 16 bits, first bit highest, that it is for.
+    /// The first 16-bit window that the level is for, first bit highest.
     pub start: u16,
-    /// How far what a window is above `start` is shifted down to an index.
+    /// How far the difference between a window and `start` is shifted right to give an index.
     pub shift: u8,
-    /// As [`PeekLevels::look_up`] returns.
+    /// Results of [`PeekLevels::look_up`].
     pub entries: [u16; LEVEL_LEN],
 }
 
-/// What columns of symbols are read with.
+/// The tables for reading columns of symbols.
 #[derive(Debug, Clone)]
 pub(crate) struct PeekLevels {
-    /// Each is for all windows from its `start` on that no later one is for. None where they would be too
-    /// many.
+    /// Each level is for all windows from its `start` up to the next level's. Empty if there would be too
+    /// many levels.
     pub levels: Vec<PeekLevel>,
-    /// For each window of the longest code's bits, what [`PeekLevels::look_up`] returns, and one entry
-    /// more. Empty where there are levels.
+    /// The result of [`PeekLevels::look_up`] for each window of the longest code's bits, and one entry more.
+    /// Empty if there are levels.
     pub windows: Vec<u16>,
     /// Length of the escape's code.
     pub escape: u32,
@@ -36,8 +36,8 @@ pub(crate) struct PeekLevels {
 }
 
 impl PeekLevels {
-    /// The symbol whose code `window` begins with, first bit highest, and above it the code's length.
-    /// 0 for the escape.
+    /// The symbol whose code `window` begins with, first bit highest, and above it the code's length. 0 for
+    /// the escape.
     pub fn look_up(&self, window: u16) -> u16 {
         if self.levels.is_empty() {
             return self.windows[usize::from(window) >> (16 - self.longest)];

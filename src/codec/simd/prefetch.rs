@@ -1,4 +1,4 @@
-//! Telling the processor what will be read.
+//! Hints to the processor about data that will be read soon.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
@@ -7,17 +7,17 @@ use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 #[cfg(target_arch = "x86_64")]
 const LINE: usize = 64;
 
-/// Tells the processor that `bytes` will be read soon.
+/// Prefetches `bytes`.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(crate) fn expect(bytes: &[u8]) {
     for line in bytes.chunks(LINE) {
-        // SAFETY: every x86-64 processor has it, and it reads nothing that a program could see.
+        // SAFETY: every x86-64 processor has this instruction, and it has no visible effect.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
     }
 }
 
-/// Other processors are told nothing.
+/// No hints on other processors.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub(crate) fn expect(_: &[u8]) {}

@@ -1,4 +1,4 @@
-//! Running a loop as compiled for the processor at hand: the one place that chooses.
+//! Running a loop in the version compiled for this processor. Only this module makes that choice.
 
 #[cfg(target_arch = "x86_64")]
 use super::avx2::Avx2;
@@ -11,7 +11,7 @@ use super::vectors::Kernel;
 #[cfg(target_arch = "x86_64")]
 use super::vectors::Vectors;
 
-/// Runs `kernel` as compiled for this processor.
+/// Runs `kernel` in the version compiled for this processor.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     match (Tier::used(), Avx2::detect(), Avx512::detect()) {
@@ -21,14 +21,13 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     }
 }
 
-/// Runs `kernel` as compiled for every processor.
+/// Runs `kernel` in the version that runs on every processor.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Portable)
 }
 
-/// What `kernel` gives back as compiled for each kind of processor that this one can stand for, but for
-/// [`Portable`].
+/// The results of `kernel` in each version that this processor can run, except [`Portable`].
 #[cfg(all(test, target_arch = "x86_64"))]
 pub(crate) fn each<K: Kernel>(kernel: impl Fn() -> K) -> Vec<K::Output> {
     let avx2 = Avx2::detect().map(|avx2| avx2.call(kernel()));
@@ -36,7 +35,7 @@ pub(crate) fn each<K: Kernel>(kernel: impl Fn() -> K) -> Vec<K::Output> {
     avx2.into_iter().chain(avx512).collect()
 }
 
-/// The same where nothing but [`Portable`] is compiled.
+/// The same if only [`Portable`] is compiled.
 #[cfg(all(test, not(target_arch = "x86_64")))]
 pub(crate) fn each<K: Kernel>(kernel: impl Fn() -> K) -> Vec<K::Output> {
     vec![run(kernel())]

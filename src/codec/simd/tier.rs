@@ -1,8 +1,8 @@
-//! Which of the compiled loops run.
+//! The choice of compiled loops.
 
 use std::sync::LazyLock;
 
-/// Kinds of processor that loops are compiled for, each with all that the one before has.
+/// Kinds of processor that loops are compiled for. Each has all instructions of the previous one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tier {
     Portable,
@@ -10,8 +10,8 @@ pub(crate) enum Tier {
     Avx512,
 }
 
-/// Names one of [`vector_tiers`], which is then used: a plainer one than the processor's best, to find out
-/// whether that is to blame for something.
+/// Names one of [`vector_tiers`] to use instead of the best one, to find out whether the best one causes a
+/// fault.
 const OVERRIDE: &str = "BANTAM_VECTORS";
 
 impl Tier {
@@ -25,7 +25,7 @@ impl Tier {
         }
     }
 
-    /// Whether the processor has its instructions.
+    /// Whether the processor has this tier's instructions.
     fn is_here(self) -> bool {
         match self {
             Self::Portable => true,
@@ -42,7 +42,7 @@ impl Tier {
         Self::ALL.into_iter().filter(|tier| tier.is_here())
     }
 
-    /// The best of those that are here, or the one called `wanted`; where that is not here, why it is not used.
+    /// The best available tier, or the one called `wanted`; if that is not available, also the reason.
     fn choose(wanted: Option<&str>) -> (Self, Option<String>) {
         let best = Self::here().last().unwrap_or(Self::Portable);
         let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return (best, None) };
@@ -56,7 +56,7 @@ impl Tier {
         }
     }
 
-    /// The one that is used.
+    /// The tier in use.
     #[inline]
     pub fn used() -> Self {
         static USED: LazyLock<Tier> = LazyLock::new(|| {
@@ -72,12 +72,12 @@ impl Tier {
 }
 
 /// The instructions that tensors are encoded and decoded with: the last of [`vector_tiers`], unless the
-/// environment's `BANTAM_VECTORS` names another. What comes out is the same.
+/// environment variable `BANTAM_VECTORS` names another. The results are the same.
 pub fn vector_tier() -> &'static str {
     Tier::used().name()
 }
 
-/// All that this processor can: `portable`, and on x86-64 perhaps `avx2` and `avx512`.
+/// All tiers that this processor can run: `portable`, and on x86-64 perhaps `avx2` and `avx512`.
 pub fn vector_tiers() -> Vec<&'static str> {
     Tier::here().map(Tier::name).collect()
 }

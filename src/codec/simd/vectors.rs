@@ -1,8 +1,7 @@
-//! Loops that are compiled for several kinds of processor, and the operations that they are made of.
+//! Loops that are compiled for several kinds of processor, and the operations that they use.
 //!
-//! The loops are plain Rust, written so that the compiler can make vector instructions of them. They
-//! are compiled once for every processor, and again for newer ones. All of them compute the same
-//! integers.
+//! The loops are plain Rust, written so that the compiler can vectorise them. They are compiled once for
+//! every processor, and again for newer ones. All versions compute the same integers.
 
 use super::block::{BLOCK, Bits, unpack_bits};
 use super::columns::{self, Column, Columns, Join, Rows};
@@ -12,22 +11,22 @@ use crate::codec::payload::grid::LANES;
 
 /// A loop that is compiled for several kinds of processor.
 pub(crate) trait Kernel {
-    /// What it gives back.
+    /// The result type.
     type Output;
 
-    /// The loop. Must be `#[inline(always)]`, as must all that it calls: only what is inlined is
-    /// compiled for the processor at hand.
+    /// The loop. It and everything that it calls must be `#[inline(always)]`, because only inlined code is
+    /// compiled for the processor in use.
     fn run<V: Vectors>(self, vectors: V) -> Self::Output;
 }
 
-/// What the compiler does not find by itself. A value of a type that implements it shows that the
-/// processor has the instructions.
+/// Operations that the compiler does not vectorise well by itself. A value of a type that implements this
+/// trait proves that the processor has the instructions.
 pub(crate) trait Vectors: Copy {
     /// Whether tiles are decoded faster by columns than by lanes.
     const BY_COLUMNS: bool = false;
 
-    /// `W` (1, 2 or 4) bits of each field, `shift` bits up, side by side, 64 bits in each number;
-    /// numbers after the first `W / 2`, rounded up, are 0.
+    /// `W` (1, 2 or 4) bits of each field from bit `shift` on, side by side, 64 bits in each number. Numbers
+    /// after the first `W / 2`, rounded up, are 0.
     fn pack<const W: u32>(self, block: &[u16; BLOCK], shift: u8) -> [u64; 2];
 
     /// The inverse of [`Vectors::pack`]: adds `bits` of the fields to those of `block`.
@@ -36,31 +35,31 @@ pub(crate) trait Vectors: Copy {
         unpack_bits::<W>(packed, bits, block);
     }
 
-    /// As [`columns::read`].
+    /// Like [`columns::read`].
     #[inline(always)]
     fn read_columns(self, levels: &PeekLevels, bytes: &[u8], at: &mut [u32; LANES], columns: &mut [Column]) {
         columns::read(levels, bytes, at, columns);
     }
 
-    /// As [`columns::join`].
+    /// Like [`columns::join`].
     #[inline(always)]
     fn join_columns(self, join: &Join, pieces: &[Column], columns: &mut Columns) {
         columns::join(join, pieces, columns);
     }
 
-    /// As [`columns::transpose`].
+    /// Like [`columns::transpose`].
     #[inline(always)]
     fn transpose(self, columns: &Columns, rows: &mut Rows) {
         columns::transpose(columns, rows);
     }
 
-    /// The codes of `symbols`, joined; `None` where the processor is no faster at it than one by one.
+    /// The codes of `symbols`, joined; `None` if the processor is no faster at that than one by one.
     #[inline(always)]
     fn join_codes(self, book: &SmallBook, symbols: &[u16; JOINED]) -> Option<Joined> {
         let _ = (book, symbols);
         None
     }
 
-    /// Runs `kernel` as a function of its own, so that its loop has all registers to itself.
+    /// Runs `kernel` as a separate function, so that its loop has all registers.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
 }

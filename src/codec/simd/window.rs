@@ -1,6 +1,6 @@
-//! The next bits of a stream, from any place of it.
+//! The next bits of a stream, from any position.
 
-/// At least 57 bits from bit `at` on: eight bytes, less the bits before.
+/// At least 57 bits from bit `at` on: eight bytes, shifted right to that bit.
 #[inline(always)]
 pub(crate) fn window(bytes: &[u8], at: usize) -> u64 {
     let word = match bytes.get(at / 8..).and_then(|rest| rest.first_chunk()) {
@@ -10,7 +10,7 @@ pub(crate) fn window(bytes: &[u8], at: usize) -> u64 {
     word >> (at % 8)
 }
 
-/// What is left of `bytes` from `at` on, less than eight of them, and zeros.
+/// The bytes of `bytes` from `at` on, fewer than eight, padded with zeros.
 #[cold]
 fn last_word(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];

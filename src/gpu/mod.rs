@@ -1,12 +1,12 @@
-//! The device: adapters, kernels, buffers that are counted, and moving bytes to and from it.
+//! The device: adapters, kernels, counted buffers, and transfers to and from the device.
 //!
-//! Each folder is a room, which uses those above it and no others:
+//! Each folder is a room. It uses only rooms above it in this table:
 //!
 //! | Room | What it holds |
 //! |---|---|
 //! | `kernel` | A kernel before it is bound to anything: its WGSL, its variants, what a kind of device is offered, compiling. |
 //! | `device` | Adapters, the [`Gpu`], counted memory, moving bytes, dispatching kernels. |
-//! | [`weights`] | A matrix on a device: its layout, its parts, where they are. |
+//! | [`weights`] | A matrix on a device: its layout, its parts, and their memory. |
 //! | [`kernels`] | One file for each kernel, with its twin. |
 //!
 //! `scripts/check_rooms` checks this.

@@ -72,7 +72,7 @@ fn check_destroyed(gpu: Gpu) {
     for tokens in [&tokens[..1], &tokens] {
         let error = pollster::block_on(session.forward(tokens, Outputs::Last)).unwrap_err();
         assert!(matches!(error, ModelError::Gpu(GpuError::DeviceLost(_))), "{error:?}");
-        assert!(error.to_string().ends_with("; open it again to continue"), "{error}");
+        assert!(error.to_string().ends_with("; open the device again to continue"), "{error}");
     }
     let again = bantam::archive::ModelFiles::open(&demo()).unwrap();
     let options = bantam::model::LoadOptions::default();

@@ -34,8 +34,8 @@ fn rank(device_type: wgpu::DeviceType, backend: wgpu::Backend) -> (bool, u8, boo
     (backend == wgpu::Backend::Gl, kind, backend == wgpu::Backend::Dx12)
 }
 
-/// Whether kernels are compiled by FXC, as wgpu has it on DirectX 12 where it finds no DXC. Only then, or on devices
-/// that are older than both, there are no subgroups.
+/// Whether FXC compiles the kernels: wgpu uses it on DirectX 12 if it finds no DXC. There are no subgroups in
+/// that case, or on devices older than both compilers.
 pub(in crate::gpu) fn has_only_fxc(backend: wgpu::Backend, features: wgpu::Features) -> bool {
     backend == wgpu::Backend::Dx12 && !features.contains(wgpu::Features::SUBGROUP)
 }
@@ -49,8 +49,8 @@ pub fn name_of(info: &wgpu::AdapterInfo) -> String {
 /// name that [`name_of`] returns, in upper or lower case. `None` chooses the best adapter.
 pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
     let wanted = wanted.map(Wanted::parse).transpose()?;
-    // OpenGL ranks last, and looking for its adapters takes time: not where a better one is there and
-    // none is asked for.
+    // OpenGL ranks last, and finding its adapters takes time. So skip it if there is a better adapter and the
+    // caller names none.
     let native = if wanted.is_none() { adapters_of(wgpu::Backends::PRIMARY).await } else { Vec::new() };
     let mut adapters = if native.is_empty() { adapters().await } else { native };
     if adapters.is_empty() {
@@ -61,10 +61,10 @@ pub async fn choose(wanted: Option<&str>) -> Result<wgpu::Adapter, GpuError> {
     Ok(adapters.swap_remove(wanted.find(names)?))
 }
 
-/// What somebody asks for.
+/// The adapter that the caller names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted<'a> {
-    /// Digits.
+    /// An index, in digits.
     Index(&'a str),
     /// A part of a name.
     Name(&'a str),
@@ -73,14 +73,14 @@ enum Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn parse(text: &'a str) -> Result<Self, GpuError> {
         match text.trim() {
-            // It would be a part of every name.
+            // The empty text is a part of every name.
             "" => Err(GpuError::EmptyAdapterName),
             digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => Ok(Self::Index(digits)),
             name => Ok(Self::Name(name)),
         }
     }
 
-    /// Its place among `names`.
+    /// Its index in `names`.
     fn find(self, names: Vec<String>) -> Result<usize, GpuError> {
         let (found, wanted) = match self {
             Self::Index(digits) => (digits.parse().ok().filter(|&i| i < names.len()), digits),

@@ -1,4 +1,4 @@
-//! Making buffers and textures, which the memory has room for.
+//! Creating buffers and textures within the memory budget.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::memory::Reservation;
 use super::texture::{Texel, Texture};
 use crate::gpu::GpuError;
 
-/// How often the device is waited for, where others drop buffers meanwhile.
+/// How often the device is waited for while others drop buffers.
 const SETTLE_TRIES: usize = 8;
 
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
@@ -26,13 +26,13 @@ impl Gpu {
         self.any_buffer(label, size, usage)
     }
 
-    /// Bytes that a buffer of `size` bytes takes.
+    /// Bytes of device memory for a buffer of `size` bytes.
     pub fn buffer_bytes(size: u64) -> u64 {
         size.max(16).next_multiple_of(4)
     }
 
-    /// As [`Gpu::buffer`], of as many bytes as a buffer can have: shaders see only
-    /// [parts](Buffer::part_of) of it.
+    /// Like [`Gpu::buffer`], up to the maximum size of a buffer: shaders see only [parts](Buffer::part_of) of
+    /// it.
     pub(in crate::gpu) fn any_buffer(
         &self,
         label: &str,
@@ -50,12 +50,12 @@ impl Gpu {
         Ok(Buffer::new(raw, reservation))
     }
 
-    /// Takes bytes from the budget. Where they do not fit beside what was dropped and the device is not done with,
-    /// it is waited for; who must not wait has [settled](Self::settle) that before.
+    /// Takes bytes from the budget. If they do not fit because the device has not yet freed dropped buffers,
+    /// it waits for the device. Callers that must not wait must [settle](Self::settle) first.
     pub(in crate::gpu) fn reserve(&self, label: &str, bytes: u64) -> Result<Reservation, GpuError> {
         let reservation = self.memory.reserve(label, bytes)?;
         for _ in 0..SETTLE_TRIES {
-            // Callbacks run on the thread that polls: there, nobody would end the waiting.
+            // Callbacks run on the polling thread, which must not wait for itself.
             if !self.memory.is_crowded() || self.inner.poller.is_here() {
                 break;
             }
@@ -90,7 +90,7 @@ impl Gpu {
         })
     }
 
-    /// Makes a texture with room for `len` bytes that are to be written and read as `texel`s.
+    /// Creates a texture for `len` bytes that shaders write and read as `texel`s.
     pub(in crate::gpu) fn texture(&self, label: &str, len: u64, texel: Texel) -> Result<Texture, GpuError> {
         let bytes = Texture::bytes_of(len);
         let limit = Texture::most_bytes(self.device()).unwrap_or(0);

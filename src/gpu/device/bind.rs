@@ -1,4 +1,4 @@
-//! A kernel with what it reads and writes.
+//! Binding a kernel to the buffers and textures that it reads and writes.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use super::gpu::Gpu;
 use super::texture::Texture;
 use crate::gpu::{GpuError, Kernel};
 
-/// What is bound: of a buffer all from byte `from` on, a multiple of 256; of a uniform, as much of it as
-/// the device can bind.
+/// A resource to bind: a buffer from byte `from` on, a multiple of 256 (for a uniform, as much as the device
+/// can bind), or a texture.
 #[derive(Debug, Clone, Copy)]
 pub enum Bound<'a> {
     /// A buffer.
     Buffer {
         /// The buffer.
         buffer: &'a Buffer,
-        /// The byte.
+        /// Offset of the first byte.
         from: u64,
     },
-    /// A texture, all of it.
+    /// A whole texture.
     Texture(&'a Texture),
 }
 
@@ -30,8 +30,8 @@ impl<'a> From<&'a Buffer> for Bound<'a> {
 }
 
 impl Kernel {
-    /// The kernel with its buffers: binding numbers are those of the WGSL. `params` becomes the
-    /// uniform at binding 1.
+    /// The kernel with its buffers. The binding numbers are those of the WGSL. `params` becomes the uniform
+    /// at binding 1.
     pub fn bind<'a, P: bytemuck::Pod>(
         self: &Arc<Self>,
         gpu: &Gpu,
@@ -42,7 +42,7 @@ impl Kernel {
         self.bind_each(gpu, std::slice::from_ref(params), buffers, workgroups)
     }
 
-    /// The same where the uniform is an array of parameters.
+    /// Like `bind`, with an array of parameters as the uniform.
     pub fn bind_each<'a, P: bytemuck::Pod>(
         self: &Arc<Self>,
         gpu: &Gpu,

@@ -1,11 +1,11 @@
-//! Buffers that are counted.
+//! Buffers that count against the budget.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::memory::Reservation;
 
-/// A device buffer that is counted while it lives, or a part of one.
+/// A device buffer, or a part of one. Its memory is counted until it is dropped.
 #[derive(Debug)]
 pub struct Buffer {
     raw: wgpu::Buffer,
@@ -14,12 +14,12 @@ pub struct Buffer {
     memory: Holds,
 }
 
-/// What keeps a buffer's memory.
+/// The owner of a buffer's memory.
 #[derive(Debug)]
 enum Holds {
-    /// It is this one's own.
+    /// This buffer owns its memory.
     Own { _reservation: Reservation },
-    /// It is that of another buffer, which lives at least as long.
+    /// The memory belongs to another buffer, which lives at least as long.
     Part { _of: Arc<Buffer> },
 }
 
@@ -29,18 +29,18 @@ impl Buffer {
         Self { range: 0..raw.size(), raw, memory: Holds::Own { _reservation: reservation } }
     }
 
-    /// The bytes `range` of `whole`, for shaders to read: neither counted nor given back for itself. Must
-    /// begin at a multiple of 256.
+    /// The bytes `range` of `whole`, for shaders to read. The part is neither counted nor freed separately.
+    /// Must begin at a multiple of 256.
     pub(in crate::gpu) fn part_of(whole: &Arc<Self>, range: Range<u64>) -> Self {
         Self { raw: whole.raw.clone(), range, memory: Holds::Part { _of: whole.clone() } }
     }
 
-    /// The buffer itself; of a part, the whole that it belongs to.
+    /// The wgpu buffer; for a part, that of the whole.
     pub fn raw(&self) -> &wgpu::Buffer {
         &self.raw
     }
 
-    /// What is bound for a shader: no more than `most` bytes from byte `from` on.
+    /// The binding for a shader: at most `most` bytes from byte `from` on.
     pub(in crate::gpu) fn binding(&self, from: u64, most: u64) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: &self.raw,
@@ -49,7 +49,7 @@ impl Buffer {
         })
     }
 
-    /// Whether shaders may have it as a uniform.
+    /// Whether shaders may use it as a uniform.
     pub(in crate::gpu) fn is_uniform(&self) -> bool {
         self.raw.usage().contains(wgpu::BufferUsages::UNIFORM)
     }
@@ -59,7 +59,7 @@ impl Buffer {
         self.range.end - self.range.start
     }
 
-    /// Bytes that are counted for this buffer: none for a part of another.
+    /// Bytes that are counted for this buffer: none for a part.
     pub fn own_bytes(&self) -> u64 {
         match self.memory {
             Holds::Own { .. } => self.size(),
@@ -70,7 +70,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // Frees the memory once the device is done with it, even if a bind group still names it.
+        // Frees the memory once the device has finished with it, even if a bind group still refers to it.
         if matches!(self.memory, Holds::Own { .. }) {
             self.raw.destroy();
         }

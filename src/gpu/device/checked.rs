@@ -1,4 +1,4 @@
-//! Calls of wgpu whose errors are caught, and noticing that a device is lost.
+//! Calling wgpu with its errors caught, and detecting device loss.
 
 use super::gpu::Gpu;
 use crate::gpu::GpuError;
@@ -31,8 +31,8 @@ impl Gpu {
         }
     }
 
-    /// Whether the device was lost and nobody said so: wgpu then gives buffers that are none, and refuses
-    /// what is done with them. One that can be written to at once shows it.
+    /// Whether the device was lost without a report: wgpu then returns invalid buffers, and rejects commands
+    /// that use them. Mapping a new buffer at once reveals that.
     fn is_gone(&self) -> bool {
         let device = &self.inner.device;
         let scopes = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::OutOfMemory];
@@ -57,7 +57,7 @@ impl Gpu {
         }
     }
 
-    /// Takes note that a mapping failed, which only the device's end can be the reason for.
+    /// Records that a mapping failed, which only a lost device can cause.
     pub(in crate::gpu) fn lost_by(&self, why: String) -> GpuError {
         let mut lost = self.inner.lost.lock().unwrap_or_else(|e| e.into_inner());
         GpuError::DeviceLost(lost.get_or_insert(why).clone())

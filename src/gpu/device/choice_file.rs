@@ -1,7 +1,7 @@
-//! Choices in a file, so that a device is timed once and not by every process.
+//! Kernel choices in a file, so that a device is timed once and not by every process.
 //!
-//! A file says what it was made for. One that is damaged, or was made for another driver or by another
-//! version, is as good as none: a device is then timed again, or has its usual kernels.
+//! A file says what it was made for. A file that is damaged, or belongs to another driver or version, is
+//! ignored: the device is timed again, or gets its usual kernels.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::gpu::Gpu;
 use crate::gpu::KernelChoices;
 use crate::gpu::kernel::subject::Subject;
 
-/// No file of ours is longer, by far.
+/// Maximum bytes of a file; bantam's own are much shorter.
 const MOST_BYTES: u64 = 64 << 10;
 
 #[derive(Serialize, Deserialize)]
@@ -22,8 +22,8 @@ struct Contents {
 }
 
 impl KernelChoices {
-    /// The choices for `gpu` that [`KernelChoices::store`] left in `folder`, where they are there and
-    /// still hold. Why they do not is told to the log.
+    /// The choices for `gpu` that [`KernelChoices::store`] wrote to `folder`, if they exist and are valid.
+    /// Otherwise it logs the reason.
     pub fn load(gpu: &Gpu, folder: &Path) -> Option<Self> {
         let subject = Subject::of(gpu.device(), gpu.target());
         let path = folder.join(subject.file_name("kernels", "json"));
@@ -42,8 +42,8 @@ impl KernelChoices {
         Some(contents.choices)
     }
 
-    /// Leaves the choices for `gpu` in `folder`, which is made where it is not there; gives the file's
-    /// path. Who reads it meanwhile sees what was there before.
+    /// Writes the choices for `gpu` to `folder`, which it creates if necessary, and returns the file's path.
+    /// Concurrent readers see the previous file until the new one is complete.
     pub fn store(&self, gpu: &Gpu, folder: &Path) -> std::io::Result<PathBuf> {
         let subject = Subject::of(gpu.device(), gpu.target());
         std::fs::create_dir_all(folder)?;
@@ -57,7 +57,7 @@ impl KernelChoices {
     }
 }
 
-/// Reads a file that may be anything.
+/// Reads a file with unknown contents.
 fn read(path: &Path) -> std::io::Result<Contents> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() > MOST_BYTES {

@@ -1,4 +1,4 @@
-//! How long the device takes for something.
+//! Measuring how long the device takes.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use crate::gpu::GpuError;
 /// Bytes of the two timestamps of a pass.
 const STAMPS: u64 = 16;
 
-/// Times passes by the device's own timestamps where it was opened with them, else from the submission to
-/// the moment at which the host hears of its end.
+/// Times passes by the device's own timestamps if it was opened with them, else from the submission until the
+/// host is notified that it has ended.
 #[derive(Debug)]
 pub struct Clock {
     gpu: Gpu,
@@ -29,7 +29,7 @@ impl Clock {
             true => Some(gpu.checked("clock", STAMPS, || gpu.device().create_query_set(&descriptor))?),
             false => None,
         };
-        // Without timestamps these bytes stay zero, and only their arrival says something.
+        // Without timestamps these bytes stay zero, and only the time of their arrival is used.
         let mut usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
         if queries.is_some() {
             usage |= wgpu::BufferUsages::QUERY_RESOLVE;
@@ -43,8 +43,8 @@ impl Clock {
         self.queries.is_some()
     }
 
-    /// Runs one pass, and tells how long it took. Timestamps that cannot be (a driver's mistake) are not
-    /// used again.
+    /// Runs one pass and returns its duration. Impossible timestamps (a driver's mistake) disable them from
+    /// then on.
     pub async fn pass(&mut self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Duration, GpuError> {
         self.readback.ready(&self.gpu).await?;
         let began = Instant::now();
@@ -78,7 +78,7 @@ impl Clock {
         Ok(taken)
     }
 
-    /// Runs commands outside of a pass, and tells how long it took until the host heard of their end.
+    /// Runs commands outside a pass and returns the time until the host is notified that they have ended.
     pub async fn commands(
         &mut self,
         encode: impl FnOnce(&mut wgpu::CommandEncoder),

@@ -7,17 +7,17 @@ use super::buffer::Buffer;
 use super::work::Work;
 use crate::gpu::Kernel;
 
-/// Workgroups that every device allows along a dimension.
+/// Maximum workgroups along a dimension that every device allows.
 pub(in crate::gpu) const MAX_WORKGROUPS: u32 = 65_535;
 
 /// Workgroups along one dimension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workgroups {
-    /// Always as many.
+    /// A constant number.
     Fixed(u32),
-    /// One for so many tokens of the batch.
+    /// One per this many tokens of the batch.
     PerTokens(u32),
-    /// One where the batch has more than so many tokens.
+    /// One if the batch has more than this many tokens.
     Beyond(u32),
     /// One for each token whose logits are wanted.
     PerOutput,
@@ -34,12 +34,12 @@ impl Workgroups {
     }
 }
 
-/// How much one submission handles.
+/// The size of one submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
     /// Tokens.
     pub tokens: u32,
-    /// Tokens of these whose logits are wanted, counted from the last.
+    /// How many of these, counted from the last, need logits.
     pub outputs: u32,
 }
 
@@ -52,12 +52,12 @@ pub struct Dispatch {
     workgroups: [Workgroups; 2],
     stage: Option<usize>,
     work: Work,
-    /// Whether the driver has compiled what this dispatches, for such things as are bound.
+    /// Whether the driver has compiled this dispatch for the kinds of resources that are bound.
     is_warm: AtomicBool,
 }
 
 impl Dispatch {
-    /// A kernel with what is bound; `params` lives as long.
+    /// A kernel with its bindings; `params` is kept alive with them.
     pub(super) fn new(
         kernel: Arc<Kernel>,
         bind_group: wgpu::BindGroup,
@@ -68,17 +68,17 @@ impl Dispatch {
         Self { kernel, bind_group, _params: params, workgroups, stage: None, work, is_warm }
     }
 
-    /// The same, of weights that are in the slot of the streamed stage `stage` when it runs.
+    /// The same dispatch, with weights in the slot of the streamed stage `stage`.
     pub(in crate::gpu) fn at_stage(self, stage: Option<usize>) -> Self {
         Self { stage, ..self }
     }
 
-    /// The same, of which so much is counted.
+    /// The same dispatch, with its amount of work.
     pub(in crate::gpu) fn with_work(self, work: Work) -> Self {
         Self { work, ..self }
     }
 
-    /// Multiply-adds that it has for `batch`, whose last token sees so many positions, its own among them.
+    /// Its multiply-adds for `batch`, whose last token sees `positions` positions, itself included.
     pub fn work(&self, batch: Batch, positions: u32) -> u64 {
         let [x, y] = self.workgroups.map(|w| u64::from(w.count(batch)));
         self.work.of(x * y, positions)
@@ -105,19 +105,19 @@ impl Dispatch {
         pass.dispatch_workgroups(x, y, 1);
     }
 
-    /// Whether it was never recorded without workgroups, and has some for `batch`.
+    /// Whether it has workgroups for `batch`, but was never recorded for compiling.
     pub(in crate::gpu) fn is_cold(&self, batch: Batch) -> bool {
         !self.is_warm.load(Ordering::Relaxed) && self.workgroups.iter().all(|w| w.count(batch) > 0)
     }
 
-    /// Records the dispatch without workgroups: it is compiled, and nothing is computed.
+    /// Records the dispatch without workgroups: the driver compiles it, and nothing is computed.
     pub(in crate::gpu) fn record_nothing(&self, pass: &mut wgpu::ComputePass) {
         pass.set_pipeline(&self.kernel.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         pass.dispatch_workgroups(0, 1, 1);
     }
 
-    /// Takes note that it has been.
+    /// Marks the dispatch as compiled.
     pub(in crate::gpu) fn set_warm(&self) {
         self.is_warm.store(true, Ordering::Relaxed);
     }

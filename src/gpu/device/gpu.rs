@@ -1,4 +1,4 @@
-//! A device, bantam's own or the host application's, with what this library needs around it.
+//! A device, bantam's own or the host application's, with the library's data about it.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::gpu::{GpuError, Kernel, KernelChoices, Target, Variant};
 #[derive(Debug, Clone)]
 pub struct Gpu {
     pub(super) inner: Arc<Inner>,
-    /// All of the device's, or a share.
+    /// Counts all of the device's memory, or a share.
     pub(super) memory: Arc<Memory>,
     target: Target,
     choices: KernelChoices,
@@ -34,10 +34,10 @@ pub(super) struct Inner {
     pub kernels: Compiled<Variant, Kernel>,
     pub poller: Poller,
     pub submissions: AtomicU64,
-    /// Why the device was lost, once it is known to be. On the host's device no callback says so,
-    /// but mappings fail.
+    /// Why the device was lost, once that is known. On a host's device no callback reports it, but mappings
+    /// fail.
     pub lost: Arc<Mutex<Option<String>>>,
-    /// What the driver has compiled, where that is kept: of a device of our own.
+    /// The driver's compiled kernels, if they are stored. Only on bantam's own device.
     pub pipeline_cache: Option<PipelineCache>,
 }
 
@@ -126,7 +126,7 @@ impl Gpu {
         Self { warms_up: true, ..self.clone() }
     }
 
-    /// Whether sessions have kernels compiled before they use them.
+    /// Whether sessions compile kernels before they use them.
     pub(in crate::gpu) fn warms_up(&self) -> bool {
         self.warms_up
     }
@@ -171,7 +171,7 @@ impl Gpu {
         &self.memory
     }
 
-    /// Whether weights that stay are textures.
+    /// Whether resident weights are textures.
     pub(in crate::gpu) fn has_textures(&self) -> bool {
         self.choices.textures && Texture::most_bytes(&self.inner.device).is_some()
     }
@@ -202,12 +202,12 @@ impl Gpu {
         self.inner.kernels.time()
     }
 
-    /// Counts time that the driver took to compile what had been made already.
+    /// Adds time that the driver took to compile existing pipelines.
     pub(in crate::gpu) fn count_compile_time(&self, time: Duration) {
         self.inner.kernels.add_time(time);
     }
 
-    /// What pipelines are made with.
+    /// The cache for creating pipelines.
     pub(in crate::gpu) fn pipeline_cache(&self) -> Option<&wgpu::PipelineCache> {
         self.inner.pipeline_cache.as_ref().map(PipelineCache::raw)
     }

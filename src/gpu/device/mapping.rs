@@ -8,14 +8,14 @@ use super::gpu::Gpu;
 use super::poller;
 use crate::gpu::GpuError;
 
-/// How often a mapping is asked for, where nobody is told of its outcome.
+/// How often a mapping is requested again if its result is never reported.
 const MAP_TRIES: usize = 8;
 
-/// A mapping that was asked for.
+/// A mapping that was requested.
 pub(in crate::gpu) type Mapping = BoxFuture<'static, Result<(), GpuError>>;
 
 impl Gpu {
-    /// Asks for a mapping now, to be awaited later.
+    /// Requests a mapping now, to be awaited later.
     pub(in crate::gpu) fn start_map(
         &self,
         buffer: &Buffer,
@@ -30,8 +30,8 @@ impl Gpu {
                 match asked?.await {
                     Ok(Ok(())) => return Ok(()),
                     Ok(Err(why)) => return Err(gpu.lost_by(why)),
-                    // Nobody was told. wgpu 30 loses what it has to tell where a host configures a window's
-                    // surface while we submit. The buffer may be mapped; if not, this does nothing.
+                    // The result was not reported. wgpu 30 loses such reports if a host configures a window's
+                    // surface during a submission. The buffer may be mapped; if not, unmapping has no effect.
                     Err(oneshot::Canceled) => {
                         let _ = gpu.checked("unmap", len, || raw.unmap());
                         asked = gpu.ask_for_map(&raw, mode, len).map_err(|error| match error {
@@ -45,7 +45,7 @@ impl Gpu {
         }
     }
 
-    /// Asks for a mapping, and gives what tells of its outcome.
+    /// Requests a mapping and returns the receiver of its result.
     fn ask_for_map(
         &self,
         buffer: &wgpu::Buffer,

@@ -1,21 +1,22 @@
-//! The one place where device buffers are made, and counted.
+//! Counting the bytes of device buffers. Every device buffer is counted here.
 
 use crate::gpu::GpuError;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-/// Counts the bytes of all live buffers of a device, or of those that have a share of it.
+/// Counts the bytes of all live buffers of a device, or of one of its shares.
 ///
-/// Shares are for several models on one device. What is in use in a share is also in use in the whole,
-/// and neither goes beyond its budget. A share can be the whole of further shares. It may have been
-/// [promised](Self::promise) bytes: nobody else gets them while it lives, used or not.
+/// Shares are for several models on one device. Bytes in use in a share are also in use in the whole, and
+/// neither exceeds its budget. A share can itself have shares. Bytes that were [promised](Self::promise) to a
+/// share are reserved for it while it lives, used or not.
 ///
-/// What is dropped is not in use any more, but the device has it until it is done with the work that was submitted
-/// before: it is [leaving](Self::leaving). Where a new buffer would not fit beside that, the device is waited for.
+/// Dropped buffers no longer count as in use, but the device keeps their memory until it has finished the
+/// work submitted before: they are [leaving](Self::leaving). If a new buffer does not fit next to them,
+/// bantam waits for the device.
 #[derive(Debug, Default)]
 pub struct Memory {
     counts: Mutex<Counts>,
-    /// What this is a share of.
+    /// The memory that this is a share of.
     whole: Option<Arc<Memory>>,
 }
 
@@ -25,39 +26,39 @@ struct Counts {
     peak: u64,
     allocations: u64,
     budget: Option<u64>,
-    /// Bytes in use, with what shares were promised and do not use yet.
+    /// Bytes in use, and promised bytes that shares do not use yet.
     claimed: u64,
-    /// Bytes that nobody else gets.
+    /// Bytes that are reserved for this share.
     promised: u64,
-    /// Bytes that were dropped, and that no [`Fence`] waits for yet.
+    /// Bytes that were dropped, but not yet covered by a [`Fence`].
     dropped: u64,
-    /// Those that one waits for.
+    /// Dropped bytes that a [`Fence`] covers.
     fenced: u64,
 }
 
 impl Counts {
-    /// What the whole has to have for this share.
+    /// Bytes that the whole must provide for this share.
     fn claim(&self) -> u64 {
         self.claimed.max(self.promised)
     }
 
-    /// Bytes that were dropped and that the device may still have.
+    /// Dropped bytes that the device may still keep.
     fn leaving(&self) -> u64 {
         self.dropped + self.fenced
     }
 
-    /// Whether what is in use fits the budget only once the device is done with what was dropped.
+    /// Whether the bytes in use fit the budget only after the device has freed dropped buffers.
     fn is_crowded(&self) -> bool {
         self.leaving() > 0
             && self.budget.is_some_and(|budget| self.used.saturating_add(self.leaving()) > budget)
     }
 
-    /// Bytes that can still be claimed, and whether a budget says so.
+    /// Bytes that can still be claimed, and whether a budget sets this limit.
     fn left(&self) -> (u64, bool) {
         (self.budget.unwrap_or(u64::MAX).saturating_sub(self.claimed), self.budget.is_some())
     }
 
-    /// Claims `bytes` more, if the budget has them; else gives what is claimed.
+    /// Claims `bytes` more if the budget allows; else returns the bytes claimed now.
     fn grow(&mut self, bytes: u64) -> Result<(), u64> {
         let sum = self.claimed.checked_add(bytes);
         let sum = sum.filter(|&sum| self.budget.is_none_or(|budget| sum <= budget));
@@ -71,13 +72,13 @@ impl Memory {
         Arc::new(Self { counts: Mutex::new(Counts { budget, ..Counts::default() }), whole: None })
     }
 
-    /// A share of at most `budget` bytes, or of whatever the whole has.
+    /// A share with a budget of `budget` bytes; `None` sets no limit other than the whole's.
     pub(in crate::gpu) fn share(self: &Arc<Self>, budget: Option<u64>) -> Arc<Self> {
         let counts = Mutex::new(Counts { budget, ..Counts::default() });
         Arc::new(Self { counts, whole: Some(self.clone()) })
     }
 
-    /// This, what it is a share of, and so on. Locks are taken in this order.
+    /// This memory, the whole that it is a share of, and so on. Locks are taken in this order.
     fn and_wholes(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
         std::iter::successors(Some(self), |memory| memory.whole.as_ref())
     }
@@ -86,17 +87,17 @@ impl Memory {
         self.counts.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The most bytes that may be in use, if that is limited; of a share, by a budget of its own.
+    /// Maximum bytes in use, if there is a budget; for a share, its own.
     pub fn budget(&self) -> Option<u64> {
         self.lock().budget
     }
 
-    /// Bytes that may still be taken, if that is limited: what neither the budget nor, for a share, that of
-    /// the whole is short of. What was promised to others is not among them.
+    /// Bytes that can still be taken, if there is a limit: the least that any budget leaves, this share's or
+    /// the whole's. Bytes promised to other shares are not included.
     pub fn left(&self) -> Option<u64> {
         let counts = self.lock();
         let (own, is_own) = counts.left();
-        // What was promised and is not claimed yet.
+        // Promised bytes that are not claimed yet.
         let unused = counts.claim() - counts.claimed;
         let theirs = self.whole.as_ref().and_then(|whole| whole.left());
         match theirs.map(|theirs| theirs.saturating_add(unused)) {
@@ -105,8 +106,8 @@ impl Memory {
         }
     }
 
-    /// Sets `bytes` of the whole aside for this share, what it uses already among them, for as long as it
-    /// lives. `false` where the whole does not have them.
+    /// Reserves `bytes` of the whole for this share while it lives, including those that it uses already.
+    /// `false` if the whole does not have them.
     pub fn promise(&self, bytes: u64) -> bool {
         let mut counts = self.lock();
         let Some(whole) = &self.whole else { return false };
@@ -120,8 +121,8 @@ impl Memory {
         true
     }
 
-    /// Claims `bytes`, of which `used` are in use from now on, here and in the whole; or gives the count that
-    /// a budget has no room beside, and that budget.
+    /// Claims `bytes` here and in the whole; `used` of them are in use from now on. If a budget does not
+    /// allow it, returns the bytes that it counts, and that budget.
     fn claim(&self, bytes: u64, used: u64) -> Result<(), (u64, Option<u64>)> {
         let mut counts = self.lock();
         let before = counts.claim();
@@ -136,8 +137,8 @@ impl Memory {
         Ok(())
     }
 
-    /// Gives `bytes` back, of which `used` were in use, here and in the whole, and takes note that the device
-    /// may still have `leaving` of them.
+    /// Returns `bytes`, of which `used` were in use, here and in the whole. Of them, the device may still
+    /// keep `leaving`.
     fn unclaim(&self, bytes: u64, used: u64, leaving: u64) {
         let mut counts = self.lock();
         let before = counts.claim();
@@ -154,19 +155,18 @@ impl Memory {
         self.lock().used
     }
 
-    /// Bytes of buffers that were dropped and that the device may not be done with yet. They are not among those
-    /// in use.
+    /// Bytes of dropped buffers that the device may still keep. They do not count as in use.
     pub fn leaving(&self) -> u64 {
         self.lock().leaving()
     }
 
-    /// Whether what is in use fits the budget only once the device is done with what was dropped.
+    /// Whether the bytes in use fit the budget only after the device has freed dropped buffers.
     pub(in crate::gpu) fn is_crowded(&self) -> bool {
         self.lock().is_crowded() || self.whole.as_ref().is_some_and(|whole| whole.is_crowded())
     }
 
-    /// What is dropped when the device is done with all that was submitted before: what was dropped so far is gone
-    /// then.
+    /// A fence to drop when the device has finished everything submitted so far. Then the buffers dropped
+    /// before it are freed.
     pub(in crate::gpu) fn fence(self: &Arc<Self>) -> Fence {
         let fenced = |memory: &Arc<Self>| {
             let mut counts = memory.lock();
@@ -177,7 +177,7 @@ impl Memory {
         Fence(self.and_wholes().map(fenced).collect())
     }
 
-    /// The most bytes ever in use at once.
+    /// The maximum of bytes in use so far.
     pub fn peak(&self) -> u64 {
         self.lock().peak
     }
@@ -187,7 +187,7 @@ impl Memory {
         self.lock().allocations
     }
 
-    /// Takes `bytes` from the budget; they are given back when the result is dropped.
+    /// Takes `bytes` from the budget until the result is dropped.
     pub(in crate::gpu) fn reserve(
         self: &Arc<Self>,
         label: &str,
@@ -211,7 +211,7 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // Reservations keep this alive: nothing is in use.
+        // Reservations keep this alive, so nothing is in use here.
         let promised = self.lock().promised;
         if let Some(whole) = &self.whole {
             whole.unclaim(promised, 0, 0);
@@ -220,7 +220,7 @@ impl Drop for Memory {
 }
 
 impl Reservation {
-    /// The device gave the memory: it counts for the peak from now on.
+    /// Records that the device provided the memory, which counts for the peak from now on.
     pub(in crate::gpu) fn taken(&self) {
         self.is_taken.store(true, Ordering::Relaxed);
         self.memory.and_wholes().for_each(|memory| memory.note_taken());
@@ -232,7 +232,7 @@ impl Reservation {
 pub(in crate::gpu) struct Reservation {
     memory: Arc<Memory>,
     bytes: u64,
-    /// Whether the device gave the memory.
+    /// Whether the device provided the memory.
     is_taken: AtomicBool,
 }
 
@@ -243,7 +243,7 @@ impl Drop for Reservation {
     }
 }
 
-/// What was dropped of a share and of its wholes before the device was asked to tell when it is done.
+/// The bytes that were dropped in a share and its wholes before the device was asked to report its progress.
 #[derive(Debug)]
 pub(in crate::gpu) struct Fence(Vec<(Weak<Memory>, u64)>);
 
@@ -283,14 +283,14 @@ mod tests {
     fn what_was_dropped_is_there_until_the_device_is_done() {
         let whole = Memory::with_budget(Some(100));
         let (a, b) = (whole.share(None), whole.share(Some(60)));
-        // What the device never gave is not there.
+        // Memory that the device never provided is not leaving.
         drop(a.reserve("never", 80).unwrap());
         assert_eq!((a.leaving(), whole.leaving()), (0, 0));
         let of_a = a.reserve("a", 80).unwrap();
         of_a.taken();
         drop(of_a);
         assert_eq!((a.used(), a.leaving(), whole.used(), whole.leaving()), (0, 80, 0, 80));
-        // It can be had, and is waited for where it does not fit beside that.
+        // Leaving bytes can be reserved; if the rest is not enough, the device is waited for.
         let of_b = b.reserve("b", 20).unwrap();
         assert!(!b.is_crowded() && !whole.is_crowded());
         let more = b.reserve("b", 1).unwrap();
@@ -310,7 +310,7 @@ mod tests {
         drop(a);
         assert_eq!(whole.left(), Some(99));
         drop((fence, more));
-        // Nobody waits where there is no budget.
+        // Without a budget, nothing waits.
         let boundless = Memory::with_budget(None);
         boundless.reserve("c", 10).unwrap().taken();
         assert!(boundless.leaving() == 10 && !boundless.is_crowded());
@@ -336,7 +336,7 @@ mod tests {
         let (a, b) = (whole.share(None), whole.share(None));
         assert!(a.promise(60) && !b.promise(41));
         assert_eq!((whole.left(), a.left(), b.left(), whole.used()), (Some(40), Some(100), Some(40), 0));
-        // What was promised is there, and what is left can be had by anybody.
+        // Promised bytes are available, and any share can take the rest.
         let first = a.reserve("first", 50).unwrap();
         let more = a.reserve("more", 30).unwrap();
         assert_eq!((whole.used(), whole.left(), a.left()), (80, Some(20), Some(20)));
@@ -366,7 +366,7 @@ mod tests {
             (0, Some(10), Some(60)),
             "what is refused takes nothing"
         );
-        // A promise is kept within the outer share, and from others in the whole.
+        // A promise holds within the outer share, and against others in the whole.
         assert!(b.promise(10) && !b.promise(11));
         assert_eq!((outer.left(), a.left(), b.left(), whole.left()), (Some(0), Some(0), Some(10), Some(50)));
         assert!(outer.promise(80) && !outer.promise(101), "by the whole alone");

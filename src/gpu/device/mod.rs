@@ -1,4 +1,4 @@
-//! A device: its adapter, its memory, moving bytes to and from it, and dispatching kernels on it.
+//! A device: its adapter, its memory, transfers to and from it, and dispatching kernels.
 //!
 //! It uses `kernel` and no other room of `gpu`.
 

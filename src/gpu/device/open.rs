@@ -10,8 +10,8 @@ use super::work::SUBMISSION_WORK;
 use crate::gpu::kernel::pipeline_cache::PipelineCache;
 use crate::gpu::{GpuError, Target};
 
-/// Blocks that the driver is asked for where there is a budget, for buffers that are smaller: so many of them have
-/// room in it, of such sizes. wgpu's usual ones are of 128 MiB and more.
+/// Number of the driver's memory blocks that should fit into a budget, for buffers smaller than a block.
+/// wgpu's usual blocks have 128 MiB and more.
 const BLOCKS: u64 = 32;
 const BLOCK: [u64; 2] = [8 << 20, 64 << 20];
 
@@ -50,8 +50,8 @@ impl Gpu {
             }
             *theirs.lock().unwrap_or_else(|e| e.into_inner()) = Some(message);
         });
-        // Without a handler wgpu panics. Error scopes catch the errors of bantam's own calls; what arrives
-        // here has another cause, such as a submission to a device that was just lost.
+        // Without a handler, wgpu panics. Error scopes catch the errors of bantam's own calls. Errors that
+        // arrive here have another cause, such as a submission to a device that was just lost.
         device.on_uncaptured_error(Arc::new(|error| log::error!("{error}")));
         let info = adapter.get_info();
         log::info!("using {}", adapter::name_of(&info));
@@ -70,8 +70,8 @@ impl Gpu {
     }
 }
 
-/// How the driver is to divide its memory, so that what it takes is about what is counted: blocks would be larger than
-/// a small budget. Buffers that are larger than a block have one of their own.
+/// How the driver should allocate blocks, so that it takes about as much memory as bantam counts: the usual
+/// blocks would exceed a small budget. Buffers larger than a block get their own.
 fn memory_hints(budget: Option<u64>) -> wgpu::MemoryHints {
     match budget {
         None => wgpu::MemoryHints::Performance,

@@ -1,10 +1,10 @@
-//! How to open a device.
+//! Options for opening a device.
 
 use std::path::PathBuf;
 
 use crate::gpu::Target;
 
-/// How to open a device.
+/// Options for opening a device.
 #[derive(Debug, Clone, Default)]
 pub struct GpuOptions {
     /// An adapter's index, in digits, or a part of its name; `None` for the best adapter.

@@ -1,4 +1,4 @@
-//! Not running ahead of the device.
+//! Limiting how far submissions run ahead of the device.
 
 use futures::channel::oneshot;
 
@@ -6,24 +6,24 @@ use super::gpu::Gpu;
 use super::poller::Outcome;
 use crate::gpu::GpuError;
 
-/// Keeps few submissions waiting for the device: one that it computes, and one that comes next. What others
-/// submit in between, such as a host's frame, then waits for no more than these.
+/// Keeps few submissions in the device's queue: the running one and the next. Work that others submit in
+/// between, such as a host's frame, waits for these at most.
 #[derive(Debug, Default)]
 pub struct Pace {
     begun: bool,
-    /// Told when all but the last submission are done.
+    /// Receives the end of all submissions but the last.
     before: Option<oneshot::Receiver<Outcome>>,
 }
 
 impl Pace {
-    /// To be awaited before each submission: until those before the last one are done.
+    /// Await this before each submission: it waits until all submissions before the last are done.
     pub async fn next(&mut self, gpu: &Gpu) -> Result<(), GpuError> {
-        // Nothing is asked of the device where there is one submission only.
+        // A single submission needs no request to the device.
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(());
         }
         match self.before.replace(gpu.done()) {
-            // Where nobody was told, the wait is of no use, and does no harm.
+            // If the result was lost, waiting is pointless but harmless.
             Some(before) => before.await.unwrap_or(Ok(())).map_err(|why| gpu.lost_by(why)),
             None => Ok(()),
         }

@@ -1,5 +1,5 @@
-//! Drives a device's callbacks from a thread of its own, so that waiting for the device is an
-//! ordinary future on any executor and nobody has to block.
+//! Polls a device on a separate thread, which runs its callbacks. So waiting for the device is an ordinary
+//! future on any executor, and nobody has to block.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 
-/// Shortest and longest pause between two polls. In between, a pause is a small part of the time that
-/// has been waited, so that it adds little to short work and costs little during long work.
+/// Minimum and maximum pause between two polls. A pause is a small fraction of the time waited so far, so
+/// that it delays short work little and costs little CPU time during long work.
 const PAUSE: [Duration; 2] = [Duration::from_micros(10), Duration::from_micros(500)];
 const PAUSE_SHARE: u32 = 32;
 
-/// How waiting ended.
+/// The result of waiting.
 pub(in crate::gpu) type Outcome = Result<(), String>;
 
-/// Polls its device as long as somebody waits for it. Stops when dropped.
+/// Polls its device while there are waiting callers. Stops when dropped.
 #[derive(Debug)]
 pub(in crate::gpu) struct Poller {
     shared: Arc<Shared>,
@@ -34,11 +34,11 @@ struct Shared {
 struct State {
     waiting: HashMap<u64, oneshot::Sender<Outcome>>,
     tickets: u64,
-    /// When somebody last began to wait or was told. While work follows on work, somebody always waits, and how
-    /// long that has been so says nothing of how long the next answer takes.
+    /// When a caller last began to wait or was notified. If work follows work, there is always a waiting
+    /// caller, and for how long says nothing about when the next result arrives.
     since: Instant,
     stopped: bool,
-    /// Why nobody polls any more.
+    /// Why polling has ended.
     failed: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Tells everybody who waits, and who ever will, that it is in vain.
+    /// Reports failure to all current and future waiting callers.
     fn fail(&self, why: &str) {
         let waiting = {
             let mut state = self.lock();
@@ -66,8 +66,8 @@ impl Shared {
         }
     }
 
-    /// Takes the one who waits with that ticket. Telling it, or dropping it, calls a waker, which may come back
-    /// here: that is for when nothing is locked.
+    /// Removes the waiting caller with this ticket. Notifying or dropping it calls a waker, which may call
+    /// the poller again, so do that only while no lock is held.
     fn take(&self, id: u64) -> Option<oneshot::Sender<Outcome>> {
         let mut state = self.lock();
         state.since = Instant::now();
@@ -88,12 +88,12 @@ impl Poller {
         Self { shared, thread }
     }
 
-    /// Whether this is the thread that polls, on which callbacks run.
+    /// Whether this is the polling thread, on which callbacks run.
     pub fn is_here(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| thread.thread().id() == std::thread::current().id())
     }
 
-    /// Polls until the ticket is resolved, from a callback of the device, or dropped.
+    /// Polls until the ticket is dropped, or resolved by a callback of the device.
     pub fn wait(&self) -> (Ticket, oneshot::Receiver<Outcome>) {
         let (done, outcome) = oneshot::channel();
         let mut state = self.shared.lock();
@@ -114,23 +114,23 @@ impl Drop for Poller {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
         self.shared.changed.notify_all();
-        // The thread may be the last to hold the device. Drivers crash when one is given back while
-        // the process is already ending, so that must not be left for later. It may also be this
-        // thread: callbacks run on it, and one of them may drop the last handle.
+        // The thread may hold the last handle of the device. Drivers crash if a device is released while the
+        // process is ending, so wait for the thread now. This may be that thread itself: callbacks run on it,
+        // and one of them may drop the last handle.
         if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != std::thread::current().id()) {
             let _ = thread.join();
         }
     }
 }
 
-/// Somebody waits for the device.
+/// Represents a caller that waits for the device.
 pub(in crate::gpu) struct Ticket {
     shared: Arc<Shared>,
     id: u64,
 }
 
 impl Ticket {
-    /// Ends the waiting.
+    /// Ends the waiting with this outcome.
     pub fn resolve(self, outcome: Outcome) {
         let waiting = self.shared.take(self.id);
         if let Some(done) = waiting {
@@ -146,7 +146,7 @@ impl Drop for Ticket {
     }
 }
 
-/// The time until the next poll, where the last change was so long ago.
+/// The time until the next poll, if the last change was `waited` ago.
 fn pause(waited: Duration) -> Duration {
     (waited / PAUSE_SHARE).clamp(PAUSE[0], PAUSE[1])
 }
@@ -161,17 +161,17 @@ fn poll(device: &wgpu::Device, shared: &Shared) {
             return;
         }
         drop(state);
-        // Not a poll that waits: wgpu 30 ends such a one in a panic when its time is up just as
-        // another thread submits. It panics here too when the driver loses the device, and
-        // callbacks are not ours alone: the host's run on this thread as well.
+        // This poll does not wait. wgpu 30 panics in a waiting poll if its time is up just as another thread
+        // submits. A poll also panics if the driver loses the device, and callbacks of the host run on this
+        // thread too.
         match catch_unwind(AssertUnwindSafe(|| device.poll(wgpu::PollType::Poll))) {
             Ok(Ok(_) | Err(wgpu::PollError::Timeout)) => {}
             Ok(Err(error)) => log::warn!("cannot poll the device: {error}"),
-            Err(_) => return shared.fail("the thread that polls it panicked"),
+            Err(_) => return shared.fail("the thread that polls the device panicked"),
         }
         let state = shared.lock();
         let pause = pause(state.since.elapsed());
-        // Who begins to wait meanwhile ends the pause.
+        // A new waiting caller ends the pause.
         drop(shared.changed.wait_timeout(state, pause));
     }
 }
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(pollster::block_on(after), Ok(Err("gone".into())));
     }
 
-    /// Comes back to the poller when it is woken.
+    /// A waker that calls the poller again.
     struct ComesBack(Arc<Poller>, std::sync::mpsc::Sender<()>);
 
     impl std::task::Wake for ComesBack {
@@ -217,7 +217,7 @@ mod tests {
             let waker = Arc::new(ComesBack(poller.clone(), woken)).into();
             let mut context = std::task::Context::from_waker(&waker);
             assert!(Pin::new(&mut outcome).poll(&mut context).is_pending());
-            // On a thread of its own, since it would wait for itself for good.
+            // On a separate thread, because a deadlock would block this one forever.
             std::thread::spawn(move || end(&poller, ticket));
             is_woken.recv_timeout(Duration::from_secs(60)).expect("the poller is locked while it wakes");
         }

@@ -1,4 +1,4 @@
-//! Submitting work, and waiting until the device is done with it.
+//! Submitting work, and waiting until the device has finished it.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -34,8 +34,8 @@ impl Gpu {
         self.inner.submissions.load(Ordering::Relaxed)
     }
 
-    /// Tells when the device is done with all that was submitted so far. The device is polled until then,
-    /// whether anybody listens or not.
+    /// Notifies when the device has finished everything submitted so far. The device is polled until then,
+    /// even if the receiver is dropped.
     pub(in crate::gpu) fn done(&self) -> oneshot::Receiver<poller::Outcome> {
         let (ticket, outcome) = self.inner.poller.wait();
         let fence = self.memory.fence();
@@ -46,12 +46,12 @@ impl Gpu {
         outcome
     }
 
-    /// Waits until the device is done with all that was submitted so far.
+    /// Waits until the device has finished everything submitted so far.
     pub(in crate::gpu) async fn idle(&self) -> Result<(), GpuError> {
         self.done().await.unwrap_or(Ok(())).map_err(|why| self.lost_by(why))
     }
 
-    /// Waits until the device is done with what was dropped, where there is a budget that it may be in the way of.
+    /// Waits until the device has freed dropped buffers, if there is a budget that they may exceed.
     pub(crate) async fn settle(&self) -> Result<(), GpuError> {
         if self.memory.leaving() == 0 || self.memory.left().is_none() {
             return Ok(());
@@ -59,11 +59,11 @@ impl Gpu {
         self.idle().await
     }
 
-    /// Tells when the device is done with all that was submitted so far, about, once it is.
+    /// The approximate time at which the device finished everything submitted so far; set when it has.
     pub(crate) fn when_done(&self) -> Arc<OnceLock<Instant>> {
         let done = Arc::<OnceLock<Instant>>::default();
         let theirs = done.clone();
-        // Nobody needs to wait for it, but somebody has to poll.
+        // Nobody waits for it, but polling is needed.
         let (ticket, _) = self.inner.poller.wait();
         self.inner.queue.on_submitted_work_done(move || {
             let _ = theirs.set(Instant::now());
@@ -72,8 +72,8 @@ impl Gpu {
         done
     }
 
-    /// Sees that buffers are freed that were dropped before the device was done with them: wgpu frees them
-    /// when somebody polls the device after that, which may otherwise be never.
+    /// Frees buffers that were dropped before the device had finished with them: wgpu frees them at the next
+    /// poll after that, which might otherwise never happen.
     pub(in crate::gpu) fn sweep(&self) {
         drop(self.done());
     }

@@ -1,9 +1,9 @@
-//! Freeing what was dropped while the device still had work with it.
+//! Freeing buffers that were dropped while the device still used them.
 
 use super::gpu::Gpu;
 
-/// Sees, when it is dropped, that the memory of buffers which were dropped before is freed as soon as the
-/// device is done with them. It is the last field of what has many buffers.
+/// When dropped, it starts polling, so that the memory of previously dropped buffers is freed as soon as the
+/// device has finished with them. It is the last field of structs with many buffers.
 #[derive(Debug)]
 pub struct Sweep(Gpu);
 

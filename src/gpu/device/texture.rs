@@ -1,4 +1,4 @@
-//! Textures that are counted, and that shaders read words from.
+//! Textures that shaders read words from. They count against the budget.
 
 use super::memory::Reservation;
 use crate::gpu::{Choice, Variant};
@@ -6,10 +6,10 @@ use crate::gpu::{Choice, Variant};
 /// Bytes of a row of a texture.
 pub(in crate::gpu) const ROW: u64 = 8 << 10;
 
-/// Textures that are lower than this are not worth it: matrices would be in too many parts.
+/// Minimum height of a texture: lower ones would divide matrices into too many parts.
 const LEAST_ROWS: u32 = 8192;
 
-/// What a texel is. It is what shaders read at a time.
+/// The type of a texel, the unit in which shaders read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Texel {
     /// A word.
@@ -35,7 +35,7 @@ impl Texel {
     }
 }
 
-/// `variant` for words in a texture of such texels.
+/// `variant` for words in a texture of these texels.
 pub(in crate::gpu) fn texture_variant(variant: Variant, texel: Texel) -> Variant {
     variant.choose(Choice::Texture((ROW / texel.bytes()).ilog2()))
 }
@@ -45,7 +45,7 @@ pub(in crate::gpu) fn written_texture_variant(variant: Variant) -> Variant {
     variant.choose(Choice::ToTexture((ROW / Texel::Vector.bytes()).ilog2()))
 }
 
-/// A texture that is counted while it lives.
+/// A texture whose memory is counted until it is dropped.
 #[derive(Debug)]
 pub struct Texture {
     raw: wgpu::Texture,
@@ -55,7 +55,7 @@ pub struct Texture {
     _reservation: Reservation,
 }
 
-/// A part of a texture, and where in a buffer its bytes begin.
+/// A part of a texture, and the offset of its bytes in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rectangle {
     from: u64,
@@ -67,7 +67,7 @@ struct Rectangle {
 }
 
 impl Texture {
-    /// Makes one of `bytes` bytes, as [`Self::bytes_of`] gives them.
+    /// Creates a texture of `bytes` bytes, as [`Self::bytes_of`] returns them.
     pub(super) fn create(device: &wgpu::Device, label: &str, bytes: u64, texel: Texel) -> wgpu::Texture {
         let (rows, row) = (bytes.div_ceil(ROW), bytes.min(ROW));
         device.create_texture(&wgpu::TextureDescriptor {
@@ -97,7 +97,7 @@ impl Texture {
         Self { raw, view, texel, bytes, _reservation: reservation }
     }
 
-    /// What a texel of it is.
+    /// The type of its texels.
     pub fn texel(&self) -> Texel {
         self.texel
     }
@@ -107,12 +107,12 @@ impl Texture {
         self.bytes
     }
 
-    /// Bytes that a texture for `len` bytes takes.
+    /// Bytes of device memory for a texture of `len` bytes.
     pub(in crate::gpu) fn bytes_of(len: u64) -> u64 {
         if len <= ROW { len.max(16).next_multiple_of(16) } else { len.next_multiple_of(ROW) }
     }
 
-    /// Bytes of the largest texture that `device` has; `None` where it had better have none.
+    /// Maximum bytes of a texture on `device`; `None` if textures do not pay off there.
     pub(in crate::gpu) fn most_bytes(device: &wgpu::Device) -> Option<u64> {
         let limits = device.limits();
         let rows = limits.max_texture_dimension_2d;
@@ -120,12 +120,12 @@ impl Texture {
             .then_some(u64::from(rows) * ROW)
     }
 
-    /// What is bound for a shader.
+    /// The binding for a shader.
     pub(in crate::gpu) fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::TextureView(&self.view)
     }
 
-    /// Records a copy of the first `len` bytes of `source` to byte `at`. Both are multiples of a texel.
+    /// Records a copy of the first `len` bytes of `source` to byte `at`. Both must be multiples of a texel.
     pub(in crate::gpu) fn record_copy(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -151,12 +151,12 @@ impl Texture {
 
 impl Drop for Texture {
     fn drop(&mut self) {
-        // As for buffers.
+        // For the same reason as in buffers.
         self.raw.destroy();
     }
 }
 
-/// Where `len` bytes go that belong at byte `at`: the rest of a row, whole rows, the start of one.
+/// The rectangles for `len` bytes at byte `at`: the rest of a row, whole rows, and the start of a row.
 fn rectangles(at: u64, len: u64, texel: Texel) -> Vec<Rectangle> {
     let (mut all, mut done) = (Vec::new(), 0);
     while done < len {

@@ -1,4 +1,4 @@
-//! Moving bytes to and from the device through buffers of bounded, counted size.
+//! Copying bytes to and from the device through staging buffers of bounded, counted size.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,9 +9,9 @@ use super::mapping::Mapping;
 use super::sweep::Sweep;
 use crate::gpu::GpuError;
 
-/// Most bytes of one staging buffer, and fewest.
+/// Minimum and maximum bytes of one staging buffer.
 const PIECE: [usize; 2] = [64 << 10, 4 << 20];
-/// While the device copies out of one, the next is filled.
+/// Number of staging buffers: while the device copies from one, the next is filled.
 const SLOTS: usize = 2;
 
 /// Copies host memory into buffers and textures of the device through two staging buffers.
@@ -20,7 +20,7 @@ pub struct Uploader {
     slots: Vec<(Buffer, Option<Mapping>)>,
     piece: usize,
     next: usize,
-    // Last: it frees what the slots leave, which are still on their way to be written to again.
+    // The last field: it frees the staging buffers, whose mappings are still pending.
     _sweep: Sweep,
 }
 
@@ -30,7 +30,7 @@ impl Uploader {
         Self::within(gpu, u64::MAX)
     }
 
-    /// An uploader whose staging buffers take `bytes` together, where that is possible.
+    /// An uploader whose staging buffers have `bytes` bytes together, if possible.
     pub fn within(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
         let [least, most] = PIECE.map(|piece| piece as u64);
         let largest =
@@ -47,10 +47,11 @@ impl Uploader {
         Ok(Self { gpu: gpu.clone(), slots, piece, next: 0, _sweep: Sweep::new(gpu) })
     }
 
-    /// The fewest bytes that an uploader's staging buffers take.
+    /// Minimum bytes of an uploader's staging buffers.
     pub const LEAST: u64 = (PIECE[0] * SLOTS) as u64;
 
-    /// Copies `bytes`, a multiple of four of them, to byte `offset` of a buffer, or whole texels to a texture.
+    /// Copies `bytes`, whose length is a multiple of four, to byte `offset` of a buffer, or whole texels to a
+    /// texture.
     pub async fn write(
         &mut self,
         to: impl Into<Bound<'_>>,
@@ -70,7 +71,7 @@ impl Uploader {
             let mut view = slot
                 .raw()
                 .get_mapped_range_mut(..piece.len() as u64)
-                // It is mapped, so only the device's end can have taken it away.
+                // The buffer is mapped, so only a lost device can have unmapped it.
                 .map_err(|error| gpu.lost_by(error.to_string()))?;
             view.copy_from_slice(piece);
             drop(view);
@@ -88,11 +89,11 @@ impl Uploader {
     }
 }
 
-/// A buffer that the device copies results into and the host reads them from.
+/// A buffer that the device copies results to, and that the host reads.
 pub struct Readback {
     buffer: Arc<Buffer>,
-    /// The mapping that was asked for last, until it is done with. Nobody locks it: it makes what has a
-    /// readback fit to be shared between threads, which a future alone is not.
+    /// The last requested mapping, until it is finished. The mutex is never locked; it makes the struct
+    /// `Sync`, which a future alone is not.
     mapping: Mutex<Option<Mapping>>,
 }
 
@@ -103,16 +104,15 @@ impl std::fmt::Debug for Readback {
 }
 
 impl Readback {
-    /// Room for `size` bytes.
+    /// A readback buffer of `size` bytes.
     pub fn new(gpu: &Gpu, size: u64) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         Ok(Self { buffer: Arc::new(gpu.buffer("readback", size, usage)?), mapping: Mutex::default() })
     }
 
-    /// Waits until the buffer can be copied into. It can at once, unless a [`Readback::read`] was
-    /// dropped.
+    /// Waits until the buffer can be copied to. It is ready at once, unless a [`Readback::read`] was dropped.
     ///
-    /// A mapping that is called off instead, and asked for again, may be granted by wgpu as soon as the
+    /// Cancelling a mapping and requesting it again would not do: wgpu may then grant it as soon as the
     /// earlier work is done, before the later copy.
     pub async fn ready(&mut self, gpu: &Gpu) -> Result<(), GpuError> {
         let pending = self.pending();
@@ -129,13 +129,13 @@ impl Readback {
         encoder.copy_buffer_to_buffer(source.raw(), 0, self.buffer.raw(), 0, Some(len));
     }
 
-    /// What results are copied into: for whoever records the copy elsewhere.
+    /// The destination of results, for callers that record the copy themselves.
     pub(crate) fn target(&self) -> &Arc<Buffer> {
         &self.buffer
     }
 
-    /// Waits for the work submitted so far and gives the first `len` bytes to `take`. Where the future
-    /// is dropped, the buffer can be used again once it is [ready](Self::ready).
+    /// Waits for the work submitted so far and passes the first `len` bytes to `take`. If the future is
+    /// dropped, the buffer can be used again once it is [ready](Self::ready).
     pub async fn read<T>(
         &mut self,
         gpu: &Gpu,
@@ -158,7 +158,7 @@ impl Readback {
     }
 
     fn unmap(&self, gpu: &Gpu) {
-        // An error means that there was nothing to unmap: the device is lost, and that is told.
+        // An error means that there was nothing to unmap: the device is lost, which is reported.
         let _ = gpu.checked("unmap", 0, || self.buffer.raw().unmap());
     }
 }

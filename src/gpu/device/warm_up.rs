@@ -1,8 +1,8 @@
-//! Compiling before the first use.
+//! Compiling kernels before their first use.
 //!
-//! Some drivers compile a kernel when its pipeline is made. Others, such as Mesa's for processors, do so when it is first
-//! dispatched, and once more where a texture is of another kind. A dispatch without workgroups makes them do that and
-//! nothing else, so that the time can be told apart from that of computing.
+//! Some drivers compile a kernel when its pipeline is created. Others, such as Mesa's for CPUs, compile it at
+//! its first dispatch, and again for another kind of texture. A dispatch without workgroups makes them
+//! compile and compute nothing, so that compile time can be measured separately.
 
 use std::time::Instant;
 
@@ -11,8 +11,8 @@ use super::gpu::Gpu;
 use crate::gpu::GpuError;
 
 impl Gpu {
-    /// Has the driver compile those of `dispatches` that have not been submitted for a batch before, if
-    /// [`Gpu::with_warm_up`] asks for it. The time counts in [`Gpu::compile_time`].
+    /// Makes the driver compile those of `dispatches` that have never been submitted for a batch, if
+    /// [`Gpu::with_warm_up`] requests it. The time counts in [`Gpu::compile_time`].
     pub(crate) async fn warm_up(&self, dispatches: &[&Dispatch], batch: Batch) -> Result<(), GpuError> {
         if !self.warms_up() {
             return Ok(());
@@ -21,7 +21,7 @@ impl Gpu {
         if cold.is_empty() {
             return Ok(());
         }
-        // What the device is still to compute is no time of compiling.
+        // Pending computations must not count as compile time.
         self.idle().await?;
         let start = Instant::now();
         self.submit("warm-up", |encoder| {

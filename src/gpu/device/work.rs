@@ -1,32 +1,33 @@
-//! How much dispatches compute, and how much one submission may.
+//! The amount of work of dispatches, and the limit for one submission.
 
-/// Multiply-adds that one submission of a model's pass has at the most, where nothing else is asked for.
+/// Default maximum of multiply-adds in one submission of a model's pass.
 ///
 /// Systems reset a device that is busy with one submission for too long: Windows after two seconds, others
-/// after some more. An integrated GPU that makes a hundred thousand million multiply-adds in a second is done
-/// with these in 43 ms. One token, which reads each weight for a single multiplication, is this much of a model
-/// of four thousand million weights: a device that reads no faster than that in a second still has half of
-/// what Windows allows. A larger model's token is several submissions.
+/// somewhat later. An integrated GPU with 10¹¹ multiply-adds per second finishes this many in 43 ms. A token
+/// reads each weight for a single multiplication, so this is one token of a model of 4·10⁹ weights; a device
+/// that reads only that many per second still has half of Windows' time left. A token of a larger model takes
+/// several submissions.
 pub const SUBMISSION_WORK: u64 = 1 << 32;
 
-/// What is counted of a dispatch's work: multiplications by weights, and by keys and values.
+/// How a dispatch's work is counted: multiplications by weights, and by keys and values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Nothing: there is little beside the others.
+    /// Negligible compared with other dispatches.
     Little,
-    /// So many multiply-adds a workgroup.
+    /// This many multiply-adds per workgroup.
     AWorkgroup(u64),
-    /// So many multiply-adds a workgroup for each position that the last token sees.
+    /// Multiply-adds per workgroup and position that the last token sees.
     APosition {
         /// The multiply-adds.
         each: u64,
-        /// The most positions that a token sees.
+        /// Maximum number of positions that a token sees.
         window: u32,
     },
 }
 
 impl Work {
-    /// Multiply-adds of so many workgroups, where the last token of the batch is at position `positions - 1`.
+    /// Multiply-adds of `workgroups` workgroups, if the last token of the batch is at position `positions -
+    /// 1`.
     pub(in crate::gpu) fn of(self, workgroups: u64, positions: u32) -> u64 {
         let each = match self {
             Self::Little => 0,

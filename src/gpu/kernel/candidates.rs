@@ -1,26 +1,26 @@
-//! Which variants of the kernels of products a kind of device is offered.
+//! The variants of product kernels that are offered to each kind of device.
 
 use super::invocations::Invocations;
 use super::target::Target;
 
-/// The numbers of invocations that a kind of device is offered: those that it has where nothing was timed come first,
-/// and the others are what timing chooses from. A driver's compiler must take all of them within reason:
-/// `scripts/compile_everywhere` compiles each.
+/// The numbers of invocations offered to a kind of device. The first is the default without timing; timing
+/// chooses among all. A driver's compiler must compile each in reasonable time; `scripts/compile_everywhere`
+/// tests that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidates {
     /// For products with one token.
     pub matvec: &'static [Invocations],
-    /// For products with a batch, in which no row is shared.
+    /// For products with a batch, in which invocations do not share a row.
     pub matmul: &'static [Invocations],
-    /// For both with dense tiles, where these are others.
+    /// For both with dense tiles, if they need other numbers.
     pub dense: Option<&'static [Invocations]>,
 }
 
 impl Candidates {
-    /// What a device of this kind is offered.
+    /// The candidates for this kind of device.
     pub fn of(target: Target) -> Self {
         match target {
-            // With eight rows an invocation, most lanes of a subgroup would be idle.
+            // With eight rows per invocation, most lanes of a subgroup would be idle.
             Target::Gpu => Self {
                 matvec: &[
                     Invocations::FOUR_A_ROW,
@@ -40,7 +40,7 @@ impl Candidates {
                     Invocations::FOUR_ROWS_EACH,
                 ]),
             },
-            // Not several rows: see `Target::compiles`.
+            // Not several rows per invocation: see `Target::compiles`.
             Target::Cpu => Self {
                 matvec: &[Invocations::ONE_ROW_EACH, Invocations::TWO_A_ROW, Invocations::FOUR_A_ROW],
                 matmul: &[Invocations::ONE_ROW_EACH],

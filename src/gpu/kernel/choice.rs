@@ -1,5 +1,5 @@
-//! What variants of a kernel differ in, beside how weights are stored: one table, from which names in labels, flags
-//! and constants of the WGSL follow. What a layout adds is in `gpu/weights/layouts`.
+//! The choices that distinguish variants of a kernel, apart from the weights' layout. One table defines their
+//! names in labels, and their flags and constants in the WGSL. `gpu/weights/layouts` adds those of a layout.
 
 use crate::codec::grid::LANES;
 
@@ -12,48 +12,48 @@ pub(in crate::gpu) enum Choice {
     Splits(u32),
     /// Tokens that a workgroup multiplies.
     Tokens(u32),
-    /// Activations are a uniform of so many vectors of four elements.
+    /// Activations are a uniform with this many vectors of four elements.
     UniformX(u32),
     /// A bias is added.
     Bias,
     /// The product is added to the result.
     Accumulate,
-    /// Spans have parts of several tiles.
+    /// Spans contain parts of several tiles.
     Pieces,
-    /// So many matrices are joined.
+    /// Number of joined matrices.
     Joined(u32),
-    /// Of two joined matrices the first is the gate of the second.
+    /// Of two joined matrices, the first gates the second.
     Gated,
-    /// What is read is in a texture, in rows of as many texels as so many bits count.
+    /// The input is in a texture; the number is log2 of the texels in its rows.
     Texture(u32),
-    /// The same of what is written.
+    /// The output is in a texture; the number is log2 of the texels in its rows.
     ToTexture(u32),
-    /// In the fast layout that is written, code 0 stands for the exponent 0.
+    /// In the fast layout to be written, code 0 stands for the exponent 0.
     Zeros,
-    /// The KV cache has elements of F16.
+    /// The elements of the KV cache are F16.
     F16Cache,
     /// Query and key heads are normalised first.
     HeadNorm,
-    /// Only tokens whose logits are wanted.
+    /// Only tokens that need logits.
     Output,
-    /// Query heads of a workgroup, and elements of a head.
+    /// Query heads per workgroup, and elements per head.
     Heads(u32, u32),
-    /// Invocations of attention, keys of each, and invocations side by side that gather a value.
+    /// Invocations of attention, keys per invocation, and invocations side by side that gather a value.
     Division(u32, u32, u32),
 }
 
-/// What follows from a choice.
+/// The consequences of a choice.
 pub(super) struct Meaning {
-    /// Its name in labels; `None` for what is usual.
+    /// Its name in labels; `None` for the usual choice.
     pub name: Option<String>,
-    /// Flags that `#ifdef` sees.
+    /// Flags that `#ifdef` tests.
     pub flags: &'static [&'static str],
     /// Constants, in the order they are declared.
     pub constants: Vec<(&'static str, u32)>,
 }
 
 impl Choice {
-    /// The table.
+    /// The table of choices.
     pub(super) fn meaning(self) -> Meaning {
         let flag = |name: &str, flags| Meaning { name: Some(name.into()), flags, constants: Vec::new() };
         let count = |name: &str, value: u32, usual: u32, flags, constants| {
@@ -91,7 +91,7 @@ impl Choice {
             },
             Self::Division(lanes, keys, element_lanes) => Meaning {
                 name: Some(format!("lanes={lanes}/{element_lanes} keys={keys}")),
-                // Sixteen times sixteen invocations.
+                // Two levels of sixteen invocations each.
                 flags: if lanes == 256 { &["TWO_LEVELS"] } else { &[] },
                 constants: vec![("LANES", lanes), ("KEYS", keys), ("ELEMENT_LANES", element_lanes)],
             },

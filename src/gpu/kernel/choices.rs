@@ -1,12 +1,12 @@
-//! Which of their variants the kernels of products have on a device. Results are the same bits from each;
-//! how long they take is the device's affair, and is found out by timing it.
+//! The variants of product kernels that a device uses. All variants give the same bits; their speed depends
+//! on the device and is found by timing.
 
 use serde::{Deserialize, Serialize};
 
 use super::invocations::Invocations;
 use super::target::Target;
 
-/// Invocations for a row block, by how weights are stored.
+/// Invocations per row block, by layout of the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvocationsByStorage {
     /// For uncompressed weights.
@@ -18,13 +18,13 @@ pub struct InvocationsByStorage {
 }
 
 impl InvocationsByStorage {
-    /// As many for all.
+    /// The same number for all layouts.
     pub fn all(invocations: Invocations) -> Self {
         Self { raw: invocations, dense: invocations, fast: invocations }
     }
 }
 
-/// What is chosen for a device.
+/// The choices for a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelChoices {
     /// For products with one token.
@@ -33,18 +33,18 @@ pub struct KernelChoices {
     pub matmul: InvocationsByStorage,
     /// Whether the fast layout is faster than dense tiles.
     pub fast_is_faster: bool,
-    /// Whether a layer's matrices are joined where they can be, so that one dispatch multiplies with several.
+    /// Whether a layer's matrices are joined if possible, so that one dispatch multiplies with several.
     pub joins: bool,
-    /// Whether those are joined too that are dense tiles.
+    /// Whether matrices in dense tiles are joined too.
     pub joins_tiles: bool,
-    /// From how many tokens on a batch has its weights widened first.
+    /// The batch sizes from which weights are widened first.
     pub widen_from: WidenFrom,
-    /// Whether weights that stay on the device are textures and not buffers, where its textures are large enough.
+    /// Whether resident weights are textures instead of buffers, if the device's textures are large enough.
     pub textures: bool,
 }
 
-/// From how many tokens on weights are [widened](crate::gpu::WideRoom) before a batch is multiplied with them, by how
-/// they are stored. At least two: for a single token they never are.
+/// The number of tokens from which weights are [widened](crate::gpu::WideRoom) before a batch is multiplied
+/// with them, by layout. At least two: weights are never widened for a single token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WidenFrom {
     /// Dense tiles.
@@ -54,10 +54,10 @@ pub struct WidenFrom {
 }
 
 impl WidenFrom {
-    /// For no batch.
+    /// Never widen.
     pub const NEVER: Self = Self { dense: usize::MAX, fast: usize::MAX };
 
-    /// The numbers of tokens from which on a batch of up to `most` has other dispatches than a smaller one.
+    /// The numbers of tokens, up to `most`, at which a batch's dispatches change.
     pub fn steps(self, most: usize) -> Vec<usize> {
         let mut steps = vec![2];
         steps.extend([self.dense, self.fast].into_iter().filter(|from| (3..=most).contains(from)));
@@ -68,14 +68,15 @@ impl WidenFrom {
 }
 
 impl KernelChoices {
-    /// What a device of this kind is given that was not timed.
+    /// The default for this kind of device, without timing.
     pub fn usual(target: Target) -> Self {
         match target {
-            // A matrix of 4096 rows has 64 row blocks, which would leave most of a large device idle if there
-            // were 64 invocations for each.
+            // A matrix of 4096 rows has 64 row blocks. With 64 invocations for each, most of a large device
+            // would be idle.
             Target::Gpu => Self::with_invocations(Invocations::FOUR_A_ROW),
             Target::Llvmpipe => Self::on_llvmpipe(),
-            // What every compiler takes, and as on the other processors what is not a matter of compilers.
+            // Only variants that every compiler handles. Choices that do not depend on the compiler are
+            // those of llvmpipe.
             Target::Cpu => Self {
                 joins_tiles: false,
                 widen_from: WidenFrom { dense: 2, fast: usize::MAX },
@@ -84,10 +85,9 @@ impl KernelChoices {
         }
     }
 
-    /// Where Mesa's drivers compute on a processor, reading the same activation in every lane takes as
-    /// long as reading a weight, and eight lanes are all that run side by side. But the streams of
-    /// dense tiles are more than its registers hold for so many rows, and kernels of four or eight take
-    /// longer to compile than they gain.
+    /// With Mesa's drivers for CPUs, reading the same activation in every lane takes as long as reading a
+    /// weight, and only eight lanes run side by side. But for this many rows, the streams of dense tiles
+    /// exceed the CPU's registers, and kernels of four or eight rows take longer to compile than they save.
     fn on_llvmpipe() -> Self {
         let invocations = InvocationsByStorage {
             raw: Invocations::EIGHT_ROWS_EACH,
@@ -98,21 +98,23 @@ impl KernelChoices {
             matvec: invocations,
             matmul: invocations,
             fast_is_faster: true,
-            // Tiles take long to multiply with, and each kind of group is another kernel that takes long to compile.
+            // Multiplying with tiles is slow, and each kind of group needs another kernel that is slow to
+            // compile.
             joins: true,
             joins_tiles: false,
-            // Its time goes into taking tiles apart.
+            // Decoding tiles takes most of the time.
             widen_from: WidenFrom { dense: 2, fast: usize::MAX },
-            // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
+            // The driver loads a texel for all lanes at once, but loads from a buffer lane by lane.
             textures: true,
         }
     }
 
-    /// So many invocations for a row block in every product; in those with a batch, no row is shared.
+    /// This number of invocations per row block in every product; with a batch, invocations do not share a
+    /// row.
     pub fn with_invocations(invocations: Invocations) -> Self {
         let matvec = InvocationsByStorage::all(invocations);
         let matmul = InvocationsByStorage::all(invocations.without_splits());
-        // Tiles are taken apart once for every sixteen tokens otherwise. What is fast is fast to take apart.
+        // Otherwise tiles are decoded once for every sixteen tokens. The fast layout is quick to decode.
         let widen_from = WidenFrom { dense: 32, fast: usize::MAX };
         Self {
             matvec,

@@ -5,26 +5,26 @@ use naga::{AddressSpace, ImageClass, StorageAccess, StorageFormat, TypeInner};
 use super::importer::ShaderError;
 use super::variant::Variant;
 
-/// A kernel's WGSL, read and understood, before a device has it.
+/// A kernel's parsed WGSL, before a device compiles it.
 pub(in crate::gpu) struct Parsed {
     label: String,
     module: naga::Module,
     entries: Vec<wgpu::BindGroupLayoutEntry>,
 }
 
-/// A compiled kernel. Its bind group layout is read off the shader, so that the WGSL is the only
-/// place that says what is bound where.
+/// A compiled kernel. Its bind group layout is derived from the shader, so that only the WGSL defines the
+/// bindings.
 #[derive(Debug)]
 pub struct Kernel {
     pub(in crate::gpu) label: String,
     pub(in crate::gpu) pipeline: wgpu::ComputePipeline,
     pub(in crate::gpu) layout: wgpu::BindGroupLayout,
-    /// The bindings that are uniforms.
+    /// Numbers of the bindings that are uniforms.
     pub(in crate::gpu) uniforms: Vec<u32>,
 }
 
 impl Parsed {
-    /// Assembles and parses `variant`.
+    /// Assembles and parses the WGSL of `variant`.
     pub fn of(variant: &Variant) -> Result<Self, ShaderError> {
         let label = variant.label();
         let source = variant.source()?;
@@ -36,12 +36,12 @@ impl Parsed {
         Ok(Self { label, module, entries })
     }
 
-    /// The name of the variant.
+    /// The variant's label.
     pub fn label(&self) -> &str {
         &self.label
     }
 
-    /// Makes the pipeline. wgpu tells the error scopes that are open what it refuses.
+    /// Creates the pipeline. Errors go to the open error scopes of wgpu.
     pub fn compile(self, device: &wgpu::Device, cache: Option<&wgpu::PipelineCache>) -> Kernel {
         let Self { label, module, entries } = self;
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
@@ -105,7 +105,7 @@ fn layout_entries(module: &naga::Module) -> Vec<wgpu::BindGroupLayoutEntry> {
     entries
 }
 
-/// How a texture is bound: there are those of words and those of vectors.
+/// The binding type of a texture: textures of words differ from textures of vectors.
 fn texture_binding(format: StorageFormat, access: StorageAccess) -> wgpu::BindingType {
     wgpu::BindingType::StorageTexture {
         access: match access.contains(StorageAccess::STORE) {

@@ -1,4 +1,4 @@
-//! What was compiled, each thing once.
+//! Compiled objects, each made only once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-/// By key, what was made of it. Two who want the same wait for each other, and nobody else waits.
+/// Objects by key. Callers that need the same key wait for each other; others do not wait.
 #[derive(Debug)]
 pub(in crate::gpu) struct Compiled<K, V> {
     cells: Mutex<HashMap<K, Arc<Cell<V>>>>,
@@ -27,7 +27,7 @@ impl<K, V> Default for Compiled<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Compiled<K, V> {
-    /// What was made of `key`, or is now. Where that fails, the next one tries again.
+    /// The object for `key`, which is made if necessary. If that fails, the next caller tries again.
     pub fn get<E>(&self, key: K, make: impl FnOnce(&K) -> Result<V, E>) -> Result<Arc<V>, E> {
         let cell = lock(&self.cells).entry(key.clone()).or_insert_with(Cell::empty).clone();
         if let Some(made) = cell.made.get() {
@@ -41,24 +41,24 @@ impl<K: Clone + Eq + Hash, V> Compiled<K, V> {
         let made = make(&key);
         self.add_time(start.elapsed());
         let made = Arc::new(made?);
-        // Nobody else sets it meanwhile.
+        // The lock prevents other writers.
         let _ = cell.made.set(made.clone());
         self.made.fetch_add(1, Ordering::Relaxed);
         Ok(made)
     }
 
-    /// How many things have been made.
+    /// Number of objects made so far.
     pub fn len(&self) -> usize {
         self.made.load(Ordering::Relaxed)
     }
 
-    /// Counts time that was spent elsewhere for what was made.
+    /// Adds time that was spent elsewhere on these objects.
     pub fn add_time(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
-    /// The time that it took, together.
+    /// Total time spent.
     pub fn time(&self) -> Duration {
         Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
     }
@@ -90,7 +90,7 @@ mod tests {
         let slow = std::thread::spawn(move || {
             theirs.get("slow", |_| {
                 begun.send(()).unwrap();
-                // Until the others have what they want: for good, if they wait for this.
+                // Waits until the others have their objects, forever if they wait for this one.
                 is_to_go_on.recv_timeout(Duration::from_secs(60)).map_err(|_| "the others wait")?;
                 Ok::<_, &str>(2)
             })

@@ -3,24 +3,24 @@
 //! The importer knows these directives, each alone on a line:
 //! - `#import name` puts `shaders/shared/name.wgsl` here;
 //! - `#ifdef FLAG`, `#else`, `#endif` keep the lines of a variant;
-//! - `#unroll m 16` … `#end` repeats the lines, directives included, with `$m` replaced by 0 … 15,
-//!   because the loops that naga writes for Metal are not unrolled by its compiler. Instead of a number
-//!   there may be the name of one of the variant's constants.
+//! - `#unroll m 16` … `#end` repeats the lines, directives included, with `$m` replaced by 0 … 15, because
+//!   Metal's compiler does not unroll the loops that naga writes. The number can be the name of one of the
+//!   variant's constants.
 
 use std::fmt::Write;
 
 use super::sources;
 use super::variant::Variant;
 
-/// Why a shader could not be assembled: always a mistake in `shaders/`.
+/// Why a shader could not be assembled: always a defect in `shaders/`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("shaders/{file}.wgsl, line {line}: {what}")]
 pub struct ShaderError {
-    /// The file, without folder or ending.
+    /// The file, without its folder or extension.
     pub file: String,
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong.
+    /// The fault.
     pub what: &'static str,
 }
 
@@ -41,7 +41,7 @@ impl Variant {
         self.expand(file, &lines, out)
     }
 
-    /// Writes what a file or the body of an `#unroll` stands for.
+    /// Writes the expansion of a file or of the body of an `#unroll`.
     fn expand(&self, file: &str, lines: &[Line], out: &mut String) -> Result<(), ShaderError> {
         let error = |line, what| ShaderError::new(file, line, what);
         // One entry for each open #ifdef: whether its lines are kept.
@@ -77,7 +77,7 @@ impl Variant {
         if open.is_empty() { Ok(()) } else { Err(error(last, "#ifdef without #endif")) }
     }
 
-    /// A number, or what the constant of that name is.
+    /// A number, or the value of the constant of that name.
     fn count(&self, count: &str) -> Option<u32> {
         let named = || self.constants.iter().find(|(name, _)| name == count).map(|&(_, value)| value);
         count.parse().ok().or_else(named)
@@ -102,7 +102,7 @@ impl Variant {
 /// A line of a file, with its number from 1.
 type Line<'a> = (usize, &'a str);
 
-/// The lines up to the `#end` of an `#unroll`, which is left out.
+/// The lines up to the matching `#end` of an `#unroll`; the `#end` is removed.
 fn body_of<'a>(rest: &mut std::slice::Iter<'_, Line<'a>>) -> Vec<Line<'a>> {
     let mut depth = 0;
     let inside = |&&(_, line): &&Line<'a>| {

@@ -1,4 +1,4 @@
-//! How many invocations multiply a row block.
+//! The number of invocations that multiply a row block.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,9 @@ use super::choice::Choice;
 use super::variant::Variant;
 use crate::codec::grid::LANES;
 
-/// How many invocations a workgroup has for its row block of 64 rows. The fewer, the fewer times activations
-/// are read. More than 64 share the columns of each row, so that a large device has enough to do with a
-/// small matrix. Products are the same bits with any number.
+/// The number of invocations of a workgroup for its row block of 64 rows. With fewer, activations are read
+/// fewer times. More than 64 share the columns of each row, so that a small matrix can occupy a large device.
+/// Products give the same bits with any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Invocations(u32);
@@ -24,9 +24,9 @@ impl Invocations {
     pub const ONE_ROW_EACH: Self = Self(64);
     /// 128.
     pub const TWO_A_ROW: Self = Self(128);
-    /// 256: as many as every device has in a workgroup.
+    /// 256, the maximum that every device allows in a workgroup.
     pub const FOUR_A_ROW: Self = Self(256);
-    /// All there are.
+    /// All possible numbers.
     pub const ALL: [Self; 6] = [
         Self::EIGHT_ROWS_EACH,
         Self::FOUR_ROWS_EACH,
@@ -36,34 +36,34 @@ impl Invocations {
         Self::FOUR_A_ROW,
     ];
 
-    /// Rows that each invocation has.
+    /// Rows per invocation.
     pub(in crate::gpu) fn rows_each(self) -> u32 {
         (LANES as u32 / self.0).max(1)
     }
 
-    /// Invocations that share a row.
+    /// Invocations per row.
     pub(in crate::gpu) fn splits(self) -> u32 {
         (self.0 / LANES as u32).max(1)
     }
 
-    /// The same, but that no row is shared.
+    /// The same number, limited so that invocations do not share a row.
     pub(in crate::gpu) fn without_splits(self) -> Self {
         Self(self.0.min(LANES as u32))
     }
 
-    /// The same, but that no more share a row than it has `spans` of columns.
+    /// The same number, limited so that at most one invocation shares a row for each of its `spans`.
     pub(in crate::gpu) fn for_spans(self, spans: u32) -> Self {
         let most = spans.max(1).next_power_of_two().saturating_mul(LANES as u32);
         Self(self.0.min(most))
     }
 
-    /// Tells a kernel that imports `shared/matrix.wgsl`.
+    /// Sets the number in a kernel that imports `shared/matrix.wgsl`.
     pub(in crate::gpu) fn apply(self, variant: Variant) -> Variant {
         variant.choose(Choice::Rows(self.rows_each()))
     }
 }
 
-/// There are no kernels with so many invocations.
+/// There are no kernels with this number of invocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("64 rows can have 8, 16, 32, 64, 128 or 256 invocations, not {0}")]
 pub struct NoSuchInvocations(pub u32);

@@ -1,4 +1,4 @@
-//! A kernel before it is bound to anything: its text, its variants, which of them a device is given, and compiling.
+//! A kernel before it is bound to resources: its text, its variants, the choice among them, and compiling.
 //!
 //! It uses no other room of `gpu`.
 

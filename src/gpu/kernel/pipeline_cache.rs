@@ -1,8 +1,9 @@
-//! What the driver has compiled, in a file, so that the next process does not compile it again.
+//! A driver's compiled kernels in a file, so that the next process need not compile them again.
 //!
-//! Only Vulkan has this. What a driver gives is its own affair, and it need not check what it is given back, which is why
-//! making a cache of it is unsafe. So a file says what it is of, how long it is and what its bytes hash to. One that is
-//! damaged, or of another adapter, driver or version, is as good as none: kernels are then compiled.
+//! Only Vulkan supports this. The driver defines the data and need not validate it when it gets it back, so
+//! creating a cache from it is unsafe. Therefore a file states what it belongs to, its length and its hash. A
+//! file that is damaged, or belongs to another adapter, driver or version, is ignored, and kernels are
+//! compiled.
 #![allow(unsafe_code)]
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
@@ -11,26 +12,27 @@ use std::path::{Path, PathBuf};
 use super::subject::Subject;
 use super::target::Target;
 
-/// What a file begins with: a name, a version, the subject's hash, the number of bytes that follow, and their hash.
+/// The start of a file: a name, a version, the subject's hash, the number of bytes that follow, and their
+/// hash.
 const MAGIC: [u8; 8] = *b"BANTAMPC";
 const VERSION: u32 = 1;
 const HEAD: usize = 8 + 4 + 32 + 8 + 32;
 
-/// The most that is read or kept. What grows beyond it begins anew.
+/// Maximum bytes that are read or stored. A cache that exceeds it starts over.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// What the driver has compiled, and where that is kept.
+/// A driver's compiled kernels, and the file that stores them.
 #[derive(Debug)]
 pub(in crate::gpu) struct PipelineCache {
     raw: wgpu::PipelineCache,
     path: PathBuf,
     subject: blake3::Hash,
-    /// The hash of what it had when it was opened.
+    /// The hash of its data when it was opened.
     before: blake3::Hash,
 }
 
 impl PipelineCache {
-    /// The cache of `device`, with what `folder` has for it. `None` where the device was made without caches.
+    /// The cache of `device`, with the data in `folder`. `None` if the device was created without caches.
     pub fn open(device: &wgpu::Device, target: Target, folder: &Path) -> Option<Self> {
         if !device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return None;
@@ -51,24 +53,25 @@ impl PipelineCache {
         Some(Self { raw, path, subject, before })
     }
 
-    /// A cache with `found` in it, which [`read`] gave.
+    /// A cache that contains `found`, as [`read`] returned it.
     fn make(device: &wgpu::Device, found: Option<&[u8]>) -> wgpu::PipelineCache {
         let descriptor = wgpu::PipelineCacheDescriptor { label: Some("bantam"), data: found, fallback: true };
-        // SAFETY: the data must be what `PipelineCache::get_data` once gave. `read` gives only bytes whose length
-        // and hash are those that `store` wrote beside them, for an adapter, a driver and a version of bantam that are
-        // the same as now, so that neither damage nor another driver's data gets here. The hash is no signature: that
-        // nobody else writes to the folder is for the caller to see to, who names it. wgpu compares its own header too,
-        // and what it refuses is left out (`fallback`).
+        // SAFETY: the data must come from `PipelineCache::get_data`. `read` returns only bytes with the
+        // length and the hash that `store` wrote next to them, for the same adapter, driver and version of
+        // bantam. So neither damaged data nor another driver's gets here. The hash is no signature: the
+        // caller who names the folder must ensure that nobody else writes to it. wgpu also checks its own
+        // header, and starts without data that it rejects (`fallback`).
         unsafe { device.create_pipeline_cache(&descriptor) }
     }
 
-    /// What pipelines are made with.
+    /// The cache for creating pipelines.
     pub fn raw(&self) -> &wgpu::PipelineCache {
         &self.raw
     }
 
-    /// Keeps what the driver has, if that is more than when the cache was opened. Whoever reads the file meanwhile
-    /// sees what was there before; of several who write, the last is kept. That it cannot be kept is told to the log.
+    /// Stores the driver's data if that has grown since the cache was opened. Concurrent readers see the
+    /// previous file until the new one is complete; of several writers, the last one wins. A failure is only
+    /// logged.
     pub fn store(&self) {
         let data = self.raw.get_data().unwrap_or_default();
         if data.is_empty() || blake3::hash(&data) == self.before {
@@ -81,7 +84,7 @@ impl PipelineCache {
     }
 }
 
-/// Writes a file of `data`. Where it would be too large, there is none afterwards.
+/// Writes a file of `data`. If that is too large, removes the file.
 fn write(path: &Path, subject: &blake3::Hash, data: &[u8]) -> Result<()> {
     if data.len() as u64 > MOST_BYTES {
         std::fs::remove_file(path)
@@ -97,14 +100,14 @@ fn write(path: &Path, subject: &blake3::Hash, data: &[u8]) -> Result<()> {
     file.write_all(&(data.len() as u64).to_le_bytes())?;
     file.write_all(blake3::hash(data).as_bytes())?;
     file.write_all(data)?;
-    // Where the system goes down before it is written, its hash will be another.
+    // If the system crashes before the data is on the disk, the hash will not match.
     file.persist(path)?;
     Ok(())
 }
 
-/// Reads a file that may be anything: what [`write`] wrote for this subject, or an error.
+/// Reads a file with unknown contents: the data that [`write`] wrote for this subject, or an error.
 fn read(path: &Path, subject: &blake3::Hash) -> Result<Vec<u8>> {
-    // A pipe would be waited for.
+    // Reading a pipe would block.
     if !std::fs::metadata(path)?.is_file() {
         return Err(Error::other("it is not a file"));
     }
@@ -141,7 +144,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        // A folder that is not there yet.
+        // A folder that does not exist yet.
         let path = folder.path().join("cache").join("pipelines.bin");
         let [subject, another] = [&b"this"[..], b"another"].map(blake3::hash);
         assert_eq!(read(&path, &subject).unwrap_err().kind(), ErrorKind::NotFound);
@@ -163,12 +166,12 @@ mod tests {
         }
         std::fs::write(&path, [&good[..], b"more"].concat()).unwrap();
         assert!(read(&path, &subject).is_err());
-        // Larger than any of ours, without taking room on the disk.
+        // Larger than any valid file, but sparse, so that it takes no disk space.
         let file = std::fs::File::create(&path).unwrap();
         file.set_len(HEAD as u64 + MOST_BYTES + 1).unwrap();
         assert!(read(&path, &subject).unwrap_err().to_string().contains("too large"));
 
-        // What is written replaces what is there, and leaves nothing beside it.
+        // A new file replaces the old one, and leaves no other file behind.
         write(&path, &subject, &DATA[1..]).unwrap();
         assert_eq!(read(&path, &subject).unwrap(), &DATA[1..]);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -187,28 +190,28 @@ mod tests {
         let gpu = open();
         let (device, target) = (gpu.device().clone(), gpu.target());
         let Some(cache) = PipelineCache::open(&device, target, folder.path()) else {
-            // Not every interface has caches.
+            // Not every graphics interface has caches.
             assert!(gpu.pipeline_cache().is_none());
             assert_ne!(device.adapter_info().backend, wgpu::Backend::Vulkan);
             return;
         };
         assert!(gpu.pipeline_cache().is_some());
-        // Nothing was compiled: nothing is kept.
+        // Nothing was compiled, so nothing is stored.
         cache.store();
         assert!(!cache.path.exists());
         gpu.kernel(crate::gpu::kernels::argmax::variant()).unwrap();
         let data = gpu.pipeline_cache().unwrap().get_data().unwrap();
         let is_more = blake3::hash(&data) != cache.before;
         drop(gpu);
-        // Some drivers give no more than a header, whatever they compile, and that is not worth a file.
+        // Some drivers return only a header whatever they compile, which is not worth storing.
         assert_eq!(cache.path.exists(), is_more);
-        // Such a driver takes back what it gave, too.
+        // Such a driver also accepts its own data.
         write(&cache.path, &cache.subject, &data).unwrap();
         let second = PipelineCache::open(&device, target, folder.path()).unwrap();
         assert_eq!(read(&second.path, &second.subject).unwrap(), data);
         assert!(second.raw.get_data().is_some_and(|data| !data.is_empty()));
         assert!(open().kernel(crate::gpu::kernels::argmax::variant()).is_ok());
-        // Damaged files, and a folder that cannot be made, are no error.
+        // Damaged files, and a folder that cannot be created, are not errors.
         std::fs::write(&cache.path, &DATA[..5]).unwrap();
         assert!(open().kernel(crate::gpu::kernels::argmax::variant()).is_ok());
         let nowhere = cache.path.join("below a file");

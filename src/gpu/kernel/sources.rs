@@ -43,12 +43,12 @@ sources! {
     "shared/sum" => "shared/sum.wgsl",
 }
 
-/// The text of a file of `shaders/`, which is named without its ending.
+/// The text of a file of `shaders/`, which is named without its extension.
 pub(super) fn source(file: &str) -> Option<&'static str> {
     SOURCES.iter().find(|(name, _)| *name == file).map(|&(_, text)| text)
 }
 
-/// What `shaders/` is, in few letters: another one where anything in it is.
+/// A short identifier of the contents of `shaders/`, which changes if any file changes.
 pub(in crate::gpu) fn revision() -> String {
     let mut hasher = blake3::Hasher::new();
     for text in SOURCES.iter().flat_map(|(name, text)| [name, text]) {

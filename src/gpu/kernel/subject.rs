@@ -1,11 +1,11 @@
-//! What a file about kernels is valid for.
+//! The conditions under which a file about kernels is valid.
 
 use serde::{Deserialize, Serialize};
 
 use super::sources;
 use super::target::Target;
 
-/// What a file holds for: all that changes kernels, and how long they take.
+/// Everything that affects kernels and their speed, so that a file about them is valid only for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::gpu) struct Subject {
     adapter: String,
@@ -14,7 +14,7 @@ pub(in crate::gpu) struct Subject {
     device: u32,
     driver: String,
     driver_info: String,
-    /// What kind of device kernels were chosen for, which may not be its own.
+    /// The kind of device that kernels were chosen for, which may differ from the device's own.
     #[serde(default)]
     target: String,
     bantam: String,
@@ -37,7 +37,7 @@ impl Subject {
         }
     }
 
-    /// A hash of all of it.
+    /// A hash of all fields.
     pub fn hash(&self) -> blake3::Hash {
         let Self { adapter, backend, vendor, device, driver, driver_info, target, bantam, shaders } = self;
         let mut hasher = blake3::Hasher::new();
@@ -47,8 +47,8 @@ impl Subject {
         hasher.update(&vendor.to_le_bytes()).update(&device.to_le_bytes()).finalize()
     }
 
-    /// A file's name: that of the adapter and its driver, whatever their versions, so that what was
-    /// outlived is replaced.
+    /// A file's name. It contains the adapter and its driver but not their versions, so that a file for a
+    /// newer version replaces the old one.
     pub fn file_name(&self, what: &str, extension: &str) -> String {
         let mut hasher = blake3::Hasher::new();
         for part in [&self.adapter, &self.backend, &self.driver, &self.target] {

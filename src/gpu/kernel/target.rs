@@ -39,10 +39,10 @@ impl Target {
         }
     }
 
-    /// Whether the driver's compiler can be trusted with kernels of so many invocations. Unknown drivers are
-    /// trusted only with one row an invocation. SwiftShader's compile time doubles with each branch in a
-    /// loop: sixteen tokens by two rows are 32 branches in a loop if a gate is joined to what it gates, which
-    /// takes hours and all memory.
+    /// Whether the driver's compiler can handle kernels with this many invocations. Unknown drivers get only
+    /// one row per invocation. SwiftShader's compile time doubles with each branch in a loop: sixteen tokens
+    /// by two rows are 32 branches in a loop if a gate is joined to the matrix that it gates, which takes
+    /// hours and all memory.
     pub fn compiles(self, invocations: Invocations) -> bool {
         self != Self::Cpu || invocations.rows_each() == 1
     }
@@ -68,7 +68,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// The text names no target.
+/// The text is not the name of a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a kind of device; use gpu, llvmpipe or cpu")]
 pub struct NoSuchTarget(pub String);
@@ -85,7 +85,7 @@ impl FromStr for Target {
 mod tests {
     use super::*;
 
-    /// What drivers say of themselves.
+    /// Descriptions as drivers report them.
     #[test]
     fn a_driver_that_is_not_known_is_taken_for_no_other() {
         use wgpu::{Backend, DeviceType};

@@ -6,14 +6,14 @@ use super::choice::{Choice, Meaning};
 
 /// One entry point of `shaders/` in one of its forms.
 ///
-/// Variants are equal where their WGSL is, whatever their choices are called.
+/// Variants are equal if their WGSL is equal, whatever their choices are called.
 #[derive(Debug, Clone)]
 pub struct Variant {
     /// The kernel: `shaders/<kernel>.wgsl`.
     pub kernel: &'static str,
-    /// The choices by name. Variants of a kernel that are not equal have other names.
+    /// The names of its choices. Different variants of a kernel have different names.
     pub choices: Vec<String>,
-    /// Flags that `#ifdef` sees.
+    /// Flags that `#ifdef` tests.
     pub flags: Vec<String>,
     /// Constants, in the order they are declared.
     pub constants: Vec<(String, u32)>,
@@ -41,7 +41,7 @@ impl Variant {
         Self { kernel, choices: Vec::new(), flags: Vec::new(), constants: Vec::new() }
     }
 
-    /// Makes a choice.
+    /// Adds a choice.
     pub(in crate::gpu) fn choose(mut self, choice: Choice) -> Self {
         let Meaning { name, flags, constants } = choice.meaning();
         self.choices.extend(name);
@@ -50,12 +50,12 @@ impl Variant {
         self
     }
 
-    /// Makes a choice where `condition` holds.
+    /// Adds a choice if `condition` holds.
     pub(in crate::gpu) fn choose_if(self, condition: bool, choice: Choice) -> Self {
         if condition { self.choose(choice) } else { self }
     }
 
-    /// Names how weights are stored. The layout adds flags and constants.
+    /// Adds the name of the weights' layout. The layout adds its flags and constants.
     pub(in crate::gpu) fn stored_as(mut self, name: String) -> Self {
         self.choices.push(name);
         self
@@ -67,7 +67,7 @@ impl Variant {
         self
     }
 
-    /// Sets such a flag where `condition` holds.
+    /// Sets a flag if `condition` holds.
     pub fn flag_if(self, condition: bool, flag: impl Into<String>) -> Self {
         if condition { self.flag(flag) } else { self }
     }

@@ -4,10 +4,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
-/// Numbers of which one is found.
+/// Numbers per span, of which the largest is found.
 const SPAN: usize = 1024;
 
-/// What an infinity or a NaN has in place of an order: it is above that of every number.
+/// Takes the place of an order for an infinity or a NaN; it is above that of every number.
 const NOT_FINITE: u32 = u32::MAX;
 
 /// `Argmax` of `shaders/argmax.wgsl`.
@@ -18,7 +18,7 @@ struct ArgmaxParams {
     unused: [u32; 3],
 }
 
-/// What is found in one span.
+/// The largest number of one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Largest {
@@ -28,7 +28,7 @@ pub struct Largest {
     place: u32,
 }
 
-/// Bytes of what is found in `len` numbers.
+/// Bytes of the results for `len` numbers.
 pub fn found_bytes(len: usize) -> u64 {
     (len.div_ceil(SPAN) * size_of::<Largest>()) as u64
 }
@@ -38,15 +38,15 @@ pub fn variant() -> Variant {
     Variant::new("argmax")
 }
 
-/// Finds the largest of each span of the first `len` of `numbers`.
+/// Finds the largest number in each span of the first `len` of `numbers`.
 pub fn dispatch(gpu: &Gpu, len: usize, [numbers, found]: [&Buffer; 2]) -> Result<Dispatch, GpuError> {
     let params = ArgmaxParams { len: len as u32, unused: [0; 3] };
     let workgroups = [Workgroups::Fixed(len.div_ceil(SPAN) as u32), Workgroups::Fixed(1)];
     gpu.kernel(variant())?.bind(gpu, &params, &[(2, numbers), (3, found)], workgroups)
 }
 
-/// The place of the largest number of all spans: the lowest, where it is there several times. `None`
-/// where any is an infinity or a NaN, or there are none.
+/// The index of the largest number of all spans; the lowest index if there are several. `None` if there are
+/// no numbers, or if one is an infinity or a NaN.
 pub fn likeliest(found: &[Largest]) -> Option<u32> {
     let best = found.iter().max_by_key(|largest| (largest.order, std::cmp::Reverse(largest.place)));
     best.filter(|largest| largest.order != NOT_FINITE).map(|largest| largest.place)
@@ -61,7 +61,7 @@ pub(super) fn order_of(number: f32) -> u32 {
     }
 }
 
-/// The twin.
+/// The twin of the kernel.
 pub fn cpu(numbers: &[f32]) -> Vec<Largest> {
     let largest = |(span, numbers): (usize, &[f32])| {
         let mut best = Largest { order: 0, place: 0 };

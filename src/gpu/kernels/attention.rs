@@ -5,7 +5,7 @@ use crate::gpu::{
     Buffer, CacheType, Choice, Dispatch, Gpu, GpuError, KvCache, Target, Variant, Work, Workgroups,
 };
 
-/// Query heads that a workgroup has at the most. More would not fit the registers of many devices.
+/// Maximum query heads per workgroup. More would not fit the registers of many devices.
 const MOST_HEADS: u32 = 4;
 
 /// How a workgroup divides its work.
@@ -13,23 +13,23 @@ const MOST_HEADS: u32 = 4;
 pub struct Division {
     /// Invocations.
     pub lanes: u32,
-    /// Keys that an invocation scores in a round.
+    /// Keys that an invocation scores per round.
     pub keys: u32,
-    /// Invocations that between them gather all elements of a head: a divisor of `lanes`.
+    /// Invocations that together gather all elements of a head: a divisor of `lanes`.
     pub element_lanes: u32,
 }
 
 impl Division {
-    /// On a device: as many invocations as four workgroups of one head each would have.
+    /// For GPUs: as many invocations as four workgroups of one head each would have.
     pub const WIDE: Self = Self { lanes: 256, keys: 1, element_lanes: 64 };
-    /// The same for a cache of F16, of which two elements are read at a time.
+    /// The same for a cache of F16, which is read two elements at a time.
     pub const WIDE_F16: Self = Self { element_lanes: 32, ..Self::WIDE };
-    /// Where a processor stands in for a device: there each load goes lane by lane, even where all
-    /// lanes read the same. So an invocation has several keys, and several elements, and what it reads
-    /// of a query and of the weights serves all of them.
+    /// For CPUs, where each load is done lane by lane, even if all lanes read the same. So an invocation has
+    /// several keys and several elements, and uses what it reads of a query and of the weights for all of
+    /// them.
     pub const ON_CPU: Self = Self { lanes: 8, keys: 8, element_lanes: 8 };
 
-    /// That which suits a device of this kind and a cache of that type.
+    /// The division for this kind of device and this type of cache.
     pub fn of(target: Target, cache_type: CacheType) -> Self {
         match cache_type {
             _ if target.is_cpu() => Self::ON_CPU,
@@ -39,16 +39,16 @@ impl Division {
     }
 }
 
-/// Query heads of one KV head, and the workgroups that they are divided among.
+/// Query heads per KV head, and the number of workgroups that they are divided among.
 fn sharing(params: &HeadParams) -> (u32, u32) {
     let heads = params.heads / params.kv_heads;
     (heads, heads.div_ceil(MOST_HEADS))
 }
 
-/// The kernel for heads as `params` has them.
+/// The kernel for heads of the sizes in `params`.
 pub fn variant(params: &HeadParams, division: Division, cache_type: CacheType) -> Variant {
     let (heads, workgroups) = sharing(params);
-    // What an invocation reads at a time: an element, or a word of two.
+    // An invocation reads an element at a time, or a word of two.
     let pieces = params.head_dim.div_ceil(division.element_lanes * 4 / cache_type.bytes() as u32);
     cache_type
         .apply(Variant::new("attention"))
@@ -57,7 +57,7 @@ pub fn variant(params: &HeadParams, division: Division, cache_type: CacheType) -
         .choose(Choice::Division(division.lanes, division.keys, division.element_lanes))
 }
 
-/// Rounds of an invocation's loops where the whole context is seen, at the most.
+/// Maximum iterations of an invocation's loops, if it sees the whole context.
 fn rounds(params: &HeadParams, division: Division) -> u64 {
     let Division { lanes, keys, element_lanes } = division;
     let (heads, shares) = sharing(params);
@@ -66,12 +66,12 @@ fn rounds(params: &HeadParams, division: Division) -> u64 {
     let find_most = u64::from(heads.div_ceil(shares)) * u64::from(lanes.min(16));
     let gather = keys_of_round / u64::from(lanes / element_lanes) + 1;
     let a_round = 1 + u64::from(params.head_dim / 4) + find_most + 16 + gather;
-    // And what is loaded before and stored behind.
+    // Also the loads before these loops and the stores after them.
     positions.div_ceil(keys_of_round) * a_round + 4 * u64::from(params.head_dim) + 1024
 }
 
-/// The longest context, up to `most` positions, with which invocations do not go their loops more often than the driver
-/// lets them. What `params` say of the context does not count.
+/// The longest context, up to `most` positions, for which the driver allows the iterations of an invocation's
+/// loops. The context in `params` is ignored.
 pub fn most_context(gpu: &Gpu, params: &HeadParams, cache_type: CacheType, most: u32) -> u32 {
     let (division, most_rounds) = (Division::of(gpu.target(), cache_type), gpu.most_rounds());
     let is_too_long =
@@ -79,7 +79,7 @@ pub fn most_context(gpu: &Gpu, params: &HeadParams, cache_type: CacheType, most:
     if !is_too_long(most) {
         return most;
     }
-    // The longer, the more rounds.
+    // A longer context needs more iterations.
     let (mut fits, mut fails) = (0, most);
     while fails - fits > 1 {
         let middle = fits.midpoint(fails);
@@ -88,7 +88,7 @@ pub fn most_context(gpu: &Gpu, params: &HeadParams, cache_type: CacheType, most:
     fits
 }
 
-/// A workgroup for each KV head of each token, or several where many query heads share a KV head.
+/// Dispatches a workgroup for each KV head of each token, or several if many query heads share a KV head.
 pub fn dispatch(
     gpu: &Gpu,
     step: &Buffer,
@@ -100,7 +100,7 @@ pub fn dispatch(
     gpu.check_rounds("attention", rounds(params, division))?;
     let (heads, shares) = sharing(params);
     let workgroups = [Workgroups::Fixed(params.kv_heads * shares), Workgroups::PerTokens(1)];
-    // With a key, and with a value.
+    // One with a key, and one with a value.
     let each = 2 * u64::from(heads.div_ceil(shares)) * u64::from(params.head_dim);
     let work = Work::APosition { each, window: params.window };
     let buffers = [(0, step), (2, q), (3, &cache.buffer), (4, y)];
@@ -108,7 +108,7 @@ pub fn dispatch(
     Ok(kernel.bind(gpu, params, &buffers, workgroups)?.with_work(work))
 }
 
-/// The twin, for one query head: `keys` and `values` are those it sees, in order.
+/// The twin for one query head; `keys` and `values` are those that it sees, in order.
 pub fn cpu(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> Vec<f32> {
     let scores: Vec<f32> =
         keys.iter().map(|key| scale * query.iter().zip(key).map(|(q, k)| q * k).sum::<f32>()).collect();

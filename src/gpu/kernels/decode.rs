@@ -1,4 +1,4 @@
-//! Dense tiles to the original type on the device. The twin is [`crate::codec::decode`].
+//! Decoding dense tiles to the original type on the device. The twin is [`crate::codec::decode`].
 
 use crate::codec::Payload;
 use crate::codec::grid::{Grid, LANES};
@@ -21,11 +21,11 @@ fn unit_bits(format: DenseFormat) -> usize {
     format.unit_bits()
 }
 
-/// Uploads a payload, decodes it on the device and gives back the original bytes. Device memory is
-/// bounded by the payload and one part's decoded words.
+/// Uploads a payload, decodes it on the device and returns the original bytes. Device memory is bounded by
+/// the payload and one part's decoded words.
 ///
-/// `None` where there is nothing for a device to do, because the payload is not tiled, and where 64 of
-/// its rows are more than the device can bind.
+/// `None` if the payload is not tiled, so that there is nothing to decode, or if 64 of its rows exceed the
+/// device's bindings.
 pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>, GpuError> {
     let Some(resident) = Resident::upload(gpu, payload).await? else { return Ok(None) };
     let mut out = Vec::with_capacity(payload.head().original_len);
@@ -48,7 +48,7 @@ pub struct Resident {
     format: DenseFormat,
 }
 
-/// Row blocks of one part that are decoded by one dispatch.
+/// Row blocks of one part that one dispatch decodes.
 struct Stretch {
     part: usize,
     first: u32,
@@ -77,8 +77,8 @@ impl Resident {
         self.stretches(gpu).map(|stretch| self.bind(gpu, &stretch)).collect()
     }
 
-    /// Row blocks are decoded as many at a time as fit a binding: a part that fits one compressed may not
-    /// when it is decoded.
+    /// Divides row blocks into stretches whose decoded bytes fit a binding: a part may fit only while it is
+    /// compressed.
     fn stretches(&self, gpu: &Gpu) -> impl Iterator<Item = Stretch> {
         let at_once = (gpu.max_binding() / self.block() as u64).clamp(1, u64::from(MAX_WORKGROUPS)) as u32;
         self.weights.parts.iter().enumerate().flat_map(move |(part, of)| {
@@ -102,7 +102,7 @@ impl Resident {
         Ok((dispatch, decoded))
     }
 
-    /// Appends what a stretch was decoded to, in the order of the original.
+    /// Appends a decoded stretch, in the order of the original.
     fn append(&self, stretch: &Stretch, words: &[u32], out: &mut Vec<u8>) {
         let (grid, width) = (&self.weights.grid, unit_bits(self.format));
         let of = self.weights.parts[stretch.part].params.skip_row_blocks(stretch.first, self.weights.format);
@@ -115,7 +115,7 @@ impl Resident {
         }
     }
 
-    /// Bytes that a row block is decoded to, padding included.
+    /// Bytes of a decoded row block, padding included.
     fn block(&self) -> usize {
         self.weights.grid.row_block_bytes(unit_bits(self.format))
     }
@@ -125,8 +125,8 @@ impl Resident {
     }
 }
 
-/// Rows of one row block from what `decode` writes: word `w` of lane `l` at `64 w + l`, units of `width`
-/// (8, 16 or 32) bits from the low end. `rows` receives as many rows as it has room for.
+/// Converts one row block from the kernel's layout: word `w` of lane `l` at `64 w + l`, units of `width` (8,
+/// 16 or 32) bits from the low end. The length of `rows` determines how many rows it writes.
 fn deinterleave(words: &[u32], grid: &Grid, width: usize, rows: &mut [u8]) {
     for (lane, row) in rows.chunks_exact_mut(grid.matrix.cols * width / 8).enumerate() {
         for (i, bytes) in row.chunks_mut(4).enumerate() {

@@ -11,7 +11,7 @@ pub fn variant(format: Format) -> Variant {
         .flag_if(format.layout().has_exceptions(), "SEEK")
 }
 
-/// One dispatch for each part of the weights: row `token_ids[t]` goes to token `t` of `y`.
+/// One dispatch for each part of the weights. It writes row `token_ids[t]` to token `t` of `y`.
 pub fn dispatches(
     gpu: &Gpu,
     step: &Buffer,
@@ -32,7 +32,7 @@ pub fn dispatches(
     weights.parts.iter().map(bind).collect()
 }
 
-/// The twin: rows of `weights`, `cols` elements each.
+/// The twin; rows of `weights` have `cols` elements each.
 pub fn cpu(weights: &[f32], cols: usize, token_ids: &[u32]) -> Vec<f32> {
     token_ids.iter().flat_map(|&id| &weights[id as usize * cols..][..cols]).copied().collect()
 }

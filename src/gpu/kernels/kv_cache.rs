@@ -21,7 +21,7 @@ impl CacheType {
         }
     }
 
-    /// `variant` of a kernel for such a cache.
+    /// `variant` of a kernel that uses such a cache.
     pub(in crate::gpu) fn apply(self, variant: Variant) -> Variant {
         variant.choose_if(self == Self::F16, Choice::F16Cache)
     }
@@ -32,19 +32,19 @@ impl CacheType {
 pub struct KvCache {
     /// Keys, then values, each `[kv_heads, context, head_dim]`.
     pub buffer: Buffer,
-    /// What they are kept in.
+    /// The type of its elements.
     pub cache_type: CacheType,
 }
 
 impl KvCache {
-    /// Bytes of a position, of heads of `head_dim` numbers.
+    /// Bytes of one position, whose heads have `head_dim` numbers.
     pub fn position_bytes(cache_type: CacheType, kv_heads: usize, head_dim: usize) -> u64 {
         [2, kv_heads, head_dim, cache_type.bytes()]
             .iter()
             .fold(1, |product: u64, &factor| product.saturating_mul(factor as u64))
     }
 
-    /// Room for so many numbers, keys and values together.
+    /// A cache for `len` numbers, keys and values together.
     pub fn new(gpu: &Gpu, cache_type: CacheType, len: usize) -> Result<Self, GpuError> {
         let bytes = (len * cache_type.bytes()) as u64;
         let buffer = gpu.buffer("kv cache", bytes, wgpu::BufferUsages::STORAGE)?;

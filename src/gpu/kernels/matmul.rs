@@ -6,16 +6,17 @@ use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
 use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
 
-/// Tokens that a workgroup handles: sums that an invocation keeps.
+/// Tokens per workgroup: the number of sums that an invocation keeps.
 const TOKENS: u32 = 16;
 
-/// Tokens that it may handle where they are a uniform.
+/// Possible tokens per workgroup if activations are a uniform.
 const UNIFORM_TOKENS: [u32; 3] = [16, 8, 4];
 
-/// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
+/// The kernel for weights in `format`, with this number of `invocations` per row block, which do not share
+/// rows.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let variant = format.apply(Variant::new("matmul"), invocations.without_splits());
-    // As in matvec, what needs care is kept apart on processors that stand in for a device.
+    // As in matvec, exceptions are handled separately on CPUs.
     let whole_chunks = format.layout().has_exceptions() && invocations.rows_each() > 1;
     variant
         .flag_if(whole_chunks, "WHOLE_CHUNKS")
@@ -23,14 +24,14 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
         .choose_if(accumulate, Choice::Accumulate)
 }
 
-/// The same for so many tokens a workgroup.
+/// The same kernel with this number of tokens per workgroup.
 pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
     variant.choose(Choice::Tokens(tokens))
 }
 
-/// The dispatches for each part of the weights: one, or one for each group of tokens, where that is a uniform
-/// or where all tokens together would be too much for a submission. `x` and `y` must have room for a multiple
-/// of sixteen tokens; what lies in `x` past the batch's last token does not matter.
+/// The dispatches for each part of the weights: one, or one for each group of tokens if activations are a
+/// uniform, or if all tokens together exceed a submission. `x` and `y` must have room for a multiple of
+/// sixteen tokens; the contents of `x` after the batch's last token do not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let invocations = gpu.choices().matmul.of(product.weights.format).without_splits();
     let weights = product.weights;
@@ -54,21 +55,20 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     product.dispatch_parts(gpu, variant, invocations, Some(step), &[all])
 }
 
-/// Weights of the largest part.
+/// Number of weights in the largest part.
 fn most_weights(weights: &DeviceMatrix) -> u64 {
     let part = |part: &Part| weights.params_of(part).0.iter().map(MatrixParams::weights).sum();
     weights.parts.iter().map(part).max().unwrap_or(0)
 }
 
-/// Dispatches, at the most, of a product with `tokens` tokens whose rows have so many columns, for each part
-/// of the weights.
+/// Maximum dispatches, per part of the weights, of a product with `tokens` tokens and rows of `cols` columns.
 pub fn most_dispatches(tokens: usize, cols: usize) -> u64 {
     let fits = |&each: &u32| 4 * u64::from(each) * cols as u64 <= super::matvec::MOST_UNIFORM;
     let each = UNIFORM_TOKENS.into_iter().find(fits).unwrap_or(TOKENS);
     (tokens as u64).div_ceil(u64::from(each))
 }
 
-/// The twin: each token of `x`, `cols` elements long, as [`matvec::cpu`] does it.
+/// The twin: [`matvec::cpu`] for each token of `x`, which has `cols` elements.
 pub fn cpu(weights: &[f32], cols: usize, span_cols: usize, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     x.chunks_exact(cols).flat_map(|x| matvec::cpu(weights, span_cols, x, bias)).collect()
 }

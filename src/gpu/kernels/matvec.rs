@@ -15,41 +15,42 @@ pub struct Product<'a> {
     pub weights: &'a DeviceMatrix,
     /// Activations, `x_stride` elements a token.
     pub x: &'a Buffer,
-    /// Elements from one token of `x` to the next: at least the padded columns, and a multiple of 16.
+    /// Distance in elements from one token of `x` to the next: at least the padded columns, and a multiple of
+    /// 16.
     pub x_stride: usize,
     /// Results, `y_stride` elements a token.
     pub y: &'a Buffer,
-    /// Elements from one token of `y` to the next.
+    /// Distance in elements from one token of `y` to the next.
     pub y_stride: usize,
-    /// What is added to every token's result.
+    /// A bias that is added to every token's result.
     pub bias: Option<&'a Buffer>,
-    /// Whether the result is added to what `y` holds.
+    /// Whether the result is added to the contents of `y`.
     pub accumulate: bool,
 }
 
-/// Bytes of the largest uniform that activations are put into.
+/// Maximum bytes of a uniform for activations.
 pub(super) const MOST_UNIFORM: u64 = 64 << 10;
 
 /// The tokens that a dispatch multiplies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Group {
-    /// The first of them.
+    /// The first token.
     pub first: u32,
-    /// Workgroups for them.
+    /// The workgroups that multiply them.
     pub workgroups: Workgroups,
-    /// Tokens that a workgroup multiplies.
+    /// Tokens per workgroup.
     pub each: u32,
 }
 
-/// `variant` with so many tokens of `x_stride` elements each as a uniform.
+/// `variant` with a uniform for this many tokens of `x_stride` elements each.
 pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Variant {
     variant.choose(Choice::UniformX(tokens * x_stride / 4))
 }
 
-/// The kernel for weights in `format`, with so many `invocations` for a row block.
+/// The kernel for weights in `format`, with this number of `invocations` per row block.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let layout = format.layout();
-    // Several rows are for processors that stand in for a device: there, what needs care is kept apart.
+    // Only CPUs use several rows per invocation, and there exceptions are handled separately.
     let care = layout.has_exceptions() && invocations.rows_each() > 1;
     let splits = invocations.splits();
     format
@@ -77,28 +78,28 @@ pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, Gpu
 }
 
 impl Product<'_> {
-    /// Whether so many tokens had better be read as a uniform. llvmpipe reads what all lanes read
-    /// alike lane by lane, but from a uniform. With dense tiles that is not what takes long, but for one token where
+    /// Whether a uniform is better for this many tokens. llvmpipe reads lane by lane even if all lanes read
+    /// the same, except from a uniform. With dense tiles this is not the bottleneck, except for one token if
     /// they are in a texture.
     pub(super) fn x_can_be_uniform(&self, gpu: &Gpu, tokens: u32) -> bool {
         let bytes = 4 * u64::from(tokens) * self.x_stride as u64;
-        // Groups of tokens are bound at multiples of 256 bytes.
+        // Groups of tokens can only be bound at multiples of 256 bytes.
         let is_aligned = tokens == 1 || bytes.is_multiple_of(256);
         let in_texture = self.weights.parts.iter().all(|part| matches!(part.payload, Words::Texture(_)));
         let is_worth_it = !self.weights.format.layout().is_tiled() || (in_texture && tokens == 1);
-        // A host may have asked for less.
+        // A host may have requested a lower limit.
         let is_allowed = gpu.device().limits().max_uniform_buffer_binding_size >= MOST_UNIFORM;
         let fits = self.x.is_uniform() && is_aligned && is_allowed && bytes <= MOST_UNIFORM;
         gpu.target() == Target::Llvmpipe && is_worth_it && fits
     }
 
-    /// `variant` with so many tokens as a uniform.
+    /// `variant` with a uniform for this many tokens.
     pub(super) fn with_uniform_x(&self, variant: Variant, tokens: u32) -> Variant {
         with_uniform_x(variant, tokens, self.x_stride as u32)
     }
 
-    /// Binds `variant` to each part and each group of tokens: row blocks along x, tokens along y. A part's
-    /// dispatches follow each other, since it may be streamed.
+    /// Binds `variant` to each part and each group of tokens: row blocks along x, tokens along y. The
+    /// dispatches of a part are consecutive, because it may be streamed.
     pub(super) fn dispatch_parts(
         &self,
         gpu: &Gpu,
@@ -138,8 +139,8 @@ impl Product<'_> {
     }
 }
 
-/// Rounds of an invocation's loops in a product with `matrices` in `format`, of which all but those that are `gated` are
-/// apart. Loops whose bodies run once with all lanes off are counted.
+/// Iterations of an invocation's loops in a product with `matrices` in `format`. Only `gated` matrices share
+/// an invocation. Loops whose bodies run once with all lanes off are counted.
 fn loop_rounds(format: Format, invocations: Invocations, matrices: &[MatrixParams], gated: bool) -> u64 {
     let rows = u64::from(invocations.rows_each());
     let of =
@@ -148,8 +149,8 @@ fn loop_rounds(format: Format, invocations: Invocations, matrices: &[MatrixParam
     if gated { all.sum() } else { all.max().unwrap_or(0) }
 }
 
-/// The twin: `weights` is row-major, `x` has one element a column. Spans have
-/// [`span_cols`](DeviceMatrix::span_cols).
+/// The twin: `weights` is row-major, `x` has one element per column. Spans have
+/// [`span_cols`](DeviceMatrix::span_cols) columns.
 pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
     let span = |(row, x): (&[f32], &[f32])| {
         let mut sum = [0f32; 4];
@@ -165,7 +166,7 @@ pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -
     weights.chunks_exact(x.len()).enumerate().map(row).collect()
 }
 
-/// The twin of a product that is [gated](crate::gpu::weights::Join::Gated), by [`cpu`]'s of each matrix.
+/// The twin of a [gated](crate::gpu::weights::Join::Gated) product, computed with [`cpu`] for each matrix.
 pub fn cpu_gated([gate, up]: [&[f32]; 2], span_cols: usize, x: &[f32]) -> Vec<f32> {
     swiglu::cpu(&cpu(gate, span_cols, x, None), &cpu(up, span_cols, x, None))
 }

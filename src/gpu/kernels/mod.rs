@@ -1,8 +1,8 @@
-//! One file a kernel: what it is given, how it is dispatched, and a twin on the CPU that says in
-//! plain Rust what `shaders/<same name>.wgsl` computes.
+//! One file per kernel: its parameters, its dispatch, and a twin on the CPU that defines in plain Rust the
+//! result of `shaders/<same name>.wgsl`.
 //!
-//! Twins of kernels that compute with floats agree with them to rounding: whether a device fuses a
-//! multiplication with an addition is its own affair.
+//! Kernels that compute with floats agree with their twins up to rounding, because devices may fuse a
+//! multiplication with an addition.
 
 pub mod argmax;
 pub mod attention;
@@ -30,10 +30,10 @@ pub use self::variants::{offered, variants};
 pub struct Step {
     /// Tokens in this batch.
     pub tokens: u32,
-    /// Position of the first.
+    /// Position of the first of them.
     pub position: u32,
-    /// First token of the batch whose logits are wanted.
+    /// First token of the batch that needs logits.
     pub first_output: u32,
-    /// Which rank of the last token's logits bounds those that [`top`] finds.
+    /// The rank of the last token's logits that bounds those that [`top`] finds.
     pub rank: u32,
 }

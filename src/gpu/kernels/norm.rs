@@ -10,15 +10,15 @@ use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Variant, Workgroups};
 pub struct NormParams {
     /// Elements of a token.
     pub len: u32,
-    /// Elements from one token of the input to the next.
+    /// Distance in elements from one token of the input to the next.
     pub x_stride: u32,
-    /// Elements from one token of the output to the next.
+    /// Distance in elements from one token of the output to the next.
     pub y_stride: u32,
-    /// What is added to the mean square.
+    /// Added to the mean square.
     pub epsilon: f32,
 }
 
-/// The kernel; `output` is for the last norm, which handles only tokens whose logits are wanted.
+/// The kernel; `output` is for the last norm, which handles only tokens that need logits.
 pub fn variant(output: bool) -> Variant {
     Variant::new("norm").choose_if(output, Choice::Output)
 }

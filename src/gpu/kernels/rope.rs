@@ -13,26 +13,26 @@ pub struct HeadParams {
     pub heads: u32,
     /// Key and value heads; a divisor of `heads`.
     pub kv_heads: u32,
-    /// Elements of a head: even, a multiple of four, 256 at the most.
+    /// Elements of a head: a multiple of four, 256 at most.
     pub head_dim: u32,
-    /// Positions that the KV cache has room for.
+    /// Positions in the KV cache.
     pub context: u32,
-    /// Elements from the queries of one token, behind which its keys and then its values lie, to those of the
+    /// Distance in elements from the queries of one token, which its keys and values follow, to those of the
     /// next: a multiple of four.
     pub qkv_stride: u32,
-    /// Elements from one token of the attention's result to the next.
+    /// Distance in elements from one token of the attention's result to the next.
     pub y_stride: u32,
     /// How many positions back a query sees, itself included.
     pub window: u32,
-    /// What scores are multiplied by.
+    /// The factor for scores.
     pub scale: f32,
-    /// What a head norm adds to the mean square.
+    /// Added to the mean square in a head norm.
     pub epsilon: f32,
     /// Zero.
     pub unused: [u32; 3],
 }
 
-/// What the kernel reads and writes.
+/// The kernel's inputs and outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct RopeBuffers<'a> {
     /// Queries, keys and values of each token. Queries are rotated in place.

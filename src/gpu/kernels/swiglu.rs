@@ -10,13 +10,13 @@ use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 pub struct SwigluParams {
     /// Elements of a token.
     pub len: u32,
-    /// Elements from one token to the next.
+    /// Distance in elements from one token to the next.
     pub stride: u32,
-    /// Zeros, which shaders do not know to be so.
+    /// Zeros whose value shader compilers do not know.
     pub zeros: [u32; 2],
 }
 
-/// Overwrites `gate`.
+/// Overwrites `gate` with the result.
 pub fn dispatch(
     gpu: &Gpu,
     step: &Buffer,

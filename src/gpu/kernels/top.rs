@@ -5,13 +5,13 @@ use bytemuck::{Pod, Zeroable};
 use super::argmax::order_of;
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
-/// Invocations, each of which finds the largest number of its share.
+/// Number of invocations, each of which finds the largest number of its share.
 const SHARES: usize = 256;
 
-/// Numbers that there is room for.
+/// Maximum numbers in the result.
 const ROOM: usize = 1023;
 
-/// The largest [`rank_for`].
+/// Maximum of [`rank_for`].
 const MOST_RANK: usize = SHARES - 1;
 
 /// `Top` of `shaders/top.wgsl`.
@@ -23,11 +23,11 @@ struct TopParams {
     unused: [u32; 2],
 }
 
-/// A number and its place.
+/// A number and its index.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Placed {
-    /// Its place.
+    /// Its index.
     pub place: u32,
     /// The number.
     pub number: f32,
@@ -36,20 +36,20 @@ pub struct Placed {
 /// The largest of some numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Top {
-    /// All that are as large as `bound`, by place.
+    /// All numbers not less than `bound`, by index.
     pub placed: Vec<Placed>,
     /// All others are less.
     pub bound: f32,
 }
 
-/// What [`Step::rank`](super::Step::rank) must be, so that more than `count` numbers are found, the last of
-/// them less than the first `count`, if these are not too many and not too many are equal.
+/// The value of [`Step::rank`](super::Step::rank) with which more than `count` numbers are found, the last of
+/// them less than the first `count`, unless these are too many or too many are equal.
 pub fn rank_for(count: usize) -> u32 {
-    // Of the largest numbers, two may be in the same share: twice as many shares are mostly enough.
+    // Two of the largest numbers may be in the same share: twice as many shares are usually enough.
     count.saturating_mul(2).saturating_add(16).min(MOST_RANK) as u32
 }
 
-/// Bytes of what is found.
+/// Bytes of the result.
 pub const FOUND_BYTES: u64 = ((ROOM + 1) * size_of::<Placed>()) as u64;
 
 /// The kernel.
@@ -57,7 +57,7 @@ pub fn variant() -> Variant {
     Variant::new("top")
 }
 
-/// Finds the largest of the first `len` of `numbers`.
+/// Finds the largest numbers among the first `len` of `numbers`.
 pub fn dispatch(
     gpu: &Gpu,
     step: &Buffer,
@@ -69,8 +69,8 @@ pub fn dispatch(
     gpu.kernel(variant())?.bind(gpu, &params, &[(0, step), (2, numbers), (3, found)], one)
 }
 
-/// What the kernel has found, of [`FOUND_BYTES`]; `None` where there was not enough room, as where many
-/// numbers are equal, and where any is an infinity or a NaN.
+/// Reads the kernel's result of [`FOUND_BYTES`]; `None` if it did not fit, for example because many numbers
+/// are equal, or if one is an infinity or a NaN.
 pub fn read(found: &[u8]) -> Option<Top> {
     let (first, rest) = bytemuck::cast_slice::<_, Placed>(found).split_first()?;
     let mut placed = rest.get(..first.place as usize)?.to_vec();

@@ -1,4 +1,5 @@
-//! Dense tiles of BF16 to the fast layout, on the device. The twin is [`crate::gpu::weights::layouts::fast::transcode`].
+//! Converting dense tiles of BF16 to the fast layout on the device. The twin is
+//! [`crate::gpu::weights::layouts::fast::transcode`].
 
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use crate::gpu::{
     Batch, Bound, Buffer, Choice, Gpu, GpuError, Invocations, Uploader, Variant, Workgroups, download,
 };
 
-/// Bytes that are measured of a row.
+/// Bytes of the measurements of a row.
 const ROW_BYTES: u64 = 12;
 
 /// The kernel that measures rows of dense weights in `format`.
@@ -29,16 +30,16 @@ pub fn variant(dense: DenseFormat, fast: FastFormat) -> Variant {
         .choose_if(fast.zeros, Choice::Zeros)
 }
 
-/// The most bytes that there are for a while beside dense tiles and the fast layout: what is measured of each
-/// row, and where its exceptions are put first; both are downloaded.
+/// Maximum temporary bytes next to dense tiles and the fast layout: the measurements of each row, and its
+/// exceptions before they are sorted. Both are downloaded.
 pub fn most_bytes_beside(rows: usize, cols: usize) -> u64 {
     let measured = Gpu::buffer_bytes(ROW_BYTES * rows as u64) + 4096;
     2 * (measured + Gpu::buffer_bytes(fast::most_found_bytes(rows, cols)))
 }
 
 impl DeviceMatrix {
-    /// Uploads a tiled payload and transcodes it to the fast layout; one of another type than BF16, or
-    /// with too many exceptions, stays dense. `None` where [`Self::upload_tiled`] gives none.
+    /// Uploads a tiled payload and transcodes it to the fast layout. A payload of another type than BF16, or
+    /// with too many exceptions, stays dense. `None` if [`Self::upload_tiled`] returns `None`.
     pub async fn upload_fast(
         gpu: &Gpu,
         uploader: &mut Uploader,
@@ -53,14 +54,14 @@ impl DeviceMatrix {
         dense.into_fast(gpu, uploader, label).await.map(Some)
     }
 
-    /// The same weights in the fast layout, or as they are where they had better stay dense. They must be
-    /// in parts that [have room](Tiles::fast_row_block_bytes) for it.
+    /// The same weights in the fast layout, or unchanged if they should stay dense. Their parts must [have
+    /// room](Tiles::fast_row_block_bytes) for it.
     pub async fn into_fast(self, gpu: &Gpu, uploader: &mut Uploader, label: &str) -> Result<Self, GpuError> {
         transcode(gpu, uploader, label, self).await
     }
 
-    /// The same of several matrices, those joined that are stored alike, each with the element of a token's
-    /// results that it begins with.
+    /// Like `into_fast` for several matrices, each with the offset of its results in a token's. Matrices with
+    /// the same layout are joined.
     pub async fn into_fast_joined(
         gpu: &Gpu,
         uploader: &mut Uploader,
@@ -72,8 +73,8 @@ impl DeviceMatrix {
     }
 }
 
-/// The fast layout of `weights`, or `weights` where they had better stay dense. Parts are given back as
-/// soon as they are transcoded.
+/// The fast layout of `weights`, or `weights` if they should stay dense. Parts are freed as soon as they are
+/// transcoded.
 async fn transcode(
     gpu: &Gpu,
     uploader: &mut Uploader,
@@ -84,8 +85,8 @@ async fn transcode(
     make(gpu, uploader, label, weights, &rows).await
 }
 
-/// The same of several matrices, each with the element of a token's results that it begins with. Those that
-/// are stored alike are joined; all are measured first.
+/// Like `transcode` for several matrices, each with the offset of its results in a token's. All are measured
+/// first; those with the same layout are joined.
 async fn transcode_joined(
     gpu: &Gpu,
     uploader: &mut Uploader,
@@ -118,15 +119,15 @@ async fn transcode_joined(
     Ok(made)
 }
 
-/// Dense weights, and what their rows are like.
+/// Dense weights, and the measurements of their rows.
 struct Measured {
     weights: DeviceMatrix,
     rows: Vec<Row>,
     first_row: usize,
 }
 
-/// The fast layout of several matrices in the same buffers. What is dense of each is given back as soon as it
-/// is transcoded.
+/// The fast layout of several matrices in shared buffers. Each one's dense weights are freed as soon as they
+/// are transcoded.
 async fn make_joined(
     gpu: &Gpu,
     uploader: &mut Uploader,
@@ -161,8 +162,8 @@ async fn make_joined(
     Ok(places.into_matrix(grid, buffers))
 }
 
-/// What is known of all rows of dense weights; `None` of others, and of rows so long that the driver would not let
-/// kernels finish.
+/// Measures all rows of dense weights; `None` for other weights, and for rows so long that the driver would
+/// end the kernels' loops.
 async fn measure(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<Row>>, GpuError> {
     let Format::Dense(dense) = weights.format else { return Ok(None) };
     let (cols, tiles) = (weights.matrix.cols, weights.grid.col_tiles);
@@ -177,15 +178,14 @@ async fn measure(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<Row>>, 
     Ok(Some(rows))
 }
 
-/// Rounds of finding out what rows of so many columns in tiles are like, and of bringing them to the fast layout,
-/// whichever are more.
+/// Iterations of measuring, or of transcoding, rows of this many columns in tiles, whichever needs more.
 fn loop_rounds(cols: usize, tiles: usize) -> u64 {
     let (chunks, wide_chunks) = (cols.div_ceil(CHUNK) as u64, cols.div_ceil(WIDE_CHUNK) as u64);
     let through = chunks + tiles as u64 * (dense::STREAM_ROUNDS + 2);
     (2 * through).max(through + 2 * wide_chunks + fast::MOST_OF_ROW_BLOCK)
 }
 
-/// The fast layout of weights whose rows are like `rows`.
+/// The fast layout of weights whose rows have the measurements `rows`.
 async fn make(
     gpu: &Gpu,
     uploader: &mut Uploader,
@@ -211,7 +211,7 @@ async fn make(
     Ok(DeviceMatrix { format: Format::Fast(format), parts, codes: None, ..weights })
 }
 
-/// A part with its buffers, not yet filled.
+/// A part with its buffers, which are not filled yet.
 struct FastPart {
     payload: Words,
     exceptions: Buffer,
@@ -242,7 +242,7 @@ impl FastPart {
     }
 }
 
-/// What kernels are told about these row blocks in the fast layout.
+/// The parameters of these row blocks in the fast layout.
 fn fast_params(grid: &Grid, row_blocks: Range<usize>) -> MatrixParams {
     let mut params = MatrixParams::untiled(grid, row_blocks.clone());
     params.tiles_at = fast::starts_at(row_blocks.len()) as u32;
@@ -250,18 +250,19 @@ fn fast_params(grid: &Grid, row_blocks: Range<usize>) -> MatrixParams {
     params
 }
 
-/// Where the fast layout of a part goes.
+/// The destination of a part's fast layout.
 #[derive(Clone, Copy)]
 struct Target<'a> {
     payload: &'a Words,
-    /// The vector of the payload that it begins with.
+    /// Index of its first vector in the payload.
     words_at: u32,
     table: &'a Buffer,
-    /// The byte of that buffer that the table begins at.
+    /// Offset of the table in that buffer.
     table_at: u64,
 }
 
-/// Transcodes a part of dense weights whose rows are like `rows`. The table is there but for its exceptions.
+/// Transcodes a part of dense weights whose rows have the measurements `rows`. The table is complete except
+/// for its exceptions.
 async fn fill(
     gpu: &Gpu,
     uploader: &mut Uploader,
@@ -277,7 +278,7 @@ async fn fill(
     let mut params = part.params;
     params.words_at = words_at;
     let words = fast::found(rows, format);
-    // Rows put their exceptions here, which is not yet their order.
+    // Rows write their exceptions here, which are not sorted yet.
     let found = gpu.buffer("found", 4 * words.len() as u64, WEIGHTS)?;
     uploader.write(&found, 0, bytemuck::cast_slice(&words)).await?;
     let to = Bound::Buffer { buffer: table, from: table_at };
@@ -312,8 +313,8 @@ async fn measure_part(
     Ok(words.as_chunks().0.iter().map(|&[lowest, a, b]| Row { lowest, without: [a, b] }).collect())
 }
 
-/// Runs a kernel with `params` over a part's row blocks: the dense words at binding 2, the table of codes
-/// at 3, and what else is bound from 4 on.
+/// Runs a kernel with `params` over a part's row blocks: the dense words are bound at 2, the table of codes
+/// at 3, and the other `buffers` from 4 on.
 fn run(
     gpu: &Gpu,
     kernel: &std::sync::Arc<crate::gpu::Kernel>,

@@ -1,4 +1,4 @@
-//! Which variants of the kernels there are, for whoever looks at all of them.
+//! Lists of kernel variants, for tests and tools that compile all of them.
 
 use bytemuck::Zeroable;
 
@@ -12,23 +12,23 @@ use crate::gpu::weights::{Join, Joined};
 use crate::gpu::{CacheType, Candidates, Choice, Invocations, Target, Texel, Variant};
 use crate::tensor::Dtype;
 
-/// Tokens of a batch, and columns of their activations where these are a uniform.
+/// Tokens of a batch, and columns of their activations if these are a uniform.
 const TOKENS: u32 = 16;
 const UNIFORM_COLS: u32 = 576;
 
-/// Variants of every kernel that between them have every line of every shader, in every way that
-/// weights can be taken apart.
+/// Variants of every kernel that together contain every line of every shader, for every way of decoding
+/// weights.
 pub fn variants() -> Vec<Variant> {
     Offer(None).variants()
 }
 
-/// The same of what a device of this kind may be given, whether it was timed or not. Nothing else is compiled on it
-/// unless somebody says so.
+/// The same for all variants that this kind of device may use, timed or not. It compiles no others unless the
+/// caller sets them.
 pub fn offered(target: Target) -> Vec<Variant> {
     Offer(Some(target)).variants()
 }
 
-/// What a kind of device is offered, or all that there is.
+/// Only the variants offered to a kind of device, or all.
 #[derive(Debug, Clone, Copy)]
 struct Offer(Option<Target>);
 
@@ -50,7 +50,8 @@ impl Offer {
         all
     }
 
-    /// Products with weights in `format`, with all numbers of invocations and all ways to add to the result.
+    /// Products with weights in `format`, with all numbers of invocations and all ways of adding to the
+    /// result.
     fn products(self, format: Format, texel: Texel) -> Vec<Variant> {
         let (for_matvec, for_matmul) = match self.0.map(Candidates::of) {
             Some(candidates) => (candidates.for_matvec(format), candidates.for_matmul(format)),
@@ -66,7 +67,7 @@ impl Offer {
             let matmul = matmul::with_tokens(matmul::variant(format, batch, bias, accumulate), TOKENS);
             let mut products = Vec::new();
             if !accumulate {
-                // Joined ones too.
+                // Include joined matrices.
                 let (join, members) = if bias { (Join::Stacked, 3) } else { (Join::Gated, 2) };
                 let joined = |variant: &Variant| Joined::apply(join, members, variant.clone());
                 products.extend([(joined(&matvec), 1), (joined(&matmul), TOKENS)]);
@@ -98,7 +99,7 @@ impl Offer {
                 split,
                 escape,
                 kept: Precision::Lossless.kept(&split),
-                // Shifts and escapes change a few lines of their own each.
+                // Shifts and escapes affect different lines.
                 row_shifts: escape == Escape::Long,
                 ragged: false,
                 table: Table::Storage,
@@ -112,7 +113,7 @@ impl Offer {
         all
     }
 
-    /// What makes the fast layout of dense tiles.
+    /// The kernels that convert dense tiles to the fast layout.
     fn transcoding(self) -> Vec<Variant> {
         let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
         let mut all = Vec::new();
@@ -160,7 +161,7 @@ impl Offer {
         heads.into_iter().flat_map(of).collect()
     }
 
-    /// `variant` for weights in a texture, where there are some, and in a buffer.
+    /// `variant` for weights in a texture, if the target uses them, and in a buffer.
     fn either(self, variant: Variant, texel: Texel) -> Vec<Variant> {
         match self.has_textures() {
             true => vec![texture_variant(variant.clone(), texel), variant],
@@ -177,7 +178,7 @@ impl Offer {
     }
 }
 
-/// Every split there is, one type standing for those that are alike.
+/// Every split; one type represents all types with equal splits.
 fn splits() -> impl Iterator<Item = Split> {
     let types = [Dtype::F32, Dtype::BF16, Dtype::F16, Dtype::F8_E4M3, Dtype::F8_E5M2, Dtype::U8];
     let bits = (0..4).flat_map(|t| (0..5).flat_map(move |b| (0..=16).map(move |clean| (t, b, clean))));

@@ -1,5 +1,5 @@
-//! Compressed weights to uncompressed ones, before a batch is multiplied with them. The twin is
-//! [`crate::codec::decode`], and then [`interleave`](crate::gpu::weights::layouts::raw::interleave).
+//! Widening compressed weights to uncompressed ones before a batch is multiplied with them. The twin is
+//! [`crate::codec::decode`], followed by [`interleave`](crate::gpu::weights::layouts::raw::interleave).
 
 use std::ops::Range;
 
@@ -12,7 +12,8 @@ use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Join, Joined, Part, Words};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, WideRoom, Work, Workgroups};
 
-/// The kernel for weights in `format`, with so many `invocations` for a row block, which share no row.
+/// The kernel for weights in `format`, with this number of `invocations` per row block, which do not share
+/// rows.
 pub fn variant(format: Format, invocations: Invocations) -> Variant {
     let bits = format.dtype().bitsize() as u32;
     format
@@ -22,8 +23,8 @@ pub fn variant(format: Format, invocations: Invocations) -> Variant {
         .flag_if(format.layout().has_exceptions(), "SEEK")
 }
 
-/// The dispatches of a product with a batch whose weights are widened first, as many rows at a time as there
-/// is `room` for. As [`matmul::dispatches`] where they are uncompressed, or too large.
+/// The dispatches of a product with a batch whose weights are widened first, as many rows at a time as fit
+/// `room`. Uncompressed or too large weights use [`matmul::dispatches`].
 pub fn dispatches(
     gpu: &Gpu,
     step: &Buffer,
@@ -38,20 +39,20 @@ pub fn dispatches(
     for Run { widen, weights } in runs {
         all.push(widen);
         let multiply = matmul::dispatches(gpu, step, &Product { weights: &weights, ..*product })?;
-        // Counted with what widens: nobody else's work may come in between.
+        // Counted with the widening dispatch, because no other work may come between them.
         all.extend(multiply.into_iter().map(|dispatch| dispatch.with_work(Work::Little)));
     }
     Ok(all)
 }
 
-/// Rows that are widened at once.
+/// Rows that are widened together.
 struct Run {
     widen: Dispatch,
-    /// They, in the room.
+    /// The widened weights in the room.
     weights: DeviceMatrix,
 }
 
-/// `None` where weights are multiplied with as they are.
+/// `None` if the weights are multiplied without widening.
 fn runs(
     gpu: &Gpu,
     room: &WideRoom,
@@ -78,7 +79,7 @@ fn runs(
     Ok(Some(runs))
 }
 
-/// A part of a matrix that is to be widened.
+/// A part of a matrix that will be widened.
 struct Widening<'a> {
     gpu: &'a Gpu,
     room: &'a WideRoom,
@@ -87,11 +88,11 @@ struct Widening<'a> {
     tokens: u64,
 }
 
-/// The row blocks of each member that are widened at once.
+/// The row blocks of each member that are widened together.
 type Cut = Vec<Range<u32>>;
 
-/// All `blocks` of matrices that are joined so, `at_once` at a time; `None` where not even one of each fits, and where
-/// there are more `tiles` side by side than workgroups.
+/// Divides all `blocks` of matrices with this join, `at_once` at a time. `None` if not even one block of each
+/// fits, or if there are more `tiles` side by side than workgroups.
 fn cuts(join: Option<Join>, blocks: &[u32], tiles: u32, at_once: u32) -> Option<Vec<Cut>> {
     if tiles > MAX_WORKGROUPS {
         return None;
@@ -103,7 +104,7 @@ fn cuts(join: Option<Join>, blocks: &[u32], tiles: u32, at_once: u32) -> Option<
         |end: u32, each: u32| (0..end).step_by(each as usize).map(move |start| start..end.min(start + each));
     match join {
         Some(Join::Gated) => {
-            // The products of both are joined row by row.
+            // The products of both are combined row by row.
             let each = at_once / blocks.len() as u32;
             let most = blocks.iter().copied().max().unwrap_or(0);
             (each > 0).then(|| steps(most, each).map(|run| vec![run; blocks.len()]).collect())
@@ -126,7 +127,7 @@ impl Widening<'_> {
         self.weights.joined.as_ref().map(|joined| joined.join)
     }
 
-    /// All row blocks, as many at once as may be; `None` where they cannot be cut so.
+    /// All row blocks, as many at a time as possible; `None` if they cannot be divided.
     fn cuts(&self, at_once: u32) -> Option<Vec<Cut>> {
         let (members, _) = self.weights.params_of(self.part);
         let blocks: Vec<u32> = members.iter().map(MatrixParams::row_blocks).collect();
@@ -134,7 +135,7 @@ impl Widening<'_> {
         cuts(self.join(), &blocks, tiles, at_once)
     }
 
-    /// Multiply-adds with what is cut.
+    /// Multiply-adds with the row blocks of `cut`.
     fn work(&self, cut: &Cut) -> u64 {
         let (members, _) = self.weights.params_of(self.part);
         let of =
@@ -151,7 +152,7 @@ impl Widening<'_> {
         for (member, run) in members.iter_mut().zip(cut) {
             let count = run.len() as u32;
             if count == 0 {
-                // No workgroup is beyond this.
+                // No workgroup is beyond this block.
                 member.first_block = u32::MAX;
                 continue;
             }
@@ -166,7 +167,7 @@ impl Widening<'_> {
         let Some(&params) = wide.first() else { return Ok(None) };
         let words = room.words(u64::from(blocks) * u64::from(vectors) * 16);
         let widen = self.dispatch(&members, blocks, &words, self.work(cut))?;
-        // What is alone needs nothing that joined matrices do.
+        // A single matrix needs no joining.
         let joined = self.join().filter(|_| wide.len() > 1).map(|join| Joined { join, members: wide });
         let format = Format::raw(weights.format.dtype());
         let parts = vec![Part { payload: words, exceptions: None, stage: part.stage, params }];
@@ -191,7 +192,7 @@ impl Widening<'_> {
         };
         let mut buffers: Vec<(u32, Bound<'_>)> = vec![(2, (&part.payload).into()), (4, to.into())];
         buffers.extend(weights.table(part).map(|b| (3, b.into())));
-        // Tiles side by side, or spans.
+        // The number of tiles side by side, or of spans.
         let columns = members.iter().map(|member| member.col_tiles).max().unwrap_or(0);
         let workgroups = [columns, row_blocks];
         let each = work.div_ceil(workgroups.iter().map(|&count| u64::from(count.max(1))).product());

@@ -10,7 +10,7 @@ use crate::gpu::{Gpu, GpuError, Uploader};
 use crate::tensor::Matrix;
 
 impl DeviceMatrix {
-    /// Uploads a tiled payload as it is; `None` where it is not tiled, or of a type that no product
+    /// Uploads the tiles of a payload unchanged; `None` if it is not tiled, or has a type that no product
     /// reads.
     pub async fn upload_tiled(
         gpu: &Gpu,
@@ -26,8 +26,8 @@ impl DeviceMatrix {
         }
     }
 
-    /// Uploads the tiles of a payload of any type, as they are, in parts in which a row block could also
-    /// have `least_block` bytes.
+    /// Uploads the tiles of a payload of any type unchanged. Each part would fit a binding even if its row
+    /// blocks had `least_block` bytes.
     pub(in crate::gpu) async fn upload_units(
         gpu: &Gpu,
         uploader: &mut Uploader,
@@ -45,8 +45,8 @@ impl DeviceMatrix {
         Ok(matrix)
     }
 
-    /// Room for tiles, in parts in which a row block could also have `least_block` bytes, and for each
-    /// part the pieces of the payload that are to be written there.
+    /// Allocates memory for tiles, and returns for each part the pieces of the payload to write there. Each
+    /// part would fit a binding even if its row blocks had `least_block` bytes.
     pub fn dense(
         gpu: &Gpu,
         label: &str,

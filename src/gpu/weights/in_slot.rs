@@ -1,4 +1,4 @@
-//! Weights that are yet to be brought to a slot.
+//! Weights that will be brought to a slot.
 
 use super::device_matrix::{DeviceMatrix, Part};
 use super::layouts::Format;
@@ -12,8 +12,8 @@ use crate::gpu::{Gpu, GpuError};
 use crate::tensor::Matrix;
 
 impl DeviceMatrix {
-    /// Tiles that are yet to be brought to a slot, and the pieces of the payload that go there. Only the
-    /// table of codes is uploaded now.
+    /// Tiles that will be brought to a slot, and the pieces of the payload to write there. Only the table of
+    /// codes is uploaded now.
     pub fn in_slot(
         gpu: &Gpu,
         label: &str,
@@ -31,8 +31,8 @@ impl DeviceMatrix {
         Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))
     }
 
-    /// Uncompressed weights that are yet to be decoded and brought to a slot, and which row blocks go there.
-    /// `None` for a type that no kernel reads.
+    /// Uncompressed weights that will be decoded into a slot, and the row blocks to write there. `None` for a
+    /// type that no kernel reads.
     pub fn decoded_in_slot(
         gpu: &Gpu,
         label: &str,

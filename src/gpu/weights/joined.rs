@@ -1,22 +1,21 @@
-//! Matrices in one piece of device memory, so that one dispatch multiplies with all of them.
+//! Matrices in one piece of device memory, with which one dispatch multiplies.
 
 use super::matrix_params::MatrixParams;
 use crate::gpu::{Choice, Variant};
 use crate::tensor::Matrix;
 
-/// What becomes of the products of matrices that are joined.
+/// How the products of joined matrices are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Join {
-    /// Each goes where its matrix says.
+    /// Each product is stored at the place that its matrix defines.
     Stacked,
-    /// There are two, of matrices with as many rows: `silu(first) · second` is what is stored. There is no
-    /// bias.
+    /// For two matrices with equal numbers of rows, `silu(first) · second` is stored. There is no bias.
     Gated,
 }
 
 impl Join {
-    /// Which matrices are joined, by place: those with the same key, in the order of the first of each. What
-    /// has no key stays alone, and so do two that are gated and differ.
+    /// Groups the indices of matrices with equal keys, ordered by the first index of each group. A matrix
+    /// without a key stays alone, and so do two gated matrices with different keys.
     pub fn groups<K: PartialEq>(self, keys: &[Option<K>]) -> Vec<Vec<usize>> {
         let mut groups: Vec<Vec<usize>> = Vec::new();
         for (i, key) in keys.iter().enumerate() {
@@ -33,21 +32,21 @@ impl Join {
     }
 }
 
-/// What a device matrix is joined of.
+/// The members of a joined matrix.
 #[derive(Debug)]
 pub struct Joined {
-    /// What becomes of the products.
+    /// How the products are stored.
     pub join: Join,
     pub(in crate::gpu) members: Vec<MatrixParams>,
 }
 
 impl Joined {
-    /// Tells a kernel that imports `shared/matrix.wgsl`.
+    /// Sets the join in a kernel that imports `shared/matrix.wgsl`.
     pub(in crate::gpu) fn apply(join: Join, members: u32, variant: Variant) -> Variant {
         variant.choose(Choice::Joined(members)).choose_if(join == Join::Gated, Choice::Gated)
     }
 
-    /// Row blocks that workgroups begin with.
+    /// Number of row blocks that workgroups start with.
     pub(in crate::gpu) fn row_blocks(&self) -> u32 {
         let blocks = self.members.iter().map(MatrixParams::row_blocks);
         match self.join {

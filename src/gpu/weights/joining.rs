@@ -1,4 +1,4 @@
-//! Room for matrices that are joined.
+//! Allocating memory for joined matrices.
 
 use super::device_matrix::{DeviceMatrix, Part};
 use super::joined::{Join, Joined};
@@ -13,7 +13,7 @@ use crate::gpu::device::dispatch::MAX_WORKGROUPS;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::{Dtype, Matrix};
 
-/// What tiles must have in common to be joined.
+/// The properties that tiles must share to be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TilesKey {
     format: DenseFormat,
@@ -22,23 +22,23 @@ pub struct TilesKey {
 }
 
 impl TilesKey {
-    /// That of these tiles.
+    /// The key of these tiles.
     pub fn of(gpu: &Gpu, tiles: &Tiles<'_>) -> Self {
         let grid = &tiles.tiled.grid;
         Self { format: dense_format(gpu, tiles).0, cols: grid.matrix.cols, tile_cols: grid.tile_cols }
     }
 }
 
-/// Where the members of joined matrices go, one behind the other.
+/// Assigns places to the members of joined matrices, one after the other.
 pub(in crate::gpu) struct MemberPlaces {
     join: Join,
     format: Format,
     members: Vec<MatrixParams>,
-    /// The byte of what is bound with which the first begins.
+    /// Offset of the first member in the binding.
     begins: u64,
     /// Bytes of all members so far.
     pub bytes: u64,
-    /// Words beside them.
+    /// Total words of their tables.
     pub table_words: usize,
     row_blocks: u32,
 }
@@ -48,8 +48,8 @@ impl MemberPlaces {
         Self { join, format, members: Vec::new(), begins: 0, bytes: 0, table_words: 0, row_blocks: 0 }
     }
 
-    /// Adds a matrix that has `bytes` bytes, and `table_words` words beside them. Its results begin with
-    /// element `first_row` of a token's.
+    /// Adds a matrix with `bytes` bytes and `table_words` words of tables. Its results begin at element
+    /// `first_row` of a token's.
     pub fn add(&mut self, params: MatrixParams, first_row: usize, bytes: u64, table_words: usize) {
         let first_block = if self.join == Join::Stacked { self.row_blocks } else { 0 };
         let at = self.begins + self.bytes;
@@ -61,12 +61,12 @@ impl MemberPlaces {
         self.row_blocks += params.row_blocks();
     }
 
-    /// Whether all of it fits a binding, and a dispatch.
+    /// Whether all members fit one binding and one dispatch.
     fn fit(&self, gpu: &Gpu) -> bool {
         self.bytes <= most_part(gpu) && self.row_blocks <= MAX_WORKGROUPS
     }
 
-    /// The joined matrix, whose rows are cut as `grid` says.
+    /// The joined matrix, whose rows are divided as in `grid`.
     pub fn into_matrix(self, grid: Grid, buffers: JoinedBuffers) -> Option<DeviceMatrix> {
         let JoinedBuffers { payload, exceptions, codes, stage } = buffers;
         let part = Part { payload, exceptions, stage, params: *self.members.first()? };
@@ -76,10 +76,10 @@ impl MemberPlaces {
     }
 }
 
-/// Joined matrices, and of each the pieces of its payload that are to be written there.
+/// A joined matrix, and for each member the pieces of its payload to write there.
 pub type JoinedWithPieces = (DeviceMatrix, Vec<Vec<Piece>>);
 
-/// What joined matrices have on the device.
+/// The device memory of joined matrices.
 pub(in crate::gpu) struct JoinedBuffers {
     pub payload: Words,
     pub exceptions: Option<Buffer>,
@@ -88,9 +88,9 @@ pub(in crate::gpu) struct JoinedBuffers {
 }
 
 impl DeviceMatrix {
-    /// Room for uncompressed weights of several matrices with as many columns, to be
-    /// [written](Self::write_raw) row block by row block, and the element of a token's results that each begins
-    /// with. `None` for a type that no kernel reads, and where they do not fit a binding.
+    /// Allocates memory for uncompressed weights of several matrices with equal columns, to be
+    /// [written](Self::write_raw) row block by row block. Each comes with the element of a token's results at
+    /// which its own begin. `None` for a type that no kernel reads, or if they do not fit a binding.
     pub fn raw_joined(
         gpu: &Gpu,
         label: &str,
@@ -104,7 +104,7 @@ impl DeviceMatrix {
         Ok(matrices.first().and_then(|(first, _)| places.into_matrix(Grid::for_matrix(*first), buffers)))
     }
 
-    /// The same in a slot that they are decoded into, and for each matrix the row blocks that go there.
+    /// The same in a slot that they are decoded into, and for each matrix the row blocks to write there.
     pub fn decoded_joined(
         gpu: &Gpu,
         dtype: Dtype,
@@ -119,9 +119,9 @@ impl DeviceMatrix {
         places.into_matrix(Grid::for_matrix(*first), buffers).map(|joined| (joined, pieces))
     }
 
-    /// Room for tiles of several matrices with the same [key](TilesKey), on the device or in a slot, and the
-    /// element of a token's results that each begins with. For each matrix the pieces of its payload that are
-    /// to be written there. `None` where they do not fit a binding.
+    /// Allocates memory for tiles of several matrices with the same [key](TilesKey), on the device or in a
+    /// slot. Each comes with the element of a token's results at which its own begin. Returns for each matrix
+    /// the pieces of its payload to write there. `None` if they do not fit a binding.
     pub fn dense_joined(
         gpu: &Gpu,
         label: &str,
@@ -165,7 +165,7 @@ impl DeviceMatrix {
     }
 }
 
-/// Where uncompressed matrices go that are joined, on the device or in a slot, and their row blocks.
+/// The places of joined uncompressed matrices, on the device or in a slot, and their row blocks.
 fn wide_places(
     gpu: &Gpu,
     dtype: Dtype,
@@ -189,7 +189,8 @@ fn wide_places(
     fit.then_some((places, pieces))
 }
 
-/// Whether the fast layouts of these fit a binding together, and a dispatch; `false` where one of them has none.
+/// Whether the fast layouts of these tiles fit one binding and one dispatch; `false` if one has no fast
+/// layout.
 pub fn fast_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>]) -> bool {
     let row_blocks: usize = tiles.iter().map(|tiles| tiles.row_blocks().len()).sum();
     if row_blocks > MAX_WORKGROUPS as usize {

@@ -1,4 +1,4 @@
-//! What a matrix takes in device memory.
+//! The device memory that a matrix needs.
 
 use super::layouts::Format;
 use super::layouts::fast;
@@ -10,24 +10,24 @@ use crate::codec::grid::Grid;
 use crate::gpu::{Gpu, GpuError};
 use crate::tensor::{Dtype, Matrix};
 
-/// What a matrix takes in device memory, known from its head, before anything is uploaded.
+/// The device memory that a matrix needs, computed from its head before anything is uploaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MatrixBytes {
     /// As dense tiles, tables included.
     pub dense: u64,
-    /// In the fast layout, at the most; `None` where there is none.
+    /// Maximum bytes in the fast layout; `None` if it has none.
     pub fast: Option<u64>,
     /// In a slot.
     pub in_slot: u64,
-    /// Beside the slot.
+    /// Outside the slot.
     pub beside_slot: u64,
-    /// In a slot that it is decoded into, with nothing beside it; `None` where a row block does not fit a
-    /// binding, or the type is one that no kernel reads.
+    /// In a slot that it is decoded into, with nothing outside it; `None` if a row block does not fit a
+    /// binding, or if no kernel reads its type.
     pub decoded: Option<u64>,
 }
 
 impl MatrixBytes {
-    /// What these tiles take.
+    /// The bytes of these tiles.
     pub fn of(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Result<Self, GpuError> {
         let parts = |least| -> Result<Vec<u64>, GpuError> {
             Ok(lay_out(gpu, label, tiles, least)?.into_iter().map(|part| part.len).collect())
@@ -35,7 +35,7 @@ impl MatrixBytes {
         let dense = parts(0)?;
         let codes = 4 << tiles.tiled.code.longest();
         let fast = match tiles.fast_row_block_bytes() {
-            // A matrix that turns out to have too many exceptions stays dense, in these parts.
+            // A matrix with too many exceptions stays dense, in these parts.
             Some(block) => {
                 let count = parts(block)?.len() as u64;
                 let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
@@ -63,7 +63,7 @@ impl MatrixBytes {
         Some(parts.iter().map(|part| slot_bytes(part.len() as u64 * block)).sum())
     }
 
-    /// Of a matrix of `dtype` that is uploaded uncompressed; `None` for a type that no kernel reads.
+    /// The bytes of an uncompressed matrix of `dtype`; `None` for a type that no kernel reads.
     pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<u64>, GpuError> {
         if Format::raw(dtype).is_none() {
             return Ok(None);

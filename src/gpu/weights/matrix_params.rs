@@ -1,4 +1,4 @@
-//! What a kernel is told about the part of a matrix that it reads.
+//! The parameters of the part of a matrix that a kernel reads.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use crate::codec::grid::{Grid, LANES};
 use crate::codec::split::MAX_PLANES;
 use crate::tensor::Matrix;
 
-/// Columns of a chunk where the layout is the device's own. Activations are padded to whole ones.
+/// Columns of a chunk in the device's own layouts. Activations are padded to whole chunks.
 pub const WIDE_CHUNK: usize = 32;
 
-/// Columns that products sum as one before they add the next ones: a tile, or two, of those that the encoder
-/// makes, so that it is whole chunks of every layout. It is the matrix's own, so that a sum does not depend
-/// on how the weights are stored.
+/// Columns of a span, whose products are summed before the next ones are added: one tile or two of those that
+/// the encoder makes, so that it has whole chunks in every layout. It depends on the matrix alone, so that a
+/// sum does not depend on the weights' layout.
 pub(in crate::gpu) fn span_cols(matrix: Matrix) -> usize {
     let tile_cols = Grid::for_matrix(matrix).tile_cols;
     if tile_cols.is_multiple_of(WIDE_CHUNK) { tile_cols } else { 2 * tile_cols }
@@ -45,12 +45,12 @@ pub struct MatrixParams {
     pub(in crate::gpu) table_at: u32,
     pub(in crate::gpu) first_block: u32,
     pub(in crate::gpu) wide_at: u32,
-    /// Zeros, which shaders do not know to be so.
+    /// Zeros whose value shader compilers do not know.
     zeros: [u32; 2],
 }
 
 impl MatrixParams {
-    /// The part that has these row blocks; what is particular to dense tiles is zero.
+    /// The part with these row blocks; fields that only dense tiles use are zero.
     pub(in crate::gpu) fn new(grid: &Grid, row_blocks: Range<usize>) -> Self {
         let first_row = row_blocks.start * LANES;
         let span_cols = span_cols(grid.matrix);
@@ -67,7 +67,7 @@ impl MatrixParams {
         }
     }
 
-    /// The part that has these row blocks, in a layout that has no tiles: each span is one.
+    /// The part with these row blocks, in a layout without tiles: each span counts as one.
     pub(in crate::gpu) fn untiled(grid: &Grid, row_blocks: Range<usize>) -> Self {
         let mut params = Self::new(grid, row_blocks);
         params.tile_cols = params.span_cols;
@@ -75,13 +75,13 @@ impl MatrixParams {
         params
     }
 
-    /// The first `count` row blocks of the same part, or all where there are not so many.
+    /// The first `count` row blocks of the same part, or all if there are fewer.
     pub(in crate::gpu) fn first_row_blocks(self, count: u32) -> Self {
         Self { rows: self.rows.min(count * LANES as u32), ..self }
     }
 
-    /// What kernels are told about the weights that these are widened to, where those begin at vector
-    /// `wide_at`. A span is a tile, as of all that has no tiles.
+    /// The parameters of the weights that these are widened to, which begin at vector `wide_at`. Each span
+    /// counts as a tile, as in all layouts without tiles.
     pub(in crate::gpu) fn widened(self, wide_at: u32) -> Self {
         let Self { rows, cols, first_row, span_cols, spans, first_block, .. } = self;
         let (tile_cols, col_tiles, words_at) = (span_cols, spans, wide_at);
@@ -99,7 +99,7 @@ impl MatrixParams {
         }
     }
 
-    /// Weights of the part, padding rows among them.
+    /// Weights of the part, padding rows included.
     pub(in crate::gpu) fn weights(&self) -> u64 {
         u64::from(self.row_blocks()) * LANES as u64 * u64::from(self.cols)
     }

@@ -1,4 +1,4 @@
-//! A matrix on a device: the layouts that it can have, the parts that it is cut into, and where they are.
+//! A matrix on a device: its possible layouts, its parts, and where they are.
 //!
 //! It uses `kernel` and `device`, and no other room of `gpu`.
 

@@ -1,4 +1,4 @@
-//! The parts that a matrix is cut into, and what of its payload goes where in them.
+//! The parts of a matrix, and where the pieces of its payload go in them.
 
 use std::ops::Range;
 
@@ -11,49 +11,49 @@ use crate::gpu::device::dispatch::MAX_WORKGROUPS;
 use crate::gpu::{Gpu, GpuError};
 use crate::tensor::Dtype;
 
-/// No part is larger, so that a bit's place in it fits 32 bits.
+/// Maximum bytes of a part, so that the position of each bit fits 32 bits.
 const MAX_PART: u64 = 256 << 20;
 
-/// Bytes of a slot that a part of `len` bytes takes: the next one can be bound.
+/// Bytes of a slot for a part of `len` bytes, aligned so that the next one can be bound.
 pub(in crate::gpu) fn slot_bytes(len: u64) -> u64 {
     Gpu::buffer_bytes(len).next_multiple_of(256)
 }
 
-/// A piece of a payload, and where it goes.
+/// A piece of a payload, and its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// Bytes of the payload.
+    /// Byte range in the payload.
     pub payload: Range<usize>,
-    /// The byte where it begins in the buffer.
+    /// Byte offset in the buffer.
     pub at: u64,
 }
 
-/// Row blocks of a payload that are decoded, and where they go.
+/// Row blocks of a payload that are decoded, and their destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowBlocks {
     /// Row blocks of the payload.
     pub row_blocks: Range<usize>,
-    /// The byte where the first begins in the buffer.
+    /// Byte offset of the first one in the buffer.
     pub at: u64,
-    /// Bytes of each there.
+    /// Bytes of each decoded row block.
     pub each: u64,
 }
 
 impl RowBlocks {
-    /// The byte where the last one ends.
+    /// The byte offset at which the last one ends.
     pub fn end(&self) -> u64 {
         self.at + self.row_blocks.len() as u64 * self.each
     }
 }
 
-/// What a part of a tiled matrix consists of.
+/// The contents of a part of a tiled matrix.
 pub(in crate::gpu) struct PartLayout {
     pub params: MatrixParams,
     pub pieces: Vec<Piece>,
     pub len: u64,
 }
 
-/// The parts of a tiled matrix, in which a row block could also have `least_block` bytes.
+/// The parts of a tiled matrix. Each would fit a binding even if its row blocks had `least_block` bytes.
 pub(in crate::gpu) fn lay_out(
     gpu: &Gpu,
     label: &str,
@@ -75,12 +75,12 @@ pub(in crate::gpu) fn lay_out(
     Ok(split_row_blocks(gpu, label, tiles.row_blocks(), size)?.into_iter().map(lay_out_part).collect())
 }
 
-/// Bytes of the largest part.
+/// Maximum bytes of a part.
 pub(in crate::gpu) fn most_part(gpu: &Gpu) -> u64 {
     Words::most_bytes(gpu).min(MAX_PART)
 }
 
-/// The parts of uncompressed weights.
+/// Divides uncompressed weights into parts.
 pub(in crate::gpu) fn split_wide(
     gpu: &Gpu,
     label: &str,
@@ -92,8 +92,8 @@ pub(in crate::gpu) fn split_wide(
     split_row_blocks(gpu, label, row_blocks, |r| r.len() as u64 * block)
 }
 
-/// As few parts of `row_blocks` as possible whose `size` fits a binding each. An error where a single row block is
-/// too large: the shaders could not address its bits.
+/// Divides `row_blocks` into as few parts as possible whose `size` fits a binding each. An error if a single
+/// row block is too large, because shaders could not address its bits.
 fn split_row_blocks(
     gpu: &Gpu,
     label: &str,
@@ -103,7 +103,8 @@ fn split_row_blocks(
     split_to(most_part(gpu), label, row_blocks, size)
 }
 
-/// The same for parts of up to `limit` bytes. None has more row blocks than there can be workgroups side by side.
+/// The same for parts of up to `limit` bytes. No part has more row blocks than the maximum of workgroups
+/// along a dimension.
 fn split_to(
     limit: u64,
     label: &str,
@@ -117,7 +118,7 @@ fn split_to(
         if wanted > limit {
             return Err(GpuError::BindingTooLarge { label: label.into(), wanted, limit });
         }
-        // Sizes grow with the end, so the last end that fits can be found by halving.
+        // Sizes grow with the end, so a binary search finds the last end that fits.
         let (mut end, mut most) = (start + 1, row_blocks.end.min(start + MAX_WORKGROUPS as usize));
         while end < most {
             let middle = (end + most).div_ceil(2);

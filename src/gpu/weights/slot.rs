@@ -1,5 +1,4 @@
-//! A place in device memory that is filled again and again from the host, and read by shaders in
-//! between.
+//! Device memory that the host fills repeatedly, and that shaders read in between.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use super::words::Words;
 use crate::gpu::device::mapping::Mapping;
 use crate::gpu::{Buffer, Gpu, GpuError, Texel, Texture};
 
-/// What slots hold, and in what shaders read it.
+/// The contents of a slot, and the kind of memory that shaders read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SlotKind {
     /// Dense tiles, as they are in files, in a buffer.
@@ -21,7 +20,7 @@ pub enum SlotKind {
 }
 
 impl SlotKind {
-    /// Those whose weights a processor decodes that stands in for `gpu`: the fastest to read first.
+    /// The kinds for weights that a CPU decodes as a software device, fastest to read first.
     pub fn decoded_on(gpu: &Gpu) -> &'static [Self] {
         match (gpu.is_cpu(), gpu.has_textures()) {
             (true, true) => &[Self::WideTexture, Self::Wide],
@@ -35,7 +34,7 @@ impl SlotKind {
         self != Self::Dense
     }
 
-    /// Bytes of a slot for stages of `len` bytes at the most; `None` where no slot is that large.
+    /// Bytes of a slot for stages of at most `len` bytes; `None` if no slot can be that large.
     pub fn slot_bytes(self, gpu: &Gpu, len: u64) -> Option<u64> {
         match self {
             Self::Dense | Self::Wide => Some(len),
@@ -44,7 +43,7 @@ impl SlotKind {
         .filter(|&bytes| bytes <= self.most_bytes(gpu))
     }
 
-    /// The most bytes that a slot can have: those of a buffer, which has what the host writes in any case.
+    /// Maximum bytes of a slot: those of a buffer, because the host always writes to a buffer.
     pub fn most_bytes(self, gpu: &Gpu) -> u64 {
         let buffer = gpu.device().limits().max_buffer_size;
         match self {
@@ -53,7 +52,7 @@ impl SlotKind {
         }
     }
 
-    /// Buffers or textures of a slot's size that several slots take beside one for each.
+    /// Number of extra buffers or textures of a slot's size that several slots share.
     pub fn beside(self, gpu: &Gpu) -> u64 {
         if self != Self::WideTexture && Slot::is_shared(gpu) { 0 } else { 1 }
     }
@@ -61,8 +60,8 @@ impl SlotKind {
 
 /// Device memory that the host fills while other work runs.
 ///
-/// Where host and device share their memory, the host writes to the very buffer that shaders read.
-/// Elsewhere, and where shaders read a texture, it writes to a second one beside it, and the device copies.
+/// If host and device share their memory, the host writes to the buffer that shaders read. Otherwise, and if
+/// shaders read a texture, it writes to a staging buffer, and the device copies.
 #[derive(Debug)]
 pub struct Slot {
     device: SlotWords,
@@ -70,7 +69,7 @@ pub struct Slot {
     size: u64,
 }
 
-/// What shaders read of a slot.
+/// The memory of a slot that shaders read.
 #[derive(Debug, Clone)]
 pub enum SlotWords {
     /// A buffer.
@@ -80,7 +79,7 @@ pub enum SlotWords {
 }
 
 impl SlotWords {
-    /// What is bound for the bytes `range`, which begin at a multiple of 256.
+    /// The binding for the bytes `range`, which begins at a multiple of 256.
     pub(in crate::gpu) fn part(&self, range: Range<u64>) -> Words {
         match self {
             Self::Buffer(buffer) => Words::Buffer(Buffer::part_of(buffer, range)),
@@ -88,7 +87,7 @@ impl SlotWords {
         }
     }
 
-    /// The byte of [that](Self::part) with which what is at byte `at` of the slot begins.
+    /// The offset in [that binding](Self::part) of byte `at` of the slot.
     pub(in crate::gpu) fn begins(&self, at: u64) -> u64 {
         match self {
             Self::Buffer(_) => 0,
@@ -98,10 +97,10 @@ impl SlotWords {
 }
 
 impl Slot {
-    /// `count` slots of `size` bytes. A buffer may be more than a binding: shaders read parts of it.
+    /// `count` slots of `size` bytes. A buffer may exceed a binding: shaders read parts of it.
     ///
-    /// Where the device copies, all have the same buffer or texture for shaders: copies and shaders take turns in
-    /// one queue, so that a second one would not be filled any sooner.
+    /// If the device copies, all slots share the buffer or texture that shaders read. Copies and shaders take
+    /// turns in one queue, so a second one would not be filled any sooner.
     pub fn several(gpu: &Gpu, kind: SlotKind, count: usize, size: u64) -> Result<Vec<Self>, GpuError> {
         let storage = wgpu::BufferUsages::STORAGE;
         let size = Gpu::buffer_bytes(size);
@@ -130,7 +129,7 @@ impl Slot {
         (0..count).map(|_| slot()).collect()
     }
 
-    /// Whether slots of this device are written to directly.
+    /// Whether the host writes to this device's slots directly.
     fn is_shared(gpu: &Gpu) -> bool {
         gpu.device().features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
             && matches!(
@@ -139,12 +138,12 @@ impl Slot {
             )
     }
 
-    /// What shaders read.
+    /// The memory that shaders read.
     pub fn device(&self) -> &SlotWords {
         &self.device
     }
 
-    /// Asks for leave to write, which is given once all that was submitted so far is done with the slot.
+    /// Requests write access, which is granted once all work submitted so far has finished with the slot.
     /// Nothing that reads the slot may be submitted before [`Writing::finish`].
     pub fn start_writing(&self, gpu: &Gpu) -> Writing {
         let buffer = match (&self.staging, &self.device) {
@@ -156,13 +155,14 @@ impl Slot {
         Writing { gpu: gpu.clone(), buffer, mapping: Some(Box::pin(mapping)), ended: false }
     }
 
-    /// Whether shaders read another place than the host writes to. What was written is [copied](Self::record) there,
-    /// and then the host may write again while shaders read.
+    /// Whether shaders read other memory than the host writes to. After the data is [copied](Self::record),
+    /// the host may write again while shaders read.
     pub fn is_copied(&self) -> bool {
         self.staging.is_some()
     }
 
-    /// Records what brings the first `len` bytes that were written to where shaders read them.
+    /// Records the copy of the first `len` bytes that were written to the memory that shaders read, if
+    /// necessary.
     pub fn record(&self, encoder: &mut wgpu::CommandEncoder, len: u64) {
         let Some(staging) = &self.staging else { return };
         match &self.device {
@@ -174,18 +174,18 @@ impl Slot {
     }
 }
 
-/// Where in a slot a matrix goes.
+/// The place of a matrix in a slot.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotPlace<'a> {
-    /// What shaders read of the slot.
+    /// The memory of the slot that shaders read.
     pub slot: &'a SlotWords,
-    /// The byte where the matrix begins: a multiple of 256.
+    /// Byte offset of the matrix in the slot: a multiple of 256.
     pub at: u64,
     /// The streamed stage that the matrix belongs to.
     pub stage: usize,
 }
 
-/// Leave to write to a slot. It ends when this is dropped.
+/// Write access to a slot. It ends when this is dropped.
 pub struct Writing {
     gpu: Gpu,
     buffer: Arc<Buffer>,
@@ -194,7 +194,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// Waits until the slot can be written to.
+    /// Waits for write access.
     pub async fn granted(&mut self) -> Result<(), GpuError> {
         match &mut self.mapping {
             Some(mapping) => {
@@ -206,23 +206,23 @@ impl Writing {
         }
     }
 
-    /// Writes `bytes`, a multiple of four of them, from byte `start` of the slot on, a multiple of four.
-    /// Leave must have been [granted](Self::granted).
+    /// Writes `bytes` at byte `start` of the slot. Both the length and `start` must be multiples of four.
+    /// Access must have been [granted](Self::granted).
     pub fn write(&mut self, start: u64, bytes: &[u8]) -> Result<(), GpuError> {
-        // Views begin at multiples of eight.
+        // Mapped views begin at multiples of eight.
         let before = start % wgpu::MAP_ALIGNMENT;
         let mut view = self.room().view(start - before..start + bytes.len() as u64)?;
         view.slice(before as usize..).copy_from_slice(bytes);
         Ok(())
     }
 
-    /// What several threads can write to at a time. Leave must have been [granted](Self::granted), and ends after
-    /// this does.
+    /// The slot's memory, which several threads can write to. Access must have been [granted](Self::granted),
+    /// and ends after this does.
     pub fn room(&self) -> Room<'_> {
         Room { gpu: &self.gpu, buffer: &self.buffer }
     }
 
-    /// Ends the writing; an error where the device did not take it.
+    /// Ends the access; an error if the device rejects the data.
     pub fn finish(mut self) -> Result<(), GpuError> {
         let ended = self.end();
         ended.map_err(|error| match error {
@@ -238,7 +238,7 @@ impl Writing {
     }
 }
 
-/// A slot that leave was given to write to.
+/// A slot with granted write access.
 #[derive(Debug, Clone, Copy)]
 pub struct Room<'a> {
     gpu: &'a Gpu,
@@ -246,11 +246,11 @@ pub struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// The bytes `range` of the slot, to be written piece by piece. It begins at a multiple of eight and ends at one
-    /// of four, and nobody else has a view of any of it.
+    /// A view of the bytes `range` of the slot, to be written piece by piece. It begins at a multiple of
+    /// eight and ends at a multiple of four. It must not overlap any other view.
     pub fn view(&self, range: Range<u64>) -> Result<wgpu::BufferViewMut, GpuError> {
         let view = self.buffer.raw().get_mapped_range_mut(range);
-        // Leave was given, so only the device's end can have taken it away.
+        // Access was granted, so only a lost device can have revoked it.
         view.map_err(|error| self.gpu.lost_by(error.to_string()))
     }
 }

@@ -1,4 +1,4 @@
-//! The tiles of a payload, as much of them as is read.
+//! The tiles of a payload that are read.
 
 use std::ops::Range;
 
@@ -10,46 +10,46 @@ use crate::codec::{Kept, Precision};
 use crate::gpu::Gpu;
 use crate::tensor::Dtype;
 
-/// The tiles of a payload, and what is read of them.
+/// The tiles of a payload, and the part of them that is read.
 #[derive(Debug, Clone)]
 pub struct Tiles<'a> {
     pub(in crate::gpu) tiled: &'a Tiled,
     pub(in crate::gpu) kept: Kept,
     pub(in crate::gpu) dtype: Dtype,
-    /// The rows that are meant.
+    /// The selected row blocks.
     pub(in crate::gpu) row_blocks: Range<usize>,
 }
 
 impl<'a> Tiles<'a> {
-    /// All tiles of the payload that has this head; `None` where it is not tiled.
+    /// All tiles of the payload with this head; `None` if it is not tiled.
     pub(in crate::gpu) fn of(head: &'a Head, precision: Precision) -> Option<Self> {
         let Kind::Tiled(tiled) = &head.kind else { return None };
         let kept = tiled.kept(precision);
         Some(Self { tiled, kept, dtype: head.dtype, row_blocks: 0..tiled.grid.row_blocks })
     }
 
-    /// As many as products can read: `None` for elements of other types than theirs too.
+    /// The tiles for products: `None` also if products do not support the element type.
     pub fn for_products(head: &'a Head, precision: Precision) -> Option<Self> {
         Self::of(head, precision).filter(|tiles| Format::raw(tiles.dtype).is_some())
     }
 
-    /// The same, of some row blocks alone.
+    /// The same for only these row blocks.
     pub fn of_row_blocks(&self, row_blocks: Range<usize>) -> Self {
         Self { row_blocks, ..self.clone() }
     }
 
-    /// Row blocks that there are.
+    /// The selected row blocks.
     pub fn row_blocks(&self) -> Range<usize> {
         self.row_blocks.clone()
     }
 
-    /// Rows that are meant.
+    /// Number of selected rows.
     pub(in crate::gpu) fn rows(&self) -> usize {
         let Range { start, end } = self.row_blocks;
         (end * LANES).min(self.tiled.grid.matrix.rows) - start * LANES
     }
 
-    /// Bytes that a row block has in the fast layout; `None` where there is none, as for what was rounded.
+    /// Bytes of a row block in the fast layout; `None` if it has none, for example because it was rounded.
     pub fn fast_row_block_bytes(&self) -> Option<u64> {
         let grid = &self.tiled.grid;
         (self.tiled.scaled.is_none() && fast::suits(self.dtype, grid))
@@ -57,7 +57,7 @@ impl<'a> Tiles<'a> {
     }
 }
 
-/// How tiles are stored on `gpu`, and the table that windows of their streams are looked up in.
+/// The format of tiles on `gpu`, and the table in which windows of their streams are looked up.
 pub(in crate::gpu) fn dense_format(gpu: &Gpu, tiles: &Tiles<'_>) -> (DenseFormat, Vec<u32>) {
     let Tiles { tiled, kept, .. } = *tiles;
     let mut dense = DenseFormat::of(tiled, kept);

@@ -29,8 +29,8 @@ impl DeviceMatrix {
         Ok(Some(raw))
     }
 
-    /// Room for uncompressed weights, to be [written](Self::write_raw); `None` for a type that no kernel
-    /// reads.
+    /// Allocates memory for uncompressed weights, to be [written](Self::write_raw); `None` for a type that no
+    /// kernel reads.
     pub fn raw(gpu: &Gpu, label: &str, dtype: Dtype, matrix: Matrix) -> Result<Option<Self>, GpuError> {
         let Some(format) = Format::raw(dtype) else { return Ok(None) };
         let grid = Grid::for_matrix(matrix);
@@ -45,8 +45,8 @@ impl DeviceMatrix {
         Ok(Some(Self { format, matrix, parts, codes: None, joined: None, grid }))
     }
 
-    /// Writes the rows of row block `row_block` of uncompressed weights: of several matrices that are joined,
-    /// those of the second follow those of the first.
+    /// Writes the rows of row block `row_block` of uncompressed weights. In joined matrices, the row blocks
+    /// of the second matrix follow those of the first.
     pub async fn write_raw(
         &self,
         uploader: &mut Uploader,

@@ -1,5 +1,5 @@
-//! Room that compressed weights are widened into before a batch is multiplied with them, so that each is taken
-//! apart once and not for every few tokens.
+//! Memory that compressed weights are widened into before a batch is multiplied with them. So each is decoded
+//! once, and not once for every few tokens.
 
 use std::sync::Arc;
 
@@ -9,25 +9,25 @@ use super::words::Words;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::Dtype;
 
-/// No room has more bytes, but for a single row block: larger matrices are multiplied some rows at a time. With
-/// 4096 columns of BF16 that is 4096 rows.
+/// Maximum bytes of the memory, unless a single row block needs more: larger matrices are multiplied some
+/// rows at a time. With 4096 columns of BF16, it has 4096 rows.
 const MOST_BYTES: u64 = 32 << 20;
 
-/// Device memory that holds weights from the dispatch that widens them to those that multiply with them. Both are in
-/// one submission, so that any number of sessions can share it.
+/// Device memory that holds weights between the dispatch that widens them and those that multiply with them.
+/// All of these are in one submission, so any number of sessions can share the memory.
 ///
-/// A buffer even where weights are in textures: a processor that stands in for a device writes to a texture much more
-/// slowly, and with a batch it matters little how a weight is read.
+/// It is a buffer even if weights are in textures: a software device writes to a texture much more slowly,
+/// and for a batch the speed of reading weights matters little.
 #[derive(Debug)]
 pub struct WideRoom(Arc<Buffer>);
 
 impl WideRoom {
-    /// Room of `bytes` bytes.
+    /// Allocates `bytes` bytes.
     pub fn new(gpu: &Gpu, bytes: u64) -> Result<Self, GpuError> {
         Ok(Self(Arc::new(gpu.buffer("widened weights", bytes, wgpu::BufferUsages::STORAGE)?)))
     }
 
-    /// Bytes that it takes.
+    /// Its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.0.size()
     }
@@ -37,8 +37,8 @@ impl WideRoom {
         Words::Buffer(Buffer::part_of(&self.0, 0..bytes))
     }
 
-    /// Bytes of the room that products of batches of up to `tokens` tokens with `matrices` want: 0 where none of
-    /// them is widened.
+    /// Bytes needed for products of batches of up to `tokens` tokens with `matrices`: 0 if none of them is
+    /// widened.
     pub fn wanted<'a>(gpu: &Gpu, tokens: usize, matrices: impl IntoIterator<Item = &'a DeviceMatrix>) -> u64 {
         let bytes = |matrix: &DeviceMatrix| match gpu.choices().widens(matrix.format, tokens) {
             true => {
@@ -51,7 +51,7 @@ impl WideRoom {
         matrices.into_iter().map(bytes).max().unwrap_or(0)
     }
 
-    /// Bytes of room for as many of `row_blocks` row blocks as are widened at a time.
+    /// Bytes for as many of `row_blocks` row blocks as are widened at a time.
     pub(in crate::gpu) fn bytes_of(gpu: &Gpu, dtype: Dtype, cols: usize, row_blocks: u64) -> u64 {
         let block = raw::row_block_bytes(dtype, cols) as u64;
         let most = MOST_BYTES.max(block);
@@ -59,8 +59,8 @@ impl WideRoom {
         Gpu::buffer_bytes(bytes.min(gpu.max_binding()))
     }
 
-    /// The same for matrices of `row_blocks` row blocks together that are to be in the fast layout or else in dense
-    /// tiles.
+    /// The same for matrices with `row_blocks` row blocks in total that will be in the fast layout or else in
+    /// dense tiles.
     pub fn wanted_for(
         gpu: &Gpu,
         tokens: usize,

@@ -1,11 +1,11 @@
-//! The words of a weight matrix, which shaders only read: in a buffer, or in a texture.
+//! The words of a weight matrix, which shaders read from a buffer or a texture.
 
 use std::sync::Arc;
 
 use crate::gpu::device::texture::{ROW, texture_variant, written_texture_variant};
 use crate::gpu::{Bound, Buffer, Gpu, GpuError, Texel, Texture, Variant};
 
-/// What is done with a buffer of weights.
+/// The usages of a buffer of weights.
 pub(in crate::gpu) const WEIGHTS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 
@@ -14,16 +14,16 @@ pub(in crate::gpu) const WEIGHTS: wgpu::BufferUsages =
 pub enum Words {
     /// In a buffer.
     Buffer(Buffer),
-    /// In a texture: a software driver loads a texel for all lanes at once, where it goes from lane to
-    /// lane to load from a buffer.
+    /// In a texture: a software driver loads a texel for all lanes at once, but loads from a buffer lane by
+    /// lane.
     Texture(Texture),
-    /// Somewhere in the texture of a [slot](super::slot::Slot).
+    /// In the texture of a [slot](super::slot::Slot).
     InSlot(Arc<Texture>),
 }
 
 impl Words {
-    /// Room for `len` bytes that are to be written and read as `texel`s: a texture where `gpu` was told to
-    /// have some.
+    /// Allocates `len` bytes to be written and read as `texel`s: a texture if `gpu` uses textures for
+    /// weights.
     pub fn new(gpu: &Gpu, label: &str, len: u64, texel: Texel) -> Result<Self, GpuError> {
         match gpu.has_textures() {
             true => gpu.texture(label, len, texel).map(Self::Texture),
@@ -31,12 +31,12 @@ impl Words {
         }
     }
 
-    /// Bytes that room for `len` bytes takes.
+    /// Bytes of device memory for `len` bytes.
     pub(in crate::gpu) fn bytes_of(gpu: &Gpu, len: u64) -> u64 {
         if gpu.has_textures() { Texture::bytes_of(len) } else { Gpu::buffer_bytes(len) }
     }
 
-    /// The most bytes that one may have.
+    /// Maximum bytes of one allocation.
     pub(in crate::gpu) fn most_bytes(gpu: &Gpu) -> u64 {
         match Texture::most_bytes(gpu.device()) {
             Some(most) if gpu.has_textures() => gpu.max_binding().min(most).max(ROW) / ROW * ROW,
@@ -44,7 +44,7 @@ impl Words {
         }
     }
 
-    /// The most bytes that are more than asked for.
+    /// Maximum bytes that an allocation adds to the requested length.
     pub(in crate::gpu) fn slack(gpu: &Gpu) -> u64 {
         if gpu.has_textures() { ROW } else { 16 }
     }
@@ -58,7 +58,7 @@ impl Words {
         }
     }
 
-    /// Bytes that are counted for it: none for a part of another buffer, or of a slot.
+    /// Bytes that are counted for it: none for a part of another buffer or of a slot.
     pub fn own_bytes(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.own_bytes(),
@@ -67,7 +67,7 @@ impl Words {
         }
     }
 
-    /// Tells a kernel that reads it as [`Format`](super::layouts::Format) says.
+    /// Sets in a kernel that reads it in a [`Format`](super::layouts::Format) where the words are.
     pub(in crate::gpu) fn apply(&self, variant: Variant) -> Variant {
         match self {
             Self::Buffer(_) => variant,
@@ -76,7 +76,7 @@ impl Words {
         }
     }
 
-    /// Tells a kernel that writes it, vector by vector.
+    /// Sets in a kernel that writes it, vector by vector, where the words are.
     pub(in crate::gpu) fn apply_written(&self, variant: Variant) -> Variant {
         match self {
             Self::Buffer(_) => variant,

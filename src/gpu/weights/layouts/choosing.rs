@@ -1,10 +1,10 @@
-//! What is chosen for weights that are stored in one way or another.
+//! The choices for weights in each layout.
 
 use super::Format;
 use crate::gpu::{Candidates, Invocations, InvocationsByStorage, KernelChoices, WidenFrom};
 
 impl InvocationsByStorage {
-    /// As many as there are for weights in `format`.
+    /// The number of invocations for weights in `format`.
     pub fn of(&self, format: Format) -> Invocations {
         format.layout().invocations(self)
     }
@@ -23,12 +23,12 @@ impl Candidates {
 }
 
 impl KernelChoices {
-    /// Whether weights in `format` are widened for a batch of so many tokens.
+    /// Whether weights in `format` are widened for a batch of this many tokens.
     pub fn widens(&self, format: Format, tokens: usize) -> bool {
         widens_from(format.layout().widen_from(&self.widen_from), tokens)
     }
 
-    /// The same of weights that are in the fast layout or else in dense tiles.
+    /// The same for weights that are in the fast layout if `fast`, or else in dense tiles.
     pub(in crate::gpu) fn widens_compressed(&self, fast: bool, tokens: usize) -> bool {
         let WidenFrom { dense, fast: of_fast } = self.widen_from;
         widens_from(if fast { of_fast } else { dense }, tokens)

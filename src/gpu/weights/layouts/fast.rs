@@ -1,5 +1,5 @@
-//! The fast layout of BF16: 12 bits a weight, every one of them where the column says, and a list of
-//! the weights that this does not fit. What lies where is written in `shaders/shared/fast.wgsl`.
+//! The fast layout of BF16: 12 bits per weight, each at a place that follows from its column, and a list of
+//! exceptions for weights that do not fit. `shaders/shared/fast.wgsl` describes the layout.
 
 use super::layout::Layout;
 use crate::codec::grid::{Grid, LANES};
@@ -7,35 +7,35 @@ use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::{Invocations, InvocationsByStorage, Target, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
 
-/// Chunks that an exception can name. The last number of thirteen bits is that of no chunk: `NO_ENTRY` of
-/// `shaders/shared/fast.wgsl`, which follows the last exception, has all bits set.
+/// Number of chunks that an exception can name. The last 13-bit number names no chunk: the mark after the
+/// last exception, `NO_ENTRY` of `shaders/shared/fast.wgsl`, has all bits set.
 const MAX_CHUNKS: usize = (1 << 13) - 1;
 
-/// Bytes of a lane's chunk.
+/// Bytes of one lane's chunk.
 const CHUNK_BYTES: usize = 48;
 
-/// A matrix with more exceptions than one weight in so many stays dense.
+/// A matrix stays dense if more than one weight in this many is an exception.
 const MOST_EXCEPTIONS: u64 = 128;
 
-/// A matrix stays dense too that has more exceptions in one row block: each of them is a round of a loop.
+/// A matrix also stays dense if a row block has more exceptions, because each is an iteration of a loop.
 pub(in crate::gpu) const MOST_OF_ROW_BLOCK: u64 = 1 << 14;
 
-/// Code 0 stands for zeros where that spares so many exceptions, one weight in so many.
+/// Code 0 stands for zeros if that avoids at least one exception per this many weights.
 const MANY_ZEROS: u64 = 1024;
 
-/// Tables of joined matrices begin at multiples of so many bytes.
+/// Alignment of the tables of joined matrices in bytes.
 pub(in crate::gpu) const TABLE_BYTES: u64 = 256;
 
-/// Words of the table that say the lowest exponents of a row block.
+/// Words of the table for the lowest exponents of a row block.
 const LOWEST_WORDS: usize = LANES / 4;
 
-/// Rounds of the loops over a chunk: each of its eights has two loops for exceptions.
+/// Iterations of the loops for a chunk: each group of eight weights has two loops for exceptions.
 const CHUNK_ROUNDS: u64 = 1 + 4 * 5;
 
-/// What shaders read at a time.
+/// The unit in which shaders read.
 pub(in crate::gpu) const TEXEL: Texel = Texel::Vector;
 
-/// What is different from one matrix in the fast layout to another.
+/// The property in which matrices in the fast layout differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FastFormat {
     /// Whether code 0 stands for the exponent 0.
@@ -93,17 +93,17 @@ impl Layout for FastFormat {
     }
 }
 
-/// Rounds of an invocation's loops over rows of so many columns, at the most.
+/// Maximum iterations of an invocation's loops over rows of this many columns.
 fn weight_rounds(cols: u64) -> u64 {
     CHUNK_ROUNDS * cols.div_ceil(WIDE_CHUNK as u64) + MOST_OF_ROW_BLOCK
 }
 
-/// The same of a product with such rows, its sums of spans included.
+/// The same for a product with such rows, including the sums of spans.
 pub(in crate::gpu) fn row_rounds(cols: usize) -> u64 {
     weight_rounds(cols as u64) + 2 * cols.div_ceil(LANES) as u64
 }
 
-/// Whether the layout can have a matrix of `dtype`.
+/// Whether the layout supports a matrix of `dtype`.
 pub(in crate::gpu) fn suits(dtype: Dtype, grid: &Grid) -> bool {
     dtype == Dtype::BF16 && chunks(grid) <= MAX_CHUNKS
 }
@@ -117,40 +117,40 @@ pub(in crate::gpu) fn row_block_bytes(grid: &Grid) -> usize {
     chunks(grid) * CHUNK_BYTES * LANES
 }
 
-/// Vectors of four words that a row block of so many columns has.
+/// Four-word vectors in a row block of this many columns.
 fn row_block_vectors(cols: u32) -> u32 {
     cols.div_ceil(WIDE_CHUNK as u32) * (CHUNK_BYTES * LANES / 16) as u32
 }
 
-/// The most that `row_blocks` row blocks of a matrix can take that do not [stay dense](choose).
+/// Maximum bytes of `row_blocks` row blocks of a matrix that does not [stay dense](choose).
 pub(in crate::gpu) fn most_bytes(grid: &Grid, row_blocks: usize) -> u64 {
     let weights = (row_blocks * LANES) as u64 * grid.matrix.cols as u64;
     let table = entries_at(row_blocks) as u64 + weights / MOST_EXCEPTIONS;
     (row_blocks * row_block_bytes(grid)) as u64 + 4 * table
 }
 
-/// What is known of a row before it is transcoded.
+/// The measurements of a row before it is transcoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gpu) struct Row {
     /// The lowest exponent that has a code.
     pub lowest: u32,
-    /// Weights that have none, where code 0 is the lowest exponent and where it is the exponent 0.
+    /// Number of weights without a code, if code 0 is the lowest exponent, and if it is the exponent 0.
     pub without: [u32; 2],
 }
 
 impl Row {
-    /// Weights of it that are exceptions.
+    /// Number of its exceptions.
     fn exceptions(&self, format: FastFormat) -> u32 {
         self.without[usize::from(format.zeros)]
     }
 }
 
-/// How rows of a matrix are stored; `None` where it had better stay dense.
+/// The format of a matrix with these rows; `None` if it should stay dense.
 pub(in crate::gpu) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     let sum = |i: usize| rows.iter().map(|row| u64::from(row.without[i])).sum::<u64>();
     let [plain, zeros] = [0, 1].map(sum);
     let weights = rows.len() as u64 * grid.matrix.cols as u64;
-    // Columns past the last must be zeros.
+    // Columns after the last must be zeros.
     let ragged = !grid.matrix.cols.is_multiple_of(WIDE_CHUNK);
     let with_zeros = ragged || plain > zeros + weights / MANY_ZEROS;
     let exceptions = if with_zeros { zeros } else { plain };
@@ -161,7 +161,7 @@ pub(in crate::gpu) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     fits.then_some(FastFormat { zeros: with_zeros })
 }
 
-/// The table of the rows of a part, with room for its exceptions.
+/// The table of a part's rows, with space for its exceptions.
 pub(in crate::gpu) fn table(rows: &[Row], format: FastFormat) -> Vec<u32> {
     let row_blocks = rows.chunks(LANES);
     let mut words = vec![0; entries_at(row_blocks.len())];
@@ -177,8 +177,8 @@ pub(in crate::gpu) fn table(rows: &[Row], format: FastFormat) -> Vec<u32> {
     words
 }
 
-/// What transcoding needs beside the table: where each row's first exception is among those of the part, the
-/// end of the last row's, and room for all of them.
+/// The data for transcoding besides the table: for each row, the index of its first exception in the part;
+/// the end of the last row's; and space for all exceptions.
 pub(in crate::gpu) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
     let mut words = vec![0];
     let mut before = 0;
@@ -190,7 +190,7 @@ pub(in crate::gpu) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
     words
 }
 
-/// The exceptions that were found row by row, in the order in which the table has them.
+/// The exceptions, which were found row by row, in the order of the table.
 pub(in crate::gpu) fn in_order(found: &mut [u32], rows: &[Row], format: FastFormat) {
     let mut rest = found;
     for row_block in rows.chunks(LANES) {
@@ -201,25 +201,25 @@ pub(in crate::gpu) fn in_order(found: &mut [u32], rows: &[Row], format: FastForm
     }
 }
 
-/// The most bytes that this can be of a matrix that does not [stay dense](choose).
+/// Maximum bytes of this data for a matrix that does not [stay dense](choose).
 pub(in crate::gpu) fn most_found_bytes(rows: usize, cols: usize) -> u64 {
     4 * (rows as u64 + 1 + rows as u64 * cols as u64 / MOST_EXCEPTIONS)
 }
 
-/// Word of the table where the row blocks' first exceptions are told.
+/// Word of the table at which the indices of the row blocks' first exceptions begin.
 pub(in crate::gpu) fn starts_at(row_blocks: usize) -> usize {
     LOWEST_WORDS * row_blocks
 }
 
-/// Word of the table where the exceptions begin.
+/// Word of the table at which the exceptions begin.
 pub(in crate::gpu) fn entries_at(row_blocks: usize) -> usize {
     starts_at(row_blocks) + row_blocks + 1
 }
 
-/// What is in device memory for a part of a matrix.
+/// A part of a matrix as it is in device memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FastWords {
-    /// Code 0 stands for the exponent 0.
+    /// Whether code 0 stands for the exponent 0.
     pub zeros: bool,
     /// The weights.
     pub weights: Vec<[u32; 4]>,
@@ -245,8 +245,8 @@ fn code(exponent: u32, lowest: u32, zeros: bool) -> Option<u32> {
     }
 }
 
-/// The twin of `measure.wgsl` and `transcode.wgsl`: a whole matrix of BF16, row-major, in one part.
-/// `None` where it had better stay dense.
+/// The twin of `measure.wgsl` and `transcode.wgsl` for a whole row-major matrix of BF16, in one part. `None`
+/// if it should stay dense.
 pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
     let rows: Vec<Row> = bits.chunks_exact(grid.matrix.cols).map(measure).collect();
     let format = choose(grid, &rows)?;
@@ -284,7 +284,7 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
     Some(FastWords { zeros: format.zeros, weights, table })
 }
 
-/// Sixteen words of two weights in twelve.
+/// Packs sixteen words of two weights into twelve words.
 fn pack(pairs: [u32; 16]) -> [[u32; 4]; 3] {
     let word = |v: usize, i: usize| {
         let last = pairs[12 + i];
@@ -320,7 +320,7 @@ mod tests {
         assert!(!suits(Dtype::BF16, &grid(widest + 1)) && !suits(Dtype::BF16, &grid(widest + WIDE_CHUNK)));
         let no_entry = u32::MAX;
         assert_eq!((no_entry >> 19) as usize, MAX_CHUNKS);
-        // The last place that an exception can be at is named with the bits that there are.
+        // The widest matrix's last possible exception must fit the available bits.
         let last_eight = (widest / 8 - 1) as u32;
         assert!(last_eight << 17 >> 17 == last_eight && last_eight < no_entry >> 17);
     }

@@ -1,12 +1,13 @@
-//! What a layout says of itself.
+//! The interface of a layout.
 
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::{Candidates, Invocations, InvocationsByStorage, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
 
-/// What kernels, parts and choices ask of how a matrix is stored. Each layout answers in a file of its own.
+/// The properties of a layout that kernels, parts and choices need. Each layout implements this in its own
+/// file.
 pub(in crate::gpu) trait Layout {
-    /// What it is called in labels of kernels: another name where flags or constants differ.
+    /// Its name in labels of kernels, which differs if flags or constants differ.
     fn name(&self) -> String;
 
     /// Adds the flags and constants that the layout's reader in `shaders/shared` needs.
@@ -15,49 +16,49 @@ pub(in crate::gpu) trait Layout {
     /// The type of the weights.
     fn dtype(&self) -> Dtype;
 
-    /// Columns that a kernel reads at a time.
+    /// Columns of a chunk, which a kernel reads at a time.
     fn chunk_cols(&self) -> usize {
         WIDE_CHUNK
     }
 
-    /// What shaders read at a time.
+    /// The unit in which shaders read.
     fn texel(&self) -> Texel {
         Texel::Vector
     }
 
-    /// Whether a batch can have the weights [widened](crate::gpu::WideRoom) first.
+    /// Whether the weights can be [widened](crate::gpu::WideRoom) for a batch.
     fn is_compressed(&self) -> bool {
         true
     }
 
-    /// Whether there are tiles of the matrix's own, whose columns one invocation reads in order.
+    /// Whether the matrix has tiles of its own, whose columns one invocation reads in order.
     fn is_tiled(&self) -> bool {
         false
     }
 
-    /// Whether some weights are in a list beside the others, sorted by column.
+    /// Whether some weights are in a separate list, sorted by column.
     fn has_exceptions(&self) -> bool {
         false
     }
 
-    /// The invocations for a row block.
+    /// The number of invocations per row block.
     fn invocations(&self, by: &InvocationsByStorage) -> Invocations;
 
-    /// The invocations that are offered where those that all layouts share do not suit.
+    /// The layout's own numbers of invocations to offer, if the common ones do not suit it.
     fn own_candidates(&self, _: &Candidates) -> Option<&'static [Invocations]> {
         None
     }
 
-    /// From how many tokens on the weights are widened before a batch is multiplied with them.
+    /// The number of tokens from which weights are widened before a batch is multiplied with them.
     fn widen_from(&self, from: &WidenFrom) -> usize;
 
-    /// Moves the offsets of a part past its first `count` row blocks.
+    /// Advances the offsets of a part past its first `count` row blocks.
     fn skip_row_blocks(&self, params: &mut MatrixParams, count: u32);
 
-    /// Moves the offsets of a part whose words begin at byte `at` of a buffer, and what is beside them at word
-    /// `table` of a table.
+    /// Adjusts the offsets of a part whose words begin at byte `at` of a buffer, and whose table begins at
+    /// word `table`.
     fn move_to(&self, params: &mut MatrixParams, at: u64, table: u32);
 
-    /// Rounds of all loops of an invocation that multiplies with `rows` rows of a part, at the most.
+    /// Maximum iterations of all loops of an invocation that multiplies with `rows` rows of a part.
     fn product_rounds(&self, params: &MatrixParams, rows: u64) -> u64;
 }

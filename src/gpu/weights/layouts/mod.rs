@@ -1,7 +1,7 @@
-//! How weights are laid out in device memory, one file for each layout.
+//! The layouts of weights in device memory, one file per layout.
 //!
-//! A file has a format, which says what is different from one matrix to another, and its `Layout`: what shaders
-//! are told, where offsets go, which kernels it may have. The list of layouts is here.
+//! A file defines a format, with the properties in which matrices differ, and its `Layout`: the flags and
+//! constants of shaders, how offsets change, and which kernels are possible. This file lists the layouts.
 
 mod choosing;
 pub mod dense;
@@ -19,21 +19,21 @@ use crate::tensor::Dtype;
 
 macro_rules! layouts {
     ($($(#[$doc:meta])* $name:ident($file:ident::$format:ident),)*) => {
-        /// How the weights of a matrix are stored.
+        /// The layout of a matrix's weights.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Format {
             $($(#[$doc])* $name($format),)*
         }
 
         impl Format {
-            /// What the layout says of itself.
+            /// The properties of the layout.
             pub(in crate::gpu) fn layout(&self) -> &dyn Layout {
                 match self {
                     $(Self::$name(format) => format,)*
                 }
             }
 
-            /// Formats that between them have every line of every reader, as a device of this kind has them.
+            /// Formats that together use every line of every reader, for this kind of device.
             pub(in crate::gpu) fn samples(target: Option<Target>) -> Vec<Self> {
                 let mut all = Vec::new();
                 $(all.extend($file::samples(target).into_iter().map(Self::$name));)*
@@ -46,14 +46,14 @@ macro_rules! layouts {
 layouts! {
     /// Uncompressed.
     Raw(raw::RawFormat),
-    /// BF16 at 12 bits a weight, each at a place of its own.
+    /// BF16 at 12 bits per weight, each at a fixed place.
     Fast(fast::FastFormat),
     /// Dense tiles.
     Dense(dense::DenseFormat),
 }
 
 impl Format {
-    /// Adds what a kernel that imports `shared/matrix.wgsl` needs to read this format.
+    /// Adds the flags and constants that a kernel that imports `shared/matrix.wgsl` needs for this format.
     pub fn apply(self, variant: Variant, invocations: Invocations) -> Variant {
         let layout = self.layout();
         let variant = invocations.apply(variant.stored_as(layout.name()));
@@ -65,7 +65,7 @@ impl Format {
         self.layout().dtype()
     }
 
-    /// How uncompressed weights of `dtype` are kept; `None` for a type that no product reads.
+    /// The format of uncompressed weights of `dtype`; `None` for a type that no product reads.
     pub(in crate::gpu) fn raw(dtype: Dtype) -> Option<Self> {
         RawFormat::of(dtype).map(Self::Raw)
     }

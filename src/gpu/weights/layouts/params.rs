@@ -5,8 +5,8 @@ use crate::codec::grid::LANES;
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 
 impl MatrixParams {
-    /// The same part with a tile for every chunk, where the layout has no tiles of its own: several may
-    /// be read at once.
+    /// The same part with one tile per chunk if the layout has no tiles of its own, so that several can be
+    /// read in parallel.
     pub(in crate::gpu) fn in_chunks(mut self, format: Format) -> Self {
         if !format.layout().is_tiled() {
             self.tile_cols = WIDE_CHUNK as u32;
@@ -23,8 +23,8 @@ impl MatrixParams {
         self
     }
 
-    /// The same part where its words begin at byte `at` of a buffer, and what is beside them at word `table`
-    /// of a table, behind `first_block` row blocks of other matrices.
+    /// The same part, with its words at byte `at` of a buffer, and its table at word `table`, after
+    /// `first_block` row blocks of other matrices.
     pub(in crate::gpu) fn moved(mut self, format: Format, at: u64, table: u32, first_block: u32) -> Self {
         format.layout().move_to(&mut self, at, table);
         (self.table_at, self.first_block) = (table, first_block);

@@ -1,6 +1,5 @@
-//! The layout of uncompressed weights, as `shaders/shared/raw.wgsl` reads it: four words of a lane side by side,
-//! the `v`th such vector of lane `l` of a row block at `64 v + l`, and zeros behind a row's end up to a whole
-//! chunk.
+//! The layout of uncompressed weights that `shaders/shared/raw.wgsl` reads. Four words of a lane form a
+//! vector; vector `v` of lane `l` of a row block is at `64 v + l`. Zeros pad each row to whole chunks.
 
 use super::layout::Layout;
 use crate::codec::grid::LANES;
@@ -8,22 +7,22 @@ use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::{Invocations, InvocationsByStorage, Target, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
 
-/// What shaders read at a time.
+/// The unit in which shaders read.
 pub(in crate::gpu) const TEXEL: Texel = Texel::Vector;
 
-/// What is different from one uncompressed matrix to another.
+/// The property in which uncompressed matrices differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RawFormat {
-    /// BF16, two a word.
+    /// BF16, two per word.
     Bf16,
-    /// F16, two a word.
+    /// F16, two per word.
     F16,
     /// F32.
     F32,
 }
 
 impl RawFormat {
-    /// How weights of `dtype` are kept; `None` for a type that no product reads.
+    /// The format of weights of `dtype`; `None` for a type that no product reads.
     pub(in crate::gpu) fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
             Dtype::BF16 => Some(Self::Bf16),
@@ -97,24 +96,24 @@ impl Layout for RawFormat {
 /// Bytes of a vector.
 const VECTOR: usize = 16;
 
-/// Vectors of a lane that are laid out at a time: a cache line of its row. Chunks are multiples of it.
+/// Vectors of a lane that are interleaved at a time: a cache line of its row. Chunks are multiples of it.
 const RUN: usize = 4;
 
-/// Bytes that a row has, up to a whole chunk.
+/// Bytes of a row, padded to whole chunks.
 fn row_bytes(dtype: Dtype, cols: usize) -> usize {
     cols.next_multiple_of(WIDE_CHUNK) * dtype.bitsize() / 8
 }
 
-/// Bytes that a row block of `cols` columns has.
+/// Bytes of a row block of `cols` columns.
 pub fn row_block_bytes(dtype: Dtype, cols: usize) -> usize {
     row_bytes(dtype, cols) * LANES
 }
 
-/// Lays out rows of one row block, of `cols` elements of `dtype` each: gives `put` all of the row block in runs of
-/// 4 KiB, each with the byte where it begins.
+/// Interleaves the rows of one row block, which have `cols` elements of `dtype` each. Passes the row block to
+/// `put` in runs of 4 KiB, each with its byte offset.
 pub fn interleave(rows: &[u8], dtype: Dtype, cols: usize, mut put: impl FnMut(usize, &[u8])) {
     let each = (cols * dtype.bitsize() / 8).max(1);
-    // Lanes that have no row are never written to.
+    // Lanes without a row stay zero.
     let mut run = [[0u32; 4]; RUN * LANES];
     for first in (0..row_bytes(dtype, cols)).step_by(RUN * VECTOR) {
         for (lane, row) in rows.chunks_exact(each).take(LANES).enumerate() {
@@ -131,7 +130,7 @@ pub fn interleave(rows: &[u8], dtype: Dtype, cols: usize, mut put: impl FnMut(us
     }
 }
 
-/// The end of a row, and zeros behind it.
+/// The last vectors of a row, padded with zeros.
 #[cold]
 fn last_line(row: &[u8]) -> [[u8; VECTOR]; RUN] {
     let mut line = [[0; VECTOR]; RUN];
@@ -155,7 +154,7 @@ mod tests {
             for (at, &byte) in laid_out.iter().enumerate() {
                 let (vector, in_vector) = (at / VECTOR, at % VECTOR);
                 let (lane, in_row) = (vector % LANES, vector / LANES * VECTOR + in_vector);
-                // Words are in the order of this machine's bytes.
+                // Words have this machine's byte order.
                 let in_row = if cfg!(target_endian = "big") { in_row ^ 3 } else { in_row };
                 let is_there = lane < lanes && in_row < cols * width;
                 let wanted = if is_there { rows[lane * cols * width + in_row] } else { 0 };

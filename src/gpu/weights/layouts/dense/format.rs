@@ -1,4 +1,4 @@
-//! What is different from one matrix in dense tiles to another, and what shaders are told of it.
+//! The properties in which matrices in dense tiles differ, and their flags and constants in shaders.
 
 use super::unit_places::UnitPlaces;
 use crate::codec::Kept;
@@ -10,7 +10,7 @@ use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::{Candidates, Invocations, InvocationsByStorage, Target, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
 
-/// What shaders read at a time.
+/// The unit in which shaders read.
 pub(in crate::gpu) const TEXEL: Texel = Texel::Word;
 
 /// Words of a row block in the table of row shifts.
@@ -22,7 +22,8 @@ const MASK_WORDS: u32 = 4;
 /// Words of a tile in the table of scales.
 const SCALE_WORDS: u32 = LANES as u32 / 2;
 
-/// Rounds for the start of one lane's stream: a lane index of 16 bits, or one of 8, and a round of the other.
+/// Iterations to find the start of one lane's stream: for a lane index of 16 bits, or one of 8, and one of
+/// the other loop.
 pub(in crate::gpu) const STREAM_ROUNDS: u64 = 34;
 
 /// Bits of a table entry that hold the code's length.
@@ -31,22 +32,22 @@ const LENGTH_BITS: u32 = 4;
 /// `ESCAPED` of `shaders/shared/stream.wgsl`.
 const ESCAPED: u32 = 1 << LENGTH_BITS;
 
-/// What is different from one matrix in dense tiles to another.
+/// The properties in which matrices in dense tiles differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DenseFormat {
-    /// Which bits are where.
+    /// The position of each bit.
     pub split: Split,
     /// Whether the code has an escape.
     pub escape: Escape,
-    /// Which raw planes there are.
+    /// The raw planes that are read.
     pub kept: Kept,
-    /// Whether something is added to the symbols of each row.
+    /// Whether the symbols of each row are shifted.
     pub row_shifts: bool,
-    /// Whether the last chunk of a row is not whole.
+    /// Whether the last chunk of a row is partial.
     pub ragged: bool,
-    /// Where the table of windows is bound.
+    /// How the table of windows is bound.
     pub table: Table,
-    /// Of what type the products of quotients and scales are; `None` where units are as they are.
+    /// The type of the products of quotients and scales; `None` if units are not scaled.
     pub scaled: Option<Dtype>,
 }
 
@@ -55,14 +56,14 @@ pub struct DenseFormat {
 pub enum Table {
     /// As a storage buffer, of any length.
     Storage,
-    /// As a uniform buffer, for windows of so many bits: for software drivers, which check every lane's
-    /// look-up in a storage buffer by a branch, and none in a uniform one. Symbols are then read one at a
-    /// time, without branches.
+    /// As a uniform buffer, for windows of this many bits. It is for software drivers, which check each
+    /// lane's look-up in a storage buffer with a branch, but need no check for a uniform. Symbols are then
+    /// read one at a time, without branches.
     Uniform(u8),
 }
 
 impl Table {
-    /// That of windows of so many bits on a device of this kind.
+    /// The binding for windows of this many bits on this kind of device.
     pub fn of(target: Target, bits: u8) -> Self {
         if target.is_cpu() { Self::Uniform(bits) } else { Self::Storage }
     }
@@ -77,15 +78,14 @@ impl Table {
     }
 }
 
-/// Whether a code has an escape, and how much of a stream it may take.
+/// Whether a code has an escape, and its maximum length in a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
-    /// There is none.
+    /// No escape.
     None,
-    /// Another code, the escape's and its symbol are 32 bits at the most, which are looked at
-    /// together.
+    /// Another code, the escape's code and its symbol have at most 32 bits together, and are read together.
     Short,
-    /// They may be more.
+    /// They may have more than 32 bits.
     Long,
 }
 
@@ -109,7 +109,7 @@ impl DenseFormat {
         }
     }
 
-    /// The same with its table of windows as a device of this kind has it; as it is where none is named.
+    /// The same format with the table of windows bound for this kind of device; unchanged for `None`.
     pub(in crate::gpu) fn bound(self, target: Option<Target>) -> Self {
         let table = target.map_or(self.table, |target| Table::of(target, 11));
         Self { table, ..self }
@@ -120,13 +120,13 @@ impl DenseFormat {
         self.scaled.map_or(8 * self.split.unit_bytes(), |dtype| dtype.bitsize())
     }
 
-    /// The raw planes that there are.
+    /// The raw planes that are read.
     fn planes(&self) -> &[Plane] {
         &self.split.planes()[..self.kept.planes]
     }
 
-    /// Bits that are set in every symbol, so that adding a row's shift carries from its low part to
-    /// its high part.
+    /// Bits that are set in every symbol, so that adding a row's shift carries from its low part into its
+    /// high part.
     fn carry(&self) -> u32 {
         let places = UnitPlaces::of(&self.split);
         if !self.row_shifts || self.split.low_bits == 0 {
@@ -136,8 +136,8 @@ impl DenseFormat {
         below(places.symbol_at) & !below(places.low_at + u32::from(self.split.low_bits))
     }
 
-    /// The table that windows are looked up in: a symbol in its place, or the mark of an escape,
-    /// above the code's length.
+    /// The look-up table of windows. Above the code's length, each entry has the symbol at its place in a
+    /// unit, or the mark of an escape.
     pub(in crate::gpu) fn window_table(&self, tiled: &Tiled) -> Vec<u32> {
         let places = UnitPlaces::of(&self.split);
         let entry = |(symbol, len): (Option<u16>, u8)| {
@@ -149,9 +149,9 @@ impl DenseFormat {
 }
 
 impl Layout for DenseFormat {
-    /// Such as `dense:bf16.t2.escape.shifts`: the type, and what is not as usual. `t`, `b` and `c` are the bits of the
-    /// split, `p` the raw planes that are read where not all are, `m` the mantissa bits that are read where the others
-    /// count as their middle.
+    /// Such as `dense:bf16.t2.escape.shifts`: the type, and all unusual properties. `t`, `b` and `c` are the
+    /// bits of the split; `p` is the number of raw planes that are read, if not all are; `m` is the number of
+    /// mantissa bits that are read, if the others are replaced by the middle of their range.
     fn name(&self) -> String {
         let Self { split, kept, escape, .. } = self;
         let count = |name: &str, count: u8| (count > 0).then(|| format!("{name}{count}"));
@@ -252,8 +252,8 @@ impl Layout for DenseFormat {
         from.dense
     }
 
-    /// Tables and planes are found by row block, so the offsets move along; but what a row block has in a sparse
-    /// plane is found through its mask.
+    /// The offsets advance, because row blocks index tables and planes. A row block's rows in a sparse plane
+    /// are found through its mask instead.
     fn skip_row_blocks(&self, params: &mut MatrixParams, count: u32) {
         let padded_cols = params.cols.next_multiple_of(CHUNK as u32);
         params.tiles_at += 2 * count * params.col_tiles;
@@ -268,7 +268,7 @@ impl Layout for DenseFormat {
     }
 
     fn move_to(&self, params: &mut MatrixParams, at: u64, _: u32) {
-        // Some are differences modulo 2³².
+        // Some of them are differences modulo 2³².
         let offsets = [
             &mut params.tiles_at,
             &mut params.coded_at,

@@ -1,4 +1,4 @@
-//! Dense tiles, as they are in files: `shaders/shared/dense.wgsl` reads them.
+//! Dense tiles, with the layout of files. `shaders/shared/dense.wgsl` reads them.
 
 mod format;
 mod samples;

@@ -1,4 +1,4 @@
-//! Formats of dense tiles that between them have every line of the reader.
+//! Formats of dense tiles that together use every line of the reader.
 
 use super::format::{DenseFormat, Escape, Table};
 use crate::codec::split::Split;
@@ -6,12 +6,12 @@ use crate::codec::{Kept, Precision};
 use crate::gpu::Target;
 use crate::tensor::Dtype;
 
-/// Those of products, with their table as a device of this kind has it.
+/// The formats of products, with their table bound for this kind of device.
 pub(in crate::gpu::weights::layouts) fn samples(target: Option<Target>) -> Vec<DenseFormat> {
     lossless().chain(scaled()).map(|dense| dense.bound(target)).collect()
 }
 
-/// What was rounded, of each type that can be.
+/// A rounded tensor's format, for each type that can be rounded.
 pub(in crate::gpu) fn scaled() -> impl Iterator<Item = DenseFormat> {
     let types = [(Dtype::BF16, 4), (Dtype::F16, 5), (Dtype::F32, 1)];
     types.into_iter().filter_map(|(dtype, clean)| {
@@ -32,8 +32,8 @@ pub(in crate::gpu) fn scaled() -> impl Iterator<Item = DenseFormat> {
     })
 }
 
-/// Some of what products read from dense tiles: every type, with and without low bits, sparse planes,
-/// escapes and shifts. How the reader takes units apart is the same in all kernels.
+/// A selection of formats that products read: every type, with and without low bits, sparse planes, escapes
+/// and shifts. All kernels decode units in the same way.
 fn lossless() -> impl Iterator<Item = DenseFormat> {
     use Escape::*;
     let bf16 = [(0, None, false), (1, None, false), (2, None, false), (2, Short, true)];

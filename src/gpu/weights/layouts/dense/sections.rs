@@ -1,4 +1,4 @@
-//! What of a payload is in a part, and where.
+//! The sections of a payload that a part contains, and their offsets.
 
 use std::ops::Range;
 
@@ -6,12 +6,13 @@ use crate::codec::Kept;
 use crate::codec::head::Tiled;
 use crate::gpu::weights::matrix_params::MatrixParams;
 
-/// Bytes of what is read of some row blocks.
+/// Bytes of some row blocks that are read.
 pub(in crate::gpu) fn bytes_of(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> u64 {
     sections(tiled, kept, row_blocks).iter().map(|(_, section)| section.len() as u64).sum()
 }
 
-/// What kernels are told about a part of these row blocks, and the pieces of the payload that it has end to end.
+/// The parameters of a part with these row blocks, and the pieces of the payload that it contains, end to
+/// end.
 pub(in crate::gpu) fn part_of(
     tiled: &Tiled,
     kept: Kept,
@@ -29,7 +30,7 @@ pub(in crate::gpu) fn part_of(
     (params, pieces)
 }
 
-/// A piece of a payload that every part has its share of.
+/// A section of a payload of which every part contains a share.
 #[derive(Debug, Clone, Copy)]
 enum Section {
     Tiles,
@@ -41,19 +42,19 @@ enum Section {
 }
 
 impl Section {
-    /// Notes that the section of the part that begins with `row_block` is at `word`.
+    /// Records that the section begins at `word` in the part that begins with `row_block`.
     fn place(self, params: &mut MatrixParams, word: u32, tiled: &Tiled, row_block: usize) {
         match self {
             Self::Tiles => params.tiles_at = word,
             Self::Shifts => params.shifts_at = word,
             Self::Masks => params.masks_at = word,
             Self::Scales => params.scales_at = word,
-            // Tile offsets count from the start of the whole plane. Differences are modulo 2³²: what
-            // the shaders add to them brings them back into the part.
+            // Tile offsets count from the start of the whole plane. The result is a difference modulo 2³²;
+            // adding the tile's offset in the shader makes it relative to the part.
             Self::Coded => {
                 params.coded_at = word.wrapping_sub(tiled.tiles[row_block * tiled.grid.col_tiles].word);
             }
-            // So do the places of lanes in sparse planes.
+            // The same holds for the positions of lanes in sparse planes.
             Self::Plane(plane) if tiled.split.planes()[plane].is_sparse() => {
                 params.planes_at[plane] = word.wrapping_sub(tiled.plane_word(plane, row_block) as u32);
             }
@@ -62,9 +63,9 @@ impl Section {
     }
 }
 
-/// The sections of some row blocks that are read, as byte ranges of the payload.
+/// The sections of some row blocks that are read, as byte ranges in the payload.
 fn sections(tiled: &Tiled, kept: Kept, row_blocks: Range<usize>) -> Vec<(Section, Range<usize>)> {
-    // A table that is not there is empty, and so is its share.
+    // A table that does not exist is empty, and so is its share.
     let share = |table: &Range<usize>| {
         let each = table.len() / tiled.grid.row_blocks;
         table.start + each * row_blocks.start..table.start + each * row_blocks.end

@@ -1,28 +1,28 @@
-//! Where the bits of a unit are when shaders have put it together.
+//! The positions of a unit's bits after shaders have assembled it.
 
 use crate::codec::Kept;
 use crate::codec::split::{Plane, Source, Split};
 
-/// Where the bits of a unit are, in 32 bits that it fills from the top.
+/// The positions of a unit's bits in a 32-bit word, which the unit fills from the top.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UnitPlaces {
-    /// Lowest bit of exponent and top mantissa bits.
+    /// Lowest bit of the exponent with the top mantissa bits.
     pub symbol_at: u32,
-    /// Lowest of the coded low mantissa bits.
+    /// Lowest bit of the coded low mantissa bits.
     pub low_at: u32,
     /// Lowest mantissa bit of the raw field.
     raw_at: u32,
-    /// Lowest of the bits that clean rows do not have.
+    /// Lowest clean bit.
     clean_at: u32,
     symbol_bits: u32,
     low_bits: u32,
-    /// Where the unit ends.
+    /// Lowest bit of the unit.
     last_at: u32,
 }
 
 impl UnitPlaces {
     pub fn of(split: &Split) -> Self {
-        // The upper half of an F32 is what is taken apart.
+        // Of an F32, the upper half is split.
         let upper_bits = 8 * (split.unit_bytes() as u32).min(2);
         let symbol_bits = split.symbol_bits();
         let low_bits = u32::from(split.low_bits);
@@ -34,7 +34,7 @@ impl UnitPlaces {
         Self { symbol_at, low_at, raw_at: low_at + low_bits, clean_at, symbol_bits, low_bits, last_at }
     }
 
-    /// A symbol in its place.
+    /// A symbol, moved to its place in the unit.
     pub fn place(&self, symbol: u32) -> u32 {
         let low = symbol & ((1 << self.low_bits) - 1);
         (symbol >> self.low_bits) << self.symbol_at | low << self.low_at
@@ -44,7 +44,7 @@ impl UnitPlaces {
         self.place((1 << self.symbol_bits) - 1)
     }
 
-    /// How many bits are not kept, and the lower of the two numbers around their middle.
+    /// Number of dropped bits, and the lower of the two numbers around the middle of their range.
     pub fn middle(&self, split: &Split, kept: Kept) -> Option<(u32, u32)> {
         let bits = kept.mantissa_bits.filter(|_| kept.middle)?;
         let dropped = split.mantissa_bits() - u32::from(bits);
@@ -56,7 +56,7 @@ impl UnitPlaces {
         1 << self.last_at
     }
 
-    /// The bits of the exponent.
+    /// A mask of the exponent's bits.
     pub fn exponent(&self, split: &Split) -> u32 {
         ((1 << split.exponent_bits()) - 1) << self.exponent_at(split)
     }
@@ -65,7 +65,7 @@ impl UnitPlaces {
         self.symbol_at + u32::from(split.top_bits)
     }
 
-    /// Where the lowest bit of a plane's fields belongs.
+    /// Position of the lowest bit of a plane's fields.
     pub fn of_plane(&self, plane: &Plane) -> u32 {
         let source = match plane.source {
             Source::Raw => self.raw_at,

@@ -1,4 +1,4 @@
-//! What can go wrong with streaming.
+//! Errors of streaming.
 
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
@@ -7,26 +7,26 @@ use crate::gpu::GpuError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamError {
-    /// The budget does not even hold one stage at a time.
+    /// The budget is too small even if every possible stage is streamed.
     #[error(
         "a budget of {budget} bytes of device memory is too small: this model needs at least {minimum}, \
          of which {working_set} are for sessions{}",
         of_compressed(*budget, *compressed)
     )]
     BudgetTooSmall {
-        /// What there is.
+        /// The budget.
         budget: u64,
-        /// The smallest budget that would do.
+        /// The smallest sufficient budget.
         minimum: u64,
-        /// What is kept for sessions: a shorter context needs less.
+        /// Bytes reserved for sessions: a shorter context needs less.
         working_set: u64,
-        /// A budget that would do for the same weights if they were compressed, where they are not.
+        /// A sufficient budget for the same weights in compressed form, if they are not compressed.
         compressed: Option<u64>,
     },
     /// A file could not be read, or was changed.
     #[error(transparent)]
     File(#[from] ArchiveError),
-    /// The device refused.
+    /// An operation on the device failed.
     #[error(transparent)]
     Gpu(#[from] GpuError),
     /// The system did not start a thread.
@@ -37,7 +37,7 @@ pub enum StreamError {
         /// What the system reports.
         reason: String,
     },
-    /// A thread of the library panicked: an error in bantam.
+    /// A thread of the library panicked: a defect in bantam.
     #[error("the thread that {does} panicked: {message}; this is an error in bantam, please report it")]
     Panicked {
         /// What the thread does, as a verb with its object.
@@ -45,19 +45,19 @@ pub enum StreamError {
         /// The message of the panic.
         message: String,
     },
-    /// The work was given up because nobody waits for it.
+    /// The work was cancelled because its result is no longer needed.
     #[error("streaming was stopped, because the model was dropped")]
     Stopped,
 }
 
 impl StreamError {
-    /// That a thread could not be started.
+    /// The error that a thread could not be started.
     pub(crate) fn no_thread(does: &'static str, reason: impl ToString) -> Self {
         Self::NoThread { does, reason: reason.to_string() }
     }
 }
 
-/// What compressing would change.
+/// Describes how compressing would change the required budget.
 fn of_compressed(budget: u64, compressed: Option<u64>) -> String {
     match compressed {
         None => String::new(),

@@ -1,13 +1,12 @@
-//! Models larger than their share of device memory: which weights stay there, and bringing the others
-//! in time.
+//! Models larger than their share of device memory: choosing the weights that stay there, and loading the
+//! others in time.
 //!
-//! A model is visited in *stages*, token after token: its layers, and then the output matrix in parts that
-//! are about as large. As many as fit are *pinned*: they stay in device memory, compressed. The others are
-//! *streamed* through a [`Ring`] of slots: while the device computes with one, the next one's compressed
-//! bytes are read from the file into another, decoded on their way where a processor stands in for the device. Of
-//! the embedding a token needs one row, which is decoded on the host ([`TokenRows`]) where the matrix itself does
-//! not fit.
-//! [`Plan`] says which is which, before anything is uploaded.
+//! Each token visits a model's *stages* in order: its layers, and then the output matrix in parts of about
+//! the same size. As many stages as fit are *pinned*: they stay in device memory, compressed. The others are
+//! *streamed* through a [`Ring`] of slots. While the device computes with one slot, the next stage's
+//! compressed bytes are read from the file into another; for a software device, they are decoded on the way.
+//! A token needs only one row of the embedding, which the host decodes ([`TokenRows`]) if the whole matrix
+//! does not fit. [`Plan`] makes these choices before anything is uploaded.
 
 mod error;
 pub(crate) mod panics;

@@ -1,9 +1,10 @@
-//! A panic on a thread of the library, as an error that keeps its message.
+//! Turning a panic on a thread of the library into an error that keeps its message.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `work` gives, or the message of its panic. Nobody may use what `work` was changing when it panicked.
+/// The result of `work`, or the message of its panic. After a panic, data that `work` was changing must not
+/// be used.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| message(&*payload))
 }

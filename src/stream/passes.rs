@@ -1,7 +1,7 @@
-//! Passes of sessions, each driven by a thread and not by whoever waits for its result.
+//! Sessions' passes, each driven by a thread and not by the caller that awaits its result.
 //!
-//! Sessions share the slots of a ring, and the staging buffers that rows of an embedding go through. One that was
-//! begun and is not polled any more would keep them from all others, if it went on only when it is polled.
+//! Sessions share the slots of a ring, and the staging buffers for rows of an embedding. If a pass advanced
+//! only when its future is polled, one that is no longer polled would block all others.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -14,21 +14,21 @@ use futures::future::{BoxFuture, Either, FutureExt, select};
 use super::error::StreamError;
 use super::panics;
 
-/// What the thread does.
+/// What the thread does, for messages.
 const DOES: &str = "submits passes";
 
-/// Drives passes one after the other. When this is dropped, the thread has let go of everything.
+/// Drives passes one after the other. Dropping it waits until the thread has released everything.
 #[derive(Debug)]
 pub struct Passes {
     jobs: Option<mpsc::Sender<BoxFuture<'static, ()>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A pass that was begun.
+/// A pass that has begun.
 pub struct Begun<T> {
-    /// What it gives, or the message of its panic. Where this is dropped, the pass ends where it waits.
+    /// Its result, or the message of its panic. If this is dropped, the pass ends at its next await.
     pub result: oneshot::Receiver<Result<T, StreamError>>,
-    /// Resolved, with whatever, as soon as it has let go of everything.
+    /// Resolved or cancelled as soon as the pass has released everything.
     pub ended: oneshot::Receiver<()>,
 }
 
@@ -43,7 +43,7 @@ impl Passes {
         Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    /// Begins `pass` when those before it have ended. It goes on whether anybody polls its result or not.
+    /// Begins `pass` after the previous ones have ended. It advances whether or not its result is polled.
     pub fn begin<T: Send + 'static>(&self, pass: impl Future<Output = T> + Send + 'static) -> Begun<T> {
         let (mut done, result) = oneshot::channel();
         let (end, ended) = oneshot::channel();
@@ -64,7 +64,7 @@ impl Passes {
             }
             let _ = end.send(());
         };
-        // Where nobody takes it, both are told by their other ends being dropped.
+        // If the job is not accepted, both receivers are cancelled because their senders are dropped.
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(Box::pin(job));
         }
@@ -91,7 +91,7 @@ mod tests {
     fn what_is_begun_goes_on_unpolled_and_ends_when_nobody_wants_it() {
         let passes = Passes::new().unwrap();
         let first = passes.begin(async { 1 });
-        // Nobody polls the first.
+        // The first result is never polled.
         let given = |begun: Begun<i32>| pollster::block_on(begun.result).unwrap().unwrap();
         assert_eq!(given(passes.begin(async { 2 })), 2);
         let held = Arc::new(());

@@ -3,63 +3,64 @@
 use super::error::StreamError;
 use crate::gpu::SlotKind;
 
-/// Slots of a ring: one that the device computes with, and one that is filled meanwhile.
+/// Maximum slots of a ring: one for the device's current stage, and one that is filled meanwhile.
 const SLOTS: usize = 2;
 
-/// What a stage is a part of.
+/// The part of the model that a stage belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageOf {
-    /// The layer of that number.
+    /// The layer with this index.
     Layer(usize),
     /// The output matrix.
     Output,
 }
 
-/// What a stage takes in device memory, in bytes.
+/// The device memory that a stage needs, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StageNeeds {
-    /// What it is a part of, or all of.
+    /// The part of the model that it is, or belongs to.
     pub of: StageOf,
-    /// All of it, where it stays.
+    /// All of its bytes, if it is pinned.
     pub pinned: u64,
-    /// What stays, where it is streamed: small things, and weights that are not stored in tiles.
+    /// Resident bytes if it is streamed: small data, and weights that are not stored in tiles.
     pub beside_slot: u64,
-    /// What goes through a slot then; 0 where nothing can.
+    /// Bytes in a slot if it is streamed; 0 if it cannot be streamed.
     pub in_slot: u64,
-    /// What is read of files for that.
+    /// Bytes that are read from files for that.
     pub read: u64,
 }
 
-/// What a model takes in device memory, in bytes.
+/// The device memory that a model needs, in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// What always stays, apart from stages: the last norm.
+    /// Data that is always resident, apart from stages: the last norm.
     pub fixed: u64,
-    /// The embedding, where it is on the device: nothing where it is the output matrix too.
+    /// The embedding on the device; 0 if it is also the output matrix.
     pub embedding: u64,
-    /// What bringing rows of the embedding takes, where it is not.
+    /// Bytes for loading rows of the embedding, if it is not on the device.
     pub rows: u64,
-    /// The output matrix in one piece, as it is where the embedding is on the device.
+    /// The output matrix in one piece, which it is if the embedding is on the device.
     pub output: u64,
-    /// What weights are widened into for batches, where all stay.
+    /// Memory for widening weights for batches, if all stages are pinned.
     pub wide_room: u64,
-    /// What is left to sessions: KV caches, activations, logits.
+    /// Memory for sessions: KV caches, activations, logits.
     pub working_set: u64,
-    /// What loading stages takes for a while, before there are sessions.
+    /// Temporary memory for loading stages, before there are sessions.
     pub loading: u64,
-    /// What loading embedding and output matrix in one piece takes for a while, before there are layers.
+    /// Temporary memory for loading the embedding and the output matrix in one piece, before there are
+    /// layers.
     pub loading_whole: u64,
-    /// Buffers or textures of a slot's size that a ring takes beside one for each slot.
+    /// Extra buffers or textures of a slot's size that the slots of a ring share.
     pub beside_slots: u64,
-    /// Whether what stays is in the fast layout, where it can be.
+    /// Whether resident weights use the fast layout if possible.
     pub fast: bool,
-    /// What slots hold.
+    /// The contents of slots.
     pub slot_kind: SlotKind,
-    /// The stages in the order in which they are visited: layers, then the output matrix.
+    /// The stages in the order of visits: layers, then the output matrix.
     pub stages: Vec<StageNeeds>,
 }
 
-/// Which stages stay in device memory, and which are streamed there when they are needed.
+/// Which stages are pinned in device memory, and which are streamed when they are needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
@@ -69,49 +70,47 @@ pub struct Plan {
     pub minimum: u64,
     /// Total bytes of the plan: never more than the budget.
     pub total: u64,
-    /// Bytes of everything that stays and is not a stage.
+    /// Bytes of all resident data except stages.
     pub fixed: u64,
-    /// Bytes of `fixed` into which weights are widened for batches: 0 if there is no room or no need for
-    /// that.
+    /// Bytes of `fixed` for widening weights for batches: 0 if there is no space or no need for that.
     pub wide_room: u64,
-    /// Whether the embedding stays in its file, and the host decodes rows of it. Then the output matrix is
+    /// Whether the embedding stays in its file, and the host decodes rows of it. If so, the output matrix is
     /// split into stages.
     pub embedding_on_host: bool,
-    /// Whether weights that stay are in the fast layout, if their type has one.
+    /// Whether resident weights use the fast layout, if their type has one.
     pub fast: bool,
-    /// What slots hold, if there are any.
+    /// The contents of slots, if there are any.
     pub slot_kind: SlotKind,
     /// Bytes left for sessions and for loading.
     pub working_set: u64,
-    /// Bytes of stages that stay.
+    /// Bytes of pinned stages.
     pub resident: u64,
-    /// All stages, in the order in which they are visited: layers or parts of them, then parts of the
-    /// output matrix.
+    /// All stages in the order of visits: layers or parts of them, then parts of the output matrix.
     pub stages: Vec<StageOf>,
-    /// The stages that are streamed, in the order in which they are visited.
+    /// The indices of streamed stages, in the order of visits.
     pub streamed: Vec<usize>,
     /// Slots of the ring; 0 if nothing is streamed.
     pub slots: usize,
-    /// Bytes of a slot: the largest streamed stage fits.
+    /// Bytes of a slot, enough for the largest streamed stage.
     pub slot_bytes: u64,
     /// Bytes of the ring.
     pub ring: u64,
-    /// Stages that a token moves. A stage with a slot for itself is moved only once.
+    /// Stages that are moved per token. A stage that does not share its slot is moved only once.
     pub stages_a_pass: usize,
-    /// Bytes that all streamed stages have in slots.
+    /// Total bytes of all streamed stages in slots.
     pub streamed_bytes: u64,
-    /// Bytes that stay and that computing a token reads.
+    /// Resident bytes that are read to compute a token.
     pub resident_a_token: u64,
-    /// Maximum bytes of files that each pass through all stages moves, for one token or for a batch. If
-    /// stages are not decoded, this also counts the bytes between the pieces of a slot.
+    /// Maximum bytes that are read from files in a pass through all stages, for one token or for a batch. If
+    /// stages are not decoded, this includes the bytes between the pieces of a slot.
     pub bytes_a_pass: u64,
 }
 
 impl Plan {
-    /// The plan that moves as little as possible: all on the device where it fits; else the embedding is
-    /// left to the host, of which a token needs a row only, and as few stages as possible are streamed,
-    /// evenly among the others: each has as much time as possible to be brought while earlier ones
-    /// compute. All stay where there is no budget.
+    /// The plan that moves as few bytes as possible. All stages are pinned if they fit, or if there is no
+    /// budget. Otherwise the host decodes the embedding, of which a token needs only one row, and as few
+    /// stages as possible are streamed. They are spread evenly, so that each has as much time as possible to
+    /// load while earlier ones compute.
     pub fn new(needs: &Needs, budget: Option<u64>) -> Result<Self, StreamError> {
         let whole = Self::of(needs, budget, Vec::new(), false);
         let roomy = Self::roomy(needs, budget);
@@ -127,7 +126,7 @@ impl Plan {
         } else if fits(&none) {
             none
         } else if fits(&all) {
-            // The more stages are streamed, the less it takes, but for the ring that the first one needs.
+            // More streamed stages need less memory, except that the first one needs the ring.
             let (mut least, mut most) = (1, can_stream.len());
             while least < most {
                 let middle = least.midpoint(most);
@@ -146,14 +145,14 @@ impl Plan {
         Ok(Self { minimum, ..found })
     }
 
-    /// All stay, and there is room to widen weights for batches.
+    /// The plan with all stages pinned, and memory to widen weights for batches.
     fn roomy(needs: &Needs, budget: Option<u64>) -> Self {
         let fixed = needs.fixed.saturating_add(needs.wide_room);
         let plan = Self::of(&Needs { fixed, ..needs.clone() }, budget, Vec::new(), false);
         Self { wide_room: needs.wide_room, ..plan }
     }
 
-    /// The smallest budget that would do.
+    /// The smallest sufficient budget.
     pub fn minimum(needs: &Needs) -> u64 {
         let can_stream = Self::can_stream(needs);
         let plans = [(Vec::new(), false), (Vec::new(), true), (can_stream, true)];
@@ -161,7 +160,7 @@ impl Plan {
         plans.map(total).into_iter().fold(u64::MAX, u64::min)
     }
 
-    /// The stages that need not stay.
+    /// The stages that can be streamed.
     fn can_stream(needs: &Needs) -> Vec<usize> {
         (0..needs.stages.len()).filter(|&stage| needs.stages[stage].in_slot > 0).collect()
     }
@@ -170,7 +169,7 @@ impl Plan {
         let mut resident: u64 = 0;
         let (mut slot_bytes, mut stages_a_pass, mut bytes_a_pass, mut streamed_bytes) = (0, 0, 0u64, 0u64);
         let slots = SLOTS.min(streamed.len());
-        // A stage that has a slot for itself is brought there once.
+        // A stage that does not share its slot is moved only once.
         let moves = |i: usize| i >= slots || i + slots < streamed.len();
         let mut next = streamed.iter().copied().enumerate().peekable();
         for (i, stage) in needs.stages.iter().enumerate() {
@@ -189,7 +188,7 @@ impl Plan {
         let buffers = if slots > 0 { slots as u64 + needs.beside_slots } else { 0 };
         let ring = slot_bytes.saturating_mul(buffers);
         let working_set = needs.working_set.max(needs.loading);
-        // Output matrix, embedding, and what loading these takes.
+        // The output matrix, the embedding, and temporary memory for loading them.
         let (output, embedding, loading_whole) = match embedding_on_host {
             true => (0, needs.rows, 0),
             false => (needs.output, needs.embedding, needs.loading_whole),
@@ -219,8 +218,8 @@ impl Plan {
         }
     }
 
-    /// Whether streamed stages are decoded on their way: slots have uncompressed weights then. Otherwise they have
-    /// dense tiles, as files do.
+    /// Whether streamed stages are decoded on the way, so that slots contain uncompressed weights. Otherwise
+    /// slots contain dense tiles, like files.
     pub fn decodes(&self) -> bool {
         !self.is_resident() && self.slot_kind.is_decoded()
     }
@@ -235,7 +234,7 @@ impl Plan {
         self.stages.iter().filter_map(StageOf::layer).max().map_or(0, |last| last + 1)
     }
 
-    /// The layers of which something is streamed.
+    /// The layers that are streamed, at least in part.
     pub fn streamed_layers(&self) -> Vec<usize> {
         let mut layers: Vec<usize> =
             self.streamed.iter().filter_map(|&stage| self.stages[stage].layer()).collect();
@@ -243,7 +242,7 @@ impl Plan {
         layers
     }
 
-    /// Of how many parts of the output matrix how many are streamed.
+    /// The number of streamed parts of the output matrix, and the number of all its parts.
     pub fn streamed_output(&self) -> (usize, usize) {
         let is_output = |stage: &StageOf| *stage == StageOf::Output;
         let streamed = self.streamed.iter().filter(|&&stage| is_output(&self.stages[stage]));
@@ -260,7 +259,7 @@ impl StageOf {
     }
 }
 
-/// `count` of `all`, as evenly as possible.
+/// Chooses `count` of `all`, as evenly as possible.
 fn evenly(all: &[usize], count: usize) -> Vec<usize> {
     let before = |i: usize| i as u128 * count as u128 / all.len().max(1) as u128;
     (0..all.len()).filter(|&i| before(i + 1) > before(i)).map(|i| all[i]).collect()
@@ -272,8 +271,8 @@ mod tests {
 
     const ROWS: u64 = 5;
 
-    /// Eight layers of 100 bytes, 10 of which always stay, and an output matrix in two parts like them,
-    /// which is the embedding too.
+    /// Eight layers of 100 bytes, 10 of which are always resident, and an output matrix in two such parts,
+    /// which is also the embedding.
     fn needs(beside_slots: u64) -> Needs {
         let stage = |of| StageNeeds { of, pinned: 100, beside_slot: 10, in_slot: 90, read: 90 };
         let layers = (0..8).map(|layer| stage(StageOf::Layer(layer)));
@@ -329,12 +328,12 @@ mod tests {
         assert_eq!((plan.streamed.clone(), plan.bytes_a_pass), (vec![1, 3, 5, 7, 9], 450));
         assert_eq!((plan.streamed_bytes, plan.resident_a_token), (450, 5 * 100 + 5 * 10));
         assert_eq!((plan.streamed_layers(), plan.streamed_output()), (vec![1, 3, 5, 7], (1, 2)));
-        // Of three, one has a slot for itself.
+        // One of the three has a slot to itself.
         let three = Plan::new(&needs(0), Some(50 + ROWS + 30 + 7 * 100 + 3 * 10 + 2 * 90)).unwrap();
         assert_eq!((three.streamed.len(), three.stages_a_pass, three.bytes_a_pass), (3, 2, 180));
-        // A byte less, and one more stage is streamed.
+        // With one byte less, one more stage is streamed.
         assert_eq!(Plan::new(&needs(0), Some(809 + ROWS)).unwrap().streamed.len(), 6);
-        // With another buffer beside the slots too.
+        // The same with an extra buffer for the slots.
         assert_eq!(Plan::new(&needs(1), Some(810 + ROWS)).unwrap().streamed.len(), 6);
     }
 
@@ -345,7 +344,7 @@ mod tests {
         let plan = Plan::new(&needs, Some(50 + ROWS + 30 + 5 * 100 + 2 * 130)).unwrap();
         assert_eq!((plan.slot_bytes, plan.ring, plan.streamed.len()), (130, 260, 5));
         assert_eq!((plan.streamed_bytes, plan.bytes_a_pass, plan.decodes()), (650, 450, true));
-        // Nothing is, where nothing is streamed.
+        // Nothing is decoded if nothing is streamed.
         assert!(!Plan::new(&needs, None).unwrap().decodes());
     }
 
@@ -378,7 +377,7 @@ mod tests {
     fn what_loading_takes_counts_where_it_is_more_than_the_working_set() {
         let more = Needs { loading: 70, ..needs(0) };
         assert_eq!(Plan::new(&more, None).unwrap().total, 1120);
-        // What is loaded before layers has their room.
+        // Data that is loaded before layers can use their memory.
         let total = |loading_whole| Plan::new(&Needs { loading_whole, ..needs(0) }, None).unwrap().total;
         assert_eq!((total(800), total(801)), (1080, 1081));
     }

@@ -1,7 +1,7 @@
-//! The threads that decode what is streamed.
+//! The threads that decode streamed stages.
 //!
-//! They are the library's own. A host may wait for a token in all threads of the pool that rayon has for
-//! everybody, and nothing that has to be done there would ever be done.
+//! The library has a pool of its own. A host may wait for a token on every thread of rayon's global pool,
+//! where decoding would then never run.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -9,8 +9,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::error::StreamError;
 
-/// The pool, made on first use: as many threads as there are processors, or as `RAYON_NUM_THREADS` says. All
-/// models share it, and its threads hold nothing of a device between two stages.
+/// The pool, created on first use, with as many threads as there are processors, or as `RAYON_NUM_THREADS`
+/// says. All models share it. Between stages, its threads hold no resources of a device.
 pub(super) fn decoding() -> Result<&'static ThreadPool, StreamError> {
     static POOL: OnceLock<ThreadPool> = OnceLock::new();
     static MAKING: Mutex<()> = Mutex::new(());

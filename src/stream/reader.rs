@@ -1,4 +1,4 @@
-//! A thread that fills slots: reading a file may take long, and nobody else should wait for it.
+//! A thread that fills slots, because reading a file may take long, and nothing else should wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,17 +15,17 @@ use super::stage::{Filled, Passage, StreamedStage};
 use super::stats::Counters;
 use crate::gpu::Writing;
 
-/// What the thread does.
+/// What the thread does, for messages.
 const DOES: &str = "reads streamed weights";
 
-/// A slot to be filled with a stage.
+/// A slot, and the stage to fill it with.
 struct Job {
     writing: Writing,
     stage: Arc<StreamedStage>,
     done: oneshot::Sender<Filled>,
 }
 
-/// Fills slots one after the other. Stops when dropped, within a piece.
+/// Fills slots one after the other. When dropped, it stops after the current piece at the latest.
 #[derive(Debug)]
 pub(super) struct Reader {
     jobs: Option<mpsc::Sender<Job>>,
@@ -47,10 +47,10 @@ impl Reader {
         Ok(Self { jobs: Some(jobs), stop: Some(stop), stopped, thread: Some(thread) })
     }
 
-    /// Fills the slot once it can be written to.
+    /// Fills the slot as soon as it can be written to.
     pub fn fill(&self, writing: Writing, stage: Arc<StreamedStage>) -> oneshot::Receiver<Filled> {
         let (done, filled) = oneshot::channel();
-        // Where nobody takes the job, the receiver is told by `done` being dropped.
+        // If the job is not accepted, the receiver is cancelled because `done` is dropped.
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(Job { writing, stage, done });
         }
@@ -62,7 +62,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
         drop((self.stop.take(), self.jobs.take()));
-        // The thread holds slots. They are to be given back when this returns.
+        // The thread holds slots, which must be released when this returns.
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -81,7 +81,7 @@ impl Worker {
         while let Ok(Job { writing, stage, done }) = jobs.recv() {
             let filled = caught(|| self.fill(writing, &stage, &mut passage))
                 .unwrap_or_else(|message| Err(StreamError::Panicked { does: DOES, message }));
-            // Slots are free to be dropped before anybody hears of it.
+            // Release the stage before reporting, so that its slot can be dropped.
             drop(stage);
             let _ = done.send(filled);
         }

@@ -12,14 +12,14 @@ use super::stage::{Filled, StreamedStage};
 use super::stats::{Counters, StreamStats};
 use crate::gpu::{Gpu, Slot, SlotKind, SlotWords};
 
-/// Slots that a model's streamed stages are brought to in turn. The sessions of a model share it: one
-/// pass through the stages has it at a time.
+/// The slots for a model's streamed stages. The model's sessions share the ring; one pass through the stages
+/// uses it at a time.
 ///
-/// Streamed stage `k` always goes to slot `k` modulo their number, so that a session's dispatches know
-/// where to read when they are recorded.
+/// Streamed stage `k` always goes to slot `k` modulo the number of slots, so that a session's dispatches know
+/// their addresses when they are recorded.
 #[derive(Debug)]
 pub struct Ring {
-    // First, so that the thread has let go of slots before they are dropped.
+    // The first field, so that the thread has released slots before they are dropped.
     reader: Reader,
     gpu: Gpu,
     slots: Vec<Slot>,
@@ -30,23 +30,23 @@ pub struct Ring {
 
 #[derive(Debug)]
 struct State {
-    /// By slot, what is in it or on its way there.
+    /// For each slot, the stage that is in it or being loaded into it.
     holds: Vec<Option<Held>>,
-    /// When the device was done with what was submitted last, once it is.
+    /// The time at which the device finished the last submission; set when it has.
     last_done: Arc<OnceLock<Instant>>,
 }
 
-/// A stage that is in a slot.
+/// A stage in a slot.
 #[derive(Debug)]
 struct Held {
     stage: usize,
-    /// Tells when it is all there; `None` once it is.
+    /// Receives the end of loading; `None` after that.
     filled: Option<oneshot::Receiver<Filled>>,
 }
 
 impl Ring {
-    /// A ring of `slots` slots of `slot_bytes` each, for what `kind` says. Stages are [given](Self::set_stages) later: where
-    /// they go must be known first.
+    /// A ring of `slots` slots of `slot_bytes` each, with contents of `kind`. The stages are
+    /// [set](Self::set_stages) later, because the slots' addresses are needed first.
     pub fn new(gpu: &Gpu, kind: SlotKind, slots: usize, slot_bytes: u64) -> Result<Self, StreamError> {
         let counters = Arc::<Counters>::default();
         let slots = Slot::several(gpu, kind, slots.max(1), slot_bytes)?;
@@ -61,12 +61,12 @@ impl Ring {
         })
     }
 
-    /// What shaders read of streamed stage `stage`, counted among the streamed ones.
+    /// The memory that shaders read for streamed stage `stage`, an index among the streamed stages.
     pub fn slot_of(&self, stage: usize) -> &SlotWords {
         self.slots[self.slot_index(stage)].device()
     }
 
-    /// Sets the stages, in the order in which they are visited.
+    /// Sets the stages, in the order of visits.
     pub fn set_stages(&mut self, stages: Vec<StreamedStage>) {
         self.stages = stages.into_iter().map(Arc::new).collect();
     }
@@ -76,7 +76,7 @@ impl Ring {
         self.counters.now()
     }
 
-    /// Waits until no other pass uses the ring, and begins one that visits the first `visits` stages.
+    /// Waits until no other pass uses the ring, and begins a pass over the first `visits` stages.
     pub async fn turn(&self, visits: usize) -> Turn<'_> {
         Turn { ring: self, visits, state: self.state.lock().await }
     }
@@ -86,7 +86,7 @@ impl Ring {
     }
 }
 
-/// A pass through the stages. Where it is dropped early, the next one begins anew.
+/// A pass through the stages. If it is dropped early, the next one starts over.
 pub struct Turn<'a> {
     ring: &'a Ring,
     visits: usize,
@@ -109,7 +109,7 @@ impl Turn<'_> {
                         Ok(()) => self.state.holds[slot].iter_mut().for_each(|held| held.filled = None),
                         Err(error) => {
                             self.state.holds[slot] = None;
-                            // Of a stage that an earlier pass wanted, nobody needs to hear.
+                            // A failure of a stage that only an earlier pass needed is not reported.
                             if is_wanted {
                                 return Err(error);
                             }
@@ -125,7 +125,7 @@ impl Turn<'_> {
     pub fn begin(&mut self, stage: usize) -> Result<(), StreamError> {
         let slot = &self.ring.slots[self.ring.slot_index(stage)];
         if slot.is_copied() {
-            // By itself, so that the slot can be written to again before the dispatches are done.
+            // In a separate submission, so that the slot can be written to again before the dispatches end.
             let len = self.ring.stages[stage].end();
             self.ring.gpu.submit("slot", |encoder| slot.record(encoder, len))?;
             self.submitted();
@@ -134,7 +134,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Takes note that all work that reads `stage` in this pass has been submitted.
+    /// Records that all work of this pass that reads `stage` has been submitted.
     pub fn used(&mut self, stage: usize) {
         self.submitted();
         if !self.ring.slots[self.ring.slot_index(stage)].is_copied() {
@@ -142,8 +142,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Gives the slot of `stage` to the next one that goes there, as soon as the device is done. Behind the last ones
-    /// come the first ones of the next pass.
+    /// Passes the slot of `stage` to the next stage for that slot, as soon as the device has finished with
+    /// it. After the last stages come the first ones of the next pass.
     fn bring_next(&mut self, stage: usize) {
         let next = match stage + self.ring.slots.len() {
             next if next < self.visits => next,
@@ -154,12 +154,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Takes note that work of this pass has been submitted: the device has something to do until it is done.
+    /// Records that work of this pass has been submitted: the device is busy until that has finished.
     pub fn submitted(&mut self) {
         self.state.last_done = self.ring.gpu.when_done();
     }
 
-    /// Has `stage` brought to its slot.
+    /// Starts loading `stage` into its slot.
     fn bring(&mut self, stage: usize) {
         let slot = self.ring.slot_index(stage);
         let writing = self.ring.slots[slot].start_writing(&self.ring.gpu);
@@ -167,7 +167,7 @@ impl Turn<'_> {
         self.state.holds[slot] = Some(Held { stage, filled: Some(filled) });
     }
 
-    /// Counts the time since `start` in which the device had nothing to do.
+    /// Adds the time since `start` during which the device was idle.
     fn note_stall(&self, start: Instant) {
         if let Some(&done) = self.state.last_done.get() {
             self.ring.counters.stalled(start.max(done).elapsed());

@@ -1,4 +1,4 @@
-//! Rows of the embedding, where it is not on the device.
+//! Rows of the embedding, if it is not on the device.
 
 use std::sync::mpsc;
 
@@ -11,22 +11,22 @@ use crate::archive::TensorReader;
 use crate::codec::Precision;
 use crate::gpu::{Buffer, Gpu, Uploader};
 
-/// What the thread does.
+/// What the thread does, for messages.
 const DOES: &str = "reads rows of the embedding";
 
 type Rows = Result<Vec<f32>, StreamError>;
 
-/// Tokens whose rows are wanted.
+/// Tokens whose rows are needed.
 struct Job {
     tokens: Vec<u32>,
     done: oneshot::Sender<Rows>,
 }
 
-/// Decodes rows of a matrix from its file, and brings them to the device as F32: the same numbers that the
-/// device would read. A token needs a single row, so that a matrix that is only looked up takes no device
-/// memory but for a staging buffer.
+/// Decodes rows of a matrix from its file and writes them to the device as F32, with the same values that the
+/// device would read. A token needs a single row, so a matrix that is only looked up takes no device memory
+/// except a staging buffer.
 ///
-/// A thread of its own reads, so that nobody else waits for a file.
+/// A separate thread reads, so that nothing else waits for a file.
 pub struct TokenRows {
     jobs: mpsc::Sender<Job>,
     uploader: Mutex<Uploader>,
@@ -39,8 +39,8 @@ impl std::fmt::Debug for TokenRows {
 }
 
 impl TokenRows {
-    /// For a matrix of BF16, F16 or F32, read in `precision`. On the device there are `stride` elements from
-    /// one row to the next.
+    /// For a matrix of BF16, F16 or F32, read in `precision`. On the device, consecutive rows are `stride`
+    /// elements apart.
     pub fn new(
         gpu: &Gpu,
         matrix: TensorReader,
@@ -50,7 +50,7 @@ impl TokenRows {
         let uploader = Mutex::new(Uploader::within(gpu, Uploader::LEAST)?);
         let (jobs, theirs) = mpsc::channel::<Job>();
         let reader = RowReader { matrix, precision, stride };
-        // The thread ends with the last sender. It holds nothing of the device.
+        // The thread ends with the last sender. It holds no resources of the device.
         std::thread::Builder::new()
             .name("bantam-rows".into())
             .spawn(move || {
@@ -65,8 +65,8 @@ impl TokenRows {
         Ok(Self { jobs, uploader })
     }
 
-    /// Writes the rows of `tokens` to the start of `to`, before anything that is submitted later. All must
-    /// be rows of the matrix.
+    /// Writes the rows of `tokens` to the start of `to`, before anything that is submitted later. All tokens
+    /// must be rows of the matrix.
     pub async fn bring(&self, tokens: &[u32], to: &Buffer) -> Result<(), StreamError> {
         let (done, rows) = oneshot::channel();
         self.jobs.send(Job { tokens: tokens.into(), done }).map_err(|_| StreamError::Stopped)?;
@@ -91,7 +91,7 @@ impl RowReader {
             let values = self.matrix.values(&bytes, self.precision);
             row.iter_mut().zip(values).for_each(|(to, value)| *to = value);
         }
-        // After reading: what was read before somebody wrote is right.
+        // Checked after reading: data that was read before a change is still correct.
         self.matrix.require_unchanged()?;
         Ok(rows)
     }

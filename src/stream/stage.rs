@@ -1,4 +1,4 @@
-//! What a streamed stage is made of, and bringing it to a slot.
+//! The contents of a streamed stage, and loading it into a slot.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,25 +14,25 @@ use crate::gpu::weights::{Piece, RowBlocks};
 use crate::gpu::{Room, Writing};
 use crate::tensor::FileReader;
 
-/// Bytes that are read at a time: they go through memory that stays in a processor's cache.
+/// Bytes that are read at a time, so few that they stay in a processor's cache.
 const PIECE: usize = 256 << 10;
 
-/// How filling a slot ended.
+/// The result of filling a slot.
 pub(super) type Filled = Result<(), StreamError>;
 
-/// A run of bytes of a file, and where it goes in a slot.
+/// A byte range of a file, and its destination in a slot.
 #[derive(Debug)]
 struct Read {
     file: FileReader,
-    /// Byte of the file.
+    /// Byte offset in the file.
     offset: u64,
     /// Bytes, a multiple of four.
     len: usize,
-    /// Byte of the slot, a multiple of four.
+    /// Byte offset in the slot, a multiple of four.
     at: u64,
 }
 
-/// Row blocks of a tensor that are decoded, and where they go in a slot.
+/// Row blocks of a tensor that are decoded, and their destination in a slot.
 #[derive(Debug)]
 struct Decode {
     tensor: TensorReader,
@@ -40,7 +40,7 @@ struct Decode {
     rows: RowBlocks,
 }
 
-/// Where a streamed stage's bytes come from.
+/// The sources of a streamed stage's bytes.
 #[derive(Debug, Default)]
 pub struct StreamedStage {
     reads: Vec<Read>,
@@ -49,8 +49,8 @@ pub struct StreamedStage {
     end: u64,
 }
 
-/// Memory that stages go through on their way. It does not grow with them, but with the largest row block that is
-/// decoded, and there are as many of these as threads decode.
+/// Temporary memory for loading stages. It grows only with the largest decoded row block, of which there is
+/// one per decoding thread.
 #[derive(Debug, Default)]
 pub(super) struct Passage {
     piece: Vec<u8>,
@@ -58,7 +58,7 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    /// Runs `work` with memory for a row block that nobody else has meanwhile.
+    /// Runs `work` with memory for a row block that no other thread uses meanwhile.
     fn with_row_block<T>(&self, work: impl FnOnce(&mut RowBlock) -> T) -> T {
         let spare = || self.row_blocks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let taken = spare().pop();
@@ -70,8 +70,8 @@ impl Passage {
 }
 
 impl StreamedStage {
-    /// Adds pieces of the payload that begins at byte `payload_at` of `file`. What lies together in file
-    /// and slot is read together.
+    /// Adds pieces of the payload that begins at byte `payload_at` of `file`. Pieces that are adjacent in
+    /// both file and slot are read together.
     pub fn add(&mut self, file: &FileReader, payload_at: u64, pieces: &[Piece]) {
         let mut follows = false;
         for Piece { payload, at } in pieces.iter().filter(|piece| !piece.payload.is_empty()) {
@@ -92,8 +92,8 @@ impl StreamedStage {
         }
     }
 
-    /// Adds row blocks of a tensor, to be decoded in `precision` on their way. What is read of the file for that
-    /// must have been [checked](TensorReader::check).
+    /// Adds row blocks of a tensor, to be decoded in `precision` while they are loaded. The bytes that this
+    /// reads must have been [checked](TensorReader::check).
     pub fn add_decoded(&mut self, tensor: &TensorReader, precision: Precision, pieces: &[RowBlocks]) {
         for rows in pieces {
             self.bytes += tensor.row_blocks_len(rows.row_blocks.clone(), precision);
@@ -107,17 +107,17 @@ impl StreamedStage {
         self.bytes
     }
 
-    /// Bytes of the slot that it takes.
+    /// Length of the stage in the slot.
     pub fn end(&self) -> u64 {
         self.end
     }
 
-    /// Writes all of it to a slot.
+    /// Writes the whole stage to a slot.
     pub fn bring(&self, writing: &mut Writing) -> Result<(), StreamError> {
         self.fill(writing, &mut Passage::default(), &AtomicBool::new(false))
     }
 
-    /// Writes all of it to a slot, unless it is `stopped`.
+    /// Writes the whole stage to a slot, unless `stopped` is set.
     pub(super) fn fill(&self, writing: &mut Writing, passage: &mut Passage, stopped: &AtomicBool) -> Filled {
         let go_on = || match stopped.load(Ordering::Relaxed) {
             true => Err(StreamError::Stopped),
@@ -128,8 +128,8 @@ impl StreamedStage {
         }
         let (room, passage) = (writing.room(), &*passage);
         let row_blocks = |decode| Decode::row_blocks(decode).map(move |row_block| (decode, row_block));
-        // On all threads: while a stage is computed that takes less time than the next one takes to be brought,
-        // the device has nothing to do.
+        // Uses all threads: if computing a stage takes less time than loading the next one, the device is
+        // idle.
         let decode = || {
             self.decodes.par_iter().flat_map(row_blocks).try_for_each(|(decode, row_block)| {
                 go_on()?;
@@ -139,7 +139,7 @@ impl StreamedStage {
         if !self.decodes.is_empty() {
             pool::decoding()?.install(decode)?;
         }
-        // After reading: what was read before somebody wrote is right.
+        // Checked after reading: data that was read before a change is still correct.
         let files = self.reads.iter().map(|read| &read.file);
         let mut files = files.chain(self.decodes.iter().map(|decode| decode.tensor.file()));
         match files.find(|file| !file.is_unchanged()) {
@@ -164,7 +164,7 @@ impl Read {
 }
 
 impl Decode {
-    /// Those of the tensor that it decodes.
+    /// The tensor's row blocks that are decoded.
     fn row_blocks(&self) -> impl ParallelIterator<Item = usize> {
         self.rows.row_blocks.clone().into_par_iter()
     }

@@ -1,21 +1,21 @@
-//! What streaming has cost so far.
+//! The cost of streaming so far.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What streaming a model's stages has cost since it was loaded.
+/// The cost of streaming a model's stages since it was loaded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamStats {
-    /// Bytes that were read from files for slots: compressed ones, whether a slot has them as they are or what they
-    /// were decoded to.
+    /// Bytes that were read from files for slots. Compressed bytes are counted even if they are decoded on
+    /// the way.
     pub bytes_moved: u64,
-    /// Number of times a stage was moved into a slot.
+    /// Number of times that a stage was loaded into a slot.
     pub stages_moved: u64,
-    /// Time that a separate thread took to read, copy and, if they are decoded while they are streamed,
-    /// decode them.
+    /// Time that a separate thread spent on reading and copying stages, and on decoding them if they are
+    /// decoded on the way.
     pub reading: Duration,
-    /// Time that the device was idle because the next stage was not loaded yet.
+    /// Time that the device was idle because the next stage had not been loaded yet.
     pub stalled: Duration,
 }
 
@@ -28,7 +28,7 @@ impl StreamStats {
         (1.0 - self.stalled.as_secs_f64() / self.reading.as_secs_f64()).max(0.0)
     }
 
-    /// What was added since `before`.
+    /// The difference from `before`.
     pub fn since(&self, before: &Self) -> Self {
         Self {
             bytes_moved: self.bytes_moved.saturating_sub(before.bytes_moved),

@@ -1,4 +1,4 @@
-//! The bytes of a file, wherever they are.
+//! The bytes of a file, mapped or in memory.
 
 use std::fmt;
 use std::ops::Deref;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{MappedFile, ReadError, SpecialFile};
 
-/// Where a file's bytes are.
+/// The storage of a file's bytes.
 pub(super) enum Bytes {
     Mapped(MappedFile),
     Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
@@ -16,7 +16,7 @@ pub(super) enum Bytes {
 impl Bytes {
     /// Maps the file at `path`.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        // Opening a pipe would wait for somebody who writes to it.
+        // Opening a pipe would block until another process writes to it.
         if let Some(kind) = SpecialFile::at(path) {
             return Err(ReadError::Special { path: path.into(), kind });
         }

@@ -9,12 +9,12 @@ use super::{Dtype, Quantized};
 pub struct TensorEntry {
     /// Its name, unique in the file.
     pub name: String,
-    /// Element type; U8 where `quantized` says more.
+    /// Element type; U8 if `quantized` is set.
     pub dtype: Dtype,
-    /// Dimensions, outermost first; the number of bytes where `quantized` says more.
+    /// Dimensions, outermost first; the number of bytes if `quantized` is set.
     pub shape: Vec<usize>,
-    /// What the tensor is, where it is of no [`Dtype`]. Only in GGUF files.
+    /// The tensor's quantised type, if it has no [`Dtype`]. Only in GGUF files.
     pub quantized: Option<Quantized>,
-    /// Where its bytes lie, counted from the start of the file. In bounds by construction.
+    /// Byte range in the file. In bounds by construction.
     pub range: Range<usize>,
 }

@@ -1,36 +1,36 @@
-//! What a file is that is neither safetensors nor GGUF: files that people have where they meant one of these.
+//! Recognising files that are neither safetensors nor GGUF, but that users often have in their place.
 
 use std::fmt;
 
-/// Bytes from a file's start that tell what it is.
+/// Bytes at the start of a file that identify its kind.
 pub(super) const FRONT: usize = 512;
 
-/// A kind of file that is not read, and what to do about it.
+/// A kind of file that bantam does not read, with advice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Foreign {
-    /// No bytes at all.
+    /// An empty file.
     Empty,
-    /// Bytes that are all zero, as downloads reserve them.
+    /// Zeros only, such as space that a download reserved.
     Zeros,
-    /// What Git has in the place of a large file; with the size of that, where it says so.
+    /// Git's placeholder for a large file, with the size of that file if stated.
     LfsPointer {
-        /// Bytes of the file that it stands for.
+        /// Bytes of the large file.
         size: Option<u64>,
     },
     /// A web page.
     Html,
-    /// Another text, such as a server's answer to a request that it refused: how it begins.
+    /// Another text, such as a server's answer to a rejected request: its beginning.
     Text(String),
-    /// Weights in another format: its name.
+    /// Weights in another format, which is named.
     Weights(&'static str),
-    /// Something packed: its name.
+    /// A compressed archive, whose format is named.
     Packed(&'static str),
-    /// A zip archive, which files of PyTorch are.
+    /// A zip archive, the format of PyTorch files.
     Zip,
-    /// A Python pickle, which older files of PyTorch are.
+    /// A Python pickle, the format of older PyTorch files.
     Pickle,
-    /// GGUF with the letters the other way round.
+    /// GGUF in big-endian byte order.
     SwappedGguf,
 }
 
@@ -58,7 +58,9 @@ impl fmt::Display for Foreign {
                 "a text that begins with {start:?}, perhaps a server's error message instead of the file; \
                  download the file again"
             ),
-            Self::Weights(name) => write!(f, "a file of {name}, which bantam does not read; {CONVERT}"),
+            Self::Weights(name) => {
+                write!(f, "weights in the format of {name}, which bantam does not read; {CONVERT}")
+            }
             Self::Packed(name) => write!(f, "a {name} archive; unpack it first"),
             Self::Zip => {
                 write!(
@@ -72,14 +74,14 @@ impl fmt::Display for Foreign {
                     "a Python pickle, as older .bin, .pt and .ckpt files are, which bantam does not read; {CONVERT}"
                 )
             }
-            Self::SwappedGguf => {
-                f.write_str("a big-endian GGUF file, and only little-endian files are read; convert it first")
-            }
+            Self::SwappedGguf => f.write_str(
+                "a big-endian GGUF file, but bantam reads only little-endian files; convert it first",
+            ),
         }
     }
 }
 
-/// Where a signature is, what it is, and of what.
+/// Offset and bytes of a signature, and the kind of file that has it.
 const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (0, b"PK\x03\x04", Foreign::Zip),
     (0, b"PK\x05\x06", Foreign::Zip),
@@ -99,15 +101,15 @@ const SIGNATURES: &[(usize, &[u8], Foreign)] = &[
     (257, b"ustar", Foreign::Packed("tar")),
 ];
 
-const GGML: Foreign = Foreign::Weights("llama.cpp from before GGUF");
+const GGML: Foreign = Foreign::Weights("llama.cpp before GGUF");
 
 const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 impl Foreign {
-    /// What the file is that begins with `front`, up to [`FRONT`] bytes of it; `None` where that is not
-    /// known.
+    /// The kind of a file that begins with `front`, of which up to [`FRONT`] bytes are used; `None` if it is
+    /// unknown.
     ///
-    /// Ask only about a file that is not safetensors: a header's length may look like anything.
+    /// Use this only for a file that is not safetensors, because a header's length may match any signature.
     pub(super) fn of(front: &[u8]) -> Option<Self> {
         if front.is_empty() {
             return Some(Self::Empty);
@@ -122,8 +124,8 @@ impl Foreign {
     }
 }
 
-/// Protocols 2 to 5 begin with their number, and then with a dictionary, a class, a number, a frame or a
-/// place in the memo.
+/// Pickles of protocols 2 to 5 begin with the protocol's number, followed by a dictionary, a class, a number,
+/// a frame or a memo index.
 fn pickle(front: &[u8]) -> Option<Foreign> {
     match front {
         [0x80, 2..=5, b'}' | b'c' | b'(' | b']' | 0x8a | 0x95, ..] => Some(Foreign::Pickle),
@@ -133,7 +135,7 @@ fn pickle(front: &[u8]) -> Option<Foreign> {
 
 fn text(front: &[u8]) -> Option<Foreign> {
     let front = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(front).trim_ascii_start();
-    // The front may end inside a letter.
+    // The front may end inside a character.
     let text = match std::str::from_utf8(front) {
         Ok(text) => text,
         Err(error) if error.error_len().is_none() => {
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(Foreign::of(&[0; 512]), Some(Foreign::Zeros));
         assert_eq!(Foreign::of(b""), Some(Foreign::Empty));
         assert_eq!(Foreign::of(b"FUGG\0\0\0\x03"), Some(Foreign::SwappedGguf));
-        // Cut in the middle of a letter of two bytes.
+        // Cut in the middle of a two-byte character.
         assert_eq!(Foreign::of(b"caf\xc3"), Some(Foreign::Text("caf".into())));
         for binary in [&b"\x80\x02\0\0\0\0\0\0{"[..], b"\x10\0\0\0\0\0\0\0{}", b"\xff\xfe"] {
             assert_eq!(Foreign::of(binary), None);

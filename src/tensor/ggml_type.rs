@@ -4,25 +4,25 @@ use std::fmt;
 
 use super::Dtype;
 
-/// The number by which a GGUF file names the type of a tensor's elements. Any number is one: files
-/// may have types that came after this program.
+/// The number that identifies an element type in a GGUF file. Every number is accepted, because files may
+/// have types that are newer than this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GgmlType(pub u32);
 
-/// What a tensor is whose elements are of no [`Dtype`]: blocks that each hold several quantised
-/// weights. To the rest of this crate it is a row of bytes.
+/// A tensor whose elements have no [`Dtype`]: blocks that each contain several quantised weights. The rest of
+/// this crate treats it as a row of bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quantized {
-    /// How weights are stored in blocks.
+    /// The type of its blocks.
     pub ggml_type: GgmlType,
     /// Dimensions in weights, outermost first.
     pub shape: Vec<usize>,
 }
 
-/// Number, name, weights of a block and its bytes.
+/// Number, name, weights per block, bytes per block.
 ///
-/// Q8_1 is not among them: it is for sums in passing, and programs differ on whether its block has
-/// 36 bytes or 40. The numbers 4, 5, 31 to 33 and 36 to 38 had types that were given up.
+/// Q8_1 is missing because it is only for intermediate sums, and programs disagree on whether its block has
+/// 36 or 40 bytes. The numbers 4, 5, 31 to 33 and 36 to 38 belonged to types that were abandoned.
 const BLOCKS: &[(u32, &str, usize, usize)] = &[
     (2, "Q4_0", 32, 18),
     (3, "Q4_1", 32, 20),
@@ -53,7 +53,7 @@ const BLOCKS: &[(u32, &str, usize, usize)] = &[
 ];
 
 impl GgmlType {
-    /// The type of single elements; `None` for blocks, and for what is not known.
+    /// The type of single elements; `None` for block types and unknown types.
     pub fn dtype(self) -> Option<Dtype> {
         Some(match self.0 {
             0 => Dtype::F32,
@@ -68,7 +68,7 @@ impl GgmlType {
         })
     }
 
-    /// Weights of a block and its bytes; `None` for a type that is not known.
+    /// Weights and bytes per block; `None` for an unknown type.
     pub fn block(self) -> Option<(usize, usize)> {
         let single = self.dtype().map(|dtype| (1, dtype.bitsize() / 8));
         single.or_else(|| self.known().map(|&(_, _, weights, bytes)| (weights, bytes)))
@@ -98,7 +98,7 @@ mod tests {
         for (i, &(number, name, weights, bytes)) in BLOCKS.iter().enumerate() {
             assert!(BLOCKS[..i].iter().all(|b| b.0 != number && b.1 != name), "{name}");
             assert_eq!(GgmlType(number).dtype(), None, "{name}");
-            // Scales take less than two bits a weight more than the name says.
+            // Scales add less than two bits per weight to the number in the name.
             let digit = name.chars().find(|c| c.is_ascii_digit()).unwrap().to_digit(10).unwrap() as f64;
             let bits = bytes as f64 * 8.0 / weights as f64;
             assert!((digit..digit + 2.0).contains(&bits), "{name}: {bits}");

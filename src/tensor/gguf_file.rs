@@ -1,4 +1,4 @@
-//! A GGUF file, checked once at the door and then handed out as plain entries.
+//! A GGUF file, which is checked when it is opened.
 
 use std::path::{Path, PathBuf};
 
@@ -7,11 +7,11 @@ use super::bytes::Bytes;
 use super::gguf_header::{GGUF_MAGIC, GgufHeader};
 use super::{GgufError, MAX_HEADER_LEN, ReadError, TensorEntry};
 
-/// Bytes of a file in which its header is looked for first.
+/// Length of the file's first part, in which the header is looked for first.
 const FRONT: usize = 1 << 20;
 
-/// A GGUF file, mapped or in memory, whose header has been checked: every entry's range lies in the file, has the
-/// length its type and shape ask for where the type is known, and shares no byte with another.
+/// A GGUF file, mapped or in memory, whose header has been checked: every tensor's range lies in the file,
+/// has the length for its type and shape if the type is known, and overlaps no other.
 #[derive(Debug)]
 pub struct GgufFile {
     path: PathBuf,
@@ -34,17 +34,17 @@ impl GgufFile {
         Ok(Self { path: path.into(), outside, bytes, tensors })
     }
 
-    /// Where the file is, or what it was said to be called.
+    /// The path of the file, or the name it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What reads this file by position. It can be kept longer than this.
+    /// A reader of this file by position. It can outlive this value.
     pub fn reader(&self) -> FileReader {
         FileReader::new(&self.path, &self.bytes)
     }
 
-    /// The whole file. See [`MappedFile`](super::MappedFile) on what becomes of that if it is cut short.
+    /// The whole file. See [`MappedFile`](super::MappedFile) on what happens if the file is truncated.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -57,13 +57,13 @@ impl GgufFile {
     /// The bytes of one of this file's tensors.
     ///
     /// # Panics
-    /// If `entry` is of another, longer file.
+    /// If `entry` belongs to another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
         &self.bytes[entry.range.clone()]
     }
 
-    /// All bytes that belong to no tensor, in file order: the header with its padding, what lies
-    /// between tensors, and what follows the last. At most 100 MB.
+    /// All bytes outside tensors, in file order: the header with its padding, gaps between tensors, and bytes
+    /// after the last. At most 100 MB.
     pub fn outside(&self) -> &[u8] {
         &self.outside
     }
@@ -73,7 +73,7 @@ fn bad(path: &Path, source: GgufError) -> ReadError {
     ReadError::Gguf { path: path.into(), source }
 }
 
-/// The header, of which nothing tells how long it is.
+/// Reads the header, whose length is not stated anywhere.
 fn read_header(reader: &FileReader, file_len: usize) -> Result<GgufHeader, ReadError> {
     let most = file_len.min(MAX_HEADER_LEN);
     let mut len = most.min(FRONT);
@@ -90,7 +90,7 @@ fn read_header(reader: &FileReader, file_len: usize) -> Result<GgufHeader, ReadE
     }
 }
 
-/// Every file begins with what belongs to no tensor.
+/// Reads the bytes outside tensors. Every file begins with some.
 fn read_outside(reader: &FileReader, tensors: &[TensorEntry], file_len: usize) -> Result<Vec<u8>, ReadError> {
     let ends = [0].into_iter().chain(tensors.iter().map(|tensor| tensor.range.end));
     let starts = tensors.iter().map(|tensor| tensor.range.start).chain([file_len]);

@@ -1,72 +1,74 @@
-//! The header of a GGUF file: all that stands in front of the tensors' data.
+//! The header of a GGUF file: everything before the tensors' data.
 //!
-//! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Metadata is walked over,
-//! not read: of all its keys only `general.alignment` decides where bytes lie. Lengths and counts
-//! are compared with what is left of the file before anything is done with them.
+//! Format: <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>. Metadata is skipped, because only the
+//! key `general.alignment` affects the offsets of data. Lengths and counts are compared with the rest of the
+//! file before they are used.
 
 use std::collections::HashMap;
 
 use super::{GgmlType, MAX_HEADER_LEN, Quantized, TensorEntry};
 use crate::tensor::Dtype;
 
-/// First bytes of every GGUF file. A safetensors file cannot begin so: its header would be longer
-/// than safetensors allows.
+/// First bytes of every GGUF file. A safetensors file cannot begin with them: they would be a header length
+/// that safetensors does not allow.
 pub(crate) const GGUF_MAGIC: [u8; 4] = *b"GGUF";
 const DEFAULT_ALIGNMENT: u32 = 32;
 const ALIGNMENT_KEY: &[u8] = b"general.alignment";
-/// Bytes of the shortest key with its value, and of the shortest description of a tensor.
+/// Minimum bytes of a key with its value, and of a tensor's description.
 const MIN_PAIR: usize = 8 + 4 + 1;
 const MIN_TENSOR: usize = 8 + 4 + 4 + 8;
-/// Arrays of arrays of arrays; nothing is known to go further than one.
+/// Maximum nesting of arrays; no known file has more than one level.
 const MAX_NESTING: usize = 8;
-/// The most bytes of a file that may belong to no tensor: they are kept in one piece.
+/// Maximum bytes outside tensors, because they are kept in one piece.
 const MAX_OUTSIDE: usize = MAX_HEADER_LEN;
-/// No tensor of a safetensors file, which the compressed form is, can have this name.
+/// The compressed form is a safetensors file, in which no tensor can have this name.
 const RESERVED: &str = "__metadata__";
 
 /// Why a file could not be read as GGUF.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GgufError {
-    /// It does not begin as one.
+    /// The file does not begin with GGUF's magic number.
     #[error("the file does not begin with \"GGUF\"")]
     NoMagic,
-    /// A version that is not read.
-    #[error("version {version} of GGUF is not read, only 2 and 3 are; convert it with a current tool")]
+    /// The file has an unsupported version.
+    #[error(
+        "GGUF version {version} is not supported, only 2 and 3 are; convert the file with a current tool"
+    )]
     Version {
-        /// The version it names.
+        /// The version that the file names.
         version: u32,
     },
-    /// Numbers have their most significant byte first.
-    #[error("the file is big-endian, and only little-endian files are read; convert it first")]
+    /// The file is big-endian.
+    #[error("the file is big-endian, but bantam reads only little-endian files; convert it first")]
     BigEndian,
     /// The file ends too early.
     #[error("the file ends inside {part}: it is truncated or damaged; download it again")]
     Truncated {
-        /// What it ends in.
+        /// The part in which it ends.
         part: &'static str,
     },
-    /// The header goes on for too long.
+    /// The header exceeds the maximum length.
     #[error("the header is longer than {MAX_HEADER_LEN} bytes")]
     HeaderTooLong,
-    /// A metadata value of a type that the format does not have.
+    /// A metadata value has an unknown type.
     #[error("a metadata value has the unknown type {0}")]
     ValueType(u32),
-    /// Arrays in arrays in arrays.
+    /// Metadata arrays are nested too deeply.
     #[error("metadata arrays are nested more than {MAX_NESTING} deep")]
     Nesting,
-    /// `general.alignment` is of no use.
+    /// The value of `general.alignment` is invalid.
     #[error("general.alignment must be a single 32-bit number that is a power of two")]
     Alignment,
-    /// A tensor's name cannot be kept.
+    /// A tensor's name cannot be stored in safetensors.
     #[error("{name:?} cannot be a tensor's name: {why}")]
     Name {
-        /// The name, as far as it is text.
+        /// The name; bytes that are not UTF-8 are replaced.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
-    /// A tensor's dimensions make no length.
+    /// A tensor's dimensions give no valid length.
     #[error("tensor {tensor}: {ggml_type} of shape {shape:?} has no length in bytes")]
     Shape {
         /// The tensor.
@@ -76,7 +78,7 @@ pub enum GgufError {
         /// Its dimensions, outermost first.
         shape: Vec<usize>,
     },
-    /// A tensor's data is not in the file.
+    /// A tensor's data extends beyond the end of the file.
     #[error(
         "tensor {tensor} reaches beyond the end of the file: {missing} bytes are missing, the file is truncated or \
          damaged; download it again"
@@ -84,7 +86,7 @@ pub enum GgufError {
     Bounds {
         /// The tensor.
         tensor: String,
-        /// Bytes that all tensors together need and that are not there.
+        /// Number of bytes of tensors that are missing.
         missing: usize,
     },
     /// Two tensors share bytes.
@@ -92,27 +94,27 @@ pub enum GgufError {
     Overlap {
         /// The tensor.
         tensor: String,
-        /// Where it begins.
+        /// The byte at which it begins.
         start: usize,
-        /// The one that it begins in.
+        /// The tensor that it begins in.
         other: String,
-        /// Where that ends.
+        /// The byte at which that ends.
         end: usize,
     },
-    /// One name, two tensors.
+    /// Two tensors have the same name.
     #[error("tensor {tensor} is described twice: one begins at byte {first}, the other at byte {second}")]
     Duplicate {
         /// The name.
         tensor: String,
-        /// Where one begins.
+        /// The byte at which one begins.
         first: usize,
-        /// Where the other does.
+        /// The byte at which the other begins.
         second: usize,
     },
-    /// Much of the file is not tensors.
+    /// Too many bytes belong to no tensor.
     #[error("{len} bytes belong to no tensor, more than {MAX_OUTSIDE}")]
     Outside {
-        /// Bytes of header, gaps and what follows the last tensor.
+        /// Bytes of the header, gaps, and the end of the file after the last tensor.
         len: usize,
     },
 }
@@ -122,33 +124,33 @@ pub enum GgufError {
 struct Description {
     name: String,
     ggml_type: GgmlType,
-    /// Outermost first, other than in the file.
+    /// Outermost first, in reverse order of the file.
     shape: Vec<usize>,
-    /// Where its data begins, counted from the start of the file.
+    /// Offset of its data in the file.
     start: usize,
-    /// Bytes of its data; `None` where its type is not known, and before it was asked for.
+    /// Bytes of its data; `None` if its type is unknown, or before the length is computed.
     len: Option<usize>,
 }
 
 /// A GGUF file's header.
 #[derive(Debug)]
 pub(crate) struct GgufHeader {
-    /// Where the first tensor may begin, counted from the start of the file.
+    /// Offset in the file at which the first tensor may begin.
     data_start: usize,
-    /// Sorted by where their data begins.
+    /// Sorted by the offsets of their data.
     tensors: Vec<Description>,
 }
 
 impl GgufHeader {
-    /// Reads the header of a file of `file_len` bytes that begins with `front`. Whether the tensors it
-    /// describes are there is [`GgufHeader::entries`]' question. [`GgufError::Truncated`] where `front`
-    /// does not have all of the header.
+    /// Reads the header of a file of `file_len` bytes that begins with `front`. [`GgufHeader::entries`]
+    /// checks whether the tensors are in the file. Returns [`GgufError::Truncated`] if `front` does not
+    /// contain the whole header.
     pub fn of_file(front: &[u8], file_len: usize) -> Result<Self, GgufError> {
         Self::parse(front, file_len)?.measured(|tensor| tensor.expected_len())
     }
 
-    /// Reads a header that was kept when its file was compressed. `quantized_len` tells how long
-    /// quantised tensors were taken to be by their names, so that what is known of types may grow.
+    /// Reads a header that was kept when its file was compressed. `quantized_len` gives the lengths of
+    /// quantised tensors, by name, that were used then, so that later versions can know more types.
     pub fn of_kept(bytes: &[u8], quantized_len: impl Fn(&str) -> Option<usize>) -> Result<Self, GgufError> {
         Self::parse(bytes, bytes.len())?.measured(|tensor| match tensor.ggml_type.dtype() {
             Some(_) => tensor.expected_len(),
@@ -156,7 +158,7 @@ impl GgufHeader {
         })
     }
 
-    /// The header with lengths for its tensors, in file order.
+    /// The header with the lengths of its tensors, in file order.
     fn measured(
         mut self,
         len: impl Fn(&Description) -> Result<Option<usize>, GgufError>,
@@ -164,7 +166,7 @@ impl GgufHeader {
         for tensor in &mut self.tensors {
             tensor.len = len(tensor)?;
         }
-        // Tensors without bytes come before one that begins at the same place.
+        // Empty tensors come before a tensor that begins at the same offset.
         let key = |t: &Description| (t.start, t.len.unwrap_or(usize::MAX));
         self.tensors.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name)));
         Ok(self)
@@ -201,16 +203,16 @@ impl GgufHeader {
         Ok(Self { data_start, tensors })
     }
 
-    /// Bytes in front of the data, of a file of `file_len` bytes. Without tensors, a file may end
-    /// before its header is padded.
+    /// Bytes before the data, in a file of `file_len` bytes. A file without tensors may end before its
+    /// header's padding does.
     pub fn prefix_len(&self, file_len: usize) -> usize {
         self.data_start.min(file_len)
     }
 
-    /// The tensors in file order, of a file of `file_len` bytes: in its bounds, and no two share
-    /// bytes. Between them, and after the last, bytes may belong to none.
+    /// The tensors of a file of `file_len` bytes, in file order. They are in bounds and do not overlap. There
+    /// may be other bytes between them and after the last.
     ///
-    /// A tensor of a type that is not known ends where the next begins, or the file ends.
+    /// A tensor of an unknown type ends where the next one begins, or at the end of the file.
     pub fn entries(&self, file_len: usize) -> Result<Vec<TensorEntry>, GgufError> {
         let mut entries: Vec<TensorEntry> = Vec::new();
         let mut covered = 0;
@@ -246,7 +248,7 @@ impl GgufHeader {
 }
 
 impl Description {
-    /// Bytes that its type and shape ask for; `None` where the type is not known.
+    /// Bytes required by its type and shape; `None` if the type is unknown.
     fn expected_len(&self) -> Result<Option<usize>, GgufError> {
         len_of(self.ggml_type, &self.shape).ok_or_else(|| GgufError::Shape {
             tensor: self.name.clone(),
@@ -278,14 +280,14 @@ fn refuse_equal_names(tensors: &[Description]) -> Result<(), GgufError> {
     Ok(())
 }
 
-/// Bytes of a tensor, `Some(None)` where its type is not known; `None` where there is no such length.
+/// Bytes of a tensor; `Some(None)` if its type is unknown, `None` if there is no valid length.
 fn len_of(ggml_type: GgmlType, shape: &[usize]) -> Option<Option<usize>> {
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     if elements == 0 {
         return Some(Some(0));
     }
     let Some((weights, bytes)) = ggml_type.block() else { return Some(None) };
-    // Blocks do not go on from one row to the next.
+    // Blocks do not cross from one row to the next.
     let row = shape.last().copied().unwrap_or(1);
     if row % weights != 0 {
         return None;
@@ -293,11 +295,11 @@ fn len_of(ggml_type: GgmlType, shape: &[usize]) -> Option<Option<usize>> {
     Some(Some((elements / weights).checked_mul(bytes)?))
 }
 
-/// A place in the header.
+/// A position in the header.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// What it means to run out of bytes: that the header is too long, or that the file ends.
+    /// Whether running out of bytes means that the header is too long, and not that the file is truncated.
     is_longest: bool,
 }
 
@@ -327,18 +329,18 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.take(8, part)?.try_into().expect("eight bytes")))
     }
 
-    /// A length or a place. No file has one beyond what this machine can count, and none ends there.
+    /// Reads a length or an offset. A value that exceeds `usize` exceeds every file.
     fn size(&mut self, part: &'static str) -> Result<usize, GgufError> {
         Ok(usize::try_from(self.u64(part)?).unwrap_or(usize::MAX))
     }
 
-    /// A number of things that take at least `min` bytes each.
+    /// Reads a number of items of at least `min` bytes each.
     fn count(&mut self, min: usize, part: &'static str) -> Result<usize, GgufError> {
         let count = self.u64(part)?;
         self.fitting(count, min, part)
     }
 
-    /// `count` where as many things of at least `min` bytes may be left.
+    /// Returns `count` if that many items of at least `min` bytes fit into the rest.
     fn fitting(&self, count: u64, min: usize, part: &'static str) -> Result<usize, GgufError> {
         let most = (self.bytes.len() - self.at) / min;
         usize::try_from(count).ok().filter(|&count| count <= most).ok_or_else(|| self.ended(part))
@@ -349,7 +351,7 @@ impl<'a> Cursor<'a> {
         self.take(len, part)
     }
 
-    /// Walks over a key with its value.
+    /// Skips a key and its value.
     fn pair(&mut self, alignment: &mut Option<u32>) -> Result<(), GgufError> {
         const PART: &str = "the metadata";
         let key = self.text(PART)?;
@@ -365,7 +367,7 @@ impl<'a> Cursor<'a> {
         if alignment.is_some() { Ok(()) } else { Err(GgufError::Alignment) }
     }
 
-    /// Walks over a value that is in `depth` arrays.
+    /// Skips a value inside `depth` arrays.
     fn skip(&mut self, value_type: u32, depth: usize) -> Result<(), GgufError> {
         const PART: &str = "the metadata";
         if let Some(len) = fixed_len(value_type) {
@@ -391,7 +393,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A tensor, with its start as the file gives it: counted from the start of the data.
+    /// Reads a tensor's description. Its start is as in the file: relative to the start of the data.
     fn description(&mut self) -> Result<Description, GgufError> {
         const PART: &str = "the descriptions of tensors";
         let name = self.text(PART)?;
@@ -412,7 +414,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Bytes of a metadata value; `None` for texts, arrays and what is not known.
+/// Bytes of a metadata value; `None` for strings, arrays and unknown types.
 fn fixed_len(value_type: u32) -> Option<usize> {
     match value_type {
         0 | 1 | 7 => Some(1),

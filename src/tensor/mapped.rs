@@ -1,12 +1,11 @@
 //! A file mapped read-only into memory.
 //!
-//! This is one of the few places with `unsafe`: a mapping is only sound while nobody truncates or
-//! rewrites the file underneath it. bantam never writes to a file it reads (outputs go to a
-//! temporary name and are renamed), which is as much as a library can promise; other programs
-//! rewriting a model file in place while it is in use can still make the process fault, as with
-//! every program that maps files. Headers, what is compressed, restored or checked, and the weights of
-//! a model that is loaded or runs are therefore read by position instead (`positional.rs`), which gives
-//! an error where a mapping would fault.
+//! This is one of the few places with `unsafe`: a mapping is only sound while nobody truncates or rewrites
+//! the file. bantam never writes to a file that it reads, because outputs get a temporary name and are
+//! renamed; a library can promise no more. If another program rewrites a model file in place while it is in
+//! use, the process can still fault, like every program that maps files. Therefore headers, data that is
+//! compressed, restored or checked, and the weights of models are read by position instead (`positional.rs`),
+//! which gives an error where a mapping would fault.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -16,15 +15,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The bytes of a file, paged in as they are touched. If the file is cut short meanwhile, or its medium
-/// fails, touching them ends the process: what reads by position gets an error instead.
+/// The bytes of a file, paged in on access. If the file is truncated meanwhile, or its medium fails, access
+/// ends the process. Reading by position returns an error instead.
 #[derive(Debug)]
 pub struct MappedFile {
     /// `None` for an empty file, which some systems refuse to map.
     map: Option<memmap2::Mmap>,
-    /// Stays open, so that the same file can be read by position whatever becomes of its name.
+    /// Kept open, so that the same file can be read by position even if it is renamed or removed.
     file: Arc<File>,
-    /// When it had last been written to when it was opened; `None` where the system does not say.
+    /// Modification time when it was opened; `None` if the system does not record it.
     modified: Option<SystemTime>,
 }
 
@@ -34,20 +33,20 @@ impl MappedFile {
         Self::of(File::open(path)?)
     }
 
-    /// Copies what `reader` gives to a file without a name in `folder`, and maps that: for a pipe,
-    /// which cannot be mapped itself. Takes little memory, and the file is gone with the mapping.
+    /// Copies everything from `reader` to an unnamed file in `folder` and maps that. Use it for a pipe, which
+    /// cannot be mapped itself. It needs little memory, and the file is removed with the mapping.
     pub fn spool(mut reader: impl io::Read, folder: &Path) -> io::Result<Self> {
         let mut file = tempfile::tempfile_in(folder)?;
         io::copy(&mut reader, &mut file)?;
         Self::of(file)
     }
 
-    /// The file that is mapped.
+    /// The mapped file.
     pub(super) fn file(&self) -> &Arc<File> {
         &self.file
     }
 
-    /// When it had last been written to when it was opened.
+    /// Modification time when it was opened.
     pub(super) fn modified(&self) -> Option<SystemTime> {
         self.modified
     }
@@ -61,8 +60,8 @@ impl MappedFile {
         if meta.len() == 0 {
             return Ok(Self { map: None, file: Arc::new(file), modified });
         }
-        // SAFETY: the mapping is private to this value and read-only; see the module's first lines
-        // for what is asked of other programs.
+        // SAFETY: the mapping is private to this value and read-only. The module's documentation says what
+        // other programs must not do.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(Self { map: Some(map), file: Arc::new(file), modified })
     }

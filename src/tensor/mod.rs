@@ -1,4 +1,4 @@
-//! Tensors as they come from a model file: type, shape and bytes.
+//! Tensors of a model file: type, shape and bytes.
 
 mod bytes;
 mod entry;

@@ -1,8 +1,8 @@
-//! Reading a file by position: what a mapping is not good for.
+//! Reading a file by position, for cases in which a mapping is unsuitable.
 //!
-//! A mapped page of a file that was cut short faults when it is touched. Reading such a place is an
-//! error that can be handed on. And what was read does not count as this process's memory, as pages
-//! of a mapping do once they have been touched.
+//! Accessing a mapped page of a truncated file faults, but reading there by position returns an error that
+//! can be handled. Bytes read this way also do not count as this process's memory, as accessed pages of a
+//! mapping do.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use super::bytes::Bytes;
 
-/// Reads a file that was opened before by position, even after its name is gone.
+/// Reads an open file by position, even after the file was renamed or removed.
 #[derive(Clone)]
 pub struct FileReader {
     path: Arc<PathBuf>,
@@ -26,11 +26,11 @@ enum Source {
     Memory(Arc<dyn AsRef<[u8]> + Send + Sync>),
 }
 
-/// What shows that somebody has written to a file.
+/// Detects that a file was written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct State {
     len: u64,
-    /// `None` where the system does not say.
+    /// `None` if the system does not record it.
     modified: Option<SystemTime>,
 }
 
@@ -51,7 +51,7 @@ impl FileReader {
     pub(super) fn new(path: &Path, bytes: &Bytes) -> Self {
         let source = match bytes {
             Bytes::Mapped(map) => {
-                // What was checked when the file was mapped has that length.
+                // The data that was checked when the file was mapped has this length.
                 let at_first = State { len: map.len() as u64, modified: map.modified() };
                 Source::File { at_first, file: map.file().clone() }
             }
@@ -60,12 +60,12 @@ impl FileReader {
         Self { path: Arc::new(path.into()), source }
     }
 
-    /// Where the file is, or what it was said to be called.
+    /// The path of the file, or the name it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Fills `bytes` with what the file has from byte `offset` on. `UnexpectedEof` where it ends before.
+    /// Fills `bytes` from byte `offset` of the file on. Returns `UnexpectedEof` if the file is too short.
     pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         match &self.source {
             Source::File { file, .. } => read_exact_at(file, bytes, offset),
@@ -78,7 +78,7 @@ impl FileReader {
         }
     }
 
-    /// The bytes `range`. The caller has compared it with the length of the file.
+    /// The bytes in `range`, which the caller has compared with the file's length.
     pub(crate) fn read(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(range.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
@@ -87,8 +87,8 @@ impl FileReader {
         Ok(bytes)
     }
 
-    /// Whether the file is as long as when it was opened, and nobody has written to it since, as
-    /// far as the system tells.
+    /// Whether the file has its original length and, according to the system, was not written to since it was
+    /// opened.
     pub fn is_unchanged(&self) -> bool {
         match &self.source {
             Source::File { file, at_first } => State::of(file).as_ref() == Some(at_first),

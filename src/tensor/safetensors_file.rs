@@ -1,4 +1,4 @@
-//! A safetensors file, checked once at the door and then handed out as plain entries.
+//! A safetensors file, which is checked when it is opened.
 //!
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
@@ -10,8 +10,8 @@ use super::foreign::FRONT;
 use super::safetensors_header::{Header, PREFIX, header_len, parse_header};
 use super::{FileReader, HeaderError, ReadError, TensorEntry};
 
-/// A safetensors file, mapped or in memory, whose header has been checked: every entry's range lies
-/// in the file and has the length its type and shape ask for, and together they cover the data without gaps.
+/// A safetensors file, mapped or in memory, whose header has been checked: every tensor's range lies in the
+/// file and has the length for its type and shape, and together they cover the data without gaps.
 #[derive(Debug)]
 pub struct SafetensorsFile {
     path: PathBuf,
@@ -51,22 +51,22 @@ impl SafetensorsFile {
         }
     }
 
-    /// Where the file is, or what it was said to be called.
+    /// The path of the file, or the name it was given.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What reads this file by position. It can be kept longer than this.
+    /// A reader of this file by position. It can outlive this value.
     pub fn reader(&self) -> FileReader {
         FileReader::new(&self.path, &self.bytes)
     }
 
-    /// The length prefix and the JSON header, exactly as they stand in the file.
+    /// The length prefix and the JSON header, exactly as in the file.
     pub fn header_bytes(&self) -> &[u8] {
         &self.header_bytes
     }
 
-    /// The whole file. See [`MappedFile`](super::MappedFile) on what becomes of that if it is cut short.
+    /// The whole file. See [`MappedFile`](super::MappedFile) on what happens if the file is truncated.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -84,7 +84,7 @@ impl SafetensorsFile {
     /// The bytes of one of this file's tensors.
     ///
     /// # Panics
-    /// If `entry` is of another, longer file.
+    /// If `entry` belongs to another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
         &self.bytes[entry.range.clone()]
     }
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn lengths_that_overflow_are_refused() {
-        // Nine tensors of 2^61 - 8 bytes: each is fine alone, the sum wraps around.
+        // Nine tensors of 2^61 - 8 bytes: each is valid alone, but the sum wraps around.
         let size = (1u64 << 61) - 8;
         let tensors: Vec<String> = (0..9u64)
             .map(|i| {

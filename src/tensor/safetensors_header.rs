@@ -1,7 +1,7 @@
 //! The header of a safetensors file, with errors that name tensors and count bytes.
 //!
-//! Format: <https://github.com/huggingface/safetensors#format>. The `safetensors` crate reads the same, but
-//! says of most faults only that there is one, and keeps the last of two entries of the same name.
+//! Format: <https://github.com/huggingface/safetensors#format>. The `safetensors` crate reads the same
+//! format, but its errors give few details, and it keeps the last of two entries with the same name.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::{Dtype, TensorEntry};
 
-/// What the format itself sets as the longest header.
+/// Maximum header length, which the format defines.
 pub(crate) const MAX_HEADER_LEN: usize = 100_000_000;
 
-/// Bytes that tell the header's length.
+/// Bytes of the header's length.
 pub(super) const PREFIX: usize = 8;
 
 const METADATA: &str = "__metadata__";
@@ -24,7 +24,7 @@ const METADATA: &str = "__metadata__";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// Not even a header's length is there.
+    /// The file is too short even for the header's length.
     #[error("the file is truncated: it has only {len} bytes; download it again")]
     TooShort {
         /// Bytes of the file.
@@ -32,10 +32,10 @@ pub enum HeaderError {
     },
     /// The header's length is more than the format allows.
     #[error(
-        "header too large: the file begins with a length of {len} bytes, and {MAX_HEADER_LEN} are allowed"
+        "header too large: the file states a length of {len} bytes, but at most {MAX_HEADER_LEN} are allowed"
     )]
     TooLong {
-        /// What it says.
+        /// The stated length.
         len: u64,
     },
     /// The file ends inside its header.
@@ -43,13 +43,13 @@ pub enum HeaderError {
         "the file is truncated: it ends inside its header, and {missing} bytes or more are missing; download it again"
     )]
     Truncated {
-        /// Bytes of the header that are not there.
+        /// Missing bytes of the header.
         missing: usize,
     },
-    /// The header is not the JSON that it should be.
+    /// The header is not valid JSON for safetensors.
     #[error("the header cannot be read: {0}")]
     Json(String),
-    /// A type that the format does not have.
+    /// An element type that the format does not have.
     #[error(
         "tensor {tensor} has elements of type {dtype:?}, an unknown type; \
          a newer bantam may read it, or the file is damaged"
@@ -57,10 +57,10 @@ pub enum HeaderError {
     UnknownDtype {
         /// The tensor.
         tensor: String,
-        /// What the header says.
+        /// The type that the header names.
         dtype: String,
     },
-    /// One name, two tensors.
+    /// Two tensors have the same name.
     #[error("tensor {tensor} is described twice, as {first} and as {second}; write the file again")]
     Duplicate {
         /// The name.
@@ -70,7 +70,7 @@ pub enum HeaderError {
         /// The other.
         second: String,
     },
-    /// A tensor's data range has another length than its type and shape need.
+    /// The length of a tensor's data range does not match its type and shape.
     #[error("tensor {tensor}: {dtype} of shape {shape:?} takes {needed}, but its data range has {len} bytes")]
     Length {
         /// The tensor.
@@ -79,9 +79,9 @@ pub enum HeaderError {
         dtype: Dtype,
         /// Its dimensions, outermost first.
         shape: Vec<usize>,
-        /// What these ask for, in words.
+        /// The length that these require, in words.
         needed: String,
-        /// Bytes of its place.
+        /// Length of its data range.
         len: usize,
     },
     /// A tensor ends before it begins.
@@ -89,9 +89,9 @@ pub enum HeaderError {
     Backwards {
         /// The tensor.
         tensor: String,
-        /// Where it begins.
+        /// The byte at which it begins.
         start: usize,
-        /// Where it ends.
+        /// The byte at which it ends.
         end: usize,
     },
     /// Two tensors share bytes.
@@ -106,39 +106,39 @@ pub enum HeaderError {
         /// Its bytes.
         second_range: Range<usize>,
     },
-    /// Bytes between tensors.
-    #[error("bytes {gap:?}, in front of tensor {tensor}, belong to no tensor")]
+    /// Bytes before a tensor belong to no tensor.
+    #[error("bytes {gap:?}, before tensor {tensor}, belong to no tensor")]
     Gap {
         /// The bytes.
         gap: Range<usize>,
-        /// The tensor behind them.
+        /// The tensor after them.
         tensor: String,
     },
-    /// Tensors reach beyond the end of the file.
+    /// The data extends beyond the end of the file.
     #[error(
         "the file is truncated: {missing} bytes are missing, it has {len} of {needed}; download it again"
     )]
     Short {
-        /// Bytes that are not there.
+        /// Missing bytes.
         missing: usize,
-        /// Bytes that are.
+        /// Bytes in the file.
         len: usize,
-        /// Bytes that there should be.
+        /// Bytes required.
         needed: usize,
     },
-    /// There is something behind the last tensor.
+    /// There are bytes after the last tensor.
     #[error(
         "the file has {more} bytes after the last tensor that the header does not describe; \
          it was written twice or is damaged: download it again"
     )]
     Long {
-        /// Bytes that are too many.
+        /// Number of surplus bytes.
         more: usize,
     },
 }
 
 impl HeaderError {
-    /// Whether there was nothing to be seen of a header: the file may be of any other kind.
+    /// Whether the file shows no sign of a header, so that it may be of any other kind.
     pub(super) fn is_of_no_header(&self) -> bool {
         matches!(self, Self::TooShort { .. } | Self::TooLong { .. } | Self::Truncated { .. } | Self::Json(_))
     }
@@ -147,10 +147,10 @@ impl HeaderError {
 /// A header whose ranges have been checked against types, shapes and each other.
 #[derive(Debug)]
 pub(crate) struct Header {
-    /// Where the data begins.
+    /// Offset of the data.
     pub data_start: usize,
-    /// The tensors in file order, with ranges counted from the start of the file. Empty tensors share
-    /// their neighbour's offset, so names decide between those.
+    /// The tensors in file order; ranges count from the start of the file. Empty tensors share an offset with
+    /// their neighbour, so those are ordered by name.
     pub tensors: Vec<TensorEntry>,
     /// The header's `__metadata__`.
     pub metadata: HashMap<String, String>,
@@ -159,7 +159,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// An error where a file of `len` bytes has not exactly the bytes that this header describes.
+    /// Returns an error unless a file of `len` bytes has exactly the bytes that this header describes.
     pub fn require_len(&self, len: usize) -> Result<(), HeaderError> {
         let needed = self.data_start.saturating_add(self.data_len);
         match len.checked_sub(needed) {
@@ -170,7 +170,7 @@ impl Header {
     }
 }
 
-/// Bytes of the header and its length, of a file of `file_len` bytes that begins with `prefix`.
+/// Length of the header and its length prefix, in a file of `file_len` bytes that begins with `prefix`.
 pub(super) fn header_len(prefix: &[u8], file_len: usize) -> Result<usize, HeaderError> {
     let prefix = prefix.first_chunk().ok_or(HeaderError::TooShort { len: prefix.len() })?;
     let said = u64::from_le_bytes(*prefix);
@@ -182,8 +182,7 @@ pub(super) fn header_len(prefix: &[u8], file_len: usize) -> Result<usize, Header
     }
 }
 
-/// Reads the header that `bytes` begin with. Whether the data is as long as it says is
-/// [`Header::require_len`]'s question.
+/// Reads the header at the start of `bytes`. [`Header::require_len`] checks the length of the data.
 pub(crate) fn parse_header(bytes: &[u8]) -> Result<Header, HeaderError> {
     let data_start = header_len(&bytes[..bytes.len().min(PREFIX)], bytes.len())?;
     let json = |error: &dyn fmt::Display| HeaderError::Json(error.to_string());
@@ -200,7 +199,7 @@ pub(crate) fn parse_header(bytes: &[u8]) -> Result<Header, HeaderError> {
     Ok(Header { data_start, tensors, metadata: written.metadata.unwrap_or_default(), data_len })
 }
 
-/// Entries by name. The same entry twice is one; two different ones are an error.
+/// Entries by name. Identical entries count once; different entries with one name are an error.
 fn once_each(entries: Vec<(String, Description)>) -> Result<HashMap<String, Description>, HeaderError> {
     let mut once: HashMap<String, Description> = HashMap::with_capacity(entries.len());
     for (tensor, second) in entries {
@@ -216,7 +215,7 @@ fn once_each(entries: Vec<(String, Description)>) -> Result<HashMap<String, Desc
     Ok(once)
 }
 
-/// Bytes of all tensors, which are sorted.
+/// Total bytes of `tensors`, which must be sorted. Overlaps and gaps are errors.
 fn refuse_overlaps_and_gaps(tensors: &[TensorEntry]) -> Result<usize, HeaderError> {
     let mut last: Option<&TensorEntry> = None;
     for tensor in tensors {
@@ -240,7 +239,7 @@ fn refuse_overlaps_and_gaps(tensors: &[TensorEntry]) -> Result<usize, HeaderErro
     Ok(last.map_or(0, |last| last.range.end))
 }
 
-/// The JSON as it stands there.
+/// The parsed JSON.
 struct Written {
     metadata: Option<HashMap<String, String>>,
     tensors: Vec<(String, Description)>,
@@ -296,7 +295,7 @@ impl fmt::Display for Description {
 }
 
 impl Description {
-    /// The tensor, with its range as the header gives it.
+    /// The tensor, with its range as in the header.
     fn entry(self, name: String) -> Result<TensorEntry, HeaderError> {
         let Self { dtype: dtype_name, shape, data_offsets: (start, end) } = self;
         let Ok(dtype) = Dtype::deserialize(StrDeserializer::<NoDtype>::new(&dtype_name)) else {
@@ -313,7 +312,7 @@ impl Description {
             }
             Some(bits) if bits % 8 == 0 => format!("{} bytes", bits / 8),
             Some(bits) => format!("{bits} bits, which is not a whole number of bytes"),
-            None => "more bytes than can be counted".into(),
+            None => "more bytes than any file can have".into(),
         };
         Err(HeaderError::Length { tensor: name, dtype, shape, needed, len })
     }

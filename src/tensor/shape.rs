@@ -1,4 +1,4 @@
-//! How a tensor of any rank is seen as a matrix.
+//! How a tensor of any rank becomes a matrix.
 
 /// A matrix view of a tensor: `rows × cols` elements in row-major order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,11 @@ pub struct Matrix {
 const MIN_COLS: usize = 64;
 
 impl Matrix {
-    /// The matrix that `shape` is coded as, or `None` where the element count overflows.
+    /// The matrix that `shape` is coded as, or `None` if the element count overflows.
     ///
-    /// A 2-D shape of at least 64 columns is taken as it is. Of any other, dimensions
-    /// are folded from the right until a row is long enough. A vector is cut into rows of the
-    /// largest power of two up to 1024 that divides its length.
+    /// A 2-D shape of at least 64 columns is used unchanged. For any other, dimensions are folded from the
+    /// right until a row is long enough. A vector is divided into rows of the largest power of two up to 1024
+    /// that divides its length.
     pub fn of_shape(shape: &[usize]) -> Option<Self> {
         let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
         if elements == 0 {
@@ -41,7 +41,7 @@ impl Matrix {
         self.rows * self.cols
     }
 
-    /// Whether there is no element.
+    /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,4 +1,4 @@
-//! A file of tensors in either of the forms that are read.
+//! A file of tensors in one of the supported formats.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,17 +17,17 @@ pub enum SourceFile {
 }
 
 impl SourceFile {
-    /// Opens and checks the file at `path`. Its first bytes tell its form, not its name.
+    /// Opens and checks the file at `path`. Its first bytes determine the format, not its name.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         Self::check(path, Bytes::open(path)?)
     }
 
-    /// Checks a file that is mapped already. `path` is what messages call it.
+    /// Checks a file that is mapped already. Messages call it `path`.
     pub fn from_mapped(path: &Path, map: MappedFile) -> Result<Self, ReadError> {
         Self::check(path, Bytes::Mapped(map))
     }
 
-    /// Checks a file that is in memory. `path` is what messages call it.
+    /// Checks a file in memory. Messages call it `path`.
     pub fn from_bytes(
         path: &Path,
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
@@ -44,7 +44,7 @@ impl SourceFile {
         })
     }
 
-    /// Where the file is, or what it was said to be called.
+    /// The path of the file, or the name it was given.
     pub fn path(&self) -> &Path {
         match self {
             Self::Safetensors(file) => file.path(),
@@ -52,7 +52,7 @@ impl SourceFile {
         }
     }
 
-    /// What reads this file by position. It can be kept longer than this.
+    /// A reader of this file by position. It can outlive this value.
     pub fn reader(&self) -> FileReader {
         match self {
             Self::Safetensors(file) => file.reader(),
@@ -65,12 +65,12 @@ impl SourceFile {
         self.bytes().len()
     }
 
-    /// Whether there are none: never, as there is a header.
+    /// Always false, because there is a header.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The whole file. See [`MappedFile`] on what becomes of that if it is cut short.
+    /// The whole file. See [`MappedFile`] on what happens if the file is truncated.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Safetensors(file) => file.bytes(),
@@ -89,7 +89,7 @@ impl SourceFile {
     /// The bytes of one of this file's tensors.
     ///
     /// # Panics
-    /// If `entry` is of another, longer file.
+    /// If `entry` belongs to another, longer file.
     pub fn data(&self, entry: &TensorEntry) -> &[u8] {
         &self.bytes()[entry.range.clone()]
     }

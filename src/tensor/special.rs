@@ -1,16 +1,16 @@
-//! What is at a path that is no regular file: something that cannot be mapped, or read at any place.
+//! Recognising special files, which cannot be mapped or read at arbitrary offsets.
 
 use std::fmt;
 use std::fs::{FileType, metadata};
 use std::path::Path;
 
-/// A kind of file that has no bytes at places.
+/// A kind of special file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpecialFile {
     /// A pipe, with or without a name (FIFO, process substitution).
     Pipe,
-    /// A terminal, or another device that gives or takes bytes in order.
+    /// A terminal, or another device that transfers bytes in order.
     CharacterDevice,
     /// A disk, or a part of one.
     BlockDevice,
@@ -21,7 +21,8 @@ pub enum SpecialFile {
 }
 
 impl SpecialFile {
-    /// What is at `path`, links followed. `None` for files, folders, and where there is nothing.
+    /// The special file at `path`, with links followed. `None` for regular files, folders, and paths that do
+    /// not exist.
     pub fn at(path: &Path) -> Option<Self> {
         let file_type = metadata(path).ok()?.file_type();
         (!file_type.is_file() && !file_type.is_dir()).then(|| Self::of(file_type))

@@ -1,15 +1,15 @@
-//! Memory for many bytes at once.
+//! Large blocks of zeroed memory.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
-/// Zeros to be overwritten, such as a tensor's bytes before it is decoded.
+/// Zeros to be overwritten, such as memory for a tensor that will be decoded.
 ///
-/// Unlike a `Vec` it asks the system for large pages, where there are any and the bytes are many. Of
-/// fresh memory in small pages the system hands out each one when it is first touched, and that takes
-/// nearly as long as decoding what is written there.
+/// Unlike a `Vec`, it requests large pages from the system for long blocks, if the system has them. The
+/// system provides small pages one by one on first access, which takes nearly as long as decoding the data
+/// that is written there.
 ///
 /// ```
 /// use bantam::tensor::Zeroed;
@@ -22,8 +22,8 @@ use memmap2::MmapMut;
 #[derive(Debug)]
 pub struct Zeroed(Memory);
 
-/// From so many bytes on memory comes from the system, in large pages. What is smaller an allocator often
-/// has at hand from what was freed before (that of glibc up to this size).
+/// Minimum bytes that are requested from the system, in large pages. For smaller sizes, an allocator often
+/// has free memory already (glibc's does up to this size).
 const FROM_SYSTEM: usize = 32 << 20;
 
 /// Length and alignment of large pages, on the processors that have AVX or NEON.
@@ -36,12 +36,12 @@ enum Memory {
 }
 
 impl Zeroed {
-    /// `len` zeros. An error where the system has not so much memory to give.
+    /// `len` zeros, or an error if the system does not have that much memory.
     pub fn new(len: usize) -> io::Result<Self> {
         if len < FROM_SYSTEM {
             return Ok(Self(Memory::Allocated(vec![0; len])));
         }
-        // Whole large pages, at whatever small page the mapping begins.
+        // Enough for whole large pages, wherever the mapping begins.
         let whole = len.checked_next_multiple_of(LARGE_PAGE).and_then(|len| len.checked_add(LARGE_PAGE));
         let map = MmapMut::map_anon(whole.ok_or(io::ErrorKind::OutOfMemory)?)?;
         #[cfg(target_os = "linux")]

@@ -134,8 +134,8 @@ fn what_is_no_gguf_of_these_versions_is_refused() {
         change(&mut bytes);
         bytes
     };
-    refused(&with(&|b| b[4] = 1), "version 1 of GGUF is not read");
-    refused(&with(&|b| b[4] = 4), "version 4 of GGUF is not read");
+    refused(&with(&|b| b[4] = 1), "GGUF version 1 is not supported");
+    refused(&with(&|b| b[4] = 4), "GGUF version 4 is not supported");
     refused(&with(&|b| b[4..8].copy_from_slice(&3u32.to_be_bytes())), "big-endian");
     refused(b"GGUF", "ends inside the version");
     refused(&with(&|b| b[3] = b'G'), "does not begin with \"GGUF\"");

@@ -151,14 +151,14 @@ fn overlaps_gaps_and_wrong_lengths_are_refused() {
     of(&[bytes("a", [0, 4]), bytes("b", [0, 4])], 4).is_refused(share);
     let share = "tensors a (bytes 0..4) and b (bytes 2..6) share bytes";
     of(&[bytes("b", [2, 6]), bytes("a", [0, 4])], 6).is_refused(share);
-    of(&[bytes("a", [0, 4]), bytes("b", [5, 8])], 8)
-        .is_refused("bytes 4..5, in front of tensor b, belong to");
-    of(&[bytes("a", [4, 8])], 8).is_refused("bytes 0..4, in front of tensor a, belong to no tensor");
+    of(&[bytes("a", [0, 4]), bytes("b", [5, 8])], 8).is_refused("bytes 4..5, before tensor b, belong to");
+    of(&[bytes("a", [4, 8])], 8).is_refused("bytes 0..4, before tensor a, belong to no tensor");
     of(&[tensor("a", "U8", &[4], [4, 0])], 4)
         .is_refused("tensor a ends at byte 0, before it begins at byte 4");
     of(&[tensor("a", "F32", &[4], [0, 4])], 4).is_refused("tensor a: F32 of shape [4] takes 16 bytes");
     of(&[tensor("a", "F4", &[3], [0, 2])], 2).is_refused("tensor a: F4 of shape [3] takes 12 bits");
-    of(&[tensor("a", "U8", &[usize::MAX, 2], [0, 4])], 4).is_refused("takes more bytes than can be counted");
+    of(&[tensor("a", "U8", &[usize::MAX, 2], [0, 4])], 4)
+        .is_refused("takes more bytes than any file can have");
     of(&[tensor("a", "U8", &[4], [0, usize::MAX])], 4).is_refused("tensor a: U8 of shape [4] takes 4 bytes");
     of(&[tensor("a", "U8", &[usize::MAX], [0, usize::MAX])], 4).is_refused("tensor a: U8");
     of(&[r#""a":{"dtype":"U8","shape":[4]}"#.into()], 4).is_refused("tensor a: missing field `data_offsets`");
@@ -196,7 +196,7 @@ fn what_is_no_file_of_tensors_is_said_to_be_what_it_is() {
         (&pickle, "a Python pickle"),
         (&gzip, "a gzip archive; unpack it first"),
         (&[0; 4096], "begins with zeros: a download that was not finished"),
-        (b"\x89HDF\r\n\x1a\n\0\0\0\0", "a file of HDF5"),
+        (b"\x89HDF\r\n\x1a\n\0\0\0\0", "weights in the format of HDF5"),
         (b"FUGG\0\0\0\x03\0\0\0\0", "a big-endian GGUF file"),
     ];
     for (bytes, what) in kinds {

@@ -6,9 +6,6 @@ use bantam::gpu::kernels;
 use crate::null_device::{Compiled, NullDevice};
 use crate::translation::{Kernel, Vulkan};
 
-/// What RADV says of itself.
-const DRIVER: Vulkan = Vulkan { spirv: (1, 6), robust: true, dot_products: true };
-
 fn null_device() -> Option<NullDevice> {
     if std::env::var_os("RADV_FORCE_FAMILY").is_none() {
         println!("left out: scripts/check_radv compiles for AMD's GPUs");
@@ -25,7 +22,7 @@ fn every_variant_compiles_for_radeons() {
     let mut count = 0;
     for variant in kernels::variants().iter().filter(|variant| !is_for_processors(&variant.label())) {
         let kernel = Kernel::of(variant);
-        let Compiled { scratch_bytes, .. } = device.compile(&kernel.spirv(DRIVER), &kernel.bindings());
+        let Compiled { scratch_bytes, .. } = device.compile(&kernel.spirv(Vulkan::RADV), &kernel.bindings());
         assert!(scratch_bytes == 0, "{}: {scratch_bytes} bytes of scratch", kernel.label);
         count += 1;
     }
@@ -45,7 +42,7 @@ fn opaque_steps_stay() {
         kernels::variants().iter().filter(|v| is_plain(&v.label())).map(Kernel::of).collect();
     assert!(!plain.is_empty());
     for kernel in plain {
-        let Compiled { assembly, .. } = device.compile(&kernel.spirv(DRIVER), &kernel.bindings());
+        let Compiled { assembly, .. } = device.compile(&kernel.spirv(Vulkan::RADV), &kernel.bindings());
         // There is no other in a kernel of uncompressed weights.
         let count = assembly.lines().filter(|line| line.contains("v_xor_b32")).count();
         assert!(count >= 8, "{}: {count} steps", kernel.label);

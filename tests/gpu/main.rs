@@ -6,6 +6,7 @@ mod calibration;
 mod decode;
 #[cfg(feature = "cli")]
 mod guest;
+mod isa;
 mod joined;
 mod kernels;
 mod products;

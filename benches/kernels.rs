@@ -9,7 +9,7 @@ use bantam::gpu::kernels::matvec::{self, Product};
 use bantam::gpu::kernels::{Step, matmul};
 use bantam::gpu::weights::DeviceMatrix;
 use bantam::gpu::weights::layouts::Format;
-use bantam::gpu::{Batch, Dispatch, Gpu, GpuOptions, Uploader, download};
+use bantam::gpu::{Batch, Dispatch, Gpu, GpuOptions, Transcoded, Uploader, download};
 use bantam::tensor::{Dtype, Matrix};
 
 #[path = "../tests/fixtures/data/mod.rs"]
@@ -62,7 +62,13 @@ fn measure(
         let payload = Payload::parse(&payload).unwrap();
         let dense = pollster::block_on(DeviceMatrix::upload_tiled(gpu, &mut uploader, "dense", &payload));
         stored.push((format!("{dtype} {name}, {bits:.2} bits"), dense.unwrap().unwrap()));
-        let fast = pollster::block_on(DeviceMatrix::upload_fast(gpu, &mut uploader, "fast", &payload));
+        let fast = pollster::block_on(DeviceMatrix::upload_transcoded(
+            gpu,
+            &mut uploader,
+            "fast",
+            &payload,
+            Transcoded::Fast,
+        ));
         let fast = fast.unwrap().unwrap();
         if matches!(fast.format, Format::Fast(_)) && stored.len() == 2 {
             let bits = fast.bytes() as f64 * 8.0 / (rows * cols) as f64;

@@ -6,7 +6,8 @@
 //   0  step       (shared/step.wgsl)
 //   1  matrix     the shape of the weights (shared/matrix.wgsl), or of one part of them
 //   2  payload    the weights as stored (shared/payload.wgsl)
-//   3             the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   3             the layout's table: `codes` (shared/stream.wgsl), `exceptions` (shared/fast.wgsl) or `tiers`
+//              (shared/tiered.wgsl)
 //   4  token_ids  [tokens], rows of the whole matrix
 //   5  y          [tokens, y_stride / 4] vectors of four f32
 //

@@ -9,7 +9,8 @@
 //   0  step     the tokens of this batch (shared/step.wgsl)
 //   1  matrix   the shape of W (shared/matrix.wgsl); of each member where matrices are JOINED
 //   2  payload  the weights as stored (shared/payload.wgsl)
-//   3           the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   3           the layout's table: `codes` (shared/stream.wgsl), `exceptions` (shared/fast.wgsl) or `tiers`
+//              (shared/tiered.wgsl)
 //   4  x        [tokens, x_stride], f32, zeros behind the columns; where it is a uniform, the workgroup's tokens only
 //   5  y        [tokens, y_stride], f32
 //   6  bias     [rows], f32, where there is BIAS

@@ -10,7 +10,8 @@
 // Bindings:
 //   1  matrix   the shape of W (shared/matrix.wgsl); of each member where matrices are JOINED
 //   2  payload  the weights as stored (shared/payload.wgsl)
-//   3           the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   3           the layout's table: `codes` (shared/stream.wgsl), `exceptions` (shared/fast.wgsl) or `tiers`
+//              (shared/tiered.wgsl)
 //   4  x        [cols, padded with zeros to whole chunks], f32
 //   5  y        [rows], f32
 //   6  bias     [rows], f32, where there is BIAS
@@ -43,6 +44,17 @@ fn multiply_chunk(at: u32) {
 #ifdef CARE
     // In a loop: this is rare, and less code compiles sooner.
     var i = 0u;
+#ifdef TIERED
+    mend_chunk();
+    loop {
+        load_eight(i);
+        multiply_eight(at + 2u * i);
+        i += 1u;
+        continuing {
+            break if i >= EIGHTS;
+        }
+    }
+#else
     loop {
         load_stored_eight(i);
         multiply_eight(at + 2u * i);
@@ -53,8 +65,9 @@ fn multiply_chunk(at: u32) {
     }
     take_last_eight();
     multiply_eight(at + 6u);
+#endif
 #else
-#ifdef FAST
+#ifdef UNROLLED
     // Where the bits of a weight are depends on i.
 #unroll i EIGHTS
     load_eight($iu);
@@ -77,12 +90,19 @@ fn multiply_chunk(at: u32) {
 #ifdef CARE
 // The same for a chunk that needs no care.
 fn multiply_quickly(at: u32) {
+#ifdef TIERED
+#unroll i EIGHTS
+    load_eight($iu);
+    multiply_eight(at + 2u * $iu);
+#end
+#else
 #unroll i 3
     load_stored_eight_quickly($iu);
     multiply_eight(at + 2u * $iu);
 #end
     take_last_eight_quickly();
     multiply_eight(at + 6u);
+#endif
 }
 
 #endif

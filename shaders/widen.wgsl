@@ -1,4 +1,4 @@
-// Weights in dense tiles or in the fast layout to uncompressed ones, as shared/raw.wgsl reads them, integers only.
+// Compressed weights to uncompressed ones, as shared/raw.wgsl reads them, integers only.
 //
 // One workgroup widens a tile of one row block, or where the layout has no tiles, a span. One invocation widens ROWS
 // rows of it.
@@ -6,7 +6,8 @@
 // Bindings:
 //   1  matrix   the shape of W (shared/matrix.wgsl); of each member where matrices are JOINED
 //   2  payload  the weights as stored (shared/payload.wgsl)
-//   3           the layout's table: `codes` (shared/stream.wgsl) or `exceptions` (shared/fast.wgsl)
+//   3           the layout's table: `codes` (shared/stream.wgsl), `exceptions` (shared/fast.wgsl) or `tiers`
+//              (shared/tiered.wgsl)
 //   4  widened  [row blocks, columns / VECTOR_COLS, 64 lanes] vectors of weights of WIDE_BITS bits, 16 or 32; columns
 //               are padded with zeros to a multiple of 32
 //
@@ -74,6 +75,15 @@ fn put_pairs(at: u32) {
 #end
 }
 
+#ifdef TIERED
+fn put_chunk(at: u32) {
+    next_chunk();
+#unroll i 4
+    take_eight();
+    put_pairs(at + $iu * 64u);
+#end
+}
+#else
 fn put_chunk(at: u32) {
     let is_careful = needs_care();
     next_chunk();
@@ -91,6 +101,7 @@ fn put_chunk(at: u32) {
         put_pairs(at + 192u);
     }
 }
+#endif
 
 // Chunks have 32 columns.
 fn put_end(at: u32, col_tile: u32) {}

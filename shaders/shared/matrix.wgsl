@@ -115,6 +115,10 @@ fn cols_in(col_tile: u32) -> u32 {
 #ifdef FAST
 #import fast
 #else
+#ifdef TIERED
+#import tiered
+#else
 #import raw
+#endif
 #endif
 #endif

@@ -135,7 +135,7 @@ impl Plan {
 
     fn invocations(&self, kernel: Kernel, form: Form) -> &'static [Invocations] {
         match (kernel, form, self.candidates) {
-            (_, Form::Dense, Candidates { dense: Some(dense), .. }) => dense,
+            (_, Form::Dense | Form::Tiered, Candidates { streams: Some(streams), .. }) => streams,
             (Kernel::Matvec, _, Candidates { matvec, .. }) => matvec,
             (Kernel::Matmul(_), _, Candidates { matmul, .. }) => matmul,
         }
@@ -155,7 +155,7 @@ const KERNELS: [Kernel; 2] = [Kernel::Matvec, Kernel::Matmul(TOKENS)];
 
 /// The entry of `choices` for `kernel` and weights in `form`.
 fn place(choices: &mut KernelChoices, kernel: Kernel, form: Form) -> &mut Invocations {
-    let InvocationsByStorage { raw, dense, fast } = match kernel {
+    let InvocationsByStorage { raw, dense, fast, tiered } = match kernel {
         Kernel::Matvec => &mut choices.matvec,
         Kernel::Matmul(_) => &mut choices.matmul,
     };
@@ -163,6 +163,7 @@ fn place(choices: &mut KernelChoices, kernel: Kernel, form: Form) -> &mut Invoca
         Form::Raw => raw,
         Form::Dense => dense,
         Form::Fast => fast,
+        Form::Tiered => tiered,
     }
 }
 

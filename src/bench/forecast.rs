@@ -11,7 +11,7 @@ use crate::archive::{ModelFiles, Stored, Weight};
 use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::kernels::matvec::{self, Product};
-use crate::gpu::weights::layouts::raw;
+use crate::gpu::weights::layouts::{Transcoded, raw};
 use crate::gpu::weights::{DeviceMatrix, RowBlocks};
 use crate::gpu::{Batch, Dispatch, Gpu, KernelChoices, Slot, SlotKind, Uploader};
 use crate::stream::{Plan, StreamedStage};
@@ -100,8 +100,12 @@ impl Bench<'_> {
         if sample.is_empty() {
             return Ok(None);
         }
-        let resident = if plan.fast { Form::Fast } else { Form::Dense };
-        // Reading comes first: afterwards, the system has the file in its cache.
+        let resident = match plan.transcoded {
+            None => Form::Dense,
+            Some(Transcoded::Fast) => Form::Fast,
+            Some(Transcoded::Tiered) => Form::Tiered,
+        };
+        // Reading comes first: later the file is sure to be in the system's cache.
         let streamed = if plan.decodes() { Form::Raw } else { Form::Dense };
         let read = match (plan.is_resident(), plan.decodes()) {
             (true, _) => None,

@@ -4,7 +4,8 @@ use super::error::BenchError;
 use crate::archive::{ModelFiles, WeightSource};
 use crate::codec::Payload;
 use crate::gpu::weights::DeviceMatrix;
-use crate::gpu::{Gpu, Uploader};
+use crate::gpu::weights::layouts::Transcoded;
+use crate::gpu::{Gpu, GpuError, Uploader};
 use crate::model::{Layout, LoadOptions};
 use crate::tensor::{Dtype, Matrix};
 
@@ -17,6 +18,8 @@ pub enum Form {
     Dense,
     /// Transcoded to the fast layout; BF16 only.
     Fast,
+    /// Transcoded to the tiered layout, where they are BF16.
+    Tiered,
 }
 
 /// A matrix from which all forms are made: original bytes, and payload.
@@ -28,8 +31,8 @@ pub(super) struct Original<'a> {
 }
 
 impl Form {
-    /// All forms. Each is compared with the first.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::Dense, Self::Fast];
+    /// All of them. The others are compared with the first.
+    pub const ALL: [Self; 4] = [Self::Raw, Self::Dense, Self::Fast, Self::Tiered];
 
     /// The name in tables and records.
     pub fn name(self) -> &'static str {
@@ -37,12 +40,17 @@ impl Form {
             Self::Raw => "raw",
             Self::Dense => "dense",
             Self::Fast => "fast",
+            Self::Tiered => "tiered",
         }
     }
 
     /// The options that load a compressed model in this form.
     pub fn load_options(self) -> LoadOptions {
-        let layout = if self == Self::Fast { Layout::Fast } else { Layout::Dense };
+        let layout = match self {
+            Self::Raw | Self::Dense => Layout::Dense,
+            Self::Fast => Layout::Fast,
+            Self::Tiered => Layout::Tiered,
+        };
         LoadOptions { raw: self == Self::Raw, layout, ..LoadOptions::default() }
     }
 
@@ -57,6 +65,8 @@ impl Form {
             Self::Dense => files.sources().iter().map(|source| stored(source) as u64).sum(),
             // About an eighth more than dense.
             Self::Fast => Self::Dense.bytes_of(files) / 8 * 9,
+            // A fortieth more.
+            Self::Tiered => Self::Dense.bytes_of(files) / 40 * 41,
         }
     }
 
@@ -73,7 +83,18 @@ impl Form {
                 DeviceMatrix::upload_raw(gpu, uploader, label, of.dtype, of.matrix, of.bytes).await?
             }
             Self::Dense => DeviceMatrix::upload_tiled(gpu, uploader, label, of.payload).await?,
-            Self::Fast => DeviceMatrix::upload_fast(gpu, uploader, label, of.payload).await?,
+            Self::Fast => self.transcoded(gpu, uploader, of, Transcoded::Fast).await?,
+            Self::Tiered => self.transcoded(gpu, uploader, of, Transcoded::Tiered).await?,
         })
+    }
+
+    async fn transcoded(
+        self,
+        gpu: &Gpu,
+        uploader: &mut Uploader,
+        of: &Original<'_>,
+        to: Transcoded,
+    ) -> Result<Option<DeviceMatrix>, GpuError> {
+        DeviceMatrix::upload_transcoded(gpu, uploader, self.name(), of.payload, to).await
     }
 }

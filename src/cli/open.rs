@@ -76,9 +76,11 @@ impl From<PrecisionArg> for Precisions {
 pub enum LayoutArg {
     /// As in the file: the smallest
     Dense,
-    /// Slightly larger, and faster to compute from
+    /// An eighth larger, and the fastest to compute from
     Fast,
-    /// Fast where it is faster and fits, otherwise dense
+    /// Slightly larger than dense, and faster to compute from
+    Tiered,
+    /// Fast if it is faster and fits, else tiered if that fits, else dense
     #[default]
     Auto,
 }
@@ -88,6 +90,7 @@ impl From<LayoutArg> for Layout {
         match arg {
             LayoutArg::Dense => Self::Dense,
             LayoutArg::Fast => Self::Fast,
+            LayoutArg::Tiered => Self::Tiered,
             LayoutArg::Auto => Self::Auto,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bantam::archive::ModelFiles;
 use bantam::bench::Forecast;
 use bantam::codec::Precision;
+use bantam::gpu::Transcoded;
 use bantam::model::{Model, Precisions};
 use bantam::stream::Plan;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ pub fn plan_json(plan: &Plan) -> Value {
         "streamed_layers": plan.streamed_layers(),
         "output_parts": plan.streamed_output().1,
         "streamed_output_parts": plan.streamed_output().0,
-        "fast_layout": plan.fast,
+        "layout": plan.transcoded.map_or("dense", Transcoded::name),
         "decoded_on_the_way": plan.decodes(),
         "stages": plan.stages.len(),
         "streamed_stages": plan.streamed.len(),

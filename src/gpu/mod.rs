@@ -39,5 +39,6 @@ pub use kernel::{
 pub use kernels::CacheType;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use kernels::KvCache;
+pub use weights::layouts::Transcoded;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use weights::{MatrixBytes, Room, Slot, SlotKind, SlotPlace, SlotWords, WideRoom, Writing};

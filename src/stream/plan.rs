@@ -2,6 +2,7 @@
 
 use super::error::StreamError;
 use crate::gpu::SlotKind;
+use crate::gpu::weights::layouts::Transcoded;
 
 /// Maximum slots of a ring: one for the device's current stage, and one that is filled meanwhile.
 const SLOTS: usize = 2;
@@ -52,9 +53,9 @@ pub struct Needs {
     pub loading_whole: u64,
     /// Extra buffers or textures of a slot's size that the slots of a ring share.
     pub beside_slots: u64,
-    /// Whether resident weights use the fast layout if possible.
-    pub fast: bool,
-    /// The contents of slots.
+    /// What weights that stay are transcoded to, if they can be.
+    pub transcoded: Option<Transcoded>,
+    /// What slots hold.
     pub slot_kind: SlotKind,
     /// The stages in the order of visits: layers, then the output matrix.
     pub stages: Vec<StageNeeds>,
@@ -77,9 +78,9 @@ pub struct Plan {
     /// Whether the embedding stays in its file, and the host decodes rows of it. If so, the output matrix is
     /// split into stages.
     pub embedding_on_host: bool,
-    /// Whether resident weights use the fast layout, if their type has one.
-    pub fast: bool,
-    /// The contents of slots, if there are any.
+    /// The layout that weights that stay are transcoded to, if they can be; otherwise they stay in dense tiles.
+    pub transcoded: Option<Transcoded>,
+    /// What slots hold, if there are any.
     pub slot_kind: SlotKind,
     /// Bytes left for sessions and for loading.
     pub working_set: u64,
@@ -202,7 +203,7 @@ impl Plan {
             fixed,
             wide_room: 0,
             embedding_on_host,
-            fast: needs.fast,
+            transcoded: needs.transcoded,
             slot_kind: needs.slot_kind,
             working_set,
             resident,
@@ -286,7 +287,7 @@ mod tests {
             loading: 20,
             loading_whole: 0,
             beside_slots,
-            fast: false,
+            transcoded: None,
             slot_kind: SlotKind::Dense,
             stages: layers.chain([stage(StageOf::Output); 2]).collect(),
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use bantam::archive::{ModelFiles, WeightSource};
-use bantam::bench::{Bench, Effort, Outcome};
+use bantam::bench::{Bench, Effort, Form, Outcome};
 use bantam::gpu::{Gpu, GpuOptions};
 use bantam::model::{Layout, LoadOptions, Model};
 use serde_json::Value;
@@ -48,6 +48,7 @@ fn a_plan_foretells_what_its_bytes_take() {
     let layers = layers.map(|t| t.payload.len()).sum::<usize>() as f64;
     for (budget, layout) in [
         (u64::MAX, Layout::Fast),
+        (u64::MAX, Layout::Tiered),
         (u64::MAX, Layout::Dense),
         (1_000_000, Layout::Dense),
         (1_000_000, Layout::Fast),
@@ -58,7 +59,10 @@ fn a_plan_foretells_what_its_bytes_take() {
             .with_working_set(working_set)
             .with_layout(layout);
         let plan = Model::plan(&gpu, &files, &options).unwrap().unwrap();
-        assert_eq!((plan.fast, plan.is_resident()), (layout == Layout::Fast, budget == u64::MAX));
+        assert_eq!(
+            (plan.transcoded.is_some(), plan.is_resident()),
+            (layout != Layout::Dense, budget == u64::MAX)
+        );
         let is_decoded = gpu.is_cpu() && layout == Layout::Fast && !plan.is_resident();
         let forecast = pollster::block_on(bench.forecast(&files, &plan)).unwrap().unwrap();
         assert_eq!((plan.decodes(), forecast.decoded), (is_decoded, is_decoded));
@@ -69,7 +73,7 @@ fn a_plan_foretells_what_its_bytes_take() {
         let bytes = |seconds: f64, rate: f64| seconds * rate * 1e9;
         if plan.is_resident() {
             let read = bytes(forecast.computing_seconds, forecast.resident_gb_per_s);
-            let most = if layout == Layout::Fast { original } else { compressed };
+            let most = if layout == Layout::Dense { compressed } else { original };
             assert!((layers..most).contains(&read), "{layers} {read} {most}: {forecast:?}");
             assert_eq!(forecast.reading_seconds, 0.0);
         } else {
@@ -136,7 +140,7 @@ fn a_record_has_the_machine_and_every_section() {
 #[track_caller]
 fn assert_product(case: &Value) {
     ["rows", "cols", "tokens"].iter().for_each(|key| assert_positive(&case[key]));
-    assert_eq!(names(&case["measured"]), ["raw", "dense", "fast"]);
+    assert_eq!(names(&case["measured"]), ["raw", "dense", "fast", "tiered"]);
     for figure in case["measured"].as_array().unwrap() {
         assert_timing(figure);
         ["gb_per_s", "original_gb_per_s", "gflop_per_s", "ratio"]
@@ -151,7 +155,7 @@ fn assert_product(case: &Value) {
 #[track_caller]
 fn assert_model(model: &Value) {
     assert_eq!((&model["name"], &model["synthetic"]), (&"demo".into(), &false.into()));
-    assert_eq!(names(&model["forms"]), ["raw", "dense", "fast"]);
+    assert_eq!(names(&model["forms"]), ["raw", "dense", "fast", "tiered"]);
     for form in model["forms"].as_array().unwrap() {
         let figure = &form["measured"];
         assert_timing(&figure["prefill"]);
@@ -169,7 +173,7 @@ fn sections_are_measured_alone_and_a_compressed_model_is_as_good() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(record["matvec"].is_null() && record["decode"].is_null() && record["copy"].is_object());
-    assert_eq!(record["model"]["forms"].as_array().unwrap().len(), 3);
+    assert_eq!(record["model"]["forms"].as_array().unwrap().len(), Form::ALL.len());
 }
 
 #[test]
@@ -208,12 +212,12 @@ fn what_cannot_be_measured_is_an_error_or_left_out_with_a_reason() {
 
     // A budget in which the smallest matrix fits, and the next does not.
     let device = std::env::var("BANTAM_DEVICE").ok();
-    let options = GpuOptions { device, budget: Some(20 << 20), ..GpuOptions::default() };
+    let options = GpuOptions { device, budget: Some(28 << 20), ..GpuOptions::default() };
     let gpu = pollster::block_on(Gpu::open(&options)).unwrap();
     let patient = Effort { longest_run: std::time::Duration::from_secs(3600), ..Effort::QUICK };
     let effort = Effort { matvec: &[[64, 256], [4096, 4096]], ..patient };
     let cases = pollster::block_on(Bench::new(&gpu, effort, &()).unwrap().matvec()).unwrap();
-    assert!(matches!(&cases[0].outcome, Outcome::Measured(figures) if figures.len() == 3));
+    assert!(matches!(&cases[0].outcome, Outcome::Measured(figures) if figures.len() == Form::ALL.len()));
     assert!(matches!(&cases[1].outcome, Outcome::Skipped(why) if why.contains("out of device memory")));
     // Nor what would take too long.
     let effort = Effort { longest_run: std::time::Duration::ZERO, ..Effort::QUICK };

@@ -19,6 +19,7 @@ fn unusual() -> KernelChoices {
         raw: Invocations::FOUR_ROWS_EACH,
         dense: Invocations::EIGHT_ROWS_EACH,
         fast: Invocations::TWO_ROWS_EACH,
+        tiered: Invocations::ONE_ROW_EACH,
     };
     KernelChoices {
         matvec,
@@ -44,9 +45,12 @@ fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
     }
     let (choices, mut chosen) = (calibration.choices, 0);
     for (kernel, of_kernel) in [("matvec", choices.matvec), ("matmul", choices.matmul)] {
-        for (form, invocations) in
-            [("raw", of_kernel.raw), ("dense", of_kernel.dense), ("fast", of_kernel.fast)]
-        {
+        for (form, invocations) in [
+            ("raw", of_kernel.raw),
+            ("dense", of_kernel.dense),
+            ("fast", of_kernel.fast),
+            ("tiered", of_kernel.tiered),
+        ] {
             let is_it = |t: &&bantam::bench::Trial| t.kernel == kernel && t.form == form && t.chosen;
             let trials: Vec<_> = calibration.trials.iter().filter(is_it).collect();
             assert_eq!(trials.len(), 1, "{kernel} {form}");
@@ -56,13 +60,21 @@ fn the_fastest_of_kernels_that_give_the_same_bits_is_chosen() {
     }
     let is_product = |t: &&bantam::bench::Trial| t.kernel != "widen";
     assert_eq!(chosen, calibration.trials.iter().filter(is_product).filter(|t| t.chosen).count());
-    for (form, from) in [("dense", choices.widen_from.dense), ("fast", choices.widen_from.fast)] {
+    let WidenFrom { dense, fast, tiered } = choices.widen_from;
+    for (form, from) in [("dense", dense), ("fast", fast), ("tiered", tiered)] {
         let trials: Vec<_> =
             calibration.trials.iter().filter(|t| t.kernel == "widen" && t.form == form).collect();
         if trials.is_empty() {
             // Calibration has an end: what there is no time for stays as it is.
             left_out::report(&format!("calibrating widening of {form} weights"), "this device is too slow");
-            let usual = if form == "dense" { usual.widen_from.dense } else { usual.widen_from.fast };
+            let WidenFrom { dense, fast, tiered } = usual.widen_from;
+            let usual = if form == "dense" {
+                dense
+            } else if form == "fast" {
+                fast
+            } else {
+                tiered
+            };
             assert_eq!(from, usual, "{form}");
             continue;
         }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::device;
 use crate::models::{
-    self, TEXTS, all_logits, assert_same_bits, compressed, compressed_with, load, load_fast, prompt,
-    stepwise_logits,
+    self, TEXTS, all_logits, assert_same_bits, compressed, compressed_with, load, load_fast, load_tiered,
+    prompt, stepwise_logits,
 };
 use crate::random_model;
 
@@ -26,7 +26,7 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
     let (_temporary, small) = compressed(folder);
     let [plain, tiled, restored] =
         [(folder, false), (&small, false), (&small, true)].map(|(folder, raw)| load(&gpu, folder, raw));
-    let fast = load_fast(&gpu, &small);
+    let (fast, tiered) = (load_fast(&gpu, &small), load_tiered(&gpu, &small));
     let share = tiled.weight_bytes() as f64 / plain.weight_bytes() as f64;
     assert!(share < most, "{share}");
     assert!(fast.weight_bytes() < plain.weight_bytes());
@@ -37,13 +37,13 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
             let wanted = all_logits(&plain, &tokens);
             assert_eq!(wanted.len(), length * plain.config().vocab);
             let what = format!("{text:?}, {length} tokens at once");
-            for model in [&tiled, &fast, &restored] {
+            for model in [&tiled, &fast, &tiered, &restored] {
                 assert_same_bits(&wanted, &all_logits(model, &tokens), &what);
             }
         }
         let tokens = prompt(folder, text, steps);
         let wanted = all_logits(&plain, &tokens);
-        for model in [&plain, &tiled, &fast, &restored] {
+        for model in [&plain, &tiled, &fast, &tiered, &restored] {
             let what = format!("{text:?}, {steps} tokens one by one");
             assert_same_bits(&wanted, &stepwise_logits(model, &tokens), &what);
         }
@@ -96,12 +96,14 @@ fn check_random(folder: &Path, config: &Value, most: f64, what: &str) {
     assert!(wanted.iter().all(|logit| logit.is_finite()), "{what}");
     assert_same_bits(&wanted, &all_logits(&tiled, &tokens), what);
     assert_same_bits(&wanted, &all_logits(&restored, &tokens), what);
-    let fast = load_fast(&gpu, &small);
+    let (fast, tiered) = (load_fast(&gpu, &small), load_tiered(&gpu, &small));
+    assert_eq!(tiered.weight_bytes() != tiled.weight_bytes(), what.starts_with("BF16"), "{what}");
+    assert_same_bits(&wanted, &all_logits(&tiered, &tokens), what);
     // Only BF16 has a fast layout.
     assert_eq!(fast.weight_bytes() != tiled.weight_bytes(), what.starts_with("BF16"), "{what}");
     assert_same_bits(&wanted, &all_logits(&fast, &tokens), what);
     let few = &tokens[..3];
-    for model in [&tiled, &fast] {
+    for model in [&tiled, &fast, &tiered] {
         assert_same_bits(&stepwise_logits(&plain, few), &stepwise_logits(model, few), what);
     }
 }
@@ -149,9 +151,11 @@ fn logits_do_not_depend_on_how_many_parts_a_matrix_is_kept_in() {
     for raw in [false, true] {
         assert_same_bits(&wanted, &last_logits(&gpu, raw), &format!("in parts, raw: {raw}"));
     }
-    let mut session = Session::new(&load_fast(&gpu, &small), tokens.len(), Outputs::Last).unwrap();
-    let fast = pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap();
-    assert_same_bits(&wanted, &fast, "in parts, fast");
+    for (model, what) in [(load_fast(&gpu, &small), "fast"), (load_tiered(&gpu, &small), "tiered")] {
+        let mut session = Session::new(&model, tokens.len(), Outputs::Last).unwrap();
+        let logits = pollster::block_on(session.forward(&tokens, Outputs::Last)).unwrap();
+        assert_same_bits(&wanted, &logits, &format!("in parts, {what}"));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bantam::archive::{ArchiveError, ModelFiles, Options};
 use bantam::codec::{Lossy, Precision};
-use bantam::gpu::{Gpu, GpuError, GpuOptions, KernelChoices};
+use bantam::gpu::{Gpu, GpuError, GpuOptions, KernelChoices, Transcoded};
 use bantam::model::{Layout, LoadOptions, Model, ModelError, Outputs, Precisions, Session};
 use bantam::stream::{Plan, StreamError};
 use bantam::tensor::Dtype;
@@ -657,19 +657,24 @@ fn the_automatic_layout_asks_whether_the_fast_one_is_faster() {
     let fast = within(&folder, u64::MAX).with_layout(Layout::Fast);
     let whole = try_plan(&gpu, &folder, &fast).unwrap().total;
     let slower = gpu.with_choices(KernelChoices { fast_is_faster: false, ..*gpu.choices() });
+    let slower_plan = |budget| try_plan(&slower, &folder, &auto(budget)).unwrap().transcoded;
     for budget in [u64::MAX, whole, whole - 1] {
-        // Where not all of it fits, only a processor has it.
-        let wanted = gpu.is_cpu() || budget >= whole;
-        assert_eq!(try_plan(&gpu, &folder, &auto(budget)).unwrap().fast, wanted);
-        assert!(!try_plan(&slower, &folder, &auto(budget)).unwrap().fast);
+        assert_eq!(slower_plan(budget), None);
+        let plan = try_plan(&gpu, &folder, &auto(budget)).unwrap();
+        if gpu.is_cpu() || budget >= whole {
+            assert_eq!(plan.transcoded, Some(Transcoded::Fast));
+        } else {
+            // If not all of it fits, only a CPU has it.
+            assert!(plan.is_resident() && plan.transcoded != Some(Transcoded::Fast), "{plan:?}");
+        }
     }
     // Without a limit of the model's, the device's budget says the same.
     for budget in [whole, whole - 1] {
         let gpu = device::open(GpuOptions { budget: Some(budget), ..Default::default() });
         let plan = try_plan(&gpu, &folder, &auto(budget).with_budget(None)).unwrap();
-        // All of it fits in dense tiles.
+        // All of it fits in another layout.
         let (is_fast, is_resident) = (gpu.is_cpu() || budget >= whole, !gpu.is_cpu() || budget >= whole);
-        assert_eq!((plan.fast, plan.is_resident()), (is_fast, is_resident));
+        assert_eq!((plan.transcoded == Some(Transcoded::Fast), plan.is_resident()), (is_fast, is_resident));
     }
 }
 

@@ -57,6 +57,7 @@ impl Trials<'_> {
             Form::Raw => {}
             Form::Dense => self.choices.widen_from.dense = from,
             Form::Fast => self.choices.widen_from.fast = from,
+            Form::Tiered => self.choices.widen_from.tiered = from,
         }
         self.done.extend(trials);
         Ok(())
@@ -68,7 +69,8 @@ impl Trials<'_> {
         let Some(weights) = copies.weights.first() else { return Ok(None) };
         let invocations = self.choices.matmul.of(weights.format);
         let operands = Operands::new(&self.bench.gpu, self.plan.shape, tokens)?;
-        let choices = KernelChoices { widen_from: WidenFrom { dense: 2, fast: 2 }, ..self.choices };
+        let choices =
+            KernelChoices { widen_from: WidenFrom { dense: 2, fast: 2, tiered: 2 }, ..self.choices };
         let gpu = self.bench.gpu.with_choices(choices);
         let room = WideRoom::new(&gpu, WideRoom::wanted(&gpu, tokens, &copies.weights))?;
         let kernel = Kernel::Matmul(tokens);

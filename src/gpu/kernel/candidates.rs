@@ -12,8 +12,8 @@ pub struct Candidates {
     pub matvec: &'static [Invocations],
     /// For products with a batch, in which invocations do not share a row.
     pub matmul: &'static [Invocations],
-    /// For both with dense tiles, if they need other numbers.
-    pub dense: Option<&'static [Invocations]>,
+    /// For both with weights that are read from bit streams, if they need other numbers.
+    pub streams: Option<&'static [Invocations]>,
 }
 
 impl Candidates {
@@ -29,12 +29,12 @@ impl Candidates {
                     Invocations::TWO_ROWS_EACH,
                 ],
                 matmul: &[Invocations::ONE_ROW_EACH, Invocations::TWO_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-                dense: None,
+                streams: None,
             },
             Target::Llvmpipe => Self {
                 matvec: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
                 matmul: &[Invocations::EIGHT_ROWS_EACH, Invocations::FOUR_ROWS_EACH],
-                dense: Some(&[
+                streams: Some(&[
                     Invocations::TWO_ROWS_EACH,
                     Invocations::ONE_ROW_EACH,
                     Invocations::FOUR_ROWS_EACH,
@@ -44,7 +44,7 @@ impl Candidates {
             Target::Cpu => Self {
                 matvec: &[Invocations::ONE_ROW_EACH, Invocations::TWO_A_ROW, Invocations::FOUR_A_ROW],
                 matmul: &[Invocations::ONE_ROW_EACH],
-                dense: None,
+                streams: None,
             },
         }
     }

@@ -15,12 +15,14 @@ pub struct InvocationsByStorage {
     pub dense: Invocations,
     /// For the fast layout.
     pub fast: Invocations,
+    /// For the tiered layout.
+    pub tiered: Invocations,
 }
 
 impl InvocationsByStorage {
     /// The same number for all layouts.
     pub fn all(invocations: Invocations) -> Self {
-        Self { raw: invocations, dense: invocations, fast: invocations }
+        Self { raw: invocations, dense: invocations, fast: invocations, tiered: invocations }
     }
 }
 
@@ -51,16 +53,20 @@ pub struct WidenFrom {
     pub dense: usize,
     /// The fast layout.
     pub fast: usize,
+    /// The tiered layout.
+    pub tiered: usize,
 }
 
 impl WidenFrom {
-    /// Never widen.
-    pub const NEVER: Self = Self { dense: usize::MAX, fast: usize::MAX };
+    /// For no batch.
+    pub const NEVER: Self = Self { dense: usize::MAX, fast: usize::MAX, tiered: usize::MAX };
 
     /// The numbers of tokens, up to `most`, at which a batch's dispatches change.
     pub fn steps(self, most: usize) -> Vec<usize> {
         let mut steps = vec![2];
-        steps.extend([self.dense, self.fast].into_iter().filter(|from| (3..=most).contains(from)));
+        steps.extend(
+            [self.dense, self.fast, self.tiered].into_iter().filter(|from| (3..=most).contains(from)),
+        );
         steps.sort_unstable();
         steps.dedup();
         steps
@@ -79,7 +85,7 @@ impl KernelChoices {
             // those of llvmpipe.
             Target::Cpu => Self {
                 joins_tiles: false,
-                widen_from: WidenFrom { dense: 2, fast: usize::MAX },
+                widen_from: WidenFrom { dense: 2, fast: usize::MAX, tiered: 2 },
                 ..Self::with_invocations(Invocations::ONE_ROW_EACH)
             },
         }
@@ -93,6 +99,7 @@ impl KernelChoices {
             raw: Invocations::EIGHT_ROWS_EACH,
             dense: Invocations::TWO_ROWS_EACH,
             fast: Invocations::EIGHT_ROWS_EACH,
+            tiered: Invocations::TWO_ROWS_EACH,
         };
         Self {
             matvec: invocations,
@@ -102,9 +109,9 @@ impl KernelChoices {
             // compile.
             joins: true,
             joins_tiles: false,
-            // Decoding tiles takes most of the time.
-            widen_from: WidenFrom { dense: 2, fast: usize::MAX },
-            // The driver loads a texel for all lanes at once, but loads from a buffer lane by lane.
+            // Its time goes into taking tiles apart.
+            widen_from: WidenFrom { dense: 2, fast: usize::MAX, tiered: usize::MAX },
+            // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
             textures: true,
         }
     }
@@ -114,8 +121,8 @@ impl KernelChoices {
     pub fn with_invocations(invocations: Invocations) -> Self {
         let matvec = InvocationsByStorage::all(invocations);
         let matmul = InvocationsByStorage::all(invocations.without_splits());
-        // Otherwise tiles are decoded once for every sixteen tokens. The fast layout is quick to decode.
-        let widen_from = WidenFrom { dense: 32, fast: usize::MAX };
+        // Tiles are taken apart once for every sixteen tokens otherwise. What is fast is fast to take apart.
+        let widen_from = WidenFrom { dense: 32, fast: usize::MAX, tiered: 64 };
         Self {
             matvec,
             matmul,

@@ -15,11 +15,13 @@ sources! {
     "matmul" => "matmul.wgsl",
     "matvec" => "matvec.wgsl",
     "measure" => "measure.wgsl",
+    "measure_tiered" => "measure_tiered.wgsl",
     "norm" => "norm.wgsl",
     "rope" => "rope.wgsl",
     "swiglu" => "swiglu.wgsl",
     "top" => "top.wgsl",
     "transcode" => "transcode.wgsl",
+    "transcode_tiered" => "transcode_tiered.wgsl",
     "widen" => "widen.wgsl",
     "shared/bf16" => "shared/bf16.wgsl",
     "shared/dense" => "shared/dense.wgsl",
@@ -41,6 +43,7 @@ sources! {
     "shared/step" => "shared/step.wgsl",
     "shared/stream" => "shared/stream.wgsl",
     "shared/sum" => "shared/sum.wgsl",
+    "shared/tiered" => "shared/tiered.wgsl",
 }
 
 /// The text of a file of `shaders/`, which is named without its extension.

@@ -16,12 +16,16 @@ pub mod rope;
 pub mod swiglu;
 pub mod top;
 pub mod transcode;
+pub mod transcode_tiered;
+mod transcoded;
+mod transcoding;
 mod variants;
 pub mod widen;
 
 use bytemuck::{Pod, Zeroable};
 
 pub use self::kv_cache::{CacheType, KvCache};
+pub(crate) use self::transcoded::most_bytes_beside;
 pub use self::variants::{offered, variants};
 
 /// `Step` of `shaders/shared/step.wgsl`.

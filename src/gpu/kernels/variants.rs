@@ -3,11 +3,11 @@
 use bytemuck::Zeroable;
 
 use super::attention::{self, Division};
-use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, widen};
+use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, transcode_tiered, widen};
 use crate::codec::Precision;
 use crate::codec::split::Split;
 use crate::gpu::device::texture::{texture_variant, written_texture_variant};
-use crate::gpu::weights::layouts::{DenseFormat, Escape, FastFormat, Format, Table, dense};
+use crate::gpu::weights::layouts::{DenseFormat, Escape, FastFormat, Format, Table, TieredFormat, dense};
 use crate::gpu::weights::{Join, Joined};
 use crate::gpu::{CacheType, Candidates, Choice, Invocations, Target, Texel, Variant};
 use crate::tensor::Dtype;
@@ -113,7 +113,7 @@ impl Offer {
         all
     }
 
-    /// The kernels that convert dense tiles to the fast layout.
+    /// What makes other layouts of dense tiles.
     fn transcoding(self) -> Vec<Variant> {
         let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
         let mut all = Vec::new();
@@ -128,14 +128,18 @@ impl Offer {
                 scaled: None,
             }
             .bound(self.0);
-            for zeros in [false, true] {
-                let variant = transcode::variant(dense, FastFormat { zeros });
+            let transcode = [false, true].into_iter().flat_map(|zeros| {
+                let to_fast = transcode::variant(dense, FastFormat { zeros });
+                [to_fast, transcode_tiered::variant(dense, TieredFormat { zeros })]
+            });
+            for variant in transcode {
                 if self.has_textures() {
                     all.push(texture_variant(written_texture_variant(variant.clone()), dense::TEXEL));
                 }
                 all.push(variant);
             }
-            all.extend(self.either(transcode::measure_variant(dense), dense::TEXEL));
+            let measure = [transcode::measure_variant(dense), transcode_tiered::measure_variant(dense)];
+            all.extend(measure.into_iter().flat_map(|variant| self.either(variant, dense::TEXEL)));
         }
         all
     }

@@ -2,7 +2,7 @@
 
 use super::device_matrix::{DeviceMatrix, Part};
 use super::joined::{Join, Joined};
-use super::layouts::{DenseFormat, Format, Table, dense, raw};
+use super::layouts::{DenseFormat, Format, Table, Transcoded, dense, raw};
 use super::matrix_params::MatrixParams;
 use super::parts::{PartLayout, Piece, RowBlocks, lay_out, most_part, slot_bytes};
 use super::slot::SlotPlace;
@@ -13,7 +13,10 @@ use crate::gpu::device::dispatch::MAX_WORKGROUPS;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::{Dtype, Matrix};
 
-/// The properties that tiles must share to be joined.
+/// Tables of joined matrices begin at multiples of so many bytes.
+pub(in crate::gpu) const TABLE_BYTES: u64 = 256;
+
+/// What tiles must have in common to be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TilesKey {
     format: DenseFormat,
@@ -189,13 +192,14 @@ fn wide_places(
     fit.then_some((places, pieces))
 }
 
-/// Whether the fast layouts of these tiles fit one binding and one dispatch; `false` if one has no fast
-/// layout.
-pub fn fast_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>]) -> bool {
+/// Whether these in `layout` fit a binding together, and a dispatch; `false` if one of them cannot have it.
+pub fn transcoded_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>], layout: Transcoded) -> bool {
     let row_blocks: usize = tiles.iter().map(|tiles| tiles.row_blocks().len()).sum();
     if row_blocks > MAX_WORKGROUPS as usize {
         return false;
     }
-    let bytes = |tiles: &&Tiles<'_>| Some(tiles.fast_row_block_bytes()? * tiles.row_blocks().len() as u64);
+    let bytes = |tiles: &&Tiles<'_>| {
+        Some(tiles.transcoded_row_block_bytes(layout)? * tiles.row_blocks().len() as u64)
+    };
     tiles.iter().map(bytes).sum::<Option<u64>>().is_some_and(|sum| sum <= most_part(gpu))
 }

@@ -1,8 +1,7 @@
 //! The device memory that a matrix needs.
 
-use super::layouts::Format;
-use super::layouts::fast;
-use super::layouts::raw;
+use super::joining::TABLE_BYTES;
+use super::layouts::{Format, Transcoded, raw};
 use super::parts::{lay_out, slot_bytes, split_wide};
 use super::tiles::Tiles;
 use super::words::Words;
@@ -15,8 +14,8 @@ use crate::tensor::{Dtype, Matrix};
 pub struct MatrixBytes {
     /// As dense tiles, tables included.
     pub dense: u64,
-    /// Maximum bytes in the fast layout; `None` if it has none.
-    pub fast: Option<u64>,
+    /// In the layout that it is transcoded to, at the most; `None` where it is not.
+    pub transcoded: Option<u64>,
     /// In a slot.
     pub in_slot: u64,
     /// Outside the slot.
@@ -27,28 +26,26 @@ pub struct MatrixBytes {
 }
 
 impl MatrixBytes {
-    /// The bytes of these tiles.
-    pub fn of(gpu: &Gpu, label: &str, tiles: &Tiles<'_>) -> Result<Self, GpuError> {
+    /// What these tiles take, and what they take once they are transcoded.
+    pub fn of(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, to: Option<Transcoded>) -> Result<Self, GpuError> {
         let parts = |least| -> Result<Vec<u64>, GpuError> {
             Ok(lay_out(gpu, label, tiles, least)?.into_iter().map(|part| part.len).collect())
         };
         let dense = parts(0)?;
         let codes = 4 << tiles.tiled.code.longest();
-        let fast = match tiles.fast_row_block_bytes() {
-            // A matrix with too many exceptions stays dense, in these parts.
-            Some(block) => {
+        let to = to.and_then(|layout| Some((layout, tiles.transcoded_row_block_bytes(layout)?)));
+        let transcoded = match to {
+            // A matrix that turns out to have too many exceptions stays dense, in these parts.
+            Some((layout, block)) => {
                 let count = parts(block)?.len() as u64;
-                let most = fast::most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
-                Some(
-                    most.max(dense.iter().sum::<u64>() + codes)
-                        + (Words::slack(gpu) + fast::TABLE_BYTES) * count,
-                )
+                let most = layout.most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
+                Some(most.max(dense.iter().sum::<u64>() + codes) + (Words::slack(gpu) + TABLE_BYTES) * count)
             }
             None => None,
         };
         Ok(Self {
             dense: dense.iter().map(|&len| Words::bytes_of(gpu, len)).sum::<u64>() + Gpu::buffer_bytes(codes),
-            fast,
+            transcoded,
             in_slot: dense.iter().map(|&len| slot_bytes(len)).sum(),
             beside_slot: Gpu::buffer_bytes(codes),
             decoded: Self::decoded(gpu, label, tiles),

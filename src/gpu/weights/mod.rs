@@ -19,7 +19,7 @@ pub(in crate::gpu) mod words;
 
 pub use device_matrix::{DeviceMatrix, Part};
 pub use joined::{Join, Joined};
-pub use joining::{TilesKey, fast_fit_together};
+pub use joining::{TilesKey, transcoded_fit_together};
 pub use matrix_bytes::MatrixBytes;
 pub use matrix_params::WIDE_CHUNK;
 pub use parts::{Piece, RowBlocks};

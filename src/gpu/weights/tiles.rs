@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::layouts::fast;
-use super::layouts::{DenseFormat, Format, Table};
+use super::layouts::{DenseFormat, Format, Table, Transcoded};
 use crate::codec::grid::LANES;
 use crate::codec::head::{Head, Kind, Tiled};
 use crate::codec::{Kept, Precision};
@@ -49,11 +48,11 @@ impl<'a> Tiles<'a> {
         (end * LANES).min(self.tiled.grid.matrix.rows) - start * LANES
     }
 
-    /// Bytes of a row block in the fast layout; `None` if it has none, for example because it was rounded.
-    pub fn fast_row_block_bytes(&self) -> Option<u64> {
-        let grid = &self.tiled.grid;
-        (self.tiled.scaled.is_none() && fast::suits(self.dtype, grid))
-            .then(|| fast::row_block_bytes(grid) as u64)
+    /// Bytes that a row block has in `layout`; `None` if the tiles cannot be transcoded to it, as rounded weights
+    /// cannot.
+    pub fn transcoded_row_block_bytes(&self, layout: Transcoded) -> Option<u64> {
+        let bytes = layout.row_block_bytes(self.dtype, &self.tiled.grid)?;
+        self.tiled.scaled.is_none().then_some(bytes as u64)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::device_matrix::DeviceMatrix;
-use super::layouts::raw;
+use super::layouts::{Transcoded, raw};
 use super::words::Words;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::Dtype;
@@ -59,17 +59,17 @@ impl WideRoom {
         Gpu::buffer_bytes(bytes.min(gpu.max_binding()))
     }
 
-    /// The same for matrices with `row_blocks` row blocks in total that will be in the fast layout or else in
-    /// dense tiles.
+    /// The same for matrices of `row_blocks` row blocks together that are to be transcoded, or else to stay in dense
+    /// tiles.
     pub fn wanted_for(
         gpu: &Gpu,
         tokens: usize,
-        fast: bool,
+        transcoded: Option<Transcoded>,
         dtype: Dtype,
         cols: usize,
         row_blocks: u64,
     ) -> u64 {
-        match row_blocks > 0 && gpu.choices().widens_compressed(fast, tokens) {
+        match row_blocks > 0 && gpu.choices().widens_compressed(transcoded, tokens) {
             true => Self::bytes_of(gpu, dtype, cols, row_blocks),
             false => 0,
         }

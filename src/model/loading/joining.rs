@@ -2,7 +2,8 @@
 
 use crate::archive::{TensorReader, Weight};
 use crate::gpu::SlotPlace;
-use crate::gpu::weights::{DeviceMatrix, Join, Tiles, TilesKey, fast_fit_together};
+use crate::gpu::weights::layouts::Transcoded;
+use crate::gpu::weights::{DeviceMatrix, Join, Tiles, TilesKey, transcoded_fit_together};
 use crate::model::error::ModelError;
 use crate::model::loading::loader::Loader;
 use crate::model::shape::tensors::ProductShape;
@@ -23,8 +24,8 @@ struct Source<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     Raw(Dtype),
-    /// Transcoded to the fast layout. The transcoded matrices must be alike too.
-    Fast,
+    /// To be transcoded; what comes out must be alike too.
+    Transcoded(Transcoded),
     Dense(TilesKey),
     Streamed(usize, TilesKey),
     /// Decoded on the way into the slot of this stage.
@@ -80,13 +81,13 @@ impl<'a> Loader<'a> {
             return None;
         }
         let Some(tiles) = tiles else { return Some(Key::Raw(source.weight.dtype)) };
-        let is_fast = self.planned.fast && tiles.fast_row_block_bytes().is_some();
-        match source.streamed {
-            Some(stage) if self.planned.decodes() => Some(Key::Decoded(stage, source.weight.dtype)),
-            None if is_fast => Some(Key::Fast),
+        let to = self.planned.transcoded.filter(|&to| tiles.transcoded_row_block_bytes(to).is_some());
+        match (source.streamed, to) {
+            (Some(stage), _) if self.planned.decodes() => Some(Key::Decoded(stage, source.weight.dtype)),
+            (None, Some(to)) => Some(Key::Transcoded(to)),
             _ if !choices.joins_tiles => None,
-            Some(stage) => Some(Key::Streamed(stage, TilesKey::of(self.gpu, tiles))),
-            None => Some(Key::Dense(TilesKey::of(self.gpu, tiles))),
+            (Some(stage), _) => Some(Key::Streamed(stage, TilesKey::of(self.gpu, tiles))),
+            (None, None) => Some(Key::Dense(TilesKey::of(self.gpu, tiles))),
         }
     }
 
@@ -113,7 +114,7 @@ impl<'a> Loader<'a> {
     ) -> Result<Vec<DeviceMatrix>, ModelError> {
         let joined = match key {
             Key::Raw(dtype) => self.raw_joined(members, dtype, join).await?,
-            Key::Fast => return self.fast_joined(members, join).await,
+            Key::Transcoded(to) => return self.transcoded_joined(members, join, to).await,
             Key::Dense(_) => self.dense_joined(members, join).await?,
             Key::Streamed(stage, _) => self.streamed_joined(members, stage, join)?,
             Key::Decoded(stage, dtype) => self.decoded_joined(members, stage, dtype, join),
@@ -192,24 +193,25 @@ impl<'a> Loader<'a> {
         Some(joined)
     }
 
-    /// All of them must be on the device as dense tiles before the first one is transcoded.
-    async fn fast_joined(
+    /// All are on the device as dense tiles before the first of them is transcoded.
+    async fn transcoded_joined(
         &mut self,
         members: &[Member<'_, '_>],
         join: Join,
+        to: Transcoded,
     ) -> Result<Vec<DeviceMatrix>, ModelError> {
         let tiles: Vec<_> = members.iter().filter_map(|(_, tiles)| *tiles).collect();
-        if !fast_fit_together(self.gpu, &tiles) {
+        if !transcoded_fit_together(self.gpu, &tiles, to) {
             return self.apart(members).await;
         }
         let mut dense = Vec::new();
         for ((source, _), tiles) in members.iter().zip(tiles) {
-            let least_block = tiles.fast_row_block_bytes().unwrap_or(0);
+            let least_block = tiles.transcoded_row_block_bytes(to).unwrap_or(0);
             let matrix = self.dense(&source.weight, &source.reader, tiles, least_block).await?;
             dense.push((matrix, source.first_row));
         }
         let (gpu, uploader) = (self.gpu, &mut self.uploader);
-        Ok(DeviceMatrix::into_fast_joined(gpu, uploader, label(members), dense, join).await?)
+        Ok(DeviceMatrix::into_transcoded_joined(gpu, uploader, label(members), dense, join, to).await?)
     }
 }
 

@@ -115,10 +115,10 @@ impl<'a> Loader<'a> {
             streaming.add(reader, &pieces);
             return Ok(matrix);
         }
-        let fast_block = tiles.fast_row_block_bytes().filter(|_| self.planned.fast);
-        let matrix = self.dense(weight, reader, tiles, fast_block.unwrap_or(0)).await?;
-        match fast_block {
-            Some(_) => Ok(matrix.into_fast(gpu, &mut self.uploader, label).await?),
+        let to = self.planned.transcoded.and_then(|to| Some((to, tiles.transcoded_row_block_bytes(to)?)));
+        let matrix = self.dense(weight, reader, tiles, to.map_or(0, |(_, block)| block)).await?;
+        match to {
+            Some((to, _)) => Ok(matrix.into_transcoded(gpu, &mut self.uploader, label, to).await?),
             None => Ok(matrix),
         }
     }

@@ -84,7 +84,7 @@ fn steps_of(gpu: &Gpu, tensor: &TensorCensus, layers: usize) -> Result<Vec<Step>
             Keeping {
                 precisions: &precisions,
                 raw: false,
-                fast: false,
+                transcoded: None,
                 slot_kind: SlotKind::Dense,
                 as_if_compressed: false,
             },

@@ -6,8 +6,9 @@ use std::ops::Range;
 use crate::archive::{ArchiveError, ModelFiles, TensorReader};
 use crate::codec::code::TABLE_LEN;
 use crate::codec::grid::Grid;
-use crate::gpu::kernels::transcode;
-use crate::gpu::weights::{Tiles, fast_fit_together};
+use crate::gpu::kernels::most_bytes_beside;
+use crate::gpu::weights::layouts::Transcoded;
+use crate::gpu::weights::{Tiles, transcoded_fit_together};
 use crate::gpu::{Gpu, GpuError, MatrixBytes, SlotKind, Uploader, WideRoom};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
@@ -50,16 +51,23 @@ pub(crate) struct Keeping<'a> {
     pub precisions: &'a Precisions,
     /// Whether weights are decompressed first.
     pub raw: bool,
-    /// Whether resident weights are transcoded to the fast layout, if they can be.
-    pub fast: bool,
-    /// The form of weights in slots.
+    /// What weights that stay are transcoded to, if they can be.
+    pub transcoded: Option<Transcoded>,
+    /// What slots hold.
     pub slot_kind: SlotKind,
     /// Whether uncompressed weights count as if they were compressed: as streamable, with their own size,
     /// which is more than the compressed one.
     pub as_if_compressed: bool,
 }
 
-/// How a model is split into stages.
+impl Keeping<'_> {
+    /// What these tiles are transcoded to, if they are.
+    pub fn transcoded_from(&self, tiles: &Tiles<'_>) -> Option<Transcoded> {
+        self.transcoded.filter(|&layout| tiles.transcoded_row_block_bytes(layout).is_some())
+    }
+}
+
+/// Where a model is cut into stages.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     /// The stage of each layer's matrices, by name.
@@ -175,7 +183,7 @@ impl Census {
             loading: Uploader::LEAST + transcoding,
             loading_whole: whole.transcoding.max(apart.transcoding),
             beside_slots: keeping.slot_kind.beside(gpu),
-            fast: keeping.fast,
+            transcoded: keeping.transcoded,
             slot_kind: keeping.slot_kind,
             stages,
         };
@@ -209,8 +217,8 @@ impl LayerCensus {
         let taken = self.products.iter().map(|product| product.takes(gpu, keeping));
         let mut taken = taken.collect::<Result<Vec<_>, _>>()?;
         for together in JOINED {
-            // All of them are on the device as dense tiles before the first one is transcoded.
-            if keeping.fast && gpu.choices().joins && self.fast_fit(gpu, keeping, together.clone()) {
+            // All of them are there as dense tiles before the first is transcoded.
+            if gpu.choices().joins && self.fit_transcoded(gpu, keeping, together.clone()) {
                 let sum = taken[together.clone()].iter().map(|taken| taken.transcoding).sum();
                 taken[together].iter_mut().for_each(|taken| taken.transcoding = sum);
             }
@@ -218,8 +226,8 @@ impl LayerCensus {
         Ok(taken)
     }
 
-    /// An upper bound, because joined matrices may be widened together. A matrix that should get the fast
-    /// layout but stays dense is not counted, and may find no space.
+    /// At the most: what is joined may be widened together. What should be transcoded and turns out to stay dense
+    /// is not counted, and may find no room.
     fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
         let row_blocks = |product: &TensorCensus| {
             product.tiles(keeping).map_or(0, |tiles| tiles.row_blocks().len() as u64)
@@ -229,9 +237,9 @@ impl LayerCensus {
             let row_blocks = products.iter().map(row_blocks).sum();
             let wanted = |product: &TensorCensus| {
                 let Some(tiles) = product.tiles(keeping) else { return 0 };
-                let fast = keeping.fast && tiles.fast_row_block_bytes().is_some();
+                let transcoded = keeping.transcoded_from(&tiles);
                 let (dtype, cols) = (product.reader.dtype(), product.matrix.cols);
-                WideRoom::wanted_for(gpu, BATCH, fast, dtype, cols, row_blocks)
+                WideRoom::wanted_for(gpu, BATCH, transcoded, dtype, cols, row_blocks)
             };
             products.iter().map(wanted).max().unwrap_or(0)
         };
@@ -239,11 +247,12 @@ impl LayerCensus {
         alone.chain(JOINED).map(of).max().unwrap_or(0)
     }
 
-    /// Whether those of these products that have a fast layout fit one binding together.
-    fn fast_fit(&self, gpu: &Gpu, keeping: Keeping<'_>, together: Range<usize>) -> bool {
+    /// Whether those of these products that are transcoded fit a binding together.
+    fn fit_transcoded(&self, gpu: &Gpu, keeping: Keeping<'_>, together: Range<usize>) -> bool {
+        let Some(layout) = keeping.transcoded else { return false };
         let tiles = self.products[together].iter().filter_map(|product| product.tiles(keeping));
-        let fast: Vec<_> = tiles.filter(|tiles| tiles.fast_row_block_bytes().is_some()).collect();
-        fast_fit_together(gpu, &fast.iter().collect::<Vec<_>>())
+        let transcoded: Vec<_> = tiles.filter(|tiles| keeping.transcoded_from(tiles).is_some()).collect();
+        transcoded_fit_together(gpu, &transcoded.iter().collect::<Vec<_>>(), layout)
     }
 }
 
@@ -297,8 +306,8 @@ impl TensorCensus {
     }
 
     fn takes_in(&self, gpu: &Gpu, keeping: Keeping<'_>, tiles: &Tiles<'_>) -> Result<Taken, GpuError> {
-        let bytes = MatrixBytes::of(gpu, &self.name, tiles)?;
-        let fast = bytes.fast.filter(|_| keeping.fast);
+        let bytes = MatrixBytes::of(gpu, &self.name, tiles, keeping.transcoded)?;
+        let transcoded = bytes.transcoded;
         let Matrix { rows, cols } = self.matrix;
         let (beside_slot, in_slot, read) = match keeping.slot_kind.is_decoded() {
             true => {
@@ -309,11 +318,11 @@ impl TensorCensus {
             false => (bytes.beside_slot, bytes.in_slot, bytes.in_slot),
         };
         Ok(Taken {
-            pinned: fast.unwrap_or(bytes.dense),
+            pinned: transcoded.unwrap_or(bytes.dense),
             beside_slot,
             in_slot,
             read,
-            transcoding: fast.map_or(0, |_| bytes.dense + transcode::most_bytes_beside(rows, cols)),
+            transcoding: transcoded.map_or(0, |_| bytes.dense + most_bytes_beside(rows, cols)),
         })
     }
 

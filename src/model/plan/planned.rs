@@ -1,6 +1,7 @@
 //! Plans how to load a model: the layout of its weights, and which of them stay.
 
 use crate::archive::{ArchiveError, ModelFiles};
+use crate::gpu::weights::layouts::Transcoded;
 use crate::gpu::{Gpu, SlotKind, Uploader};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
@@ -21,9 +22,9 @@ pub(crate) struct Planned {
     pub cut: Cut,
     /// The precision at which each weight is read.
     pub precisions: Precisions,
-    /// Whether resident weights are transcoded to the fast layout, if they can be.
-    pub fast: bool,
-    /// Bytes available for staging buffers.
+    /// What weights that stay are transcoded to, if they can be.
+    pub transcoded: Option<Transcoded>,
+    /// Bytes of staging buffers there is room for.
     pub staging: u64,
 }
 
@@ -108,20 +109,25 @@ impl Planned {
             planner.precisions = planner.most_precise()?;
         }
         match layout {
-            Layout::Dense => planner.plan(false),
-            Layout::Fast => planner.plan(true),
+            Layout::Dense => planner.plan(None),
+            Layout::Fast => planner.plan(Some(Transcoded::Fast)),
+            Layout::Tiered => planner.plan(Some(Transcoded::Tiered)),
             Layout::Auto => planner.faster(),
         }
     }
 
     /// Nothing is streamed, and no plan limits memory.
     fn all_stays(gpu: &Gpu, options: &LoadOptions) -> Self {
-        let fast = Self::layout(gpu, options) != Layout::Dense;
+        let transcoded = match Self::layout(gpu, options) {
+            Layout::Dense => None,
+            Layout::Fast | Layout::Auto => Some(Transcoded::Fast),
+            Layout::Tiered => Some(Transcoded::Tiered),
+        };
         let precisions = match &options.precision {
             Precisions::Auto => Precisions::default(),
             given => given.clone(),
         };
-        Self { plan: None, cut: Cut::default(), precisions, fast, staging: u64::MAX }
+        Self { plan: None, cut: Cut::default(), precisions, transcoded, staging: u64::MAX }
     }
 
     /// Whether streamed stages are decoded on the way into a slot.
@@ -155,24 +161,28 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// The faster of the two layouts. A CPU takes longer to read dense tiles than to fetch a stage, so fast
-    /// weights are worth the memory that they take from others. On other devices, the bytes decide.
+    /// The fastest layout that all weights fit in, and dense tiles if they fit in none. Reading dense tiles takes a
+    /// CPU longer than bringing a stage, so a CPU keeps fast weights even if they take the room of others. On a
+    /// GPU it is the bytes that count.
     fn faster(&self) -> Result<Planned, ModelError> {
-        let dense = self.plan(false)?;
-        // Precision was reduced so that everything fits.
+        let dense = self.plan(None)?;
+        // Bits were given up for it.
         let is_whole = self.options.precision == Precisions::Auto && dense.is_whole();
-        let mut fast = match self.plan(true) {
-            Ok(fast) if is_whole && !fast.is_whole() => return Ok(dense),
-            Ok(fast) if !self.gpu.is_cpu() && !fast.is_resident() => return Ok(dense),
-            Ok(fast) => fast,
-            Err(ModelError::Stream(_)) => return Ok(dense),
-            Err(error) => return Err(error),
-        };
-        // The dense layout may need less.
-        if let (Some(plan), Some(dense)) = (&mut fast.plan, &dense.plan) {
-            plan.minimum = plan.minimum.min(dense.minimum);
+        for layout in Transcoded::ALL {
+            let mut planned = match self.plan(Some(layout)) {
+                Ok(planned) if is_whole && !planned.is_whole() => continue,
+                Ok(planned) if !self.gpu.is_cpu() && !planned.is_resident() => continue,
+                Ok(planned) => planned,
+                Err(ModelError::Stream(_)) => continue,
+                Err(error) => return Err(error),
+            };
+            // Dense tiles need less.
+            if let (Some(plan), Some(dense)) = (&mut planned.plan, &dense.plan) {
+                plan.minimum = plan.minimum.min(dense.minimum);
+            }
+            return Ok(planned);
         }
-        Ok(fast)
+        Ok(dense)
     }
 
     /// The highest precisions at which all weights stay, dense; the lowest if none fit.
@@ -194,16 +204,16 @@ impl Planner<'_> {
 
     /// Whether everything fits the budget in dense tiles.
     fn fits_whole(&self) -> Result<bool, ModelError> {
-        match self.plan(false) {
+        match self.plan(None) {
             Ok(planned) => Ok(planned.is_whole()),
             Err(ModelError::Stream(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// The plan with the stage size that costs a token least. Stages are decoded on the way if that is wanted
-    /// and any plan with decoding fits.
-    fn plan(&self, fast: bool) -> Result<Planned, ModelError> {
+    /// The plan with stages of the size that costs a token least, decoded on their way where that is wanted and any
+    /// fit so.
+    fn plan(&self, transcoded: Option<Transcoded>) -> Result<Planned, ModelError> {
         (self.go_on)()?;
         let usual = || {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
@@ -212,7 +222,7 @@ impl Planner<'_> {
         let working_set = self.options.working_set.unwrap_or_else(usual);
         let needs = |(slot_kind, pieces)| {
             let (precisions, raw) = (&self.precisions, self.options.raw);
-            let keeping = Keeping { precisions, raw, fast, slot_kind, as_if_compressed: false };
+            let keeping = Keeping { precisions, raw, transcoded, slot_kind, as_if_compressed: false };
             self.census.needs(self.gpu, keeping, pieces, working_set)
         };
         let sizes = |&kind: &SlotKind| PIECES.map(|pieces| needs((kind, pieces))).into_iter().collect();
@@ -225,7 +235,7 @@ impl Planner<'_> {
                 // Sessions come later. Until then, loading may use their memory.
                 let staging = plan.working_set - (needs.loading - Uploader::LEAST);
                 let (plan, precisions) = (Some(Plan { minimum, ..plan }), self.precisions.clone());
-                return Ok(Planned { plan, cut, precisions, fast, staging });
+                return Ok(Planned { plan, cut, precisions, transcoded, staging });
             }
         }
         let compressed = self.compressed_minimum(working_set)?;
@@ -241,7 +251,7 @@ impl Planner<'_> {
         }
         let precisions = &self.precisions;
         let slot_kind = SlotKind::Dense;
-        let keeping = Keeping { precisions, raw: false, fast: false, slot_kind, as_if_compressed: true };
+        let keeping = Keeping { precisions, raw: false, transcoded: None, slot_kind, as_if_compressed: true };
         let least = |pieces| Ok(Plan::minimum(&self.census.needs(self.gpu, keeping, pieces, working_set)?.0));
         let sizes: Result<Vec<u64>, ModelError> = PIECES.into_iter().map(least).collect();
         Ok(sizes?.into_iter().min())

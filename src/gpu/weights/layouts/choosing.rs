@@ -1,6 +1,6 @@
 //! The choices for weights in each layout.
 
-use super::Format;
+use super::{Format, Transcoded};
 use crate::gpu::{Candidates, Invocations, InvocationsByStorage, KernelChoices, WidenFrom};
 
 impl InvocationsByStorage {
@@ -28,10 +28,15 @@ impl KernelChoices {
         widens_from(format.layout().widen_from(&self.widen_from), tokens)
     }
 
-    /// The same for weights that are in the fast layout if `fast`, or else in dense tiles.
-    pub(in crate::gpu) fn widens_compressed(&self, fast: bool, tokens: usize) -> bool {
-        let WidenFrom { dense, fast: of_fast } = self.widen_from;
-        widens_from(if fast { of_fast } else { dense }, tokens)
+    /// The same of weights that were transcoded, or else are in dense tiles.
+    pub(in crate::gpu) fn widens_compressed(&self, transcoded: Option<Transcoded>, tokens: usize) -> bool {
+        let WidenFrom { dense, fast, tiered } = self.widen_from;
+        let from = match transcoded {
+            None => dense,
+            Some(Transcoded::Fast) => fast,
+            Some(Transcoded::Tiered) => tiered,
+        };
+        widens_from(from, tokens)
     }
 }
 

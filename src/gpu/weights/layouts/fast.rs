@@ -23,10 +23,7 @@ pub(in crate::gpu) const MOST_OF_ROW_BLOCK: u64 = 1 << 14;
 /// Code 0 stands for zeros if that avoids at least one exception per this many weights.
 const MANY_ZEROS: u64 = 1024;
 
-/// Alignment of the tables of joined matrices in bytes.
-pub(in crate::gpu) const TABLE_BYTES: u64 = 256;
-
-/// Words of the table for the lowest exponents of a row block.
+/// Words of the table that say the lowest exponents of a row block.
 const LOWEST_WORDS: usize = LANES / 4;
 
 /// Iterations of the loops for a chunk: each group of eight weights has two loops for exceptions.
@@ -53,7 +50,7 @@ impl Layout for FastFormat {
     }
 
     fn apply(&self, variant: Variant) -> Variant {
-        variant.flag("FAST").flag_if(self.zeros, "ZEROS")
+        variant.flag("FAST").flag("UNROLLED").flag_if(self.zeros, "ZEROS")
     }
 
     fn dtype(&self) -> Dtype {
@@ -129,7 +126,10 @@ pub(in crate::gpu) fn most_bytes(grid: &Grid, row_blocks: usize) -> u64 {
     (row_blocks * row_block_bytes(grid)) as u64 + 4 * table
 }
 
-/// The measurements of a row before it is transcoded.
+/// Words that are measured of a row.
+pub(in crate::gpu) const ROW_WORDS: usize = 3;
+
+/// What is known of a row before it is transcoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gpu) struct Row {
     /// The lowest exponent that has a code.

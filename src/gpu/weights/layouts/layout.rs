@@ -36,7 +36,12 @@ pub(in crate::gpu) trait Layout {
         false
     }
 
-    /// Whether some weights are in a separate list, sorted by column.
+    /// Whether reading can begin with any chunk of a row.
+    fn begins_anywhere(&self) -> bool {
+        !self.is_tiled()
+    }
+
+    /// Whether some weights are in a list beside the others, sorted by column.
     fn has_exceptions(&self) -> bool {
         false
     }

@@ -9,11 +9,15 @@ pub mod fast;
 mod layout;
 mod params;
 pub mod raw;
+pub mod tiered;
+mod transcoded;
 
 pub use self::dense::{DenseFormat, Escape, Table};
 pub use self::fast::FastFormat;
 pub(in crate::gpu) use self::layout::Layout;
 pub use self::raw::RawFormat;
+pub use self::tiered::TieredFormat;
+pub use self::transcoded::Transcoded;
 use crate::gpu::{Invocations, Target, Variant};
 use crate::tensor::Dtype;
 
@@ -48,6 +52,8 @@ layouts! {
     Raw(raw::RawFormat),
     /// BF16 at 12 bits per weight, each at a fixed place.
     Fast(fast::FastFormat),
+    /// BF16 at about 10.9 bits a weight, most of which are at places of their own.
+    Tiered(tiered::TieredFormat),
     /// Dense tiles.
     Dense(dense::DenseFormat),
 }

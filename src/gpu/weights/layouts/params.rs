@@ -5,10 +5,9 @@ use crate::codec::grid::LANES;
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 
 impl MatrixParams {
-    /// The same part with one tile per chunk if the layout has no tiles of its own, so that several can be
-    /// read in parallel.
+    /// The same part with a tile for every chunk, if reading can begin with any: several may be read at once.
     pub(in crate::gpu) fn in_chunks(mut self, format: Format) -> Self {
-        if !format.layout().is_tiled() {
+        if format.layout().begins_anywhere() {
             self.tile_cols = WIDE_CHUNK as u32;
             self.col_tiles = self.cols.div_ceil(WIDE_CHUNK as u32);
         }

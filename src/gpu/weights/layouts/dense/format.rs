@@ -245,7 +245,7 @@ impl Layout for DenseFormat {
     }
 
     fn own_candidates(&self, all: &Candidates) -> Option<&'static [Invocations]> {
-        all.dense
+        all.streams
     }
 
     fn widen_from(&self, from: &WidenFrom) -> usize {

@@ -1,0 +1,133 @@
+// What the tiered layout needs to know about BF16 in dense tiles before they are transcoded: the base of each row with
+// which it takes least, the bits of its stream then, and how many of its weights are exceptions; without a code for
+// zeros, and with one.
+//
+// One workgroup measures a row block. One invocation reads one row, twice.
+//
+// Bindings:
+//   1  matrix    the shape of the weights (shared/matrix.wgsl)
+//   2  payload   the tiles (shared/payload.wgsl)
+//   3  codes     the table of windows (shared/stream.wgsl)
+//   4  measured  [rows, 2, 3]: base, bits and exceptions without a code for zeros, and with one
+//
+// Workgroups: (row blocks, 1).
+
+#import matrix
+
+@group(0) @binding(4) var<storage, read_write> measured: array<u32>;
+
+// Sum and number of the exponents that are not of zeros, infinities or NaNs.
+var<private> sum: u32;
+var<private> count: u32;
+
+// The exponents of columns 4 i .. 4 i + 3 of the chunk; 0 where there is no column.
+fn four_exponents(i: u32) -> vec4<u32> {
+    let units = valid_units(0u, i);
+    return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
+}
+
+fn look0(i: u32) {
+    let all = four_exponents(i);
+    // Differences are modulo 2³².
+    let usual = all - vec4<u32>(1u) < vec4<u32>(254u);
+    let ones = select(vec4<u32>(0u), vec4<u32>(1u), usual);
+    let usual_ones = select(vec4<u32>(0u), all, usual);
+    count += (ones.x + ones.y) + (ones.z + ones.w);
+    sum += (usual_ones.x + usual_ones.y) + (usual_ones.z + usual_ones.w);
+}
+
+// Four bases. For each the bits of the window, of those before, and how many exceptions there are: without a code for
+// zeros, and with one.
+var<private> bases: vec4<u32>;
+#unroll z 2
+var<private> window$z: vec4<u32>;
+var<private> bits$z: vec4<u32>;
+var<private> exceptions$z: vec4<u32>;
+#end
+
+#unroll z 2
+// Counts a weight that has a code where `has_code`, of so many bits.
+fn count$z(has_code: vec4<bool>, bits: vec4<u32>) {
+    let fits = has_code & (window$z + bits <= vec4<u32>(31u));
+    window$z += select(vec4<u32>(0u), bits, fits);
+    exceptions$z += select(vec4<u32>(1u), vec4<u32>(0u), fits);
+}
+
+#end
+fn look_at(exponent: u32) {
+    let below = bases + vec4<u32>(2u) - vec4<u32>(exponent);
+    let second_tier = select(vec4<u32>(6u), vec4<u32>(2u), below - vec4<u32>(5u) < vec4<u32>(3u));
+    let bits = select(second_tier, vec4<u32>(0u), below - vec4<u32>(2u) < vec4<u32>(3u));
+    count0(below <= vec4<u32>(15u), bits);
+    let is_zero = vec4<bool>(exponent == 0u);
+    count1(is_zero | (below <= vec4<u32>(14u)), select(bits, vec4<u32>(6u), is_zero));
+}
+
+fn look1(i: u32) {
+    let all = four_exponents(i);
+#unroll c 4
+    if 4u * i + $cu < chunk_valid {
+        look_at(all[$c]);
+    }
+#end
+}
+
+// What follows the last look at a chunk, which is a window.
+fn end_chunk0() {}
+
+fn end_chunk1() {
+#unroll z 2
+    bits$z += window$z;
+    window$z = vec4<u32>(0u);
+#end
+}
+
+// A way through the row's columns for each look: a branch between them would be taken both ways by software drivers.
+#unroll p 2
+fn pass$p(lane: u32, row_block: u32) {
+    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
+        open_tile(0u, lane, row_block, col_tile);
+        let cols = cols_in(col_tile);
+        for (var col = 0u; col < cols; col += COLS) {
+            begin_chunk(cols - col);
+            next_chunk();
+#unroll i 4
+            look$p($iu);
+#end
+            end_chunk$p();
+        }
+    }
+}
+
+#end
+// The base that takes least, and what it takes.
+fn best(bits: vec4<u32>, exceptions: vec4<u32>) -> vec3<u32> {
+    let cost = bits + vec4<u32>(32u) * exceptions;
+    var found = vec3<u32>(bases.x, bits.x, exceptions.x);
+    var least = cost.x;
+#unroll c 4
+    if cost[$c] < least {
+        found = vec3<u32>(bases[$c], bits[$c], exceptions[$c]);
+        least = cost[$c];
+    }
+#end
+    return found;
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row = group.x * 64u + lane;
+    if row >= matrix.rows {
+        return;
+    }
+    pass0(lane, group.x);
+    let mean = sum / max(count, 1u);
+    bases = clamp(vec4<u32>(mean) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(13u), vec4<u32>(254u));
+    pass1(lane, group.x);
+#unroll z 2
+    let best$z = best(bits$z, exceptions$z);
+    measured[6u * row + 3u * $zu] = best$z.x;
+    measured[6u * row + 3u * $zu + 1u] = best$z.y;
+    measured[6u * row + 3u * $zu + 2u] = best$z.z;
+#end
+}

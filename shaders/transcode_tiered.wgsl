@@ -1,0 +1,184 @@
+// BF16 in dense tiles to the tiered layout (shared/tiered.wgsl), integers only.
+//
+// One workgroup transcodes a row block. One invocation transcodes one row.
+//
+// Bindings:
+//   1  matrix      the shape of the weights (shared/matrix.wgsl)
+//   2  payload     the tiles (shared/payload.wgsl)
+//   3  codes       the table of windows (shared/stream.wgsl)
+//   4  tiers       the table of shared/tiered.wgsl, of which bases, where streams begin, and row blocks' first exceptions
+//                  are there
+//   5  transcoded  [row blocks, lane vectors, 64 lanes] vectors of four words, in a buffer or in a texture
+//   6  firsts      [rows] where each row's exceptions begin among the part's
+//
+// Workgroups: (row blocks, 1).
+
+#import matrix
+
+@group(0) @binding(4) var<storage, read_write> tiers: array<u32>;
+#ifdef TO_TEXTURE
+// In rows of as many vectors as TO_ROW_BITS bits count.
+@group(0) @binding(5) var transcoded: texture_storage_2d<rgba32uint, write>;
+
+fn put_vector(i: u32, vector: vec4<u32>) {
+    textureStore(transcoded, vec2<u32>(i & ((1u << TO_ROW_BITS) - 1u), i >> TO_ROW_BITS), vector);
+}
+#else
+@group(0) @binding(5) var<storage, read_write> transcoded: array<vec4<u32>>;
+
+fn put_vector(i: u32, vector: vec4<u32>) {
+    transcoded[i] = vector;
+}
+#endif
+
+@group(0) @binding(6) var<storage, read> firsts: array<u32>;
+
+// Where the next exception goes, and the first bits of their numbers.
+var<private> exception_at: u32;
+var<private> lane_key: u32;
+var<private> base: u32;
+// Where the next word of the stream goes, the bits that are not yet there, and how many those are; all bits of the
+// stream so far, and of the window.
+var<private> stream_at: u32;
+var<private> pending: u32;
+var<private> pending_bits: u32;
+var<private> row_bits: u32;
+var<private> window_bits: u32;
+// Sixteen columns: signs and mantissas, and tags.
+var<private> signs: vec4<u32>;
+var<private> tags: u32;
+// Tags of two chunks.
+var<private> four_tags: vec4<u32>;
+
+// Puts up to six bits into the stream.
+fn put_bits(field: u32, bits: u32) {
+    pending |= field << pending_bits;
+    pending_bits += bits;
+    if pending_bits >= 32u {
+        tiers[stream_at] = pending;
+        stream_at += 1u;
+        pending_bits -= 32u;
+        // As many bits of the field are left.
+        pending = field >> (bits - pending_bits);
+    }
+    row_bits += bits;
+    window_bits += bits;
+}
+
+// Puts a weight's exponent: column `col` of the row, of those that the window has the one at `i`.
+fn put_exponent(i: u32, col: u32, exponent: u32) {
+    var below = base + 2u - exponent;
+#ifdef ZEROS
+    let has_code = (exponent == 0u) | (below <= 14u);
+    below = select(below, 15u, exponent == 0u);
+#else
+    let has_code = below <= 15u;
+#endif
+    let is_second = below - 5u < 3u;
+    let is_first = below - 2u < 3u;
+    let bits = select(select(6u, 2u, is_second), 0u, is_first);
+    if has_code && window_bits + bits <= 31u {
+        tags |= select(3u, below - 2u, is_first) << (2u * i);
+        if bits > 0u {
+            put_bits(select(3u | (((below - 8u) & 15u) << 2u), below - 5u, is_second), bits);
+        }
+    } else {
+        tiers[exception_at] = lane_key | (col << 8u) | exponent;
+        exception_at += 1u;
+    }
+}
+
+// Takes columns 4 i .. 4 i + 3 of sixteen, from column `col` of the row on.
+fn take_four(i: u32, col: u32) -> vec4<u32> {
+    let units = valid_units(0u, i);
+    let exponents = (units >> vec4<u32>(23u)) & vec4<u32>(255u);
+#unroll c 4
+    if 4u * i + $cu < chunk_valid {
+        put_exponent(4u * i + $cu, col + 4u * i + $cu, exponents[$c]);
+    }
+#end
+    return units;
+}
+
+// Signs and mantissas of four weights in two words, mantissas from bit 0 of a half-word on.
+fn lower_signs(units: vec4<u32>) -> vec2<u32> {
+    let halves = ((units >> vec4<u32>(16u)) & vec4<u32>(127u)) | ((units >> vec4<u32>(31u)) << vec4<u32>(15u));
+    return halves.xz | (halves.yw << vec2<u32>(16u));
+}
+
+// The same, mantissas from bit 8 on.
+fn upper_signs(units: vec4<u32>) -> vec2<u32> {
+    let halves = ((units >> vec4<u32>(8u)) & vec4<u32>(0x7f00u)) | ((units >> vec4<u32>(31u)) << vec4<u32>(7u));
+    return halves.xz | (halves.yw << vec2<u32>(16u));
+}
+
+// Takes sixteen columns, from column `col` of the row on.
+fn take_half(col: u32) {
+    next_chunk();
+    tags = 0u;
+    window_bits = 0u;
+    let units0 = take_four(0u, col);
+    let units1 = take_four(1u, col);
+    signs = vec4<u32>(lower_signs(units0), lower_signs(units1));
+    let units2 = take_four(2u, col);
+    let units3 = take_four(3u, col);
+    signs |= vec4<u32>(upper_signs(units2), upper_signs(units3));
+}
+
+// Puts the vectors of half chunk `half`, which was taken last. `at` is where the lane's vectors begin.
+fn put_half(at: u32, half: u32, is_last: bool) {
+    let two_chunks = at + 320u * (half >> 2u);
+    let in_two = half & 3u;
+    put_vector(two_chunks + 64u * (in_two + (in_two >> 1u)), signs);
+    four_tags = select(four_tags, vec4<u32>(tags), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(in_two));
+    if in_two == 3u || is_last {
+        put_vector(two_chunks + 128u, four_tags);
+        four_tags = vec4<u32>(0u);
+    }
+}
+
+fn put_row(lane: u32, row_block: u32) {
+    let chunks = (matrix.cols + 31u) >> 5u;
+    let at = matrix.words_at + row_block * (2u * chunks + ((chunks + 1u) >> 1u)) * 64u + lane;
+    let starts = row_block * matrix.spans * 64u + lane;
+    // Columns gone through, and those with which the next span begins.
+    var col = 0u;
+    var span = 0u;
+    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
+        open_tile(0u, lane, row_block, col_tile);
+        let end = col + cols_in(col_tile);
+        for (; col < end; col += COLS) {
+            if col == span * matrix.span_cols {
+                if span > 0u {
+                    tiers[starts + 64u * span] = row_bits;
+                }
+                span += 1u;
+            }
+            begin_chunk(end - col);
+            take_half(col);
+            put_half(at, col >> 4u, col + COLS >= matrix.cols);
+        }
+        col = end;
+    }
+    if pending_bits > 0u {
+        tiers[stream_at] = pending;
+    }
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row_block = group.x;
+    let row = row_block * 64u + lane;
+    if row >= matrix.rows {
+        return;
+    }
+    let row_blocks = (matrix.rows + 63u) >> 6u;
+    let exceptions = row_blocks * (matrix.spans * 64u + 1u) + 1u;
+    let streams = exceptions + tiers[exceptions - 1u];
+    let start = tiers[row_block * matrix.spans * 64u + lane];
+    base = start >> 24u;
+    stream_at = streams + (start & 0xffffffu);
+    exception_at = exceptions + firsts[row];
+    lane_key = lane << 26u;
+    put_row(lane, row_block);
+}

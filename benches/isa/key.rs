@@ -4,8 +4,10 @@ use bantam::codec::Precision;
 use bantam::codec::split::Split;
 use bantam::gpu::kernels::attention::{self, Division};
 use bantam::gpu::kernels::rope::HeadParams;
-use bantam::gpu::kernels::{decode, embed, matmul, matvec, transcode, widen};
-use bantam::gpu::weights::layouts::{DenseFormat, Escape, FastFormat, Format, RawFormat, Table};
+use bantam::gpu::kernels::{decode, embed, matmul, matvec, transcode, transcode_tiered, widen};
+use bantam::gpu::weights::layouts::{
+    DenseFormat, Escape, FastFormat, Format, RawFormat, Table, TieredFormat,
+};
 use bantam::gpu::{CacheType, Invocations, Target, Variant};
 use bantam::tensor::Dtype;
 use bytemuck::Zeroable;
@@ -15,7 +17,8 @@ const TOKENS: u32 = 16;
 
 pub fn variants() -> Vec<Variant> {
     let mut all = one_token();
-    let main = [Format::Raw(RawFormat::Bf16), fast(false), Format::Dense(dense(2, Escape::None, false))];
+    let dense_tiles = Format::Dense(dense(2, Escape::None, false));
+    let main = [Format::Raw(RawFormat::Bf16), fast(false), tiered(false), dense_tiles];
     all.extend(main.map(|format| matvec::variant(format, Invocations::FOUR_A_ROW, false, false)));
     all.extend(main.map(batch));
     all.extend(main[1..].iter().map(|&format| widen::variant(format, Invocations::ONE_ROW_EACH)));
@@ -23,6 +26,8 @@ pub fn variants() -> Vec<Variant> {
     let dense = dense(2, Escape::None, false);
     all.push(transcode::variant(dense, FastFormat { zeros: false }));
     all.push(transcode::measure_variant(dense));
+    all.push(transcode_tiered::variant(dense, TieredFormat { zeros: false }));
+    all.push(transcode_tiered::measure_variant(dense));
     all.push(decode::variant(dense));
     all.extend([CacheType::F32, CacheType::F16].map(attention_of));
     all
@@ -30,7 +35,8 @@ pub fn variants() -> Vec<Variant> {
 
 /// Products with one token, of weights in every form.
 fn one_token() -> Vec<Variant> {
-    let mut formats = vec![Format::Raw(RawFormat::Bf16), fast(false), fast(true)];
+    let mut formats =
+        vec![Format::Raw(RawFormat::Bf16), fast(false), fast(true), tiered(false), tiered(true)];
     formats.extend([0, 1].map(|t| Format::Dense(dense(t, Escape::None, false))));
     for shifts in [false, true] {
         formats.extend([Escape::None, Escape::Short].map(|escape| Format::Dense(dense(2, escape, shifts))));
@@ -51,6 +57,10 @@ fn attention_of(cache_type: CacheType) -> Variant {
 
 fn fast(zeros: bool) -> Format {
     Format::Fast(FastFormat { zeros })
+}
+
+fn tiered(zeros: bool) -> Format {
+    Format::Tiered(TieredFormat { zeros })
 }
 
 /// Dense tiles of BF16 with so many bits of the mantissa coded.

@@ -51,9 +51,9 @@ impl Device {
 
 /// The room of all devices, for weights of as many bits as each layout has.
 pub fn table() -> String {
-    let bits = [16.0, subject::FAST_BITS, subject::DENSE_BITS];
+    let bits = [16.0, subject::FAST_BITS, subject::TIERED_BITS, subject::DENSE_BITS];
     let columns: String = bits.iter().map(|bits| format!(" {bits} bits |")).collect();
-    let mut text = format!("| device | GB/s | lanes | GHz |{columns}\n|---|---|---|---|---|---|---|\n");
+    let mut text = format!("| device | GB/s | lanes | GHz |{columns}\n|---|---|---|---|---|---|---|---|\n");
     for device in &DEVICES {
         let Device { name, gigabytes_per_second, lanes, gigahertz, .. } = device;
         let rooms: String = bits.iter().map(|&bits| format!(" {:.0} |", device.room(bits))).collect();

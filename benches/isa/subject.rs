@@ -4,8 +4,9 @@ use bantam::gpu::Variant;
 
 use super::reading::cost::Mark;
 
-/// Bits a weight in the fast layout, and of BF16 in dense tiles: those of SmolLM2.
+/// Bits a weight in the fast and the tiered layout, and of BF16 in dense tiles: those of SmolLM2.
 pub const FAST_BITS: f64 = 12.02;
+pub const TIERED_BITS: f64 = 10.96;
 pub const DENSE_BITS: f64 = 10.72;
 
 fn constant(variant: &Variant, name: &str) -> Option<u32> {
@@ -40,6 +41,7 @@ pub fn bits(variant: &Variant) -> Option<f64> {
         "bf16" | "f16" => Some(16.0),
         "f32" => Some(32.0),
         "fast" | "fast.zeros" => Some(FAST_BITS),
+        "tiered" | "tiered.zeros" => Some(TIERED_BITS),
         dense => is_whole_bf16(dense).then_some(DENSE_BITS),
     }
 }

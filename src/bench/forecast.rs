@@ -105,7 +105,7 @@ impl Bench<'_> {
             Some(Transcoded::Fast) => Form::Fast,
             Some(Transcoded::Tiered) => Form::Tiered,
         };
-        // Reading comes first: later the file is sure to be in the system's cache.
+        // Reading comes first: afterwards, the system has the file in its cache.
         let streamed = if plan.decodes() { Form::Raw } else { Form::Dense };
         let read = match (plan.is_resident(), plan.decodes()) {
             (true, _) => None,

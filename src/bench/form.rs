@@ -18,7 +18,7 @@ pub enum Form {
     Dense,
     /// Transcoded to the fast layout; BF16 only.
     Fast,
-    /// Transcoded to the tiered layout, where they are BF16.
+    /// Transcoded to the tiered layout; BF16 only.
     Tiered,
 }
 
@@ -31,7 +31,7 @@ pub(super) struct Original<'a> {
 }
 
 impl Form {
-    /// All of them. The others are compared with the first.
+    /// All forms. Each is compared with the first.
     pub const ALL: [Self; 4] = [Self::Raw, Self::Dense, Self::Fast, Self::Tiered];
 
     /// The name in tables and records.
@@ -65,7 +65,7 @@ impl Form {
             Self::Dense => files.sources().iter().map(|source| stored(source) as u64).sum(),
             // About an eighth more than dense.
             Self::Fast => Self::Dense.bytes_of(files) / 8 * 9,
-            // A fortieth more.
+            // About a fortieth more.
             Self::Tiered => Self::Dense.bytes_of(files) / 40 * 41,
         }
     }

@@ -53,9 +53,9 @@ pub struct Needs {
     pub loading_whole: u64,
     /// Extra buffers or textures of a slot's size that the slots of a ring share.
     pub beside_slots: u64,
-    /// What weights that stay are transcoded to, if they can be.
+    /// The layout that resident weights are transcoded to, if they can be.
     pub transcoded: Option<Transcoded>,
-    /// What slots hold.
+    /// The contents of slots.
     pub slot_kind: SlotKind,
     /// The stages in the order of visits: layers, then the output matrix.
     pub stages: Vec<StageNeeds>,
@@ -78,9 +78,9 @@ pub struct Plan {
     /// Whether the embedding stays in its file, and the host decodes rows of it. If so, the output matrix is
     /// split into stages.
     pub embedding_on_host: bool,
-    /// The layout that weights that stay are transcoded to, if they can be; otherwise they stay in dense tiles.
+    /// The layout that resident weights are transcoded to, if their type has it; otherwise they stay in dense tiles.
     pub transcoded: Option<Transcoded>,
-    /// What slots hold, if there are any.
+    /// The contents of slots, if there are any.
     pub slot_kind: SlotKind,
     /// Bytes left for sessions and for loading.
     pub working_set: u64,

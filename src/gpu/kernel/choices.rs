@@ -58,7 +58,7 @@ pub struct WidenFrom {
 }
 
 impl WidenFrom {
-    /// For no batch.
+    /// Never widen.
     pub const NEVER: Self = Self { dense: usize::MAX, fast: usize::MAX, tiered: usize::MAX };
 
     /// The numbers of tokens, up to `most`, at which a batch's dispatches change.
@@ -109,9 +109,9 @@ impl KernelChoices {
             // compile.
             joins: true,
             joins_tiles: false,
-            // Its time goes into taking tiles apart.
+            // Decoding tiles takes most of the time.
             widen_from: WidenFrom { dense: 2, fast: usize::MAX, tiered: usize::MAX },
-            // The driver loads a texel for all lanes at once, and from a buffer lane by lane.
+            // The driver loads a texel for all lanes at once, but loads from a buffer lane by lane.
             textures: true,
         }
     }
@@ -121,7 +121,7 @@ impl KernelChoices {
     pub fn with_invocations(invocations: Invocations) -> Self {
         let matvec = InvocationsByStorage::all(invocations);
         let matmul = InvocationsByStorage::all(invocations.without_splits());
-        // Tiles are taken apart once for every sixteen tokens otherwise. What is fast is fast to take apart.
+        // Otherwise tiles are decoded once for every sixteen tokens. The fast layout is quick to decode.
         let widen_from = WidenFrom { dense: 32, fast: usize::MAX, tiered: 64 };
         Self {
             matvec,

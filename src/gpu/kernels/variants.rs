@@ -113,7 +113,7 @@ impl Offer {
         all
     }
 
-    /// What makes other layouts of dense tiles.
+    /// The kernels that convert dense tiles to other layouts.
     fn transcoding(self) -> Vec<Variant> {
         let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
         let mut all = Vec::new();

@@ -13,10 +13,10 @@ use crate::gpu::device::dispatch::MAX_WORKGROUPS;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::{Dtype, Matrix};
 
-/// Tables of joined matrices begin at multiples of so many bytes.
+/// Alignment of the tables of joined matrices in bytes.
 pub(in crate::gpu) const TABLE_BYTES: u64 = 256;
 
-/// What tiles must have in common to be joined.
+/// The properties that tiles must share to be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TilesKey {
     format: DenseFormat,
@@ -192,7 +192,7 @@ fn wide_places(
     fit.then_some((places, pieces))
 }
 
-/// Whether these in `layout` fit a binding together, and a dispatch; `false` if one of them cannot have it.
+/// Whether these tiles in `layout` fit one binding and one dispatch; `false` if one of them cannot have it.
 pub fn transcoded_fit_together(gpu: &Gpu, tiles: &[&Tiles<'_>], layout: Transcoded) -> bool {
     let row_blocks: usize = tiles.iter().map(|tiles| tiles.row_blocks().len()).sum();
     if row_blocks > MAX_WORKGROUPS as usize {

@@ -14,7 +14,7 @@ use crate::tensor::{Dtype, Matrix};
 pub struct MatrixBytes {
     /// As dense tiles, tables included.
     pub dense: u64,
-    /// In the layout that it is transcoded to, at the most; `None` where it is not.
+    /// Maximum bytes in the layout that it is transcoded to; `None` if it is not transcoded.
     pub transcoded: Option<u64>,
     /// In a slot.
     pub in_slot: u64,
@@ -26,7 +26,7 @@ pub struct MatrixBytes {
 }
 
 impl MatrixBytes {
-    /// What these tiles take, and what they take once they are transcoded.
+    /// The bytes of these tiles, before and after they are transcoded `to` another layout.
     pub fn of(gpu: &Gpu, label: &str, tiles: &Tiles<'_>, to: Option<Transcoded>) -> Result<Self, GpuError> {
         let parts = |least| -> Result<Vec<u64>, GpuError> {
             Ok(lay_out(gpu, label, tiles, least)?.into_iter().map(|part| part.len).collect())
@@ -35,7 +35,7 @@ impl MatrixBytes {
         let codes = 4 << tiles.tiled.code.longest();
         let to = to.and_then(|layout| Some((layout, tiles.transcoded_row_block_bytes(layout)?)));
         let transcoded = match to {
-            // A matrix that turns out to have too many exceptions stays dense, in these parts.
+            // A matrix with too many exceptions stays dense, in these parts.
             Some((layout, block)) => {
                 let count = parts(block)?.len() as u64;
                 let most = layout.most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());

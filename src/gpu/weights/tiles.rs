@@ -48,8 +48,7 @@ impl<'a> Tiles<'a> {
         (end * LANES).min(self.tiled.grid.matrix.rows) - start * LANES
     }
 
-    /// Bytes that a row block has in `layout`; `None` if the tiles cannot be transcoded to it, as rounded weights
-    /// cannot.
+    /// Bytes of a row block in `layout`; `None` if the tiles cannot have it, for example because they were rounded.
     pub fn transcoded_row_block_bytes(&self, layout: Transcoded) -> Option<u64> {
         let bytes = layout.row_block_bytes(self.dtype, &self.tiled.grid)?;
         self.tiled.scaled.is_none().then_some(bytes as u64)

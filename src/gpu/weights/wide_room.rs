@@ -59,7 +59,7 @@ impl WideRoom {
         Gpu::buffer_bytes(bytes.min(gpu.max_binding()))
     }
 
-    /// The same for matrices of `row_blocks` row blocks together that are to be transcoded, or else to stay in dense
+    /// The same for matrices with `row_blocks` row blocks in total that will be transcoded, or else stay in dense
     /// tiles.
     pub fn wanted_for(
         gpu: &Gpu,

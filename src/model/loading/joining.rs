@@ -24,7 +24,7 @@ struct Source<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
     Raw(Dtype),
-    /// To be transcoded; what comes out must be alike too.
+    /// Transcoded to this layout. The transcoded matrices must be alike too.
     Transcoded(Transcoded),
     Dense(TilesKey),
     Streamed(usize, TilesKey),
@@ -193,7 +193,7 @@ impl<'a> Loader<'a> {
         Some(joined)
     }
 
-    /// All are on the device as dense tiles before the first of them is transcoded.
+    /// All of them must be on the device as dense tiles before the first one is transcoded.
     async fn transcoded_joined(
         &mut self,
         members: &[Member<'_, '_>],

@@ -51,9 +51,9 @@ pub(crate) struct Keeping<'a> {
     pub precisions: &'a Precisions,
     /// Whether weights are decompressed first.
     pub raw: bool,
-    /// What weights that stay are transcoded to, if they can be.
+    /// The layout that resident weights are transcoded to, if they can be.
     pub transcoded: Option<Transcoded>,
-    /// What slots hold.
+    /// The form of weights in slots.
     pub slot_kind: SlotKind,
     /// Whether uncompressed weights count as if they were compressed: as streamable, with their own size,
     /// which is more than the compressed one.
@@ -61,13 +61,13 @@ pub(crate) struct Keeping<'a> {
 }
 
 impl Keeping<'_> {
-    /// What these tiles are transcoded to, if they are.
+    /// The layout that these tiles are transcoded to, if any.
     pub fn transcoded_from(&self, tiles: &Tiles<'_>) -> Option<Transcoded> {
         self.transcoded.filter(|&layout| tiles.transcoded_row_block_bytes(layout).is_some())
     }
 }
 
-/// Where a model is cut into stages.
+/// How a model is split into stages.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     /// The stage of each layer's matrices, by name.
@@ -217,7 +217,7 @@ impl LayerCensus {
         let taken = self.products.iter().map(|product| product.takes(gpu, keeping));
         let mut taken = taken.collect::<Result<Vec<_>, _>>()?;
         for together in JOINED {
-            // All of them are there as dense tiles before the first is transcoded.
+            // All of them are on the device as dense tiles before the first one is transcoded.
             if gpu.choices().joins && self.fit_transcoded(gpu, keeping, together.clone()) {
                 let sum = taken[together.clone()].iter().map(|taken| taken.transcoding).sum();
                 taken[together].iter_mut().for_each(|taken| taken.transcoding = sum);
@@ -226,8 +226,8 @@ impl LayerCensus {
         Ok(taken)
     }
 
-    /// At the most: what is joined may be widened together. What should be transcoded and turns out to stay dense
-    /// is not counted, and may find no room.
+    /// An upper bound, because joined matrices may be widened together. A matrix that should be transcoded but
+    /// stays dense is not counted, and may find no space.
     fn wide_room(&self, gpu: &Gpu, keeping: Keeping<'_>) -> u64 {
         let row_blocks = |product: &TensorCensus| {
             product.tiles(keeping).map_or(0, |tiles| tiles.row_blocks().len() as u64)
@@ -247,7 +247,7 @@ impl LayerCensus {
         alone.chain(JOINED).map(of).max().unwrap_or(0)
     }
 
-    /// Whether those of these products that are transcoded fit a binding together.
+    /// Whether those of these products that are transcoded fit one binding together.
     fn fit_transcoded(&self, gpu: &Gpu, keeping: Keeping<'_>, together: Range<usize>) -> bool {
         let Some(layout) = keeping.transcoded else { return false };
         let tiles = self.products[together].iter().filter_map(|product| product.tiles(keeping));

@@ -22,9 +22,9 @@ pub(crate) struct Planned {
     pub cut: Cut,
     /// The precision at which each weight is read.
     pub precisions: Precisions,
-    /// What weights that stay are transcoded to, if they can be.
+    /// The layout that resident weights are transcoded to, if they can be.
     pub transcoded: Option<Transcoded>,
-    /// Bytes of staging buffers there is room for.
+    /// Bytes available for staging buffers.
     pub staging: u64,
 }
 
@@ -162,11 +162,11 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// The fastest layout that all weights fit in, and dense tiles if they fit in none. Reading dense tiles takes a
-    /// CPU longer than bringing a stage, so a CPU keeps fast weights even if they take the room of others. On a
-    /// GPU it is the bytes that count.
+    /// CPU longer than fetching a stage, so fast weights are worth the memory that they take from others. On
+    /// other devices, the bytes decide.
     fn faster(&self) -> Result<Planned, ModelError> {
         let dense = self.plan(None)?;
-        // Bits were given up for it.
+        // Precision was reduced so that everything fits.
         let is_whole = self.options.precision == Precisions::Auto && dense.is_whole();
         for layout in Transcoded::ALL {
             let mut planned = match self.plan(Some(layout)) {
@@ -176,7 +176,7 @@ impl Planner<'_> {
                 Err(ModelError::Stream(_)) => continue,
                 Err(error) => return Err(error),
             };
-            // Dense tiles need less.
+            // The dense layout may need less.
             if let (Some(plan), Some(dense)) = (&mut planned.plan, &dense.plan) {
                 plan.minimum = plan.minimum.min(dense.minimum);
             }
@@ -211,8 +211,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The plan with stages of the size that costs a token least, decoded on their way where that is wanted and any
-    /// fit so.
+    /// The plan with the stage size that costs a token least. Stages are decoded on the way if that is wanted
+    /// and any plan with decoding fits.
     fn plan(&self, transcoded: Option<Transcoded>) -> Result<Planned, ModelError> {
         (self.go_on)()?;
         let usual = || {

@@ -28,7 +28,7 @@ impl KernelChoices {
         widens_from(format.layout().widen_from(&self.widen_from), tokens)
     }
 
-    /// The same of weights that were transcoded, or else are in dense tiles.
+    /// The same for weights that are transcoded, or else stay in dense tiles.
     pub(in crate::gpu) fn widens_compressed(&self, transcoded: Option<Transcoded>, tokens: usize) -> bool {
         let WidenFrom { dense, fast, tiered } = self.widen_from;
         let from = match transcoded {

@@ -23,7 +23,7 @@ pub(in crate::gpu) const MOST_OF_ROW_BLOCK: u64 = 1 << 14;
 /// Code 0 stands for zeros if that avoids at least one exception per this many weights.
 const MANY_ZEROS: u64 = 1024;
 
-/// Words of the table that say the lowest exponents of a row block.
+/// Words of the table for the lowest exponents of a row block.
 const LOWEST_WORDS: usize = LANES / 4;
 
 /// Iterations of the loops for a chunk: each group of eight weights has two loops for exceptions.
@@ -126,10 +126,10 @@ pub(in crate::gpu) fn most_bytes(grid: &Grid, row_blocks: usize) -> u64 {
     (row_blocks * row_block_bytes(grid)) as u64 + 4 * table
 }
 
-/// Words that are measured of a row.
+/// Words of the measurements of a row.
 pub(in crate::gpu) const ROW_WORDS: usize = 3;
 
-/// What is known of a row before it is transcoded.
+/// The measurements of a row before it is transcoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gpu) struct Row {
     /// The lowest exponent that has a code.

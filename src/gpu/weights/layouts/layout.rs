@@ -41,7 +41,7 @@ pub(in crate::gpu) trait Layout {
         !self.is_tiled()
     }
 
-    /// Whether some weights are in a list beside the others, sorted by column.
+    /// Whether some weights are in a separate list.
     fn has_exceptions(&self) -> bool {
         false
     }

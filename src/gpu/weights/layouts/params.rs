@@ -5,7 +5,8 @@ use crate::codec::grid::LANES;
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 
 impl MatrixParams {
-    /// The same part with a tile for every chunk, if reading can begin with any: several may be read at once.
+    /// The same part with one tile per chunk if reading can begin with any, so that several can be read in
+    /// parallel.
     pub(in crate::gpu) fn in_chunks(mut self, format: Format) -> Self {
         if format.layout().begins_anywhere() {
             self.tile_cols = WIDE_CHUNK as u32;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
@@ -160,14 +161,37 @@ fn every_variant_translates_to_metal() {
     }
 }
 
-/// For both compilers that wgpu uses on DirectX 12: FXC up to model 5.1, and DXC.
+/// For both compilers that wgpu uses on DirectX 12: FXC up to model 5.1, and DXC. `BANTAM_HLSL` is a folder in which
+/// what is for DXC is kept, for `scripts/check_dxc`: a file a kernel, for one of the models in turn.
 #[test]
 fn every_variant_translates_to_hlsl() {
-    for kernel in kernels() {
-        for shader_model in [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_7] {
-            kernel.hlsl(shader_model);
+    let folder = std::env::var_os("BANTAM_HLSL").map(PathBuf::from);
+    for (i, kernel) in kernels().iter().enumerate() {
+        kernel.hlsl(hlsl::ShaderModel::V5_1);
+        let texts = [hlsl::ShaderModel::V6_0, hlsl::ShaderModel::V6_7].map(|model| kernel.hlsl(model));
+        if let Some(folder) = &folder {
+            let model = i % 2;
+            // A label has no slash but that of `lanes=8/8`.
+            let file = format!("{}.{}.hlsl", kernel.label.replace('/', "of"), ["6_0", "6_7"][model]);
+            std::fs::write(folder.join(file), &texts[model]).unwrap();
         }
     }
+}
+
+/// DXC makes an invalid module of what naga writes for products of packed bytes, from model 6.4 on
+/// (<https://github.com/microsoft/DirectXShaderCompiler/issues/7400>).
+#[test]
+fn no_variant_multiplies_packed_bytes() {
+    use naga::MathFunction::{Dot4I8Packed, Dot4U8Packed};
+    for_each_variant(|label, module, _| {
+        let entry_points = module.entry_points.iter().map(|entry| &entry.function);
+        let functions = module.functions.iter().map(|(_, function)| function).chain(entry_points);
+        for (_, expression) in functions.flat_map(|function| function.expressions.iter()) {
+            let is_packed = |fun| matches!(fun, Dot4I8Packed | Dot4U8Packed);
+            let found = matches!(expression, naga::Expression::Math { fun, .. } if is_packed(*fun));
+            assert!(!found, "{label} multiplies packed bytes");
+        }
+    });
 }
 
 #[test]

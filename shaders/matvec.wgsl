@@ -44,17 +44,6 @@ fn multiply_chunk(at: u32) {
 #ifdef CARE
     // In a loop: this is rare, and less code compiles sooner.
     var i = 0u;
-#ifdef TIERED
-    mend_chunk();
-    loop {
-        load_eight(i);
-        multiply_eight(at + 2u * i);
-        i += 1u;
-        continuing {
-            break if i >= EIGHTS;
-        }
-    }
-#else
     loop {
         load_stored_eight(i);
         multiply_eight(at + 2u * i);
@@ -65,7 +54,6 @@ fn multiply_chunk(at: u32) {
     }
     take_last_eight();
     multiply_eight(at + 6u);
-#endif
 #else
 #ifdef UNROLLED
     // Where the bits of a weight are depends on i.
@@ -90,19 +78,12 @@ fn multiply_chunk(at: u32) {
 #ifdef CARE
 // The same for a chunk that needs no care.
 fn multiply_quickly(at: u32) {
-#ifdef TIERED
-#unroll i EIGHTS
-    load_eight($iu);
-    multiply_eight(at + 2u * $iu);
-#end
-#else
 #unroll i 3
     load_stored_eight_quickly($iu);
     multiply_eight(at + 2u * $iu);
 #end
     take_last_eight_quickly();
     multiply_eight(at + 6u);
-#endif
 }
 
 #endif

@@ -13,14 +13,9 @@
 // Workgroups: (row blocks, 1).
 
 #import matrix
+#import measuring
 
 @group(0) @binding(4) var<storage, read_write> measured: array<u32>;
-
-// The exponents of columns 4 i .. 4 i + 3 of the chunk; 0 where there is no column.
-fn four_exponents(i: u32) -> vec4<u32> {
-    let units = valid_units(0u, i);
-    return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
-}
 
 // The largest exponent of a row, but for that of infinities and NaNs.
 var<private> largest: u32;
@@ -48,23 +43,10 @@ fn look1(i: u32) {
     without += vec2<u32>(how_many(plain), how_many(zeros));
 }
 
-// A way through the row's columns for each look: a branch between them would be taken both ways by software drivers.
-#unroll p 2
-fn pass$p(lane: u32, row_block: u32) {
-    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-        open_tile(0u, lane, row_block, col_tile);
-        let cols = cols_in(col_tile);
-        for (var col = 0u; col < cols; col += COLS) {
-            begin_chunk(cols - col);
-            next_chunk();
-#unroll i 4
-            look$p($iu);
-#end
-        }
-    }
-}
+fn end_chunk0() {}
 
-#end
+fn end_chunk1() {}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.x * 64u + lane;

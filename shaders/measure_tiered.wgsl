@@ -13,18 +13,13 @@
 // Workgroups: (row blocks, 1).
 
 #import matrix
+#import measuring
 
 @group(0) @binding(4) var<storage, read_write> measured: array<u32>;
 
 // Sum and number of the exponents that are not of zeros, infinities or NaNs.
 var<private> sum: u32;
 var<private> count: u32;
-
-// The exponents of columns 4 i .. 4 i + 3 of the chunk; 0 where there is no column.
-fn four_exponents(i: u32) -> vec4<u32> {
-    let units = valid_units(0u, i);
-    return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
-}
 
 fn look0(i: u32) {
     let all = four_exponents(i);
@@ -55,12 +50,11 @@ fn count$z(has_code: vec4<bool>, bits: vec4<u32>) {
 
 #end
 fn look_at(exponent: u32) {
-    let below = bases + vec4<u32>(2u) - vec4<u32>(exponent);
-    let second_tier = select(vec4<u32>(6u), vec4<u32>(2u), below - vec4<u32>(5u) < vec4<u32>(3u));
-    let bits = select(second_tier, vec4<u32>(0u), below - vec4<u32>(2u) < vec4<u32>(3u));
-    count0(below <= vec4<u32>(15u), bits);
+    let code = bases + vec4<u32>(2u) - vec4<u32>(exponent);
+    let bits = select(vec4<u32>(3u), vec4<u32>(0u), code - vec4<u32>(2u) < vec4<u32>(3u));
+    count0(code <= vec4<u32>(10u), bits);
     let is_zero = vec4<bool>(exponent == 0u);
-    count1(is_zero | (below <= vec4<u32>(14u)), select(bits, vec4<u32>(6u), is_zero));
+    count1(is_zero | (code <= vec4<u32>(9u)), select(bits, vec4<u32>(3u), is_zero));
 }
 
 fn look1(i: u32) {
@@ -82,24 +76,6 @@ fn end_chunk1() {
 #end
 }
 
-// A way through the row's columns for each look: a branch between them would be taken both ways by software drivers.
-#unroll p 2
-fn pass$p(lane: u32, row_block: u32) {
-    for (var col_tile = 0u; col_tile < matrix.col_tiles; col_tile++) {
-        open_tile(0u, lane, row_block, col_tile);
-        let cols = cols_in(col_tile);
-        for (var col = 0u; col < cols; col += COLS) {
-            begin_chunk(cols - col);
-            next_chunk();
-#unroll i 4
-            look$p($iu);
-#end
-            end_chunk$p();
-        }
-    }
-}
-
-#end
 // The base that takes least, and what it takes.
 fn best(bits: vec4<u32>, exceptions: vec4<u32>) -> vec3<u32> {
     let cost = bits + vec4<u32>(32u) * exceptions;
@@ -122,7 +98,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     pass0(lane, group.x);
     let mean = sum / max(count, 1u);
-    bases = clamp(vec4<u32>(mean) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(13u), vec4<u32>(254u));
+    bases = clamp(vec4<u32>(mean) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(8u), vec4<u32>(252u));
     pass1(lane, group.x);
 #unroll z 2
     let best$z = best(bits$z, exceptions$z);

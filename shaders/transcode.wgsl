@@ -15,22 +15,9 @@
 // Workgroups: (row blocks, 1).
 
 #import matrix
+#import transcoded
 
 @group(0) @binding(4) var<storage, read> exceptions: array<u32>;
-#ifdef TO_TEXTURE
-// In rows of as many vectors as TO_ROW_BITS bits count.
-@group(0) @binding(5) var transcoded: texture_storage_2d<rgba32uint, write>;
-
-fn put_vector(i: u32, vector: vec4<u32>) {
-    textureStore(transcoded, vec2<u32>(i & ((1u << TO_ROW_BITS) - 1u), i >> TO_ROW_BITS), vector);
-}
-#else
-@group(0) @binding(5) var<storage, read_write> transcoded: array<vec4<u32>>;
-
-fn put_vector(i: u32, vector: vec4<u32>) {
-    transcoded[i] = vector;
-}
-#endif
 
 @group(0) @binding(6) var<storage, read_write> found: array<u32>;
 
@@ -61,7 +48,7 @@ fn take_four(i: u32) -> vec2<u32> {
     let has_zero = has_none | !is_col;
 #endif
     let code = select(all - vec4<u32>(lowest), vec4<u32>(0u), has_zero);
-    let rest = ((units >> vec4<u32>(16u)) & vec4<u32>(0x7fu)) | ((units >> vec4<u32>(31u)) << vec4<u32>(15u));
+    let rest = (units >> vec4<u32>(16u)) & vec4<u32>(0x807fu);
     let halves = rest | (code << vec4<u32>(7u));
     let mask = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), has_none);
     exceptional |= (mask.x | mask.y | mask.z | mask.w) << (16u + 4u * i);

@@ -14,24 +14,14 @@
 // Workgroups: (row blocks, 1).
 
 #import matrix
+#import transcoded
 
 @group(0) @binding(4) var<storage, read_write> tiers: array<u32>;
-#ifdef TO_TEXTURE
-// In rows of as many vectors as TO_ROW_BITS bits count.
-@group(0) @binding(5) var transcoded: texture_storage_2d<rgba32uint, write>;
-
-fn put_vector(i: u32, vector: vec4<u32>) {
-    textureStore(transcoded, vec2<u32>(i & ((1u << TO_ROW_BITS) - 1u), i >> TO_ROW_BITS), vector);
-}
-#else
-@group(0) @binding(5) var<storage, read_write> transcoded: array<vec4<u32>>;
-
-fn put_vector(i: u32, vector: vec4<u32>) {
-    transcoded[i] = vector;
-}
-#endif
 
 @group(0) @binding(6) var<storage, read> firsts: array<u32>;
+
+// Tags of sixteen columns that the matrix does not have.
+const NO_TAGS: u32 = 0x55555555u;
 
 // Where the next exception goes, and the first bits of their numbers.
 var<private> exception_at: u32;
@@ -48,39 +38,38 @@ var<private> window_bits: u32;
 var<private> signs: vec4<u32>;
 var<private> tags: u32;
 // Tags of two chunks.
-var<private> four_tags: vec4<u32>;
+var<private> four_tags: vec4<u32> = vec4<u32>(NO_TAGS);
 
-// Puts up to six bits into the stream.
-fn put_bits(field: u32, bits: u32) {
+// Puts three bits into the stream.
+fn put_field(field: u32) {
     pending |= field << pending_bits;
-    pending_bits += bits;
+    pending_bits += 3u;
     if pending_bits >= 32u {
         tiers[stream_at] = pending;
         stream_at += 1u;
         pending_bits -= 32u;
         // As many bits of the field are left.
-        pending = field >> (bits - pending_bits);
+        pending = field >> (3u - pending_bits);
     }
-    row_bits += bits;
-    window_bits += bits;
+    row_bits += 3u;
+    window_bits += 3u;
 }
 
 // Puts a weight's exponent: column `col` of the row, of those that the window has the one at `i`.
 fn put_exponent(i: u32, col: u32, exponent: u32) {
-    var below = base + 2u - exponent;
+    var code = base + 2u - exponent;
 #ifdef ZEROS
-    let has_code = (exponent == 0u) | (below <= 14u);
-    below = select(below, 15u, exponent == 0u);
+    let has_code = (exponent == 0u) | (code <= 9u);
+    code = select(code, 10u, exponent == 0u);
 #else
-    let has_code = below <= 15u;
+    let has_code = code <= 10u;
 #endif
-    let is_second = below - 5u < 3u;
-    let is_first = below - 2u < 3u;
-    let bits = select(select(6u, 2u, is_second), 0u, is_first);
-    if has_code && window_bits + bits <= 31u {
-        tags |= select(3u, below - 2u, is_first) << (2u * i);
-        if bits > 0u {
-            put_bits(select(3u | (((below - 8u) & 15u) << 2u), below - 5u, is_second), bits);
+    let is_fixed = code - 2u < 3u;
+    if has_code && (is_fixed || window_bits + 3u <= 31u) {
+        // Tag 1 is there.
+        tags ^= (1u ^ select(0u, code - 1u, is_fixed)) << (4u * (i & 7u) + 2u * (i >> 3u));
+        if !is_fixed {
+            put_field(select(code - 3u, code, code < 2u));
         }
     } else {
         tiers[exception_at] = lane_key | (col << 8u) | exponent;
@@ -100,29 +89,27 @@ fn take_four(i: u32, col: u32) -> vec4<u32> {
     return units;
 }
 
-// Signs and mantissas of four weights in two words, mantissas from bit 0 of a half-word on.
-fn lower_signs(units: vec4<u32>) -> vec2<u32> {
-    let halves = ((units >> vec4<u32>(16u)) & vec4<u32>(127u)) | ((units >> vec4<u32>(31u)) << vec4<u32>(15u));
-    return halves.xz | (halves.yw << vec2<u32>(16u));
+// Signs and mantissas of four weights, a word each, mantissas from bit 0 on.
+fn lower_signs(units: vec4<u32>) -> vec4<u32> {
+    return (units >> vec4<u32>(16u)) & vec4<u32>(0x807fu);
 }
 
 // The same, mantissas from bit 8 on.
-fn upper_signs(units: vec4<u32>) -> vec2<u32> {
-    let halves = ((units >> vec4<u32>(8u)) & vec4<u32>(0x7f00u)) | ((units >> vec4<u32>(31u)) << vec4<u32>(7u));
-    return halves.xz | (halves.yw << vec2<u32>(16u));
+fn upper_signs(units: vec4<u32>) -> vec4<u32> {
+    return ((units >> vec4<u32>(8u)) & vec4<u32>(0x7f00u)) | ((units >> vec4<u32>(31u)) << vec4<u32>(7u));
 }
 
 // Takes sixteen columns, from column `col` of the row on.
 fn take_half(col: u32) {
     next_chunk();
-    tags = 0u;
+    tags = NO_TAGS;
     window_bits = 0u;
     let units0 = take_four(0u, col);
     let units1 = take_four(1u, col);
-    signs = vec4<u32>(lower_signs(units0), lower_signs(units1));
+    signs = lower_signs(units0) | (lower_signs(units1) << vec4<u32>(16u));
     let units2 = take_four(2u, col);
     let units3 = take_four(3u, col);
-    signs |= vec4<u32>(upper_signs(units2), upper_signs(units3));
+    signs |= upper_signs(units2) | (upper_signs(units3) << vec4<u32>(16u));
 }
 
 // Puts the vectors of half chunk `half`, which was taken last. `at` is where the lane's vectors begin.
@@ -133,7 +120,7 @@ fn put_half(at: u32, half: u32, is_last: bool) {
     four_tags = select(four_tags, vec4<u32>(tags), vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(in_two));
     if in_two == 3u || is_last {
         put_vector(two_chunks + 128u, four_tags);
-        four_tags = vec4<u32>(0u);
+        four_tags = vec4<u32>(NO_TAGS);
     }
 }
 

@@ -80,7 +80,9 @@ fn put_chunk(at: u32) {
     next_chunk();
 #unroll i 4
     take_eight();
-    put_pairs(at + $iu * 64u);
+#unroll r ROWS
+    widened[at + $iu * 64u + $ru * LANES] = taken_in_order($ru);
+#end
 #end
 }
 #else

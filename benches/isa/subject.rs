@@ -6,7 +6,7 @@ use super::reading::cost::Mark;
 
 /// Bits a weight in the fast and the tiered layout, and of BF16 in dense tiles: those of SmolLM2.
 pub const FAST_BITS: f64 = 12.02;
-pub const TIERED_BITS: f64 = 10.98;
+pub const TIERED_BITS: f64 = 11.05;
 pub const DENSE_BITS: f64 = 10.72;
 
 fn constant(variant: &Variant, name: &str) -> Option<u32> {

@@ -1,14 +1,14 @@
-// Reader of BF16 weights in the tiered layout: about 10.9 bits a weight.
+// Reader of BF16 weights in the tiered layout: about 11 bits a weight.
 //
-// A weight has its sign, its mantissa and a tag of two bits where its column says. The tag is how far its exponent is
-// below its row's base, if that is 0, 1 or 2. Tag 3 adds two bits of the row's stream, and 3 there adds four more. The
-// sum, modulo 16, is the distance: -2 to 13. ZEROS: 13 stands for the exponent 0. Weights that this does not reach are
-// stored with the distance 0 and listed as exceptions.
+// A weight has its sign, its mantissa and a tag of two bits where its column says. Tags 1, 2 and 3 say that its exponent
+// is 0, 1 or 2 below its row's base. Tag 0 adds three bits of the row's stream: 0 and 1 say that it is 2 or 1 above the
+// base, and 2 to 7 that it is 3 to 8 below. ZEROS: 8 below stands for the exponent 0. Weights that this does not reach
+// are stored with tag 1 and listed as exceptions. Columns that the matrix does not have are stored with tag 1, too.
 //
 // A lane has 32 columns (a chunk) in two vectors of four words, one for each half, and a third vector has the tags of
-// two chunks, two words each. Column 2 w of the first eight of a half has its mantissa in bits 0 to 6 of word w and its
-// sign in bit 15. Column 8 + 2 w has its mantissa in bits 8 to 14 and its sign in bit 7. Columns after these have the
-// same bits of the upper half-word.
+// two chunks, two words each. Columns w and 4 + w of a half are in word w: their mantissas in bits 0 to 6 of its
+// half-words, and their signs in bit 15. Columns 8 + w and 12 + w are in the same word: mantissas in bits 8 to 14, and
+// signs in bit 7. The tags of columns c and 8 + c of a half are the four bits from 4 c on.
 //
 // What lies beside the vectors, from word `table_at` on: for each row block, span and lane, where the row's stream
 // begins, and in the upper eight bits its base; of spans but the first, the bit of the stream that they begin with.
@@ -94,35 +94,13 @@ fn go_to_exception(r: u32, at: u32) {
 
 fn begin_chunk(valid: u32) {}
 
-// Takes in the next chunk of all rows. CARE and WHOLE_CHUNKS: exceptions are not yet in their places.
+// Takes in the next chunk of all rows, and puts its exceptions in their places: most chunks of a row block have some.
 fn next_chunk() {
     chunk += 1u;
 #unroll r ROWS
     take_row($ru);
-#end
-#ifdef CARE
-#else
-#ifdef WHOLE_CHUNKS
-#else
-    mend_chunk();
-#endif
-#endif
-}
-
-// Puts the chunk's exceptions in their places.
-fn mend_chunk() {
-#unroll r ROWS
     mend($ru);
 #end
-}
-
-// Whether the next chunk has exceptions.
-fn needs_care() -> bool {
-    var found = false;
-#unroll r ROWS
-    found |= (entries[$r] >> 13u) == (row_keys[$r] | (chunk + 1u));
-#end
-    return found;
 }
 
 fn take_row(r: u32) {
@@ -134,63 +112,57 @@ fn take_row(r: u32) {
 #unroll h 2
     let words$h = payload_at(at + 64u * $hu);
     let codes$h = sixteen_codes(r, tags[$h]);
-    lower$h[r] = pairs_of(words$h & vec4<u32>(0x807f807fu), codes$h.lower, bases[r]);
+    lower$h[r] = pairs_of(words$h & vec4<u32>(0x807f807fu), codes$h.x, bases[r]);
     let mantissas$h = (words$h >> vec4<u32>(8u)) & vec4<u32>(0x007f007fu);
     let signs$h = (words$h << vec4<u32>(8u)) & vec4<u32>(0x80008000u);
-    upper$h[r] = pairs_of(mantissas$h | signs$h, codes$h.upper, bases[r]);
+    upper$h[r] = pairs_of(mantissas$h | signs$h, codes$h.y, bases[r]);
 #end
 }
 
-// How far sixteen exponents are below the base, two a word.
-struct Codes {
-    lower: vec4<u32>,
-    upper: vec4<u32>,
-}
-
-// Field `i` of a word of two-bit fields. GPUs have an instruction for it, and processors do not.
-fn two_bits(word: u32, i: u32) -> u32 {
-#ifdef SEVERAL_ROWS
-    return (word >> (2u * i)) & 3u;
-#else
-    return extractBits(word, 2u * i, 2u);
-#endif
-}
-
-// Takes sixteen columns of row `r` from its stream.
-fn sixteen_codes(r: u32, tags: u32) -> Codes {
-    let both = tags & (tags >> 1u) & 0x55555555u;
-    // 3 where the tag is 3.
-    let more = both | (both << 1u);
+// How far sixteen exponents of row `r` are below two above its base, four bits each: of the first eight columns and of
+// the others. Goes on in the row's stream.
+fn sixteen_codes(r: u32, tags: u32) -> vec2<u32> {
+    let fixed = vec2<u32>(tags, tags >> 2u) & vec2<u32>(0x33333333u);
+    let is_fixed = (fixed | (fixed >> vec2<u32>(1u))) & vec2<u32>(0x11111111u);
+    let more = is_fixed ^ vec2<u32>(0x11111111u);
+    // 7 where there are three bits.
+    let masks = (more << vec2<u32>(3u)) - more;
     let bit = stream_bit[r];
-    // 31 bits of the stream. The bit above them tells in the end how many were used.
-    var here = (stream_word[r] >> bit) | ((stream_ahead[r] << 1u) << (31u - bit)) | 0x80000000u;
-#unroll c 16
-    let mask$c = two_bits(more, $cu);
-    let field$c = here & mask$c;
-    here >>= mask$c & 2u;
-    let is_long$c = field$c == 3u;
-    let rest$c = here & select(0u, 15u, is_long$c);
-    here >>= select(0u, 4u, is_long$c);
-    let code$c = two_bits(tags, $cu) + field$c + rest$c;
+    // 31 bits of the stream, which is as many as sixteen columns have at the most.
+    var here = (stream_word[r] >> bit) | ((stream_ahead[r] << 1u) << (31u - bit));
+    var fields = vec2<u32>(0u);
+#unroll h 2
+#unroll c 8
+    let mask$h_$c = (masks[$h] >> (4u * $cu)) & 7u;
+    fields[$h] |= (here & mask$h_$c) << (4u * $cu);
+    here >>= mask$h_$c & 3u;
 #end
-    let bits = bit + countLeadingZeros(here);
+#end
+    go_on(r, bit, more);
+    // 1 where the three bits say that it is below the base.
+    let is_below = ((fields + vec2<u32>(0x66666666u)) >> vec2<u32>(3u)) & vec2<u32>(0x11111111u);
+    return fixed + is_fixed + fields + is_below + (is_below << vec2<u32>(1u));
+}
+
+// Goes on in the stream of row `r`, of which three bits were used for each one of `more`. There are ten at the most, so
+// that the sums below fit into four bits.
+fn go_on(r: u32, bit: u32, more: vec2<u32>) {
+    let count = ((more.x + more.y) * 0x11111111u) >> 28u;
+    let bits = bit + 3u * count;
     stream_word[r] = select(stream_word[r], stream_ahead[r], bits >= 32u);
     stream_at[r] += bits >> 5u;
     stream_ahead[r] = tiers[stream_at[r]];
     stream_bit[r] = bits & 31u;
-    let even_lower = vec4<u32>(code0, code2, code4, code6);
-    let even_upper = vec4<u32>(code8, code10, code12, code14);
-    let odd_lower = vec4<u32>(code1, code3, code5, code7);
-    let odd_upper = vec4<u32>(code9, code11, code13, code15);
-    return Codes(even_lower + (odd_lower << vec4<u32>(16u)), even_upper + (odd_upper << vec4<u32>(16u)));
 }
 
-// Weights, two a word, of signs with mantissas, and codes.
-fn pairs_of(signs: vec4<u32>, codes: vec4<u32>, base: u32) -> vec4<u32> {
-    let below = (codes + vec4<u32>(0x00020002u)) & vec4<u32>(0x000f000fu);
-    let exponents = vec4<u32>(base) - (below << vec4<u32>(7u));
+// Weights, two a word, of signs with mantissas, and of codes.
+fn pairs_of(signs: vec4<u32>, codes: u32, base: u32) -> vec4<u32> {
+    let below = vec4<u32>(codes << 7u, codes << 3u, codes >> 1u, codes >> 5u) & vec4<u32>(0x07800780u);
+    let exponents = vec4<u32>(base) - below;
 #ifdef ZEROS
-    let zeros = ((below + vec4<u32>(0x00010001u)) >> vec4<u32>(4u)) & vec4<u32>(0x00010001u);
+    // Of all codes only the last one, ten, has both bits.
+    let last = (codes >> 3u) & (codes >> 1u) & 0x11111111u;
+    let zeros = (vec4<u32>(last) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(0x00010001u);
     return signs + (exponents & ~((zeros << vec4<u32>(15u)) - (zeros << vec4<u32>(7u))));
 #else
     return signs + exponents;
@@ -214,41 +186,14 @@ fn mend(r: u32) {
     }
 }
 
-#ifdef WHOLE_CHUNKS
-// Takes in the next chunk, if there is one.
-fn take_chunk(is_there: bool) {
-    if is_there {
-        next_chunk();
-    }
-}
-
-fn mend_taken() {
-    mend_chunk();
-}
-
-// Whether what was taken in has exceptions.
-fn taken_needs_care() -> bool {
-    var found = false;
-#unroll r ROWS
-    found |= (entries[$r] >> 13u) == (row_keys[$r] | chunk);
-#end
-    return found;
-}
-
-// The next eight columns of what was taken in.
-fn load_taken_eight() {
-    load_eight(0u);
-}
-
-#endif
 fn mend_one(r: u32, entry: u32) {
     let col = (entry >> 8u) & 31u;
     let stored = ((bases[r] >> 7u) & 511u) - 2u;
-    let change = ((entry & 255u) ^ stored) << (7u + 16u * (col & 1u));
-    let words = vec4<u32>(col >> 1u) - vec4<u32>(0u, 1u, 2u, 3u);
+    let change = ((entry & 255u) ^ stored) << (7u + 4u * (col & 4u));
+    let words = vec4<u32>(col & 27u) - vec4<u32>(0u, 1u, 2u, 3u);
 #unroll h 2
-    lower$h[r] ^= select(vec4<u32>(0u), vec4<u32>(change), words == vec4<u32>(8u * $hu));
-    upper$h[r] ^= select(vec4<u32>(0u), vec4<u32>(change), words == vec4<u32>(8u * $hu + 4u));
+    lower$h[r] ^= select(vec4<u32>(0u), vec4<u32>(change), words == vec4<u32>(16u * $hu));
+    upper$h[r] ^= select(vec4<u32>(0u), vec4<u32>(change), words == vec4<u32>(16u * $hu + 8u));
 #end
 }
 
@@ -262,12 +207,17 @@ fn take_eight() {
 #end
 }
 
+// The eight columns of row `r` that were taken last, as uncompressed weights have them: columns 2 w and 2 w + 1 in word w.
+fn taken_in_order(r: u32) -> vec4<u32> {
+    let low = pairs[r] & vec4<u32>(0xffffu);
+    let high = pairs[r] >> vec4<u32>(16u);
+    return vec4<u32>(low.xz, high.xz) | (vec4<u32>(low.yw, high.yw) << vec4<u32>(16u));
+}
+
 fn load_eight(i: u32) {
     take_eight();
 #unroll r ROWS
-    first[$r] = widen_bf16(pairs[$r].x, pairs[$r].y);
-    second[$r] = widen_bf16(pairs[$r].z, pairs[$r].w);
+    first[$r] = bitcast<vec4<f32>>(pairs[$r] << vec4<u32>(16u));
+    second[$r] = bitcast<vec4<f32>>(pairs[$r] & vec4<u32>(0xffff0000u));
 #end
 }
-
-#import bf16

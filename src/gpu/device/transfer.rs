@@ -10,7 +10,7 @@ use super::sweep::Sweep;
 use crate::gpu::GpuError;
 
 /// Minimum and maximum bytes of one staging buffer.
-const PIECE: [usize; 2] = [64 << 10, 4 << 20];
+const PIECE: [usize; 2] = [64 << 10, 2 << 20];
 /// Number of staging buffers: while the device copies from one, the next is filled.
 const SLOTS: usize = 2;
 

@@ -29,6 +29,7 @@ sources! {
     "shared/finite" => "shared/finite.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",
+    "shared/measuring" => "shared/measuring.wgsl",
     "shared/members" => "shared/members.wgsl",
     "shared/opaque" => "shared/opaque.wgsl",
     "shared/order" => "shared/order.wgsl",
@@ -44,6 +45,7 @@ sources! {
     "shared/stream" => "shared/stream.wgsl",
     "shared/sum" => "shared/sum.wgsl",
     "shared/tiered" => "shared/tiered.wgsl",
+    "shared/transcoded" => "shared/transcoded.wgsl",
 }
 
 /// The text of a file of `shaders/`, which is named without its extension.

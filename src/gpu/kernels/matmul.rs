@@ -16,8 +16,8 @@ const UNIFORM_TOKENS: [u32; 3] = [16, 8, 4];
 /// rows.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let variant = format.apply(Variant::new("matmul"), invocations.without_splits());
-    // As in matvec, exceptions are handled separately on CPUs.
-    let whole_chunks = format.layout().has_exceptions() && invocations.rows_each() > 1;
+    // As in matvec, rare exceptions are handled separately on CPUs.
+    let whole_chunks = format.layout().exceptions_are_rare() && invocations.rows_each() > 1;
     variant
         .flag_if(whole_chunks, "WHOLE_CHUNKS")
         .choose_if(bias, Choice::Bias)

@@ -50,8 +50,9 @@ pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Va
 /// The kernel for weights in `format`, with this number of `invocations` per row block.
 pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
     let layout = format.layout();
-    // Only CPUs use several rows per invocation, and there exceptions are handled separately.
-    let care = layout.has_exceptions() && invocations.rows_each() > 1;
+    // Only CPUs use several rows per invocation, and there chunks with exceptions are handled separately if they
+    // are rare.
+    let care = layout.exceptions_are_rare() && invocations.rows_each() > 1;
     let splits = invocations.splits();
     format
         .apply(Variant::new("matvec"), invocations)

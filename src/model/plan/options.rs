@@ -51,7 +51,7 @@ pub enum Layout {
     Dense,
     /// BF16 takes about 12 bits and is read faster than from dense tiles; other types as [`Layout::Dense`].
     Fast,
-    /// BF16 takes about 10.9 bits and is read faster than from dense tiles, but slower than in the fast layout;
+    /// BF16 takes about 11 bits and is read faster than from dense tiles, but slower than in the fast layout;
     /// other types as [`Layout::Dense`].
     Tiered,
     /// Fast if the device's [choices](crate::gpu::KernelChoices) say that it is faster and if all of it fits (if a

@@ -65,6 +65,10 @@ impl Layout for FastFormat {
         true
     }
 
+    fn exceptions_are_rare(&self) -> bool {
+        true
+    }
+
     fn invocations(&self, by: &InvocationsByStorage) -> Invocations {
         by.fast
     }

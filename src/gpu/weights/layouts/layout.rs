@@ -46,6 +46,11 @@ pub(in crate::gpu) trait Layout {
         false
     }
 
+    /// Whether most chunks of a row block have none of those, so that the others are worth a loop of their own.
+    fn exceptions_are_rare(&self) -> bool {
+        false
+    }
+
     /// The number of invocations per row block.
     fn invocations(&self, by: &InvocationsByStorage) -> Invocations;
 

@@ -52,7 +52,7 @@ layouts! {
     Raw(raw::RawFormat),
     /// BF16 at 12 bits per weight, each at a fixed place.
     Fast(fast::FastFormat),
-    /// BF16 at about 10.9 bits a weight, most of which are at places of their own.
+    /// BF16 at about 11 bits a weight, most of which are at places of their own.
     Tiered(tiered::TieredFormat),
     /// Dense tiles.
     Dense(dense::DenseFormat),

@@ -1,4 +1,4 @@
-//! The tiered layout of BF16: about 10.9 bits a weight. A weight has ten of its bits where its column says, and its
+//! The tiered layout of BF16: about 11 bits a weight. A weight has ten of its bits where its column says, and its
 //! row's bit stream has the rest of its exponent, if those ten do not say all of it. What lies where is written in
 //! `shaders/shared/tiered.wgsl`.
 //!
@@ -41,7 +41,7 @@ const MAX_CHUNKS: usize = (1 << 13) - 1;
 const START_BITS: u32 = 24;
 
 /// Exceptions that a row may have; a matrix with more in one row stays dense. Each is one iteration of a loop.
-const MOST_OF_ROW: u32 = 1 << 12;
+const MOST_OF_ROW: u32 = 1 << 11;
 
 /// Iterations of the loops over a chunk.
 const CHUNK_ROUNDS: u64 = 3;
@@ -120,11 +120,11 @@ impl Layout for TieredFormat {
     }
 }
 
-/// Iterations of the loops of a product with two rows of a matrix, sums of spans included: no driver that counts them
-/// is given kernels of more rows by itself.
+/// Iterations of the loops of a product with eight rows of a matrix, sums of spans included: no kernel has more rows an
+/// invocation.
 pub(in crate::gpu) fn row_rounds(grid: &Grid) -> u64 {
     let spans = grid.matrix.cols.div_ceil(span_cols(grid.matrix)) as u64;
-    CHUNK_ROUNDS * chunks(grid.matrix.cols) as u64 + 2 * (u64::from(MOST_OF_ROW) + (FIND_ROUNDS + 1) * spans)
+    CHUNK_ROUNDS * chunks(grid.matrix.cols) as u64 + 8 * (u64::from(MOST_OF_ROW) + (FIND_ROUNDS + 1) * spans)
 }
 
 /// Whether the layout can have a matrix of `dtype`.

@@ -2,27 +2,32 @@
 //!
 //! | below the base | tag | in the stream |
 //! |---|---|---|
-//! | 0, 1, 2 | that | – |
-//! | 3, 4, 5 | 3 | two bits: 0, 1, 2 |
-//! | 6 to 13 | 3 | 3, and then four bits: 0 to 7 |
-//! | −2, −1 | 3 | 3, and then four bits: 8, 9 |
+//! | 0, 1, 2 | 1, 2, 3 | – |
+//! | −2, −1 | 0 | three bits: 0, 1 |
+//! | 3 to 8 | 0 | three bits: 2 to 7 |
 //!
-//! The sum of tag and both fields, modulo 16, is the distance. With `zeros` the distance 13 stands for the exponent 0
-//! instead.
+//! With `zeros` the distance 8 stands for the exponent 0 instead.
 
 use super::TieredFormat;
 
-/// Bases that a row can have: all distances from them are exponents.
-pub(super) const BASES: std::ops::RangeInclusive<u32> = 13..=254;
+/// Bases that a row can have: all distances from them are exponents of finite weights, so that no column that the
+/// matrix does not have is read as an infinity.
+pub(super) const BASES: std::ops::RangeInclusive<u32> = 8..=252;
 
 /// The tag of a weight that has bits in the stream.
-pub(super) const MORE: u32 = 3;
+pub(super) const MORE: u32 = 0;
+
+/// The tag of exceptions, and of columns that the matrix does not have.
+pub(super) const NONE: u32 = 1;
+
+/// How many bits those are.
+pub(super) const MORE_BITS: u32 = 3;
 
 /// How far the smallest code is above the base.
 const ABOVE: u32 = 2;
 
-/// The code of the exponent 0, with `zeros`.
-const ZERO: u32 = 15;
+/// The last code. With `zeros` it is that of the exponent 0.
+const LAST: u32 = 10;
 
 /// What is stored of an exponent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,22 +42,25 @@ pub(super) struct Tier {
 /// What is stored of `exponent` below `base`; `None` where it has no code.
 pub(super) fn tier(exponent: u32, base: u32, format: TieredFormat) -> Option<Tier> {
     let code = match format.zeros {
-        true if exponent == 0 => ZERO,
+        true if exponent == 0 => LAST,
         _ => (base + ABOVE).wrapping_sub(exponent),
     };
-    let last = if format.zeros && exponent != 0 { ZERO - 1 } else { ZERO };
+    let last = if format.zeros && exponent != 0 { LAST - 1 } else { LAST };
     (code <= last).then(|| match code {
-        2..=4 => Tier { tag: code - 2, field: 0, bits: 0 },
-        5..=7 => Tier { tag: MORE, field: code - 5, bits: 2 },
-        _ => Tier { tag: MORE, field: MORE | (code.wrapping_sub(8) & 15) << 2, bits: 6 },
+        0..=1 => Tier { tag: MORE, field: code, bits: MORE_BITS },
+        2..=4 => Tier { tag: code - 1, field: 0, bits: 0 },
+        _ => Tier { tag: MORE, field: code - 3, bits: MORE_BITS },
     })
 }
 
 /// The exponent that is stored so.
 pub(super) fn exponent(tier: Tier, base: u32, format: TieredFormat) -> u32 {
-    let fields = (tier.field & 3) + (tier.field >> 2);
-    let code = (tier.tag + fields + ABOVE) & 15;
-    if format.zeros && code == ZERO { 0 } else { base + ABOVE - code }
+    let code = match tier {
+        Tier { tag: MORE, field: 0..=1, .. } => tier.field,
+        Tier { tag: MORE, .. } => tier.field + 3,
+        _ => tier.tag + 1,
+    };
+    if format.zeros && code == LAST { 0 } else { base + ABOVE - code }
 }
 
 #[cfg(test)]
@@ -69,10 +77,10 @@ mod tests {
                 for (e, tier) in coded {
                     assert_eq!(exponent(tier, base, format), e, "base {base} {tier:?}");
                     assert!(tier.tag <= 3 && tier.field >> tier.bits == 0);
+                    assert!(e < 255, "base {base}: an infinity has a code");
                     count += 1;
                 }
-                let beyond = u32::from(base == 254);
-                assert!(count + beyond == 16, "base {base}: {count} codes");
+                assert!(count == 11, "base {base}: {count} codes");
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::choosing::choose;
 use super::row::Row;
 use super::table::{first_exceptions, places, table};
-use super::tier::{MORE, Tier, exponent, tier};
+use super::tier::{MORE, MORE_BITS, NONE, Tier, exponent, tier};
 use super::{START_BITS, TieredFormat, WINDOW_BITS, WINDOW_COLS, lane_vectors, row_block_bytes};
 use crate::codec::grid::{Grid, LANES};
 use crate::gpu::weights::matrix_params::{WIDE_CHUNK, span_cols};
@@ -67,7 +67,7 @@ struct CodedRow {
 
 fn code_row(bits: &[u16], base: u32, format: TieredFormat) -> CodedRow {
     let mut coded = CodedRow {
-        vectors: vec![[0; 4]; lane_vectors(bits.len())],
+        vectors: (0..lane_vectors(bits.len())).map(|v| [if v % 5 == 2 { NO_TAGS } else { 0 }; 4]).collect(),
         stream: Vec::new(),
         windows: Vec::new(),
         exceptions: Vec::new(),
@@ -82,7 +82,7 @@ fn code_row(bits: &[u16], base: u32, format: TieredFormat) -> CodedRow {
         let found = tier(exponent, base, format).filter(|tier| window + tier.bits <= WINDOW_BITS);
         let Tier { tag, field, bits } = found.unwrap_or_else(|| {
             coded.exceptions.push((col, exponent));
-            Tier { tag: 0, field: 0, bits: 0 }
+            Tier { tag: NONE, field: 0, bits: 0 }
         });
         put(&mut coded.stream, bit, field, bits);
         bit += bits;
@@ -121,7 +121,7 @@ impl Place {
         let (chunk, in_chunk) = (col / WIDE_CHUNK, col % WIDE_CHUNK);
         let (half, in_half) = (in_chunk / WINDOW_COLS, in_chunk % WINDOW_COLS);
         let pair = 5 * (chunk / 2);
-        let (word, high) = (in_half % 8 / 2, 16 * (in_half % 2) as u32);
+        let (word, high) = (in_half % 4, 16 * (in_half / 4 % 2) as u32);
         // Two weights share half a word: the second's sign lies between the mantissas.
         let (mantissa, sign) = if in_half < 8 { (high, high + 15) } else { (high + 8, high + 7) };
         Self {
@@ -129,16 +129,19 @@ impl Place {
             mantissa,
             sign,
             tags: (pair + 2, 2 * (chunk % 2) + half),
-            tag: 2 * in_half as u32,
+            tag: (4 * (in_half % 8) + 2 * (in_half / 8)) as u32,
         }
     }
 }
+
+/// The word of tags of sixteen columns that the matrix does not have.
+const NO_TAGS: u32 = 0x5555_5555;
 
 fn put_fixed(vectors: &mut [[u32; 4]], col: usize, unit: u16, tag: u32) {
     let place = Place::of(col);
     let unit = u32::from(unit);
     vectors[place.signs.0][place.signs.1] |= (unit & 127) << place.mantissa | (unit >> 15) << place.sign;
-    vectors[place.tags.0][place.tags.1] |= tag << place.tag;
+    vectors[place.tags.0][place.tags.1] ^= (tag ^ NONE) << place.tag;
 }
 
 /// The weights of a whole matrix in one part, row-major: what readers make of it.
@@ -168,10 +171,7 @@ pub fn weights(grid: &Grid, tiered: &TieredWords) -> Vec<u16> {
             };
             let mut tier = Tier { tag, field: 0, bits: 0 };
             if tag == MORE {
-                tier.field = take(2);
-                if tier.field == MORE {
-                    tier.field |= take(4) << 2;
-                }
+                tier.field = take(MORE_BITS);
             }
             let fixed = (word >> place.sign & 1) << 15 | word >> place.mantissa & 127;
             all.push((fixed | exponent(tier, base, format) << 7) as u16);

@@ -26,8 +26,10 @@
 // Of one span, by row.
 var<private> sums: array<vec4<f32>, ROWS>;
 #ifdef SPLIT
-// Of one span for each invocation.
-var<workgroup> span_sums: array<f32, SPLITS * LANES>;
+// Spans that are summed from one barrier to the next: eight for each group of invocations.
+const SPANS_AT_ONCE: u32 = 8u * SPLITS;
+// Of each of them the rows' sums.
+var<workgroup> span_sums: array<f32, SPANS_AT_ONCE * LANES>;
 #endif
 
 // Adds the products of the eight columns that were loaded with x from `at` on.
@@ -174,15 +176,14 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
     let lane = invocation % LANES;
     let split = invocation / LANES;
     begin_totals();
-    for (var first_span = 0u; first_span < row_spans(); first_span += SPLITS) {
-        let span = first_span + split;
-        if span < row_spans() {
-            multiply_span(lane, row_block, span);
-            span_sums[invocation] = total(sums[0]);
+    for (var first_span = 0u; first_span < row_spans(); first_span += SPANS_AT_ONCE) {
+        let count = min(row_spans() - first_span, SPANS_AT_ONCE);
+        for (var i = split; i < count; i += SPLITS) {
+            multiply_span(lane, row_block, first_span + i);
+            span_sums[i * LANES + lane] = total(sums[0]);
         }
         workgroupBarrier();
         if split == 0u {
-            let count = min(row_spans() - first_span, SPLITS);
             for (var i = 0u; i < count; i++) {
                 totals[0] = add(totals[0], span_sums[i * LANES + lane]);
             }

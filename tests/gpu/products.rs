@@ -454,31 +454,31 @@ fn the_last_round_of_spans_need_not_be_full() {
         Form::Bf16 { top_bits: 2 },
         Form::Tiled { dtype: Dtype::F32, split: (2, 0, 8), octaves: 6 },
         Form::Transcoded { to: Transcoded::Fast, octaves: 6, any_bits: 500, zeros: 0 },
+        Form::Transcoded { to: Transcoded::Tiered, octaves: 6, any_bits: 500, zeros: 0 },
     ];
     for form in forms {
-        let weights = weights(&gpu, form, 70, 2900).unwrap();
-        let spans = 2900usize.div_ceil(weights.device.span_cols());
-        assert!(spans > 4 && !spans.is_multiple_of(4), "{spans} spans");
-        let results =
-            [Invocations::FOUR_A_ROW, Invocations::TWO_A_ROW, Invocations::ONE_ROW_EACH].map(|many| {
-                let gpu = gpu.with_choices(KernelChoices::with_invocations(many));
-                let (result, labels) = products(&gpu, &weights.device, 3, BufferUsages::STORAGE);
-                let splits = (u32::from(many) / 64).max(1);
-                assert!(has(&labels[0], "splits=", splits), "{labels:?}");
-                result
-            });
-        for other in &results[1..] {
-            let same = results[0].iter().zip(other).all(|(a, b)| same_bits(a, b));
-            assert!(same, "{form:?}");
-        }
-        check_products(
-            &gpu.with_choices(KernelChoices::with_invocations(Invocations::FOUR_A_ROW)),
-            &weights,
-            3,
-            true,
-            true,
-        );
+        check_last_round(&gpu, form, 2900, 4);
     }
+    // Up to 32 spans are summed from one barrier to the next.
+    check_last_round(&gpu, Form::Raw(Dtype::BF16), 18_000, 32);
+}
+
+fn check_last_round(gpu: &Gpu, form: Form, cols: usize, least: usize) {
+    let weights = weights(gpu, form, 70, cols).unwrap();
+    let spans = cols.div_ceil(weights.device.span_cols());
+    assert!(spans > least && !spans.is_multiple_of(4), "{spans} spans");
+    let with = |many| gpu.with_choices(KernelChoices::with_invocations(many));
+    let results = [Invocations::FOUR_A_ROW, Invocations::TWO_A_ROW, Invocations::ONE_ROW_EACH].map(|many| {
+        let (result, labels) = products(&with(many), &weights.device, 3, BufferUsages::STORAGE);
+        let splits = (u32::from(many) / 64).max(1);
+        assert!(has(&labels[0], "splits=", splits), "{labels:?}");
+        result
+    });
+    for other in &results[1..] {
+        let same = results[0].iter().zip(other).all(|(a, b)| same_bits(a, b));
+        assert!(same, "{form:?}");
+    }
+    check_products(&with(Invocations::FOUR_A_ROW), &weights, 3, true, true);
 }
 
 #[test]

@@ -9,9 +9,11 @@
 //   3           the layout's table: `codes` (shared/stream.wgsl), `exceptions` (shared/fast.wgsl) or `tiers`
 //              (shared/tiered.wgsl)
 //   4  widened  [row blocks, columns / VECTOR_COLS, 64 lanes] vectors of weights of WIDE_BITS bits, 16 or 32; columns
-//               are padded with zeros to a multiple of 32
+//               are padded to a multiple of 32, with zeros or, from the tiered layout, with other finite numbers
 //
 // Workgroups: (tiles or spans side by side, row blocks of all members, gated ones among them).
+//
+// CARE: chunks with exceptions have code of their own.
 
 #import matrix
 #import members
@@ -69,39 +71,38 @@ fn put_end(at: u32, col_tile: u32) {
     }
 }
 #else
-fn put_pairs(at: u32) {
+// Puts the eight columns that were loaded last.
+fn put_loaded(at: u32) {
 #unroll r ROWS
-    widened[at + $ru * LANES] = pairs[$r];
+    widened[at + $ru * LANES] = loaded_pairs($ru);
 #end
 }
 
-#ifdef TIERED
-fn put_chunk(at: u32) {
-    next_chunk();
-#unroll i 4
-    take_eight();
-#unroll r ROWS
-    widened[at + $iu * 64u + $ru * LANES] = taken_in_order($ru);
-#end
-#end
-}
-#else
+#ifdef CARE
 fn put_chunk(at: u32) {
     let is_careful = needs_care();
     next_chunk();
     if is_careful {
 #unroll i 4
         load_eight($iu);
-        put_pairs(at + $iu * 64u);
+        put_loaded(at + $iu * 64u);
 #end
     } else {
 #unroll i 3
         load_stored_eight_quickly($iu);
-        put_pairs(at + $iu * 64u);
+        put_loaded(at + $iu * 64u);
 #end
         take_last_eight_quickly();
-        put_pairs(at + 192u);
+        put_loaded(at + 192u);
     }
+}
+#else
+fn put_chunk(at: u32) {
+    next_chunk();
+#unroll i 4
+    load_eight($iu);
+    put_loaded(at + $iu * 64u);
+#end
 }
 #endif
 

@@ -253,6 +253,11 @@ fn take_last_eight_quickly() {
     widen_pairs();
 }
 
+// The eight columns of row `r` that were loaded last, as uncompressed weights have them.
+fn loaded_pairs(r: u32) -> vec4<u32> {
+    return pairs[r];
+}
+
 fn widen_pairs() {
 #unroll r ROWS
     first[$r] = widen_bf16(pairs[$r].x, pairs[$r].y);

@@ -197,27 +197,21 @@ fn mend_one(r: u32, entry: u32) {
 #end
 }
 
-// Goes to the next eight columns of the chunk.
-fn take_eight() {
+fn load_eight(i: u32) {
 #unroll r ROWS
     pairs[$r] = lower0[$r];
     lower0[$r] = upper0[$r];
     upper0[$r] = lower1[$r];
     lower1[$r] = upper1[$r];
-#end
-}
-
-// The eight columns of row `r` that were taken last, as uncompressed weights have them: columns 2 w and 2 w + 1 in word w.
-fn taken_in_order(r: u32) -> vec4<u32> {
-    let low = pairs[r] & vec4<u32>(0xffffu);
-    let high = pairs[r] >> vec4<u32>(16u);
-    return vec4<u32>(low.xz, high.xz) | (vec4<u32>(low.yw, high.yw) << vec4<u32>(16u));
-}
-
-fn load_eight(i: u32) {
-    take_eight();
-#unroll r ROWS
     first[$r] = bitcast<vec4<f32>>(pairs[$r] << vec4<u32>(16u));
     second[$r] = bitcast<vec4<f32>>(pairs[$r] & vec4<u32>(0xffff0000u));
 #end
+}
+
+// The eight columns of row `r` that were loaded last, as uncompressed weights have them: columns 2 w and 2 w + 1 in
+// word w.
+fn loaded_pairs(r: u32) -> vec4<u32> {
+    let low = pairs[r] & vec4<u32>(0xffffu);
+    let high = pairs[r] >> vec4<u32>(16u);
+    return vec4<u32>(low.xz, high.xz) | (vec4<u32>(low.yw, high.yw) << vec4<u32>(16u));
 }

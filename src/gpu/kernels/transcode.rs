@@ -5,18 +5,16 @@ use crate::codec::grid::{Grid, LANES};
 use crate::gpu::weights::layouts::fast::{self, Row};
 use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, Transcoded};
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::{Choice, Invocations, Texel, Variant};
+use crate::gpu::{Texel, Variant};
 
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
-    Format::Dense(format).apply(Variant::new("measure"), Invocations::ONE_ROW_EACH)
+    ToFast::measure_variant(format)
 }
 
 /// The kernel that transcodes dense weights in `dense` to `fast`.
 pub fn variant(dense: DenseFormat, fast: FastFormat) -> Variant {
-    Format::Dense(dense)
-        .apply(Variant::new("transcode"), Invocations::ONE_ROW_EACH)
-        .choose_if(fast.zeros, Choice::Zeros)
+    ToFast::variant(dense, fast)
 }
 
 /// What makes the fast layout.
@@ -31,12 +29,11 @@ impl Transcoding for ToFast {
     const TEXEL: Texel = fast::TEXEL;
     const TRANSCODE_ROUNDS: u64 = fast::MOST_OF_ROW_BLOCK;
 
-    fn measure_variant(format: DenseFormat) -> Variant {
-        measure_variant(format)
-    }
+    const MEASURE: &'static str = "measure";
+    const TRANSCODE: &'static str = "transcode";
 
-    fn variant(dense: DenseFormat, format: FastFormat) -> Variant {
-        variant(dense, format)
+    fn zeros(format: FastFormat) -> bool {
+        format.zeros
     }
 
     fn row(words: &[u32]) -> Row {

@@ -5,18 +5,16 @@ use crate::codec::grid::Grid;
 use crate::gpu::weights::layouts::tiered::{self, Row};
 use crate::gpu::weights::layouts::{DenseFormat, Format, TieredFormat, Transcoded};
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::{Choice, Invocations, Texel, Variant};
+use crate::gpu::{Texel, Variant};
 
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
-    Format::Dense(format).apply(Variant::new("measure_tiered"), Invocations::ONE_ROW_EACH)
+    ToTiered::measure_variant(format)
 }
 
 /// The kernel that transcodes dense weights in `dense` to `tiered`.
 pub fn variant(dense: DenseFormat, tiered: TieredFormat) -> Variant {
-    Format::Dense(dense)
-        .apply(Variant::new("transcode_tiered"), Invocations::ONE_ROW_EACH)
-        .choose_if(tiered.zeros, Choice::Zeros)
+    ToTiered::variant(dense, tiered)
 }
 
 /// What makes the tiered layout.
@@ -31,12 +29,11 @@ impl Transcoding for ToTiered {
     const TEXEL: Texel = tiered::TEXEL;
     const TRANSCODE_ROUNDS: u64 = 0;
 
-    fn measure_variant(format: DenseFormat) -> Variant {
-        measure_variant(format)
-    }
+    const MEASURE: &'static str = "measure_tiered";
+    const TRANSCODE: &'static str = "transcode_tiered";
 
-    fn variant(dense: DenseFormat, format: TieredFormat) -> Variant {
-        variant(dense, format)
+    fn zeros(format: TieredFormat) -> bool {
+        format.zeros
     }
 
     fn row(words: &[u32]) -> Row {

@@ -9,7 +9,9 @@ use crate::gpu::weights::layouts::{DenseFormat, Format, Transcoded, dense};
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::weights::words::WEIGHTS;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
-use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Texel, Uploader, Variant, Workgroups, download};
+use crate::gpu::{
+    Batch, Bound, Buffer, Choice, Gpu, GpuError, Invocations, Texel, Uploader, Variant, Workgroups, download,
+};
 
 /// The table that belongs to the words of a part.
 pub(super) struct Table {
@@ -33,11 +35,25 @@ pub(super) trait Transcoding {
     /// What shaders read at a time.
     const TEXEL: Texel;
 
-    /// The kernel that measures rows of dense weights in `format`.
-    fn measure_variant(format: DenseFormat) -> Variant;
+    /// The kernel that measures rows of dense weights.
+    const MEASURE: &'static str;
+    /// The kernel that transcodes them.
+    const TRANSCODE: &'static str;
 
-    /// The kernel that transcodes dense weights.
-    fn variant(dense: DenseFormat, format: Self::Format) -> Variant;
+    /// Whether one code of the format stands for zeros.
+    fn zeros(format: Self::Format) -> bool;
+
+    /// The kernel that measures rows of dense weights in `format`.
+    fn measure_variant(format: DenseFormat) -> Variant {
+        Format::Dense(format).apply(Variant::new(Self::MEASURE), Invocations::ONE_ROW_EACH)
+    }
+
+    /// The kernel that transcodes dense weights in `dense` to `format`.
+    fn variant(dense: DenseFormat, format: Self::Format) -> Variant {
+        Format::Dense(dense)
+            .apply(Variant::new(Self::TRANSCODE), Invocations::ONE_ROW_EACH)
+            .choose_if(Self::zeros(format), Choice::Zeros)
+    }
 
     /// What the measured words of a row say.
     fn row(words: &[u32]) -> Self::Row;

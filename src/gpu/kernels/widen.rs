@@ -21,6 +21,7 @@ pub fn variant(format: Format, invocations: Invocations) -> Variant {
         .flag(format!("WIDE_{bits}"))
         .constant("WIDE_BITS", bits)
         .flag_if(format.layout().has_exceptions(), "SEEK")
+        .flag_if(format.layout().exceptions_are_rare(), "CARE")
 }
 
 /// The dispatches of a product with a batch whose weights are widened first, as many rows at a time as fit

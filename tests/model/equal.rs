@@ -31,8 +31,9 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
     assert!(share < most, "{share}");
     assert!(fast.weight_bytes() < plain.weight_bytes());
     assert_eq!(restored.weight_bytes(), plain.weight_bytes());
-    for text in texts {
-        for &length in lengths {
+    for (i, text) in texts.iter().enumerate() {
+        // The first text at every length, and the others at some.
+        for &length in lengths.iter().step_by(if i == 0 { 1 } else { 4 }) {
             let tokens = prompt(folder, text, length);
             let wanted = all_logits(&plain, &tokens);
             assert_eq!(wanted.len(), length * plain.config().vocab);
@@ -41,12 +42,11 @@ fn check_forms(folder: &Path, texts: &[&str], lengths: &[usize], steps: usize, m
                 assert_same_bits(&wanted, &all_logits(model, &tokens), &what);
             }
         }
-        let tokens = prompt(folder, text, steps);
-        let wanted = all_logits(&plain, &tokens);
-        for model in [&plain, &tiled, &fast, &tiered, &restored] {
-            let what = format!("{text:?}, {steps} tokens one by one");
-            assert_same_bits(&wanted, &stepwise_logits(model, &tokens), &what);
-        }
+    }
+    let tokens = prompt(folder, texts[0], steps);
+    let wanted = all_logits(&plain, &tokens);
+    for model in [&plain, &tiled, &fast, &tiered, &restored] {
+        assert_same_bits(&wanted, &stepwise_logits(model, &tokens), &format!("{steps} tokens one by one"));
     }
 }
 

@@ -88,6 +88,11 @@ impl Form {
         [0, 1, 2, 5, 6, 8, 11, 14, 15, 16, 17, 18, 19, 21, 22].into_iter().map(|i| Self::ALL[i])
     }
 
+    /// One of each layout, and two of F32.
+    pub fn few() -> impl Iterator<Item = Self> {
+        [0, 2, 5, 11, 15, 17, 22].into_iter().map(|i| Self::ALL[i])
+    }
+
     pub fn dtype(self) -> Dtype {
         match self {
             Self::Raw(dtype) | Self::Tiled { dtype, .. } | Self::Rounded { dtype, .. } => dtype,

@@ -7,18 +7,39 @@
 //   2  payload     the tiles (shared/payload.wgsl)
 //   3  codes       the table of windows (shared/stream.wgsl)
 //   4  tiers       the table of shared/tiered.wgsl, of which bases, where streams begin, and row blocks' first exceptions
-//                  are there
+//                  are there; in a buffer or in a texture, as the vectors are
 //   5  transcoded  [row blocks, lane vectors, 64 lanes] vectors of four words, in a buffer or in a texture
-//   6  firsts      [rows] where each row's exceptions begin among the part's
+//   6  places      the words of `tiers` that the table, the exceptions and the streams begin with; and for each row its
+//                  base with where its stream begins, as the table has them, and its first exception of the part's
 //
 // Workgroups: (row blocks, 1).
 
 #import matrix
 #import transcoded
 
+#ifdef TO_TEXTURE
+// In rows of four times as many texels as the vectors have.
+@group(0) @binding(4) var tiers: texture_storage_2d<r32uint, write>;
+
+fn put_tiers(i: u32, word: u32) {
+    textureStore(tiers, vec2<u32>(i & ((4u << TO_ROW_BITS) - 1u), i >> (TO_ROW_BITS + 2u)), vec4<u32>(word));
+}
+#else
 @group(0) @binding(4) var<storage, read_write> tiers: array<u32>;
 
-@group(0) @binding(6) var<storage, read> firsts: array<u32>;
+fn put_tiers(i: u32, word: u32) {
+    tiers[i] = word;
+}
+#endif
+
+struct Places {
+    table: u32,
+    exceptions: u32,
+    streams: u32,
+    rows: array<vec2<u32>>,
+}
+
+@group(0) @binding(6) var<storage, read> places: Places;
 
 // Tags of sixteen columns that the matrix does not have.
 const NO_TAGS: u32 = 0x55555555u;
@@ -45,7 +66,7 @@ fn put_field(field: u32) {
     pending |= field << pending_bits;
     pending_bits += 3u;
     if pending_bits >= 32u {
-        tiers[stream_at] = pending;
+        put_tiers(stream_at, pending);
         stream_at += 1u;
         pending_bits -= 32u;
         // As many bits of the field are left.
@@ -72,7 +93,7 @@ fn put_exponent(i: u32, col: u32, exponent: u32) {
             put_field(select(code - 3u, code, code < 2u));
         }
     } else {
-        tiers[exception_at] = lane_key | (col << 8u) | exponent;
+        put_tiers(exception_at, lane_key | (col << 8u) | exponent);
         exception_at += 1u;
     }
 }
@@ -127,7 +148,7 @@ fn put_half(at: u32, half: u32, is_last: bool) {
 fn put_row(lane: u32, row_block: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
     let at = matrix.words_at + row_block * (2u * chunks + ((chunks + 1u) >> 1u)) * 64u + lane;
-    let starts = row_block * matrix.spans * 64u + lane;
+    let starts = places.table + row_block * matrix.spans * 64u + lane;
     // Columns gone through, and those with which the next span begins.
     var col = 0u;
     var span = 0u;
@@ -137,7 +158,7 @@ fn put_row(lane: u32, row_block: u32) {
         for (; col < end; col += COLS) {
             if col == span * matrix.span_cols {
                 if span > 0u {
-                    tiers[starts + 64u * span] = row_bits;
+                    put_tiers(starts + 64u * span, row_bits);
                 }
                 span += 1u;
             }
@@ -148,7 +169,7 @@ fn put_row(lane: u32, row_block: u32) {
         col = end;
     }
     if pending_bits > 0u {
-        tiers[stream_at] = pending;
+        put_tiers(stream_at, pending);
     }
 }
 
@@ -159,13 +180,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if row >= matrix.rows {
         return;
     }
-    let row_blocks = (matrix.rows + 63u) >> 6u;
-    let exceptions = row_blocks * (matrix.spans * 64u + 1u) + 1u;
-    let streams = exceptions + tiers[exceptions - 1u];
-    let start = tiers[row_block * matrix.spans * 64u + lane];
-    base = start >> 24u;
-    stream_at = streams + (start & 0xffffffu);
-    exception_at = exceptions + firsts[row];
+    let start = places.rows[row];
+    base = start.x >> 24u;
+    stream_at = places.streams + (start.x & 0xffffffu);
+    exception_at = places.exceptions + start.y;
     lane_key = lane << 26u;
     put_row(lane, row_block);
 }

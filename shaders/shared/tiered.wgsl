@@ -14,7 +14,20 @@
 // begins, and in the upper eight bits its base; of spans but the first, the bit of the stream that they begin with.
 // From `tiles_at` on: each row block's first exception, and the end of the last one's. From `coded_at` on: exceptions,
 // by row and then by column: lane << 26 | column << 8 | exponent. From `masks_at` on: the streams.
+#ifdef TEXTURE
+// In rows of four times as many texels as the vectors have, which have four words each.
+@group(0) @binding(3) var tiers: texture_storage_2d<r32uint, read>;
+
+fn tiers_at(i: u32) -> u32 {
+    return textureLoad(tiers, vec2<u32>(i & ((4u << ROW_BITS) - 1u), i >> (ROW_BITS + 2u))).x;
+}
+#else
 @group(0) @binding(3) var<storage, read> tiers: array<u32>;
+
+fn tiers_at(i: u32) -> u32 {
+    return tiers[i];
+}
+#endif
 
 const COLS: u32 = 32u;
 // What follows a row's last exception: a chunk that no matrix in this layout has.
@@ -46,25 +59,25 @@ var<private> pairs: array<vec4<u32>, ROWS>;
 fn open_columns(row_block: u32, col_tile: u32) {
     // Before the next chunk is gone to.
     chunk = ((col_tile * matrix.tile_cols) >> 5u) - 1u;
-    end_exception = tiers[matrix.tiles_at + row_block + 1u];
+    end_exception = tiers_at(matrix.tiles_at + row_block + 1u);
 }
 
 fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
     vectors_at[r] = matrix.words_at + row_block * (2u * chunks + ((chunks + 1u) >> 1u)) * 64u + lane;
     let starts = matrix.table_at + row_block * matrix.spans * 64u + lane;
-    let start = tiers[starts];
+    let start = tiers_at(starts);
     bases[r] = ((start >> 24u) + 2u) * 0x00800080u;
     var bit = 0u;
     if col_tile > 0u {
-        bit = tiers[starts + 64u * col_tile];
+        bit = tiers_at(starts + 64u * col_tile);
     }
     stream_at[r] = matrix.masks_at + (start & 0xffffffu) + (bit >> 5u) + 1u;
-    stream_word[r] = tiers[stream_at[r] - 1u];
-    stream_ahead[r] = tiers[stream_at[r]];
+    stream_word[r] = tiers_at(stream_at[r] - 1u);
+    stream_ahead[r] = tiers_at(stream_at[r]);
     stream_bit[r] = bit & 31u;
     row_keys[r] = lane << 13u;
-    go_to_exception(r, first_from((lane << 13u) | (chunk + 1u), tiers[matrix.tiles_at + row_block]));
+    go_to_exception(r, first_from((lane << 13u) | (chunk + 1u), tiers_at(matrix.tiles_at + row_block)));
 }
 
 // The first exception of chunk and lane `key` or a later one, of those from `start` on.
@@ -74,7 +87,7 @@ fn first_from(key: u32, start: u32) -> u32 {
     // What is between them is halved: 32 rounds at the most.
     while low < high {
         let middle = low + ((high - low) >> 1u);
-        if (tiers[matrix.coded_at + middle] >> 13u) < key {
+        if (tiers_at(matrix.coded_at + middle) >> 13u) < key {
             low = middle + 1u;
         } else {
             high = middle;
@@ -88,7 +101,7 @@ fn go_to_exception(r: u32, at: u32) {
     next_exception[r] = at;
     entries[r] = NO_ENTRY;
     if at < end_exception {
-        entries[r] = tiers[matrix.coded_at + at];
+        entries[r] = tiers_at(matrix.coded_at + at);
     }
 }
 
@@ -151,7 +164,7 @@ fn go_on(r: u32, bit: u32, more: vec2<u32>) {
     let bits = bit + 3u * count;
     stream_word[r] = select(stream_word[r], stream_ahead[r], bits >= 32u);
     stream_at[r] += bits >> 5u;
-    stream_ahead[r] = tiers[stream_at[r]];
+    stream_ahead[r] = tiers_at(stream_at[r]);
     stream_bit[r] = bits & 31u;
 }
 

@@ -353,6 +353,83 @@ fn what_another_run_had_begun_for_the_same_output_is_never_mixed_in() {
     }
 }
 
+/// The unfinished folders of the output that have contents, and of these the ones without a lock.
+fn without_lock(folders: &[PathBuf]) -> Vec<&PathBuf> {
+    let has_contents = |folder: &&PathBuf| fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
+    folders.iter().filter(has_contents).filter(|folder| !folder.join(".bantam-lock").exists()).collect()
+}
+
+/// Removing a file at a time takes long enough for another process to begin in the same folder.
+#[test]
+fn the_lock_is_the_first_file_of_an_unfinished_folder_and_the_last() {
+    let room = Room::new();
+    let folders = [room.beside(), room.out().join(".bantam-partial")];
+    for overwrite in [false, true] {
+        for at in 0.. {
+            room.clear();
+            if overwrite {
+                plant(&room.out(), &room.other.packed);
+            }
+            let looked_at = folders.clone();
+            let fails = move |change| {
+                assert_eq!(without_lock(&looked_at), Vec::<&PathBuf>::new(), "change {change} after {at}");
+                change == at
+            };
+            if !interrupted(fails, || room.write(&room.new, overwrite)) {
+                break;
+            }
+            assert_eq!(without_lock(&folders), Vec::<&PathBuf>::new(), "after change {at} was refused");
+        }
+    }
+}
+
+#[test]
+fn a_written_output_has_no_files_of_the_run_that_wrote_it() {
+    let room = Room::new();
+    let own = || {
+        let entries = fs::read_dir(room.out()).unwrap().map(|entry| entry.unwrap().file_name());
+        entries.filter(|name| is_own(name)).collect::<Vec<_>>()
+    };
+    room.write(&room.new, false).unwrap();
+    assert_eq!(own(), Vec::<std::ffi::OsString>::new(), "a new one");
+    room.write(&room.other, true).unwrap();
+    assert_eq!(own(), Vec::<std::ffi::OsString>::new(), "one that was replaced");
+    room.clear();
+    fs::create_dir(room.out()).unwrap();
+    room.write(&room.new, false).unwrap();
+    assert_eq!(own(), Vec::<std::ffi::OsString>::new(), "in an empty folder");
+    // Killed once the folder has its final name, the next run removes what was left.
+    let mut left = 0;
+    for at in 0.. {
+        room.clear();
+        if !killed(at, || room.write(&room.new, false)) {
+            break;
+        }
+        if room.out().exists() {
+            left += own().len();
+            room.write(&room.other, true).unwrap();
+            assert_eq!(own(), Vec::<std::ffi::OsString>::new(), "after a death at change {at}");
+        }
+    }
+    assert!(left > 0, "no death left a file in the output");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_locks_place_is_refused() {
+    let room = Room::new();
+    fs::create_dir(room.beside()).unwrap();
+    let lock = room.beside().join(".bantam-lock");
+    assert!(std::process::Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    // Opening it for writing would wait for a reader.
+    let (told, result) = std::sync::mpsc::channel();
+    let (new, out) = (room.new.path.clone(), room.out());
+    std::thread::spawn(move || told.send(write(&new, &out, false)));
+    let result = result.recv_timeout(std::time::Duration::from_secs(60)).expect("it waits for the pipe");
+    assert!(matches!(&result, Err(ArchiveError::SpecialOutput { path, .. }) if *path == lock), "{result:?}");
+    assert!(!room.out().exists());
+}
+
 /// Writes the new model, and runs `what` at change number `at`.
 fn while_writing(room: &Room, overwrite: bool, at: usize, what: impl Fn() + 'static) -> Option<bool> {
     let reached = Rc::new(Cell::new(false));

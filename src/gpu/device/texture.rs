@@ -9,6 +9,9 @@ pub(in crate::gpu) const ROW: u64 = 8 << 10;
 /// Minimum height of a texture: lower ones would divide matrices into too many parts.
 const LEAST_ROWS: u32 = 8192;
 
+/// Textures that a kernel binds at the most: one that it reads, and two that it writes.
+const MOST_BOUND: u32 = 3;
+
 /// The type of a texel, the unit in which shaders read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Texel {
@@ -116,7 +119,7 @@ impl Texture {
     pub(in crate::gpu) fn most_bytes(device: &wgpu::Device) -> Option<u64> {
         let limits = device.limits();
         let rows = limits.max_texture_dimension_2d;
-        (rows >= LEAST_ROWS && limits.max_storage_textures_per_shader_stage >= 2)
+        (rows >= LEAST_ROWS && limits.max_storage_textures_per_shader_stage >= MOST_BOUND)
             .then_some(u64::from(rows) * ROW)
     }
 

@@ -94,7 +94,7 @@ impl Resident {
         let part = &self.weights.parts[stretch.part];
         let params = part.params.skip_row_blocks(stretch.first, self.weights.format);
         let mut buffers: Vec<(u32, Bound<'_>)> = vec![(2, (&part.payload).into()), (4, (&decoded).into())];
-        buffers.extend(self.weights.table(part).map(|b| (3, b.into())));
+        buffers.extend(self.weights.table(part).map(|table| (3, table)));
         let groups = [Workgroups::Fixed(self.weights.col_tiles()), Workgroups::Fixed(stretch.count)];
         let dispatch = gpu
             .kernel(self.weights.apply_words(variant(self.format)))?

@@ -26,7 +26,7 @@ pub fn dispatches(
         params.y_stride = y_stride as u32;
         let mut buffers: Vec<(u32, Bound<'_>)> =
             vec![(0, step.into()), (2, (&part.payload).into()), (4, token_ids.into()), (5, y.into())];
-        buffers.extend(weights.table(part).map(|b| (3, b.into())));
+        buffers.extend(weights.table(part).map(|table| (3, table)));
         kernel.bind(gpu, &params, &buffers, [Workgroups::PerTokens(1), Workgroups::Fixed(1)])
     };
     weights.parts.iter().map(bind).collect()

@@ -128,7 +128,7 @@ impl Product<'_> {
             let x = Bound::Buffer { buffer: self.x, from };
             let mut buffers = vec![(2, Bound::from(&part.payload)), (4, x), (5, self.y.into())];
             buffers.extend(step.map(|b| (0, b.into())));
-            buffers.extend(self.weights.table(part).map(|b| (3, b.into())));
+            buffers.extend(self.weights.table(part).map(|table| (3, table)));
             buffers.extend(self.bias.map(|b| (6, b.into())));
             let workgroups = [Workgroups::Fixed(row_blocks), group.workgroups];
             let weights: u64 = params.iter().map(MatrixParams::weights).sum();

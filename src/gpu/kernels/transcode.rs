@@ -2,10 +2,12 @@
 
 use super::transcoding::{Table, Transcoding, Unordered};
 use crate::codec::grid::{Grid, LANES};
+use crate::gpu::weights::Words;
 use crate::gpu::weights::layouts::fast::{self, Row};
 use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, Transcoded};
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::{Texel, Variant};
+use crate::gpu::weights::words::WEIGHTS;
+use crate::gpu::{Gpu, GpuError, Texel, Variant};
 
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
@@ -63,7 +65,12 @@ impl Transcoding for ToFast {
         params.coded_at = fast::entries_at(row_blocks) as u32;
     }
 
-    fn beside(rows: &[Row], format: FastFormat) -> Vec<u32> {
+    /// Exceptions are rare, so reading them from a buffer takes no time.
+    fn allocate(gpu: &Gpu, label: &str, len: u64) -> Result<Words, GpuError> {
+        gpu.buffer(label, len, WEIGHTS).map(Words::Buffer)
+    }
+
+    fn beside(_: &Grid, rows: &[Row], format: FastFormat, _: u32) -> Vec<u32> {
         fast::found(rows, format)
     }
 

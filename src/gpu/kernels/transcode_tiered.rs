@@ -2,10 +2,11 @@
 
 use super::transcoding::{Table, Transcoding};
 use crate::codec::grid::Grid;
+use crate::gpu::weights::Words;
 use crate::gpu::weights::layouts::tiered::{self, Row};
 use crate::gpu::weights::layouts::{DenseFormat, Format, TieredFormat, Transcoded};
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::{Texel, Variant};
+use crate::gpu::{Gpu, GpuError, Texel, Variant};
 
 /// The kernel that measures rows of dense weights in `format`.
 pub fn measure_variant(format: DenseFormat) -> Variant {
@@ -64,7 +65,12 @@ impl Transcoding for ToTiered {
         params.masks_at = places.streams;
     }
 
-    fn beside(rows: &[Row], format: TieredFormat) -> Vec<u32> {
-        tiered::first_exceptions(rows, format)
+    /// Each chunk reads words of the streams.
+    fn allocate(gpu: &Gpu, label: &str, len: u64) -> Result<Words, GpuError> {
+        Words::new(gpu, label, len, Texel::Word)
+    }
+
+    fn beside(grid: &Grid, rows: &[Row], format: TieredFormat, table: u32) -> Vec<u32> {
+        tiered::row_places(grid, rows, format, table)
     }
 }

@@ -76,8 +76,11 @@ pub(super) trait Transcoding {
     /// Says where in that table what is.
     fn place(params: &mut MatrixParams, grid: &Grid, rows: &[Self::Row], format: Self::Format);
 
-    /// What the kernel needs beside the table, at binding 6.
-    fn beside(rows: &[Self::Row], format: Self::Format) -> Vec<u32>;
+    /// Allocates `len` bytes for a table.
+    fn allocate(gpu: &Gpu, label: &str, len: u64) -> Result<Words, GpuError>;
+
+    /// What the kernel needs beside the table, at binding 6. The table begins at word `table` of what is bound.
+    fn beside(grid: &Grid, rows: &[Self::Row], format: Self::Format, table: u32) -> Vec<u32>;
 
     /// The words beside the table that the kernel writes and the host puts into the table, if there are any.
     fn unordered(_: &[Self::Row], _: Self::Format) -> Option<Unordered> {
@@ -173,17 +176,17 @@ async fn make_joined<T: Transcoding>(
     }
     let Some(grid) = members.first().map(|member| member.weights.grid) else { return Ok(None) };
     let payload = Words::new(gpu, label, places.bytes, T::TEXEL)?;
-    let exceptions = gpu.buffer(label, 4 * table_len as u64, WEIGHTS)?;
+    let table = T::allocate(gpu, label, 4 * table_len as u64)?;
     for (at, words) in tables {
-        uploader.write(&exceptions, 4 * at as u64, bytemuck::cast_slice(&words)).await?;
+        uploader.write(&table, 4 * at as u64, bytemuck::cast_slice(&words)).await?;
     }
     for (Measured { weights, rows, .. }, (payload_at, table_at)) in members.into_iter().zip(starts) {
         let Some(part) = weights.parts.first() else { continue };
         let words_at = (payload_at / 16) as u32;
-        let target = Target { payload: &payload, words_at, table: &exceptions, table_at };
+        let target = Target { payload: &payload, words_at, table: &table, table_at };
         fill::<T>(gpu, uploader, &weights, part, &rows, format, target).await?;
     }
-    let buffers = JoinedBuffers { payload, exceptions: Some(exceptions), codes: None, stage: None };
+    let buffers = JoinedBuffers { payload, table: Some(table), codes: None, stage: None };
     Ok(places.into_matrix(grid, buffers))
 }
 
@@ -231,11 +234,11 @@ async fn make<T: Transcoding>(
         let params = params::<T>(&weights.grid, first..first + row_blocks, rows, format);
         let Table { words, len } = T::table(&weights.grid, rows, format);
         let payload = Words::new(gpu, label, part_bytes::<T>(&weights, row_blocks), T::TEXEL)?;
-        let table = gpu.buffer(label, 4 * len as u64, WEIGHTS)?;
+        let table = T::allocate(gpu, label, 4 * len as u64)?;
         uploader.write(&table, 0, bytemuck::cast_slice(&words)).await?;
         let target = Target { payload: &payload, words_at: 0, table: &table, table_at: 0 };
         fill::<T>(gpu, uploader, &weights, &part, rows, format, target).await?;
-        parts.push(Part { payload, exceptions: Some(table), stage: None, params });
+        parts.push(Part { payload, table: Some(table), stage: None, params });
     }
     Ok(DeviceMatrix { format: T::stored(format), parts, codes: None, ..weights })
 }
@@ -264,8 +267,8 @@ struct Target<'a> {
     payload: &'a Words,
     /// The vector of the payload that it begins with.
     words_at: u32,
-    table: &'a Buffer,
-    /// The byte of that buffer that the table begins at.
+    table: &'a Words,
+    /// The byte of those words that the table begins at.
     table_at: u64,
 }
 
@@ -285,10 +288,13 @@ async fn fill<T: Transcoding>(
     let kernel = gpu.kernel(part.payload.apply(payload.apply_written(T::variant(dense, format))))?;
     let mut params = part.params;
     params.words_at = words_at;
-    let words = T::beside(rows, format);
+    let (to, first_word) = match table {
+        Words::Buffer(buffer) => (Bound::Buffer { buffer, from: table_at }, 0),
+        texture => (texture.into(), table_at / 4),
+    };
+    let words = T::beside(&weights.grid, rows, format, first_word as u32);
     let beside = gpu.buffer("beside", 4 * words.len() as u64, WEIGHTS)?;
     uploader.write(&beside, 0, bytemuck::cast_slice(&words)).await?;
-    let to = Bound::Buffer { buffer: table, from: table_at };
     let buffers = [(&part.payload).into(), to, payload.into(), (&beside).into()];
     run(gpu, &kernel, &params, weights.codes.as_ref(), &buffers)?;
     let Some(Unordered { from, to }) = T::unordered(rows, format) else { return Ok(()) };

@@ -171,7 +171,7 @@ impl Widening<'_> {
         // A single matrix needs no joining.
         let joined = self.join().filter(|_| wide.len() > 1).map(|join| Joined { join, members: wide });
         let format = Format::raw(weights.format.dtype());
-        let parts = vec![Part { payload: words, exceptions: None, stage: part.stage, params }];
+        let parts = vec![Part { payload: words, table: None, stage: part.stage, params }];
         let DeviceMatrix { matrix, grid, .. } = *weights;
         let weights = format.map(|format| DeviceMatrix { format, matrix, parts, codes: None, joined, grid });
         Ok(weights.map(|weights| Run { widen, weights }))
@@ -192,7 +192,7 @@ impl Widening<'_> {
             None => variant,
         };
         let mut buffers: Vec<(u32, Bound<'_>)> = vec![(2, (&part.payload).into()), (4, to.into())];
-        buffers.extend(weights.table(part).map(|b| (3, b.into())));
+        buffers.extend(weights.table(part).map(|table| (3, table)));
         // The number of tiles side by side, or of spans.
         let columns = members.iter().map(|member| member.col_tiles).max().unwrap_or(0);
         let workgroups = [columns, row_blocks];

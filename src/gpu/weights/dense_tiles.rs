@@ -56,7 +56,7 @@ impl DeviceMatrix {
         let (mut parts, mut pieces) = (Vec::new(), Vec::new());
         for part in lay_out(gpu, label, tiles, least_block)? {
             let payload = Words::new(gpu, label, part.len, dense::TEXEL)?;
-            parts.push(Part { payload, exceptions: None, stage: None, params: part.params });
+            parts.push(Part { payload, table: None, stage: None, params: part.params });
             pieces.push(part.pieces);
         }
         Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))

@@ -5,7 +5,7 @@ use super::layouts::Format;
 use super::matrix_params::{self, MatrixParams, WIDE_CHUNK};
 use super::words::Words;
 use crate::codec::grid::Grid;
-use crate::gpu::{Buffer, Variant};
+use crate::gpu::{Bound, Buffer, Variant};
 use crate::tensor::Matrix;
 
 /// The rows of a matrix that are in one buffer.
@@ -13,8 +13,8 @@ use crate::tensor::Matrix;
 pub struct Part {
     /// The words that shaders read.
     pub payload: Words,
-    /// The table of exceptions, in the fast layout.
-    pub exceptions: Option<Buffer>,
+    /// The table beside them: exceptions, in layouts that are made on the device.
+    pub table: Option<Words>,
     /// The streamed stage whose slot contains it; `None` if it is resident.
     pub stage: Option<usize>,
     pub(in crate::gpu) params: MatrixParams,
@@ -39,7 +39,7 @@ pub struct DeviceMatrix {
 impl DeviceMatrix {
     /// Bytes in device memory, without those in a slot.
     pub fn bytes(&self) -> u64 {
-        let part = |part: &Part| part.payload.own_bytes() + part.exceptions.as_ref().map_or(0, Buffer::size);
+        let part = |part: &Part| part.payload.own_bytes() + part.table.as_ref().map_or(0, Words::size);
         self.parts.iter().map(part).sum::<u64>() + self.codes.as_ref().map_or(0, Buffer::size)
     }
 
@@ -57,8 +57,8 @@ impl DeviceMatrix {
     }
 
     /// The table that is bound next to a part's words.
-    pub(in crate::gpu) fn table<'a>(&'a self, part: &'a Part) -> Option<&'a Buffer> {
-        part.exceptions.as_ref().or(self.codes.as_ref())
+    pub(in crate::gpu) fn table<'a>(&'a self, part: &'a Part) -> Option<Bound<'a>> {
+        part.table.as_ref().map(Bound::from).or(self.codes.as_ref().map(Bound::from))
     }
 
     /// Columns of a span, whose products are summed first. It does not depend on the layout.

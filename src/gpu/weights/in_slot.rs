@@ -26,7 +26,7 @@ impl DeviceMatrix {
             let payload = slot.part(at..at + Gpu::buffer_bytes(part.len));
             pieces.extend(part.pieces.into_iter().map(|piece| Piece { at: at + piece.at, ..piece }));
             at += slot_bytes(part.len);
-            parts.push(Part { payload, exceptions: None, stage: Some(stage), params: part.params });
+            parts.push(Part { payload, table: None, stage: Some(stage), params: part.params });
         }
         Ok((Self::of_tiles(gpu, label, tiles, parts)?, pieces))
     }
@@ -50,7 +50,7 @@ impl DeviceMatrix {
             let payload = slot.part(at..at + Gpu::buffer_bytes(len));
             let params =
                 MatrixParams::untiled(&grid, row_blocks.clone()).moved(format, slot.begins(at), 0, 0);
-            parts.push(Part { payload, exceptions: None, stage: Some(stage), params });
+            parts.push(Part { payload, table: None, stage: Some(stage), params });
             pieces.push(RowBlocks { row_blocks, at, each: block });
             at += slot_bytes(len);
         }

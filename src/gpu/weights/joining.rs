@@ -71,8 +71,8 @@ impl MemberPlaces {
 
     /// The joined matrix, whose rows are divided as in `grid`.
     pub fn into_matrix(self, grid: Grid, buffers: JoinedBuffers) -> Option<DeviceMatrix> {
-        let JoinedBuffers { payload, exceptions, codes, stage } = buffers;
-        let part = Part { payload, exceptions, stage, params: *self.members.first()? };
+        let JoinedBuffers { payload, table, codes, stage } = buffers;
+        let part = Part { payload, table, stage, params: *self.members.first()? };
         let joined = Joined { join: self.join, members: self.members };
         let (matrix, parts) = (joined.matrix(), vec![part]);
         Some(DeviceMatrix { format: self.format, matrix, parts, codes, grid, joined: Some(joined) })
@@ -85,7 +85,7 @@ pub type JoinedWithPieces = (DeviceMatrix, Vec<Vec<Piece>>);
 /// The device memory of joined matrices.
 pub(in crate::gpu) struct JoinedBuffers {
     pub payload: Words,
-    pub exceptions: Option<Buffer>,
+    pub table: Option<Words>,
     pub codes: Option<Buffer>,
     pub stage: Option<usize>,
 }
@@ -103,7 +103,7 @@ impl DeviceMatrix {
     ) -> Result<Option<Self>, GpuError> {
         let Some((places, _)) = wide_places(gpu, dtype, matrices, join, None) else { return Ok(None) };
         let payload = Words::new(gpu, label, places.bytes, raw::TEXEL)?;
-        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: None };
+        let buffers = JoinedBuffers { payload, table: None, codes: None, stage: None };
         Ok(matrices.first().and_then(|(first, _)| places.into_matrix(Grid::for_matrix(*first), buffers)))
     }
 
@@ -117,7 +117,7 @@ impl DeviceMatrix {
     ) -> Option<(Self, Vec<RowBlocks>)> {
         let (places, pieces) = wide_places(gpu, dtype, matrices, join, Some(place))?;
         let payload = place.slot.part(place.at..place.at + places.bytes);
-        let buffers = JoinedBuffers { payload, exceptions: None, codes: None, stage: Some(place.stage) };
+        let buffers = JoinedBuffers { payload, table: None, codes: None, stage: Some(place.stage) };
         let (first, _) = matrices.first()?;
         places.into_matrix(Grid::for_matrix(*first), buffers).map(|joined| (joined, pieces))
     }
@@ -162,8 +162,7 @@ impl DeviceMatrix {
         };
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM;
         let codes = Some(gpu.buffer_with(label, bytemuck::cast_slice(&table), usage)?);
-        let buffers =
-            JoinedBuffers { payload, exceptions: None, codes, stage: slot.map(|place| place.stage) };
+        let buffers = JoinedBuffers { payload, table: None, codes, stage: slot.map(|place| place.stage) };
         Ok(places.into_matrix(first.tiled.grid, buffers).map(|matrix| (matrix, pieces)))
     }
 }

@@ -38,7 +38,7 @@ impl DeviceMatrix {
         let part = |row_blocks: Range<usize>| {
             let payload = Words::new(gpu, label, (row_blocks.len() * block) as u64, raw::TEXEL)?;
             let params = MatrixParams::untiled(&grid, row_blocks);
-            Ok(Part { payload, exceptions: None, stage: None, params })
+            Ok(Part { payload, table: None, stage: None, params })
         };
         let split = split_wide(gpu, label, dtype, matrix.cols, 0..grid.row_blocks)?;
         let parts = split.into_iter().map(part).collect::<Result<_, GpuError>>()?;

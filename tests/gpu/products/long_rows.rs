@@ -21,7 +21,7 @@ use crate::on_device::{assert_close, normal, read, run, step, storage, uniform};
 fn products_with_very_long_rows_are_right_or_refused() {
     let gpu = device::shared();
     let (mut right, mut refused, mut transcoded) = (0, 0, 0);
-    for cols in [70_000, 131_072, 262_112, 262_144] {
+    for cols in [50_000, 70_000, 262_112, 262_144] {
         let bytes = one_exponent_but(64, cols, cols - 3..cols);
         let payload = encode_with_top_bits(Dtype::BF16, &[64, cols], &bytes, 2).unwrap();
         let weights = uploaded(&gpu, Dtype::BF16, 64, cols, &bytes, Some(&payload));

@@ -19,7 +19,7 @@ mod transcode;
 
 pub(in crate::gpu) use self::choosing::choose;
 pub(in crate::gpu) use self::row::{ROW_WORDS, Row};
-pub(in crate::gpu) use self::table::{first_exceptions, most_table_bytes, places, table};
+pub(in crate::gpu) use self::table::{most_table_bytes, places, row_places, table};
 pub use self::transcode::{TieredWords, transcode, weights};
 use super::layout::Layout;
 use crate::codec::grid::{Grid, LANES};

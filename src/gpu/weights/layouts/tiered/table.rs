@@ -75,13 +75,26 @@ pub(in crate::gpu) fn table(grid: &Grid, rows: &[Row], format: TieredFormat) -> 
 }
 
 /// Where each row's first exception is among those of the part.
-pub(in crate::gpu) fn first_exceptions(rows: &[Row], format: TieredFormat) -> Vec<u32> {
+pub(super) fn first_exceptions(rows: &[Row], format: TieredFormat) -> Vec<u32> {
     let before = |sum: &mut u32, row: &Row| {
         let first = *sum;
         *sum += row.stream(format).exceptions;
         Some(first)
     };
     rows.iter().scan(0, before).collect()
+}
+
+/// What `transcode_tiered.wgsl` has as `places`, for a table that begins at word `at`.
+pub(in crate::gpu) fn row_places(grid: &Grid, rows: &[Row], format: TieredFormat, at: u32) -> Vec<u32> {
+    let Some(Places { exceptions, streams, .. }) = places(grid, rows, format) else { return Vec::new() };
+    let mut words = vec![at, at + exceptions, at + streams, 0];
+    let mut start = 0;
+    for (row, first) in rows.iter().zip(first_exceptions(rows, format)) {
+        let stream = row.stream(format);
+        words.extend([stream.base << START_BITS | start, first]);
+        start += stream.words();
+    }
+    words
 }
 
 /// The most that the table of `row_blocks` row blocks of a matrix can take that does not stay dense.

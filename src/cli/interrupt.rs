@@ -5,7 +5,9 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::mpsc::channel;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
 
@@ -25,6 +27,9 @@ pub enum Manner {
     /// Ctrl-C stops a reply, and any other signal ends the process at once.
     StopReply,
 }
+
+/// How long the last lines may take.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static MANNER: AtomicU8 = AtomicU8::new(Manner::AtOnce as u8);
@@ -109,14 +114,27 @@ pub fn end(code: u8) -> ! {
     if let Some(last) = LAST.lock().unwrap_or_else(|e| e.into_inner()).take() {
         last();
     }
-    let _ = stdout().flush();
-    if code >= 128 && super::print::is_mid_line() && stderr().is_terminal() {
-        let _ = writeln!(stderr());
-    }
+    end_lines(code >= 128);
     #[cfg(unix)]
     signal_hook::low_level::exit(code.into());
     #[cfg(not(unix))]
     std::process::exit(code.into());
+}
+
+/// Writes what is still buffered, and ends a line that was begun if the process `is_stopped`. A thread that writes to
+/// standard output holds its lock for as long as nobody reads, so this waits for a moment only.
+fn end_lines(is_stopped: bool) {
+    let (sender, receiver) = channel();
+    let write = move || {
+        let _ = stdout().flush();
+        if is_stopped && super::print::is_mid_line() && stderr().is_terminal() {
+            let _ = writeln!(stderr());
+        }
+        let _ = sender.send(());
+    };
+    if std::thread::Builder::new().name("last lines".into()).spawn(write).is_ok() {
+        let _ = receiver.recv_timeout(LAST_LINES);
+    }
 }
 
 /// The result of `work`, or an error as soon as the user wants to stop.

@@ -78,6 +78,7 @@ async fn embed(adapter: &wgpu::Adapter) -> Result<Runtime, Box<dyn std::error::E
 //! | `runtime` | `text` | tokenizer, chat template, sampling |
 //! | `runtime` | `runtime` | the API for applications: one device, model folders, sessions, streams of text |
 //! | `runtime` | `bench` | measures a device, and finds its fastest kernels |
+//! | `runtime` | `train` | training data, as sequences of tokens; the trainer is not there yet |
 //!
 //! `vulkan`, `metal`, `dx12` and `gles` choose what wgpu reaches devices through; the default feature, `cli`, has all
 //! four, and the command. An application that brings its own device needs none of them.
@@ -107,6 +108,8 @@ pub mod stream;
 pub mod tensor;
 #[cfg(feature = "runtime")]
 pub mod text;
+#[cfg(feature = "runtime")]
+pub mod train;
 
 /// The version of wgpu whose devices, adapters and limits this library takes and returns.
 #[cfg(feature = "gpu")]

@@ -14,7 +14,7 @@ use super::prompt::PromptArgs;
 use super::sampling::{SamplingArgs, seed_of};
 use super::sizes::megabytes;
 use super::template::{Template, TemplateArgs};
-use super::{Result, chat, failure, print, residency};
+use super::{Result, chat, failure, print, residency, waiting};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -73,11 +73,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     let mut session = Session::with_cache(&model, context, Outputs::Last, args.model.kv_cache.into())?;
     interrupt::set(Manner::Ask);
-    if !args.chat {
-        show(&text)?;
-    }
     let limits = Limits::default().with_max_tokens(most).with_stop(args.sampling.stop.clone());
-    let generated = generate_text(&mut session, &tokenizer, &prompt, sampler, limits, show)?;
+    let generated = waiting::for_a_reader(|| {
+        if !args.chat {
+            show(&text)?;
+        }
+        generate_text(&mut session, &tokenizer, &prompt, sampler, limits, show)
+    })?;
     if !args.json && generated.ended != Ended::Unread {
         print::part("\n")?;
     }

@@ -13,8 +13,19 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long an operation may take to clean up after the user asked to stop.
 pub const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Returns the result of `work`. If `work` does not end within `patience` after a signal, ends the process.
+/// Returns the result of `work`, which writes an output. If `work` does not end within `patience` after a signal, says
+/// so and ends the process.
 pub fn at_most<T>(patience: Duration, work: impl FnOnce() -> T) -> T {
+    watched(patience, || print::error_line("cancelled; the output was not written"), work)
+}
+
+/// Returns the result of `work`, which prints text for a reader that may have stopped reading. If `work` does not end
+/// soon after a signal, ends the process.
+pub fn for_a_reader<T>(work: impl FnOnce() -> T) -> T {
+    watched(PATIENCE, || (), work)
+}
+
+fn watched<T>(patience: Duration, tell: impl Fn() + Send + 'static, work: impl FnOnce() -> T) -> T {
     let (ended, end) = channel::<()>();
     let watch = move || {
         let mut since = None;
@@ -22,7 +33,7 @@ pub fn at_most<T>(patience: Duration, work: impl FnOnce() -> T) -> T {
         while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             match interrupt::interrupted() {
                 true if since.get_or_insert_with(Instant::now).elapsed() >= patience => {
-                    print::error_line("cancelled; the output was not written");
+                    tell();
                     interrupt::end(interrupt::code());
                 }
                 true => {}

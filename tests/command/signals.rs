@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+use crate::left_out;
 use crate::models::demo;
 use crate::patience;
 use crate::program::{PROMPT, command, endless, on, on_demo, stderr};
@@ -68,6 +70,44 @@ fn a_signal_ends_a_prompt_and_a_wait_for_one() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
     drop(stdin);
+}
+
+/// Whether the process's first thread waits in a system call that writes to standard output; `None` where the system
+/// does not tell.
+#[cfg(target_os = "linux")]
+fn is_writing(child: &std::process::Child) -> Option<bool> {
+    let call = std::fs::read_to_string(format!("/proc/{}/syscall", child.id())).ok()?;
+    let write = if cfg!(target_arch = "x86_64") { "1" } else { "64" };
+    Some(call.starts_with(&format!("{write} 0x1 ")))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_ends_a_text_that_nobody_reads() {
+    // The pipe has room for some words more.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'.'; 65_500]).unwrap();
+    let model = endless();
+    let mut command = on("run", model.path(), &["-p", PROMPT, "-n", "16000"]);
+    let child = command.stdout(writer).spawn().unwrap();
+    loop {
+        let Some(is_writing) = is_writing(&child) else {
+            left_out::report(
+                "ending a text that nobody reads",
+                "the system does not say what a process waits for",
+            );
+            signal(&child, "-KILL");
+            return;
+        };
+        if is_writing {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    signal(&child, "-INT");
+    let output = patience::patiently(move || child.wait_with_output().unwrap());
+    assert_eq!((output.status.code(), output.stderr.is_empty()), (Some(130), true), "{output:?}");
+    drop(reader);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl RecordEncoder {
         Self { tokenizer, template, completions_only }
     }
 
-    /// Reads record `i` and makes an example of it.
+    /// Reads record `i` and makes an example of it. Panics as [`Records::read`] does.
     ///
     /// - A text gets the model's beginning-of-text token, if it has one, and ends with the first of its
     ///   [end-of-text tokens](Tokenizer::eos_ids).

@@ -1,7 +1,7 @@
 //! A file of records, of which any one can be read.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -84,6 +84,10 @@ impl Records {
     }
 
     /// Reads record `i`, counted from 0.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such record.
     pub fn read(&self, i: usize) -> Result<Record, DataError> {
         let (start, end) = (self.starts[i], self.starts[i + 1]);
         if end - start > MAX_RECORD {
@@ -107,14 +111,16 @@ impl Records {
         }
     }
 
-    /// The line that record `i` begins with, counted from 1.
+    /// The line that record `i` begins with, counted from 1, as far as the file can still be read.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such record.
     pub fn line(&self, i: usize) -> u64 {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.seek(SeekFrom::Start(0)).is_err() {
-            return 0;
-        }
         let (mut line, mut left, mut block) = (1, self.starts[i], vec![0; BLOCK]);
-        while left > 0 {
+        let is_at_start = file.seek(SeekFrom::Start(0)).is_ok();
+        while is_at_start && left > 0 {
             let most = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             match file.read(&mut block[..most]) {
                 Ok(0) | Err(_) => break,
@@ -134,7 +140,7 @@ impl Records {
 
 /// Calls `each` with every byte of a file and its place, after a byte order mark if there is one.
 fn each_byte(file: &File, mut each: impl FnMut(u64, u8)) -> std::io::Result<()> {
-    let (mut reader, mut block, mut at) = (BufReader::with_capacity(0, file), vec![0; BLOCK], 0u64);
+    let (mut reader, mut block, mut at) = (file, vec![0; BLOCK], 0u64);
     loop {
         let count = match reader.read(&mut block) {
             Ok(0) => return Ok(()),

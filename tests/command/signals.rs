@@ -89,14 +89,15 @@ fn a_signal_ends_a_text_that_nobody_reads() {
     writer.write_all(&[b'.'; 65_500]).unwrap();
     let model = endless();
     let mut command = on("run", model.path(), &["-p", PROMPT, "-n", "16000"]);
-    let child = command.stdout(writer).spawn().unwrap();
+    let mut child = command.stdout(writer).spawn().unwrap();
     loop {
         let Some(is_writing) = is_writing(&child) else {
             left_out::report(
                 "ending a text that nobody reads",
                 "the system does not say what a process waits for",
             );
-            signal(&child, "-KILL");
+            child.kill().unwrap();
+            child.wait().unwrap();
             return;
         };
         if is_writing {

@@ -9,7 +9,7 @@
 //   4  tiers       the table of shared/tiered.wgsl, of which bases, where streams begin, and row blocks' first exceptions
 //                  are there; in a buffer or in a texture, as the vectors are
 //   5  transcoded  [row blocks, lane vectors, 64 lanes] vectors of four words, in a buffer or in a texture
-//   6  places      the words of `tiers` that the table, the exceptions and the streams begin with; and for each row its
+//   6  row_places  the words of `tiers` that the table, the exceptions and the streams begin with; and for each row its
 //                  base with where its stream begins, as the table has them, and its first exception of the part's
 //
 // Workgroups: (row blocks, 1).
@@ -32,14 +32,14 @@ fn put_tiers(i: u32, word: u32) {
 }
 #endif
 
-struct Places {
+struct RowPlaces {
     table: u32,
     exceptions: u32,
     streams: u32,
     rows: array<vec2<u32>>,
 }
 
-@group(0) @binding(6) var<storage, read> places: Places;
+@group(0) @binding(6) var<storage, read> row_places: RowPlaces;
 
 // Tags of sixteen columns that the matrix does not have.
 const NO_TAGS: u32 = 0x55555555u;
@@ -148,7 +148,7 @@ fn put_half(at: u32, half: u32, is_last: bool) {
 fn put_row(lane: u32, row_block: u32) {
     let chunks = (matrix.cols + 31u) >> 5u;
     let at = matrix.words_at + row_block * (2u * chunks + ((chunks + 1u) >> 1u)) * 64u + lane;
-    let starts = places.table + row_block * matrix.spans * 64u + lane;
+    let starts = row_places.table + row_block * matrix.spans * 64u + lane;
     // Columns gone through, and those with which the next span begins.
     var col = 0u;
     var span = 0u;
@@ -180,10 +180,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if row >= matrix.rows {
         return;
     }
-    let start = places.rows[row];
+    let start = row_places.rows[row];
     base = start.x >> 24u;
-    stream_at = places.streams + (start.x & 0xffffffu);
-    exception_at = places.exceptions + start.y;
+    stream_at = row_places.streams + (start.x & 0xffffffu);
+    exception_at = row_places.exceptions + start.y;
     lane_key = lane << 26u;
     put_row(lane, row_block);
 }

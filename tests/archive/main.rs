@@ -9,3 +9,6 @@ mod special_files;
 
 #[path = "../fixtures/data/mod.rs"]
 mod data;
+#[cfg(target_os = "linux")]
+#[path = "../fixtures/patience/mod.rs"]
+mod patience;

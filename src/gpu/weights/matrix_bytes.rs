@@ -39,6 +39,7 @@ impl MatrixBytes {
             Some((layout, block)) => {
                 let count = parts(block)?.len() as u64;
                 let most = layout.most_bytes(&tiles.tiled.grid, tiles.row_blocks.len());
+                // Of each part the words and the table.
                 Some(
                     most.max(dense.iter().sum::<u64>() + codes)
                         + (2 * Words::slack(gpu) + TABLE_BYTES) * count,

@@ -101,7 +101,7 @@ fn textures_and_buffers_give_the_same() {
     let of_textures = textures.map(|textures| {
         let gpu = with_textures(&gpu, textures);
         for form in Form::some() {
-            // In several rows of a texture; and in one that is not whole, where no form keeps matrices so small.
+            // In several rows of a texture; raw weights also in one that is not whole.
             for (rows, cols) in [(130, 300), (3, 17)].into_iter().take(1 + usize::from(form.is_raw())) {
                 if let Some(weights) = weights(&gpu, form, rows, cols) {
                     check_products(&gpu, &weights, 3, true, false);

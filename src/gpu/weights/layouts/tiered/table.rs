@@ -56,44 +56,40 @@ pub(in crate::gpu) fn places(grid: &Grid, rows: &[Row], format: TieredFormat) ->
     Some(Places { firsts, exceptions: head, streams, len })
 }
 
+/// Of each row its base with where its stream begins, as the table has them, and its first exception among those of the
+/// part.
+pub(super) fn row_starts(rows: &[Row], format: TieredFormat) -> Vec<[u32; 2]> {
+    let (mut start, mut exceptions) = (0, 0);
+    let next = |row: &Row| {
+        let stream = row.stream(format);
+        let found = [stream.base << START_BITS | start, exceptions];
+        start += stream.words();
+        exceptions += stream.exceptions;
+        found
+    };
+    rows.iter().map(next).collect()
+}
+
 /// The words of the table before the exceptions. Where spans begin is still zero.
 pub(in crate::gpu) fn table(grid: &Grid, rows: &[Row], format: TieredFormat) -> Vec<u32> {
     let row_blocks = rows.len().div_ceil(LANES);
     let mut words = vec![0; head_words(grid, row_blocks)];
     let firsts = words.len() - row_blocks - 1;
-    let (mut start, mut exceptions) = (0, 0);
-    for (b, row_block) in rows.chunks(LANES).enumerate() {
-        for (lane, row) in row_block.iter().enumerate() {
-            let stream = row.stream(format);
-            words[b * spans(grid) * LANES + lane] = stream.base << START_BITS | start;
-            start += stream.words();
-            exceptions += stream.exceptions;
+    for (b, row_block) in row_starts(rows, format).chunks(LANES).enumerate() {
+        words[firsts + b] = row_block[0][1];
+        for (lane, [start, _]) in row_block.iter().enumerate() {
+            words[b * spans(grid) * LANES + lane] = *start;
         }
-        words[firsts + b + 1] = exceptions;
     }
+    words[firsts + row_blocks] = rows.iter().map(|row| row.stream(format).exceptions).sum();
     words
 }
 
-/// Where each row's first exception is among those of the part.
-pub(super) fn first_exceptions(rows: &[Row], format: TieredFormat) -> Vec<u32> {
-    let before = |sum: &mut u32, row: &Row| {
-        let first = *sum;
-        *sum += row.stream(format).exceptions;
-        Some(first)
-    };
-    rows.iter().scan(0, before).collect()
-}
-
-/// What `transcode_tiered.wgsl` has as `places`, for a table that begins at word `at`.
+/// What `transcode_tiered.wgsl` has as `row_places`, for a table that begins at word `at`.
 pub(in crate::gpu) fn row_places(grid: &Grid, rows: &[Row], format: TieredFormat, at: u32) -> Vec<u32> {
     let Some(Places { exceptions, streams, .. }) = places(grid, rows, format) else { return Vec::new() };
     let mut words = vec![at, at + exceptions, at + streams, 0];
-    let mut start = 0;
-    for (row, first) in rows.iter().zip(first_exceptions(rows, format)) {
-        let stream = row.stream(format);
-        words.extend([stream.base << START_BITS | start, first]);
-        start += stream.words();
-    }
+    words.extend(row_starts(rows, format).as_flattened());
     words
 }
 

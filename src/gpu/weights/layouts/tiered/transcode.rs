@@ -2,7 +2,7 @@
 
 use super::choosing::choose;
 use super::row::Row;
-use super::table::{first_exceptions, places, table};
+use super::table::{places, row_starts, table};
 use super::tier::{MORE, MORE_BITS, NONE, Tier, exponent, tier};
 use super::{START_BITS, TieredFormat, WINDOW_BITS, WINDOW_COLS, lane_vectors, row_block_bytes};
 use crate::codec::grid::{Grid, LANES};
@@ -27,10 +27,10 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<TieredWords> {
     let at = places(grid, &rows, format)?;
     let mut words = table(grid, &rows, format);
     words.resize(at.len as usize, 0);
-    let firsts = first_exceptions(&rows, format);
+    let starts_of_rows = row_starts(&rows, format);
     let mut vectors = vec![[0; 4]; row_block_bytes(grid) / 16 * grid.row_blocks];
     let spans = cols.div_ceil(span_cols(grid.matrix));
-    for (row, (bits, &first)) in bits.chunks_exact(cols).zip(&firsts).enumerate() {
+    for (row, (bits, &[_, first])) in bits.chunks_exact(cols).zip(&starts_of_rows).enumerate() {
         let (row_block, lane) = (row / LANES, row % LANES);
         let starts = row_block * spans * LANES + lane;
         let start = words[starts];

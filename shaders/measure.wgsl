@@ -1,5 +1,5 @@
-// What the fast layout needs to know about BF16 in dense tiles before they are transcoded: each row's lowest exponent
-// that has a code, and how many of its weights have none.
+// What the fast layout needs to know about BF16 in dense tiles, or uncompressed (WIDE), before they are transcoded: each
+// row's lowest exponent that has a code, and how many of its weights have none.
 //
 // One workgroup measures a row block. One invocation reads one row, twice.
 //

@@ -1,6 +1,6 @@
-// What the tiered layout needs to know about BF16 in dense tiles before they are transcoded: the base of each row with
-// which it takes least, the bits of its stream then, and how many of its weights are exceptions; without a code for
-// zeros, and with one.
+// What the tiered layout needs to know about BF16 in dense tiles, or uncompressed (WIDE), before they are transcoded:
+// the base of each row with which it takes least, the bits of its stream then, and how many of its weights are
+// exceptions; without a code for zeros, and with one.
 //
 // One workgroup measures a row block. One invocation reads one row, twice.
 //

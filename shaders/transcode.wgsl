@@ -1,5 +1,5 @@
-// BF16 in dense tiles to the fast layout (shared/fast.wgsl), integers only. The exceptions are found row by row, and
-// are not yet in order.
+// BF16 in dense tiles, or uncompressed (WIDE), to the fast layout (shared/fast.wgsl), integers only. The exceptions are
+// found row by row, and are not yet in order.
 //
 // One workgroup transcodes a row block. One invocation transcodes one row.
 //
@@ -126,6 +126,9 @@ fn put_row(lane: u32, row_block: u32) {
     }
 }
 
+// The end of the exceptions where there is no room for them.
+const NO_ROOM: u32 = 0xffffffffu;
+
 // Where the first exception of a row of the part is kept when it is found.
 fn first_found(row: u32) -> u32 {
     return matrix.rows + 1u + found[min(row, matrix.rows)];
@@ -135,6 +138,9 @@ fn first_found(row: u32) -> u32 {
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row_block = group.x;
     let row = row_block * 64u + lane;
+    if found[matrix.rows] == NO_ROOM {
+        return;
+    }
     live = row < matrix.rows;
     lowest = (exceptions[16u * row_block + (lane >> 2u)] >> (8u * (lane & 3u))) & 255u;
     next_found = first_found(row);

@@ -1,4 +1,4 @@
-// BF16 in dense tiles to the tiered layout (shared/tiered.wgsl), integers only.
+// BF16 in dense tiles, or uncompressed (WIDE), to the tiered layout (shared/tiered.wgsl), integers only.
 //
 // One workgroup transcodes a row block. One invocation transcodes one row.
 //
@@ -36,6 +36,8 @@ struct RowPlaces {
     table: u32,
     exceptions: u32,
     streams: u32,
+    // 1 where there is no room for the rows; 0 otherwise.
+    is_too_large: u32,
     rows: array<vec2<u32>>,
 }
 
@@ -178,6 +180,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row_block = group.x;
     let row = row_block * 64u + lane;
     if row >= matrix.rows {
+        return;
+    }
+    if row_places.is_too_large != 0u {
         return;
     }
     let start = row_places.rows[row];

@@ -118,7 +118,11 @@ fn cols_in(col_tile: u32) -> u32 {
 #ifdef TIERED
 #import tiered
 #else
+#ifdef WIDE
+#import wide
+#else
 #import raw
+#endif
 #endif
 #endif
 #endif

@@ -24,6 +24,8 @@ pub use files::runnable::require_runnable;
 pub use plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 pub use plan::precisions::Precisions;
 pub use shape::outputs::Outputs;
+pub(crate) use shape::tensors::tensor_shapes;
 pub use weights::model::Model;
+pub(crate) use weights::rotations::rotations;
 
 pub use crate::gpu::CacheType;

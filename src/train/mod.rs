@@ -1,5 +1,23 @@
 //! Training on compressed weights.
 //!
-//! What is here so far is the [data]: files of records, and the sequences of tokens that a model is trained with.
+//! A [`Trainer`] has a model's weights on a device and changes them, step by step: each [`Batch`] of sequences gives a
+//! loss and its gradients, and an [`Optimizer`] changes the weights. [`data`] makes sequences of files.
+//!
+//! [`twin`] computes the same in F64 on the CPU.
 
+mod batch;
 pub mod data;
+mod error;
+mod optimizer;
+mod options;
+mod step;
+mod trainer;
+#[cfg_attr(not(feature = "unstable"), doc(hidden))]
+pub mod twin;
+mod weights;
+
+pub use batch::Batch;
+pub use error::TrainError;
+pub use optimizer::{Decay, Optimizer, Rounding, Schedule, UpdateOptions};
+pub use options::TrainOptions;
+pub use trainer::{StepReport, Trainer};

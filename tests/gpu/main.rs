@@ -4,6 +4,7 @@
 #[cfg(feature = "cli")]
 mod calibration;
 mod decode;
+mod encode;
 #[cfg(feature = "cli")]
 mod guest;
 mod isa;
@@ -13,6 +14,7 @@ mod products;
 #[cfg(target_os = "linux")]
 mod radv;
 mod shaders;
+mod training;
 
 #[path = "../fixtures/data/mod.rs"]
 mod data;

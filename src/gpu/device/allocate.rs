@@ -91,7 +91,7 @@ impl Gpu {
     }
 
     /// Creates a texture for `len` bytes that shaders write and read as `texel`s.
-    pub(in crate::gpu) fn texture(&self, label: &str, len: u64, texel: Texel) -> Result<Texture, GpuError> {
+    pub fn texture(&self, label: &str, len: u64, texel: Texel) -> Result<Texture, GpuError> {
         let bytes = Texture::bytes_of(len);
         let limit = Texture::most_bytes(self.device()).unwrap_or(0);
         if bytes > limit {

@@ -31,7 +31,7 @@ impl Buffer {
 
     /// The bytes `range` of `whole`, for shaders to read. The part is neither counted nor freed separately.
     /// Must begin at a multiple of 256.
-    pub(in crate::gpu) fn part_of(whole: &Arc<Self>, range: Range<u64>) -> Self {
+    pub(crate) fn part_of(whole: &Arc<Self>, range: Range<u64>) -> Self {
         Self { raw: whole.raw.clone(), range, memory: Holds::Part { _of: whole.clone() } }
     }
 

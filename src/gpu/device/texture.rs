@@ -129,13 +129,7 @@ impl Texture {
     }
 
     /// Records a copy of the first `len` bytes of `source` to byte `at`. Both must be multiples of a texel.
-    pub(in crate::gpu) fn record_copy(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        source: &wgpu::Buffer,
-        at: u64,
-        len: u64,
-    ) {
+    pub fn record_copy(&self, encoder: &mut wgpu::CommandEncoder, source: &wgpu::Buffer, at: u64, len: u64) {
         for Rectangle { from, x, y, width, height } in rectangles(at, len, self.texel) {
             let layout = wgpu::TexelCopyBufferLayout {
                 offset: from,

@@ -36,6 +36,19 @@ pub(in crate::gpu) enum Choice {
     HeadNorm,
     /// Only tokens that need logits.
     Output,
+    /// Rotations go the other way, as gradients do.
+    Back,
+    /// What is added up is multiplied by a norm's input and its scales.
+    Norm,
+    /// What is measured or transcoded is uncompressed.
+    Wide,
+    /// Elements of the first factor that are next to each other follow the depth; those of the second factor.
+    AlongA,
+    AlongB,
+    /// The optimizer has no moments.
+    Sgd,
+    /// Weights are rounded up or down at random.
+    Stochastic,
     /// Query heads per workgroup, and elements per head.
     Heads(u32, u32),
     /// Invocations of attention, keys per invocation, and invocations side by side that gather a value.
@@ -83,6 +96,13 @@ impl Choice {
             Self::Zeros => flag("zeros", &["ZEROS"]),
             Self::F16Cache => flag("f16_cache", &["F16_CACHE"]),
             Self::HeadNorm => flag("head_norm", &["HEAD_NORM"]),
+            Self::Back => flag("back", &["BACK"]),
+            Self::Norm => flag("norm", &["NORM"]),
+            Self::Wide => flag("wide", &["WIDE"]),
+            Self::AlongA => flag("a_along", &["A_ALONG"]),
+            Self::AlongB => flag("b_along", &["B_ALONG"]),
+            Self::Sgd => flag("sgd", &["SGD"]),
+            Self::Stochastic => flag("stochastic", &["STOCHASTIC"]),
             Self::Output => flag("output", &["OUTPUT"]),
             Self::Heads(heads, dim) => Meaning {
                 name: Some(format!("heads={heads}x{dim}")),

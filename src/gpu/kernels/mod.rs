@@ -15,6 +15,7 @@ pub mod norm;
 pub mod rope;
 pub mod swiglu;
 pub mod top;
+pub mod training;
 pub mod transcode;
 pub mod transcode_tiered;
 mod transcoded;

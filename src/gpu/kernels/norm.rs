@@ -36,8 +36,26 @@ pub fn dispatch(
     gpu.kernel(variant(output))?.bind(gpu, params, &buffers, [workgroups, Workgroups::Fixed(1)])
 }
 
+/// The same for a number of tokens that never changes; `step` says so, too.
+pub fn dispatch_for(
+    gpu: &Gpu,
+    step: &Buffer,
+    params: &NormParams,
+    tokens: u32,
+    [x, weight, y]: [&Buffer; 3],
+) -> Result<Dispatch, GpuError> {
+    let buffers = [(0, step), (2, x), (3, weight), (4, y)];
+    gpu.kernel(variant(false))?.bind(gpu, params, &buffers, [tokens, 1].map(Workgroups::Fixed))
+}
+
 /// The twin, for one token.
 pub fn cpu(x: &[f32], weight: &[f32], epsilon: f32) -> Vec<f32> {
     let scale = 1.0 / (x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32 + epsilon).sqrt();
+    x.iter().zip(weight).map(|(x, w)| x * scale * w).collect()
+}
+
+/// The same in F64, for the twin of the trainer.
+pub fn cpu_wide(x: &[f64], weight: &[f64], epsilon: f64) -> Vec<f64> {
+    let scale = 1.0 / (x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64 + epsilon).sqrt();
     x.iter().zip(weight).map(|(x, w)| x * scale * w).collect()
 }

@@ -3,7 +3,9 @@
 use bytemuck::Zeroable;
 
 use super::attention::{self, Division};
-use super::{argmax, decode, embed, matmul, matvec, norm, rope, top, transcode, transcode_tiered, widen};
+use super::{
+    argmax, decode, embed, matmul, matvec, norm, rope, top, training, transcode, transcode_tiered, widen,
+};
 use crate::codec::Precision;
 use crate::codec::split::Split;
 use crate::gpu::device::texture::{texture_variant, written_texture_variant};
@@ -40,6 +42,7 @@ impl Offer {
         for cache_type in [CacheType::F32, CacheType::F16] {
             all.extend([false, true].map(|head_norm| rope::variant(head_norm, cache_type)));
         }
+        all.extend(training::variants(self.has_textures()));
         all.extend(self.decoding());
         all.extend(self.transcoding());
         for format in Format::samples(self.0) {

@@ -46,6 +46,23 @@ pub fn dispatches(
     Ok(all)
 }
 
+/// The dispatch that writes all of a matrix, which is in one part and has its table in `table`, to `to`.
+pub(super) fn whole(
+    gpu: &Gpu,
+    weights: &DeviceMatrix,
+    table: Bound<'_>,
+    to: Bound<'_>,
+) -> Result<Dispatch, GpuError> {
+    let invocations = gpu.choices().matmul.of(weights.format);
+    let kernel = gpu.kernel(weights.apply_words(variant(weights.format, invocations)))?;
+    let Some(part) = weights.parts.first() else {
+        return Err(GpuError::Validation("a matrix without parts cannot be widened".into()));
+    };
+    let buffers = [(2, Bound::from(&part.payload)), (3, table), (4, to)];
+    let workgroups = [part.params.col_tiles, part.params.row_blocks()].map(Workgroups::Fixed);
+    kernel.bind(gpu, &part.params, &buffers, workgroups)
+}
+
 /// Rows that are widened together.
 struct Run {
     widen: Dispatch,

@@ -8,9 +8,7 @@ use std::collections::HashSet;
 use crate::archive::{ModelFiles, Weight};
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
-use crate::model::shape::tensors::{
-    EMBEDDING, LAST_NORM, OUTPUT, ProductShape, head_norms, layer_name, norms, products,
-};
+use crate::model::shape::tensors::{EMBEDDING, OUTPUT, tensor_shapes};
 
 /// Rows to compare at a time.
 const ROWS: usize = 64;
@@ -64,23 +62,9 @@ fn is_same(a: &Weight<'_>, b: &Weight<'_>) -> Result<bool, ModelError> {
     Ok(true)
 }
 
-/// The names of all tensors that `config` needs.
-fn names(config: &ModelConfig) -> impl Iterator<Item = String> {
-    let ends = [EMBEDDING, LAST_NORM].into_iter().chain((!config.tied).then_some(OUTPUT));
-    let norms = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
-    let norms = norms.map(|(name, _)| name.to_string());
-    let products = products(config).into_iter().flat_map(|ProductShape { name, bias, .. }| {
-        [Some(format!("{name}.weight")), bias.then(|| format!("{name}.bias"))].into_iter().flatten()
-    });
-    let parts: Vec<String> = norms.chain(products).collect();
-    let layers = (0..config.layers)
-        .flat_map(move |layer| parts.clone().into_iter().map(move |part| layer_name(layer, &part)));
-    ends.map(String::from).chain(layers)
-}
-
 fn check_unread(files: &ModelFiles, config: &ModelConfig) -> Result<(), ModelError> {
     let mut read = HashSet::new();
-    for name in names(config) {
+    for (name, _) in tensor_shapes(config) {
         files.require(&name)?;
         read.insert(name);
     }

@@ -57,3 +57,19 @@ pub(crate) fn head_norms(config: &ModelConfig) -> Option<[(&'static str, usize);
     let norm = |name| (name, config.head_dim);
     config.head_norms.then(|| [norm("self_attn.q_norm.weight"), norm("self_attn.k_norm.weight")])
 }
+
+/// Names and shapes of all tensors of a model, in the order in which they are used.
+pub(crate) fn tensor_shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let mut all = vec![(EMBEDDING.to_string(), vec![config.vocab, config.hidden])];
+    for layer in 0..config.layers {
+        let vectors = norms(config).into_iter().chain(head_norms(config).into_iter().flatten());
+        all.extend(vectors.map(|(name, len)| (layer_name(layer, name), vec![len])));
+        for ProductShape { name, rows, cols, bias } in products(config) {
+            all.push((layer_name(layer, &format!("{name}.weight")), vec![rows, cols]));
+            all.extend(bias.then(|| (layer_name(layer, &format!("{name}.bias")), vec![rows])));
+        }
+    }
+    all.push((LAST_NORM.into(), vec![config.hidden]));
+    all.extend((!config.tied).then(|| (OUTPUT.into(), vec![config.vocab, config.hidden])));
+    all
+}

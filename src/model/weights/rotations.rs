@@ -65,7 +65,7 @@ impl Rotations {
 }
 
 /// Cosine and sine of `position · frequency` for some positions: for each position, `head_dim / 2` pairs.
-fn rotations(config: &ModelConfig, positions: Range<usize>) -> Vec<[f32; 2]> {
+pub(crate) fn rotations(config: &ModelConfig, positions: Range<usize>) -> Vec<[f32; 2]> {
     let frequencies = frequencies(config);
     let rotation = |position: usize| {
         frequencies.iter().map(move |f| {

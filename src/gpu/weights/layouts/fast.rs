@@ -144,7 +144,7 @@ pub(in crate::gpu) struct Row {
 
 impl Row {
     /// Number of its exceptions.
-    fn exceptions(&self, format: FastFormat) -> u32 {
+    pub fn exceptions(&self, format: FastFormat) -> u32 {
         self.without[usize::from(format.zeros)]
     }
 }
@@ -232,7 +232,7 @@ pub struct FastWords {
 }
 
 /// The twin of `measure.wgsl`, for one row.
-fn measure(row: &[u16]) -> Row {
+pub(in crate::gpu) fn measure(row: &[u16]) -> Row {
     let exponents = || row.iter().map(|&bits| u32::from(bits >> 7 & 255));
     let largest = exponents().filter(|&e| e < 255).max().unwrap_or(0);
     let lowest = largest.saturating_sub(15);

@@ -19,7 +19,7 @@ mod transcode;
 
 pub(in crate::gpu) use self::choosing::choose;
 pub(in crate::gpu) use self::row::{ROW_WORDS, Row};
-pub(in crate::gpu) use self::table::{most_table_bytes, places, row_places, table};
+pub(in crate::gpu) use self::table::{Places, most_table_bytes, places, row_places, table};
 pub use self::transcode::{TieredWords, transcode, weights};
 use super::layout::Layout;
 use crate::codec::grid::{Grid, LANES};
@@ -41,7 +41,7 @@ const MAX_CHUNKS: usize = (1 << 13) - 1;
 const START_BITS: u32 = 24;
 
 /// Exceptions that a row may have; a matrix with more in one row stays dense. Each is one iteration of a loop.
-const MOST_OF_ROW: u32 = 1 << 11;
+pub(in crate::gpu) const MOST_OF_ROW: u32 = 1 << 11;
 
 /// Iterations of the loops over a chunk.
 const CHUNK_ROUNDS: u64 = 3;

@@ -30,6 +30,16 @@ pub(in crate::gpu) struct Places {
     pub len: u32,
 }
 
+impl Places {
+    /// The places of a table with room for so many exceptions and words of streams.
+    pub fn with_room(grid: &Grid, row_blocks: usize, exceptions: u32, stream_words: u32) -> Self {
+        let head = head_words(grid, row_blocks) as u32;
+        let streams = head + exceptions;
+        let len = streams + stream_words + BEHIND as u32;
+        Self { firsts: head - row_blocks as u32 - 1, exceptions: head, streams, len }
+    }
+}
+
 fn spans(grid: &Grid) -> usize {
     grid.matrix.cols.div_ceil(span_cols(grid.matrix))
 }

@@ -1,0 +1,109 @@
+//! What a step of the optimizer makes of a weight.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::gpu::{Choice, Variant};
+
+/// What changes from one step to the next: `Step` of `shaders/shared/update_step.wgsl`.
+#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct UpdateStep {
+    /// How far a weight goes.
+    pub learning_rate: f32,
+    /// How much of a weight is taken away, besides the learning rate.
+    pub weight_decay: f32,
+    /// How much of the first moment of gradients is kept.
+    pub beta1: f32,
+    /// How much of the second moment is kept.
+    pub beta2: f32,
+    /// 1 - beta1 to the power of the step.
+    pub correction1: f32,
+    /// 1 - beta2 to the power of the step.
+    pub correction2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// 1 / how many tokens count towards the loss.
+    pub loss_scale: f32,
+    /// What stochastic rounding depends on, besides the weight.
+    pub seed: u32,
+    /// The number of the step, from 1.
+    pub step: u32,
+    /// Zeros.
+    pub unused: [u32; 2],
+}
+
+/// How weights are updated and rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpdateRule {
+    /// Whether there are moments (AdamW), or none (SGD).
+    pub moments: bool,
+    /// Whether weights are rounded up or down at random, or to the nearest, ties to even.
+    pub stochastic: bool,
+}
+
+impl UpdateRule {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self { moments: false, stochastic: false },
+        Self { moments: false, stochastic: true },
+        Self { moments: true, stochastic: false },
+        Self { moments: true, stochastic: true },
+    ];
+
+    pub(super) fn apply(self, variant: Variant) -> Variant {
+        variant.choose_if(!self.moments, Choice::Sgd).choose_if(self.stochastic, Choice::Stochastic)
+    }
+}
+
+/// A gradient was not finite: a bit of the status.
+pub const BAD_GRADIENT: u32 = 1;
+/// A weight would not have been finite: a bit of the status.
+pub const BAD_WEIGHT: u32 = 2;
+
+/// Every bit of `x` changes half of the result's.
+fn mix(x: u32) -> u32 {
+    let mut h = x;
+    h = (h ^ (h >> 16)).wrapping_mul(0x7feb_352d);
+    h = (h ^ (h >> 15)).wrapping_mul(0x846c_a68b);
+    h ^ (h >> 16)
+}
+
+/// The place of a weight: its tensor, row and column.
+pub type Place = [u32; 3];
+
+/// The bits of a BF16, in the upper half of a word.
+pub fn rounded(number: f32, step: &UpdateStep, stochastic: bool, [tensor, row, col]: Place) -> u32 {
+    let bits = number.to_bits();
+    let more = match stochastic {
+        true => mix(col ^ mix(row ^ mix(tensor ^ mix(step.step ^ mix(step.seed))))) & 0xffff,
+        false => 0x7fff + (bits >> 16 & 1),
+    };
+    bits.wrapping_add(more) & 0xffff_0000
+}
+
+/// The twin. Gives the weight's bits in the upper half of a word, and bits of the status.
+pub fn cpu(
+    bits: u32,
+    grad: f32,
+    moments: Option<&mut [f32; 2]>,
+    step: &UpdateStep,
+    stochastic: bool,
+    place: Place,
+) -> (u32, u32) {
+    let largest = if moments.is_some() { grad * grad } else { grad };
+    if !largest.is_finite() {
+        return (bits, BAD_GRADIENT);
+    }
+    let weight = f32::from_bits(bits);
+    let change = match moments {
+        None => grad,
+        Some([first, second]) => {
+            *first = step.beta1.mul_add(*first, (1.0 - step.beta1) * grad);
+            *second = step.beta2.mul_add(*second, (1.0 - step.beta2) * grad * grad);
+            *first / step.correction1 / ((*second / step.correction2).sqrt() + step.epsilon)
+        }
+    };
+    let change = step.weight_decay.mul_add(weight, change);
+    let result = rounded((-step.learning_rate).mul_add(change, weight), step, stochastic, place);
+    if f32::from_bits(result).is_finite() { (result, 0) } else { (bits, BAD_WEIGHT) }
+}

@@ -1,0 +1,71 @@
+//! Errors of training.
+
+use crate::archive::ArchiveError;
+use crate::gpu::GpuError;
+use crate::model::ModelError;
+use crate::train::data::DataError;
+
+/// Why a model could not be trained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file of weights is missing, damaged or incomplete.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The model cannot be loaded.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The device returned an error.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The data is wrong.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A tensor has another shape or type than what is trained.
+    #[error("tensor {tensor}: {found}, but training needs {expected}")]
+    WrongTensor {
+        /// The tensor.
+        tensor: String,
+        /// Its type and shape.
+        found: String,
+        /// The right ones.
+        expected: String,
+    },
+    /// The trainer does not compute something that the model has.
+    #[error("{what}, which cannot be trained yet; running the model is possible")]
+    Unsupported {
+        /// What the model has.
+        what: String,
+    },
+    /// A batch is not what the trainer was made for.
+    #[error("the batch has {found}, but the trainer was made for {expected}")]
+    WrongBatch {
+        /// What it has.
+        found: String,
+        /// What it should have.
+        expected: String,
+    },
+    /// The loss is no finite number. No weight was changed.
+    #[error(
+        "the loss of step {step} is not a finite number; no weight was changed. A lower learning rate, or a longer \\
+         warm-up, often helps"
+    )]
+    LossNotFinite {
+        /// The step, from 1.
+        step: u64,
+    },
+    /// Gradients or weights were no finite numbers.
+    #[error(
+        "step {step}: {what} of some weights were not finite numbers, and these weights were left as they were. A lower \\
+         learning rate often helps"
+    )]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// Gradients, or new values.
+        what: &'static str,
+    },
+    /// A defect of bantam.
+    #[error("defect of bantam: {0}")]
+    Internal(&'static str),
+}

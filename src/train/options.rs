@@ -1,0 +1,38 @@
+//! Options of a trainer.
+
+use crate::gpu::Transcoded;
+
+use super::optimizer::{Decay, Optimizer, Rounding, Schedule, UpdateOptions};
+
+/// What a trainer is made with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct TrainOptions {
+    /// Tokens of a sequence.
+    pub length: usize,
+    /// Sequences of a step.
+    pub sequences: usize,
+    /// How matrices are stored in device memory: compressed in this layout, or uncompressed.
+    pub layout: Option<Transcoded>,
+    /// Most weights of a matrix that are worked on at once, unless a single row block has more. It changes no bit.
+    pub piece_weights: usize,
+    /// How weights are changed.
+    pub update: UpdateOptions,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        let schedule = Schedule { learning_rate: 1e-4, warm_up: 0, decay: Decay::Constant, steps: 0 };
+        let (optimizer, rounding) = (Optimizer::ADAM_W, Rounding::Stochastic);
+        let update = UpdateOptions { optimizer, rounding, schedule, weight_decay: 0.0, seed: 0 };
+        Self { length: 512, sequences: 1, layout: Some(Transcoded::Tiered), piece_weights: 2 << 20, update }
+    }
+}
+
+setters!(TrainOptions {
+    length: usize => with_length,
+    sequences: usize => with_sequences,
+    layout: Option<Transcoded> => with_layout,
+    piece_weights: usize => with_piece_weights,
+    update: UpdateOptions => with_update,
+});

@@ -1,0 +1,345 @@
+//! A model that is being trained.
+
+use std::cell::Cell;
+
+use super::batch::Batch as TokenBatch;
+use super::error::TrainError;
+use super::optimizer::Rounding;
+use super::options::TrainOptions;
+use super::step::{Activations, Recording, Room, Runner, Sizes, StepOps, Wide};
+use super::weights::{Encoding, Loading, Piece, Stored, TrainedMatrix, TrainedModel, grown};
+use crate::archive::ModelFiles;
+use crate::gpu::kernels::training::embed_grad::tokens_by_row;
+use crate::gpu::kernels::training::encode::Needs;
+use crate::gpu::kernels::training::logit_stats::{LogitStats, NO_TARGET};
+use crate::gpu::kernels::training::updated::{BAD_GRADIENT, UpdateStep};
+use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, download};
+use crate::model::ModelConfig;
+use crate::tensor::Matrix;
+
+/// A model's weights on a device, and everything that a step needs there. Nothing is allocated after it is made.
+#[derive(Debug)]
+pub struct Trainer {
+    gpu: Gpu,
+    config: ModelConfig,
+    options: TrainOptions,
+    model: TrainedModel,
+    sizes: Sizes,
+    room: Room,
+    activations: Activations,
+    ops: StepOps,
+    /// Statistics of logits, and the status.
+    readback: Readback,
+    /// Steps that were made.
+    steps: u64,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct StepReport {
+    /// The step, from 1.
+    pub step: u64,
+    /// The mean loss of the tokens that count, in nats, before the step.
+    pub loss: f64,
+    /// How many tokens those are.
+    pub counted: usize,
+    /// The learning rate of the step.
+    pub learning_rate: f32,
+}
+
+impl Trainer {
+    /// Loads the weights of a model's files, and gets everything ready.
+    pub async fn load(gpu: &Gpu, files: &ModelFiles, options: TrainOptions) -> Result<Self, TrainError> {
+        let config = ModelConfig::of_files(files)?;
+        require_trainable(&config, &options)?;
+        let tokens = options.length * options.sequences;
+        let state_bytes = options.update.optimizer.state_bytes();
+        let TrainOptions { layout, piece_weights, .. } = options;
+        let loading = Loading { gpu, files, config: &config, layout, piece_weights, state_bytes };
+        let pieces: Vec<Matrix> = loading.pieces().collect();
+        let wide = layout.map(|_| Wide::new(gpu, &pieces)).transpose()?;
+        let encoding = wide.as_ref().map(|wide| Encoding {
+            wide: &wide.buffer,
+            scratch: &wide.scratch,
+            needs: &wide.needs,
+        });
+        let model = loading.load(encoding.as_ref()).await?;
+        let output = model.output.as_ref().unwrap_or(&model.embedding);
+        let largest = pieces.iter().map(|piece| piece.rows * piece.cols).max().unwrap_or(0);
+        let sizes = Sizes {
+            sequences: options.sequences,
+            length: options.length,
+            piece_weights: largest,
+            output_rows: output.pieces.iter().map(|piece| piece.rows.len()).max().unwrap_or(0),
+            at_once: Sizes::attention_at_once(&config, options.sequences, options.length),
+        };
+        let room = Room::new(gpu, largest, wide)?;
+        let activations = Activations::new(gpu, &config, &sizes)?;
+        let results = (tokens * size_of::<LogitStats>()).max(pieces.len() * size_of::<Needs>());
+        let readback = Readback::new(gpu, results as u64)?;
+        let gpu = gpu.clone();
+        let ops = StepOps::default();
+        let mut trainer =
+            Self { gpu, config, options, model, sizes, room, activations, ops, readback, steps: 0 };
+        trainer.record()?;
+        Ok(trainer)
+    }
+
+    /// Records what a step does.
+    fn record(&mut self) -> Result<(), TrainError> {
+        let recording = Recording {
+            gpu: &self.gpu,
+            config: &self.config,
+            model: &self.model,
+            sizes: self.sizes,
+            room: &self.room,
+            activations: &self.activations,
+            stochastic: self.options.update.rounding == Rounding::Stochastic,
+            changed_to: Cell::new(0),
+        };
+        self.ops = recording.step()?;
+        Ok(())
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Steps that were made.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The mean loss of the tokens of `batch` that count. Nothing is changed.
+    pub async fn loss(&mut self, batch: &TokenBatch) -> Result<f64, TrainError> {
+        self.give(batch)?;
+        self.forward(batch, &mut Runner::new(&self.gpu.clone())).await
+    }
+
+    /// Computes the loss of `batch` and its gradients, and changes all weights.
+    pub async fn step(&mut self, batch: &TokenBatch) -> Result<StepReport, TrainError> {
+        self.give(batch)?;
+        let (step, counted) = (self.steps + 1, batch.counted());
+        let update = self.options.update.step(step, counted);
+        self.gpu.write(&self.activations.step, bytemuck::bytes_of(&update))?;
+        let of_vectors = UpdateStep { weight_decay: 0.0, ..update };
+        self.gpu.write(&self.activations.vector_step, bytemuck::bytes_of(&of_vectors))?;
+        let gpu = self.gpu.clone();
+        let mut runner = Runner::new(&gpu);
+        let loss = self.forward(batch, &mut runner).await?;
+        if !loss.is_finite() {
+            return Err(TrainError::LossNotFinite { step });
+        }
+        self.backward(&mut runner).await?;
+        self.steps = step;
+        match self.status().await? {
+            0 => {}
+            status if status & BAD_GRADIENT != 0 => {
+                return Err(TrainError::NotFinite { step, what: "gradients" });
+            }
+            _ => return Err(TrainError::NotFinite { step, what: "new values" }),
+        }
+        Ok(StepReport { step, loss, counted, learning_rate: update.learning_rate })
+    }
+
+    /// Brings a batch to the device.
+    fn give(&self, batch: &TokenBatch) -> Result<(), TrainError> {
+        let wrong = |found: String, expected: String| TrainError::WrongBatch { found, expected };
+        let Sizes { sequences, length, .. } = self.sizes;
+        if batch.length != length
+            || batch.ids.len() != self.sizes.tokens()
+            || batch.targets.len() != batch.ids.len()
+        {
+            return Err(wrong(
+                format!(
+                    "{} tokens and {} targets in sequences of {}",
+                    batch.ids.len(),
+                    batch.targets.len(),
+                    batch.length
+                ),
+                format!("{sequences} sequences of {length}"),
+            ));
+        }
+        let vocab = self.config.vocab as u32;
+        let is_target = |&&id: &&u32| id != NO_TARGET;
+        let mut all = batch.ids.iter().chain(batch.targets.iter().filter(is_target));
+        if let Some(id) = all.find(|&&id| id >= vocab) {
+            return Err(wrong(format!("token {id}"), format!("a vocabulary of {vocab}")));
+        }
+        if batch.counted() == 0 {
+            return Err(wrong("no token that counts towards the loss".into(), "at least one".into()));
+        }
+        let a = &self.activations;
+        let (starts, places) = tokens_by_row(&batch.ids, self.config.vocab);
+        for (buffer, words) in [
+            (&a.ids, &batch.ids),
+            (&a.targets, &batch.targets),
+            (&a.row_starts, &starts),
+            (&a.row_places, &places),
+        ] {
+            self.gpu.write(buffer, bytemuck::cast_slice(words))?;
+        }
+        Ok(self.gpu.write(&a.status, bytemuck::bytes_of(&0u32))?)
+    }
+
+    /// The mean loss of the batch that is on the device; NaN if it is not finite.
+    async fn forward(&mut self, batch: &TokenBatch, runner: &mut Runner<'_>) -> Result<f64, TrainError> {
+        self.readback.ready(&self.gpu).await?;
+        for segment in self.ops.forward.segments() {
+            runner.run(segment).await?;
+        }
+        let bytes = self.activations.stats.size();
+        let (readback, stats) = (&self.readback, &self.activations.stats);
+        self.gpu.submit("loss", |encoder| readback.record(encoder, stats, bytes))?;
+        let sum = |bytes: &[u8]| {
+            let stats = bytemuck::pod_collect_to_vec::<u8, LogitStats>(bytes);
+            let counts = stats.iter().zip(&batch.targets).filter(|&(_, &target)| target != NO_TARGET);
+            counts.map(|(stats, _)| stats.loss()).sum::<f64>()
+        };
+        Ok(self.readback.read(&self.gpu, bytes, sum).await? / batch.counted() as f64)
+    }
+
+    /// Computes gradients and changes weights. Where changed weights have too little room, makes more.
+    async fn backward(&mut self, runner: &mut Runner<'_>) -> Result<(), TrainError> {
+        for i in 0..self.ops.backward.segments().len() {
+            runner.run(&self.ops.backward.segments()[i]).await?;
+            if !self.ops.backward.segments()[i].encodes() {
+                continue;
+            }
+            let needs = self.needs().await?;
+            if self.grow(&needs)? {
+                runner.encode_again(&self.ops.backward.segments()[i]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes more room for pieces that need it. Whether there were any.
+    fn grow(&mut self, needs: &[Needs]) -> Result<bool, TrainError> {
+        let mut is_grown = false;
+        for matrix in self.model.matrices_mut() {
+            for piece in &mut matrix.pieces {
+                let (Stored::Encoded(encoded), Some(needs)) = (&piece.stored, needs.get(piece.number)) else {
+                    continue;
+                };
+                if !encoded.holds(needs) {
+                    let size = Matrix { rows: piece.rows.len(), cols: matrix.cols };
+                    log::debug!("{}: more room for rows {:?}", matrix.name, piece.rows);
+                    piece.stored = grown(&self.gpu, &matrix.name, size, encoded, needs)?;
+                    is_grown = true;
+                }
+            }
+        }
+        if is_grown {
+            self.record()?;
+        }
+        Ok(is_grown)
+    }
+
+    /// What each piece needs, if pieces are compressed.
+    async fn needs(&mut self) -> Result<Vec<Needs>, GpuError> {
+        let Some(wide) = &self.room.wide else { return Ok(Vec::new()) };
+        let len = wide.needs.size();
+        self.readback.ready(&self.gpu).await?;
+        self.gpu.submit("needs", |encoder| self.readback.record(encoder, &wide.needs, len))?;
+        self.readback.read(&self.gpu, len, bytemuck::pod_collect_to_vec::<u8, Needs>).await
+    }
+
+    async fn status(&mut self) -> Result<u32, GpuError> {
+        self.readback.ready(&self.gpu).await?;
+        let (readback, status) = (&self.readback, &self.activations.status);
+        self.gpu.submit("status", |encoder| readback.record(encoder, status, 4))?;
+        self.readback.read(&self.gpu, 4, bytemuck::pod_read_unaligned::<u32>).await
+    }
+
+    /// The names and shapes of all tensors, in the order of their names.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let mut all = crate::model::tensor_shapes(&self.config);
+        all.sort();
+        all
+    }
+
+    /// The bits of a tensor's weights, BF16, row-major; `None` if there is no such tensor.
+    pub async fn read(&self, name: &str) -> Result<Option<Vec<u16>>, TrainError> {
+        if let Some(vector) = self.model.vectors().find(|vector| vector.name == name) {
+            return Ok(Some(vector.read(&self.gpu).await?));
+        }
+        let Some(matrix) = self.model.matrices().find(|matrix| matrix.name == name) else { return Ok(None) };
+        let mut bits = Vec::new();
+        for piece in &matrix.pieces {
+            let bytes = self.wide_bytes(matrix, piece).await?;
+            bits.extend(matrix.bits_in(piece, &bytes));
+        }
+        Ok(Some(bits))
+    }
+
+    /// The uncompressed words of a piece.
+    async fn wide_bytes(&self, matrix: &TrainedMatrix, piece: &Piece) -> Result<Vec<u8>, TrainError> {
+        let len = matrix.wide_bytes(piece);
+        let encoded = match (&piece.stored, &self.room.wide) {
+            (Stored::Raw(words) | Stored::Copied(words), _) => {
+                return Ok(download(&self.gpu, words, len).await?);
+            }
+            (Stored::Encoded(encoded), Some(wide)) => (encoded, wide),
+            (_, None) => return Err(TrainError::Internal("there is no room for uncompressed weights")),
+        };
+        let (encoded, wide) = encoded;
+        let part = Buffer::part_of(&wide.buffer, 0..len);
+        let dispatch = encoded.widen(&self.gpu, (&part).into())?;
+        self.gpu.submit("widen", |encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 });
+        })?;
+        Ok(download(&self.gpu, &part, len).await?)
+    }
+
+    /// Bytes of all weights in device memory.
+    pub fn weight_bytes(&self) -> u64 {
+        let matrices =
+            self.model.matrices().flat_map(|matrix| &matrix.pieces).map(|piece| piece.stored.bytes());
+        let vectors = self.model.vectors().map(|vector| vector.weights.size());
+        matrices.sum::<u64>() + vectors.sum::<u64>()
+    }
+
+    /// First and second moments of a tensor's weights, row-major; `None` if there is no such tensor, or if the optimizer
+    /// has none.
+    pub async fn read_moments(&self, name: &str) -> Result<Option<Vec<[f32; 2]>>, TrainError> {
+        let vector = self.model.vectors().find(|vector| vector.name == name).and_then(|v| v.moments.as_ref());
+        let matrix = self.model.matrices().find(|matrix| matrix.name == name);
+        let pieces =
+            matrix.into_iter().flat_map(|matrix| &matrix.pieces).filter_map(|piece| piece.moments.as_ref());
+        let mut moments = Vec::new();
+        for buffer in vector.into_iter().chain(pieces) {
+            let bytes = download(&self.gpu, buffer, buffer.size()).await?;
+            moments.extend(bytemuck::pod_collect_to_vec::<u8, [f32; 2]>(&bytes));
+        }
+        Ok((!moments.is_empty()).then_some(moments))
+    }
+
+    /// A hash of the bytes of all tensors, in the order of their names.
+    pub async fn weights_blake3(&self) -> Result<blake3::Hash, TrainError> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, _) in self.tensors() {
+            let bits = self.read(&name).await?.unwrap_or_default();
+            bits.iter().for_each(|bits| {
+                hasher.update(&bits.to_le_bytes());
+            });
+        }
+        Ok(hasher.finalize())
+    }
+}
+
+/// An error if the trainer does not compute something that the model has.
+fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(), TrainError> {
+    if config.head_norms {
+        let what = format!("{} has norms of queries and keys", config.architecture);
+        return Err(TrainError::Unsupported { what });
+    }
+    if options.length == 0 || options.sequences == 0 {
+        let found = format!("{} sequences of {}", options.sequences, options.length);
+        return Err(TrainError::WrongBatch { found, expected: "at least one token".into() });
+    }
+    Ok(())
+}

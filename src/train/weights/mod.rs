@@ -1,0 +1,13 @@
+//! Weights that are trained, on the device.
+
+mod loading;
+mod matrix;
+mod model;
+mod stored;
+mod vector;
+
+pub(crate) use loading::{Encoding, Loading, grown};
+pub(crate) use matrix::{Piece, TrainedMatrix};
+pub(crate) use model::{TrainedLayer, TrainedModel};
+pub(crate) use stored::Stored;
+pub(crate) use vector::TrainedVector;

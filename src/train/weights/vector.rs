@@ -1,0 +1,68 @@
+//! A vector of weights that is trained: the weight of a norm, or a bias.
+
+use half::{bf16, f16};
+
+use crate::archive::Weight;
+use crate::gpu::{Buffer, Gpu, GpuError, download};
+use crate::tensor::Dtype;
+use crate::train::TrainError;
+
+/// A vector of BF16, which the device has as F32.
+#[derive(Debug)]
+pub(crate) struct TrainedVector {
+    pub name: String,
+    /// Its number, on which stochastic rounding depends.
+    pub tensor: u32,
+    pub len: usize,
+    pub weights: Buffer,
+    /// First and second moments, if the optimizer has some.
+    pub moments: Option<Buffer>,
+}
+
+impl TrainedVector {
+    /// Reads a vector and brings it to the device.
+    pub fn load(gpu: &Gpu, weight: &Weight<'_>, tensor: u32, state_bytes: u64) -> Result<Self, TrainError> {
+        let len = weight.shape.iter().product();
+        let bits = bits_of(weight.dtype, &weight.reader()?.read_all()?);
+        let values: Vec<u32> = bits.into_iter().map(|bits| u32::from(bits) << 16).collect();
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let weights = gpu.buffer_with(weight.name, bytemuck::cast_slice(&values), usage)?;
+        let moments = state_bytes * len as u64;
+        let moments = (moments > 0).then(|| gpu.buffer("moments", moments, usage)).transpose()?;
+        Ok(Self { name: weight.name.into(), tensor, len, weights, moments })
+    }
+
+    /// The bits of the weights.
+    pub async fn read(&self, gpu: &Gpu) -> Result<Vec<u16>, GpuError> {
+        let bytes = download(gpu, &self.weights, 4 * self.len as u64).await?;
+        let upper = |bytes: &[u8; 4]| (u32::from_ne_bytes(*bytes) >> 16) as u16;
+        Ok(bytes.as_chunks().0.iter().map(upper).collect())
+    }
+}
+
+/// An error unless the tensor has this shape and a type that can be trained.
+pub(super) fn require(weight: &Weight<'_>, shape: &[usize]) -> Result<(), TrainError> {
+    let is_float = matches!(weight.dtype, Dtype::BF16 | Dtype::F16 | Dtype::F32);
+    if weight.shape != shape || !is_float || weight.quantized.is_some() {
+        return Err(TrainError::WrongTensor {
+            tensor: weight.name.into(),
+            found: format!("{} {:?}", weight.dtype, weight.shape),
+            expected: format!("BF16, F16 or F32 {shape:?}"),
+        });
+    }
+    Ok(())
+}
+
+/// The elements of a tensor as BF16: F16 and F32 are rounded to the nearest, ties to even.
+pub(super) fn bits_of(dtype: Dtype, bytes: &[u8]) -> Vec<u16> {
+    match dtype {
+        Dtype::F32 => {
+            bytes.as_chunks().0.iter().map(|&b| bf16::from_f32(f32::from_le_bytes(b)).to_bits()).collect()
+        }
+        Dtype::F16 => {
+            let wide = |&b| bf16::from_f32(f16::from_le_bytes(b).to_f32()).to_bits();
+            bytes.as_chunks().0.iter().map(wide).collect()
+        }
+        _ => bytes.as_chunks().0.iter().map(|&b| u16::from_le_bytes(b)).collect(),
+    }
+}

@@ -1,0 +1,89 @@
+//! What steps make of weights.
+
+use std::path::{Path, PathBuf};
+
+use bantam::gpu::Transcoded;
+use bantam::train::{Optimizer, Rounding, TrainOptions};
+
+use crate::{batch, device, trainer, update};
+
+fn demo() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo")
+}
+
+#[test]
+fn one_batch_is_learned_by_heart() {
+    let gpu = device::shared();
+    for (optimizer, learning_rate) in [(Optimizer::Sgd, 0.05), (Optimizer::ADAM_W, 3e-3)] {
+        let update = update(optimizer, Rounding::Stochastic, learning_rate);
+        let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
+        let mut trainer = trainer(&gpu, &demo(), options);
+        let batch = batch(2, 16, 1024);
+        let before = pollster::block_on(trainer.loss(&batch)).unwrap();
+        let losses: Vec<f64> =
+            (0..12).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss).collect();
+        assert_eq!(losses[0], before, "{optimizer:?}");
+        assert!(losses[11] < 0.6 * losses[0], "{optimizer:?}: {losses:?}");
+        assert_eq!(trainer.steps(), 12);
+    }
+}
+
+/// However weights are stored, and however much of them is worked on at once, each bit of them is the same, and so are
+/// the losses.
+#[test]
+fn every_layout_gives_the_same_bits() {
+    let gpu = device::shared();
+    let batch = batch(2, 16, 1024);
+    for (optimizer, rounding) in [
+        (Optimizer::Sgd, Rounding::Nearest),
+        (Optimizer::Sgd, Rounding::Stochastic),
+        (Optimizer::ADAM_W, Rounding::Nearest),
+        (Optimizer::ADAM_W, Rounding::Stochastic),
+    ] {
+        let mut results = Vec::new();
+        for (layout, pieces, work) in [
+            (None, usize::MAX, u64::MAX),
+            (Some(Transcoded::Fast), usize::MAX, u64::MAX),
+            (Some(Transcoded::Tiered), usize::MAX, u64::MAX),
+            (Some(Transcoded::Fast), 10_000, 1),
+            (Some(Transcoded::Tiered), 30_000, 1 << 20),
+            (None, 1, 1 << 20),
+        ] {
+            let gpu = gpu.with_submission_work(work);
+            let update = update(optimizer, rounding, 2e-3);
+            let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
+            let mut trainer = trainer(&gpu, &demo(), options.with_layout(layout).with_piece_weights(pieces));
+            let losses: Vec<u64> =
+                (0..4).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss.to_bits()).collect();
+            let hash = pollster::block_on(trainer.weights_blake3()).unwrap();
+            let moments = pollster::block_on(trainer.read_moments("model.norm.weight")).unwrap();
+            results.push((losses, hash, moments));
+        }
+        assert!(
+            results.iter().all(|result| *result == results[0]),
+            "{optimizer:?} {rounding:?}: {results:?}"
+        );
+    }
+}
+
+/// Weights that change so much that they need more room get it, and nothing is lost.
+#[test]
+fn room_grows_with_what_weights_need() {
+    let gpu = device::shared();
+    let batch = batch(2, 16, 1024);
+    let mut results = Vec::new();
+    for layout in [None, Some(Transcoded::Fast), Some(Transcoded::Tiered)] {
+        // A step so large that weights are gradients, whose sizes differ much more.
+        let update = update(Optimizer::Sgd, Rounding::Nearest, 1e4);
+        let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
+        let mut trainer = trainer(&gpu, &demo(), options.with_layout(layout));
+        let before = trainer.weight_bytes();
+        pollster::block_on(trainer.step(&batch)).unwrap();
+        // In the fast layout that is not much: its window is wide. What it does with weights that need more:
+        // tests/gpu/encode.rs.
+        let grown = trainer.weight_bytes() > before;
+        assert_eq!(grown, layout == Some(Transcoded::Tiered), "{before} {}", trainer.weight_bytes());
+        results.push(pollster::block_on(trainer.weights_blake3()).unwrap());
+    }
+    assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
+}

@@ -290,7 +290,7 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     /// For `map_err`: the operating system failed at `doing` with `path`.
-    pub(super) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
+    pub(crate) fn io<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
         move |source| Self::Io { doing, path: path.into(), source }
     }
 

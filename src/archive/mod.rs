@@ -62,6 +62,7 @@ pub use hints::require_there;
 pub use limit::Limit;
 pub use memory::{compress_bytes, decompress_bytes, decompress_bytes_within};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
+pub(crate) use output_folder::finish_interrupted;
 pub use pipe::{compress_to, decompress_to};
 pub use progress::{Progress, reported};
 pub use reader::{Archive, ArchivedTensor, Outside, is_bantam};

@@ -26,6 +26,7 @@ mod inspect;
 mod interrupt;
 mod jobs;
 mod kernel;
+mod loss_picture;
 mod man;
 mod open;
 mod pipe;
@@ -41,6 +42,7 @@ mod score;
 mod sizes;
 mod standard;
 mod template;
+mod train;
 mod verify;
 mod waiting;
 
@@ -96,6 +98,8 @@ enum Command {
     Plan(plan::Args),
     /// Measure the perplexity of a text under a model
     Score(score::Args),
+    /// Train a model, with its weights compressed in device memory
+    Train(train::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
     Bench(bench::Args),
     /// Print a shell completion script
@@ -109,9 +113,12 @@ impl Command {
     fn manner(&self) -> Manner {
         match self {
             // These clean up what they have begun to write.
-            Self::Demo(_) | Self::Compress(_) | Self::Decompress(_) | Self::Extract(_) | Self::Bench(_) => {
-                Manner::Ask
-            }
+            Self::Demo(_)
+            | Self::Compress(_)
+            | Self::Decompress(_)
+            | Self::Extract(_)
+            | Self::Train(_)
+            | Self::Bench(_) => Manner::Ask,
             _ => Manner::AtOnce,
         }
     }
@@ -136,6 +143,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Score(args) => score::run(args),
+        Command::Train(args) => train::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),

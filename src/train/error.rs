@@ -1,8 +1,11 @@
 //! Errors of training.
 
+use std::path::PathBuf;
+
 use crate::archive::ArchiveError;
 use crate::gpu::GpuError;
 use crate::model::ModelError;
+use crate::text::TextError;
 use crate::train::data::DataError;
 
 /// Why a model could not be trained.
@@ -21,6 +24,17 @@ pub enum TrainError {
     /// The data is wrong.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The tokenizer or the chat template is wrong.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A file of a checkpoint is missing, damaged, or of another version.
+    #[error("{path}: {what}")]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A tensor has another shape or type than what is trained.
     #[error("tensor {tensor}: {found}, but training needs {expected}")]
     WrongTensor {

@@ -1,15 +1,20 @@
 //! Training on compressed weights.
 //!
 //! A [`Trainer`] has a model's weights on a device and changes them, step by step: each [`Batch`] of sequences gives a
-//! loss and its gradients, and an [`Optimizer`] changes the weights. [`data`] makes sequences of files.
+//! loss and its gradients, and an [`Optimizer`] changes the weights. [`data`] makes sequences of files. A [`TrainingRun`]
+//! has all of it, with validation and checkpoints.
 //!
 //! [`twin`] computes the same in F64 on the CPU.
 
 mod batch;
+mod checkpoint;
 pub mod data;
 mod error;
+mod initial;
+mod log;
 mod optimizer;
 mod options;
+mod run;
 mod step;
 mod trainer;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
@@ -18,6 +23,9 @@ mod weights;
 
 pub use batch::Batch;
 pub use error::TrainError;
+pub use initial::write_initial_weights;
+pub use log::LogEntry;
 pub use optimizer::{Decay, Optimizer, Rounding, Schedule, UpdateOptions};
 pub use options::TrainOptions;
+pub use run::{RunOptions, TrainingRun};
 pub use trainer::{StepReport, Trainer};

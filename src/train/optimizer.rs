@@ -1,9 +1,12 @@
 //! How weights are changed: the optimizer, its rounding and its learning rate.
 
+use serde::{Deserialize, Serialize};
+
 use crate::gpu::kernels::training::updated::UpdateStep;
 
 /// The rule by which gradients change weights.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Optimizer {
     /// Stochastic gradient descent, without momentum.
@@ -34,7 +37,8 @@ impl Optimizer {
 }
 
 /// How a new weight becomes BF16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Rounding {
     /// To the nearest, ties to even. Changes of less than half a step of BF16 are lost.
     Nearest,
@@ -45,7 +49,8 @@ pub enum Rounding {
 }
 
 /// How the learning rate goes down after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Decay {
     /// It does not.
     #[default]
@@ -57,7 +62,7 @@ pub enum Decay {
 }
 
 /// The learning rate by step.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// The largest learning rate.
     pub learning_rate: f32,
@@ -88,7 +93,7 @@ impl Schedule {
 }
 
 /// The options of updates.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct UpdateOptions {
     /// The rule.
     pub optimizer: Optimizer,

@@ -13,7 +13,7 @@ use crate::gpu::kernels::training::embed_grad::tokens_by_row;
 use crate::gpu::kernels::training::encode::Needs;
 use crate::gpu::kernels::training::logit_stats::{LogitStats, NO_TARGET};
 use crate::gpu::kernels::training::updated::{BAD_GRADIENT, UpdateStep};
-use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, download};
+use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, Uploader, download};
 use crate::model::ModelConfig;
 use crate::tensor::Matrix;
 
@@ -105,6 +105,16 @@ impl Trainer {
     /// The model's configuration.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Goes on as after so many steps.
+    pub(super) fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
+    /// Whether the optimizer has moments.
+    pub fn has_moments(&self) -> bool {
+        self.options.update.optimizer.state_bytes() > 0
     }
 
     /// Steps that were made.
@@ -295,6 +305,11 @@ impl Trainer {
         Ok(download(&self.gpu, &part, len).await?)
     }
 
+    /// The most bytes of device memory in use so far.
+    pub fn peak_device_bytes(&self) -> u64 {
+        self.gpu.memory().peak()
+    }
+
     /// Bytes of all weights in device memory.
     pub fn weight_bytes(&self) -> u64 {
         let matrices =
@@ -306,16 +321,35 @@ impl Trainer {
     /// First and second moments of a tensor's weights, row-major; `None` if there is no such tensor, or if the optimizer
     /// has none.
     pub async fn read_moments(&self, name: &str) -> Result<Option<Vec<[f32; 2]>>, TrainError> {
-        let vector = self.model.vectors().find(|vector| vector.name == name).and_then(|v| v.moments.as_ref());
-        let matrix = self.model.matrices().find(|matrix| matrix.name == name);
-        let pieces =
-            matrix.into_iter().flat_map(|matrix| &matrix.pieces).filter_map(|piece| piece.moments.as_ref());
         let mut moments = Vec::new();
-        for buffer in vector.into_iter().chain(pieces) {
+        for buffer in self.moments(name) {
             let bytes = download(&self.gpu, buffer, buffer.size()).await?;
             moments.extend(bytemuck::pod_collect_to_vec::<u8, [f32; 2]>(&bytes));
         }
         Ok((!moments.is_empty()).then_some(moments))
+    }
+
+    /// Sets first and second moments of a tensor's weights, row-major, which are as many as [`Self::read_moments`] gives.
+    pub(super) async fn write_moments(&self, name: &str, moments: &[[f32; 2]]) -> Result<(), TrainError> {
+        let mut uploader = Uploader::within(&self.gpu, Uploader::LEAST)?;
+        let mut rest = moments;
+        for buffer in self.moments(name) {
+            let (own, others) = rest
+                .split_at_checked(buffer.size() as usize / 8)
+                .ok_or(TrainError::Internal("a tensor has fewer moments than weights"))?;
+            uploader.write(buffer, 0, bytemuck::cast_slice(own)).await?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    /// The buffers of a tensor's moments.
+    fn moments(&self, name: &str) -> impl Iterator<Item = &Buffer> {
+        let vector = self.model.vectors().find(|vector| vector.name == name);
+        let matrix = self.model.matrices().find(|matrix| matrix.name == name);
+        let pieces = matrix.into_iter().flat_map(|matrix| &matrix.pieces);
+        let of_pieces = pieces.filter_map(|piece| piece.moments.as_ref());
+        vector.into_iter().filter_map(|vector| vector.moments.as_ref()).chain(of_pieces)
     }
 
     /// A hash of the bytes of all tensors, in the order of their names.

@@ -9,6 +9,7 @@ mod program;
 mod signals;
 #[cfg(unix)]
 mod terminal;
+mod train;
 mod usage;
 
 #[path = "../fixtures/left_out/mod.rs"]

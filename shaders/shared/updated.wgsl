@@ -7,7 +7,7 @@
 //
 // Weights are BF16. They are rounded to the nearest, ties to even, or with STOCHASTIC up or down at random, on the
 // average to what was to be rounded. The random number is a hash of the seed, the step, the tensor and the weight's
-// place.
+// place. With UNROUNDED they are f32.
 
 #import update_step
 #import finite
@@ -32,13 +32,17 @@ fn random(tensor: u32, row: u32, col: u32) -> u32 {
 }
 #endif
 
-// The bits of a BF16, in the upper half of a word.
+// The bits of a rounded number: a BF16 is in the upper half of a word.
 fn rounded(number: f32, tensor: u32, row: u32, col: u32) -> u32 {
     let bits = bitcast<u32>(number);
+#ifdef UNROUNDED
+    return bits;
+#else
 #ifdef STOCHASTIC
     return (bits + (random(tensor, row, col) & 0xffffu)) & 0xffff0000u;
 #else
     return (bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u;
+#endif
 #endif
 }
 
@@ -60,7 +64,7 @@ fn change(weight: f32, grad: f32, at: u32) -> f32 {
 }
 #endif
 
-// The bits of the weight after the step, in the upper half of a word. `at` is its place among the moments.
+// The bits of the weight after the step. `at` is its place among the moments.
 fn updated(bits: u32, grad: f32, at: u32, tensor: u32, row: u32, col: u32) -> u32 {
 #ifdef SGD
     let largest = grad;

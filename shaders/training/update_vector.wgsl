@@ -1,4 +1,4 @@
-// A step of the optimizer for a vector of weights, which are BF16 kept as f32.
+// A step of the optimizer for weights that are kept as f32, side by side: BF16, or with UNROUNDED f32.
 //
 // One invocation updates one.
 //

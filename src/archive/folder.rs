@@ -113,6 +113,23 @@ pub fn decompress(
     rewrite(&folder, &dst, options, progress, &files, &work)
 }
 
+/// Copies the files of the folder `src` to `dst`, which then has all of them or none.
+pub(crate) fn publish_folder(src: &Path, dst: &Path, options: &Options) -> Result<(), ArchiveError> {
+    let mut folder = ModelFolder::read(src, Some(dst))?;
+    let files = std::mem::take(&mut folder.tensor_files);
+    folder.others.extend(files.iter().map(TensorFile::path));
+    let work: Work<SourceFile> = Work {
+        name: "copying",
+        how: String::new(),
+        bytes: &|_| 0,
+        stamp: &|file| Stamp::of(file.path(), file.outside()),
+        write: &|file, dst| compress_begun(file, dst, options, &()),
+        read: &|_, _| None,
+    };
+    rewrite(&folder, dst, options, &(), &[], &work)?;
+    Ok(())
+}
+
 /// How the tensor files of a folder are processed.
 struct Work<'a, T> {
     name: &'static str,

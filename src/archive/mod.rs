@@ -56,6 +56,7 @@ mod windows;
 mod writer;
 
 pub use error::{ArchiveError, BoxError};
+pub(crate) use folder::publish_folder;
 pub use folder::{compress, decompress, tensor_files_in};
 pub use form::Form;
 pub use hints::require_there;

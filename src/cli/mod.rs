@@ -21,6 +21,7 @@ mod device;
 mod devices;
 mod extract;
 mod failure;
+mod finetune;
 mod generated;
 mod inspect;
 mod interrupt;
@@ -43,6 +44,7 @@ mod sizes;
 mod standard;
 mod template;
 mod train;
+mod training;
 mod verify;
 mod waiting;
 
@@ -100,6 +102,8 @@ enum Command {
     Score(score::Args),
     /// Train a model, with its weights compressed in device memory
     Train(train::Args),
+    /// Train an adapter (LoRA) for a model, whose own weights stay as they are
+    Finetune(finetune::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
     Bench(bench::Args),
     /// Print a shell completion script
@@ -118,6 +122,7 @@ impl Command {
             | Self::Decompress(_)
             | Self::Extract(_)
             | Self::Train(_)
+            | Self::Finetune(_)
             | Self::Bench(_) => Manner::Ask,
             _ => Manner::AtOnce,
         }
@@ -144,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args),
         Command::Score(args) => score::run(args),
         Command::Train(args) => train::run(args),
+        Command::Finetune(args) => finetune::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),

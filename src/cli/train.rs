@@ -2,206 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-use bantam::archive::ModelFiles;
-use bantam::gpu::{Gpu, Transcoded};
-use bantam::model::require_runnable;
-use bantam::train::data::DataFiles;
-use bantam::train::{
-    Decay, Optimizer, Rounding, RunOptions, Schedule, TrainOptions, TrainingRun, UpdateOptions,
-    write_initial_weights,
-};
-use serde_json::json;
+use bantam::train::write_initial_weights;
 
-use super::device::DeviceArgs;
-use super::interrupt;
-use super::loss_picture;
-use super::sizes::{megabytes, parse_bytes};
-use super::{Result, print};
+use super::Result;
+use super::training::TrainingArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model folder, compressed or not
-    model: PathBuf,
-    /// Training data: a .jsonl or .txt file, or a folder with train.jsonl or train.txt, and with valid.jsonl or
-    /// valid.txt if the loss is to be measured on other data too
-    #[arg(long, value_name = "PATH")]
-    data: PathBuf,
-    /// The folder for the trained model: compressed, and ready to run
-    #[arg(short, long, value_name = "FOLDER")]
-    output: PathBuf,
+    #[command(flatten)]
+    training: TrainingArgs,
     /// Train new weights for this config.json; of the model's folder, only the tokenizer is used
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     init: Option<PathBuf>,
-    /// Go on from the checkpoint in the output folder, with the options that it was begun with
-    #[arg(long, conflicts_with_all = ["force", "length", "batch", "optimizer", "rounding", "lr", "seed", "warm_up", "decay",
-        "weight_decay", "completions_only", "no_packing"])]
-    resume: bool,
-    /// Replace the output folder if it exists
-    #[arg(short, long)]
-    force: bool,
-    /// Steps in all
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    steps: u64,
-    /// Tokens of a sequence
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
-    length: u32,
-    /// Sequences of a step
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
-    batch: u32,
-    /// How gradients change weights
-    #[arg(long, value_enum, default_value_t)]
-    optimizer: OptimizerArg,
-    /// How new weights are rounded to BF16
-    #[arg(long, value_enum, default_value_t)]
-    rounding: RoundingArg,
-    /// Largest learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 1e-4, value_parser = parse_rate)]
-    lr: f32,
-    /// Steps in which the learning rate goes up to that
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    warm_up: u64,
-    /// How the learning rate goes down after that
-    #[arg(long, value_enum, default_value_t)]
-    decay: DecayArg,
-    /// How much of each weight of a matrix a step takes away, times the learning rate
-    #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
-    weight_decay: f32,
-    /// Seed of the data's order, of rounding, and of new weights
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u32,
-    /// Learn completions and the assistant's messages only
-    #[arg(long)]
-    completions_only: bool,
-    /// Give each record a sequence of its own
-    #[arg(long)]
-    no_packing: bool,
-    /// How matrices are stored in device memory; no bit of the result depends on it
-    #[arg(long, value_enum, default_value_t)]
-    layout: LayoutArg,
-    /// Steps between checkpoints; by default there is one, after the last step
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    save_every: Option<u64>,
-    /// Steps between measurements of the loss on the validation data. It is measured after the last step, too
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
-    valid_every: u64,
-    /// Maximum device memory, such as 2GiB, 500MB, or a number of bytes
-    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
-    max_memory: Option<u64>,
-    #[command(flatten)]
-    device: DeviceArgs,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
-/// `--optimizer`
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum OptimizerArg {
-    /// Nothing is kept for a weight
-    Sgd,
-    /// Two moments are kept for each weight, eight bytes
-    #[default]
-    Adamw,
-}
-
-/// `--rounding`
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum RoundingArg {
-    /// To the nearest; small changes are lost
-    Nearest,
-    /// Up or down at random, so that small changes count on average
-    #[default]
-    Stochastic,
-}
-
-/// `--decay`
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum DecayArg {
-    /// Not at all
-    #[default]
-    Constant,
-    /// In a straight line
-    Linear,
-    /// In half a cosine
-    Cosine,
-}
-
-/// `--layout`
-#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum LayoutArg {
-    /// Uncompressed: 16 bits a weight
-    Raw,
-    /// 12 bits a weight
-    Fast,
-    /// About 11 bits a weight
-    #[default]
-    Tiered,
-}
-
-fn parse_rate(text: &str) -> std::result::Result<f32, String> {
-    let rate: f32 = text.parse().map_err(|_| "not a number".to_string())?;
-    if rate.is_finite() && rate >= 0.0 {
-        Ok(rate)
-    } else {
-        Err("must be a finite number, not below 0".into())
-    }
-}
-
-impl Args {
-    fn options(&self) -> RunOptions {
-        let optimizer = match self.optimizer {
-            OptimizerArg::Sgd => Optimizer::Sgd,
-            OptimizerArg::Adamw => Optimizer::ADAM_W,
-        };
-        let rounding = match self.rounding {
-            RoundingArg::Nearest => Rounding::Nearest,
-            RoundingArg::Stochastic => Rounding::Stochastic,
-        };
-        let decay = match self.decay {
-            DecayArg::Constant => Decay::Constant,
-            DecayArg::Linear => Decay::Linear,
-            DecayArg::Cosine => Decay::Cosine,
-        };
-        let layout = match self.layout {
-            LayoutArg::Raw => None,
-            LayoutArg::Fast => Some(Transcoded::Fast),
-            LayoutArg::Tiered => Some(Transcoded::Tiered),
-        };
-        let schedule = Schedule { learning_rate: self.lr, warm_up: self.warm_up, decay, steps: self.steps };
-        let update =
-            UpdateOptions { optimizer, rounding, schedule, weight_decay: self.weight_decay, seed: self.seed };
-        let train = TrainOptions::default()
-            .with_length(self.length as usize)
-            .with_sequences(self.batch as usize)
-            .with_layout(layout)
-            .with_update(update);
-        RunOptions::default()
-            .with_train(train)
-            .with_completions_only(self.completions_only)
-            .with_packs(!self.no_packing)
-    }
-
-    /// Opens the model and its data, and begins or resumes the run. New weights are in a folder that is needed as long as
-    /// the run.
-    fn open(&self, gpu: &Gpu) -> Result<(TrainingRun, Option<tempfile::TempDir>)> {
-        let data = DataFiles::find(&self.data)?;
-        if self.resume {
-            let run = TrainingRun::resume(gpu, &self.output, &data, self.options(), Some(self.steps));
-            return Ok((pollster::block_on(run)?, None));
-        }
-        if self.output.symlink_metadata().is_ok() && !self.force {
-            let output = self.output.display();
-            return Err(format!("{output} exists; --resume goes on from it, and --force replaces it").into());
-        }
-        let new = self.init.as_ref().map(|config| new_model(config, &self.model, self.seed)).transpose()?;
-        let model = new.as_ref().map_or(&*self.model, |folder| folder.path());
-        let files = ModelFiles::open(model)?;
-        require_runnable(&files)?;
-        let run = pollster::block_on(TrainingRun::begin(gpu, &files, &data, self.options()))?;
-        Ok((run, new))
-    }
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let training = &args.training;
+    let Some(config) = &args.init else { return training.train(&training.model, None) };
+    let new = new_model(config, &training.model, training.seed)?;
+    training.train(new.path(), None)
 }
 
 /// A folder with new weights for a configuration, and with the tokenizer of a model.
@@ -209,7 +29,7 @@ fn new_model(config: &Path, model: &Path, seed: u32) -> Result<tempfile::TempDir
     let folder = tempfile::tempdir()?;
     let copy = |from: &Path, name: &str| {
         std::fs::copy(from, folder.path().join(name))
-            .map_err(|e| format!("cannot copy {}: {e}", from.display()))
+            .map_err(|error| format!("cannot copy {}: {error}", from.display()))
     };
     copy(config, "config.json")?;
     for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"] {
@@ -220,135 +40,4 @@ fn new_model(config: &Path, model: &Path, seed: u32) -> Result<tempfile::TempDir
     }
     write_initial_weights(folder.path(), seed.into())?;
     Ok(folder)
-}
-
-pub fn run(args: &Args) -> Result<ExitCode> {
-    let gpu = args.device.open_within(args.max_memory)?;
-    let (mut run, _new) = args.open(&gpu)?;
-    let before = run.trainer().steps();
-    if before >= args.steps {
-        let output = args.output.display();
-        return Err(
-            format!("{output} has {before} steps already; --steps {} asks for no more", args.steps).into()
-        );
-    }
-    let mut pace = Pace::new(args.steps - before, run.step_tokens());
-    let mut last_valid_loss = None;
-    while run.trainer().steps() < args.steps {
-        if interrupt::interrupted() {
-            save(args, &run)?;
-            print::remark(format_args!("{} steps are kept; --resume goes on", run.trainer().steps()));
-            interrupt::end(interrupt::code());
-        }
-        let entry = pollster::block_on(run.step())?;
-        let (is_last, step) = (entry.step == args.steps, entry.step);
-        let saves = is_last || args.save_every.is_some_and(|every| step.is_multiple_of(every));
-        pace.count();
-        // The log does not depend on where a run ends.
-        let is_noted = step.is_multiple_of(args.valid_every);
-        let valid_loss = match is_last || is_noted {
-            true => pace.aside(|| pollster::block_on(run.validate(is_noted)))?,
-            false => None,
-        };
-        last_valid_loss = valid_loss.or(last_valid_loss);
-        pace.say(&run, valid_loss, saves);
-        if saves {
-            pace.aside(|| save(args, &run))?;
-        }
-    }
-    report(args, &run, &gpu, &pace, last_valid_loss)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Writes a checkpoint, and the picture of the losses.
-fn save(args: &Args, run: &TrainingRun) -> Result<()> {
-    pollster::block_on(run.save(&args.output))?;
-    loss_picture::draw(&args.output.join("loss.svg"), run.log())
-}
-
-fn report(args: &Args, run: &TrainingRun, gpu: &Gpu, pace: &Pace, valid_loss: Option<f64>) -> Result<()> {
-    let losses: Vec<f64> = run.log().iter().map(|entry| entry.loss).collect();
-    let hash = pollster::block_on(run.trainer().weights_blake3())?;
-    let peak = gpu.memory().peak();
-    if args.json {
-        return print::line(json!({
-            "steps": run.trainer().steps(),
-            "losses": losses,
-            "valid_loss": valid_loss,
-            "tokens_per_second": pace.rate(),
-            "peak_device_bytes": peak,
-            "weights_blake3": hash.to_hex().as_str(),
-        }));
-    }
-    let last = losses.last().copied().unwrap_or(f64::NAN);
-    let valid = valid_loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
-    print::line(format_args!(
-        "{}: {} steps, loss {last:.4}{valid}; {:.1} tokens/s, peak device memory {}",
-        args.output.display(),
-        run.trainer().steps(),
-        pace.rate(),
-        megabytes(peak),
-    ))
-}
-
-/// How fast steps are, and when that was said last.
-struct Pace {
-    began: Instant,
-    /// Time that was not spent on steps.
-    aside: Duration,
-    said: Option<Instant>,
-    left: u64,
-    done: u64,
-    step_tokens: usize,
-}
-
-/// Time between two lines about steps.
-const SAY_EVERY: Duration = Duration::from_secs(2);
-
-impl Pace {
-    fn new(steps: u64, step_tokens: usize) -> Self {
-        Self { began: Instant::now(), aside: Duration::ZERO, said: None, left: steps, done: 0, step_tokens }
-    }
-
-    /// Counts a step.
-    fn count(&mut self) {
-        self.left -= 1;
-        self.done += 1;
-    }
-
-    /// Does something that is no step.
-    fn aside<T, E>(&mut self, work: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, E> {
-        let began = Instant::now();
-        let result = work();
-        self.aside += began.elapsed();
-        result
-    }
-
-    fn seconds(&self) -> f64 {
-        self.began.elapsed().saturating_sub(self.aside).as_secs_f64().max(1e-9)
-    }
-
-    /// Tokens of a second.
-    fn rate(&self) -> f64 {
-        (self.done * self.step_tokens as u64) as f64 / self.seconds()
-    }
-
-    /// Says how the last step went, unless that was done a moment ago.
-    fn say(&mut self, run: &TrainingRun, valid_loss: Option<f64>, always: bool) {
-        let Some(entry) = run.log().last() else { return };
-        if !always && valid_loss.is_none() && self.said.is_some_and(|said| said.elapsed() < SAY_EVERY) {
-            return;
-        }
-        self.said = Some(Instant::now());
-        let valid = valid_loss.map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let left = Duration::from_secs((self.seconds() / self.done.max(1) as f64 * self.left as f64) as u64);
-        print::remark(format_args!(
-            "step {}: loss {:.4}{valid}, learning rate {:.2e}, {:.1} tokens/s, {left:?} left, peak device memory {}",
-            entry.step,
-            entry.loss,
-            entry.learning_rate,
-            self.rate(),
-            megabytes(run.trainer().peak_device_bytes()),
-        ));
-    }
 }

@@ -45,6 +45,14 @@ pub enum ModelError {
         /// The architecture that the file names.
         name: String,
     },
+    /// An adapter cannot be read, or is for another model.
+    #[error("{path}: {what}")]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A tensor has another shape or type than the configuration asks for.
     #[error("tensor {tensor}: {found}, but the configuration asks for {expected}")]
     WrongTensor {

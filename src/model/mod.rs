@@ -3,6 +3,7 @@
 //! [`Model`] holds the weights on a device. [`Session`] computes one sequence with them, and holds its KV
 //! cache, activations and recorded dispatches.
 
+mod adapter;
 mod compute;
 mod config;
 mod context_limit;
@@ -14,6 +15,10 @@ mod plan;
 mod shape;
 mod weights;
 
+pub use adapter::{Adapter, AdapterPair, AdapterTarget};
+pub(crate) use adapter::{
+    CONFIG as ADAPTER_CONFIG, WEIGHTS as ADAPTER_WEIGHTS, tensor_name as adapter_tensor_name,
+};
 pub use compute::session::Session;
 pub use config::model_config::ModelConfig;
 pub use config::rope_settings::RopeScaling;
@@ -24,7 +29,7 @@ pub use files::runnable::require_runnable;
 pub use plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 pub use plan::precisions::Precisions;
 pub use shape::outputs::Outputs;
-pub(crate) use shape::tensors::tensor_shapes;
+pub(crate) use shape::tensors::{products, tensor_shapes};
 pub use weights::model::Model;
 pub(crate) use weights::rotations::rotations;
 

@@ -1,6 +1,7 @@
-//! Checkpoints: compressed model folders that can be run as they are, with the state of the run beside the weights.
+//! Checkpoints: compressed model folders that can be run as they are, or adapters in the form of PEFT, with the state of
+//! the run beside the weights.
 //!
-//! A checkpoint is written whole to a folder beside its place, and compressed from there. So its place has the last
+//! A checkpoint is written whole to a folder beside its place, and compressed or copied from there. So its place has the last
 //! whole checkpoint at any moment, or one that the next run puts in place (see `archive/output_folder`).
 
 use std::fs::File;
@@ -12,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use super::data::Position;
 use super::error::TrainError;
 use super::log::{self, LogEntry, damaged};
+use super::lora::LoraOptions;
 use super::optimizer::UpdateOptions;
 use super::trainer::Trainer;
 use crate::archive::{self, ArchiveError, Options, finish_interrupted};
+use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 
 /// The name of the state in a checkpoint.
 const STATE: &str = "trainer.json";
@@ -37,12 +40,25 @@ pub(super) struct RunState {
     pub completions_only: bool,
     pub packs: bool,
     pub update: UpdateOptions,
+    /// The adapters that are trained, if it is not the model itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraOptions>,
 }
 
 impl RunState {
     pub fn new(step: u64, position: Position, update: UpdateOptions) -> Self {
         let (length, sequences, completions_only, packs) = (0, 0, false, true);
-        Self { format: FORMAT, step, position, length, sequences, completions_only, packs, update }
+        Self {
+            format: FORMAT,
+            step,
+            position,
+            length,
+            sequences,
+            completions_only,
+            packs,
+            update,
+            lora: None,
+        }
     }
 
     /// Reads the state in a folder, after putting in place what an interrupted run left.
@@ -78,8 +94,13 @@ impl Checkpoint<'_> {
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let io = |error| ArchiveError::io("create a folder in", parent)(error);
         let folder = tempfile::Builder::new().prefix(".bantam-train-").tempdir_in(parent).map_err(io)?;
-        self.copy_model_files(folder.path())?;
-        self.write_weights(&folder.path().join("model.safetensors")).await?;
+        let is_adapter = self.state.lora.is_some();
+        if let Some(lora) = &self.state.lora {
+            self.write_adapter(folder.path(), lora).await?;
+        } else {
+            self.copy_model_files(folder.path())?;
+            self.write_weights(&folder.path().join("model.safetensors")).await?;
+        }
         if self.trainer.has_moments() {
             self.write_moments(&folder.path().join(MOMENTS)).await?;
         }
@@ -87,8 +108,41 @@ impl Checkpoint<'_> {
         write(&folder.path().join(log::FILE), log::lines(self.log).map_err(text)?.as_bytes())?;
         let state = serde_json::to_string_pretty(self.state).map_err(text)? + "\n";
         write(&folder.path().join(STATE), state.as_bytes())?;
-        archive::compress(folder.path(), Some(out), &Options::REPLACE, &())?;
+        match is_adapter {
+            true => archive::publish_folder(folder.path(), out, &Options::REPLACE)?,
+            false => drop(archive::compress(folder.path(), Some(out), &Options::REPLACE, &())?),
+        }
         Ok(())
+    }
+
+    /// Writes an adapter as PEFT has it.
+    async fn write_adapter(&self, to: &Path, lora: &LoraOptions) -> Result<(), TrainError> {
+        let path = to.join(ADAPTER_CONFIG);
+        let targets: Vec<&str> = lora.targets.iter().map(|target| target.name()).collect();
+        let config = serde_json::json!({
+            "base_model_name_or_path": self.model.display().to_string(),
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "inference_mode": true,
+            "lora_alpha": lora.alpha,
+            "lora_dropout": 0.0,
+            "modules_to_save": null,
+            "peft_type": "LORA",
+            "r": lora.rank,
+            "target_modules": targets,
+            "task_type": "CAUSAL_LM",
+            "use_dora": false,
+            "use_rslora": false,
+        });
+        let text =
+            serde_json::to_string_pretty(&config).map_err(|error| damaged(&path, error.to_string()))?;
+        write(&path, (text + "\n").as_bytes())?;
+        let tensors = self.trainer.trained();
+        let mut file = TensorWriter::create(&to.join(ADAPTER_WEIGHTS), "F32", 4, &tensors)?;
+        for (name, _) in &tensors {
+            file.write(&self.trainer.read_bytes(name).await?)?;
+        }
+        file.finish()
     }
 
     /// Copies what describes the model: configuration, tokenizer, templates, licences.
@@ -105,11 +159,10 @@ impl Checkpoint<'_> {
     }
 
     async fn write_weights(&self, path: &Path) -> Result<(), TrainError> {
-        let tensors = self.trainer.tensors();
+        let tensors = self.trainer.trained();
         let mut file = TensorWriter::create(path, "BF16", 2, &tensors)?;
         for (name, _) in &tensors {
-            let bits = self.trainer.read(name).await?.unwrap_or_default();
-            file.write(&bits.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>())?;
+            file.write(&self.trainer.read_bytes(name).await?)?;
         }
         file.finish()
     }
@@ -119,7 +172,7 @@ impl Checkpoint<'_> {
             shape.push(2);
             (name, shape)
         };
-        let tensors: Vec<_> = self.trainer.tensors().into_iter().map(pairs).collect();
+        let tensors: Vec<_> = self.trainer.trained().into_iter().map(pairs).collect();
         let mut file = TensorWriter::create(path, "F32", 4, &tensors)?;
         for (name, _) in &tensors {
             let moments = self.trainer.read_moments(name).await?.unwrap_or_default();
@@ -136,7 +189,7 @@ pub(super) async fn restore_moments(trainer: &Trainer, folder: &Path) -> Result<
     let file = std::fs::read(&path).map_err(|error| damaged(&path, error.to_string()))?;
     let tensors =
         safetensors::SafeTensors::deserialize(&file).map_err(|error| damaged(&path, error.to_string()))?;
-    for (name, shape) in trainer.tensors() {
+    for (name, shape) in trainer.trained() {
         let tensor = tensors.tensor(&name).map_err(|error| damaged(&path, error.to_string()))?;
         let count: usize = shape.iter().product();
         if tensor.dtype() != safetensors::Dtype::F32 || tensor.data().len() != 8 * count {

@@ -2,10 +2,11 @@
 
 use crate::gpu::Transcoded;
 
+use super::lora::LoraOptions;
 use super::optimizer::{Decay, Optimizer, Rounding, Schedule, UpdateOptions};
 
 /// What a trainer is made with.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TrainOptions {
     /// Tokens of a sequence.
@@ -16,6 +17,8 @@ pub struct TrainOptions {
     pub layout: Option<Transcoded>,
     /// Most weights of a matrix that are worked on at once, unless a single row block has more. It changes no bit.
     pub piece_weights: usize,
+    /// Adapters that are trained instead of the model's own weights.
+    pub lora: Option<LoraOptions>,
     /// How weights are changed.
     pub update: UpdateOptions,
 }
@@ -25,7 +28,14 @@ impl Default for TrainOptions {
         let schedule = Schedule { learning_rate: 1e-4, warm_up: 0, decay: Decay::Constant, steps: 0 };
         let (optimizer, rounding) = (Optimizer::ADAM_W, Rounding::Stochastic);
         let update = UpdateOptions { optimizer, rounding, schedule, weight_decay: 0.0, seed: 0 };
-        Self { length: 512, sequences: 1, layout: Some(Transcoded::Tiered), piece_weights: 2 << 20, update }
+        Self {
+            length: 512,
+            sequences: 1,
+            layout: Some(Transcoded::Tiered),
+            piece_weights: 2 << 20,
+            lora: None,
+            update,
+        }
     }
 }
 
@@ -34,5 +44,6 @@ setters!(TrainOptions {
     sequences: usize => with_sequences,
     layout: Option<Transcoded> => with_layout,
     piece_weights: usize => with_piece_weights,
+    lora: Option<LoraOptions> => with_lora,
     update: UpdateOptions => with_update,
 });

@@ -12,6 +12,7 @@ use super::options::TrainOptions;
 use super::trainer::Trainer;
 use crate::archive::ModelFiles;
 use crate::gpu::Gpu;
+use crate::model::{Adapter, ModelConfig};
 use crate::text::{ChatTemplate, Tokenizer};
 
 /// Batches of validation data that are looked at, at the most.
@@ -61,15 +62,16 @@ impl TrainingRun {
         data: &DataFiles,
         options: RunOptions,
     ) -> Result<Self, TrainError> {
-        Self::at(gpu, files, data, options, Position::default()).await
+        Self::at(gpu, files, data, options, Position::default(), None).await
     }
 
-    /// Goes on with the run whose last checkpoint is in `folder`. Of `options`, only how weights are stored and worked on
-    /// counts; everything else is as it was, and so is every bit of what follows. `steps` are all steps of the schedule,
-    /// if they are others now.
+    /// Goes on with the run whose last checkpoint is in `folder`. Where that is an adapter, `base` is its model. Of
+    /// `options`, only how weights are stored and worked on counts; everything else is as it was, and so is every bit of
+    /// what follows. `steps` are all steps of the schedule, if they are others now.
     pub async fn resume(
         gpu: &Gpu,
         folder: &Path,
+        base: &Path,
         data: &DataFiles,
         options: RunOptions,
         steps: Option<u64>,
@@ -77,11 +79,16 @@ impl TrainingRun {
         let state = RunState::read(folder)?;
         let mut update = state.update;
         update.schedule.steps = steps.unwrap_or(update.schedule.steps);
-        let train =
-            TrainOptions { length: state.length, sequences: state.sequences, update, ..options.train };
+        let RunState { length, sequences, lora, .. } = state;
+        let train = TrainOptions { length, sequences, update, lora, ..options.train };
         let options = RunOptions { train, completions_only: state.completions_only, packs: state.packs };
-        let files = ModelFiles::open(folder)?;
-        let mut run = Self::at(gpu, &files, data, options, state.position).await?;
+        let is_adapter = options.train.lora.is_some();
+        let files = ModelFiles::open(if is_adapter { base } else { folder })?;
+        let adapter = match is_adapter {
+            true => Some(Adapter::open(folder, &ModelConfig::of_files(&files)?)?),
+            false => None,
+        };
+        let mut run = Self::at(gpu, &files, data, options, state.position, adapter.as_ref()).await?;
         run.trainer.set_steps(state.step);
         if run.trainer.has_moments() {
             restore_moments(&run.trainer, folder).await?;
@@ -101,6 +108,7 @@ impl TrainingRun {
         data: &DataFiles,
         options: RunOptions,
         position: Position,
+        adapter: Option<&Adapter>,
     ) -> Result<Self, TrainError> {
         let model = files.folder().to_path_buf();
         let sequences = sequences(&model, &data.train, &options, true, position)?;
@@ -108,7 +116,7 @@ impl TrainingRun {
             // What is wrong with it is said before weights are loaded.
             self::sequences(&model, valid, &options, false, Position::default())?;
         }
-        let trainer = Trainer::load(gpu, files, options.train).await?;
+        let trainer = Trainer::load_with(gpu, files, options.train.clone(), adapter).await?;
         Ok(Self { trainer, options, sequences, valid: data.valid.clone(), model, log: Vec::new() })
     }
 
@@ -171,14 +179,16 @@ impl TrainingRun {
         Ok(Some(loss))
     }
 
-    /// Writes a checkpoint to `out`, in place of what is there: a compressed model folder with the state of the run.
+    /// Writes a checkpoint to `out`, in place of what is there: a compressed model folder, or an adapter in the form of
+    /// PEFT, with the state of the run.
     pub async fn save(&self, out: &Path) -> Result<(), TrainError> {
-        let TrainOptions { length, sequences, update, .. } = self.options.train;
+        let TrainOptions { length, sequences, update, ref lora, .. } = self.options.train;
         let state = RunState {
             length,
             sequences,
             completions_only: self.options.completions_only,
             packs: self.options.packs,
+            lora: lora.clone(),
             ..RunState::new(self.trainer.steps(), self.sequences.position(), update)
         };
         Checkpoint { trainer: &self.trainer, state: &state, log: &self.log, model: &self.model }

@@ -6,15 +6,17 @@ use super::batch::Batch as TokenBatch;
 use super::error::TrainError;
 use super::optimizer::Rounding;
 use super::options::TrainOptions;
-use super::step::{Activations, Recording, Room, Runner, Sizes, StepOps, Wide};
-use super::weights::{Encoding, Loading, Piece, Stored, TrainedMatrix, TrainedModel, grown};
+use super::step::{Activations, AdapterRoom, Recording, Room, Runner, Sizes, StepOps, Wide};
+use super::weights::{
+    Encoding, Loading, Piece, Stored, TrainedAdapters, TrainedMatrix, TrainedModel, TrainedVector, grown,
+};
 use crate::archive::ModelFiles;
 use crate::gpu::kernels::training::embed_grad::tokens_by_row;
 use crate::gpu::kernels::training::encode::Needs;
 use crate::gpu::kernels::training::logit_stats::{LogitStats, NO_TARGET};
-use crate::gpu::kernels::training::updated::{BAD_GRADIENT, UpdateStep};
+use crate::gpu::kernels::training::updated::{BAD_GRADIENT, Rounded, UpdateStep};
 use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, Uploader, download};
-use crate::model::ModelConfig;
+use crate::model::{Adapter, ModelConfig};
 use crate::tensor::Matrix;
 
 /// A model's weights on a device, and everything that a step needs there. Nothing is allocated after it is made.
@@ -25,6 +27,7 @@ pub struct Trainer {
     options: TrainOptions,
     model: TrainedModel,
     sizes: Sizes,
+    adapters: Option<(TrainedAdapters, AdapterRoom)>,
     room: Room,
     activations: Activations,
     ops: StepOps,
@@ -51,10 +54,21 @@ pub struct StepReport {
 impl Trainer {
     /// Loads the weights of a model's files, and gets everything ready.
     pub async fn load(gpu: &Gpu, files: &ModelFiles, options: TrainOptions) -> Result<Self, TrainError> {
+        Self::load_with(gpu, files, options, None).await
+    }
+
+    /// The same with adapters that were trained before.
+    pub(super) async fn load_with(
+        gpu: &Gpu,
+        files: &ModelFiles,
+        options: TrainOptions,
+        adapter: Option<&Adapter>,
+    ) -> Result<Self, TrainError> {
         let config = ModelConfig::of_files(files)?;
         require_trainable(&config, &options)?;
         let tokens = options.length * options.sequences;
-        let state_bytes = options.update.optimizer.state_bytes();
+        let of_adapters = options.update.optimizer.state_bytes();
+        let state_bytes = if options.lora.is_some() { 0 } else { of_adapters };
         let TrainOptions { layout, piece_weights, .. } = options;
         let loading = Loading { gpu, files, config: &config, layout, piece_weights, state_bytes };
         let pieces: Vec<Matrix> = loading.pieces().collect();
@@ -74,6 +88,12 @@ impl Trainer {
             output_rows: output.pieces.iter().map(|piece| piece.rows.len()).max().unwrap_or(0),
             at_once: Sizes::attention_at_once(&config, options.sequences, options.length),
         };
+        let adapters = options.lora.as_ref().map(|lora| {
+            let seed = options.update.seed;
+            let adapters = TrainedAdapters::new(gpu, &config, lora, adapter, seed, of_adapters)?;
+            Ok::<_, GpuError>((adapters, AdapterRoom::new(gpu, &config, tokens, lora.rank)?))
+        });
+        let adapters = adapters.transpose()?;
         let room = Room::new(gpu, largest, wide)?;
         let activations = Activations::new(gpu, &config, &sizes)?;
         let results = (tokens * size_of::<LogitStats>()).max(pieces.len() * size_of::<Needs>());
@@ -81,7 +101,7 @@ impl Trainer {
         let gpu = gpu.clone();
         let ops = StepOps::default();
         let mut trainer =
-            Self { gpu, config, options, model, sizes, room, activations, ops, readback, steps: 0 };
+            Self { gpu, config, options, model, sizes, adapters, room, activations, ops, readback, steps: 0 };
         trainer.record()?;
         Ok(trainer)
     }
@@ -95,7 +115,11 @@ impl Trainer {
             sizes: self.sizes,
             room: &self.room,
             activations: &self.activations,
-            stochastic: self.options.update.rounding == Rounding::Stochastic,
+            adapters: self.adapters.as_ref().map(|(adapters, room)| (adapters, room)),
+            rounded: match self.options.update.rounding {
+                Rounding::Stochastic => Rounded::Stochastic,
+                Rounding::Nearest => Rounded::Nearest,
+            },
             changed_to: Cell::new(0),
         };
         self.ops = recording.step()?;
@@ -271,6 +295,29 @@ impl Trainer {
         all
     }
 
+    /// The names and shapes of what is trained, in the order of their names: all tensors, or the factors of adapters.
+    pub fn trained(&self) -> Vec<(String, Vec<usize>)> {
+        let Some((adapters, _)) = &self.adapters else { return self.tensors() };
+        let mut all: Vec<_> =
+            adapters.factors().map(|factor| (factor.name.clone(), factor.shape(adapters.rank))).collect();
+        all.sort();
+        all
+    }
+
+    /// The bytes of a trained tensor, row-major: BF16, or F32 if it is a factor of an adapter.
+    pub async fn read_bytes(&self, name: &str) -> Result<Vec<u8>, TrainError> {
+        if let Some(factor) = self.factor(name) {
+            return Ok(download(&self.gpu, &factor.weights, 4 * factor.len as u64).await?);
+        }
+        let bits = self.read(name).await?.ok_or(TrainError::Internal("there is no such tensor"))?;
+        Ok(bits.iter().flat_map(|bits| bits.to_le_bytes()).collect())
+    }
+
+    /// A factor of an adapter.
+    fn factor(&self, name: &str) -> Option<&TrainedVector> {
+        self.adapters.as_ref()?.0.factors().find(|factor| factor.name == name)
+    }
+
     /// The bits of a tensor's weights, BF16, row-major; `None` if there is no such tensor.
     pub async fn read(&self, name: &str) -> Result<Option<Vec<u16>>, TrainError> {
         if let Some(vector) = self.model.vectors().find(|vector| vector.name == name) {
@@ -345,21 +392,18 @@ impl Trainer {
 
     /// The buffers of a tensor's moments.
     fn moments(&self, name: &str) -> impl Iterator<Item = &Buffer> {
-        let vector = self.model.vectors().find(|vector| vector.name == name);
+        let vector = self.model.vectors().find(|vector| vector.name == name).or(self.factor(name));
         let matrix = self.model.matrices().find(|matrix| matrix.name == name);
         let pieces = matrix.into_iter().flat_map(|matrix| &matrix.pieces);
         let of_pieces = pieces.filter_map(|piece| piece.moments.as_ref());
         vector.into_iter().filter_map(|vector| vector.moments.as_ref()).chain(of_pieces)
     }
 
-    /// A hash of the bytes of all tensors, in the order of their names.
+    /// A hash of the bytes of all that is trained, in the order of names.
     pub async fn weights_blake3(&self) -> Result<blake3::Hash, TrainError> {
         let mut hasher = blake3::Hasher::new();
-        for (name, _) in self.tensors() {
-            let bits = self.read(&name).await?.unwrap_or_default();
-            bits.iter().for_each(|bits| {
-                hasher.update(&bits.to_le_bytes());
-            });
+        for (name, _) in self.trained() {
+            hasher.update(&self.read_bytes(&name).await?);
         }
         Ok(hasher.finalize())
     }

@@ -10,10 +10,12 @@ use bantam::gpu::kernels::training::rotate::RotateParams;
 use bantam::gpu::kernels::training::unpack::WidePiece;
 use bantam::gpu::kernels::training::update::Update;
 use bantam::gpu::kernels::training::update_vector::{UpdateVector, VectorParams};
-use bantam::gpu::kernels::training::updated::{self, BAD_GRADIENT, BAD_WEIGHT, UpdateStep};
+use bantam::gpu::kernels::training::updated::{
+    self, BAD_GRADIENT, BAD_WEIGHT, Rounded, UpdateRule, UpdateStep,
+};
 use bantam::gpu::kernels::training::{
     Columns, add_bias, attention_weights, attention_weights_back, column_sums, embed_grad, embed_rows, gated,
-    gated_back, logit_grad, logit_stats, multiply, norm_back, rotate, unpack, update, update_vector,
+    gated_back, logit_grad, logit_stats, multiply, norm_back, rotate, scale, unpack, update, update_vector,
 };
 use bantam::gpu::{Bound, Buffer, Gpu, Target, Texel};
 use half::bf16;
@@ -447,94 +449,131 @@ fn step_of(moments: bool) -> UpdateStep {
     }
 }
 
-/// SGD without decay is one `fma` and the rounding, whose bits are those of the twin. With moments the sum is close.
+/// What optimizers are tried with: weights as BF16, gradients of which some are bad, and moments.
+struct Weights {
+    bits: Vec<u16>,
+    grads: Vec<f32>,
+    moments: Vec<[f32; 2]>,
+}
+
+impl Weights {
+    fn new(count: usize) -> Self {
+        let bits = normal(1, count).iter().map(|&w| bf16::from_f32(w).to_bits()).collect();
+        let mut grads = normal(2, count);
+        (grads[5], grads[6], grads[7]) = (f32::NAN, f32::INFINITY, -3e38);
+        let moments = normal(3, 2 * count).as_chunks().0.iter().map(|&[a, b]| [a, b * b]).collect();
+        Self { bits, grads, moments }
+    }
+
+    /// A step, in which some weights overflow if there are no moments.
+    fn step(moments: bool) -> UpdateStep {
+        let step = step_of(moments);
+        UpdateStep { learning_rate: if moments { 0.01 } else { 10.0 }, ..step }
+    }
+
+    /// Compares weights, in words, and moments with those of the twin. The twin's status.
+    fn compare(
+        &self,
+        rule: UpdateRule,
+        got: &[u32],
+        moments: &[f32],
+        place: impl Fn(usize) -> [u32; 3],
+    ) -> u32 {
+        let (step, mut flags) = (Self::step(rule.moments), 0);
+        let is_apart = |a: u32, b: u32, most: u32| a.abs_diff(b) > most;
+        for (i, &got) in got.iter().enumerate() {
+            let mut own = self.moments[i];
+            let with = rule.moments.then_some(&mut own);
+            let bits = u32::from(self.bits[i]) << 16;
+            let (wanted, flag) = updated::cpu(bits, self.grads[i], with, &step, rule.rounded, place(i));
+            flags |= flag;
+            // SGD without decay is one `fma`, whose bits are those of the twin. With moments, the device's quotients and
+            // roots are rounded otherwise.
+            let most = if rule.moments { 1 << 16 } else { 0 };
+            assert!(!is_apart(got, wanted, most), "{rule:?} {i}: {got:x} {wanted:x}");
+            // What is added may cancel.
+            let size = self.moments[i][0].abs() + self.moments[i][1] + self.grads[i].abs();
+            for (got, wanted) in moments[2 * i..][..2].iter().zip(own) {
+                let is_near = (got - wanted).abs() <= 1e-6 * (wanted.abs() + size);
+                assert!(!rule.moments || is_near || !size.is_finite(), "{rule:?} {i}: {got} {wanted}");
+            }
+        }
+        flags
+    }
+}
+
 #[test]
-fn matrices_and_vectors_are_updated_and_rounded_as_the_twin_does_it() {
+fn matrices_are_updated_and_rounded_as_the_twin_does_it() {
     let gpu = device::shared();
     let (rows, cols, first_row) = (70, 45, 128);
-    let count = rows * cols;
-    let bits: Vec<u16> = normal(1, count).iter().map(|&w| bf16::from_f32(w).to_bits()).collect();
-    let mut grads = normal(2, count);
-    (grads[5], grads[6], grads[7]) = (f32::NAN, f32::INFINITY, -3e38);
-    let before = normal(3, 2 * count);
-    let before: Vec<[f32; 2]> = before.as_chunks().0.iter().map(|&[a, b]| [a, b * b]).collect();
-    for (moments, stochastic) in [(false, false), (false, true), (true, false), (true, true)] {
-        let mut step = step_of(moments);
-        // Some weights overflow.
-        step.learning_rate = if moments { 0.01 } else { 10.0 };
+    let weights = Weights::new(rows * cols);
+    for rule in UpdateRule::all().filter(|rule| rule.rounded != Rounded::No) {
+        let step = Weights::step(rule.moments);
         let of_step =
             gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
-        let params = WidePiece {
-            rows: rows as u32,
-            columns: cols as u32,
-            first_row,
-            tensor: 9,
-            words_at: 0,
-            unused: [0; 3],
-        };
-        let words = laid_out(&bits, cols);
-        let [of_words, of_grads] = [storage(&gpu, &words), storage(&gpu, &grads)];
-        let of_moments = storage(&gpu, bytemuck::cast_slice::<_, f32>(&before));
+        let (rows, columns) = (rows as u32, cols as u32);
+        let params = WidePiece { rows, columns, first_row, tensor: 9, words_at: 0, unused: [0; 3] };
+        let words = laid_out(&weights.bits, cols);
+        let [of_words, of_grads] = [storage(&gpu, &words), storage(&gpu, &weights.grads)];
+        let moments = storage(&gpu, &weights.moments);
         let status = storage(&gpu, &[0u32]);
-        let bound = moments.then_some(Bound::from(&of_moments));
         let with = Update {
             step: &of_step,
             grads: &of_grads,
             words: Bound::from(&of_words),
-            moments: bound,
+            moments: rule.moments.then_some(Bound::from(&moments)),
             status: &status,
         };
-        run(&gpu, &[update::dispatch(&gpu, &params, stochastic, &with).unwrap()], 1);
-        let got = read(&gpu, &of_words, words.len());
-        let got = unpack::cpu(&params, &got.iter().map(|w| w.to_bits()).collect::<Vec<_>>());
-        let mut flags = 0;
-        let got_moments: Vec<[f32; 2]> = read(&gpu, &of_moments, 2 * count).as_chunks().0.to_vec();
-        for (i, &got) in got.iter().enumerate() {
-            let place = [9, first_row + (i / cols) as u32, (i % cols) as u32];
-            let mut own = before[i];
-            let (wanted, flag) = updated::cpu(
-                u32::from(bits[i]) << 16,
-                grads[i],
-                moments.then_some(&mut own),
-                &step,
-                stochastic,
-                place,
-            );
-            flags |= flag;
-            let off = (i64::from(got.to_bits() >> 16) - i64::from(wanted >> 16)).abs();
-            // The device's quotients and roots are rounded otherwise.
-            assert!(off <= i64::from(moments), "{moments} {stochastic} {i}: {got}");
-            // What is added may cancel.
-            let size = before[i][0].abs() + before[i][1] + grads[i].abs();
-            for (got, wanted) in got_moments[i].iter().zip(own) {
-                let is_near = (got - wanted).abs() <= 1e-6 * (wanted.abs() + size);
-                assert!(!moments || is_near || !size.is_finite(), "{i}: {got} {wanted}");
-            }
-        }
+        run(&gpu, &[update::dispatch(&gpu, &params, rule.rounded, &with).unwrap()], 1);
+        let got = read(&gpu, &of_words, words.len()).iter().map(|word| word.to_bits()).collect::<Vec<_>>();
+        let got: Vec<u32> = unpack::cpu(&params, &got).iter().map(|weight| weight.to_bits()).collect();
+        let moments = read(&gpu, &moments, 2 * got.len());
+        let place = |i: usize| [9, first_row + (i / cols) as u32, (i % cols) as u32];
+        let flags = weights.compare(rule, &got, &moments, place);
         assert_eq!(read(&gpu, &status, 1)[0].to_bits(), flags);
-        assert_eq!(flags & BAD_GRADIENT, BAD_GRADIENT);
-        assert_eq!(flags & BAD_WEIGHT != 0, !moments);
+        assert_eq!(flags, if rule.moments { BAD_GRADIENT } else { BAD_GRADIENT | BAD_WEIGHT });
+    }
+}
 
-        // A vector is a row 0 of its tensor.
-        let weights: Vec<u32> = bits.iter().map(|&b| u32::from(b) << 16).collect();
-        let of_weights = storage(&gpu, &weights);
-        let of_moments = storage(&gpu, bytemuck::cast_slice::<_, f32>(&before));
+#[test]
+fn vectors_are_updated_and_rounded_as_the_twin_does_it() {
+    let gpu = device::shared();
+    let weights = Weights::new(3150);
+    let count = weights.bits.len();
+    let wide: Vec<u32> = weights.bits.iter().map(|&bits| u32::from(bits) << 16).collect();
+    for rule in UpdateRule::all() {
+        let step = Weights::step(rule.moments);
+        let of_step =
+            gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
+        let [of_weights, of_grads] =
+            [storage(&gpu, &wide), storage(&gpu, bytemuck::cast_slice(&weights.grads))];
+        let (moments, status) = (storage(&gpu, &weights.moments), storage(&gpu, &[0u32]));
         let with = UpdateVector {
             step: &of_step,
             grads: &of_grads,
             weights: &of_weights,
-            moments: moments.then_some(&of_moments),
+            moments: rule.moments.then_some(&moments),
             status: &status,
         };
         let params = VectorParams { count: count as u32, tensor: 9, unused: [0; 2] };
-        run(&gpu, &[update_vector::dispatch(&gpu, &params, stochastic, &with).unwrap()], 1);
-        for (i, got) in read(&gpu, &of_weights, count).into_iter().enumerate() {
-            let mut own = before[i];
-            let with = moments.then_some(&mut own);
-            let (wanted, _) = updated::cpu(weights[i], grads[i], with, &step, stochastic, [9, 0, i as u32]);
-            let off = (i64::from(got.to_bits() >> 16) - i64::from(wanted >> 16)).abs();
-            assert!(off <= i64::from(moments), "vector {i}");
-        }
+        run(&gpu, &[update_vector::dispatch(&gpu, &params, rule.rounded, &with).unwrap()], 1);
+        let got: Vec<u32> = read(&gpu, &of_weights, count).iter().map(|weight| weight.to_bits()).collect();
+        // A vector is row 0 of its tensor.
+        let flags = weights.compare(rule, &got, &read(&gpu, &moments, 2 * count), |i| [9, 0, i as u32]);
+        assert_eq!(read(&gpu, &status, 1)[0].to_bits(), flags);
+    }
+}
+
+#[test]
+fn numbers_are_scaled_where_they_are() {
+    let gpu = device::shared();
+    for count in [1, 64, 20_000] {
+        let x = normal(1, count);
+        let buffer = storage(&gpu, &x);
+        run(&gpu, &[scale::dispatch(&gpu, count, 1.7, &buffer).unwrap()], 1);
+        let mut wanted = wide(&x);
+        scale::cpu(&mut wanted, f64::from(1.7f32));
+        assert_near(&read(&gpu, &buffer, count), &wanted, 1.0, &format!("{count}"));
     }
 }
 
@@ -546,7 +585,7 @@ fn stochastic_rounding_is_unbiased() {
         let mut sum = 0.0;
         for step in 0..count {
             let step = UpdateStep { step, ..step_of(false) };
-            sum += f64::from(f32::from_bits(updated::rounded(number, &step, true, [1, 2, 3])));
+            sum += f64::from(f32::from_bits(updated::rounded(number, &step, Rounded::Stochastic, [1, 2, 3])));
         }
         let off = (sum / f64::from(count) - f64::from(number)).abs();
         // Four deviations of the mean.

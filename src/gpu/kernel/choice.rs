@@ -49,6 +49,8 @@ pub(in crate::gpu) enum Choice {
     Sgd,
     /// Weights are rounded up or down at random.
     Stochastic,
+    /// Weights are not rounded.
+    Unrounded,
     /// Query heads per workgroup, and elements per head.
     Heads(u32, u32),
     /// Invocations of attention, keys per invocation, and invocations side by side that gather a value.
@@ -102,6 +104,7 @@ impl Choice {
             Self::AlongA => flag("a_along", &["A_ALONG"]),
             Self::AlongB => flag("b_along", &["B_ALONG"]),
             Self::Sgd => flag("sgd", &["SGD"]),
+            Self::Unrounded => flag("unrounded", &["UNROUNDED"]),
             Self::Stochastic => flag("stochastic", &["STOCHASTIC"]),
             Self::Output => flag("output", &["OUTPUT"]),
             Self::Heads(heads, dim) => Meaning {

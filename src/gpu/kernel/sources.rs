@@ -39,6 +39,7 @@ sources! {
     "place_fast" => "training/place_fast.wgsl",
     "place_tiered" => "training/place_tiered.wgsl",
     "rotate" => "training/rotate.wgsl",
+    "scale" => "training/scale.wgsl",
     "unpack" => "training/unpack.wgsl",
     "update" => "training/update.wgsl",
     "update_vector" => "training/update_vector.wgsl",

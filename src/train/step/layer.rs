@@ -1,18 +1,12 @@
 //! One layer, forward and backward.
 
 use super::ops::Ops;
+use super::room::Product;
 use super::{Recording, Side};
 use crate::gpu::Buffer;
 use crate::gpu::kernels::training::{gated, gated_back};
 use crate::train::TrainError;
-use crate::train::weights::{TrainedLayer, TrainedMatrix, TrainedVector};
-
-impl TrainedLayer {
-    /// A product, and its bias.
-    fn product(&self, i: usize) -> (&TrainedMatrix, Option<&TrainedVector>) {
-        (&self.products[i], self.biases[i].as_ref())
-    }
-}
+use crate::train::weights::TrainedLayer;
 
 /// Indices of products.
 const OUTPUT: usize = 3;
@@ -21,6 +15,12 @@ const UP: usize = 5;
 const DOWN: usize = 6;
 
 impl Recording<'_> {
+    /// Product `i` of a layer, with its bias and its adapter.
+    fn product_of<'b>(&'b self, number: usize, layer: &'b TrainedLayer, i: usize) -> Product<'b> {
+        let pair = self.adapters().and_then(|(adapters, _)| adapters.layers[number][i].as_ref());
+        Product { matrix: &layer.products[i], bias: layer.biases[i].as_ref(), pair }
+    }
+
     fn hidden<'b>(&self, buffer: &'b Buffer) -> Side<'b> {
         Side::all(buffer, self.config.hidden)
     }
@@ -47,29 +47,52 @@ impl Recording<'_> {
     pub(super) fn layer_forward(
         &self,
         ops: &mut Ops,
+        number: usize,
         layer: &TrainedLayer,
-        window: u32,
     ) -> Result<(), TrainError> {
         let a = self.activations;
         self.norm(ops, &layer.norms[0], [&a.x, &a.normed])?;
         for (i, y) in self.qkv(&a.qkv).into_iter().enumerate() {
-            self.product(ops, layer.product(i), self.hidden(&a.normed), y, false)?;
+            self.product(ops, self.product_of(number, layer, i), self.hidden(&a.normed), y, false)?;
         }
         self.rotate(ops, &a.qkv, false)?;
-        self.attention(ops, window)?;
-        self.product(ops, layer.product(OUTPUT), self.attended(&a.attended), self.hidden(&a.x), true)?;
+        self.attention(ops, self.window_of(number))?;
+        self.product(
+            ops,
+            self.product_of(number, layer, OUTPUT),
+            self.attended(&a.attended),
+            self.hidden(&a.x),
+            true,
+        )?;
         self.norm(ops, &layer.norms[1], [&a.x, &a.middle_normed])?;
         for (i, y) in [(GATE, &a.gate), (UP, &a.up)] {
-            self.product(ops, layer.product(i), self.hidden(&a.middle_normed), self.intermediate(y), false)?;
+            self.product(
+                ops,
+                self.product_of(number, layer, i),
+                self.hidden(&a.middle_normed),
+                self.intermediate(y),
+                false,
+            )?;
         }
         ops.push(gated::dispatch(self.gpu, self.elements(), [&a.gate, &a.up, &a.gated])?);
         Ok(())
     }
 
     /// Adds the layer's last product to the residual stream.
-    pub(super) fn last_product(&self, ops: &mut Ops, layer: &TrainedLayer) -> Result<(), TrainError> {
+    pub(super) fn last_product(
+        &self,
+        ops: &mut Ops,
+        number: usize,
+        layer: &TrainedLayer,
+    ) -> Result<(), TrainError> {
         let a = self.activations;
-        self.product(ops, layer.product(DOWN), self.intermediate(&a.gated), self.hidden(&a.x), true)
+        self.product(
+            ops,
+            self.product_of(number, layer, DOWN),
+            self.intermediate(&a.gated),
+            self.hidden(&a.x),
+            true,
+        )
     }
 
     /// Gradients of the layer's input from those of its output, and all updates. `before` is the residual stream before
@@ -77,29 +100,41 @@ impl Recording<'_> {
     pub(super) fn layer_back(
         &self,
         ops: &mut Ops,
+        number: usize,
         layer: &TrainedLayer,
         before: &Buffer,
-        window: u32,
     ) -> Result<(), TrainError> {
         let a = self.activations;
         let x_grad = self.hidden(&a.x_grad);
         let to = (self.intermediate(&a.gated_grad), false);
-        self.product_back(ops, layer.product(DOWN), self.intermediate(&a.gated), x_grad, to)?;
+        self.product_back(
+            ops,
+            self.product_of(number, layer, DOWN),
+            self.intermediate(&a.gated),
+            x_grad,
+            to,
+        )?;
         ops.push(gated_back::dispatch(self.gpu, self.elements(), [&a.gated_grad, &a.gate, &a.up])?);
         for (i, y_grad, accumulate) in [(GATE, &a.gate, false), (UP, &a.up, true)] {
             let to = (self.hidden(&a.normed_grad), accumulate);
             let x = self.hidden(&a.middle_normed);
-            self.product_back(ops, layer.product(i), x, self.intermediate(y_grad), to)?;
+            self.product_back(ops, self.product_of(number, layer, i), x, self.intermediate(y_grad), to)?;
         }
         self.norm_back(ops, &layer.norms[1], [&a.x, &a.normed_grad, &a.x_grad])?;
 
         let to = (self.attended(&a.attended_grad), false);
-        self.product_back(ops, layer.product(OUTPUT), self.attended(&a.attended), x_grad, to)?;
-        self.attention_back(ops, window)?;
+        self.product_back(
+            ops,
+            self.product_of(number, layer, OUTPUT),
+            self.attended(&a.attended),
+            x_grad,
+            to,
+        )?;
+        self.attention_back(ops, self.window_of(number))?;
         self.rotate(ops, &a.qkv_grad, true)?;
         for (i, y_grad) in self.qkv(&a.qkv_grad).into_iter().enumerate() {
             let to = (self.hidden(&a.normed_grad), i > 0);
-            self.product_back(ops, layer.product(i), self.hidden(&a.normed), y_grad, to)?;
+            self.product_back(ops, self.product_of(number, layer, i), self.hidden(&a.normed), y_grad, to)?;
         }
         self.norm_back(ops, &layer.norms[0], [before, &a.normed_grad, &a.x_grad])
     }

@@ -1,6 +1,7 @@
 //! The dispatches of a step: forward, loss, backward, updates. All of them are recorded when a trainer is made.
 
 mod activations;
+mod adapters;
 mod attention;
 mod layer;
 mod ops;
@@ -10,15 +11,17 @@ mod vector;
 mod vocabulary;
 
 pub(crate) use activations::{Activations, Sizes};
+pub(crate) use adapters::AdapterRoom;
 pub(crate) use ops::{Ops, Runner};
 pub(crate) use room::{Room, Wide};
 
 use std::cell::Cell;
 
+use crate::gpu::kernels::training::updated::Rounded;
 use crate::gpu::{Buffer, Gpu};
 use crate::model::ModelConfig;
 use crate::train::TrainError;
-use crate::train::weights::TrainedModel;
+use crate::train::weights::{TrainedAdapters, TrainedModel};
 
 /// What dispatches are recorded with.
 pub(crate) struct Recording<'a> {
@@ -28,8 +31,10 @@ pub(crate) struct Recording<'a> {
     pub sizes: Sizes,
     pub room: &'a Room,
     pub activations: &'a Activations,
-    /// Whether weights are rounded at random.
-    pub stochastic: bool,
+    /// Adapters that are trained instead of the model's own weights.
+    pub adapters: Option<(&'a TrainedAdapters, &'a AdapterRoom)>,
+    /// How weights are rounded.
+    pub rounded: Rounded,
     /// The byte of the room for uncompressed weights behind those that were changed since the host looked.
     pub changed_to: Cell<u64>,
 }
@@ -69,17 +74,19 @@ impl Recording<'_> {
         self.look_up(&mut forward)?;
         for (i, layer) in self.model.layers.iter().enumerate() {
             forward.copy(&a.x, &a.checkpoints[i]);
-            self.layer_forward(&mut forward, layer, self.window_of(i))?;
-            self.last_product(&mut forward, layer)?;
+            self.layer_forward(&mut forward, i, layer)?;
+            self.last_product(&mut forward, i, layer)?;
         }
         self.loss(&mut forward)?;
         self.loss_back(&mut backward)?;
         for (i, layer) in self.model.layers.iter().enumerate().rev() {
             backward.copy(&a.checkpoints[i], &a.x);
-            self.layer_forward(&mut backward, layer, self.window_of(i))?;
-            self.layer_back(&mut backward, layer, &a.checkpoints[i], self.window_of(i))?;
+            self.layer_forward(&mut backward, i, layer)?;
+            self.layer_back(&mut backward, i, layer, &a.checkpoints[i])?;
         }
-        self.embedding_back(&mut backward)?;
+        if self.adapters.is_none() {
+            self.embedding_back(&mut backward)?;
+        }
         Ok(StepOps { forward, backward })
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::adapters::AdapterOf;
 use super::ops::Ops;
 use super::{Recording, Side};
 use crate::codec::grid::LANES;
@@ -13,7 +14,7 @@ use crate::gpu::weights::layouts::raw;
 use crate::gpu::{Bound, Buffer, Gpu, GpuError};
 use crate::tensor::{Dtype, Matrix};
 use crate::train::TrainError;
-use crate::train::weights::{Piece, Stored, TrainedMatrix, TrainedVector};
+use crate::train::weights::{Piece, Stored, TrainedMatrix, TrainedPair, TrainedVector};
 
 /// Memory for the pieces that are being worked on.
 #[derive(Debug)]
@@ -74,6 +75,14 @@ impl Wide {
             needs,
         })
     }
+}
+
+/// A matrix, and what is added to products with it.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    pub matrix: &'a TrainedMatrix,
+    pub bias: Option<&'a TrainedVector>,
+    pub pair: Option<&'a TrainedPair>,
 }
 
 /// Where the uncompressed weights of a piece are while it is worked on.
@@ -209,7 +218,7 @@ impl Recording<'_> {
             moments: piece.moments.as_ref().map(Bound::from),
             status: &self.activations.status,
         };
-        ops.push(update::dispatch(self.gpu, &matrix.params(piece), self.stochastic, &with)?);
+        ops.push(update::dispatch(self.gpu, &matrix.params(piece), self.rounded, &with)?);
         match (&piece.stored, place, &self.room.wide) {
             (Stored::Encoded(encoded), _, Some(wide)) => {
                 let needs = (&wide.needs, piece.number as u32);
@@ -223,11 +232,11 @@ impl Recording<'_> {
         Ok(())
     }
 
-    /// `y = W x`, plus the bias.
+    /// `y = W x`, plus the bias and what the adapter adds.
     pub(super) fn product(
         &self,
         ops: &mut Ops,
-        (matrix, bias): (&TrainedMatrix, Option<&TrainedVector>),
+        Product { matrix, bias, pair }: Product<'_>,
         x: Side<'_>,
         y: Side<'_>,
         accumulate: bool,
@@ -241,29 +250,40 @@ impl Recording<'_> {
             let columns = self.columns(matrix.rows, y);
             ops.push(add_bias::dispatch(self.gpu, &columns, [&bias.weights, y.buffer])?);
         }
-        Ok(())
+        match pair {
+            Some(pair) => self.adapt(ops, AdapterOf { pair, rows: matrix.rows, cols: matrix.cols }, x, y),
+            None => Ok(()),
+        }
     }
 
-    /// Gradients of `x` from those of `y`, and updates of the weights and the bias after that.
+    /// Gradients of `x` from those of `y`; and after that updates of the weights and the bias, or of the adapter where
+    /// adapters are trained.
     pub(super) fn product_back(
         &self,
         ops: &mut Ops,
-        (matrix, bias): (&TrainedMatrix, Option<&TrainedVector>),
+        Product { matrix, bias, pair }: Product<'_>,
         x: Side<'_>,
         y_grad: Side<'_>,
         (x_grad, accumulate): (Side<'_>, bool),
     ) -> Result<(), TrainError> {
+        let is_frozen = self.adapters().is_some();
         for (i, piece) in matrix.pieces.iter().enumerate() {
             let size = [piece.rows.len(), matrix.cols];
             let y_grad = Side { first: y_grad.first + piece.rows.start, ..y_grad };
-            let place = self.bring(ops, matrix, piece, true)?;
+            let place = self.bring(ops, matrix, piece, !is_frozen)?;
             self.multiply_piece_back(ops, size, y_grad, x_grad, accumulate || i > 0)?;
-            self.piece_grads(ops, size, x, y_grad)?;
-            self.update_piece(ops, matrix, piece, &place)?;
+            if !is_frozen {
+                self.piece_grads(ops, size, x, y_grad)?;
+                self.update_piece(ops, matrix, piece, &place)?;
+            }
         }
-        match bias {
-            Some(bias) => self.bias_back(ops, bias, y_grad),
-            None => Ok(()),
+        match (bias, pair) {
+            (_, Some(pair)) => {
+                let of = AdapterOf { pair, rows: matrix.rows, cols: matrix.cols };
+                self.adapt_back(ops, of, x, y_grad, x_grad)
+            }
+            (Some(bias), None) if !is_frozen => self.bias_back(ops, bias, y_grad),
+            _ => Ok(()),
         }
     }
 

@@ -28,7 +28,8 @@ impl Recording<'_> {
         Ok(())
     }
 
-    /// Adds to `x_grad` what the norm's input contributes to `y_grad`, and updates the norm's weight.
+    /// Adds to `x_grad` what the norm's input contributes to `y_grad`, and updates the norm's weight, unless
+    /// adapters are trained.
     pub(super) fn norm_back(
         &self,
         ops: &mut Ops,
@@ -39,6 +40,9 @@ impl Recording<'_> {
         let params = NormBackParams { len, stride: len, epsilon: self.config.norm_epsilon, unused: 0 };
         let with = NormBack { x, weight: &weight.weights, y_grad, x_grad, scales: &a.scales };
         ops.push(norm_back::dispatch(self.gpu, &params, self.sizes.tokens(), &with)?);
+        if self.adapters().is_some() {
+            return Ok(());
+        }
         let columns = self.columns(weight.len, Side::all(y_grad, weight.len));
         ops.push(column_sums::dispatch(self.gpu, &columns, [y_grad, &a.sums], Some([x, &a.scales]))?);
         self.update_vector(ops, weight)
@@ -66,7 +70,7 @@ impl Recording<'_> {
             moments: vector.moments.as_ref(),
             status: &self.activations.status,
         };
-        ops.push(update_vector::dispatch(self.gpu, &params, self.stochastic, &with)?);
+        ops.push(update_vector::dispatch(self.gpu, &params, self.rounded, &with)?);
         Ok(())
     }
 }

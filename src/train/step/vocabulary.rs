@@ -42,10 +42,11 @@ impl Recording<'_> {
         Ok(())
     }
 
-    /// Gradients of the residual stream after the last layer. Updates the output matrix, unless it is the embedding.
+    /// Gradients of the residual stream after the last layer. Updates the output matrix, unless it is the embedding or
+    /// adapters are trained.
     pub(super) fn loss_back(&self, ops: &mut Ops) -> Result<(), TrainError> {
         let (a, output) = (self.activations, self.output());
-        let is_own = self.model.output.is_some();
+        let is_own = self.model.output.is_some() && self.adapters().is_none();
         let x = Side::all(&a.last_normed, output.cols);
         for (i, piece) in output.pieces.iter().enumerate() {
             let size = [piece.rows.len(), output.cols];

@@ -1,11 +1,13 @@
 //! Weights that are trained, on the device.
 
+mod adapters;
 mod loading;
 mod matrix;
 mod model;
 mod stored;
 mod vector;
 
+pub(crate) use adapters::{TrainedAdapters, TrainedPair};
 pub(crate) use loading::{Encoding, Loading, grown};
 pub(crate) use matrix::{Piece, TrainedMatrix};
 pub(crate) use model::{TrainedLayer, TrainedModel};

@@ -32,6 +32,14 @@ impl TrainedVector {
         Ok(Self { name: weight.name.into(), tensor, len, weights, moments })
     }
 
+    /// Its shape, if it is a factor of an adapter of this rank.
+    pub fn shape(&self, rank: usize) -> Vec<usize> {
+        match self.name.contains("lora_A") {
+            true => vec![rank, self.len / rank],
+            false => vec![self.len / rank, rank],
+        }
+    }
+
     /// The bits of the weights.
     pub async fn read(&self, gpu: &Gpu) -> Result<Vec<u16>, GpuError> {
         let bytes = download(gpu, &self.weights, 4 * self.len as u64).await?;

@@ -17,6 +17,7 @@ pub mod logit_stats;
 pub mod multiply;
 pub mod norm_back;
 pub mod rotate;
+pub mod scale;
 pub mod unpack;
 pub mod update;
 pub mod update_vector;
@@ -38,6 +39,7 @@ pub(super) fn variants(textures: bool) -> Vec<Variant> {
         logit_grad::variant(),
         logit_stats::variant(),
         norm_back::variant(),
+        scale::variant(),
         unpack::variant(),
     ];
     for along in [[true, true], [true, false], [false, false]].into_iter().filter(|_| textures) {
@@ -52,10 +54,10 @@ pub(super) fn variants(textures: bool) -> Vec<Variant> {
         ]);
     }
     all.extend(encode::variants());
-    all.extend(
-        updated::UpdateRule::ALL
-            .into_iter()
-            .flat_map(|rule| [update::variant(rule), update_vector::variant(rule)]),
-    );
+    for rule in updated::UpdateRule::all() {
+        // Matrices are always BF16.
+        all.extend((rule.rounded != updated::Rounded::No).then(|| update::variant(rule)));
+        all.push(update_vector::variant(rule));
+    }
     all
 }

@@ -2,7 +2,7 @@
 
 use super::elements::workgroups;
 use super::unpack::WidePiece;
-use super::updated::UpdateRule;
+use super::updated::{Rounded, UpdateRule};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Variant};
 
 /// The kernel.
@@ -29,11 +29,11 @@ pub struct Update<'a> {
 pub fn dispatch(
     gpu: &Gpu,
     params: &WidePiece,
-    stochastic: bool,
+    rounded: Rounded,
     with: &Update<'_>,
 ) -> Result<Dispatch, GpuError> {
     let Update { step, grads, words, moments, status } = *with;
-    let rule = UpdateRule { moments: moments.is_some(), stochastic };
+    let rule = UpdateRule { moments: moments.is_some(), rounded };
     let mut buffers = vec![(0, step.into()), (2, grads.into()), (3, words), (6, status.into())];
     buffers.extend(moments.map(|moments| (5, moments)));
     gpu.kernel(variant(rule))?.bind(gpu, params, &buffers, workgroups(params.vectors()))

@@ -1,8 +1,8 @@
-//! A step of the optimizer for a vector of weights, which are BF16 kept as F32.
+//! A step of the optimizer for weights that are kept as F32, side by side: BF16 or F32.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::updated::UpdateRule;
+use super::updated::{Rounded, UpdateRule};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// `Vector` of `shaders/training/update_vector.wgsl`.
@@ -41,11 +41,11 @@ pub fn variant(rule: UpdateRule) -> Variant {
 pub fn dispatch(
     gpu: &Gpu,
     params: &VectorParams,
-    stochastic: bool,
+    rounded: Rounded,
     with: &UpdateVector<'_>,
 ) -> Result<Dispatch, GpuError> {
     let UpdateVector { step, grads, weights, moments, status } = *with;
-    let rule = UpdateRule { moments: moments.is_some(), stochastic };
+    let rule = UpdateRule { moments: moments.is_some(), rounded };
     let mut buffers = vec![(0, step), (2, grads), (3, weights), (6, status)];
     buffers.extend(moments.map(|moments| (5, moments)));
     let workgroups = [params.count.div_ceil(64), 1].map(Workgroups::Fixed);

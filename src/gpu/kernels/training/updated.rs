@@ -32,26 +32,38 @@ pub struct UpdateStep {
     pub unused: [u32; 2],
 }
 
+/// What weights are rounded to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounded {
+    /// To the nearest BF16, ties to even.
+    Nearest,
+    /// To a BF16, up or down at random.
+    Stochastic,
+    /// Not at all: weights are F32.
+    No,
+}
+
 /// How weights are updated and rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpdateRule {
     /// Whether there are moments (AdamW), or none (SGD).
     pub moments: bool,
-    /// Whether weights are rounded up or down at random, or to the nearest, ties to even.
-    pub stochastic: bool,
+    /// How weights are rounded.
+    pub rounded: Rounded,
 }
 
 impl UpdateRule {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self { moments: false, stochastic: false },
-        Self { moments: false, stochastic: true },
-        Self { moments: true, stochastic: false },
-        Self { moments: true, stochastic: true },
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of = |rounded| [false, true].map(|moments| Self { moments, rounded });
+        [Rounded::Nearest, Rounded::Stochastic, Rounded::No].into_iter().flat_map(of)
+    }
 
     pub(super) fn apply(self, variant: Variant) -> Variant {
-        variant.choose_if(!self.moments, Choice::Sgd).choose_if(self.stochastic, Choice::Stochastic)
+        variant
+            .choose_if(!self.moments, Choice::Sgd)
+            .choose_if(self.rounded == Rounded::Stochastic, Choice::Stochastic)
+            .choose_if(self.rounded == Rounded::No, Choice::Unrounded)
     }
 }
 
@@ -71,23 +83,24 @@ fn mix(x: u32) -> u32 {
 /// The place of a weight: its tensor, row and column.
 pub type Place = [u32; 3];
 
-/// The bits of a BF16, in the upper half of a word.
-pub fn rounded(number: f32, step: &UpdateStep, stochastic: bool, [tensor, row, col]: Place) -> u32 {
+/// The bits of a rounded number: a BF16 is in the upper half of a word.
+pub fn rounded(number: f32, step: &UpdateStep, rounded: Rounded, [tensor, row, col]: Place) -> u32 {
     let bits = number.to_bits();
-    let more = match stochastic {
-        true => mix(col ^ mix(row ^ mix(tensor ^ mix(step.step ^ mix(step.seed))))) & 0xffff,
-        false => 0x7fff + (bits >> 16 & 1),
+    let more = match rounded {
+        Rounded::No => return bits,
+        Rounded::Stochastic => mix(col ^ mix(row ^ mix(tensor ^ mix(step.step ^ mix(step.seed))))) & 0xffff,
+        Rounded::Nearest => 0x7fff + (bits >> 16 & 1),
     };
     bits.wrapping_add(more) & 0xffff_0000
 }
 
-/// The twin. Gives the weight's bits in the upper half of a word, and bits of the status.
+/// The twin. Gives the weight's bits, those of a BF16 in the upper half of a word, and bits of the status.
 pub fn cpu(
     bits: u32,
     grad: f32,
     moments: Option<&mut [f32; 2]>,
     step: &UpdateStep,
-    stochastic: bool,
+    rounding: Rounded,
     place: Place,
 ) -> (u32, u32) {
     let largest = if moments.is_some() { grad * grad } else { grad };
@@ -104,6 +117,6 @@ pub fn cpu(
         }
     };
     let change = step.weight_decay.mul_add(weight, change);
-    let result = rounded((-step.learning_rate).mul_add(change, weight), step, stochastic, place);
+    let result = rounded((-step.learning_rate).mul_add(change, weight), step, rounding, place);
     if f32::from_bits(result).is_finite() { (result, 0) } else { (bits, BAD_WEIGHT) }
 }

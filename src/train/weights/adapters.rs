@@ -1,0 +1,88 @@
+//! Adapters that are trained: two factors of F32 for each product that has one.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::vector::TrainedVector;
+use crate::gpu::{Gpu, GpuError};
+use crate::model::{Adapter, AdapterTarget, ModelConfig, adapter_tensor_name, products};
+use crate::train::lora::LoraOptions;
+
+/// The factors of one product.
+#[derive(Debug)]
+pub(crate) struct TrainedPair {
+    /// `[rank, columns]`.
+    pub a: TrainedVector,
+    /// `[rows, rank]`.
+    pub b: TrainedVector,
+}
+
+/// The adapters of a model.
+#[derive(Debug)]
+pub(crate) struct TrainedAdapters {
+    pub rank: usize,
+    /// What products with B are multiplied by.
+    pub scale: f32,
+    /// By layer, and by product.
+    pub layers: Vec<[Option<TrainedPair>; 7]>,
+}
+
+impl TrainedAdapters {
+    /// Adapters as `options` say: those of `from` if there are any, and otherwise new ones. A is random then, and B is
+    /// zero, so that the model is the same as without them.
+    pub fn new(
+        gpu: &Gpu,
+        config: &ModelConfig,
+        options: &LoraOptions,
+        from: Option<&Adapter>,
+        seed: u32,
+        state_bytes: u64,
+    ) -> Result<Self, GpuError> {
+        let mut random = ChaCha8Rng::seed_from_u64(seed.into());
+        let rank = options.rank;
+        let mut number = 0;
+        let mut factor = |name: String, values: Vec<f32>| {
+            number += 1;
+            factor(gpu, name, number - 1, &values, state_bytes)
+        };
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let mut pairs: [Option<TrainedPair>; 7] = Default::default();
+            for (i, (product, target)) in products(config).into_iter().zip(AdapterTarget::ALL).enumerate() {
+                if !options.targets.contains(&target) {
+                    continue;
+                }
+                // As PEFT begins: evenly distributed, with the deviation of 1 / sqrt(3 columns).
+                let bound = 1.0 / (product.cols as f32).sqrt();
+                let new_a: Vec<f32> =
+                    (0..rank * product.cols).map(|_| random.random_range(-bound..=bound)).collect();
+                let there = from.and_then(|adapter| adapter.pair(layer, target));
+                let a = there.map_or(new_a, |pair| pair.a.clone());
+                let b = there.map_or_else(|| vec![0.0; product.rows * rank], |pair| pair.b.clone());
+                let name = |factor| adapter_tensor_name(layer, product.name, factor);
+                pairs[i] = Some(TrainedPair { a: factor(name('A'), a)?, b: factor(name('B'), b)? });
+            }
+            layers.push(pairs);
+        }
+        Ok(Self { rank, scale: options.scale(), layers })
+    }
+
+    /// All factors, in the order of layers and products.
+    pub fn factors(&self) -> impl Iterator<Item = &TrainedVector> {
+        self.layers.iter().flatten().flatten().flat_map(|pair| [&pair.a, &pair.b])
+    }
+}
+
+fn factor(
+    gpu: &Gpu,
+    name: String,
+    tensor: u32,
+    values: &[f32],
+    state_bytes: u64,
+) -> Result<TrainedVector, GpuError> {
+    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let weights = gpu.buffer_with(&name, bytemuck::cast_slice(values), usage)?;
+    let moments = state_bytes * values.len() as u64;
+    let moments = (moments > 0).then(|| gpu.buffer("moments", moments, usage)).transpose()?;
+    Ok(TrainedVector { name, tensor, len: values.len(), weights, moments })
+}

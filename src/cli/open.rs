@@ -7,7 +7,8 @@ use bantam::archive::ModelFiles;
 use bantam::codec::Precision;
 use bantam::gpu::Gpu;
 use bantam::model::{
-    CacheType, Layout, LoadOptions, Model, ModelConfig, Outputs, Precisions, Session, require_runnable,
+    Adapter, CacheType, Layout, LoadOptions, Model, ModelConfig, Outputs, Precisions, Session,
+    require_runnable,
 };
 use bantam::text::Tokenizer;
 
@@ -30,6 +31,9 @@ pub struct ModelArgs {
     /// Precision at which compressed weights are loaded
     #[arg(long, value_enum, default_value_t, conflicts_with = "raw")]
     pub precision: PrecisionArg,
+    /// Add an adapter (LoRA), as PEFT and `bantam finetune` write it: its folder
+    #[arg(long, value_name = "FOLDER")]
+    pub adapter: Option<PathBuf>,
     /// KV-cache element type
     #[arg(long, value_enum, default_value_t, value_name = "TYPE")]
     pub kv_cache: CacheArg,
@@ -133,17 +137,19 @@ impl ModelArgs {
         let gpu = self.device.open_within(self.max_memory)?;
         Session::check_context(&gpu, config, context, self.kv_cache.into())?;
         let gpu = self.kernel.choose(gpu, &self.device)?;
-        load(&gpu, files, &self.options(Session::device_bytes(config, context, outputs)))
+        load(&gpu, files, &self.options(config, Session::device_bytes(config, context, outputs))?)
     }
 
     /// The load options for these arguments, with `working_set` bytes left to sessions.
-    pub fn options(&self, working_set: u64) -> LoadOptions {
-        LoadOptions::default()
+    pub fn options(&self, config: &ModelConfig, working_set: u64) -> Result<LoadOptions> {
+        let adapter = self.adapter.as_ref().map(|folder| Adapter::open(folder, config)).transpose()?;
+        Ok(LoadOptions::default()
+            .with_adapter(adapter.map(Arc::new))
             .with_raw(self.raw)
             .with_layout(self.layout.into())
             .with_precision(self.precision.into())
             .with_budget(self.max_memory)
-            .with_working_set(Some(working_set))
+            .with_working_set(Some(working_set)))
     }
 }
 

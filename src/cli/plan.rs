@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     require_runnable(&files)?;
     let config = ModelConfig::open(files.folder())?;
     let context = args.context.clamp(1, config.max_positions);
-    let options = args.model.options(Session::device_bytes(&config, context, Outputs::Last));
+    let options = args.model.options(&config, Session::device_bytes(&config, context, Outputs::Last))?;
     // Without a budget, all weights stay. The plan then shows how much memory they take.
     let budget = Some(options.budget.unwrap_or(u64::MAX));
     // The choice of kernels affects which layout the plan uses.

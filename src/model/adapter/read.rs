@@ -8,8 +8,11 @@ use serde_json::{Map, Value};
 use super::target::AdapterTarget;
 use crate::archive::{ArchiveError, WeightSource};
 use crate::codec::Precision;
+use crate::codec::grid::LANES;
+use crate::gpu::weights::WIDE_CHUNK;
 use crate::model::ModelConfig;
 use crate::model::error::ModelError;
+use crate::model::shape::outputs::BATCH;
 use crate::model::shape::tensors::{layer_name, products};
 use crate::tensor::Dtype;
 
@@ -108,6 +111,26 @@ impl Adapter {
             return Err(ModelError::Adapter { path, what });
         }
         Ok(Self { path: folder.into(), rank, scale, pairs })
+    }
+
+    /// Elements from one token's products with A to the next one's.
+    pub(crate) fn stride(&self) -> usize {
+        self.rank.next_multiple_of(WIDE_CHUNK)
+    }
+
+    /// An upper bound of the device memory that it takes, sessions' part included.
+    pub(crate) fn device_bytes(&self, config: &ModelConfig) -> u64 {
+        let factor = |rows: usize, cols: usize| {
+            let rows = rows.next_multiple_of(LANES) as u64;
+            // In textures, rows are padded once more.
+            4 * rows * cols.next_multiple_of(WIDE_CHUNK) as u64 + (16 << 10)
+        };
+        let pair = |&(_, target): &(usize, AdapterTarget)| {
+            let product = products(config)[target as usize];
+            let dispatches = 2 * 4 * 256;
+            factor(self.rank, product.cols) + factor(product.rows, self.rank) + dispatches * BATCH as u64 / 4
+        };
+        self.pairs.keys().map(pair).sum::<u64>() + (4 * BATCH * self.stride()) as u64
     }
 
     /// The factors of a product.

@@ -21,11 +21,20 @@ pub(crate) struct Activations {
     pub gate: Buffer,
     /// Empty if gate and up are joined in all layers.
     pub up: Buffer,
+    /// Products with an adapter's A, and their stride. Empty without an adapter.
+    pub adapter: Buffer,
+    pub adapter_stride: usize,
 }
 
 impl Activations {
     /// Buffers for `tokens` tokens. If `has_up`, results of `up` get a buffer too.
-    pub fn new(gpu: &Gpu, config: &ModelConfig, tokens: usize, has_up: bool) -> Result<Self, GpuError> {
+    pub fn new(
+        gpu: &Gpu,
+        config: &ModelConfig,
+        tokens: usize,
+        has_up: bool,
+        adapter_stride: usize,
+    ) -> Result<Self, GpuError> {
         let strides = Strides::new(config);
         let buffer = |label, stride: usize| gpu.buffer(label, (tokens * stride * 4) as u64, ACTIVATIONS);
         let x_usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
@@ -37,6 +46,8 @@ impl Activations {
             attended: buffer("attended", strides.attended)?,
             gate: buffer("gate", strides.intermediate)?,
             up: buffer("up", if has_up { strides.intermediate } else { 0 })?,
+            adapter: buffer("adapter", adapter_stride)?,
+            adapter_stride,
         })
     }
 }

@@ -12,7 +12,14 @@ use crate::model::compute::products::Products;
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
 use crate::model::shape::strides::head_params;
-use crate::model::weights::layer_weights::{GateUp, LayerWeights, Linear};
+use crate::model::weights::layer_weights::{AdapterWeights, GateUp, LayerWeights, Linear};
+
+/// Places of products in their order.
+const Q: usize = 0;
+const V: usize = 2;
+const O: usize = 3;
+const GATE: usize = 4;
+const DOWN: usize = 6;
 
 /// The parameters with which a layer is recorded.
 pub(crate) struct LayerContext<'a> {
@@ -44,6 +51,17 @@ impl LayerContext<'_> {
             all.extend(products.dispatches(self.gpu, self.step, &product)?);
             Ok::<_, ModelError>(())
         };
+        // What an adapter adds to a product.
+        let adapt = |all: &mut Vec<Dispatch>, i: usize, product: Product<'_>| {
+            let Some(AdapterWeights { a: first, b: second }) = &weights.adapters[i] else { return Ok(()) };
+            let (inner, stride) = (&a.adapter, a.adapter_stride);
+            let plain = Product { bias: None, ..product };
+            multiply(
+                all,
+                Product { weights: first, y: inner, y_stride: stride, accumulate: false, ..plain },
+            )?;
+            multiply(all, Product { weights: second, x: inner, x_stride: stride, accumulate: true, ..plain })
+        };
         // Products that read the normed residual stream.
         let from_normed = |weights, bias, y, y_stride| {
             let (x, x_stride, accumulate) = (&a.normed, s.hidden, false);
@@ -64,6 +82,9 @@ impl LayerContext<'_> {
         for matrix in &weights.qkv {
             multiply(&mut all, from_normed(matrix, weights.qkv_bias.as_ref(), &a.qkv, s.qkv))?;
         }
+        for i in Q..=V {
+            adapt(&mut all, i, from_normed(&weights.o.weights, None, &a.qkv, s.qkv))?;
+        }
         let heads = self.head_params(layer);
         let norms = weights.head_norms.as_ref().map(|[q, k]| [q, k]);
         let with = RopeBuffers { qkv: &a.qkv, rotations: self.rotations, cache, head_norms: norms };
@@ -73,19 +94,22 @@ impl LayerContext<'_> {
         all.push(attention::dispatch(self.gpu, self.step, &heads, division, cache, [&a.qkv, &a.attended])?);
         let Linear { weights: o, bias } = &weights.o;
         multiply(&mut all, to_residual(o, bias.as_ref(), &a.attended, s.attended))?;
+        adapt(&mut all, O, to_residual(o, None, &a.attended, s.attended))?;
 
         all.push(self.norm(&weights.mlp_norm)?);
         match &weights.gate_up {
             GateUp::Gated(both) => multiply(&mut all, from_normed(both, None, &a.gate, s.intermediate))?,
             GateUp::Apart(apart) => {
-                for (Linear { weights, bias }, y) in apart.iter().zip([&a.gate, &a.up]) {
+                for (i, (Linear { weights, bias }, y)) in (GATE..).zip(apart.iter().zip([&a.gate, &a.up])) {
                     multiply(&mut all, from_normed(weights, bias.as_ref(), y, s.intermediate))?;
+                    adapt(&mut all, i, from_normed(weights, None, y, s.intermediate))?;
                 }
                 all.push(self.swiglu()?);
             }
         }
-        let Linear { weights, bias } = &weights.down;
-        multiply(&mut all, to_residual(weights, bias.as_ref(), &a.gate, s.intermediate))?;
+        let Linear { weights: down, bias } = &weights.down;
+        multiply(&mut all, to_residual(down, bias.as_ref(), &a.gate, s.intermediate))?;
+        adapt(&mut all, DOWN, to_residual(down, None, &a.gate, s.intermediate))?;
         Ok(all)
     }
 

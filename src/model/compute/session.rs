@@ -140,7 +140,7 @@ impl Session {
         let has_up = model.layers.iter().any(LayerWeights::has_up);
         // First, so that the memory used to upload the table is free again before anything else is allocated.
         let rotations = Rotations::shared(gpu, config, context, &model.rotations, go_on)?;
-        let activations = Arc::new(Activations::new(gpu, config, BATCH, has_up)?);
+        let activations = Arc::new(Activations::new(gpu, config, BATCH, has_up, model.adapter_stride)?);
         let buffers = SessionBuffers::new(model, &activations, outputs)?;
         let readback = Readback::new(gpu, buffers.logits.size().max(top::FOUND_BYTES))?;
         let cache_len = 2 * config.kv_heads * context * config.head_dim;

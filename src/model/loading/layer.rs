@@ -1,6 +1,7 @@
 //! Loads one layer's weights.
 
 use crate::gpu::weights::{DeviceMatrix, Join};
+use crate::model::adapter::AdapterTarget;
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
 use crate::model::loading::loader::Loader;
@@ -12,8 +13,9 @@ impl GateUp {
         loader: &mut Loader<'_>,
         name: impl Fn(&str) -> String,
         [gate, up]: [&ProductShape; 2],
+        is_adapted: bool,
     ) -> Result<Self, ModelError> {
-        if gate.bias || up.bias {
+        if gate.bias || up.bias || is_adapted {
             let gate = loader.linear(&name(gate.name), gate).await?;
             return Ok(Self::Apart(vec![gate, loader.linear(&name(up.name), up).await?]));
         }
@@ -33,7 +35,11 @@ impl LayerWeights {
         layer: usize,
     ) -> Result<Self, ModelError> {
         let name = |part: &str| layer_name(layer, part);
-        let [q, k, v, o, gate, up, down] = products(config);
+        let shapes = products(config);
+        let [q, k, v, o, gate, up, down] = shapes;
+        // What is added to them comes before one gates the other.
+        let is_adapted =
+            [AdapterTarget::GateProj, AdapterTarget::UpProj].iter().any(|&of| loader.is_adapted(layer, of));
         let vector = async |loader: &mut Loader<'_>, (part, len)| loader.vector(&name(part), len).await;
         let [input_norm, mlp_norm] = norms(config);
         Ok(Self {
@@ -55,8 +61,9 @@ impl LayerWeights {
             },
             o: loader.linear(&name(o.name), &o).await?,
             mlp_norm: vector(loader, mlp_norm).await?,
-            gate_up: GateUp::load(loader, name, [&gate, &up]).await?,
+            gate_up: GateUp::load(loader, name, [&gate, &up], is_adapted).await?,
             down: loader.linear(&name(down.name), &down).await?,
+            adapters: loader.adapters(layer, &shapes).await?,
         })
     }
 }

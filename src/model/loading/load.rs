@@ -33,7 +33,7 @@ impl Model {
         let planned = Planned::promised(gpu, files, &config, options, reading).await?;
         gpu.settle().await?;
         let uploader = Uploader::within(gpu, planned.staging)?;
-        let mut loader = Loader::new(gpu, files, options.raw, &planned, reading, uploader, progress);
+        let mut loader = Loader::new(gpu, files, options, &planned, reading, uploader, progress);
         let total = files.weights().map(|w| w.original_len as u64).fold(0, u64::saturating_add);
         progress.begin(total, "loading");
         let model = loader.model(config).await;

@@ -5,10 +5,12 @@ use crate::codec::Precision;
 use crate::codec::grid::LANES;
 use crate::gpu::weights::{DeviceMatrix, Piece, Tiles, Words};
 use crate::gpu::{Buffer, Gpu, SlotPlace, Uploader};
+use crate::model::adapter::Adapter;
 use crate::model::error::ModelError;
 use crate::model::files::reading::{Reading, Wanted};
 use crate::model::files::require::{require, wrong_type};
 use crate::model::loading::streaming::Streaming;
+use crate::model::plan::options::LoadOptions;
 use crate::model::plan::planned::Planned;
 use crate::model::shape::tensors::ProductShape;
 use crate::model::weights::layer_weights::Linear;
@@ -26,6 +28,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) gpu: &'a Gpu,
     pub(crate) files: &'a ModelFiles,
     pub(crate) raw: bool,
+    pub(crate) adapter: Option<&'a Adapter>,
     pub(crate) planned: &'a Planned,
     pub(crate) reading: &'a Reading<'a>,
     pub(crate) uploader: Uploader,
@@ -36,18 +39,19 @@ pub(crate) struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    /// If `raw`, the loader decompresses weights first.
+    /// A loader with these options: if they say `raw`, it decompresses weights first.
     pub fn new(
         gpu: &'a Gpu,
         files: &'a ModelFiles,
-        raw: bool,
+        options: &'a LoadOptions,
         planned: &'a Planned,
         reading: &'a Reading<'a>,
         uploader: Uploader,
         progress: &'a dyn Progress,
     ) -> Self {
         let (piece, streaming) = (vec![0; PIECE], Vec::new());
-        Self { gpu, files, raw, planned, reading, uploader, progress, piece, streaming }
+        let (raw, adapter) = (options.raw, options.adapter.as_deref());
+        Self { gpu, files, raw, adapter, planned, reading, uploader, progress, piece, streaming }
     }
 
     /// A product's matrix, and its bias if it has one.

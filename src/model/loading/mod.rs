@@ -1,5 +1,6 @@
 //! Turns tensors in files into weights on a device.
 
+mod adapter;
 pub(crate) mod joining;
 pub(crate) mod layer;
 pub(crate) mod load;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use crate::codec::Precision;
 use crate::gpu::weights::DeviceMatrix;
 use crate::gpu::{MatrixBytes, Sweep, WideRoom};
+use crate::model::adapter::Adapter;
 use crate::model::config::model_config::ModelConfig;
 use crate::model::error::ModelError;
 use crate::model::files::require::wrong_type;
@@ -50,6 +51,7 @@ impl Loader<'_> {
             plan,
             precisions,
             wide_room,
+            adapter_stride: self.adapter.map_or(0, Adapter::stride),
             rotations: Mutex::default(),
             passes,
             ring: ring.map(Arc::new),

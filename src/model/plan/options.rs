@@ -1,5 +1,8 @@
 //! Options for loading a model.
 
+use std::sync::Arc;
+
+use crate::model::adapter::Adapter;
 use crate::model::plan::precisions::Precisions;
 
 /// Options for loading a model.
@@ -25,6 +28,9 @@ pub struct LoadOptions {
     ///
     /// [`Session::device_bytes`]: crate::model::Session::device_bytes
     pub working_set: Option<u64>,
+    /// An adapter whose products are added to those of the weights. It stays in device memory, and counts as part of the
+    /// working set.
+    pub adapter: Option<Arc<Adapter>>,
 }
 
 setters! {
@@ -34,6 +40,7 @@ setters! {
         precision: Precisions => with_precision,
         budget: Option<u64> => with_budget,
         working_set: Option<u64> => with_working_set,
+        adapter: Option<Arc<Adapter>> => with_adapter,
     }
 }
 

@@ -219,7 +219,8 @@ impl Planner<'_> {
             let context = self.config.max_positions.min(USUAL_CONTEXT);
             session_bytes(self.config, context, Outputs::Last)
         };
-        let working_set = self.options.working_set.unwrap_or_else(usual);
+        let adapter = self.options.adapter.as_ref().map_or(0, |adapter| adapter.device_bytes(self.config));
+        let working_set = self.options.working_set.unwrap_or_else(usual).saturating_add(adapter);
         let needs = |(slot_kind, pieces)| {
             let (precisions, raw) = (&self.precisions, self.options.raw);
             let keeping = Keeping { precisions, raw, transcoded, slot_kind, as_if_compressed: false };

@@ -28,6 +28,17 @@ pub(crate) struct LayerWeights {
     pub mlp_norm: Buffer,
     pub gate_up: GateUp,
     pub down: Linear,
+    /// What is added to each product, in the order of products.
+    pub adapters: [Option<AdapterWeights>; 7],
+}
+
+/// An adapter of one product, in F32.
+#[derive(Debug)]
+pub(crate) struct AdapterWeights {
+    /// A.
+    pub a: DeviceMatrix,
+    /// B, multiplied by the adapter's scale.
+    pub b: DeviceMatrix,
 }
 
 /// The first two matrices of an MLP.
@@ -55,6 +66,7 @@ impl LayerWeights {
         self.qkv.iter().map(DeviceMatrix::bytes).sum::<u64>()
             + [&self.o, &self.down].map(Linear::bytes).iter().sum::<u64>()
             + self.gate_up.bytes()
+            + self.adapters.iter().flatten().map(|pair| pair.a.bytes() + pair.b.bytes()).sum::<u64>()
             + vectors.map(Buffer::size).sum::<u64>()
     }
 

@@ -17,6 +17,8 @@ pub struct Model {
     pub(crate) config: ModelConfig,
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<LayerWeights>,
+    /// Elements from one token's products with an adapter's A to the next one's; 0 without an adapter.
+    pub(crate) adapter_stride: usize,
     pub(crate) norm: Buffer,
     /// The output matrix: whole, or in parts of its rows.
     pub(crate) output: Vec<DeviceMatrix>,

@@ -22,6 +22,7 @@ mod devices;
 mod extract;
 mod failure;
 mod finetune;
+mod fuse;
 mod generated;
 mod inspect;
 mod interrupt;
@@ -104,6 +105,8 @@ enum Command {
     Train(train::Args),
     /// Train an adapter (LoRA) for a model, whose own weights stay as they are
     Finetune(finetune::Args),
+    /// Add an adapter (LoRA) to a model's weights, for good
+    Fuse(fuse::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
     Bench(bench::Args),
     /// Print a shell completion script
@@ -123,6 +126,7 @@ impl Command {
             | Self::Extract(_)
             | Self::Train(_)
             | Self::Finetune(_)
+            | Self::Fuse(_)
             | Self::Bench(_) => Manner::Ask,
             _ => Manner::AtOnce,
         }
@@ -150,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Score(args) => score::run(args),
         Command::Train(args) => train::run(args),
         Command::Finetune(args) => finetune::run(args),
+        Command::Fuse(args) => fuse::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),

@@ -4,9 +4,7 @@
 //! A checkpoint is written whole to a folder beside its place, and compressed or copied from there. So its place has the last
 //! whole checkpoint at any moment, or one that the next run puts in place (see `archive/output_folder`).
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,12 +13,14 @@ use super::error::TrainError;
 use super::log::{self, LogEntry, damaged};
 use super::lora::LoraOptions;
 use super::optimizer::UpdateOptions;
+use super::plain_model::{TensorShape, TensorWriter, copy_description};
 use super::trainer::Trainer;
 use crate::archive::{self, ArchiveError, Options, finish_interrupted};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
+use crate::tensor::Dtype;
 
 /// The name of the state in a checkpoint.
-const STATE: &str = "trainer.json";
+pub(super) const STATE: &str = "trainer.json";
 
 /// The name of the file of moments. It is a safetensors file, but no weights of the model.
 const MOMENTS: &str = "trainer.moments";
@@ -98,7 +98,7 @@ impl Checkpoint<'_> {
         if let Some(lora) = &self.state.lora {
             self.write_adapter(folder.path(), lora).await?;
         } else {
-            self.copy_model_files(folder.path())?;
+            copy_description(self.model, folder.path())?;
             self.write_weights(&folder.path().join("model.safetensors")).await?;
         }
         if self.trainer.has_moments() {
@@ -138,29 +138,16 @@ impl Checkpoint<'_> {
             serde_json::to_string_pretty(&config).map_err(|error| damaged(&path, error.to_string()))?;
         write(&path, (text + "\n").as_bytes())?;
         let tensors = self.trainer.trained();
-        let mut file = TensorWriter::create(&to.join(ADAPTER_WEIGHTS), "F32", 4, &tensors)?;
+        let mut file = TensorWriter::create(&to.join(ADAPTER_WEIGHTS), &of_type(&tensors, Dtype::F32))?;
         for (name, _) in &tensors {
             file.write(&self.trainer.read_bytes(name).await?)?;
         }
         file.finish()
     }
 
-    /// Copies what describes the model: configuration, tokenizer, templates, licences.
-    fn copy_model_files(&self, to: &Path) -> Result<(), TrainError> {
-        let io = ArchiveError::io("list", self.model);
-        for entry in std::fs::read_dir(self.model).map_err(io)? {
-            let path = entry.map_err(ArchiveError::io("list", self.model))?.path();
-            let Some(name) = path.file_name().filter(|_| path.is_file() && describes_a_model(&path)) else {
-                continue;
-            };
-            std::fs::copy(&path, to.join(name)).map_err(ArchiveError::io("copy", &path))?;
-        }
-        Ok(())
-    }
-
     async fn write_weights(&self, path: &Path) -> Result<(), TrainError> {
         let tensors = self.trainer.trained();
-        let mut file = TensorWriter::create(path, "BF16", 2, &tensors)?;
+        let mut file = TensorWriter::create(path, &of_type(&tensors, Dtype::BF16))?;
         for (name, _) in &tensors {
             file.write(&self.trainer.read_bytes(name).await?)?;
         }
@@ -173,7 +160,7 @@ impl Checkpoint<'_> {
             (name, shape)
         };
         let tensors: Vec<_> = self.trainer.trained().into_iter().map(pairs).collect();
-        let mut file = TensorWriter::create(path, "F32", 4, &tensors)?;
+        let mut file = TensorWriter::create(path, &of_type(&tensors, Dtype::F32))?;
         for (name, _) in &tensors {
             let moments = self.trainer.read_moments(name).await?.unwrap_or_default();
             let bytes = moments.as_flattened().iter().flat_map(|moment| moment.to_le_bytes());
@@ -208,55 +195,14 @@ pub(super) async fn restore_moments(trainer: &Trainer, folder: &Path) -> Result<
     Ok(())
 }
 
-/// Whether a file of a model's folder describes it, and is neither weights nor the state of a run.
-fn describes_a_model(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
-    let is_text = ["json", "jinja", "txt", "model", "md"].contains(&kind) || name.starts_with("LICENSE");
-    is_text && !name.ends_with(".index.json") && name != STATE && !name.starts_with('.')
+/// Tensors that are all of one type.
+fn of_type(tensors: &[(String, Vec<usize>)], dtype: Dtype) -> Vec<TensorShape> {
+    tensors
+        .iter()
+        .map(|(name, shape)| TensorShape { name: name.clone(), dtype, shape: shape.clone() })
+        .collect()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     Ok(std::fs::write(path, bytes).map_err(ArchiveError::io("write", path))?)
-}
-
-/// Writes a safetensors file, tensor by tensor.
-struct TensorWriter {
-    file: BufWriter<File>,
-    path: PathBuf,
-}
-
-impl TensorWriter {
-    /// Begins a file of tensors of one type, with so many bytes an element, which follow in this order.
-    fn create(
-        path: &Path,
-        dtype: &str,
-        element: usize,
-        tensors: &[(String, Vec<usize>)],
-    ) -> Result<Self, TrainError> {
-        let mut header = serde_json::Map::new();
-        header.insert("__metadata__".into(), serde_json::json!({"format": "pt"}));
-        let mut at = 0;
-        for (name, shape) in tensors {
-            let end = at + element * shape.iter().product::<usize>();
-            let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [at, end]});
-            header.insert(name.clone(), entry);
-            at = end;
-        }
-        let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-        header.resize(header.len().next_multiple_of(8), b' ');
-        let file = File::create(path).map_err(ArchiveError::io("create", path))?;
-        let mut writer = Self { file: BufWriter::new(file), path: path.into() };
-        writer.write(&(header.len() as u64).to_le_bytes())?;
-        writer.write(&header)?;
-        Ok(writer)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
-        Ok(self.file.write_all(bytes).map_err(ArchiveError::io("write", &self.path))?)
-    }
-
-    fn finish(mut self) -> Result<(), TrainError> {
-        Ok(self.file.flush().map_err(ArchiveError::io("write", &self.path))?)
-    }
 }

@@ -1,6 +1,7 @@
 //! The command as people use it.
 #![cfg(feature = "cli")]
 
+mod adapters;
 mod bench;
 #[cfg(unix)]
 mod prepare;

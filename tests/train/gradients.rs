@@ -13,25 +13,32 @@ use crate::random_model::{config, write};
 use crate::{batch, device, trainer, update};
 
 /// The first moments are then the gradients themselves, and no weight changes.
-const GRADIENTS: Optimizer = Optimizer::AdamW { beta1: 0.0, beta2: 0.0, epsilon: 1e-8 };
+pub const GRADIENTS: Optimizer = Optimizer::AdamW { beta1: 0.0, beta2: 0.0, epsilon: 1e-8 };
 
 fn options(sequences: usize, length: usize) -> TrainOptions {
     let update = update(GRADIENTS, Rounding::Nearest, 0.0);
     TrainOptions::default().with_sequences(sequences).with_length(length).with_update(update)
 }
 
-fn folder(architecture: &str, changes: Value) -> tempfile::TempDir {
+pub fn folder(architecture: &str, changes: Value) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &config(architecture, changes), Dtype::BF16);
     folder
 }
 
 /// Loss and gradients of the twin, from the weights that the trainer has.
-fn of_twin(trainer: &Trainer, batch: &Batch) -> LossAndGradients {
+pub fn of_twin(trainer: &Trainer, batch: &Batch) -> LossAndGradients {
+    twin_with(trainer, batch, &|_, _| {})
+}
+
+/// The same with weights that are changed first, by name.
+pub fn twin_with(trainer: &Trainer, batch: &Batch, change: &dyn Fn(&str, &mut Vec<f64>)) -> LossAndGradients {
     let mut weights = Tensors::new();
     for (name, _) in trainer.tensors() {
         let bits = pollster::block_on(trainer.read(&name)).unwrap().unwrap();
-        weights.insert(name, bits.into_iter().map(|bits| bf16::from_bits(bits).to_f64()).collect());
+        let mut values = bits.into_iter().map(|bits| bf16::from_bits(bits).to_f64()).collect();
+        change(&name, &mut values);
+        weights.insert(name, values);
     }
     let rotations = rotations(trainer.config(), batch.length);
     Twin { config: trainer.config(), weights: &weights, rotations: &rotations }.backward(batch)

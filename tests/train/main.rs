@@ -1,6 +1,7 @@
 //! Training: gradients against the twin, and what steps make of weights.
 #![cfg(feature = "runtime")]
 
+mod adapters;
 mod gradients;
 mod steps;
 

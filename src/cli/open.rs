@@ -78,6 +78,8 @@ impl From<PrecisionArg> for Precisions {
 /// `--layout`
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
 pub enum LayoutArg {
+    /// Uncompressed, as with --raw
+    Raw,
     /// As in the file: the smallest
     Dense,
     /// An eighth larger, and the fastest to compute from
@@ -92,7 +94,8 @@ pub enum LayoutArg {
 impl From<LayoutArg> for Layout {
     fn from(arg: LayoutArg) -> Self {
         match arg {
-            LayoutArg::Dense => Self::Dense,
+            // Nothing is compressed then.
+            LayoutArg::Raw | LayoutArg::Dense => Self::Dense,
             LayoutArg::Fast => Self::Fast,
             LayoutArg::Tiered => Self::Tiered,
             LayoutArg::Auto => Self::Auto,
@@ -120,6 +123,11 @@ impl From<CacheArg> for CacheType {
 }
 
 impl ModelArgs {
+    /// Whether weights are to be uncompressed.
+    pub fn is_raw(&self) -> bool {
+        self.raw || matches!(self.layout, LayoutArg::Raw)
+    }
+
     /// Opens the files, without loading the weights.
     pub fn open(&self) -> Result<(ModelFiles, Tokenizer)> {
         open(&self.model)
@@ -142,10 +150,15 @@ impl ModelArgs {
 
     /// The load options for these arguments, with `working_set` bytes left to sessions.
     pub fn options(&self, config: &ModelConfig, working_set: u64) -> Result<LoadOptions> {
+        if self.is_raw() && !matches!(self.precision, PrecisionArg::Lossless) {
+            return Err(
+                "--precision is about compressed weights, and --layout raw asks for uncompressed ones".into(),
+            );
+        }
         let adapter = self.adapter.as_ref().map(|folder| Adapter::open(folder, config)).transpose()?;
         Ok(LoadOptions::default()
             .with_adapter(adapter.map(Arc::new))
-            .with_raw(self.raw)
+            .with_raw(self.is_raw())
             .with_layout(self.layout.into())
             .with_precision(self.precision.into())
             .with_budget(self.max_memory)

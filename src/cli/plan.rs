@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use bantam::archive::ModelFiles;
 use bantam::bench::{Bench, Effort, Forecast};
-use bantam::gpu::Gpu;
+use bantam::gpu::{Gpu, Transcoded};
 use bantam::model::{Model, ModelConfig, Outputs, Session, require_runnable};
 use bantam::stream::Plan;
+use bantam::train::{LoraOptions, TrainOptions, TrainPlan};
 
-use super::open::ModelArgs;
+use super::open::{LayoutArg, ModelArgs};
+use super::sizes::megabytes;
+use super::training::OptimizerArg;
 use super::{Result, print, residency};
 
 #[derive(clap::Args)]
@@ -18,12 +21,71 @@ pub struct Args {
     /// Context length in tokens to plan for
     #[arg(long, value_name = "N", default_value_t = 1024)]
     context: usize,
+    /// Plan for training, from config.json alone: the device memory that it takes
+    #[arg(long)]
+    train: bool,
+    /// Tokens of a sequence
+    #[arg(long, value_name = "N", default_value_t = 512, requires = "train", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    length: u32,
+    /// Sequences of a step
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "train", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    batch: u32,
+    /// How gradients change weights
+    #[arg(long, value_enum, default_value_t, requires = "train")]
+    optimizer: OptimizerArg,
+    /// Plan for adapters of this rank, for all products of a layer
+    #[arg(long, value_name = "N", requires = "train", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    rank: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
+/// Prints what training takes of device memory.
+fn train(args: &Args) -> Result<ExitCode> {
+    let config = ModelConfig::open(&args.model.model)?;
+    let layout = match args.model.layout {
+        LayoutArg::Fast => Some(Transcoded::Fast),
+        LayoutArg::Tiered | LayoutArg::Auto if !args.model.is_raw() => Some(Transcoded::Tiered),
+        LayoutArg::Dense => {
+            return Err("weights in dense tiles cannot be trained; choose raw, fast or tiered".into());
+        }
+        _ => None,
+    };
+    let lora = args.rank.map(|rank| LoraOptions { rank: rank as usize, ..LoraOptions::default() });
+    let mut options = TrainOptions::default()
+        .with_length(args.length as usize)
+        .with_sequences(args.batch as usize)
+        .with_layout(layout)
+        .with_lora(lora);
+    options.update.optimizer = args.optimizer.into();
+    let plan = TrainPlan::new(&args.model.device.open()?, &config, &options);
+    if args.json {
+        print::line(serde_json::to_value(plan)?)?;
+    } else {
+        print::line(format_args!(
+            "peak device memory {}: weights {}, states {}, adapters {}, a batch {}, pieces that are worked on {}",
+            megabytes(plan.peak_device_bytes),
+            megabytes(plan.weight_bytes),
+            megabytes(plan.state_bytes),
+            megabytes(plan.adapter_bytes),
+            megabytes(plan.activation_bytes),
+            megabytes(plan.room_bytes),
+        ))?;
+    }
+    match args.model.max_memory {
+        Some(most) if plan.peak_device_bytes > most => {
+            let needed = megabytes(plan.peak_device_bytes);
+            Err(format!("training takes {needed}, more than --max-memory {}", megabytes(most)).into())
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
+    if args.train {
+        return train(args);
+    }
     let files = ModelFiles::open(&args.model.model)?;
     require_runnable(&files)?;
     let config = ModelConfig::open(files.folder())?;
@@ -64,7 +126,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 /// The expected speed, if there is a budget. Measuring takes a second or two.
 fn forecast(args: &Args, gpu: &Gpu, files: &ModelFiles, plan: &Plan) -> Result<Option<Forecast>> {
-    if args.model.max_memory.is_none() || args.model.raw {
+    if args.model.max_memory.is_none() || args.model.is_raw() {
         return Ok(None);
     }
     let mut bench = Bench::new(gpu, Effort::QUICK, &())?;

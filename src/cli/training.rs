@@ -94,12 +94,21 @@ pub struct TrainingArgs {
 
 /// `--optimizer`
 #[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
-enum OptimizerArg {
+pub enum OptimizerArg {
     /// Nothing is kept for a weight
     Sgd,
     /// Two moments are kept for each weight, eight bytes
     #[default]
     Adamw,
+}
+
+impl From<OptimizerArg> for Optimizer {
+    fn from(arg: OptimizerArg) -> Self {
+        match arg {
+            OptimizerArg::Sgd => Self::Sgd,
+            OptimizerArg::Adamw => Self::ADAM_W,
+        }
+    }
 }
 
 /// `--rounding`
@@ -148,10 +157,6 @@ fn parse_rate(text: &str) -> std::result::Result<f32, String> {
 impl TrainingArgs {
     /// The options of a run, which trains adapters if there are options for them.
     fn options(&self, lora: Option<LoraOptions>) -> RunOptions {
-        let optimizer = match self.optimizer {
-            OptimizerArg::Sgd => Optimizer::Sgd,
-            OptimizerArg::Adamw => Optimizer::ADAM_W,
-        };
         let rounding = match self.rounding {
             RoundingArg::Nearest => Rounding::Nearest,
             RoundingArg::Stochastic => Rounding::Stochastic,
@@ -167,8 +172,13 @@ impl TrainingArgs {
             LayoutArg::Tiered => Some(Transcoded::Tiered),
         };
         let schedule = Schedule { learning_rate: self.lr, warm_up: self.warm_up, decay, steps: self.steps };
-        let update =
-            UpdateOptions { optimizer, rounding, schedule, weight_decay: self.weight_decay, seed: self.seed };
+        let update = UpdateOptions {
+            optimizer: self.optimizer.into(),
+            rounding,
+            schedule,
+            weight_decay: self.weight_decay,
+            seed: self.seed,
+        };
         let train = TrainOptions::default()
             .with_length(self.length as usize)
             .with_sequences(self.batch as usize)

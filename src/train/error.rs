@@ -51,6 +51,17 @@ pub enum TrainError {
         /// What the model has.
         what: String,
     },
+    /// There is too little device memory.
+    #[error(
+        "training takes {needed} bytes of device memory, but {left} are left; shorter sequences, fewer of them, SGD or an \
+         adapter take less"
+    )]
+    TooLittleMemory {
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are left of the budget.
+        left: u64,
+    },
     /// A batch is not what the trainer was made for.
     #[error("the batch has {found}, but the trainer was made for {expected}")]
     WrongBatch {

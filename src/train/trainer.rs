@@ -6,9 +6,11 @@ use super::batch::Batch as TokenBatch;
 use super::error::TrainError;
 use super::optimizer::Rounding;
 use super::options::TrainOptions;
+use super::plan::TrainPlan;
 use super::step::{Activations, AdapterRoom, Recording, Room, Runner, Sizes, StepOps, Wide};
 use super::weights::{
     Encoding, Loading, Piece, Stored, TrainedAdapters, TrainedMatrix, TrainedModel, TrainedVector, grown,
+    pieces,
 };
 use crate::archive::ModelFiles;
 use crate::gpu::kernels::training::embed_grad::tokens_by_row;
@@ -66,12 +68,16 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         let config = ModelConfig::of_files(files)?;
         require_trainable(&config, &options)?;
+        let needed = TrainPlan::new(gpu, &config, &options).peak_device_bytes;
+        if let Some(left) = gpu.memory().left().filter(|&left| left < needed) {
+            return Err(TrainError::TooLittleMemory { needed, left });
+        }
         let tokens = options.length * options.sequences;
         let of_adapters = options.update.optimizer.state_bytes();
         let state_bytes = if options.lora.is_some() { 0 } else { of_adapters };
         let TrainOptions { layout, piece_weights, .. } = options;
         let loading = Loading { gpu, files, config: &config, layout, piece_weights, state_bytes };
-        let pieces: Vec<Matrix> = loading.pieces().collect();
+        let pieces = pieces(&config, piece_weights);
         let wide = layout.map(|_| Wide::new(gpu, &pieces)).transpose()?;
         let encoding = wide.as_ref().map(|wide| Encoding {
             wide: &wide.buffer,
@@ -79,22 +85,14 @@ impl Trainer {
             needs: &wide.needs,
         });
         let model = loading.load(encoding.as_ref()).await?;
-        let output = model.output.as_ref().unwrap_or(&model.embedding);
-        let largest = pieces.iter().map(|piece| piece.rows * piece.cols).max().unwrap_or(0);
-        let sizes = Sizes {
-            sequences: options.sequences,
-            length: options.length,
-            piece_weights: largest,
-            output_rows: output.pieces.iter().map(|piece| piece.rows.len()).max().unwrap_or(0),
-            at_once: Sizes::attention_at_once(&config, options.sequences, options.length),
-        };
+        let sizes = Sizes::of(&config, &options);
         let adapters = options.lora.as_ref().map(|lora| {
             let seed = options.update.seed;
             let adapters = TrainedAdapters::new(gpu, &config, lora, adapter, seed, of_adapters)?;
             Ok::<_, GpuError>((adapters, AdapterRoom::new(gpu, &config, tokens, lora.rank)?))
         });
         let adapters = adapters.transpose()?;
-        let room = Room::new(gpu, largest, wide)?;
+        let room = Room::new(gpu, sizes.piece_weights, wide)?;
         let activations = Activations::new(gpu, &config, &sizes)?;
         let results = (tokens * size_of::<LogitStats>()).max(pieces.len() * size_of::<Needs>());
         let readback = Readback::new(gpu, results as u64)?;

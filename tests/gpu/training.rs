@@ -545,8 +545,7 @@ fn vectors_are_updated_and_rounded_as_the_twin_does_it() {
         let step = Weights::step(rule.moments);
         let of_step =
             gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
-        let [of_weights, of_grads] =
-            [storage(&gpu, &wide), storage(&gpu, bytemuck::cast_slice(&weights.grads))];
+        let [of_weights, of_grads] = [storage(&gpu, &wide), storage(&gpu, &weights.grads)];
         let (moments, status) = (storage(&gpu, &weights.moments), storage(&gpu, &[0u32]));
         let with = UpdateVector {
             step: &of_step,

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use bantam::archive::ModelFiles;
 use bantam::gpu::Transcoded;
-use bantam::train::{Optimizer, Rounding, TrainOptions};
+use bantam::model::ModelConfig;
+use bantam::train::{LoraOptions, Optimizer, Rounding, TrainError, TrainOptions, TrainPlan, Trainer};
 
 use crate::{batch, device, trainer, update};
 
@@ -86,4 +88,43 @@ fn room_grows_with_what_weights_need() {
         results.push(pollster::block_on(trainer.weights_blake3()).unwrap());
     }
     assert!(results.iter().all(|result| *result == results[0]), "{results:?}");
+}
+
+/// A budget of what the plan says is enough, and one byte less is refused before anything is loaded. After the first step,
+/// nothing more is taken.
+#[test]
+fn the_plan_is_kept() {
+    let gpu = device::shared();
+    let batch = batch(2, 16, 1024);
+    let adapter = Some(LoraOptions { rank: 4, ..LoraOptions::default() });
+    for (layout, optimizer, lora) in [
+        (None, Optimizer::ADAM_W, None),
+        (Some(Transcoded::Fast), Optimizer::Sgd, None),
+        (Some(Transcoded::Tiered), Optimizer::ADAM_W, None),
+        (Some(Transcoded::Tiered), Optimizer::ADAM_W, adapter),
+    ] {
+        let update = update(optimizer, Rounding::Stochastic, 1e-3);
+        let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
+        let options = options.with_layout(layout).with_lora(lora);
+        let files = ModelFiles::open(&demo()).unwrap();
+        let config = ModelConfig::open(&demo()).unwrap();
+        let plan = TrainPlan::new(&gpu, &config, &options).peak_device_bytes;
+        let less = gpu.with_share(Some(plan - 1));
+        let error = pollster::block_on(Trainer::load(&less, &files, options.clone())).unwrap_err();
+        assert!(matches!(error, TrainError::TooLittleMemory { needed, .. } if needed == plan), "{error}");
+        assert_eq!(less.memory().peak(), 0);
+
+        let enough = gpu.with_share(Some(plan));
+        let mut trainer = pollster::block_on(Trainer::load(&enough, &files, options)).unwrap();
+        pollster::block_on(trainer.step(&batch)).unwrap();
+        let (used, peak) = (enough.memory().used(), enough.memory().peak());
+        for _ in 0..2 {
+            pollster::block_on(trainer.step(&batch)).unwrap();
+        }
+        assert_eq!((enough.memory().used(), enough.memory().peak()), (used, peak));
+        // Weights are read back within it, too.
+        pollster::block_on(trainer.weights_blake3()).unwrap();
+        let peak = enough.memory().peak();
+        assert!(peak <= plan && plan < peak + peak / 8, "{layout:?} {optimizer:?}: {peak} of {plan}");
+    }
 }

@@ -52,112 +52,149 @@ impl Sizes {
 
 /// What is kept of a batch. Gradients are those of the loss.
 #[derive(Debug)]
-pub(crate) struct Activations {
+pub(crate) struct Activations<B = Buffer> {
     /// The residual stream, and what it was before each layer.
-    pub x: Buffer,
-    pub checkpoints: Vec<Buffer>,
+    pub x: B,
+    pub checkpoints: Vec<B>,
     /// The norm before attention; rotated queries, rotated keys, and values; what attention gathers.
-    pub normed: Buffer,
-    pub qkv: Buffer,
-    pub attended: Buffer,
+    pub normed: B,
+    pub qkv: B,
+    pub attended: B,
     /// The norm before the MLP, and the MLP's parts.
-    pub middle_normed: Buffer,
-    pub gate: Buffer,
-    pub up: Buffer,
-    pub gated: Buffer,
+    pub middle_normed: B,
+    pub gate: B,
+    pub up: B,
+    pub gated: B,
     /// The norm before the output matrix.
-    pub last_normed: Buffer,
+    pub last_normed: B,
     /// Attention's weights, and their gradients.
-    pub weights: Buffer,
-    pub weights_grad: Buffer,
+    pub weights: B,
+    pub weights_grad: B,
     /// Gradients of the residual stream, and of what is between it.
-    pub x_grad: Buffer,
-    pub normed_grad: Buffer,
-    pub qkv_grad: Buffer,
-    pub attended_grad: Buffer,
-    pub gated_grad: Buffer,
+    pub x_grad: B,
+    pub normed_grad: B,
+    pub qkv_grad: B,
+    pub attended_grad: B,
+    pub gated_grad: B,
     /// What a norm multiplied each token by, and sums over tokens.
-    pub scales: Buffer,
-    pub sums: Buffer,
+    pub scales: B,
+    pub sums: B,
     /// Logits of a part of the vocabulary; what is known of all of them.
-    pub logits: Buffer,
-    pub stats: Buffer,
-    pub running: Buffer,
+    pub logits: B,
+    pub stats: B,
+    pub running: B,
     /// The batch: tokens, what should follow them, and where each row of the embedding has its tokens.
-    pub ids: Buffer,
-    pub targets: Buffer,
-    pub row_starts: Buffer,
-    pub row_places: Buffer,
+    pub ids: B,
+    pub targets: B,
+    pub row_starts: B,
+    pub row_places: B,
     /// Cosines and sines of rotations.
-    pub rotations: Buffer,
+    pub rotations: B,
     /// What updates are given, of matrices and of vectors, and what went wrong.
-    pub step: Buffer,
-    pub vector_step: Buffer,
-    pub status: Buffer,
+    pub step: B,
+    pub vector_step: B,
+    pub status: B,
     /// How many tokens there are.
-    pub tokens_step: Buffer,
+    pub tokens_step: B,
     /// Factors of products, where reading textures is faster.
     pub factors: Option<[Arc<Texture>; 2]>,
 }
 
-impl Activations {
-    pub fn new(gpu: &Gpu, config: &ModelConfig, sizes: &Sizes) -> Result<Self, GpuError> {
+impl<B> Activations<B> {
+    /// Makes each buffer of so many bytes: on a device, or only to count them.
+    pub fn make<E>(
+        config: &ModelConfig,
+        sizes: &Sizes,
+        buffer: &mut dyn FnMut(&str, u64, Kind) -> Result<B, E>,
+    ) -> Result<Self, E> {
         let tokens = sizes.tokens();
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let words = |label: &str, count: usize| gpu.buffer(label, 4 * count as u64, usage);
-        let each = |label: &str, len: usize| words(label, tokens * len);
-        let uniform = |label: &str, bytes: &[u8]| gpu.buffer_with(label, bytes, wgpu::BufferUsages::UNIFORM);
+        let mut words = |label: &str, count: usize| buffer(label, 4 * count as u64, Kind::Words);
         let (hidden, intermediate) = (config.hidden, config.intermediate);
         let (q_len, kv_len) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let qkv_len = q_len + 2 * kv_len;
         let weights = sizes.weights(config);
-        let rotations = crate::model::rotations(config, 0..sizes.length);
-        let of_tokens = Step { tokens: tokens as u32, position: 0, first_output: 0, rank: 0 };
-        let of_a_token = hidden.max(intermediate).max(q_len + 2 * kv_len).max(sizes.output_rows);
-        let most_factor = (tokens * of_a_token).max(weights).max(sizes.piece_weights);
-        let none: UpdateStep = bytemuck::Zeroable::zeroed();
         Ok(Self {
-            x: each("residual stream", hidden)?,
-            checkpoints: (0..config.layers).map(|_| each("checkpoint", hidden)).collect::<Result<_, _>>()?,
-            normed: each("norm", hidden)?,
-            qkv: each("queries, keys and values", q_len + 2 * kv_len)?,
-            attended: each("attention", q_len)?,
-            middle_normed: each("norm", hidden)?,
-            gate: each("gate", intermediate)?,
-            up: each("up", intermediate)?,
-            gated: each("gated", intermediate)?,
-            last_normed: each("last norm", hidden)?,
+            x: words("residual stream", tokens * hidden)?,
+            checkpoints: (0..config.layers)
+                .map(|_| words("checkpoint", tokens * hidden))
+                .collect::<Result<_, _>>()?,
+            normed: words("norm", tokens * hidden)?,
+            qkv: words("queries, keys and values", tokens * qkv_len)?,
+            attended: words("attention", tokens * q_len)?,
+            middle_normed: words("norm", tokens * hidden)?,
+            gate: words("gate", tokens * intermediate)?,
+            up: words("up", tokens * intermediate)?,
+            gated: words("gated", tokens * intermediate)?,
+            last_normed: words("last norm", tokens * hidden)?,
             weights: words("attention's weights", weights)?,
             weights_grad: words("gradients of attention's weights", weights)?,
-            x_grad: each("gradients", hidden)?,
-            normed_grad: each("gradients of a norm", hidden)?,
-            qkv_grad: each("gradients of queries, keys and values", q_len + 2 * kv_len)?,
-            attended_grad: each("gradients of attention", q_len)?,
-            gated_grad: each("gradients of the MLP", intermediate)?,
-            scales: each("scales", 1)?,
+            x_grad: words("gradients", tokens * hidden)?,
+            normed_grad: words("gradients of a norm", tokens * hidden)?,
+            qkv_grad: words("gradients of queries, keys and values", tokens * qkv_len)?,
+            attended_grad: words("gradients of attention", tokens * q_len)?,
+            gated_grad: words("gradients of the MLP", tokens * intermediate)?,
+            scales: words("scales", tokens)?,
             sums: words("sums", hidden.max(intermediate).max(q_len))?,
-            logits: each("logits", sizes.output_rows)?,
-            stats: each("what is known of logits", 4)?,
-            running: each("running sums", RUNNING)?,
-            ids: each("tokens", 1)?,
-            targets: each("targets", 1)?,
+            logits: words("logits", tokens * sizes.output_rows)?,
+            stats: words("what is known of logits", 4 * tokens)?,
+            running: words("running sums", RUNNING * tokens)?,
+            ids: words("tokens", tokens)?,
+            targets: words("targets", tokens)?,
             row_starts: words("where rows have tokens", config.vocab + 1)?,
-            row_places: each("tokens of rows", 1)?,
-            rotations: gpu.buffer_with("rotations", bytemuck::cast_slice(&rotations), usage)?,
-            step: uniform("step", bytemuck::bytes_of(&none))?,
-            vector_step: uniform("step", bytemuck::bytes_of(&none))?,
+            row_places: words("tokens of rows", tokens)?,
+            rotations: words("rotations", sizes.length * config.head_dim)?,
             status: words("status", 1)?,
-            tokens_step: uniform("tokens", bytemuck::bytes_of(&of_tokens))?,
-            factors: factors(gpu, most_factor)?,
+            step: buffer("step", size_of::<UpdateStep>() as u64, Kind::Uniform)?,
+            vector_step: buffer("step", size_of::<UpdateStep>() as u64, Kind::Uniform)?,
+            tokens_step: buffer("tokens", size_of::<Step>() as u64, Kind::Uniform)?,
+            factors: None,
         })
     }
 }
 
-/// Textures for factors of up to so many elements, if the device reads them faster and can have them.
-fn factors(gpu: &Gpu, elements: usize) -> Result<Option<[Arc<Texture>; 2]>, GpuError> {
-    let bytes = 4 * elements as u64;
-    if gpu.target() != Target::Llvmpipe || bytes > gpu.max_texture_bytes() {
-        return Ok(None);
+/// How kernels see a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Words,
+    Uniform,
+}
+
+impl Sizes {
+    /// Elements of the largest factor of a product.
+    pub fn largest_factor(&self, config: &ModelConfig) -> usize {
+        let qkv_len = (config.heads + 2 * config.kv_heads) * config.head_dim;
+        let of_a_token = config.hidden.max(config.intermediate).max(qkv_len).max(self.output_rows);
+        (self.tokens() * of_a_token).max(self.weights(config)).max(self.piece_weights)
     }
+}
+
+impl Activations {
+    pub fn new(gpu: &Gpu, config: &ModelConfig, sizes: &Sizes) -> Result<Self, GpuError> {
+        let mut buffer = |label: &str, bytes: u64, kind: Kind| {
+            let usage = match kind {
+                Kind::Words => wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+                Kind::Uniform => wgpu::BufferUsages::UNIFORM,
+            };
+            gpu.buffer(label, bytes, usage | wgpu::BufferUsages::COPY_DST)
+        };
+        let made = Self::make(config, sizes, &mut buffer)?;
+        let rotations = crate::model::rotations(config, 0..sizes.length);
+        gpu.write(&made.rotations, bytemuck::cast_slice(&rotations))?;
+        let of_tokens = Step { tokens: sizes.tokens() as u32, position: 0, first_output: 0, rank: 0 };
+        gpu.write(&made.tokens_step, bytemuck::bytes_of(&of_tokens))?;
+        Ok(Self { factors: factors(gpu, sizes.largest_factor(config))?, ..made })
+    }
+}
+
+/// Bytes of a texture for factors of up to so many elements, if the device reads them faster and can have them.
+pub(crate) fn factor_bytes(gpu: &Gpu, elements: usize) -> Option<u64> {
+    let bytes = gpu.texture_bytes(4 * elements as u64);
+    (gpu.target() == Target::Llvmpipe && bytes <= gpu.max_texture_bytes()).then_some(bytes)
+}
+
+/// Textures for factors of up to so many elements.
+fn factors(gpu: &Gpu, elements: usize) -> Result<Option<[Arc<Texture>; 2]>, GpuError> {
+    let Some(bytes) = factor_bytes(gpu, elements) else { return Ok(None) };
     let texture = || gpu.texture("factor", bytes, Texel::Vector).map(Arc::new);
     Ok(Some([texture()?, texture()?]))
 }

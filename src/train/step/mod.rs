@@ -10,10 +10,10 @@ mod room;
 mod vector;
 mod vocabulary;
 
-pub(crate) use activations::{Activations, Sizes};
+pub(crate) use activations::{Activations, Sizes, factor_bytes};
 pub(crate) use adapters::AdapterRoom;
 pub(crate) use ops::{Ops, Runner};
-pub(crate) use room::{Room, Wide};
+pub(crate) use room::{Room, Wide, wide_bytes};
 
 use std::cell::Cell;
 

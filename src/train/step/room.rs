@@ -55,15 +55,22 @@ impl Room {
     }
 }
 
+/// Bytes of a piece, uncompressed.
+pub(crate) fn wide_bytes(piece: &Matrix) -> u64 {
+    (piece.rows.div_ceil(LANES) * raw::row_block_bytes(Dtype::BF16, piece.cols)) as u64
+}
+
 impl Wide {
+    /// Bytes for a piece that is only read, and for pieces that are changed.
+    pub fn bytes(pieces: &[Matrix]) -> [u64; 2] {
+        let aligned = |piece: &Matrix| wide_bytes(piece).next_multiple_of(ALIGNMENT);
+        let read = pieces.iter().map(aligned).max().unwrap_or(0);
+        [read, pieces.iter().map(aligned).sum::<u64>().min(MOST_CHANGED).max(read)]
+    }
+
     /// Room for any of `pieces`.
     pub fn new(gpu: &Gpu, pieces: &[Matrix]) -> Result<Self, GpuError> {
-        let bytes = |piece: &Matrix| {
-            (piece.rows.div_ceil(LANES) * raw::row_block_bytes(Dtype::BF16, piece.cols)) as u64
-        };
-        let aligned = |piece: &Matrix| bytes(piece).next_multiple_of(ALIGNMENT);
-        let read = pieces.iter().map(aligned).max().unwrap_or(0);
-        let changed = pieces.iter().map(aligned).sum::<u64>().min(MOST_CHANGED).max(read);
+        let [read, changed] = Self::bytes(pieces);
         let largest = |of: fn(&Matrix) -> usize| pieces.iter().map(of).max().unwrap_or(0);
         let (rows, weights) = (largest(|piece| piece.rows), largest(|piece| piece.rows * piece.cols));
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;

@@ -36,25 +36,26 @@ pub(crate) struct Encoding<'a> {
     pub needs: &'a Buffer,
 }
 
+/// Rows of a piece of a matrix with so many columns: whole row blocks, at least one.
+fn piece_rows(piece_weights: usize, cols: usize) -> usize {
+    // A dispatch has a workgroup for each row of the embedding.
+    (piece_weights / (cols.max(1) * LANES)).clamp(1, 1000) * LANES
+}
+
+/// The sizes of the pieces of all matrices, whose weights are worked on so many at once.
+pub(crate) fn pieces(config: &ModelConfig, piece_weights: usize) -> Vec<Matrix> {
+    let matrices = tensor_shapes(config).into_iter().filter_map(|(_, shape)| match shape[..] {
+        [rows, cols] => Some((rows, cols)),
+        _ => None,
+    });
+    let pieces = |(rows, cols)| {
+        let each = piece_rows(piece_weights, cols);
+        (0..rows).step_by(each).map(move |first| Matrix { rows: each.min(rows - first), cols })
+    };
+    matrices.flat_map(pieces).collect()
+}
+
 impl Loading<'_> {
-    /// Rows of a piece of a matrix with so many columns: whole row blocks, at least one.
-    pub fn piece_rows(&self, cols: usize) -> usize {
-        // A dispatch has a workgroup for each row of the embedding.
-        (self.piece_weights / (cols.max(1) * LANES)).clamp(1, 1000) * LANES
-    }
-
-    /// The sizes of the pieces of all matrices.
-    pub fn pieces(&self) -> impl Iterator<Item = Matrix> {
-        let matrices = tensor_shapes(self.config).into_iter().filter_map(|(_, shape)| match shape[..] {
-            [rows, cols] => Some((rows, cols)),
-            _ => None,
-        });
-        matrices.flat_map(|(rows, cols)| {
-            let each = self.piece_rows(cols);
-            (0..rows).step_by(each).map(move |first| Matrix { rows: each.min(rows - first), cols })
-        })
-    }
-
     /// Reads all weights and brings them to the device.
     pub async fn load(&self, encoding: Option<&Encoding<'_>>) -> Result<TrainedModel, TrainError> {
         let mut uploader = Uploader::within(self.gpu, Uploader::LEAST)?;
@@ -86,7 +87,7 @@ impl Loading<'_> {
         encoding: Option<&Encoding<'_>>,
     ) -> Result<TrainedMatrix, TrainError> {
         let reader = weight.reader()?;
-        let each = self.piece_rows(cols);
+        let each = piece_rows(self.piece_weights, cols);
         let mut pieces = Vec::new();
         for first in (0..rows).step_by(each) {
             let rows = first..(first + each).min(rows);

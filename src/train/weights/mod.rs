@@ -8,7 +8,7 @@ mod stored;
 mod vector;
 
 pub(crate) use adapters::{TrainedAdapters, TrainedPair};
-pub(crate) use loading::{Encoding, Loading, grown};
+pub(crate) use loading::{Encoding, Loading, grown, pieces};
 pub(crate) use matrix::{Piece, TrainedMatrix};
 pub(crate) use model::{TrainedLayer, TrainedModel};
 pub(crate) use stored::Stored;

@@ -68,7 +68,7 @@ impl EncodeScratch {
     }
 
     /// Bytes of what is measured, and of rows' places.
-    fn bytes(rows: usize, weights: usize) -> [u64; 2] {
+    pub fn bytes(rows: usize, weights: usize) -> [u64; 2] {
         let (fast, tiered) = (fast::scratch_bytes(rows, weights), tiered::scratch_bytes(rows));
         [fast[0].max(tiered[0]), fast[1].max(tiered[1])]
     }
@@ -99,6 +99,17 @@ impl Encoded {
             Transcoded::Fast => fast::needs(&grid, bits),
             Transcoded::Tiered => tiered::needs(&grid, bits),
         }
+    }
+
+    /// Bytes in device memory of a piece, and of its table, with room for so much.
+    pub fn bytes_with(layout: Transcoded, matrix: Matrix, room: &Needs) -> [u64; 2] {
+        let grid = Grid::for_matrix(matrix);
+        let mut params = MatrixParams::untiled(&grid, 0..grid.row_blocks);
+        let [bytes, words] = match layout {
+            Transcoded::Fast => fast::place(&mut params, &grid, room),
+            Transcoded::Tiered => tiered::place(&mut params, &grid, room),
+        };
+        [Gpu::buffer_bytes(bytes), Gpu::buffer_bytes(4 * words)]
     }
 
     /// Makes room for a piece in a format that [`Encoded::needs`] gave.

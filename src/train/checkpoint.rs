@@ -13,14 +13,11 @@ use super::error::TrainError;
 use super::log::{self, LogEntry, damaged};
 use super::lora::LoraOptions;
 use super::optimizer::UpdateOptions;
-use super::plain_model::{TensorShape, TensorWriter, copy_description};
+use super::plain_model::{STATE, TensorShape, TensorWriter, copy_description};
 use super::trainer::Trainer;
 use crate::archive::{self, ArchiveError, Options, finish_interrupted};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::tensor::Dtype;
-
-/// The name of the state in a checkpoint.
-pub(super) const STATE: &str = "trainer.json";
 
 /// The name of the file of moments. It is a safetensors file, but no weights of the model.
 const MOMENTS: &str = "trainer.moments";

@@ -8,6 +8,9 @@ use super::error::TrainError;
 use crate::archive::ArchiveError;
 use crate::tensor::Dtype;
 
+/// The name of the state of a run in a checkpoint's folder, which does not describe the model.
+pub(super) const STATE: &str = "trainer.json";
+
 /// Copies what describes the model in a folder: configuration, tokenizer, templates, licences.
 pub(super) fn copy_description(model: &Path, to: &Path) -> Result<(), TrainError> {
     for entry in std::fs::read_dir(model).map_err(ArchiveError::io("list", model))? {
@@ -25,7 +28,7 @@ fn describes_a_model(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
     let is_text = ["json", "jinja", "txt", "model", "md"].contains(&kind) || name.starts_with("LICENSE");
-    is_text && !name.ends_with(".index.json") && name != super::checkpoint::STATE && !name.starts_with('.')
+    is_text && !name.ends_with(".index.json") && name != STATE && !name.starts_with('.')
 }
 
 /// A tensor's place in a file that is written.

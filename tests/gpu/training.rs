@@ -480,7 +480,6 @@ impl Weights {
         place: impl Fn(usize) -> [u32; 3],
     ) -> u32 {
         let (step, mut flags) = (Self::step(rule.moments), 0);
-        let is_apart = |a: u32, b: u32, most: u32| a.abs_diff(b) > most;
         for (i, &got) in got.iter().enumerate() {
             let mut own = self.moments[i];
             let with = rule.moments.then_some(&mut own);
@@ -489,12 +488,15 @@ impl Weights {
             flags |= flag;
             // SGD without decay is one `fma`, whose bits are those of the twin. With moments, the device's quotients and
             // roots are rounded otherwise; and F32 shows whether its `fma` rounds twice.
-            let most = match (rule.moments, rule.rounded) {
-                (true, _) => 1 << 16,
-                (false, Rounded::No) => 4,
-                (false, _) => 0,
-            };
-            assert!(!is_apart(got, wanted, most), "{rule:?} {i}: {got:x} {wanted:x}");
+            let is_near = got == wanted
+                || match rule.rounded {
+                    Rounded::No => {
+                        let size = f32::from_bits(bits).abs() + step.learning_rate * self.grads[i].abs();
+                        (f32::from_bits(got) - f32::from_bits(wanted)).abs() <= 1e-6 * (1.0 + size)
+                    }
+                    _ => rule.moments && got.abs_diff(wanted) <= 1 << 16,
+                };
+            assert!(is_near, "{rule:?} {i}: {got:x} {wanted:x}");
             // What is added may cancel.
             let size = self.moments[i][0].abs() + self.moments[i][1] + self.grads[i].abs();
             for (got, wanted) in moments[2 * i..][..2].iter().zip(own) {

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use bantam::archive::ModelFiles;
-use bantam::gpu::Transcoded;
+use bantam::gpu::{Gpu, Transcoded};
 use bantam::model::ModelConfig;
 use bantam::train::{LoraOptions, Optimizer, Rounding, TrainError, TrainOptions, TrainPlan, Trainer};
 
+use crate::gradients::folder;
 use crate::{batch, device, trainer, update};
 
 fn demo() -> PathBuf {
@@ -23,49 +24,60 @@ fn one_batch_is_learned_by_heart() {
         let batch = batch(2, 16, 1024);
         let before = pollster::block_on(trainer.loss(&batch)).unwrap();
         let losses: Vec<f64> =
-            (0..12).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss).collect();
+            (0..8).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss).collect();
         assert_eq!(losses[0], before, "{optimizer:?}");
-        assert!(losses[11] < 0.6 * losses[0], "{optimizer:?}: {losses:?}");
-        assert_eq!(trainer.steps(), 12);
+        assert!(losses[7] < 0.8 * losses[0], "{optimizer:?}: {losses:?}");
+        assert_eq!(trainer.steps(), 8);
     }
 }
 
-/// However weights are stored, and however much of them is worked on at once, each bit of them is the same, and so are
-/// the losses.
+/// However weights are stored, and however much of them is worked on or submitted at once, each bit of them is the same,
+/// and so are the losses.
 #[test]
 fn every_layout_gives_the_same_bits() {
     let gpu = device::shared();
-    let batch = batch(2, 16, 1024);
-    for (optimizer, rounding) in [
-        (Optimizer::Sgd, Rounding::Nearest),
-        (Optimizer::Sgd, Rounding::Stochastic),
-        (Optimizer::ADAM_W, Rounding::Nearest),
-        (Optimizer::ADAM_W, Rounding::Stochastic),
+    let folder = folder("LlamaForCausalLM", serde_json::json!({}));
+    let whole =
+        [None, Some(Transcoded::Fast), Some(Transcoded::Tiered)].map(|layout| (layout, usize::MAX, u64::MAX));
+    let cut = [
+        (Some(Transcoded::Fast), 10_000, 1),
+        (Some(Transcoded::Tiered), 30_000, 1 << 20),
+        (None, 1, 1 << 20),
+    ];
+    for (optimizer, rounding, more) in [
+        (Optimizer::Sgd, Rounding::Nearest, &cut[..]),
+        (Optimizer::Sgd, Rounding::Stochastic, &[]),
+        (Optimizer::ADAM_W, Rounding::Nearest, &[]),
+        (Optimizer::ADAM_W, Rounding::Stochastic, &cut),
     ] {
-        let mut results = Vec::new();
-        for (layout, pieces, work) in [
-            (None, usize::MAX, u64::MAX),
-            (Some(Transcoded::Fast), usize::MAX, u64::MAX),
-            (Some(Transcoded::Tiered), usize::MAX, u64::MAX),
-            (Some(Transcoded::Fast), 10_000, 1),
-            (Some(Transcoded::Tiered), 30_000, 1 << 20),
-            (None, 1, 1 << 20),
-        ] {
-            let gpu = gpu.with_submission_work(work);
-            let update = update(optimizer, rounding, 2e-3);
-            let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
-            let mut trainer = trainer(&gpu, &demo(), options.with_layout(layout).with_piece_weights(pieces));
-            let losses: Vec<u64> =
-                (0..4).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss.to_bits()).collect();
-            let hash = pollster::block_on(trainer.weights_blake3()).unwrap();
-            let moments = pollster::block_on(trainer.read_moments("model.norm.weight")).unwrap();
-            results.push((losses, hash, moments));
-        }
+        let results: Vec<_> = whole
+            .iter()
+            .chain(more)
+            .map(|&way| three_steps(&gpu, folder.path(), optimizer, rounding, way))
+            .collect();
         assert!(
             results.iter().all(|result| *result == results[0]),
             "{optimizer:?} {rounding:?}: {results:?}"
         );
     }
+}
+
+/// Losses, weights and some moments after three steps of a small model.
+fn three_steps(
+    gpu: &Gpu,
+    folder: &Path,
+    optimizer: Optimizer,
+    rounding: Rounding,
+    (layout, pieces, work): (Option<Transcoded>, usize, u64),
+) -> (Vec<u64>, String, Option<Vec<[f32; 2]>>) {
+    let gpu = gpu.with_submission_work(work);
+    let update = update(optimizer, rounding, 2e-3);
+    let options = TrainOptions::default().with_length(8).with_sequences(2).with_update(update);
+    let mut trainer = trainer(&gpu, folder, options.with_layout(layout).with_piece_weights(pieces));
+    let batch = batch(2, 8, 300);
+    let losses = (0..3).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss.to_bits()).collect();
+    let hash = pollster::block_on(trainer.weights_blake3()).unwrap().to_string();
+    (losses, hash, pollster::block_on(trainer.read_moments("model.norm.weight")).unwrap())
 }
 
 /// Weights that change so much that they need more room get it, and nothing is lost.

@@ -1,7 +1,7 @@
 // Gradients of the embedding's rows that are there: each row's is the sum of those of the tokens that looked it up, in
 // order.
 //
-// One workgroup handles one row. One invocation has every 64th of its elements.
+// One workgroup handles 64 elements of one row. One invocation handles one.
 //
 // Bindings:
 //   1  rows    which rows are there, and strides
@@ -10,7 +10,7 @@
 //   4  x_grad  [tokens, stride], f32
 //   5  grads   [rows, columns], f32
 //
-// Workgroups: (rows, 1).
+// Workgroups: (rows, 64 columns each).
 //
 // ACCUMULATE adds to what `grads` holds.
 
@@ -24,17 +24,19 @@
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = rows.first + group.x;
-    let end = starts[row + 1u];
-    for (var i = lane; i < rows.columns; i += 64u) {
-        let at = group.x * rows.columns + i;
-#ifdef ACCUMULATE
-        var sum = grads[at];
-#else
-        var sum = 0.0;
-#endif
-        for (var place = starts[row]; place < end; place++) {
-            sum += x_grad[places[place] * rows.stride + i];
-        }
-        grads[at] = sum;
+    let i = group.y * 64u + lane;
+    if i >= rows.columns {
+        return;
     }
+    let at = group.x * rows.columns + i;
+#ifdef ACCUMULATE
+    var sum = grads[at];
+#else
+    var sum = 0.0;
+#endif
+    let end = starts[row + 1u];
+    for (var place = starts[row]; place < end; place++) {
+        sum += x_grad[places[place] * rows.stride + i];
+    }
+    grads[at] = sum;
 }

@@ -40,6 +40,9 @@ pub(super) struct RunState {
     /// The adapters that are trained, if it is not the model itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraOptions>,
+    /// A hash of the weights that the adapters are for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_blake3: Option<String>,
 }
 
 impl RunState {
@@ -55,6 +58,7 @@ impl RunState {
             packs,
             update,
             lora: None,
+            base_blake3: None,
         }
     }
 

@@ -62,6 +62,19 @@ pub enum TrainError {
         /// Bytes that are left of the budget.
         left: u64,
     },
+    /// A step was not ended, so that some weights have changed and others have not.
+    #[error(
+        "a step of the trainer was given up before it ended, and its weights have changed in part; begin again from a checkpoint"
+    )]
+    Torn,
+    /// A run is to go on with another model than the one that its adapter was trained for.
+    #[error("{path}: the adapter was trained for another model than {model}: their weights differ")]
+    OtherBase {
+        /// The adapter's folder.
+        path: PathBuf,
+        /// The model.
+        model: PathBuf,
+    },
     /// A batch is not what the trainer was made for.
     #[error("the batch has {found}, but the trainer was made for {expected}")]
     WrongBatch {

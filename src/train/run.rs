@@ -79,7 +79,8 @@ impl TrainingRun {
         let state = RunState::read(folder)?;
         let mut update = state.update;
         update.schedule.steps = steps.unwrap_or(update.schedule.steps);
-        let RunState { length, sequences, lora, .. } = state;
+        let RunState { length, sequences, ref lora, .. } = state;
+        let lora = lora.clone();
         let train = TrainOptions { length, sequences, update, lora, ..options.train };
         let options = RunOptions { train, completions_only: state.completions_only, packs: state.packs };
         let is_adapter = options.train.lora.is_some();
@@ -89,6 +90,9 @@ impl TrainingRun {
             false => None,
         };
         let mut run = Self::at(gpu, &files, data, options, state.position, adapter.as_ref()).await?;
+        if is_adapter && state.base_blake3 != Some(run.trainer.loaded_blake3().to_string()) {
+            return Err(TrainError::OtherBase { path: folder.into(), model: base.into() });
+        }
         run.trainer.set_steps(state.step);
         if run.trainer.has_moments() {
             restore_moments(&run.trainer, folder).await?;
@@ -189,6 +193,7 @@ impl TrainingRun {
             completions_only: self.options.completions_only,
             packs: self.options.packs,
             lora: lora.clone(),
+            base_blake3: lora.as_ref().map(|_| self.trainer.loaded_blake3().to_string()),
             ..RunState::new(self.trainer.steps(), self.sequences.position(), update)
         };
         Checkpoint { trainer: &self.trainer, state: &state, log: &self.log, model: &self.model }

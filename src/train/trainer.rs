@@ -37,6 +37,8 @@ pub struct Trainer {
     readback: Readback,
     /// Steps that were made.
     steps: u64,
+    /// Whether a step has begun to change weights and has not ended.
+    is_torn: bool,
 }
 
 /// What a step did.
@@ -98,8 +100,20 @@ impl Trainer {
         let readback = Readback::new(gpu, results as u64)?;
         let gpu = gpu.clone();
         let ops = StepOps::default();
-        let mut trainer =
-            Self { gpu, config, options, model, sizes, adapters, room, activations, ops, readback, steps: 0 };
+        let mut trainer = Self {
+            gpu,
+            config,
+            options,
+            model,
+            sizes,
+            adapters,
+            room,
+            activations,
+            ops,
+            readback,
+            steps: 0,
+            is_torn: false,
+        };
         trainer.record()?;
         Ok(trainer)
     }
@@ -139,6 +153,11 @@ impl Trainer {
         self.options.update.optimizer.state_bytes() > 0
     }
 
+    /// A hash of all weights that were loaded. Those of a model that adapters are trained for are still the same.
+    pub fn loaded_blake3(&self) -> &blake3::Hash {
+        &self.model.loaded
+    }
+
     /// Steps that were made.
     pub fn steps(&self) -> u64 {
         self.steps
@@ -150,7 +169,8 @@ impl Trainer {
         self.forward(batch, &mut Runner::new(&self.gpu.clone())).await
     }
 
-    /// Computes the loss of `batch` and its gradients, and changes all weights.
+    /// Computes the loss of `batch` and its gradients, and changes all weights. If the future is dropped before it ends,
+    /// or an error of the device ends it, weights may have changed in part, and the trainer refuses to go on.
     pub async fn step(&mut self, batch: &TokenBatch) -> Result<StepReport, TrainError> {
         self.give(batch)?;
         let (step, counted) = (self.steps + 1, batch.counted());
@@ -164,9 +184,11 @@ impl Trainer {
         if !loss.is_finite() {
             return Err(TrainError::LossNotFinite { step });
         }
+        self.is_torn = true;
         self.backward(&mut runner).await?;
-        self.steps = step;
-        match self.status().await? {
+        let status = self.status().await?;
+        (self.steps, self.is_torn) = (step, false);
+        match status {
             0 => {}
             status if status & BAD_GRADIENT != 0 => {
                 return Err(TrainError::NotFinite { step, what: "gradients" });
@@ -176,8 +198,14 @@ impl Trainer {
         Ok(StepReport { step, loss, counted, learning_rate: update.learning_rate })
     }
 
+    /// An error if weights have changed in part.
+    fn require_whole(&self) -> Result<(), TrainError> {
+        if self.is_torn { Err(TrainError::Torn) } else { Ok(()) }
+    }
+
     /// Brings a batch to the device.
     fn give(&self, batch: &TokenBatch) -> Result<(), TrainError> {
+        self.require_whole()?;
         let wrong = |found: String, expected: String| TrainError::WrongBatch { found, expected };
         let Sizes { sequences, length, .. } = self.sizes;
         if batch.length != length
@@ -304,6 +332,7 @@ impl Trainer {
 
     /// The bytes of a trained tensor, row-major: BF16, or F32 if it is a factor of an adapter.
     pub async fn read_bytes(&self, name: &str) -> Result<Vec<u8>, TrainError> {
+        self.require_whole()?;
         if let Some(factor) = self.factor(name) {
             return Ok(download(&self.gpu, &factor.weights, 4 * factor.len as u64).await?);
         }
@@ -412,6 +441,13 @@ fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(),
     if config.head_norms {
         let what = format!("{} has norms of queries and keys", config.architecture);
         return Err(TrainError::Unsupported { what });
+    }
+    if options.length > config.max_positions {
+        let found = format!("sequences of {} tokens", options.length);
+        return Err(TrainError::WrongBatch {
+            found,
+            expected: format!("{} positions at the most", config.max_positions),
+        });
     }
     if options.length == 0 || options.sequences == 0 {
         let found = format!("{} sequences of {}", options.sequences, options.length);

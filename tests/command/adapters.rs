@@ -96,3 +96,18 @@ fn adapters_that_do_not_fit_are_refused_by_name() {
     let nowhere = on_demo("fuse", &[demo().to_str().unwrap(), "-o", "nowhere"]).output().unwrap();
     assert!(refusal(&nowhere, 1).contains("adapter_config.json"));
 }
+
+/// An adapter is gone on with beside the weights that it was begun with, and beside no others.
+#[test]
+fn another_model_is_noticed_when_an_adapter_is_gone_on_with() {
+    let folder = trained(&[]);
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (data, adapter, other) = (at("train.txt"), at("adapter"), at("other"));
+    let args = ["--data", &data, "--steps", "1", "--length", "16", "-o", &other];
+    stdout(&on_demo("train", &args).output().unwrap());
+    let args = ["--data", &data, "--steps", "7", "--resume", "-o", &adapter];
+    let said = refusal(&crate::program::on("finetune", Path::new(&other), &args).output().unwrap(), 1);
+    assert!(said.contains("trained for another model"), "{said}");
+    let said = stdout(&on_demo("finetune", &args).output().unwrap());
+    assert!(said.contains("7 steps"), "{said}");
+}

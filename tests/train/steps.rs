@@ -1,6 +1,9 @@
 //! What steps make of weights.
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::{Gpu, Transcoded};
@@ -139,4 +142,49 @@ fn the_plan_is_kept() {
         let peak = enough.memory().peak();
         assert!(peak <= plan && plan < peak + peak / 8, "{layout:?} {optimizer:?}: {peak} of {plan}");
     }
+}
+
+/// A step that is given up while it changes weights leaves a trainer that says so, and does nothing more.
+#[test]
+fn a_step_that_is_given_up_is_never_gone_on_from() {
+    let gpu = device::shared();
+    let update = update(Optimizer::Sgd, Rounding::Nearest, 1e-3);
+    let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
+    let mut trainer = trainer(&gpu, &demo(), options);
+    let batch = batch(2, 16, 1024);
+    let context = &mut Context::from_waker(Waker::noop());
+    for millis in 0..2000 {
+        let mut step = Box::pin(trainer.step(&batch));
+        let until = Instant::now() + Duration::from_millis(millis);
+        let ended = loop {
+            match step.as_mut().poll(context) {
+                Poll::Ready(result) => break Some(result),
+                Poll::Pending if Instant::now() >= until => break None,
+                Poll::Pending => std::thread::sleep(Duration::from_micros(200)),
+            }
+        };
+        drop(step);
+        match ended {
+            // It was given up a moment ago, or has now ended although it was never given up.
+            Some(result) => assert!(matches!(result, Ok(_) | Err(TrainError::Torn)), "{result:?}"),
+            None => {
+                if let Err(error) = pollster::block_on(trainer.loss(&batch)) {
+                    assert!(matches!(error, TrainError::Torn), "{error}");
+                    assert!(matches!(pollster::block_on(trainer.step(&batch)), Err(TrainError::Torn)));
+                    assert!(matches!(pollster::block_on(trainer.weights_blake3()), Err(TrainError::Torn)));
+                    return;
+                }
+            }
+        }
+    }
+    panic!("no step was given up while it changed weights");
+}
+
+#[test]
+fn sequences_are_no_longer_than_the_model_has_positions() {
+    let gpu = device::shared();
+    let files = ModelFiles::open(&demo()).unwrap();
+    let options = TrainOptions::default().with_length(513);
+    let error = pollster::block_on(Trainer::load(&gpu, &files, options)).unwrap_err();
+    assert!(error.to_string().contains("512 positions"), "{error}");
 }

@@ -55,11 +55,25 @@ pub(crate) fn pieces(config: &ModelConfig, piece_weights: usize) -> Vec<Matrix> 
     matrices.flat_map(pieces).collect()
 }
 
+/// What was loaded so far.
+#[derive(Default)]
+struct Loaded {
+    /// Pieces of matrices.
+    pieces: usize,
+    hasher: blake3::Hasher,
+}
+
+impl Loaded {
+    fn hash(&mut self, bits: &[u16]) {
+        self.hasher.update(&bits.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>());
+    }
+}
+
 impl Loading<'_> {
     /// Reads all weights and brings them to the device.
     pub async fn load(&self, encoding: Option<&Encoding<'_>>) -> Result<TrainedModel, TrainError> {
         let mut uploader = Uploader::within(self.gpu, Uploader::LEAST)?;
-        let (mut tensors, mut pieces) = (Vec::new(), 0);
+        let (mut tensors, mut progress) = (Vec::new(), Loaded::default());
         for (number, (name, shape)) in tensor_shapes(self.config).into_iter().enumerate() {
             let weight = self.files.require(&name)?;
             require(&weight, &shape)?;
@@ -68,13 +82,23 @@ impl Loading<'_> {
                 [rows, cols] => {
                     let matrix = Matrix { rows, cols };
                     let matrix =
-                        self.matrix(&mut uploader, &weight, number, matrix, &mut pieces, encoding).await?;
+                        self.matrix(&mut uploader, &weight, number, matrix, &mut progress, encoding).await?;
                     Trained::Matrix(matrix)
                 }
-                _ => Trained::Vector(TrainedVector::load(self.gpu, &weight, number, self.state_bytes)?),
+                _ => {
+                    let bits = bits_of(weight.dtype, &weight.reader()?.read_all()?);
+                    progress.hash(&bits);
+                    Trained::Vector(TrainedVector::load(
+                        self.gpu,
+                        weight.name,
+                        number,
+                        &bits,
+                        self.state_bytes,
+                    )?)
+                }
             });
         }
-        Tensors(tensors.into_iter()).model(self.config)
+        Tensors(tensors.into_iter()).model(self.config, progress.hasher.finalize())
     }
 
     async fn matrix(
@@ -83,7 +107,7 @@ impl Loading<'_> {
         weight: &Weight<'_>,
         tensor: u32,
         Matrix { rows, cols }: Matrix,
-        number: &mut usize,
+        progress: &mut Loaded,
         encoding: Option<&Encoding<'_>>,
     ) -> Result<TrainedMatrix, TrainError> {
         let reader = weight.reader()?;
@@ -92,11 +116,13 @@ impl Loading<'_> {
         for first in (0..rows).step_by(each) {
             let rows = first..(first + each).min(rows);
             let bits = bits_of(reader.dtype(), &reader.read_matrix_rows(rows.clone())?);
-            let stored = self.store(uploader, weight.name, cols, &bits, *number, encoding).await?;
+            progress.hash(&bits);
+            let number = progress.pieces;
+            progress.pieces += 1;
+            let stored = self.store(uploader, weight.name, cols, &bits, number, encoding).await?;
             let moments = self.state_bytes * bits.len() as u64;
             let moments = (moments > 0).then(|| self.gpu.buffer("moments", moments, usage())).transpose()?;
-            pieces.push(Piece { rows, number: *number, stored, moments });
-            *number += 1;
+            pieces.push(Piece { rows, number, stored, moments });
         }
         Ok(TrainedMatrix { name: weight.name.into(), tensor, rows, cols, pieces })
     }

@@ -30,13 +30,15 @@ pub(crate) struct TrainedModel {
     pub last_norm: TrainedVector,
     /// The output matrix, if it is not the embedding.
     pub output: Option<TrainedMatrix>,
+    /// A hash of all weights as they were loaded, in BF16.
+    pub loaded: blake3::Hash,
 }
 
 /// The tensors, in the order of [`tensor_shapes`](crate::model::tensor_shapes).
 pub(super) struct Tensors(pub std::vec::IntoIter<Trained>);
 
 impl Tensors {
-    pub fn model(mut self, config: &ModelConfig) -> Result<TrainedModel, TrainError> {
+    pub fn model(mut self, config: &ModelConfig, loaded: blake3::Hash) -> Result<TrainedModel, TrainError> {
         let embedding = self.matrix()?;
         let mut layers = Vec::with_capacity(config.layers);
         for _ in 0..config.layers {
@@ -44,7 +46,7 @@ impl Tensors {
         }
         let last_norm = self.vector()?;
         let output = if config.tied { None } else { Some(self.matrix()?) };
-        Ok(TrainedModel { embedding, layers, last_norm, output })
+        Ok(TrainedModel { embedding, layers, last_norm, output, loaded })
     }
 
     fn layer(&mut self, config: &ModelConfig) -> Result<TrainedLayer, TrainError> {

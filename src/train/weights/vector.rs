@@ -20,16 +20,21 @@ pub(crate) struct TrainedVector {
 }
 
 impl TrainedVector {
-    /// Reads a vector and brings it to the device.
-    pub fn load(gpu: &Gpu, weight: &Weight<'_>, tensor: u32, state_bytes: u64) -> Result<Self, TrainError> {
-        let len = weight.shape.iter().product();
-        let bits = bits_of(weight.dtype, &weight.reader()?.read_all()?);
-        let values: Vec<u32> = bits.into_iter().map(|bits| u32::from(bits) << 16).collect();
+    /// Brings a vector to the device.
+    pub fn load(
+        gpu: &Gpu,
+        name: &str,
+        tensor: u32,
+        bits: &[u16],
+        state_bytes: u64,
+    ) -> Result<Self, GpuError> {
+        let len = bits.len();
+        let values: Vec<u32> = bits.iter().map(|&bits| u32::from(bits) << 16).collect();
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let weights = gpu.buffer_with(weight.name, bytemuck::cast_slice(&values), usage)?;
+        let weights = gpu.buffer_with(name, bytemuck::cast_slice(&values), usage)?;
         let moments = state_bytes * len as u64;
         let moments = (moments > 0).then(|| gpu.buffer("moments", moments, usage)).transpose()?;
-        Ok(Self { name: weight.name.into(), tensor, len, weights, moments })
+        Ok(Self { name: name.into(), tensor, len, weights, moments })
     }
 
     /// Its shape, if it is a factor of an adapter of this rank.

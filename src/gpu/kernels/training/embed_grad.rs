@@ -33,10 +33,11 @@ pub fn dispatch(
     accumulate: bool,
     [starts, places, x_grad, grads]: [&Buffer; 4],
 ) -> Result<Dispatch, GpuError> {
-    let elements = u64::from(params.columns.div_ceil(64));
-    gpu.check_rounds("embed_grad", elements * (tokens as u64 + 1))?;
+    // All of them may have looked up the same row.
+    gpu.check_rounds("embed_grad", tokens as u64 + 1)?;
     let buffers = [(2, starts), (3, places), (4, x_grad), (5, grads)];
-    gpu.kernel(variant(accumulate))?.bind(gpu, params, &buffers, [params.count, 1].map(Workgroups::Fixed))
+    let workgroups = [params.count, params.columns.div_ceil(64)].map(Workgroups::Fixed);
+    gpu.kernel(variant(accumulate))?.bind(gpu, params, &buffers, workgroups)
 }
 
 /// The twin: adds to the gradients of the whole table.

@@ -114,6 +114,7 @@ pub fn decompress(
 }
 
 /// Copies the files of the folder `src` to `dst`, which then has all of them or none.
+#[cfg(feature = "runtime")]
 pub(crate) fn publish_folder(src: &Path, dst: &Path, options: &Options) -> Result<(), ArchiveError> {
     let mut folder = ModelFolder::read(src, Some(dst))?;
     let files = std::mem::take(&mut folder.tensor_files);

@@ -56,6 +56,7 @@ mod windows;
 mod writer;
 
 pub use error::{ArchiveError, BoxError};
+#[cfg(feature = "runtime")]
 pub(crate) use folder::publish_folder;
 pub use folder::{compress, decompress, tensor_files_in};
 pub use form::Form;
@@ -63,6 +64,7 @@ pub use hints::require_there;
 pub use limit::Limit;
 pub use memory::{compress_bytes, decompress_bytes, decompress_bytes_within};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};
+#[cfg(feature = "runtime")]
 pub(crate) use output_folder::finish_interrupted;
 pub use pipe::{compress_to, decompress_to};
 pub use progress::{Progress, reported};

@@ -16,6 +16,7 @@ mod shape;
 mod weights;
 
 pub use adapter::{Adapter, AdapterPair, AdapterTarget};
+#[cfg(feature = "runtime")]
 pub(crate) use adapter::{
     CONFIG as ADAPTER_CONFIG, WEIGHTS as ADAPTER_WEIGHTS, tensor_name as adapter_tensor_name,
 };
@@ -29,8 +30,10 @@ pub use files::runnable::require_runnable;
 pub use plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 pub use plan::precisions::Precisions;
 pub use shape::outputs::Outputs;
+#[cfg(feature = "runtime")]
 pub(crate) use shape::tensors::{products, tensor_shapes};
 pub use weights::model::Model;
+#[cfg(feature = "runtime")]
 pub(crate) use weights::rotations::rotations;
 
 pub use crate::gpu::CacheType;

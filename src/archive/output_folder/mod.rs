@@ -62,6 +62,7 @@ mod state;
 pub(super) use contents::Contents;
 pub(super) use filling::{OutputFolder, Plan};
 pub(super) use places::is_own;
+#[cfg(feature = "runtime")]
 pub(crate) use replace::finish_interrupted;
 pub(super) use stamp::Stamp;
 pub(super) use state::refuse_unfinished;

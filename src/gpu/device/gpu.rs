@@ -177,11 +177,13 @@ impl Gpu {
     }
 
     /// Bytes of device memory for a texture of so many bytes.
+    #[cfg(feature = "runtime")]
     pub(crate) fn texture_bytes(&self, bytes: u64) -> u64 {
         Texture::bytes_of(bytes)
     }
 
     /// Maximum bytes of a texture of words; 0 if textures do not pay off on the device.
+    #[cfg(feature = "runtime")]
     pub(crate) fn max_texture_bytes(&self) -> u64 {
         if self.has_textures() { Texture::most_bytes(&self.inner.device).unwrap_or(0) } else { 0 }
     }

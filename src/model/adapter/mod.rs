@@ -7,4 +7,5 @@ mod target;
 pub use read::{Adapter, AdapterPair};
 pub use target::AdapterTarget;
 
+#[cfg(feature = "runtime")]
 pub(crate) use read::{CONFIG, WEIGHTS, tensor_name};

@@ -31,7 +31,7 @@ pub use plan::options::{Layout, LoadOptions, USUAL_CONTEXT};
 pub use plan::precisions::Precisions;
 pub use shape::outputs::Outputs;
 #[cfg(feature = "runtime")]
-pub(crate) use shape::tensors::{products, tensor_shapes};
+pub(crate) use shape::tensors::{EMBEDDING, LAST_NORM, OUTPUT, layer_name, products, tensor_shapes};
 pub use weights::model::Model;
 #[cfg(feature = "runtime")]
 pub(crate) use weights::rotations::rotations;

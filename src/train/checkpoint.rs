@@ -23,7 +23,7 @@ use crate::tensor::Dtype;
 const MOMENTS: &str = "trainer.moments";
 
 /// Which form of state this is.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
 /// The state of a run, without weights and moments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,22 +46,6 @@ pub(super) struct RunState {
 }
 
 impl RunState {
-    pub fn new(step: u64, position: Position, update: UpdateOptions) -> Self {
-        let (length, sequences, completions_only, packs) = (0, 0, false, true);
-        Self {
-            format: FORMAT,
-            step,
-            position,
-            length,
-            sequences,
-            completions_only,
-            packs,
-            update,
-            lora: None,
-            base_blake3: None,
-        }
-    }
-
     /// Reads the state in a folder, after putting in place what an interrupted run left.
     pub fn read(folder: &Path) -> Result<Self, TrainError> {
         finish_interrupted(folder)?;

@@ -8,7 +8,7 @@ use super::error::TrainError;
 use super::log::damaged;
 use super::plain_model::{TensorShape, TensorWriter, copy_description};
 use crate::archive::{self, ArchiveError, ModelFiles, Options, Progress, Report, Weight};
-use crate::model::{Adapter, AdapterPair, AdapterTarget, ModelConfig, products, tensor_shapes};
+use crate::model::{Adapter, AdapterPair, AdapterTarget, ModelConfig, layer_name, products};
 use crate::tensor::Dtype;
 
 /// Rows that are added to at a time.
@@ -55,14 +55,11 @@ pub fn fuse(
 
 /// The names of all tensors that an adapter may be for.
 fn targets(config: &ModelConfig) -> Vec<(String, usize, AdapterTarget)> {
-    let names: Vec<String> = tensor_shapes(config).into_iter().map(|(name, _)| name).collect();
-    let product = |layer: usize, target: AdapterTarget| {
-        let ending = format!("layers.{layer}.{}.weight", products(config)[target as usize].name);
-        names.iter().find(|name| name.ends_with(&ending)).map(|name| (name.clone(), layer, target))
+    let of_layer = |layer: usize| {
+        let products = products(config).into_iter().zip(AdapterTarget::ALL);
+        products.map(move |(product, target)| (layer_name(layer, product.name) + ".weight", layer, target))
     };
-    (0..config.layers)
-        .flat_map(|layer| AdapterTarget::ALL.into_iter().filter_map(move |t| product(layer, t)))
-        .collect()
+    (0..config.layers).flat_map(of_layer).collect()
 }
 
 fn write_fused(

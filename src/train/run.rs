@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
-use super::checkpoint::{Checkpoint, RunState, restore_moments};
+use super::checkpoint::{Checkpoint, FORMAT, RunState, restore_moments};
 use super::data::{DataFiles, Position, RecordEncoder, Records, SequenceOptions, Sequences};
 use super::error::TrainError;
 use super::log::{self, LogEntry};
@@ -188,13 +188,16 @@ impl TrainingRun {
     pub async fn save(&self, out: &Path) -> Result<(), TrainError> {
         let TrainOptions { length, sequences, update, ref lora, .. } = self.options.train;
         let state = RunState {
+            format: FORMAT,
+            step: self.trainer.steps(),
+            position: self.sequences.position(),
             length,
             sequences,
             completions_only: self.options.completions_only,
             packs: self.options.packs,
+            update,
             lora: lora.clone(),
             base_blake3: lora.as_ref().map(|_| self.trainer.loaded_blake3().to_string()),
-            ..RunState::new(self.trainer.steps(), self.sequences.position(), update)
         };
         Checkpoint { trainer: &self.trainer, state: &state, log: &self.log, model: &self.model }
             .save(out)

@@ -13,7 +13,7 @@ mod vocabulary;
 pub(crate) use activations::{Activations, Sizes, factor_bytes};
 pub(crate) use adapters::AdapterRoom;
 pub(crate) use ops::{Ops, Runner};
-pub(crate) use room::{Room, Wide, wide_bytes};
+pub(crate) use room::{Room, Wide};
 
 use std::cell::Cell;
 

@@ -5,16 +5,14 @@ use std::sync::Arc;
 use super::adapters::AdapterOf;
 use super::ops::Ops;
 use super::{Recording, Side};
-use crate::codec::grid::LANES;
 use crate::gpu::kernels::training::encode::{EncodeScratch, Needs};
 use crate::gpu::kernels::training::multiply::{Multiply, Operand};
 use crate::gpu::kernels::training::update::{self, Update};
 use crate::gpu::kernels::training::{Columns, add_bias, unpack};
-use crate::gpu::weights::layouts::raw;
 use crate::gpu::{Bound, Buffer, Gpu, GpuError};
-use crate::tensor::{Dtype, Matrix};
+use crate::tensor::Matrix;
 use crate::train::TrainError;
-use crate::train::weights::{Piece, Stored, TrainedMatrix, TrainedPair, TrainedVector};
+use crate::train::weights::{Piece, Stored, TrainedMatrix, TrainedPair, TrainedVector, wide_bytes};
 
 /// Memory for the pieces that are being worked on.
 #[derive(Debug)]
@@ -55,15 +53,10 @@ impl Room {
     }
 }
 
-/// Bytes of a piece, uncompressed.
-pub(crate) fn wide_bytes(piece: &Matrix) -> u64 {
-    (piece.rows.div_ceil(LANES) * raw::row_block_bytes(Dtype::BF16, piece.cols)) as u64
-}
-
 impl Wide {
     /// Bytes for a piece that is only read, and for pieces that are changed.
     pub fn bytes(pieces: &[Matrix]) -> [u64; 2] {
-        let aligned = |piece: &Matrix| wide_bytes(piece).next_multiple_of(ALIGNMENT);
+        let aligned = |piece: &Matrix| wide_bytes(piece.rows, piece.cols).next_multiple_of(ALIGNMENT);
         let read = pieces.iter().map(aligned).max().unwrap_or(0);
         [read, pieces.iter().map(aligned).sum::<u64>().min(MOST_CHANGED).max(read)]
     }

@@ -4,6 +4,7 @@ use super::attention::Attention;
 use super::{Tensors, Twin, linear};
 use crate::gpu::kernels::training::rotate::RotateParams;
 use crate::gpu::kernels::training::{Columns, add_bias, column_sums, gated, gated_back, rotate};
+use crate::model::layer_name;
 
 /// A layer, for sequences of one length.
 pub(super) struct Layer<'a> {
@@ -34,7 +35,7 @@ const NORMS: [&str; 2] = ["input_layernorm.weight", "post_attention_layernorm.we
 
 impl<'a> Layer<'a> {
     fn name(&self, part: &str) -> String {
-        format!("model.layers.{}.{part}", self.layer)
+        layer_name(self.layer, part)
     }
 
     fn weight(&self, part: &str) -> &[f64] {

@@ -13,15 +13,10 @@ use crate::gpu::kernels::training::embed_rows::TableRows;
 use crate::gpu::kernels::training::{
     Columns, column_sums, embed_grad, embed_rows, logit_grad, logit_stats, norm_back,
 };
-use crate::model::ModelConfig;
+use crate::model::{EMBEDDING, LAST_NORM, ModelConfig, OUTPUT};
 
 /// Tensors by name, row-major.
 pub type Tensors = BTreeMap<String, Vec<f64>>;
-
-/// The names of tensors that no layer has.
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const LAST_NORM: &str = "model.norm.weight";
-const OUTPUT: &str = "lm_head.weight";
 
 /// A model, and gradients of its tensors.
 #[derive(Debug)]

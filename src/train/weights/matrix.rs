@@ -65,7 +65,7 @@ impl TrainedMatrix {
 }
 
 /// Bytes of so many rows, uncompressed, as the device has them.
-pub(super) fn wide_bytes(rows: usize, cols: usize) -> u64 {
+pub(crate) fn wide_bytes(rows: usize, cols: usize) -> u64 {
     (rows.div_ceil(LANES) * raw::row_block_bytes(Dtype::BF16, cols)) as u64
 }
 

@@ -15,8 +15,9 @@ struct Step {
     // What stochastic rounding depends on, besides the weight.
     seed: u32,
     step: u32,
-    unused0: u32,
-    unused1: u32,
+    // Gradients are limited to this size.
+    clip: f32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> step: Step;

@@ -1,22 +1,19 @@
-// What a step of the optimizer makes of a weight. Kernels that import it have `moments`, unless SGD is set, and
+// What a step of the optimizer makes of a weight, and with MOMENTS of its moments. Kernels that import it have a
 // `status`.
 //
-// SGD; or AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019). A gradient that is not finite,
+// SGD; with MOMENTS AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019). A gradient that is not finite,
 // or with moments its square, leaves its weight as it is and sets a bit of the status. So does a weight that would not
 // be finite.
 //
 // Weights are BF16. They are rounded to the nearest, ties to even, or with STOCHASTIC up or down at random, on the
 // average to what was to be rounded. The random number is a hash of the seed, the step, the tensor and the weight's
 // place. With UNROUNDED they are f32.
+//
+// Before anything else, a gradient is limited to `clip` in size.
 
 #import update_step
 #import finite
-
-@group(0) @binding(6) var<storage, read_write> status: atomic<u32>;
-
-// A gradient was not finite; a weight would not have been.
-const BAD_GRADIENT: u32 = 1u;
-const BAD_WEIGHT: u32 = 2u;
+#import status
 
 #ifdef STOCHASTIC
 // Every bit of `x` changes half of the result's (Wellons's "lowbias32").
@@ -46,37 +43,35 @@ fn rounded(number: f32, tensor: u32, row: u32, col: u32) -> u32 {
 #endif
 }
 
-#ifdef SGD
-fn change(weight: f32, grad: f32, at: u32) -> f32 {
-    return fma(step.weight_decay, weight, grad);
-}
-#else
-// First and second moment of each weight.
-@group(0) @binding(5) var<storage, read_write> moments: array<vec2<f32>>;
-
-fn change(weight: f32, grad: f32, at: u32) -> f32 {
-    let before = moments[at];
+#ifdef MOMENTS
+fn change(weight: f32, grad: f32, moments: ptr<function, vec2<f32>>) -> f32 {
+    let before = *moments;
     let first = fma(step.beta1, before.x, (1.0 - step.beta1) * grad);
     let second = fma(step.beta2, before.y, (1.0 - step.beta2) * grad * grad);
-    moments[at] = vec2<f32>(first, second);
+    *moments = vec2<f32>(first, second);
     let root = sqrt(second / step.correction2) + step.epsilon;
     return fma(step.weight_decay, weight, first / step.correction1 / root);
 }
+#else
+fn change(weight: f32, grad: f32, moments: ptr<function, vec2<f32>>) -> f32 {
+    return fma(step.weight_decay, weight, grad);
+}
 #endif
 
-// The bits of the weight after the step. `at` is its place among the moments.
-fn updated(bits: u32, grad: f32, at: u32, tensor: u32, row: u32, col: u32) -> u32 {
-#ifdef SGD
-    let largest = grad;
-#else
+// The bits of the weight after the step. `moments` are its first and second moment.
+fn updated(bits: u32, grad: f32, moments: ptr<function, vec2<f32>>, tensor: u32, row: u32, col: u32) -> u32 {
+#ifdef MOMENTS
     let largest = grad * grad;
+#else
+    let largest = grad;
 #endif
     if is_not_finite(bitcast<u32>(largest)) {
         atomicOr(&status, BAD_GRADIENT);
         return bits;
     }
     let weight = bitcast<f32>(bits);
-    let result = rounded(fma(-step.learning_rate, change(weight, grad, at), weight), tensor, row, col);
+    let to = change(weight, clamp(grad, -step.clip, step.clip), moments);
+    let result = rounded(fma(-step.learning_rate, to, weight), tensor, row, col);
     if is_not_finite(result) {
         atomicOr(&status, BAD_WEIGHT);
         return bits;

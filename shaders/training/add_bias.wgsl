@@ -9,14 +9,8 @@
 //
 // Workgroups: (64 columns each, tokens).
 
-struct Columns {
-    columns: u32,
-    tokens: u32,
-    stride: u32,
-    first: u32,
-}
+#import columns
 
-@group(0) @binding(1) var<uniform> columns: Columns;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 

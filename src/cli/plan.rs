@@ -11,7 +11,7 @@ use bantam::train::{LoraOptions, TrainOptions, TrainPlan};
 
 use super::open::{LayoutArg, ModelArgs};
 use super::sizes::megabytes;
-use super::training::OptimizerArg;
+use super::training::{MomentsArg, OptimizerArg};
 use super::{Result, print, residency};
 
 #[derive(clap::Args)]
@@ -33,6 +33,9 @@ pub struct Args {
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, requires = "train")]
     optimizer: OptimizerArg,
+    /// Type of AdamW's moments of matrices
+    #[arg(long, value_enum, default_value_t, requires = "train")]
+    moments: MomentsArg,
     /// Plan for adapters of this rank, for all products of a layer
     #[arg(long, value_name = "N", requires = "train", value_parser = clap::value_parser!(u32).range(1..=4096))]
     rank: Option<u32>,
@@ -59,6 +62,7 @@ fn train(args: &Args) -> Result<ExitCode> {
         .with_layout(layout)
         .with_lora(lora);
     options.update.optimizer = args.optimizer.into();
+    options.update.moments = args.moments.into();
     let plan = TrainPlan::new(&args.model.device.open()?, &config, &options);
     if args.json {
         print::line(serde_json::to_value(plan)?)?;

@@ -9,10 +9,12 @@ use bantam::gpu::{Gpu, Transcoded};
 use bantam::model::require_runnable;
 use bantam::train::data::DataFiles;
 use bantam::train::{
-    Decay, LoraOptions, Optimizer, Rounding, RunOptions, Schedule, TrainOptions, TrainingRun, UpdateOptions,
+    Decay, LoraOptions, MomentsDtype, Optimizer, Rounding, RunOptions, Schedule, TrainOptions, TrainingRun,
+    UpdateOptions,
 };
 use serde_json::json;
 
+use super::clock::{Clock, compile_words};
 use super::device::DeviceArgs;
 use super::interrupt;
 use super::loss_picture;
@@ -32,7 +34,7 @@ pub struct TrainingArgs {
     pub output: PathBuf,
     /// Go on from the checkpoint in the output folder, with the options that it was begun with
     #[arg(long, conflicts_with_all = ["force", "length", "batch", "optimizer", "rounding", "lr", "seed", "warm_up", "decay",
-        "weight_decay", "completions_only", "no_packing"])]
+        "weight_decay", "moments", "clip", "completions_only", "no_packing"])]
     resume: bool,
     /// Replace the output folder if it exists
     #[arg(short, long)]
@@ -64,6 +66,13 @@ pub struct TrainingArgs {
     /// How much of each weight of a matrix a step takes away, times the learning rate
     #[arg(long, value_name = "RATE", default_value_t = 0.0, value_parser = parse_rate)]
     weight_decay: f32,
+    /// Type of AdamW's moments of matrices
+    #[arg(long, value_enum, default_value_t)]
+    moments: MomentsArg,
+    /// Limit each element of a gradient to this size. Norms of all gradients cannot be limited, because they are never
+    /// all there
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    clip: Option<f32>,
     /// Seed of the data's order, of rounding, and of new weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u32,
@@ -97,9 +106,30 @@ pub struct TrainingArgs {
 pub enum OptimizerArg {
     /// Nothing is kept for a weight
     Sgd,
-    /// Two moments are kept for each weight, eight bytes
+    /// Two moments are kept for each weight, eight bytes, or three with --moments bf16
     #[default]
     Adamw,
+    /// A mean is kept for each row and each column
+    Adalomo,
+}
+
+/// `--moments`
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+pub enum MomentsArg {
+    /// Eight bytes for a weight
+    #[default]
+    F32,
+    /// Rounded as weights are; three bytes for a weight where weights are compressed, and four elsewhere
+    Bf16,
+}
+
+impl From<MomentsArg> for MomentsDtype {
+    fn from(arg: MomentsArg) -> Self {
+        match arg {
+            MomentsArg::F32 => Self::F32,
+            MomentsArg::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl From<OptimizerArg> for Optimizer {
@@ -107,6 +137,7 @@ impl From<OptimizerArg> for Optimizer {
         match arg {
             OptimizerArg::Sgd => Self::Sgd,
             OptimizerArg::Adamw => Self::ADAM_W,
+            OptimizerArg::Adalomo => Self::ADA_LOMO,
         }
     }
 }
@@ -154,6 +185,13 @@ fn parse_rate(text: &str) -> std::result::Result<f32, String> {
     }
 }
 
+fn parse_size(text: &str) -> std::result::Result<f32, String> {
+    match parse_rate(text)? {
+        0.0 => Err("must be above 0".into()),
+        size => Ok(size),
+    }
+}
+
 impl TrainingArgs {
     /// The options of a run, which trains adapters if there are options for them.
     fn options(&self, lora: Option<LoraOptions>) -> RunOptions {
@@ -177,6 +215,8 @@ impl TrainingArgs {
             rounding,
             schedule,
             weight_decay: self.weight_decay,
+            moments: self.moments.into(),
+            clip: self.clip,
             seed: self.seed,
         };
         let train = TrainOptions::default()
@@ -210,7 +250,7 @@ impl TrainingArgs {
 
     /// Trains the model in `model`, or adapters for it.
     pub fn train(&self, model: &Path, lora: Option<LoraOptions>) -> Result<ExitCode> {
-        let gpu = self.device.open_within(self.max_memory)?;
+        let gpu = self.device.open_within(self.max_memory)?.with_warm_up();
         let mut run = self.open(&gpu, model, lora)?;
         let before = run.trainer().steps();
         if before >= self.steps {
@@ -220,7 +260,7 @@ impl TrainingArgs {
                 format!("{output} has {before} steps already; --steps {steps} asks for no more").into()
             );
         }
-        let mut pace = Pace::new(self.steps - before, run.step_tokens());
+        let mut pace = Pace::new(&gpu, self.steps - before, run.step_tokens());
         let mut last_valid_loss = None;
         while run.trainer().steps() < self.steps {
             if interrupt::interrupted() {
@@ -277,20 +317,21 @@ impl TrainingArgs {
         let last = losses.last().copied().unwrap_or(f64::NAN);
         let valid = valid_loss.map_or(String::new(), |loss| format!(", validation loss {loss:.4}"));
         print::line(format_args!(
-            "{}: {} steps, loss {last:.4}{valid}; {:.1} tokens/s, peak device memory {}",
+            "{}: {} steps, loss {last:.4}{valid}; {:.1} tokens/s, peak device memory {}{}",
             self.output.display(),
             run.trainer().steps(),
             pace.rate(),
             megabytes(peak),
+            compile_words(gpu.compile_time()),
         ))
     }
 }
 
 /// How fast steps are, and when that was said last.
 struct Pace {
-    began: Instant,
-    /// Time that was not spent on steps.
-    aside: Duration,
+    clock: Clock,
+    /// Time that was spent on steps.
+    spent: Duration,
     said: Option<Instant>,
     left: u64,
     done: u64,
@@ -301,26 +342,27 @@ struct Pace {
 const SAY_EVERY: Duration = Duration::from_secs(2);
 
 impl Pace {
-    fn new(steps: u64, step_tokens: usize) -> Self {
-        Self { began: Instant::now(), aside: Duration::ZERO, said: None, left: steps, done: 0, step_tokens }
+    fn new(gpu: &Gpu, steps: u64, step_tokens: usize) -> Self {
+        let clock = Clock::start(gpu);
+        Self { clock, spent: Duration::ZERO, said: None, left: steps, done: 0, step_tokens }
     }
 
     /// Counts a step.
     fn count(&mut self) {
         self.left -= 1;
         self.done += 1;
+        self.spent += self.clock.lap();
     }
 
     /// Does something that is no step.
     fn aside<T, E>(&mut self, work: impl FnOnce() -> std::result::Result<T, E>) -> std::result::Result<T, E> {
-        let began = Instant::now();
         let result = work();
-        self.aside += began.elapsed();
+        self.clock.lap();
         result
     }
 
     fn seconds(&self) -> f64 {
-        self.began.elapsed().saturating_sub(self.aside).as_secs_f64().max(1e-9)
+        self.spent.as_secs_f64().max(1e-9)
     }
 
     /// Tokens of a second.

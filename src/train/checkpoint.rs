@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use super::data::Position;
@@ -19,7 +20,7 @@ use crate::archive::{self, ArchiveError, Options, finish_interrupted};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use crate::tensor::Dtype;
 
-/// The name of the file of moments. It is a safetensors file, but no weights of the model.
+/// The name of the file of what the optimizer keeps. It is a safetensors file, but no weights of the model.
 const MOMENTS: &str = "trainer.moments";
 
 /// Which form of state this is.
@@ -86,9 +87,7 @@ impl Checkpoint<'_> {
             copy_description(self.model, folder.path())?;
             self.write_weights(&folder.path().join("model.safetensors")).await?;
         }
-        if self.trainer.has_moments() {
-            self.write_moments(&folder.path().join(MOMENTS)).await?;
-        }
+        self.write_moments(&folder.path().join(MOMENTS)).await?;
         let text = |error: serde_json::Error| damaged(&folder.path().join(STATE), error.to_string());
         write(&folder.path().join(log::FILE), log::lines(self.log).map_err(text)?.as_bytes())?;
         let state = serde_json::to_string_pretty(self.state).map_err(text)? + "\n";
@@ -139,45 +138,61 @@ impl Checkpoint<'_> {
         file.finish()
     }
 
+    /// Writes what the optimizer keeps, if it keeps anything.
     async fn write_moments(&self, path: &Path) -> Result<(), TrainError> {
-        let pairs = |(name, mut shape): (String, Vec<usize>)| {
-            shape.push(2);
-            (name, shape)
+        let kept = |(name, shape): (String, Vec<usize>)| {
+            self.trainer.state_shape(&shape).map(|(dtype, shape)| TensorShape { name, dtype, shape })
         };
-        let tensors: Vec<_> = self.trainer.trained().into_iter().map(pairs).collect();
-        let mut file = TensorWriter::create(path, &of_type(&tensors, Dtype::F32))?;
-        for (name, _) in &tensors {
-            let moments = self.trainer.read_moments(name).await?.unwrap_or_default();
-            let bytes = moments.as_flattened().iter().flat_map(|moment| moment.to_le_bytes());
-            file.write(&bytes.collect::<Vec<u8>>())?;
+        let tensors: Vec<_> = self.trainer.trained().into_iter().filter_map(kept).collect();
+        if tensors.is_empty() {
+            return Ok(());
+        }
+        let mut file = TensorWriter::create(path, &tensors)?;
+        for TensorShape { name, dtype, .. } in &tensors {
+            let numbers = self.trainer.read_state(name).await?.unwrap_or_default();
+            let bytes: Vec<u8> = match dtype {
+                // They are BF16 already.
+                Dtype::BF16 => numbers.iter().flat_map(|&n| bf16::from_f32(n).to_le_bytes()).collect(),
+                _ => numbers.iter().flat_map(|n| n.to_le_bytes()).collect(),
+            };
+            file.write(&bytes)?;
         }
         file.finish()
     }
 }
 
-/// Gives a trainer the moments that a checkpoint has.
-pub(super) async fn restore_moments(trainer: &Trainer, folder: &Path) -> Result<(), TrainError> {
+/// Gives a trainer what its optimizer kept, from a checkpoint.
+pub(super) async fn restore_state(trainer: &mut Trainer, folder: &Path) -> Result<(), TrainError> {
+    let kept: Vec<_> = trainer
+        .trained()
+        .into_iter()
+        .filter_map(|(name, shape)| Some((name, trainer.state_shape(&shape)?)))
+        .collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
     let path = folder.join(MOMENTS);
     let file = std::fs::read(&path).map_err(|error| damaged(&path, error.to_string()))?;
     let tensors =
         safetensors::SafeTensors::deserialize(&file).map_err(|error| damaged(&path, error.to_string()))?;
-    for (name, shape) in trainer.trained() {
+    for (name, (dtype, shape)) in kept {
         let tensor = tensors.tensor(&name).map_err(|error| damaged(&path, error.to_string()))?;
-        let count: usize = shape.iter().product();
-        if tensor.dtype() != safetensors::Dtype::F32 || tensor.data().len() != 8 * count {
-            return Err(damaged(&path, format!("{name}: not two moments for each of {count} weights")));
+        if tensor.dtype().to_string() != dtype.to_string() || tensor.shape() != shape {
+            let found = format!("{} {:?}", tensor.dtype(), tensor.shape());
+            return Err(damaged(&path, format!("{name}: {found}, and not {dtype} {shape:?}")));
         }
-        let of_bytes = |bytes: &[u8; 8]| {
-            let [a, b, c, d, e, f, g, h] = *bytes;
-            [f32::from_le_bytes([a, b, c, d]), f32::from_le_bytes([e, f, g, h])]
+        let numbers: Vec<f32> = match dtype {
+            Dtype::BF16 => {
+                tensor.data().as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
+            }
+            _ => tensor.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
         };
-        let moments: Vec<[f32; 2]> = tensor.data().as_chunks().0.iter().map(of_bytes).collect();
-        if moments.as_flattened().iter().any(|moment| !moment.is_finite()) {
+        if numbers.iter().any(|number| !number.is_finite()) {
             return Err(damaged(&path, format!("{name}: a moment is not a finite number")));
         }
-        trainer.write_moments(&name, &moments).await?;
+        trainer.write_state(&name, &numbers).await?;
     }
-    Ok(())
+    trainer.record()
 }
 
 /// Tensors that are all of one type.

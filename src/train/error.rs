@@ -51,6 +51,12 @@ pub enum TrainError {
         /// What the model has.
         what: String,
     },
+    /// Options do not go together.
+    #[error("{what}")]
+    Options {
+        /// Which, and why.
+        what: &'static str,
+    },
     /// There is too little device memory.
     #[error(
         "training takes {needed} bytes of device memory, but {left} are left; shorter sequences, fewer of them, SGD or an \

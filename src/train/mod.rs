@@ -19,6 +19,7 @@ mod options;
 mod plain_model;
 mod plan;
 mod run;
+mod state;
 mod step;
 mod trainer;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
@@ -31,7 +32,7 @@ pub use fuse::fuse;
 pub use initial::write_initial_weights;
 pub use log::LogEntry;
 pub use lora::LoraOptions;
-pub use optimizer::{Decay, Optimizer, Rounding, Schedule, UpdateOptions};
+pub use optimizer::{Decay, MomentsDtype, Optimizer, Rounding, Schedule, UpdateOptions};
 pub use options::TrainOptions;
 pub use plan::TrainPlan;
 pub use run::{RunOptions, TrainingRun};

@@ -21,19 +21,34 @@ pub enum Optimizer {
         /// Added to the root of the second moment.
         epsilon: f32,
     },
+    /// AdaLomo (Lv and others, "AdaLomo: low-memory optimization with adaptive learning rate", 2023). A mean of squares is
+    /// kept for each row and each column of a matrix, and for each element of a vector. The change of a tensor is limited,
+    /// and relative to the size of its weights. Gradients of matrices in several pieces are computed three times.
+    AdaLomo {
+        /// Step `t` forgets `t` to the power of this, inverted, of a mean.
+        decay: f32,
+    },
 }
 
 impl Optimizer {
     /// AdamW with its usual parameters.
     pub const ADAM_W: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 
-    /// Bytes of what is kept for each weight.
-    pub fn state_bytes(self) -> u64 {
-        match self {
-            Self::Sgd => 0,
-            Self::AdamW { .. } => 8,
-        }
-    }
+    /// AdaLomo with its usual parameter.
+    pub const ADA_LOMO: Self = Self::AdaLomo { decay: 0.8 };
+}
+
+/// The type of AdamW's moments of matrices. Those of vectors and of adapters are always F32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MomentsDtype {
+    /// Eight bytes for a weight.
+    #[default]
+    F32,
+    /// The first moment and the root of the second, rounded as weights are. Where weights are compressed, so are these, in
+    /// the fast layout: three bytes for a weight, and four elsewhere. If they are rounded to the nearest, second moments
+    /// hardly become smaller.
+    Bf16,
 }
 
 /// How a new weight becomes BF16.
@@ -103,6 +118,12 @@ pub struct UpdateOptions {
     pub schedule: Schedule,
     /// How much of each weight of a matrix a step takes away, beside the learning rate. Norms and biases keep theirs.
     pub weight_decay: f32,
+    /// The type of AdamW's moments.
+    #[serde(default)]
+    pub moments: MomentsDtype,
+    /// Elements of gradients are limited to this size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f32>,
     /// What stochastic rounding depends on.
     pub seed: u32,
 }
@@ -113,6 +134,7 @@ impl UpdateOptions {
         let (beta1, beta2, epsilon) = match self.optimizer {
             Optimizer::Sgd => (0.0, 0.0, 0.0),
             Optimizer::AdamW { beta1, beta2, epsilon } => (beta1, beta2, epsilon),
+            Optimizer::AdaLomo { decay } => (0.0, 1.0 - (step as f64).powf(-f64::from(decay)) as f32, 0.0),
         };
         let correction = |beta: f32| (1.0 - f64::from(beta).powf(step as f64)) as f32;
         UpdateStep {
@@ -126,7 +148,8 @@ impl UpdateOptions {
             loss_scale: (1.0 / counted.max(1) as f64) as f32,
             seed: self.seed,
             step: step as u32,
-            unused: [0; 2],
+            clip: self.clip.unwrap_or(f32::MAX),
+            unused: 0,
         }
     }
 }

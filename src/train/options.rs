@@ -3,7 +3,7 @@
 use crate::gpu::Transcoded;
 
 use super::lora::LoraOptions;
-use super::optimizer::{Decay, Optimizer, Rounding, Schedule, UpdateOptions};
+use super::optimizer::{Decay, MomentsDtype, Optimizer, Rounding, Schedule, UpdateOptions};
 
 /// What a trainer is made with.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,8 +26,15 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     fn default() -> Self {
         let schedule = Schedule { learning_rate: 1e-4, warm_up: 0, decay: Decay::Constant, steps: 0 };
-        let (optimizer, rounding) = (Optimizer::ADAM_W, Rounding::Stochastic);
-        let update = UpdateOptions { optimizer, rounding, schedule, weight_decay: 0.0, seed: 0 };
+        let update = UpdateOptions {
+            optimizer: Optimizer::ADAM_W,
+            rounding: Rounding::Stochastic,
+            schedule,
+            weight_decay: 0.0,
+            moments: MomentsDtype::F32,
+            clip: None,
+            seed: 0,
+        };
         Self {
             length: 512,
             sequences: 1,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
-use super::checkpoint::{Checkpoint, FORMAT, RunState, restore_moments};
+use super::checkpoint::{Checkpoint, FORMAT, RunState, restore_state};
 use super::data::{DataFiles, Position, RecordEncoder, Records, SequenceOptions, Sequences};
 use super::error::TrainError;
 use super::log::{self, LogEntry};
@@ -94,9 +94,7 @@ impl TrainingRun {
             return Err(TrainError::OtherBase { path: folder.into(), model: base.into() });
         }
         run.trainer.set_steps(state.step);
-        if run.trainer.has_moments() {
-            restore_moments(&run.trainer, folder).await?;
-        }
+        restore_state(&mut run.trainer, folder).await?;
         run.log = log::read(folder)?;
         match run.log.last().map_or(0, |entry| entry.step) == state.step {
             true => Ok(run),

@@ -4,33 +4,33 @@ use std::cell::Cell;
 
 use super::batch::Batch as TokenBatch;
 use super::error::TrainError;
-use super::optimizer::Rounding;
+use super::optimizer::{MomentsDtype, Optimizer, Rounding};
 use super::options::TrainOptions;
 use super::plan::TrainPlan;
-use super::step::{Activations, AdapterRoom, Recording, Room, Runner, Sizes, StepOps, Wide};
+use super::step::{Activations, AdapterRoom, FactorRoom, Recording, Room, Runner, Sizes, StepOps, Wide};
 use super::weights::{
-    Encoding, Loading, Piece, Stored, TrainedAdapters, TrainedMatrix, TrainedModel, TrainedVector, grown,
-    pieces,
+    Loading, OptimizerState, Piece, Stored, TrainedAdapters, TrainedMatrix, TrainedModel, TrainedVector,
+    grown, matrices, pieces,
 };
 use crate::archive::ModelFiles;
 use crate::gpu::kernels::training::embed_grad::tokens_by_row;
 use crate::gpu::kernels::training::encode::Needs;
 use crate::gpu::kernels::training::logit_stats::{LogitStats, NO_TARGET};
 use crate::gpu::kernels::training::updated::{BAD_GRADIENT, Rounded, UpdateStep};
-use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, Uploader, download};
+use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, download};
 use crate::model::{Adapter, ModelConfig};
 use crate::tensor::Matrix;
 
 /// A model's weights on a device, and everything that a step needs there. Nothing is allocated after it is made.
 #[derive(Debug)]
 pub struct Trainer {
-    gpu: Gpu,
+    pub(super) gpu: Gpu,
     config: ModelConfig,
-    options: TrainOptions,
-    model: TrainedModel,
+    pub(super) options: TrainOptions,
+    pub(super) model: TrainedModel,
     sizes: Sizes,
     adapters: Option<(TrainedAdapters, AdapterRoom)>,
-    room: Room,
+    pub(super) room: Room,
     activations: Activations,
     ops: StepOps,
     /// Statistics of logits, and the status.
@@ -75,17 +75,15 @@ impl Trainer {
             return Err(TrainError::TooLittleMemory { needed, left });
         }
         let tokens = options.length * options.sequences;
-        let of_adapters = options.update.optimizer.state_bytes();
-        let state_bytes = if options.lora.is_some() { 0 } else { of_adapters };
+        let of_adapters = OptimizerState::of(&options.update);
+        let state = if options.lora.is_some() { OptimizerState::None } else { of_adapters };
         let TrainOptions { layout, piece_weights, .. } = options;
-        let loading = Loading { gpu, files, config: &config, layout, piece_weights, state_bytes };
         let pieces = pieces(&config, piece_weights);
-        let wide = layout.map(|_| Wide::new(gpu, &pieces)).transpose()?;
-        let encoding = wide.as_ref().map(|wide| Encoding {
-            wide: &wide.buffer,
-            scratch: &wide.scratch,
-            needs: &wide.needs,
-        });
+        let together = state.changed_together();
+        let wide = layout.map(|_| Wide::new(gpu, &pieces, together)).transpose()?;
+        let encoding = wide.as_ref().map(Wide::encoding);
+        let count = pieces.len();
+        let loading = Loading { gpu, files, config: &config, layout, piece_weights, state, pieces: count };
         let model = loading.load(encoding.as_ref()).await?;
         let sizes = Sizes::of(&config, &options);
         let adapters = options.lora.as_ref().map(|lora| {
@@ -94,10 +92,14 @@ impl Trainer {
             Ok::<_, GpuError>((adapters, AdapterRoom::new(gpu, &config, tokens, lora.rank)?))
         });
         let adapters = adapters.transpose()?;
-        let room = Room::new(gpu, sizes.piece_weights, wide)?;
+        let factors = match state {
+            OptimizerState::Means => Some(FactorRoom::new(gpu, &matrices(&config))?),
+            _ => None,
+        };
+        let room = Room::new(gpu, sizes.piece_weights, wide, factors)?;
         let activations = Activations::new(gpu, &config, &sizes)?;
-        let results = (tokens * size_of::<LogitStats>()).max(pieces.len() * size_of::<Needs>());
-        let readback = Readback::new(gpu, results as u64)?;
+        let results = (tokens * size_of::<LogitStats>()) as u64;
+        let readback = Readback::new(gpu, results.max(Wide::needs_bytes(&pieces, together)))?;
         let gpu = gpu.clone();
         let ops = StepOps::default();
         let mut trainer = Self {
@@ -119,7 +121,7 @@ impl Trainer {
     }
 
     /// Records what a step does.
-    fn record(&mut self) -> Result<(), TrainError> {
+    pub(super) fn record(&mut self) -> Result<(), TrainError> {
         let recording = Recording {
             gpu: &self.gpu,
             config: &self.config,
@@ -132,6 +134,7 @@ impl Trainer {
                 Rounding::Stochastic => Rounded::Stochastic,
                 Rounding::Nearest => Rounded::Nearest,
             },
+            state: OptimizerState::of(&self.options.update),
             changed_to: Cell::new(0),
         };
         self.ops = recording.step()?;
@@ -146,11 +149,6 @@ impl Trainer {
     /// Goes on as after so many steps.
     pub(super) fn set_steps(&mut self, steps: u64) {
         self.steps = steps;
-    }
-
-    /// Whether the optimizer has moments.
-    pub fn has_moments(&self) -> bool {
-        self.options.update.optimizer.state_bytes() > 0
     }
 
     /// A hash of all weights that were loaded. Those of a model that adapters are trained for are still the same.
@@ -281,14 +279,17 @@ impl Trainer {
         let mut is_grown = false;
         for matrix in self.model.matrices_mut() {
             for piece in &mut matrix.pieces {
-                let (Stored::Encoded(encoded), Some(needs)) = (&piece.stored, needs.get(piece.number)) else {
-                    continue;
-                };
-                if !encoded.holds(needs) {
-                    let size = Matrix { rows: piece.rows.len(), cols: matrix.cols };
-                    log::debug!("{}: more room for rows {:?}", matrix.name, piece.rows);
-                    piece.stored = grown(&self.gpu, &matrix.name, size, encoded, needs)?;
-                    is_grown = true;
+                let size = Matrix { rows: piece.rows.len(), cols: matrix.cols };
+                let moments = piece.moments.kept_mut().iter_mut().map(|kept| (kept.number, &mut kept.stored));
+                for (number, stored) in [(piece.number, &mut piece.stored)].into_iter().chain(moments) {
+                    let (Stored::Encoded(encoded), Some(needs)) = (&*stored, needs.get(number)) else {
+                        continue;
+                    };
+                    if !encoded.holds(needs) {
+                        log::debug!("{}: more room for rows {:?}", matrix.name, piece.rows);
+                        *stored = grown(&self.gpu, &matrix.name, size, encoded, needs)?;
+                        is_grown = true;
+                    }
                 }
             }
         }
@@ -341,7 +342,7 @@ impl Trainer {
     }
 
     /// A factor of an adapter.
-    fn factor(&self, name: &str) -> Option<&TrainedVector> {
+    pub(super) fn factor(&self, name: &str) -> Option<&TrainedVector> {
         self.adapters.as_ref()?.0.factors().find(|factor| factor.name == name)
     }
 
@@ -353,16 +354,25 @@ impl Trainer {
         let Some(matrix) = self.model.matrices().find(|matrix| matrix.name == name) else { return Ok(None) };
         let mut bits = Vec::new();
         for piece in &matrix.pieces {
-            let bytes = self.wide_bytes(matrix, piece).await?;
-            bits.extend(matrix.bits_in(piece, &bytes));
+            bits.extend(self.bits_of(matrix, piece, &piece.stored).await?);
         }
         Ok(Some(bits))
     }
 
-    /// The uncompressed words of a piece.
-    async fn wide_bytes(&self, matrix: &TrainedMatrix, piece: &Piece) -> Result<Vec<u8>, TrainError> {
-        let len = matrix.wide_bytes(piece);
-        let encoded = match (&piece.stored, &self.room.wide) {
+    /// BF16 numbers that are stored as the weights of a piece are, row-major.
+    pub(super) async fn bits_of(
+        &self,
+        matrix: &TrainedMatrix,
+        piece: &Piece,
+        stored: &Stored,
+    ) -> Result<Vec<u16>, TrainError> {
+        let bytes = self.wide_bytes(stored, matrix.wide_bytes(piece)).await?;
+        Ok(matrix.bits_in(piece, &bytes))
+    }
+
+    /// The uncompressed words of what is stored as weights are.
+    async fn wide_bytes(&self, stored: &Stored, len: u64) -> Result<Vec<u8>, TrainError> {
+        let encoded = match (stored, &self.room.wide) {
             (Stored::Raw(words) | Stored::Copied(words), _) => {
                 return Ok(download(&self.gpu, words, len).await?);
             }
@@ -392,40 +402,6 @@ impl Trainer {
         matrices.sum::<u64>() + vectors.sum::<u64>()
     }
 
-    /// First and second moments of a tensor's weights, row-major; `None` if there is no such tensor, or if the optimizer
-    /// has none.
-    pub async fn read_moments(&self, name: &str) -> Result<Option<Vec<[f32; 2]>>, TrainError> {
-        let mut moments = Vec::new();
-        for buffer in self.moments(name) {
-            let bytes = download(&self.gpu, buffer, buffer.size()).await?;
-            moments.extend(bytemuck::pod_collect_to_vec::<u8, [f32; 2]>(&bytes));
-        }
-        Ok((!moments.is_empty()).then_some(moments))
-    }
-
-    /// Sets first and second moments of a tensor's weights, row-major, which are as many as [`Self::read_moments`] gives.
-    pub(super) async fn write_moments(&self, name: &str, moments: &[[f32; 2]]) -> Result<(), TrainError> {
-        let mut uploader = Uploader::within(&self.gpu, Uploader::LEAST)?;
-        let mut rest = moments;
-        for buffer in self.moments(name) {
-            let (own, others) = rest
-                .split_at_checked(buffer.size() as usize / 8)
-                .ok_or(TrainError::Internal("a tensor has fewer moments than weights"))?;
-            uploader.write(buffer, 0, bytemuck::cast_slice(own)).await?;
-            rest = others;
-        }
-        Ok(())
-    }
-
-    /// The buffers of a tensor's moments.
-    fn moments(&self, name: &str) -> impl Iterator<Item = &Buffer> {
-        let vector = self.model.vectors().find(|vector| vector.name == name).or(self.factor(name));
-        let matrix = self.model.matrices().find(|matrix| matrix.name == name);
-        let pieces = matrix.into_iter().flat_map(|matrix| &matrix.pieces);
-        let of_pieces = pieces.filter_map(|piece| piece.moments.as_ref());
-        vector.into_iter().filter_map(|vector| vector.moments.as_ref()).chain(of_pieces)
-    }
-
     /// A hash of the bytes of all that is trained, in the order of names.
     pub async fn weights_blake3(&self) -> Result<blake3::Hash, TrainError> {
         let mut hasher = blake3::Hasher::new();
@@ -442,6 +418,7 @@ fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(),
         let what = format!("{} has norms of queries and keys", config.architecture);
         return Err(TrainError::Unsupported { what });
     }
+    require_consistent(options)?;
     if options.length > config.max_positions {
         let found = format!("sequences of {} tokens", options.length);
         return Err(TrainError::WrongBatch {
@@ -454,4 +431,24 @@ fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(),
         return Err(TrainError::WrongBatch { found, expected: "at least one token".into() });
     }
     Ok(())
+}
+
+/// An error if options of updates do not go together.
+fn require_consistent(options: &TrainOptions) -> Result<(), TrainError> {
+    let update = &options.update;
+    let is_adam = matches!(update.optimizer, Optimizer::AdamW { .. });
+    let what = match (update.moments, update.clip) {
+        (MomentsDtype::Bf16, _) if !is_adam => "only AdamW has moments that could be BF16",
+        (MomentsDtype::Bf16, _) if options.lora.is_some() => {
+            "adapters are trained with moments of F32; they are small"
+        }
+        (_, Some(_)) if matches!(update.optimizer, Optimizer::AdaLomo { .. }) => {
+            "AdaLomo limits the change of each tensor by itself; it takes no limit for gradients"
+        }
+        (_, Some(clip)) if !(clip > 0.0 && clip.is_finite()) => {
+            "gradients can only be limited to a finite size above 0"
+        }
+        _ => return Ok(()),
+    };
+    Err(TrainError::Options { what })
 }

@@ -10,6 +10,7 @@ mod guest;
 mod isa;
 mod joined;
 mod kernels;
+mod optimizers;
 mod products;
 #[cfg(target_os = "linux")]
 mod radv;

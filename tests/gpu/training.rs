@@ -8,29 +8,24 @@ use bantam::gpu::kernels::training::multiply::{Causal, Factors, Multiply, Operan
 use bantam::gpu::kernels::training::norm_back::{NormBack, NormBackParams};
 use bantam::gpu::kernels::training::rotate::RotateParams;
 use bantam::gpu::kernels::training::unpack::WidePiece;
-use bantam::gpu::kernels::training::update::Update;
-use bantam::gpu::kernels::training::update_vector::{UpdateVector, VectorParams};
-use bantam::gpu::kernels::training::updated::{
-    self, BAD_GRADIENT, BAD_WEIGHT, Rounded, UpdateRule, UpdateStep,
-};
+use bantam::gpu::kernels::training::updated::UpdateStep;
 use bantam::gpu::kernels::training::{
     Columns, add_bias, attention_weights, attention_weights_back, column_sums, embed_grad, embed_rows, gated,
-    gated_back, logit_grad, logit_stats, multiply, norm_back, rotate, scale, unpack, update, update_vector,
+    gated_back, logit_grad, logit_stats, multiply, norm_back, rotate, scale, unpack,
 };
 use bantam::gpu::{Bound, Buffer, Gpu, Target, Texel};
-use half::bf16;
 
 use crate::device;
 use crate::encode::laid_out;
 use crate::on_device::{EPSILON, normal, read, run, storage};
 
-fn wide(values: &[f32]) -> Vec<f64> {
+pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// Each element is as close as sums of `terms` products of usual numbers are, or as `relative` says.
 #[track_caller]
-fn assert_near(got: &[f32], wanted: &[f64], terms: f64, what: &str) {
+pub fn assert_near(got: &[f32], wanted: &[f64], terms: f64, what: &str) {
     assert_eq!(got.len(), wanted.len(), "{what}");
     let largest = wanted.iter().fold(1e-30f64, |most, w| most.max(w.abs()));
     for (i, (&got, &wanted)) in got.iter().zip(wanted).enumerate() {
@@ -433,142 +428,6 @@ fn every_bf16_is_unpacked_as_it_is() {
     }
 }
 
-fn step_of(moments: bool) -> UpdateStep {
-    UpdateStep {
-        learning_rate: 0.01,
-        weight_decay: if moments { 0.1 } else { 0.0 },
-        beta1: 0.9,
-        beta2: 0.999,
-        correction1: 1.0 - 0.9f32.powi(3),
-        correction2: 1.0 - 0.999f32.powi(3),
-        epsilon: 1e-8,
-        loss_scale: 1.0,
-        seed: 5,
-        step: 3,
-        unused: [0; 2],
-    }
-}
-
-/// What optimizers are tried with: weights as BF16, gradients of which some are bad, and moments.
-struct Weights {
-    bits: Vec<u16>,
-    grads: Vec<f32>,
-    moments: Vec<[f32; 2]>,
-}
-
-impl Weights {
-    fn new(count: usize) -> Self {
-        let bits = normal(1, count).iter().map(|&w| bf16::from_f32(w).to_bits()).collect();
-        let mut grads = normal(2, count);
-        (grads[5], grads[6], grads[7]) = (f32::NAN, f32::INFINITY, -3e38);
-        let moments = normal(3, 2 * count).as_chunks().0.iter().map(|&[a, b]| [a, b * b]).collect();
-        Self { bits, grads, moments }
-    }
-
-    /// A step, in which some weights overflow if there are no moments.
-    fn step(moments: bool) -> UpdateStep {
-        let step = step_of(moments);
-        UpdateStep { learning_rate: if moments { 0.01 } else { 10.0 }, ..step }
-    }
-
-    /// Compares weights, in words, and moments with those of the twin. The twin's status.
-    fn compare(
-        &self,
-        rule: UpdateRule,
-        got: &[u32],
-        moments: &[f32],
-        place: impl Fn(usize) -> [u32; 3],
-    ) -> u32 {
-        let (step, mut flags) = (Self::step(rule.moments), 0);
-        for (i, &got) in got.iter().enumerate() {
-            let mut own = self.moments[i];
-            let with = rule.moments.then_some(&mut own);
-            let bits = u32::from(self.bits[i]) << 16;
-            let (wanted, flag) = updated::cpu(bits, self.grads[i], with, &step, rule.rounded, place(i));
-            flags |= flag;
-            // SGD without decay is one `fma`, whose bits are those of the twin. With moments, the device's quotients and
-            // roots are rounded otherwise; and F32 shows whether its `fma` rounds twice.
-            let is_near = got == wanted
-                || match rule.rounded {
-                    Rounded::No => {
-                        let size = f32::from_bits(bits).abs() + step.learning_rate * self.grads[i].abs();
-                        (f32::from_bits(got) - f32::from_bits(wanted)).abs() <= 1e-6 * (1.0 + size)
-                    }
-                    _ => rule.moments && got.abs_diff(wanted) <= 1 << 16,
-                };
-            assert!(is_near, "{rule:?} {i}: {got:x} {wanted:x}");
-            // What is added may cancel.
-            let size = self.moments[i][0].abs() + self.moments[i][1] + self.grads[i].abs();
-            for (got, wanted) in moments[2 * i..][..2].iter().zip(own) {
-                let is_near = (got - wanted).abs() <= 1e-6 * (wanted.abs() + size);
-                assert!(!rule.moments || is_near || !size.is_finite(), "{rule:?} {i}: {got} {wanted}");
-            }
-        }
-        flags
-    }
-}
-
-#[test]
-fn matrices_are_updated_and_rounded_as_the_twin_does_it() {
-    let gpu = device::shared();
-    let (rows, cols, first_row) = (70, 45, 128);
-    let weights = Weights::new(rows * cols);
-    for rule in UpdateRule::all().filter(|rule| rule.rounded != Rounded::No) {
-        let step = Weights::step(rule.moments);
-        let of_step =
-            gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
-        let (rows, columns) = (rows as u32, cols as u32);
-        let params = WidePiece { rows, columns, first_row, tensor: 9, words_at: 0, unused: [0; 3] };
-        let words = laid_out(&weights.bits, cols);
-        let [of_words, of_grads] = [storage(&gpu, &words), storage(&gpu, &weights.grads)];
-        let moments = storage(&gpu, &weights.moments);
-        let status = storage(&gpu, &[0u32]);
-        let with = Update {
-            step: &of_step,
-            grads: &of_grads,
-            words: Bound::from(&of_words),
-            moments: rule.moments.then_some(Bound::from(&moments)),
-            status: &status,
-        };
-        run(&gpu, &[update::dispatch(&gpu, &params, rule.rounded, &with).unwrap()], 1);
-        let got = read(&gpu, &of_words, words.len()).iter().map(|word| word.to_bits()).collect::<Vec<_>>();
-        let got: Vec<u32> = unpack::cpu(&params, &got).iter().map(|weight| weight.to_bits()).collect();
-        let moments = read(&gpu, &moments, 2 * got.len());
-        let place = |i: usize| [9, first_row + (i / cols) as u32, (i % cols) as u32];
-        let flags = weights.compare(rule, &got, &moments, place);
-        assert_eq!(read(&gpu, &status, 1)[0].to_bits(), flags);
-        assert_eq!(flags, if rule.moments { BAD_GRADIENT } else { BAD_GRADIENT | BAD_WEIGHT });
-    }
-}
-
-#[test]
-fn vectors_are_updated_and_rounded_as_the_twin_does_it() {
-    let gpu = device::shared();
-    let weights = Weights::new(3150);
-    let count = weights.bits.len();
-    let wide: Vec<u32> = weights.bits.iter().map(|&bits| u32::from(bits) << 16).collect();
-    for rule in UpdateRule::all() {
-        let step = Weights::step(rule.moments);
-        let of_step =
-            gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
-        let [of_weights, of_grads] = [storage(&gpu, &wide), storage(&gpu, &weights.grads)];
-        let (moments, status) = (storage(&gpu, &weights.moments), storage(&gpu, &[0u32]));
-        let with = UpdateVector {
-            step: &of_step,
-            grads: &of_grads,
-            weights: &of_weights,
-            moments: rule.moments.then_some(&moments),
-            status: &status,
-        };
-        let params = VectorParams { count: count as u32, tensor: 9, unused: [0; 2] };
-        run(&gpu, &[update_vector::dispatch(&gpu, &params, rule.rounded, &with).unwrap()], 1);
-        let got: Vec<u32> = read(&gpu, &of_weights, count).iter().map(|weight| weight.to_bits()).collect();
-        // A vector is row 0 of its tensor.
-        let flags = weights.compare(rule, &got, &read(&gpu, &moments, 2 * count), |i| [9, 0, i as u32]);
-        assert_eq!(read(&gpu, &status, 1)[0].to_bits(), flags);
-    }
-}
-
 #[test]
 fn numbers_are_scaled_where_they_are() {
     let gpu = device::shared();
@@ -579,24 +438,5 @@ fn numbers_are_scaled_where_they_are() {
         let mut wanted = wide(&x);
         scale::cpu(&mut wanted, f64::from(1.7f32));
         assert_near(&read(&gpu, &buffer, count), &wanted, 1.0, &format!("{count}"));
-    }
-}
-
-/// On the average, what is rounded at random is what was to be rounded.
-#[test]
-fn stochastic_rounding_is_unbiased() {
-    for number in [1.0f32 + 1.0 / 1024.0, -3.3, 1e-20, 65_432.1] {
-        let count = 40_000u32;
-        let mut sum = 0.0;
-        for step in 0..count {
-            let step = UpdateStep { step, ..step_of(false) };
-            sum += f64::from(f32::from_bits(updated::rounded(number, &step, Rounded::Stochastic, [1, 2, 3])));
-        }
-        let off = (sum / f64::from(count) - f64::from(number)).abs();
-        // Four deviations of the mean.
-        assert!(
-            off < 4.0 * f64::from(number.abs()) / 128.0 / 2.0 / f64::from(count).sqrt(),
-            "{number}: {off}"
-        );
     }
 }

@@ -2,13 +2,21 @@
 #![cfg(feature = "runtime")]
 
 mod adapters;
+mod candle;
 mod gradients;
+mod long;
 mod steps;
 
+#[path = "../fixtures/candle_training/mod.rs"]
+mod candle_training;
 #[path = "../fixtures/data/mod.rs"]
 mod data;
 #[path = "../fixtures/device/mod.rs"]
 mod device;
+#[path = "../fixtures/left_out/mod.rs"]
+mod left_out;
+#[path = "../fixtures/models/mod.rs"]
+mod models;
 #[path = "../fixtures/random_model/mod.rs"]
 mod random_model;
 
@@ -16,12 +24,22 @@ use std::path::Path;
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::Gpu;
-use bantam::train::{Batch, Decay, Optimizer, Rounding, Schedule, TrainOptions, Trainer, UpdateOptions};
+use bantam::train::{
+    Batch, Decay, MomentsDtype, Optimizer, Rounding, Schedule, TrainOptions, Trainer, UpdateOptions,
+};
 
 /// No decay, no warm-up.
 pub fn update(optimizer: Optimizer, rounding: Rounding, learning_rate: f32) -> UpdateOptions {
     let schedule = Schedule { learning_rate, warm_up: 0, decay: Decay::Constant, steps: 0 };
-    UpdateOptions { optimizer, rounding, schedule, weight_decay: 0.0, seed: 1 }
+    UpdateOptions {
+        optimizer,
+        rounding,
+        schedule,
+        weight_decay: 0.0,
+        moments: MomentsDtype::F32,
+        clip: None,
+        seed: 1,
+    }
 }
 
 pub fn trainer(gpu: &Gpu, folder: &Path, options: TrainOptions) -> Trainer {

@@ -1,27 +1,36 @@
 //! What steps make of weights.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bantam::archive::ModelFiles;
+use bantam::gpu::kernels::training::adalomo::{change, factors, limit, vector};
+use bantam::gpu::kernels::training::{square_columns, square_sums};
 use bantam::gpu::{Gpu, Transcoded};
 use bantam::model::ModelConfig;
-use bantam::train::{LoraOptions, Optimizer, Rounding, TrainError, TrainOptions, TrainPlan, Trainer};
+use bantam::train::{
+    LoraOptions, MomentsDtype, Optimizer, Rounding, TrainError, TrainOptions, TrainPlan, Trainer,
+    UpdateOptions,
+};
+use half::bf16;
 
-use crate::gradients::folder;
+use crate::gradients::{folder, of_twin};
+use crate::models::demo;
 use crate::{batch, device, trainer, update};
-
-fn demo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo")
-}
 
 #[test]
 fn one_batch_is_learned_by_heart() {
     let gpu = device::shared();
-    for (optimizer, learning_rate) in [(Optimizer::Sgd, 0.05), (Optimizer::ADAM_W, 3e-3)] {
-        let update = update(optimizer, Rounding::Stochastic, learning_rate);
+    let (f32, bf16) = (MomentsDtype::F32, MomentsDtype::Bf16);
+    for (optimizer, moments, learning_rate) in [
+        (Optimizer::Sgd, f32, 0.05),
+        (Optimizer::ADAM_W, f32, 3e-3),
+        (Optimizer::ADAM_W, bf16, 3e-3),
+        (Optimizer::ADA_LOMO, f32, 0.05),
+    ] {
+        let update = UpdateOptions { moments, ..update(optimizer, Rounding::Stochastic, learning_rate) };
         let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
         let mut trainer = trainer(&gpu, &demo(), options);
         let batch = batch(2, 16, 1024);
@@ -47,40 +56,142 @@ fn every_layout_gives_the_same_bits() {
         (Some(Transcoded::Tiered), 30_000, 1 << 20),
         (None, 1, 1 << 20),
     ];
-    for (optimizer, rounding, more) in [
-        (Optimizer::Sgd, Rounding::Nearest, &cut[..]),
-        (Optimizer::Sgd, Rounding::Stochastic, &[]),
-        (Optimizer::ADAM_W, Rounding::Nearest, &[]),
-        (Optimizer::ADAM_W, Rounding::Stochastic, &cut),
+    let of_bf16 = |update| UpdateOptions { moments: MomentsDtype::Bf16, ..update };
+    for (optimizer, rounding, is_bf16, more) in [
+        (Optimizer::Sgd, Rounding::Nearest, false, &cut[..]),
+        (Optimizer::Sgd, Rounding::Stochastic, false, &[]),
+        (Optimizer::ADAM_W, Rounding::Nearest, false, &[]),
+        (Optimizer::ADAM_W, Rounding::Stochastic, false, &cut),
+        (Optimizer::ADAM_W, Rounding::Nearest, true, &[]),
+        (Optimizer::ADAM_W, Rounding::Stochastic, true, &cut),
+        (Optimizer::ADA_LOMO, Rounding::Nearest, false, &[]),
+        (Optimizer::ADA_LOMO, Rounding::Stochastic, false, &cut),
     ] {
-        let results: Vec<_> = whole
-            .iter()
-            .chain(more)
-            .map(|&way| three_steps(&gpu, folder.path(), optimizer, rounding, way))
-            .collect();
+        let update = update(optimizer, rounding, 2e-3);
+        let update = if is_bf16 { of_bf16(update) } else { update };
+        let results: Vec<_> =
+            whole.iter().chain(more).map(|&way| three_steps(&gpu, folder.path(), update, way)).collect();
+        let what = format!("{optimizer:?} {rounding:?} {is_bf16}");
         assert!(
-            results.iter().all(|result| *result == results[0]),
-            "{optimizer:?} {rounding:?}: {results:?}"
+            results.iter().all(|(losses, hash, _)| (losses, hash) == (&results[0].0, &results[0].1)),
+            "{what}"
         );
+        assert!(results.iter().all(|(_, _, states)| *states == results[0].2), "{what}");
+        let numbers = results[0].2.len();
+        assert_eq!(numbers > 0, optimizer != Optimizer::Sgd, "{what}");
     }
 }
 
-/// Losses, weights and some moments after three steps of a small model.
+/// Losses, weights and what the optimizer keeps after three steps of a small model.
 fn three_steps(
     gpu: &Gpu,
     folder: &Path,
-    optimizer: Optimizer,
-    rounding: Rounding,
+    update: UpdateOptions,
     (layout, pieces, work): (Option<Transcoded>, usize, u64),
-) -> (Vec<u64>, String, Option<Vec<[f32; 2]>>) {
+) -> (Vec<u64>, String, Vec<u32>) {
     let gpu = gpu.with_submission_work(work);
-    let update = update(optimizer, rounding, 2e-3);
     let options = TrainOptions::default().with_length(8).with_sequences(2).with_update(update);
     let mut trainer = trainer(&gpu, folder, options.with_layout(layout).with_piece_weights(pieces));
     let batch = batch(2, 8, 300);
     let losses = (0..3).map(|_| pollster::block_on(trainer.step(&batch)).unwrap().loss.to_bits()).collect();
     let hash = pollster::block_on(trainer.weights_blake3()).unwrap().to_string();
-    (losses, hash, pollster::block_on(trainer.read_moments("model.norm.weight")).unwrap())
+    let of_tensor = |(name, _): (String, Vec<usize>)| pollster::block_on(trainer.read_state(&name)).unwrap();
+    let states = trainer.trained().into_iter().filter_map(of_tensor).flatten();
+    (losses, hash, states.map(f32::to_bits).collect())
+}
+
+/// The changes of AdaLomo are those that its twins make of the twin's gradients, in matrices of one piece and of several.
+#[test]
+fn adalomo_changes_weights_as_its_twins_do() {
+    let gpu = device::shared();
+    let folder = folder("LlamaForCausalLM", serde_json::json!({"tie_word_embeddings": true}));
+    let learning_rate = 0.5;
+    let update = update(Optimizer::ADA_LOMO, Rounding::Nearest, learning_rate);
+    let options = TrainOptions::default().with_length(9).with_sequences(2).with_update(update);
+    let batch = batch(2, 9, 300);
+    for piece_weights in [usize::MAX, 1] {
+        let mut trainer = trainer(&gpu, folder.path(), options.clone().with_piece_weights(piece_weights));
+        let wanted = of_twin(&trainer, &batch);
+        let read = |trainer: &Trainer, name: &str| -> Vec<f64> {
+            let bits = pollster::block_on(trainer.read(name)).unwrap().unwrap();
+            bits.into_iter().map(|bits| bf16::from_bits(bits).to_f64()).collect()
+        };
+        let names = trainer.tensors();
+        let before: Vec<_> = names.iter().map(|(name, _)| read(&trainer, name)).collect();
+        pollster::block_on(trainer.step(&batch)).unwrap();
+        for ((name, shape), before) in names.iter().zip(&before) {
+            let change = adalomo_change(&wanted.gradients[name], before, shape);
+            let got = read(&trainer, name);
+            for (i, ((got, w), change)) in got.iter().zip(before).zip(&change).enumerate() {
+                let wanted = w - f64::from(learning_rate) * change;
+                // A step of BF16, and what gradients of F32 leave.
+                let most = wanted.abs() / 128.0 + 1e-3 * change.abs() + 1e-6;
+                assert!((got - wanted).abs() <= most, "{name} {i}: {w} became {got}, and not {wanted}");
+            }
+        }
+    }
+}
+
+/// What the first step of AdaLomo subtracts from a tensor, for a learning rate of 1.
+fn adalomo_change(gradients: &[f64], weights: &[f64], shape: &[usize]) -> Vec<f64> {
+    let mut change = gradients.to_vec();
+    let &[rows, cols] = shape else {
+        vector::cpu(0.0, &mut change, weights, &mut vec![0.0; weights.len()]);
+        return change;
+    };
+    let squares = (square_sums::cpu(cols, gradients, None), square_columns::cpu(cols, gradients));
+    let (mut of_rows, mut of_cols) = (vec![0.0; rows], vec![0.0; cols]);
+    let [mut row_scales, column_scales] =
+        factors::cpu(0.0, [&squares.0, &squares.1], [&mut of_rows, &mut of_cols]);
+    let changes = square_sums::cpu(cols, gradients, Some([&row_scales, &column_scales]));
+    limit::cpu(cols, &changes, &square_sums::cpu(cols, weights, None), &mut row_scales);
+    change::cpu(&mut change, [&row_scales, &column_scales]);
+    change
+}
+
+#[test]
+fn options_that_do_not_go_together_are_refused() {
+    let gpu = device::shared();
+    let files = ModelFiles::open(&demo()).unwrap();
+    let of = |optimizer| update(optimizer, Rounding::Nearest, 1e-3);
+    let bf16 = |update| UpdateOptions { moments: MomentsDtype::Bf16, ..update };
+    let lora = Some(LoraOptions::default());
+    for (update, lora, why) in [
+        (bf16(of(Optimizer::Sgd)), None, "only AdamW"),
+        (bf16(of(Optimizer::ADAM_W)), lora, "adapters"),
+        (UpdateOptions { clip: Some(1.0), ..of(Optimizer::ADA_LOMO) }, None, "AdaLomo limits"),
+        (UpdateOptions { clip: Some(0.0), ..of(Optimizer::Sgd) }, None, "above 0"),
+        (UpdateOptions { clip: Some(f32::NAN), ..of(Optimizer::Sgd) }, None, "above 0"),
+    ] {
+        let options = TrainOptions::default().with_length(8).with_update(update).with_lora(lora);
+        let error = pollster::block_on(Trainer::load(&gpu, &files, options)).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+/// No weight changes by more than the limit of its gradient, times the learning rate, and a step of BF16.
+#[test]
+fn gradients_are_limited() {
+    let gpu = device::shared();
+    let folder = folder("LlamaForCausalLM", serde_json::json!({}));
+    let batch = batch(2, 9, 300);
+    let change = |clip: Option<f32>| {
+        let update = UpdateOptions { clip, ..update(Optimizer::Sgd, Rounding::Nearest, 1.0) };
+        let options = TrainOptions::default().with_length(9).with_sequences(2).with_update(update);
+        let mut trainer = trainer(&gpu, folder.path(), options);
+        let read =
+            |trainer: &Trainer| pollster::block_on(trainer.read("model.norm.weight")).unwrap().unwrap();
+        let before = read(&trainer);
+        pollster::block_on(trainer.step(&batch)).unwrap();
+        let after = read(&trainer);
+        let value = |bits: u16| bf16::from_bits(bits).to_f32();
+        let off = before.iter().zip(&after).map(|(&a, &b)| (value(a) - value(b)).abs());
+        off.fold(0f32, f32::max)
+    };
+    let free = change(None);
+    let limit = free / 4.0;
+    let limited = change(Some(limit));
+    assert!(limited < 0.5 * free && limited <= limit + 1.0 / 64.0, "{free} {limited}");
 }
 
 /// Weights that change so much that they need more room get it, and nothing is lost.
@@ -112,13 +223,18 @@ fn the_plan_is_kept() {
     let gpu = device::shared();
     let batch = batch(2, 16, 1024);
     let adapter = Some(LoraOptions { rank: 4, ..LoraOptions::default() });
-    for (layout, optimizer, lora) in [
-        (None, Optimizer::ADAM_W, None),
-        (Some(Transcoded::Fast), Optimizer::Sgd, None),
-        (Some(Transcoded::Tiered), Optimizer::ADAM_W, None),
-        (Some(Transcoded::Tiered), Optimizer::ADAM_W, adapter),
+    let (f32, bf16) = (MomentsDtype::F32, MomentsDtype::Bf16);
+    for (layout, optimizer, moments, lora) in [
+        (None, Optimizer::ADAM_W, f32, None),
+        (None, Optimizer::ADAM_W, bf16, None),
+        (Some(Transcoded::Fast), Optimizer::Sgd, f32, None),
+        (Some(Transcoded::Fast), Optimizer::ADA_LOMO, f32, None),
+        (Some(Transcoded::Tiered), Optimizer::ADAM_W, f32, None),
+        (Some(Transcoded::Tiered), Optimizer::ADAM_W, bf16, None),
+        (Some(Transcoded::Tiered), Optimizer::ADAM_W, f32, adapter.clone()),
+        (Some(Transcoded::Tiered), Optimizer::ADA_LOMO, f32, adapter),
     ] {
-        let update = update(optimizer, Rounding::Stochastic, 1e-3);
+        let update = UpdateOptions { moments, ..update(optimizer, Rounding::Stochastic, 1e-3) };
         let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
         let options = options.with_layout(layout).with_lora(lora);
         let files = ModelFiles::open(&demo()).unwrap();
@@ -138,9 +254,13 @@ fn the_plan_is_kept() {
         }
         assert_eq!((enough.memory().used(), enough.memory().peak()), (used, peak));
         // Weights are read back within it, too.
-        pollster::block_on(trainer.weights_blake3()).unwrap();
+        let hash = pollster::block_on(trainer.weights_blake3());
+        assert!(hash.is_ok(), "{layout:?} {optimizer:?} {moments:?}: {hash:?}");
         let peak = enough.memory().peak();
-        assert!(peak <= plan && plan < peak + peak / 8, "{layout:?} {optimizer:?}: {peak} of {plan}");
+        assert!(
+            peak <= plan && plan < peak + peak / 8,
+            "{layout:?} {optimizer:?} {moments:?}: {peak} of {plan}"
+        );
     }
 }
 

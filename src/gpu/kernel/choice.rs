@@ -45,8 +45,12 @@ pub(in crate::gpu) enum Choice {
     /// Elements of the first factor that are next to each other follow the depth; those of the second factor.
     AlongA,
     AlongB,
-    /// The optimizer has no moments.
-    Sgd,
+    /// The optimizer has moments.
+    Moments,
+    /// Moments are BF16.
+    MomentsBf16,
+    /// Elements are multiplied by factors of their rows and columns.
+    Factored,
     /// Weights are rounded up or down at random.
     Stochastic,
     /// Weights are not rounded.
@@ -103,7 +107,9 @@ impl Choice {
             Self::Wide => flag("wide", &["WIDE"]),
             Self::AlongA => flag("a_along", &["A_ALONG"]),
             Self::AlongB => flag("b_along", &["B_ALONG"]),
-            Self::Sgd => flag("sgd", &["SGD"]),
+            Self::Moments => flag("moments", &["MOMENTS"]),
+            Self::MomentsBf16 => flag("moments.bf16", &["MOMENTS", "MOMENTS_BF16"]),
+            Self::Factored => flag("factored", &["FACTORED"]),
             Self::Unrounded => flag("unrounded", &["UNROUNDED"]),
             Self::Stochastic => flag("stochastic", &["STOCHASTIC"]),
             Self::Output => flag("output", &["OUTPUT"]),

@@ -26,4 +26,6 @@ pub use parts::{Piece, RowBlocks};
 pub use slot::{Room, Slot, SlotKind, SlotPlace, SlotWords, Writing};
 pub use tiles::Tiles;
 pub use wide_room::WideRoom;
+#[cfg(feature = "runtime")]
+pub(crate) use words::WEIGHTS;
 pub use words::Words;

@@ -6,7 +6,7 @@ use crate::gpu::device::texture::{ROW, texture_variant, written_texture_variant}
 use crate::gpu::{Bound, Buffer, Gpu, GpuError, Texel, Texture, Variant};
 
 /// The usages of a buffer of weights.
-pub(in crate::gpu) const WEIGHTS: wgpu::BufferUsages =
+pub(crate) const WEIGHTS: wgpu::BufferUsages =
     wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 
 /// The words of a part of a matrix.

@@ -1,12 +1,10 @@
 //! Products with adapters: `y = W x + scale · B (A x)`, of which only A and B are trained.
 
-use bytemuck::Zeroable;
-
 use super::ops::Ops;
 use super::{Recording, Side};
 use crate::gpu::kernels::training::multiply::{Multiply, Operand};
 use crate::gpu::kernels::training::scale;
-use crate::gpu::kernels::training::update_vector::{self, UpdateVector, VectorParams};
+use crate::gpu::kernels::training::update_vector::UpdateVector;
 use crate::gpu::kernels::training::updated::Rounded;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::model::ModelConfig;
@@ -119,16 +117,13 @@ impl<'a> Recording<'a> {
     }
 
     fn update_factor(&self, ops: &mut Ops, factor: &TrainedVector, grads: &Buffer) -> Result<(), TrainError> {
-        let params =
-            VectorParams { count: factor.len as u32, tensor: factor.tensor, ..VectorParams::zeroed() };
         let with = UpdateVector {
             step: &self.activations.step,
             grads,
             weights: &factor.weights,
-            moments: factor.moments.as_ref(),
+            moments: None,
             status: &self.activations.status,
         };
-        ops.push(update_vector::dispatch(self.gpu, &params, Rounded::No, &with)?);
-        Ok(())
+        self.update_numbers(ops, factor, Rounded::No, with)
     }
 }

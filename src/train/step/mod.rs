@@ -3,6 +3,7 @@
 mod activations;
 mod adapters;
 mod attention;
+mod factors;
 mod layer;
 mod ops;
 mod products;
@@ -12,6 +13,7 @@ mod vocabulary;
 
 pub(crate) use activations::{Activations, Sizes, factor_bytes};
 pub(crate) use adapters::AdapterRoom;
+pub(crate) use factors::FactorRoom;
 pub(crate) use ops::{Ops, Runner};
 pub(crate) use room::{Room, Wide};
 
@@ -21,7 +23,7 @@ use crate::gpu::kernels::training::updated::Rounded;
 use crate::gpu::{Buffer, Gpu};
 use crate::model::ModelConfig;
 use crate::train::TrainError;
-use crate::train::weights::{TrainedAdapters, TrainedModel};
+use crate::train::weights::{OptimizerState, TrainedAdapters, TrainedModel};
 
 /// What dispatches are recorded with.
 pub(crate) struct Recording<'a> {
@@ -35,6 +37,8 @@ pub(crate) struct Recording<'a> {
     pub adapters: Option<(&'a TrainedAdapters, &'a AdapterRoom)>,
     /// How weights are rounded.
     pub rounded: Rounded,
+    /// What the optimizer keeps.
+    pub state: OptimizerState,
     /// The byte of the room for uncompressed weights behind those that were changed since the host looked.
     pub changed_to: Cell<u64>,
 }

@@ -132,6 +132,13 @@ impl Op {
         }
     }
 
+    fn dispatch(&self) -> Option<&Dispatch> {
+        match self {
+            Self::Dispatch(dispatch) => Some(dispatch),
+            Self::Copy { .. } | Self::CopyToTexture { .. } | Self::Clear(_) => None,
+        }
+    }
+
     fn work(&self) -> u64 {
         match self {
             Self::Dispatch(dispatch) => dispatch.work(BATCH, 1),
@@ -164,6 +171,8 @@ impl<'a> Runner<'a> {
     }
 
     async fn submit(&mut self, ops: &[&Op]) -> Result<(), GpuError> {
+        let dispatches: Vec<&Dispatch> = ops.iter().filter_map(|op| op.dispatch()).collect();
+        self.gpu.warm_up(&dispatches, BATCH).await?;
         let mut rest = ops;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(self.count(rest));

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use super::adapters::AdapterOf;
+use super::factors::FactorRoom;
 use super::ops::Ops;
 use super::{Recording, Side};
 use crate::gpu::kernels::training::encode::{EncodeScratch, Needs};
 use crate::gpu::kernels::training::multiply::{Multiply, Operand};
-use crate::gpu::kernels::training::update::{self, Update};
+use crate::gpu::kernels::training::update::{self, MomentBuffers, Update};
 use crate::gpu::kernels::training::{Columns, add_bias, unpack};
+use crate::gpu::weights::WEIGHTS;
 use crate::gpu::{Bound, Buffer, Gpu, GpuError};
 use crate::tensor::Matrix;
 use crate::train::TrainError;
-use crate::train::weights::{Piece, Stored, TrainedMatrix, TrainedPair, TrainedVector, wide_bytes};
+use crate::train::weights::{
+    Encoding, Piece, PieceMoments, Stored, TrainedMatrix, TrainedPair, TrainedVector, wide_bytes,
+};
 
 /// Memory for the pieces that are being worked on.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct Room {
     pub grads: Buffer,
     /// Uncompressed weights, where matrices are stored otherwise.
     pub wide: Option<Wide>,
+    /// Sums and factors of a matrix, if the optimizer has them.
+    pub factors: Option<FactorRoom>,
 }
 
 /// Memory for uncompressed weights: of a piece that is only read, and behind it of pieces that are changed. These stay
@@ -36,6 +42,8 @@ pub(crate) struct Wide {
     pub scratch: EncodeScratch,
     /// What each piece needs.
     pub needs: Buffer,
+    /// How many tensors of a piece are changed together.
+    together: u64,
 }
 
 /// Bytes of pieces that are changed before the host looks, unless a single one has more.
@@ -46,34 +54,52 @@ const ALIGNMENT: u64 = 256;
 
 impl Room {
     /// Room for so many weights.
-    pub fn new(gpu: &Gpu, weights: usize, wide: Option<Wide>) -> Result<Self, GpuError> {
+    pub fn new(
+        gpu: &Gpu,
+        weights: usize,
+        wide: Option<Wide>,
+        factors: Option<FactorRoom>,
+    ) -> Result<Self, GpuError> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
         let room = |label| gpu.buffer(label, 4 * weights as u64, usage);
-        Ok(Self { unpacked: room("weights in F32")?, grads: room("gradients")?, wide })
+        Ok(Self { unpacked: room("weights in F32")?, grads: room("gradients")?, wide, factors })
     }
 }
 
 impl Wide {
     /// Bytes for a piece that is only read, and for pieces that are changed.
-    pub fn bytes(pieces: &[Matrix]) -> [u64; 2] {
+    ///
+    /// `together` is how many tensors of a piece are changed together.
+    pub fn bytes(pieces: &[Matrix], together: u64) -> [u64; 2] {
         let aligned = |piece: &Matrix| wide_bytes(piece.rows, piece.cols).next_multiple_of(ALIGNMENT);
         let read = pieces.iter().map(aligned).max().unwrap_or(0);
-        [read, pieces.iter().map(aligned).sum::<u64>().min(MOST_CHANGED).max(read)]
+        let all = together * pieces.iter().map(aligned).sum::<u64>();
+        [read, all.min(MOST_CHANGED).max(together * read)]
+    }
+
+    /// Bytes of what is written down of each piece.
+    pub fn needs_bytes(pieces: &[Matrix], together: u64) -> u64 {
+        pieces.len() as u64 * together * size_of::<Needs>() as u64
     }
 
     /// Room for any of `pieces`.
-    pub fn new(gpu: &Gpu, pieces: &[Matrix]) -> Result<Self, GpuError> {
-        let [read, changed] = Self::bytes(pieces);
+    pub fn new(gpu: &Gpu, pieces: &[Matrix], together: u64) -> Result<Self, GpuError> {
+        let [read, changed] = Self::bytes(pieces, together);
         let largest = |of: fn(&Matrix) -> usize| pieces.iter().map(of).max().unwrap_or(0);
         let (rows, weights) = (largest(|piece| piece.rows), largest(|piece| piece.rows * piece.cols));
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let needs = gpu.buffer("needs", (pieces.len() * size_of::<Needs>()) as u64, usage)?;
+        let needs = gpu.buffer("needs", Self::needs_bytes(pieces, together), WEIGHTS)?;
         Ok(Self {
-            buffer: Arc::new(gpu.buffer("uncompressed weights", read + changed, usage)?),
+            buffer: Arc::new(gpu.buffer("uncompressed weights", read + changed, WEIGHTS)?),
             read,
             scratch: EncodeScratch::new(gpu, rows, weights)?,
             needs,
+            together,
         })
+    }
+
+    /// What pieces are encoded with.
+    pub fn encoding(&self) -> Encoding<'_> {
+        Encoding { wide: &self.buffer, scratch: &self.scratch, needs: &self.needs }
     }
 }
 
@@ -112,22 +138,37 @@ impl Recording<'_> {
         piece: &'p Piece,
         is_changed: bool,
     ) -> Result<Place<'p>, TrainError> {
-        let (wide, bytes) = match (&piece.stored, &self.room.wide) {
+        let bytes = matrix.wide_bytes(piece);
+        if let Some(wide) = self.room.wide.as_ref().filter(|_| is_changed) {
+            let all = wide.together * bytes.next_multiple_of(ALIGNMENT);
+            if self.changed_to.get().max(wide.read) + all > wide.buffer.size() {
+                ops.look();
+                self.changed_to.set(0);
+            }
+        }
+        self.widen_stored(ops, &piece.stored, bytes, is_changed)
+    }
+
+    /// Uncompresses what is stored as weights are.
+    fn widen_stored<'p>(
+        &self,
+        ops: &mut Ops,
+        stored: &'p Stored,
+        bytes: u64,
+        is_changed: bool,
+    ) -> Result<Place<'p>, TrainError> {
+        let wide = match (stored, &self.room.wide) {
             (Stored::Raw(words), _) => return Ok(Place::Own(words)),
-            (_, Some(wide)) => (wide, matrix.wide_bytes(piece)),
+            (_, Some(wide)) => wide,
             (_, None) => return Err(TrainError::Internal("there is no room for uncompressed weights")),
         };
         let mut at = 0;
         if is_changed {
-            if self.changed_to.get().max(wide.read) + bytes > wide.buffer.size() {
-                ops.look();
-                self.changed_to.set(0);
-            }
             at = self.changed_to.get().max(wide.read);
             self.changed_to.set((at + bytes).next_multiple_of(ALIGNMENT));
         }
         let part = Buffer::part_of(&wide.buffer, at..at + bytes);
-        match &piece.stored {
+        match stored {
             Stored::Encoded(encoded) => ops.push(encoded.widen(self.gpu, (&part).into())?),
             Stored::Raw(words) | Stored::Copied(words) => ops.copy_to(words, &wide.buffer, at),
         }
@@ -203,7 +244,8 @@ impl Recording<'_> {
         self.multiply(ops, &product, false, [y_grad.buffer, x.buffer, &self.room.grads])
     }
 
-    /// Changes a piece's weights by the gradients in the room, and stores them as they were stored.
+    /// Changes a piece's weights by the gradients in the room, and stores them, and what the optimizer keeps, as they
+    /// were stored. The weights are at `place`, which was the last to be given to something that is changed.
     pub(super) fn update_piece(
         &self,
         ops: &mut Ops,
@@ -211,17 +253,41 @@ impl Recording<'_> {
         piece: &Piece,
         place: &Place<'_>,
     ) -> Result<(), TrainError> {
+        let bytes = matrix.wide_bytes(piece);
+        let kept = piece.moments.kept();
+        let places = kept.iter().map(|kept| self.widen_stored(ops, &kept.stored, bytes, true));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        let moments = match (&piece.moments, &places[..]) {
+            (PieceMoments::F32(moments), _) => MomentBuffers::F32(moments),
+            (PieceMoments::Bf16(_), [first, second]) => MomentBuffers::Bf16([first.bound(), second.bound()]),
+            _ => MomentBuffers::No,
+        };
         let with = Update {
             step: &self.activations.step,
             grads: &self.room.grads,
             words: place.bound(),
-            moments: piece.moments.as_ref().map(Bound::from),
+            moments,
             status: &self.activations.status,
         };
         ops.push(update::dispatch(self.gpu, &matrix.params(piece), self.rounded, &with)?);
-        match (&piece.stored, place, &self.room.wide) {
+        self.store(ops, &piece.stored, piece.number, place)?;
+        for (kept, place) in kept.iter().zip(&places) {
+            self.store(ops, &kept.stored, kept.number, place)?;
+        }
+        Ok(())
+    }
+
+    /// Stores what was changed as it was stored.
+    fn store(
+        &self,
+        ops: &mut Ops,
+        stored: &Stored,
+        number: usize,
+        place: &Place<'_>,
+    ) -> Result<(), TrainError> {
+        match (stored, place, &self.room.wide) {
             (Stored::Encoded(encoded), _, Some(wide)) => {
-                let needs = (&wide.needs, piece.number as u32);
+                let needs = (&wide.needs, number as u32);
                 ops.encode(encoded.encode(self.gpu, place.bound(), &wide.scratch, needs)?);
             }
             (Stored::Copied(words), Place::Room { at, .. }, Some(wide)) => {
@@ -267,15 +333,23 @@ impl Recording<'_> {
         (x_grad, accumulate): (Side<'_>, bool),
     ) -> Result<(), TrainError> {
         let is_frozen = self.adapters().is_some();
+        let of_piece = |piece: &Piece| Side { first: y_grad.first + piece.rows.start, ..y_grad };
+        // What looks at all gradients of a matrix before it changes any weight comes after the products.
+        let changes = !is_frozen && !self.changes_whole_matrices();
         for (i, piece) in matrix.pieces.iter().enumerate() {
             let size = [piece.rows.len(), matrix.cols];
-            let y_grad = Side { first: y_grad.first + piece.rows.start, ..y_grad };
-            let place = self.bring(ops, matrix, piece, !is_frozen)?;
-            self.multiply_piece_back(ops, size, y_grad, x_grad, accumulate || i > 0)?;
-            if !is_frozen {
-                self.piece_grads(ops, size, x, y_grad)?;
+            let place = self.bring(ops, matrix, piece, changes)?;
+            self.multiply_piece_back(ops, size, of_piece(piece), x_grad, accumulate || i > 0)?;
+            if changes {
+                self.piece_grads(ops, size, x, of_piece(piece))?;
                 self.update_piece(ops, matrix, piece, &place)?;
             }
+        }
+        if !is_frozen && !changes {
+            let grads = |ops: &mut Ops, piece: &Piece| {
+                self.piece_grads(ops, [piece.rows.len(), matrix.cols], x, of_piece(piece))
+            };
+            self.update_matrix(ops, matrix, &grads)?;
         }
         match (bias, pair) {
             (_, Some(pair)) => {

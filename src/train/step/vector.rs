@@ -6,11 +6,13 @@ use super::ops::Ops;
 use super::{Recording, Side};
 use crate::gpu::Buffer;
 use crate::gpu::kernels::norm::{self, NormParams};
+use crate::gpu::kernels::training::adalomo::vector::{self as vector_change, VectorChange};
 use crate::gpu::kernels::training::column_sums;
 use crate::gpu::kernels::training::norm_back::{self, NormBack, NormBackParams};
 use crate::gpu::kernels::training::update_vector::{self, UpdateVector, VectorParams};
+use crate::gpu::kernels::training::updated::Rounded;
 use crate::train::TrainError;
-use crate::train::weights::TrainedVector;
+use crate::train::weights::{OptimizerState, TrainedVector};
 
 impl Recording<'_> {
     /// The norm of every token.
@@ -61,16 +63,36 @@ impl Recording<'_> {
     }
 
     fn update_vector(&self, ops: &mut Ops, vector: &TrainedVector) -> Result<(), TrainError> {
-        let params =
-            VectorParams { count: vector.len as u32, tensor: vector.tensor, ..VectorParams::zeroed() };
         let with = UpdateVector {
             step: &self.activations.vector_step,
             grads: &self.activations.sums,
             weights: &vector.weights,
-            moments: vector.moments.as_ref(),
+            moments: None,
             status: &self.activations.status,
         };
-        ops.push(update_vector::dispatch(self.gpu, &params, self.rounded, &with)?);
+        self.update_numbers(ops, vector, self.rounded, with)
+    }
+
+    /// Updates a vector, or a factor of an adapter.
+    pub(super) fn update_numbers(
+        &self,
+        ops: &mut Ops,
+        vector: &TrainedVector,
+        rounded: Rounded,
+        with: UpdateVector<'_>,
+    ) -> Result<(), TrainError> {
+        let params =
+            VectorParams { count: vector.len as u32, tensor: vector.tensor, ..VectorParams::zeroed() };
+        let (step, weights, status) = (with.step, with.weights, with.status);
+        let with = match (&vector.state, self.state) {
+            (Some(means), OptimizerState::Means) => {
+                let change = VectorChange { step, grads: with.grads, weights, means, status };
+                ops.push(vector_change::dispatch(self.gpu, vector.len, &change)?);
+                with
+            }
+            (state, _) => UpdateVector { moments: state.as_ref(), ..with },
+        };
+        ops.push(update_vector::dispatch(self.gpu, &params, rounded, &with)?);
         Ok(())
     }
 }

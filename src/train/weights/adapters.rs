@@ -3,7 +3,9 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::moments::OptimizerState;
 use super::vector::TrainedVector;
+use crate::gpu::weights::WEIGHTS;
 use crate::gpu::{Gpu, GpuError};
 use crate::model::{Adapter, AdapterTarget, ModelConfig, adapter_tensor_name, products};
 use crate::train::lora::LoraOptions;
@@ -36,14 +38,14 @@ impl TrainedAdapters {
         options: &LoraOptions,
         from: Option<&Adapter>,
         seed: u32,
-        state_bytes: u64,
+        state: OptimizerState,
     ) -> Result<Self, GpuError> {
         let mut random = ChaCha8Rng::seed_from_u64(seed.into());
         let rank = options.rank;
         let mut number = 0;
         let mut factor = |name: String, values: Vec<f32>| {
             number += 1;
-            factor(gpu, name, number - 1, &values, state_bytes)
+            factor(gpu, name, number - 1, &values, state)
         };
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
@@ -78,11 +80,9 @@ fn factor(
     name: String,
     tensor: u32,
     values: &[f32],
-    state_bytes: u64,
+    state: OptimizerState,
 ) -> Result<TrainedVector, GpuError> {
-    let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-    let weights = gpu.buffer_with(&name, bytemuck::cast_slice(values), usage)?;
-    let moments = state_bytes * values.len() as u64;
-    let moments = (moments > 0).then(|| gpu.buffer("moments", moments, usage)).transpose()?;
-    Ok(TrainedVector { name, tensor, len: values.len(), weights, moments })
+    let weights = gpu.buffer_with(&name, bytemuck::cast_slice(values), WEIGHTS)?;
+    let state = OptimizerState::numbers(gpu, state.of_vector(values.len()))?;
+    Ok(TrainedVector { name, tensor, len: values.len(), weights, state })
 }

@@ -1,15 +1,13 @@
 //! Reading tensors and bringing them to the device, compressed there.
 
-use std::sync::Arc;
-
-use super::matrix::{Piece, TrainedMatrix, laid_out, wide_bytes};
+use super::encoding::{Encoding, store};
+use super::matrix::{Piece, TrainedMatrix};
 use super::model::{Tensors, Trained, TrainedModel};
-use super::stored::Stored;
+use super::moments::{OptimizerState, PieceMoments};
 use super::vector::{TrainedVector, bits_of, require};
 use crate::archive::{ModelFiles, Weight};
 use crate::codec::grid::LANES;
-use crate::gpu::kernels::training::encode::{EncodeScratch, Encoded};
-use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Transcoded, Uploader};
+use crate::gpu::{Gpu, Transcoded, Uploader};
 use crate::model::{ModelConfig, tensor_shapes};
 use crate::tensor::Matrix;
 use crate::train::TrainError;
@@ -23,17 +21,10 @@ pub(crate) struct Loading<'a> {
     pub layout: Option<Transcoded>,
     /// Weights of a matrix that are worked on at once.
     pub piece_weights: usize,
-    /// Bytes of the optimizer's state for each weight.
-    pub state_bytes: u64,
-}
-
-/// Memory in which pieces are encoded.
-pub(crate) struct Encoding<'a> {
-    /// Room for an uncompressed piece.
-    pub wide: &'a Arc<Buffer>,
-    pub scratch: &'a EncodeScratch,
-    /// What each piece needs.
-    pub needs: &'a Buffer,
+    /// What the optimizer keeps.
+    pub state: OptimizerState,
+    /// How many pieces all matrices have.
+    pub pieces: usize,
 }
 
 /// Rows of a piece of a matrix with so many columns: whole row blocks, at least one.
@@ -42,17 +33,22 @@ fn piece_rows(piece_weights: usize, cols: usize) -> usize {
     (piece_weights / (cols.max(1) * LANES)).clamp(1, 1000) * LANES
 }
 
+/// The sizes of all matrices.
+pub(crate) fn matrices(config: &ModelConfig) -> Vec<Matrix> {
+    let matrix = |(_, shape): (String, Vec<usize>)| match shape[..] {
+        [rows, cols] => Some(Matrix { rows, cols }),
+        _ => None,
+    };
+    tensor_shapes(config).into_iter().filter_map(matrix).collect()
+}
+
 /// The sizes of the pieces of all matrices, whose weights are worked on so many at once.
 pub(crate) fn pieces(config: &ModelConfig, piece_weights: usize) -> Vec<Matrix> {
-    let matrices = tensor_shapes(config).into_iter().filter_map(|(_, shape)| match shape[..] {
-        [rows, cols] => Some((rows, cols)),
-        _ => None,
-    });
-    let pieces = |(rows, cols)| {
+    let pieces = |Matrix { rows, cols }| {
         let each = piece_rows(piece_weights, cols);
         (0..rows).step_by(each).map(move |first| Matrix { rows: each.min(rows - first), cols })
     };
-    matrices.flat_map(pieces).collect()
+    matrices(config).into_iter().flat_map(pieces).collect()
 }
 
 /// What was loaded so far.
@@ -88,13 +84,7 @@ impl Loading<'_> {
                 _ => {
                     let bits = bits_of(weight.dtype, &weight.reader()?.read_all()?);
                     progress.hash(&bits);
-                    Trained::Vector(TrainedVector::load(
-                        self.gpu,
-                        weight.name,
-                        number,
-                        &bits,
-                        self.state_bytes,
-                    )?)
+                    Trained::Vector(TrainedVector::load(self.gpu, weight.name, number, &bits, self.state)?)
                 }
             });
         }
@@ -119,63 +109,14 @@ impl Loading<'_> {
             progress.hash(&bits);
             let number = progress.pieces;
             progress.pieces += 1;
-            let stored = self.store(uploader, weight.name, cols, &bits, number, encoding).await?;
-            let moments = self.state_bytes * bits.len() as u64;
-            let moments = (moments > 0).then(|| self.gpu.buffer("moments", moments, usage())).transpose()?;
+            let size = Matrix { rows: rows.len(), cols };
+            let encoding = encoding.zip(self.layout);
+            let stored = store(self.gpu, uploader, weight.name, size, &bits, number, encoding).await?;
+            let encoding = encoding.map(|(encoding, _)| encoding);
+            let moments = PieceMoments::zeros(self.gpu, self.state, size, encoding, (number, self.pieces))?;
             pieces.push(Piece { rows, number, stored, moments });
         }
-        Ok(TrainedMatrix { name: weight.name.into(), tensor, rows, cols, pieces })
+        let means = OptimizerState::numbers(self.gpu, self.state.of_matrix(&Matrix { rows, cols }))?;
+        Ok(TrainedMatrix { name: weight.name.into(), tensor, rows, cols, pieces, means })
     }
-
-    /// Brings the weights of a piece to the device.
-    async fn store(
-        &self,
-        uploader: &mut Uploader,
-        label: &str,
-        cols: usize,
-        bits: &[u16],
-        number: usize,
-        encoding: Option<&Encoding<'_>>,
-    ) -> Result<Stored, TrainError> {
-        let matrix = Matrix { rows: bits.len() / cols, cols };
-        let words = laid_out(bits, cols);
-        let needs = self.layout.and_then(|layout| Some((layout, Encoded::needs(layout, cols, bits)?)));
-        let (Some((layout, (format, needs))), Some(encoding)) = (needs, encoding) else {
-            let buffer = self.gpu.buffer(label, wide_bytes(matrix.rows, cols), usage())?;
-            uploader.write(&buffer, 0, &words).await?;
-            return Ok(if self.layout.is_some() { Stored::Copied(buffer) } else { Stored::Raw(buffer) });
-        };
-        let encoded = Encoded::new(self.gpu, label, matrix, format, needs.with_slack(layout, bits.len()))?;
-        uploader.write(&**encoding.wide, 0, &words).await?;
-        let with = (encoding.needs, number as u32);
-        let dispatches = encoded.encode(self.gpu, Bound::from(&**encoding.wide), encoding.scratch, with)?;
-        self.gpu.submit("encode", |encoder| {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            dispatches
-                .iter()
-                .for_each(|dispatch| dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 }));
-        })?;
-        Ok(Stored::Encoded(Box::new(encoded)))
-    }
-}
-
-pub(super) fn usage() -> wgpu::BufferUsages {
-    wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST
-}
-
-/// Room for a piece whose weights need more than they have: more of the same layout, or, where that would do no good,
-/// as much as they take uncompressed.
-pub(crate) fn grown(
-    gpu: &Gpu,
-    label: &str,
-    matrix: Matrix,
-    encoded: &Encoded,
-    needs: &crate::gpu::kernels::training::encode::Needs,
-) -> Result<Stored, GpuError> {
-    if encoded.could_hold(needs) {
-        let room = needs.with_slack(encoded.layout(), matrix.rows * matrix.cols);
-        let more = Encoded::new(gpu, label, matrix, encoded.format(), room)?;
-        return Ok(Stored::Encoded(Box::new(more)));
-    }
-    gpu.buffer(label, wide_bytes(matrix.rows, matrix.cols), usage()).map(Stored::Copied)
 }

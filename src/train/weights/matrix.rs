@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
+use super::moments::PieceMoments;
 use super::stored::Stored;
+use super::wide::wide_bytes;
 use crate::codec::grid::LANES;
 use crate::gpu::Buffer;
 use crate::gpu::kernels::training::unpack::WidePiece;
@@ -18,6 +20,8 @@ pub(crate) struct TrainedMatrix {
     pub rows: usize,
     pub cols: usize,
     pub pieces: Vec<Piece>,
+    /// Means of squares of rows, and of columns, if the optimizer keeps some.
+    pub means: Option<Buffer>,
 }
 
 /// Some row blocks of a matrix.
@@ -28,8 +32,8 @@ pub(crate) struct Piece {
     pub number: usize,
     /// The weights.
     pub stored: Stored,
-    /// First and second moments, row by row, if the optimizer has some.
-    pub moments: Option<Buffer>,
+    /// What the optimizer keeps for each of them.
+    pub moments: PieceMoments,
 }
 
 impl TrainedMatrix {
@@ -62,20 +66,4 @@ impl TrainedMatrix {
         };
         (0..piece.rows.len()).flat_map(|row| (0..self.cols).map(move |col| bit(row, col))).collect()
     }
-}
-
-/// Bytes of so many rows, uncompressed, as the device has them.
-pub(crate) fn wide_bytes(rows: usize, cols: usize) -> u64 {
-    (rows.div_ceil(LANES) * raw::row_block_bytes(Dtype::BF16, cols)) as u64
-}
-
-/// Rows as the device has them uncompressed, row block by row block.
-pub(super) fn laid_out(bits: &[u16], cols: usize) -> Vec<u8> {
-    let each = raw::row_block_bytes(Dtype::BF16, cols);
-    let mut all = vec![0; wide_bytes(bits.len() / cols.max(1), cols) as usize];
-    for (rows, block) in bits.chunks(LANES * cols).zip(all.chunks_mut(each)) {
-        let bytes: Vec<u8> = rows.iter().flat_map(|bits| bits.to_le_bytes()).collect();
-        raw::interleave(&bytes, Dtype::BF16, cols, |at, run| block[at..][..run.len()].copy_from_slice(run));
-    }
-    all
 }

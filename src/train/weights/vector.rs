@@ -2,7 +2,10 @@
 
 use half::{bf16, f16};
 
+use super::moments::OptimizerState;
+
 use crate::archive::Weight;
+use crate::gpu::weights::WEIGHTS;
 use crate::gpu::{Buffer, Gpu, GpuError, download};
 use crate::tensor::Dtype;
 use crate::train::TrainError;
@@ -15,8 +18,8 @@ pub(crate) struct TrainedVector {
     pub tensor: u32,
     pub len: usize,
     pub weights: Buffer,
-    /// First and second moments, if the optimizer has some.
-    pub moments: Option<Buffer>,
+    /// What the optimizer keeps of it, if anything: pairs of moments, or means of squares.
+    pub state: Option<Buffer>,
 }
 
 impl TrainedVector {
@@ -26,15 +29,13 @@ impl TrainedVector {
         name: &str,
         tensor: u32,
         bits: &[u16],
-        state_bytes: u64,
+        state: OptimizerState,
     ) -> Result<Self, GpuError> {
         let len = bits.len();
         let values: Vec<u32> = bits.iter().map(|&bits| u32::from(bits) << 16).collect();
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        let weights = gpu.buffer_with(name, bytemuck::cast_slice(&values), usage)?;
-        let moments = state_bytes * len as u64;
-        let moments = (moments > 0).then(|| gpu.buffer("moments", moments, usage)).transpose()?;
-        Ok(Self { name: name.into(), tensor, len, weights, moments })
+        let weights = gpu.buffer_with(name, bytemuck::cast_slice(&values), WEIGHTS)?;
+        let state = OptimizerState::numbers(gpu, state.of_vector(len))?;
+        Ok(Self { name: name.into(), tensor, len, weights, state })
     }
 
     /// Its shape, if it is a factor of an adapter of this rank.

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-/// `Columns` of `shaders/training/column_sums.wgsl` and `add_bias.wgsl`.
+/// `Columns` of `shaders/shared/columns.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Columns {

@@ -1,6 +1,7 @@
 //! The kernels that training needs besides those of inference. Their twins compute in F64, so that a whole trainer made
 //! of them can be checked against differences.
 
+pub mod adalomo;
 pub mod add_bias;
 pub mod attention_weights;
 pub mod attention_weights_back;
@@ -14,16 +15,20 @@ pub mod gated;
 pub mod gated_back;
 pub mod logit_grad;
 pub mod logit_stats;
+mod matrix_part;
 pub mod multiply;
 pub mod norm_back;
 pub mod rotate;
 pub mod scale;
+pub mod square_columns;
+pub mod square_sums;
 pub mod unpack;
 pub mod update;
 pub mod update_vector;
 pub mod updated;
 
 pub use columns::Columns;
+pub use matrix_part::MatrixPart;
 
 use crate::gpu::Variant;
 
@@ -54,10 +59,10 @@ pub(super) fn variants(textures: bool) -> Vec<Variant> {
         ]);
     }
     all.extend(encode::variants());
-    for rule in updated::UpdateRule::all() {
-        // Matrices are always BF16.
-        all.extend((rule.rounded != updated::Rounded::No).then(|| update::variant(rule)));
-        all.push(update_vector::variant(rule));
-    }
+    all.extend(adalomo::variants());
+    all.extend([false, true].map(square_sums::variant));
+    all.extend([false, true].map(square_columns::variant));
+    all.extend(updated::UpdateRule::of_matrices().map(update::variant));
+    all.extend(updated::UpdateRule::of_vectors().map(update_vector::variant));
     all
 }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::updated::{Rounded, UpdateRule};
+use super::updated::{Moments, Rounded, UpdateRule};
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// `Vector` of `shaders/training/update_vector.wgsl`.
@@ -45,7 +45,8 @@ pub fn dispatch(
     with: &UpdateVector<'_>,
 ) -> Result<Dispatch, GpuError> {
     let UpdateVector { step, grads, weights, moments, status } = *with;
-    let rule = UpdateRule { moments: moments.is_some(), rounded };
+    let moments_are = if moments.is_some() { Moments::F32 } else { Moments::No };
+    let rule = UpdateRule { moments: moments_are, rounded };
     let mut buffers = vec![(0, step), (2, grads), (3, weights), (6, status)];
     buffers.extend(moments.map(|moments| (5, moments)));
     let workgroups = [params.count.div_ceil(64), 1].map(Workgroups::Fixed);

@@ -28,8 +28,10 @@ pub struct UpdateStep {
     pub seed: u32,
     /// The number of the step, from 1.
     pub step: u32,
-    /// Zeros.
-    pub unused: [u32; 2],
+    /// Gradients are limited to this size.
+    pub clip: f32,
+    /// Zero.
+    pub unused: u32,
 }
 
 /// What weights are rounded to.
@@ -43,11 +45,22 @@ pub enum Rounded {
     No,
 }
 
+/// What the optimizer keeps for each weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moments {
+    /// Nothing (SGD).
+    No,
+    /// Two moments (AdamW), F32.
+    F32,
+    /// The first moment and the root of the second, BF16, rounded as weights are.
+    Bf16,
+}
+
 /// How weights are updated and rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpdateRule {
-    /// Whether there are moments (AdamW), or none (SGD).
-    pub moments: bool,
+    /// What is kept.
+    pub moments: Moments,
     /// How weights are rounded.
     pub rounded: Rounded,
 }
@@ -55,13 +68,25 @@ pub struct UpdateRule {
 impl UpdateRule {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        let of = |rounded| [false, true].map(|moments| Self { moments, rounded });
+        let of =
+            |rounded| [Moments::No, Moments::F32, Moments::Bf16].map(|moments| Self { moments, rounded });
         [Rounded::Nearest, Rounded::Stochastic, Rounded::No].into_iter().flat_map(of)
+    }
+
+    /// Those of matrices, which are always BF16.
+    pub fn of_matrices() -> impl Iterator<Item = Self> {
+        Self::all().filter(|rule| rule.rounded != Rounded::No)
+    }
+
+    /// Those of vectors, whose moments are always F32.
+    pub fn of_vectors() -> impl Iterator<Item = Self> {
+        Self::all().filter(|rule| rule.moments != Moments::Bf16)
     }
 
     pub(super) fn apply(self, variant: Variant) -> Variant {
         variant
-            .choose_if(!self.moments, Choice::Sgd)
+            .choose_if(self.moments == Moments::F32, Choice::Moments)
+            .choose_if(self.moments == Moments::Bf16, Choice::MomentsBf16)
             .choose_if(self.rounded == Rounded::Stochastic, Choice::Stochastic)
             .choose_if(self.rounded == Rounded::No, Choice::Unrounded)
     }
@@ -94,6 +119,21 @@ pub fn rounded(number: f32, step: &UpdateStep, rounded: Rounded, [tensor, row, c
     bits.wrapping_add(more) & 0xffff_0000
 }
 
+/// Moments are rounded as if they were weights of tensors with these numbers more.
+const MOMENT_TENSORS: [u32; 2] = [0x4000_0000, 0x8000_0000];
+
+/// What is kept of moments after a step as BF16: the first, and the root of the second.
+pub fn rounded_moments(
+    moments: [f32; 2],
+    step: &UpdateStep,
+    rounding: Rounded,
+    [tensor, row, col]: Place,
+) -> [f32; 2] {
+    let root = moments[1].sqrt();
+    [(moments[0], MOMENT_TENSORS[0]), (root, MOMENT_TENSORS[1])]
+        .map(|(number, more)| f32::from_bits(rounded(number, step, rounding, [tensor ^ more, row, col])))
+}
+
 /// The twin. Gives the weight's bits, those of a BF16 in the upper half of a word, and bits of the status.
 pub fn cpu(
     bits: u32,
@@ -108,6 +148,7 @@ pub fn cpu(
         return (bits, BAD_GRADIENT);
     }
     let weight = f32::from_bits(bits);
+    let grad = grad.clamp(-step.clip, step.clip);
     let change = match moments {
         None => grad,
         Some([first, second]) => {

@@ -136,6 +136,22 @@ impl Encoded {
         Ok(Self { encoding, weights, table, room })
     }
 
+    /// Room for a piece of BF16 that begins as zeros, and may become anything: in the fast layout, whose windows are found
+    /// anew each time.
+    pub fn zeros(gpu: &Gpu, label: &str, matrix: Matrix) -> Result<Self, GpuError> {
+        let format = Format::Fast(FastFormat { zeros: true });
+        Self::new(gpu, label, matrix, format, Self::room_for_zeros(matrix))
+    }
+
+    /// Bytes in device memory of such a piece, and of its table.
+    pub fn zeros_bytes(matrix: Matrix) -> [u64; 2] {
+        Self::bytes_with(Transcoded::Fast, matrix, &Self::room_for_zeros(matrix))
+    }
+
+    fn room_for_zeros(matrix: Matrix) -> Needs {
+        Needs::default().with_slack(Transcoded::Fast, matrix.rows * matrix.cols)
+    }
+
     /// Bytes in device memory.
     pub fn bytes(&self) -> u64 {
         self.weights.bytes() + self.table.size()

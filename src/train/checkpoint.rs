@@ -14,7 +14,7 @@ use super::error::TrainError;
 use super::log::{self, LogEntry, damaged};
 use super::lora::LoraOptions;
 use super::optimizer::UpdateOptions;
-use super::plain_model::{STATE, TensorShape, TensorWriter, copy_description};
+use super::plain_model::{STATE, TensorShape, TensorWriter, copy_description, folder_beside};
 use super::trainer::Trainer;
 use crate::archive::{self, ArchiveError, Options, finish_interrupted};
 use crate::model::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
@@ -77,9 +77,7 @@ impl Checkpoint<'_> {
     /// Writes the checkpoint to `out`, in place of what is there.
     pub async fn save(&self, out: &Path) -> Result<(), TrainError> {
         finish_interrupted(out)?;
-        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let io = |error| ArchiveError::io("create a folder in", parent)(error);
-        let folder = tempfile::Builder::new().prefix(".bantam-train-").tempdir_in(parent).map_err(io)?;
+        let folder = folder_beside(out)?;
         let is_adapter = self.state.lora.is_some();
         if let Some(lora) = &self.state.lora {
             self.write_adapter(folder.path(), lora).await?;

@@ -6,8 +6,8 @@ use half::{bf16, f16};
 
 use super::error::TrainError;
 use super::log::damaged;
-use super::plain_model::{TensorShape, TensorWriter, copy_description};
-use crate::archive::{self, ArchiveError, ModelFiles, Options, Progress, Report, Weight};
+use super::plain_model::{TensorShape, TensorWriter, copy_description, folder_beside};
+use crate::archive::{self, ModelFiles, Options, Progress, Report, Weight};
 use crate::model::{Adapter, AdapterPair, AdapterTarget, ModelConfig, layer_name, products};
 use crate::tensor::Dtype;
 
@@ -24,7 +24,7 @@ pub fn fuse(
     progress: &dyn Progress,
 ) -> Result<Report, TrainError> {
     let config = ModelConfig::of_files(files)?;
-    let folder = tempfile::tempdir().map_err(ArchiveError::io("create a folder for", out))?;
+    let folder = folder_beside(out)?;
     copy_description(files.folder(), folder.path())?;
     let path = folder.path().join("model.safetensors");
     let mut weights: Vec<Weight<'_>> = files.weights().collect();

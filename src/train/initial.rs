@@ -5,11 +5,11 @@ use std::path::Path;
 use half::bf16;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use safetensors::tensor::TensorView;
 
 use super::error::TrainError;
-use super::log::damaged;
+use super::plain_model::{TensorShape, TensorWriter};
 use crate::model::{ModelConfig, tensor_shapes};
+use crate::tensor::Dtype;
 
 /// The deviation of new weights, as `initializer_range` of most configurations has it.
 const DEVIATION: f32 = 0.02;
@@ -21,26 +21,23 @@ pub fn write_initial_weights(folder: &Path, seed: u64) -> Result<(), TrainError>
     let config = ModelConfig::open(folder)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let path = folder.join("model.safetensors");
-    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = tensor_shapes(&config)
+    let tensors: Vec<TensorShape> = tensor_shapes(&config)
         .into_iter()
-        .map(|(name, shape)| {
-            let count = shape.iter().product();
-            let adds = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-            let deviation = if adds { DEVIATION / (2.0 * config.layers as f32).sqrt() } else { DEVIATION };
-            let value = |_| match shape.len() {
-                2 => deviation * normal(&mut random),
-                _ if name.ends_with("norm.weight") => 1.0,
-                _ => 0.0,
-            };
-            let bytes = (0..count).map(value).flat_map(|value| bf16::from_f32(value).to_le_bytes()).collect();
-            (name, shape, bytes)
-        })
+        .map(|(name, shape)| TensorShape { name, dtype: Dtype::BF16, shape })
         .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        TensorView::new(safetensors::Dtype::BF16, shape.clone(), bytes).map(|view| (name, view))
-    });
-    let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| damaged(&path, error.to_string()))?;
-    safetensors::serialize_to_file(views, None, &path).map_err(|error| damaged(&path, error.to_string()))
+    let mut file = TensorWriter::create(&path, &tensors)?;
+    for TensorShape { name, shape, .. } in &tensors {
+        let adds = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+        let deviation = if adds { DEVIATION / (2.0 * config.layers as f32).sqrt() } else { DEVIATION };
+        let value = |_| match shape.len() {
+            2 => deviation * normal(&mut random),
+            _ if name.ends_with("norm.weight") => 1.0,
+            _ => 0.0,
+        };
+        let values = (0..shape.iter().product::<usize>()).map(value);
+        file.write(&values.flat_map(|value| bf16::from_f32(value).to_le_bytes()).collect::<Vec<u8>>())?;
+    }
+    file.finish()
 }
 
 /// A normally distributed number, from two that are evenly distributed (Box and Muller, 1958).

@@ -4,12 +4,21 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use super::error::TrainError;
 use crate::archive::ArchiveError;
 use crate::tensor::Dtype;
 
 /// The name of the state of a run in a checkpoint's folder, which does not describe the model.
 pub(super) const STATE: &str = "trainer.json";
+
+/// A folder for something that is written whole before it is put to `out`: beside it, where there is room for that.
+pub(super) fn folder_beside(out: &Path) -> Result<TempDir, TrainError> {
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let io = ArchiveError::io("create a folder in", parent);
+    Ok(tempfile::Builder::new().prefix(".bantam-train-").tempdir_in(parent).map_err(io)?)
+}
 
 /// Copies what describes the model in a folder: configuration, tokenizer, templates, licences.
 pub(super) fn copy_description(model: &Path, to: &Path) -> Result<(), TrainError> {

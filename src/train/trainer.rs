@@ -286,7 +286,7 @@ impl Trainer {
                         continue;
                     };
                     if !encoded.holds(needs) {
-                        log::debug!("{}: more room for rows {:?}", matrix.name, piece.rows);
+                        log::debug!("{}: more room for rows {:?}: {needs:?}", matrix.name, piece.rows);
                         *stored = grown(&self.gpu, &matrix.name, size, encoded, needs)?;
                         is_grown = true;
                     }
@@ -326,7 +326,7 @@ impl Trainer {
     pub fn trained(&self) -> Vec<(String, Vec<usize>)> {
         let Some((adapters, _)) = &self.adapters else { return self.tensors() };
         let mut all: Vec<_> =
-            adapters.factors().map(|factor| (factor.name.clone(), factor.shape(adapters.rank))).collect();
+            adapters.factors().map(|factor| (factor.name.clone(), factor.shape.clone())).collect();
         all.sort();
         all
     }

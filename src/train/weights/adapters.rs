@@ -43,9 +43,9 @@ impl TrainedAdapters {
         let mut random = ChaCha8Rng::seed_from_u64(seed.into());
         let rank = options.rank;
         let mut number = 0;
-        let mut factor = |name: String, values: Vec<f32>| {
+        let mut factor = |name: String, shape: [usize; 2], values: Vec<f32>| {
             number += 1;
-            factor(gpu, name, number - 1, &values, state)
+            factor(gpu, name, number - 1, shape, &values, state)
         };
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
@@ -62,7 +62,10 @@ impl TrainedAdapters {
                 let a = there.map_or(new_a, |pair| pair.a.clone());
                 let b = there.map_or_else(|| vec![0.0; product.rows * rank], |pair| pair.b.clone());
                 let name = |factor| adapter_tensor_name(layer, product.name, factor);
-                pairs[i] = Some(TrainedPair { a: factor(name('A'), a)?, b: factor(name('B'), b)? });
+                pairs[i] = Some(TrainedPair {
+                    a: factor(name('A'), [rank, product.cols], a)?,
+                    b: factor(name('B'), [product.rows, rank], b)?,
+                });
             }
             layers.push(pairs);
         }
@@ -79,10 +82,11 @@ fn factor(
     gpu: &Gpu,
     name: String,
     tensor: u32,
+    shape: [usize; 2],
     values: &[f32],
     state: OptimizerState,
 ) -> Result<TrainedVector, GpuError> {
     let weights = gpu.buffer_with(&name, bytemuck::cast_slice(values), WEIGHTS)?;
     let state = OptimizerState::numbers(gpu, state.of_vector(values.len()))?;
-    Ok(TrainedVector { name, tensor, len: values.len(), weights, state })
+    Ok(TrainedVector { name, tensor, len: values.len(), shape: shape.into(), weights, state })
 }

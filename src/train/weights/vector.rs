@@ -10,13 +10,14 @@ use crate::gpu::{Buffer, Gpu, GpuError, download};
 use crate::tensor::Dtype;
 use crate::train::TrainError;
 
-/// A vector of BF16, which the device has as F32.
+/// A vector of BF16, which the device has as F32; or a factor of an adapter, which is F32.
 #[derive(Debug)]
 pub(crate) struct TrainedVector {
     pub name: String,
     /// Its number, on which stochastic rounding depends.
     pub tensor: u32,
     pub len: usize,
+    pub shape: Vec<usize>,
     pub weights: Buffer,
     /// What the optimizer keeps of it, if anything: pairs of moments, or means of squares.
     pub state: Option<Buffer>,
@@ -35,15 +36,7 @@ impl TrainedVector {
         let values: Vec<u32> = bits.iter().map(|&bits| u32::from(bits) << 16).collect();
         let weights = gpu.buffer_with(name, bytemuck::cast_slice(&values), WEIGHTS)?;
         let state = OptimizerState::numbers(gpu, state.of_vector(len))?;
-        Ok(Self { name: name.into(), tensor, len, weights, state })
-    }
-
-    /// Its shape, if it is a factor of an adapter of this rank.
-    pub fn shape(&self, rank: usize) -> Vec<usize> {
-        match self.name.contains("lora_A") {
-            true => vec![rank, self.len / rank],
-            false => vec![self.len / rank, rank],
-        }
+        Ok(Self { name: name.into(), tensor, len, shape: vec![len], weights, state })
     }
 
     /// The bits of the weights.

@@ -1,15 +1,15 @@
 // What a step of the optimizer makes of a weight, and with MOMENTS of its moments. Kernels that import it have a
 // `status`.
 //
-// SGD; with MOMENTS AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019). A gradient that is not finite,
-// or with moments its square, leaves its weight as it is and sets a bit of the status. So does a weight that would not
-// be finite.
+// SGD; with MOMENTS AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019). A gradient that is not
+// finite, or with moments its square, leaves its weight as it is and sets a bit of the status. So does a weight that
+// would not be finite.
 //
 // Weights are BF16. They are rounded to the nearest, ties to even, or with STOCHASTIC up or down at random, on the
 // average to what was to be rounded. The random number is a hash of the seed, the step, the tensor and the weight's
 // place. With UNROUNDED they are f32.
 //
-// Before anything else, a gradient is limited to `clip` in size.
+// A finite gradient is limited to `clip` in size before it is used.
 
 #import update_step
 #import finite

@@ -27,7 +27,7 @@
 @group(0) @binding(6) var<storage, read_write> column_scales: array<f32>;
 @group(0) @binding(7) var<storage, read_write> status: atomic<u32>;
 
-// What is kept of the mean at `at`, of which this are the squares of `count` gradients.
+// What is kept at `at` after a step: a mean of `count` squares, whose sum is `squares`.
 fn mean_at(at: u32, squares: f32, count: u32) -> f32 {
     let before = means[at];
     if is_not_finite(bitcast<u32>(squares)) {

@@ -79,9 +79,9 @@ impl TrainPlan {
             Some((factors, room)) => (of_vectors(factors), 4 * (factors + room)),
             None => (matrix_state_bytes(config, &pieces, options, kept) + of_vectors(vectors), 0),
         };
-        let kept = if factors.is_some() { OptimizerState::None } else { kept };
+        let kept = OptimizerState::of_weights(options);
         let activation_bytes =
-            activation_bytes(gpu, config, &sizes) + params(config, &pieces, &sizes, options);
+            activation_bytes(gpu, config, &sizes) + params(config, &pieces, &sizes, options, kept);
         let room_bytes = room_bytes(&pieces, &sizes, options.layout, kept) + factor_room_bytes(config, kept);
         let peak_device_bytes = weight_bytes + state_bytes + adapter_bytes + activation_bytes + room_bytes;
         Self { peak_device_bytes, weight_bytes, state_bytes, adapter_bytes, activation_bytes, room_bytes }
@@ -133,16 +133,18 @@ fn activation_bytes(gpu: &Gpu, config: &ModelConfig, sizes: &Sizes) -> u64 {
 }
 
 /// Bytes of the parameters of all dispatches, at the most.
-fn params(config: &ModelConfig, pieces: &[Matrix], sizes: &Sizes, options: &TrainOptions) -> u64 {
+fn params(
+    config: &ModelConfig,
+    pieces: &[Matrix],
+    sizes: &Sizes,
+    options: &TrainOptions,
+    kept: OptimizerState,
+) -> u64 {
     let [sequences, kv_heads] = sizes.at_once;
     let rounds = sizes.sequences.div_ceil(sequences) * config.kv_heads.div_ceil(kv_heads);
     let of_layer =
         LAYER_PARAMS * (1 + rounds as u64 / 2) + if options.lora.is_some() { 7 * ADAPTER_PARAMS } else { 0 };
-    let has_more = options.lora.is_none()
-        && matches!(
-            OptimizerState::of(&options.update),
-            OptimizerState::Means | OptimizerState::Moments(MomentsDtype::Bf16)
-        );
+    let has_more = matches!(kept, OptimizerState::Means | OptimizerState::Moments(MomentsDtype::Bf16));
     let of_kept = if has_more { KEPT_PARAMS } else { 0 };
     // A product that is too large for a submission has several dispatches.
     let of_piece = |piece: &Matrix| {

@@ -33,8 +33,8 @@ impl Trainer {
     }
 
     /// What the optimizer keeps of a trained tensor; `None` if there is no such tensor, or nothing is kept. AdamW: first and
-    /// second moment of each weight, row-major; of BF16 moments, the first and the root of the second. AdaLomo: means of squares of rows, and then of columns; of vectors and
-    /// adapters, of each element.
+    /// second moment of each weight, row-major; of BF16 moments, the first and the root of the second. AdaLomo: means of
+    /// squares of rows, and then of columns; of vectors and adapters, of each element.
     pub async fn read_state(&self, name: &str) -> Result<Option<Vec<f32>>, TrainError> {
         let mut numbers = Vec::new();
         for buffer in self.state_buffers(name) {

@@ -76,7 +76,7 @@ impl Trainer {
         }
         let tokens = options.length * options.sequences;
         let of_adapters = OptimizerState::of(&options.update);
-        let state = if options.lora.is_some() { OptimizerState::None } else { of_adapters };
+        let state = OptimizerState::of_weights(&options);
         let TrainOptions { layout, piece_weights, .. } = options;
         let pieces = pieces(&config, piece_weights);
         let together = state.changed_together();

@@ -9,7 +9,7 @@ use bantam::gpu::kernels::training::update_vector::{self, UpdateVector, VectorPa
 use bantam::gpu::kernels::training::updated::{
     self, BAD_GRADIENT, BAD_WEIGHT, Moments, Rounded, UpdateRule, UpdateStep,
 };
-use bantam::gpu::kernels::training::{MatrixPart, square_columns, square_sums};
+use bantam::gpu::kernels::training::{MatrixPart, square_columns, square_rows};
 use bantam::gpu::{Bound, Buffer, Gpu};
 use half::bf16;
 
@@ -229,11 +229,11 @@ fn adalomos_changes_are_those_of_the_twin() {
         }
         let got = changed(&gpu, &of_step, &grads, [&of_weights, &means], cols);
         let beta2 = f64::from(beta2);
-        let squares = (square_sums::cpu(cols, &wide(&grads), None), square_columns::cpu(cols, &wide(&grads)));
+        let squares = (square_rows::cpu(cols, &wide(&grads), None), square_columns::cpu(cols, &wide(&grads)));
         let of_means = [&mut wanted_means.0[..], &mut wanted_means.1[..]];
         let [mut of_rows, of_cols] = factors::cpu(beta2, [&squares.0, &squares.1], of_means);
-        let changes = square_sums::cpu(cols, &wide(&grads), Some([&of_rows, &of_cols]));
-        limit::cpu(cols, &changes, &square_sums::cpu(cols, &wide(&weights), None), &mut of_rows);
+        let changes = square_rows::cpu(cols, &wide(&grads), Some([&of_rows, &of_cols]));
+        limit::cpu(cols, &changes, &square_rows::cpu(cols, &wide(&weights), None), &mut of_rows);
         let mut wanted = wide(&grads);
         change::cpu(&mut wanted, [&of_rows, &of_cols]);
         assert_near(&got, &wanted, 64.0, &format!("step {i}"));
@@ -252,10 +252,10 @@ fn changed(gpu: &Gpu, step: &Buffer, grads: &[f32], [weights, means]: [&Buffer; 
     let pieces: Vec<_> = (0..rows).step_by(64).map(|first| first..rows.min(first + 64)).collect();
     let of_pieces: Vec<_> =
         pieces.iter().map(|rows| storage(gpu, &grads[rows.start * cols..rows.end * cols])).collect();
-    let mut dispatches = vec![square_sums::dispatch(gpu, &whole, [weights, &weight_squares], None).unwrap()];
+    let mut dispatches = vec![square_rows::dispatch(gpu, &whole, [weights, &weight_squares], None).unwrap()];
     for (i, (rows, grads)) in pieces.iter().zip(&of_pieces).enumerate() {
         let part = MatrixPart::new(rows.clone(), cols);
-        dispatches.push(square_sums::dispatch(gpu, &part, [grads, &row_squares], None).unwrap());
+        dispatches.push(square_rows::dispatch(gpu, &part, [grads, &row_squares], None).unwrap());
         dispatches.push(square_columns::dispatch(gpu, &part, i > 0, [grads, &column_squares]).unwrap());
     }
     let scales = [&row_scales, &column_scales];
@@ -264,7 +264,7 @@ fn changed(gpu: &Gpu, step: &Buffer, grads: &[f32], [weights, means]: [&Buffer; 
     dispatches.push(factors::dispatch(gpu, &whole, &with).unwrap());
     for (rows, grads) in pieces.iter().zip(&of_pieces) {
         let part = MatrixPart::new(rows.clone(), cols);
-        dispatches.push(square_sums::dispatch(gpu, &part, [grads, &row_squares], Some(scales)).unwrap());
+        dispatches.push(square_rows::dispatch(gpu, &part, [grads, &row_squares], Some(scales)).unwrap());
     }
     dispatches
         .push(limit::dispatch(gpu, &whole, [step, &row_squares, &weight_squares, &row_scales]).unwrap());
@@ -333,11 +333,11 @@ fn adalomo_changes_nothing_after_a_gradient_that_is_no_number() {
         status: &status,
     };
     let dispatches = [
-        square_sums::dispatch(&gpu, &part, [&weights, &weight_squares], None),
-        square_sums::dispatch(&gpu, &part, [&of_grads, &row_squares], None),
+        square_rows::dispatch(&gpu, &part, [&weights, &weight_squares], None),
+        square_rows::dispatch(&gpu, &part, [&of_grads, &row_squares], None),
         square_columns::dispatch(&gpu, &part, false, [&of_grads, &column_squares]),
         factors::dispatch(&gpu, &part, &with),
-        square_sums::dispatch(&gpu, &part, [&of_grads, &row_squares], Some(scales)),
+        square_rows::dispatch(&gpu, &part, [&of_grads, &row_squares], Some(scales)),
         limit::dispatch(&gpu, &part, [&of_step, &row_squares, &weight_squares, &row_scales]),
         change::dispatch(&gpu, &part, [&of_grads, scales[0], scales[1]]),
     ];

@@ -17,10 +17,7 @@ use crate::{data, device, left_out, update};
 #[test]
 fn long_runs_give_the_same_bits_in_every_layout() {
     if std::env::var_os("BANTAM_ENDURANCE").is_none() {
-        return left_out::report(
-            "long training runs",
-            "they take an hour; scripts/check_training makes them",
-        );
+        return left_out::report("long training runs", "they take long; scripts/check_training makes them");
     }
     let gpu = device::shared();
     same_bits(&gpu, &demo(), 50, 48);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bantam::archive::ModelFiles;
 use bantam::gpu::kernels::training::adalomo::{change, factors, limit, vector};
-use bantam::gpu::kernels::training::{square_columns, square_sums};
+use bantam::gpu::kernels::training::{square_columns, square_rows};
 use bantam::gpu::{Gpu, Transcoded};
 use bantam::model::ModelConfig;
 use bantam::train::{
@@ -139,12 +139,12 @@ fn adalomo_change(gradients: &[f64], weights: &[f64], shape: &[usize]) -> Vec<f6
         vector::cpu(0.0, &mut change, weights, &mut vec![0.0; weights.len()]);
         return change;
     };
-    let squares = (square_sums::cpu(cols, gradients, None), square_columns::cpu(cols, gradients));
+    let squares = (square_rows::cpu(cols, gradients, None), square_columns::cpu(cols, gradients));
     let (mut of_rows, mut of_cols) = (vec![0.0; rows], vec![0.0; cols]);
     let [mut row_scales, column_scales] =
         factors::cpu(0.0, [&squares.0, &squares.1], [&mut of_rows, &mut of_cols]);
-    let changes = square_sums::cpu(cols, gradients, Some([&row_scales, &column_scales]));
-    limit::cpu(cols, &changes, &square_sums::cpu(cols, weights, None), &mut row_scales);
+    let changes = square_rows::cpu(cols, gradients, Some([&row_scales, &column_scales]));
+    limit::cpu(cols, &changes, &square_rows::cpu(cols, weights, None), &mut row_scales);
     change::cpu(&mut change, [&row_scales, &column_scales]);
     change
 }

@@ -45,7 +45,7 @@ sources! {
     "rotate" => "training/rotate.wgsl",
     "scale" => "training/scale.wgsl",
     "square_columns" => "training/square_columns.wgsl",
-    "square_sums" => "training/square_sums.wgsl",
+    "square_rows" => "training/square_rows.wgsl",
     "unpack" => "training/unpack.wgsl",
     "update" => "training/update.wgsl",
     "update_vector" => "training/update_vector.wgsl",

@@ -4,7 +4,6 @@ use super::ops::Ops;
 use super::{Recording, Side};
 use crate::gpu::kernels::training::multiply::{Multiply, Operand};
 use crate::gpu::kernels::training::scale;
-use crate::gpu::kernels::training::update_vector::UpdateVector;
 use crate::gpu::kernels::training::updated::Rounded;
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::model::ModelConfig;
@@ -117,13 +116,6 @@ impl<'a> Recording<'a> {
     }
 
     fn update_factor(&self, ops: &mut Ops, factor: &TrainedVector, grads: &Buffer) -> Result<(), TrainError> {
-        let with = UpdateVector {
-            step: &self.activations.step,
-            grads,
-            weights: &factor.weights,
-            moments: None,
-            status: &self.activations.status,
-        };
-        self.update_numbers(ops, factor, Rounded::No, with)
+        self.update_numbers(ops, factor, Rounded::No, [&self.activations.step, grads])
     }
 }

@@ -4,7 +4,7 @@ use super::Recording;
 use super::ops::Ops;
 use crate::gpu::kernels::training::adalomo::factors::{self, Factors};
 use crate::gpu::kernels::training::adalomo::{change, limit};
-use crate::gpu::kernels::training::{MatrixPart, square_columns, square_sums};
+use crate::gpu::kernels::training::{MatrixPart, square_columns, square_rows};
 use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::tensor::Matrix;
 use crate::train::TrainError;
@@ -73,10 +73,10 @@ impl Recording<'_> {
         for (i, piece) in matrix.pieces.iter().enumerate() {
             let part = MatrixPart::new(piece.rows.clone(), matrix.cols);
             grads(ops, piece)?;
-            ops.push(square_sums::dispatch(gpu, &part, [of_grads, &room.row_squares], None)?);
+            ops.push(square_rows::dispatch(gpu, &part, [of_grads, &room.row_squares], None)?);
             ops.push(square_columns::dispatch(gpu, &part, i > 0, [of_grads, &room.column_squares])?);
             self.bring(ops, matrix, piece, false)?;
-            ops.push(square_sums::dispatch(gpu, &part, [&self.room.unpacked, &room.weight_squares], None)?);
+            ops.push(square_rows::dispatch(gpu, &part, [&self.room.unpacked, &room.weight_squares], None)?);
         }
         let whole = MatrixPart::new(0..matrix.rows, matrix.cols);
         let scales = [&room.row_scales, &room.column_scales];
@@ -94,7 +94,7 @@ impl Recording<'_> {
                 grads(ops, piece)?;
             }
             let part = MatrixPart::new(piece.rows.clone(), matrix.cols);
-            ops.push(square_sums::dispatch(gpu, &part, [of_grads, &room.row_squares], Some(scales))?);
+            ops.push(square_rows::dispatch(gpu, &part, [of_grads, &room.row_squares], Some(scales))?);
         }
         let buffers = [step, &room.row_squares, &room.weight_squares, &room.row_scales];
         ops.push(limit::dispatch(gpu, &whole, buffers)?);

@@ -63,35 +63,30 @@ impl Recording<'_> {
     }
 
     fn update_vector(&self, ops: &mut Ops, vector: &TrainedVector) -> Result<(), TrainError> {
-        let with = UpdateVector {
-            step: &self.activations.vector_step,
-            grads: &self.activations.sums,
-            weights: &vector.weights,
-            moments: None,
-            status: &self.activations.status,
-        };
-        self.update_numbers(ops, vector, self.rounded, with)
+        let (step, grads) = (&self.activations.vector_step, &self.activations.sums);
+        self.update_numbers(ops, vector, self.rounded, [step, grads])
     }
 
-    /// Updates a vector, or a factor of an adapter.
+    /// Updates a vector, or a factor of an adapter, from its gradients.
     pub(super) fn update_numbers(
         &self,
         ops: &mut Ops,
         vector: &TrainedVector,
         rounded: Rounded,
-        with: UpdateVector<'_>,
+        [step, grads]: [&Buffer; 2],
     ) -> Result<(), TrainError> {
+        let (weights, status) = (&vector.weights, &self.activations.status);
+        let moments = match (&vector.state, self.state) {
+            (Some(means), OptimizerState::Means) => {
+                let change = VectorChange { step, grads, weights, means, status };
+                ops.push(vector_change::dispatch(self.gpu, vector.len, &change)?);
+                None
+            }
+            (state, _) => state.as_ref(),
+        };
         let params =
             VectorParams { count: vector.len as u32, tensor: vector.tensor, ..VectorParams::zeroed() };
-        let (step, weights, status) = (with.step, with.weights, with.status);
-        let with = match (&vector.state, self.state) {
-            (Some(means), OptimizerState::Means) => {
-                let change = VectorChange { step, grads: with.grads, weights, means, status };
-                ops.push(vector_change::dispatch(self.gpu, vector.len, &change)?);
-                with
-            }
-            (state, _) => UpdateVector { moments: state.as_ref(), ..with },
-        };
+        let with = UpdateVector { step, grads, weights, moments, status };
         ops.push(update_vector::dispatch(self.gpu, &params, rounded, &with)?);
         Ok(())
     }

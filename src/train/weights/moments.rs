@@ -8,6 +8,7 @@ use crate::gpu::weights::WEIGHTS;
 use crate::gpu::{Buffer, Gpu, GpuError, Transcoded};
 use crate::tensor::Matrix;
 use crate::train::optimizer::{MomentsDtype, Optimizer, UpdateOptions};
+use crate::train::options::TrainOptions;
 
 /// What an optimizer keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,11 @@ impl OptimizerState {
             Optimizer::AdamW { .. } => Self::Moments(update.moments),
             Optimizer::AdaLomo { .. } => Self::Means,
         }
+    }
+
+    /// Of the model's own weights, of which nothing is kept where adapters are trained.
+    pub fn of_weights(options: &TrainOptions) -> Self {
+        if options.lora.is_some() { Self::None } else { Self::of(&options.update) }
     }
 
     /// F32 numbers for a vector, or a factor of an adapter, of so many elements.

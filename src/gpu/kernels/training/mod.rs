@@ -21,7 +21,7 @@ pub mod norm_back;
 pub mod rotate;
 pub mod scale;
 pub mod square_columns;
-pub mod square_sums;
+pub mod square_rows;
 pub mod unpack;
 pub mod update;
 pub mod update_vector;
@@ -60,7 +60,7 @@ pub(super) fn variants(textures: bool) -> Vec<Variant> {
     }
     all.extend(encode::variants());
     all.extend(adalomo::variants());
-    all.extend([false, true].map(square_sums::variant));
+    all.extend([false, true].map(square_rows::variant));
     all.extend([false, true].map(square_columns::variant));
     all.extend(updated::UpdateRule::of_matrices().map(update::variant));
     all.extend(updated::UpdateRule::of_vectors().map(update_vector::variant));

@@ -5,7 +5,7 @@ use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
 /// The kernel; `factored` multiplies elements by factors of their rows and columns first.
 pub fn variant(factored: bool) -> Variant {
-    Variant::new("square_sums").choose_if(factored, Choice::Factored)
+    Variant::new("square_rows").choose_if(factored, Choice::Factored)
 }
 
 /// Adds up squares of the rows of `x` in `sums`, which has a place for each row of the matrix. `scales` are factors of

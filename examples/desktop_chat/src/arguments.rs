@@ -13,6 +13,7 @@ Arguments:
   [FOLDER]           Model folder to open
 
 Options:
+      --adapter DIR  Folder of an adapter (LoRA) to open the model with
       --scale N      Scale of the window's contents [default: 1]
       --drive FILE   Run the steps of a script, then exit; src/drive.rs lists the steps
       --limit S      Maximum seconds for a script [default: 300]
@@ -22,6 +23,7 @@ Options:
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arguments {
     pub folder: Option<String>,
+    pub adapter: Option<String>,
     pub scale: f32,
     pub drive: Option<PathBuf>,
     pub limit: Duration,
@@ -32,10 +34,11 @@ impl Arguments {
     /// Checks what the program was started with.
     pub fn parse(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
         let limit = Duration::from_secs(300);
-        let mut parsed = Self { folder: None, scale: 1.0, drive: None, limit, help: false };
+        let mut parsed = Self { folder: None, adapter: None, scale: 1.0, drive: None, limit, help: false };
         while let Some(argument) = given.next() {
             let mut value = || given.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
+                "--adapter" => parsed.adapter = Some(value()?),
                 "--scale" => parsed.scale = number(&value()?, 0.5..=4.0)?,
                 "--drive" => parsed.drive = Some(value()?.into()),
                 "--limit" => parsed.limit = Duration::from_secs_f32(number(&value()?, 1.0..=1e6)?),
@@ -64,7 +67,8 @@ mod tests {
 
     #[test]
     fn arguments_are_checked() {
-        let parsed = parse("--scale 2 models/one --drive steps --limit 60").unwrap();
+        let parsed = parse("--scale 2 models/one --adapter tone --drive steps --limit 60").unwrap();
+        assert_eq!(parsed.adapter.as_deref(), Some("tone"));
         assert_eq!((parsed.folder.as_deref(), parsed.scale), (Some("models/one"), 2.0));
         assert_eq!((parsed.drive, parsed.limit), (Some("steps".into()), Duration::from_secs(60)));
         for (text, why) in [

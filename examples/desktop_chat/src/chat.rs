@@ -82,6 +82,8 @@ impl Turn {
 pub struct Chat {
     /// The model's folder, as it was typed.
     pub folder: String,
+    /// An adapter's folder, as it was typed; empty for none.
+    pub adapter: String,
     /// The most device memory, as it was typed; empty for no limit.
     pub limit: String,
     /// What is being written.
@@ -101,6 +103,7 @@ impl Default for Chat {
     fn default() -> Self {
         Self {
             folder: String::new(),
+            adapter: String::new(),
             limit: String::new(),
             draft: String::new(),
             precision: Precision::Lossless,
@@ -192,7 +195,9 @@ impl Chat {
                 return None;
             }
         };
-        let wanted = Wanted { folder: PathBuf::from(folder), precision: self.precision, budget };
+        let adapter = self.adapter.trim();
+        let adapter = (!adapter.is_empty()).then(|| PathBuf::from(adapter));
+        let wanted = Wanted { folder: PathBuf::from(folder), adapter, precision: self.precision, budget };
         self.give_up_reply();
         self.notice = None;
         self.about = None;
@@ -368,8 +373,9 @@ pub mod tests {
         assert!(chat.act(Action::Open).is_none());
         assert!(chat.notice.take().unwrap().starts_with("The limit \"much\" is not a size"));
         chat.limit = " 2 MB ".into();
+        chat.adapter = " tone ".into();
         let Some(Order::Begin(Command::Open(wanted))) = chat.act(Action::Open) else { panic!() };
-        assert_eq!(wanted.budget, Some(2_000_000));
+        assert_eq!((wanted.budget, wanted.adapter), (Some(2_000_000), Some("tone".into())));
         chat.draft = "too early".into();
         assert!(chat.act(Action::Send).is_none());
     }

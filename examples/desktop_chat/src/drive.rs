@@ -7,6 +7,7 @@
 //! | step | |
 //! |---|---|
 //! | `open FOLDER` | opens a model, and waits until it is there |
+//! | `adapter [FOLDER]` | writes an adapter's folder, or none, for the next `open` |
 //! | `precision lossless`, `k5`, `k3` | chooses, and waits until the model is there again |
 //! | `limit SIZE` | writes the most device memory, for the next `open` |
 //! | `say TEXT` | sends a message when the model is idle, waits for the whole reply and prints it |
@@ -44,6 +45,7 @@ const PACE: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     Open(String),
+    Adapter(String),
     Precision(Precision),
     Limit(String),
     Say(String),
@@ -164,6 +166,10 @@ impl Drive {
                 Some(Action::Open)
             }
             Step::Precision(precision) => Some(Action::SetPrecision(*precision)),
+            Step::Adapter(folder) => {
+                chat.adapter.clone_from(folder);
+                None
+            }
             Step::Limit(limit) => {
                 chat.limit.clone_from(limit);
                 None
@@ -226,7 +232,7 @@ impl Drive {
                 self.print_reply(turn.ok_or("nothing was sent")?);
                 Ok(true)
             }),
-            Step::Limit(_) | Step::Stop | Step::Clear => Ok(true),
+            Step::Adapter(_) | Step::Limit(_) | Step::Stop | Step::Clear => Ok(true),
         }
     }
 
@@ -284,6 +290,7 @@ fn step(line: &str) -> Result<Step, String> {
     };
     Ok(match word {
         "open" => Step::Open(given?),
+        "adapter" => Step::Adapter(rest.into()),
         "precision" => Step::Precision(match rest {
             "lossless" => Precision::Lossless,
             "k5" => Precision::Mantissa(5),

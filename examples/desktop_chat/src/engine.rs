@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn wanted() -> Wanted {
-        Wanted { folder: demo(), precision: Precision::Lossless, budget: None }
+        Wanted { folder: demo(), adapter: None, precision: Precision::Lossless, budget: None }
     }
 
     /// The next event of a command, which must not be long in coming.
@@ -381,6 +381,9 @@ mod tests {
         open(&mut engine, wanted());
         let nowhere = failure(&mut engine, Wanted { folder: "/nowhere".into(), ..wanted() });
         assert_eq!(nowhere, "there is no file or folder /nowhere");
+        assert_eq!(engine.memory().unwrap().used, 0);
+        let adapter = failure(&mut engine, Wanted { adapter: Some(demo()), ..wanted() });
+        assert!(adapter.contains("adapter_config.json"), "{adapter}");
         assert_eq!(engine.memory().unwrap().used, 0);
         let small = failure(&mut engine, Wanted { budget: Some(100_000), ..wanted() });
         assert!(small.contains("needs at least"), "{small}");

@@ -59,6 +59,7 @@ fn run() -> Result<(), String> {
         end_after(arguments.limit);
     }
     kept.chat.folder = arguments.folder.clone().unwrap_or_default();
+    kept.chat.adapter = arguments.adapter.unwrap_or_default();
     kept.begin_with = arguments.folder.map(|_| Action::Open);
 
     let kept = Arc::new(Mutex::new(kept));

@@ -63,7 +63,7 @@ fn folder(ui: &mut Ui, chat: &mut Chat, browser: &mut Browser) -> Option<Action>
         .min_size(vec2(0.0, ROW))
         .align(egui::Align2::LEFT_CENTER);
     let field = ui.add(field);
-    let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
+    let entered = entered(ui, &field) | adapter(ui, chat);
     let clicked = ui.horizontal(|ui| {
         let width = (ui.available_width() - ui.spacing().item_spacing.x) / 2.0;
         if ui.add(Button::new("Browse…").min_size(vec2(width, ROW))).clicked() {
@@ -72,6 +72,22 @@ fn folder(ui: &mut Ui, chat: &mut Chat, browser: &mut Browser) -> Option<Action>
         primary(ui, "Open", width).clicked()
     });
     (entered || clicked.inner).then_some(Action::Open)
+}
+
+/// The adapter's folder. Gives whether it was entered.
+fn adapter(ui: &mut Ui, chat: &mut Chat) -> bool {
+    let field = TextEdit::singleline(&mut chat.adapter)
+        .hint_text("Adapter (LoRA), if there is one")
+        .desired_width(f32::INFINITY)
+        .min_size(vec2(0.0, ROW))
+        .align(egui::Align2::LEFT_CENTER);
+    let field = ui.add(field).on_hover_text("Path of a folder that PEFT or `bantam finetune` wrote");
+    entered(ui, &field)
+}
+
+/// Whether a field was left with the Enter key.
+fn entered(ui: &Ui, field: &egui::Response) -> bool {
+    field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter))
 }
 
 /// A button for what is mostly wanted.
@@ -131,8 +147,7 @@ fn limit(ui: &mut Ui, chat: &mut Chat) -> Option<Action> {
             .min_size(vec2(0.0, ROW))
             .align(egui::Align2::LEFT_CENTER);
         let field = ui.add(field).on_hover_text("Such as 500 MB. Layers that do not fit are streamed.");
-        let entered = field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-        entered.then_some(Action::Open)
+        entered(ui, &field).then_some(Action::Open)
     })
     .inner
 }

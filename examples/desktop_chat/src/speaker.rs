@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bantam::archive::{ArchiveError, ModelFiles, Progress, WeightSource};
 use bantam::codec::Precision;
 use bantam::gpu::Gpu;
-use bantam::model::{LoadOptions, Model, ModelConfig, ModelError, Outputs, Session};
+use bantam::model::{Adapter, LoadOptions, Model, ModelConfig, ModelError, Outputs, Session};
 use bantam::text::{
     ChatTemplate, GenerationError, Message, Sampler, SamplingOptions, TextError, Tokenizer, complete,
 };
@@ -64,6 +64,8 @@ impl SpeakerError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub folder: PathBuf,
+    /// Folder of an adapter (LoRA), whose products are added to the model's.
+    pub adapter: Option<PathBuf>,
     pub precision: Precision,
     /// Most bytes of device memory; layers that do not fit are streamed.
     pub budget: Option<u64>,
@@ -109,7 +111,9 @@ impl Speaker {
         let template = ChatTemplate::open(files.folder())?;
         let config = ModelConfig::open(files.folder())?;
         let context = config.max_positions.min(CONTEXT);
+        let adapter = wanted.adapter.as_ref().map(|folder| Adapter::open(folder, &config)).transpose()?;
         let options = LoadOptions::default()
+            .with_adapter(adapter.map(Arc::new))
             .with_precision(wanted.precision.into())
             .with_budget(wanted.budget)
             .with_working_set(Some(Session::device_bytes(&config, context, Outputs::Last)));

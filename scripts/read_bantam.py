@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Restores the original of a .bantam.safetensors file: python3 read_bantam.py SRC DST
+"""Restores the original of a .bantam.safetensors file: python3 read_bantam.py SRC DST [BASE]
+
+BASE is the safetensors file, compressed or not, to which SRC holds differences.
 
 A second decoder, written from docs/format.md and with nothing but Python's own library. It is there
 to show that the format is described well enough, and so that files can be read where bantam cannot
@@ -122,11 +124,11 @@ def raw_widths(sign, exponent, t, middle):
     return [width for above, end in zip([0] + ends, ends) for width in widths(end - above)]
 
 
-def decode(payload):
-    """A tensor's bytes from its payload."""
+def decode(payload, base=None):
+    """A tensor's bytes from its payload, and from its base's if it is a delta."""
     version = number(payload, 4, 2)
-    if payload[:4] != b"BTM\0" or version not in (1, 2, 3):
-        raise ValueError("not a payload of version 1 to 3")
+    if payload[:4] != b"BTM\0" or version not in (1, 2, 3, 4):
+        raise ValueError("not a payload of version 1 to 4")
     kind, length, head_len = payload[7], number(payload, 8, 8), number(payload, 16, 8)
     if length != len(payload):
         raise ValueError("the payload is truncated")
@@ -137,9 +139,125 @@ def decode(payload):
     if kind == 2 and version >= 2:
         size = number(payload, 40, 2)
         return payload[64 : 64 + size] * (original_len // size)
+    if kind == 4 and version >= 4:
+        return decode_delta(payload, base, head_len)
     if kind != 1 and not (kind == 3 and version >= 3):
         raise ValueError("unknown kind of payload")
     return decode_tiled(payload, version, length, head_len)
+
+
+class Numbers:
+    """Numbers in pieces of 4 bits."""
+
+    def __init__(self, data, at):
+        self.pieces = (piece for byte in data[at:] for piece in (byte & 15, byte >> 4))
+        self.read = 0
+
+    def piece(self):
+        self.read += 1
+        return next(self.pieces)
+
+    def number(self):
+        first = self.piece()
+        if first < 12:
+            return first
+        if first < 15:
+            return 12 + 16 * (first - 12) + self.piece()
+        return 60 + self.piece() + 16 * self.piece()
+
+    def frequencies(self, symbols):
+        """Those of a context's symbols; the escape's is the last."""
+        escape, count = self.number(), self.number()
+        listed = [self.number() for _ in range(count)]
+        if count and not escape and not any(listed):
+            listed[-1] = 256
+        return listed + [0] * (symbols - count) + [escape]
+
+
+def state_table(frequencies):
+    """For every state its symbol, its number of bits, and the state behind it without them."""
+    if not any(frequencies):
+        return None
+    if sum(frequencies) != 256:
+        raise ValueError("the frequencies are not those of all states")
+    states, at = [None] * 256, 0
+    for symbol, frequency in enumerate(frequencies):
+        for _ in range(frequency):
+            states[at], at = symbol, (at + 163) % 256
+    numbers, table = list(frequencies), []
+    for symbol in states:
+        bits = 9 - numbers[symbol].bit_length()
+        table.append((symbol, bits, (numbers[symbol] << bits) - 256))
+        numbers[symbol] += 1
+    return table
+
+
+def difference(symbol, take):
+    """The difference that a symbol stands for; `take` returns the bits behind it."""
+    if symbol < 15:
+        magnitude = (symbol + 1) // 2
+        return -magnitude if symbol % 2 == 0 else magnitude
+    octave, rest = 3 + (symbol - 15) // 4, (symbol - 15) % 4
+    more = take(octave - 1)
+    if rest % 2:
+        more ^= (1 << (octave - 1)) - 1
+    magnitude = (2 + rest // 2 << (octave - 1)) + more
+    return -magnitude if rest % 2 else magnitude
+
+
+def decode_delta(payload, base, head_len):
+    """The bytes of a tensor that is stored as the difference to `base`."""
+    if base is None:
+        raise ValueError("this is the difference to another file, which was not given")
+    if blake3 is not None and blake3(base).digest() != payload[64:96]:
+        raise ValueError("the base is another one")
+    rows, cols, tile_cols, top = struct.unpack_from("<IIHB", payload, 40)
+    size, exponent, _ = FLOATS[payload[6]]
+    width, sign = 8 * size, 1 << (8 * size - 1)
+    symbols = 15 + 4 * (width - 3)
+    numbers, tables = Numbers(payload, 96), []
+    for _ in range(8):
+        tables.append(tables[-1] if numbers.number() else state_table(numbers.frequencies(symbols)))
+    at = 96 + -(-((numbers.read + 1) // 2) // 8) * 8
+    row_blocks, col_tiles = -(-rows // 64), -(-cols // tile_cols)
+    masks = [struct.unpack_from("<Q", payload, at + 16 * block)[0] for block in range(row_blocks)]
+    at += 16 * row_blocks
+    out = bytearray(base)
+    for tile in range(row_blocks * col_tiles):
+        start, shape = struct.unpack_from("<II", payload, at + 8 * tile)
+        shortest, wide = shape & 0xFFFF, 2 if shape >> 16 & 1 else 1
+        block, col_tile = divmod(tile, col_tiles)
+        lanes = [lane for lane in range(64) if masks[block] >> lane & 1]
+        index = head_len + 4 * start
+        states = payload[index : index + len(lanes)]
+        lengths = [shortest + number(payload, index + len(lanes) + wide * i, wide) for i in range(len(lanes))]
+        stream = index + -(-len(lanes) * (1 + wide) // 4) * 4
+        window = number(payload, stream, (sum(lengths) + 7) // 8)
+        for lane, state, length in zip(lanes, states, lengths):
+            used = 0
+
+            def take(bits):
+                nonlocal window, used
+                taken = window & ((1 << bits) - 1)
+                window >>= bits
+                used += bits
+                return taken
+
+            first = (64 * block + lane) * cols + col_tile * tile_cols
+            for place in range(first, first + min(tile_cols, cols - col_tile * tile_cols)):
+                old = number(out, size * place, size)
+                context = min(max(top + 1 - (old >> (width - 1 - exponent) & ((1 << exponent) - 1)), 0), 7)
+                symbol, bits, behind = tables[context][state]
+                state = behind + take(bits)
+                if symbol == symbols:
+                    symbol = take(8)
+                ordered = old ^ (sign - 1) if old & sign else old
+                ordered = (ordered + difference(symbol, take)) & (2 * sign - 1)
+                new = ordered ^ (sign - 1) if ordered & sign else ordered
+                out[size * place : size * (place + 1)] = new.to_bytes(size, "little")
+            if used != length or state:
+                raise ValueError(f"row {64 * block + lane} does not end where it should")
+    return bytes(out)
 
 
 def element_of(element_type, quotient, scale):
@@ -293,15 +411,25 @@ def original_layout(form, outside, sizes):
     return length, sorted(starts.items(), key=lambda item: (item[1], sizes[item[0]]))
 
 
-def read(file):
-    """The original file's bytes."""
+def plain_tensors(file):
+    """The tensors of a plain safetensors file, by name."""
+    header_len = 8 + number(file, 0, 8)
+    header = json.loads(file[8:header_len])
+    header.pop("__metadata__", None)
+    places = {name: info["data_offsets"] for name, info in header.items()}
+    return {name: file[header_len + start : header_len + end] for name, (start, end) in places.items()}
+
+
+def read(file, base=None):
+    """The original file's bytes. Differences are to the tensors of `base`, the bytes of a plain safetensors file."""
     header_len = 8 + number(file, 0, 8)
     header = json.loads(file[8:header_len])
     metadata = header.pop("__metadata__")
-    forms = {"1": "safetensors", "2": metadata.get("bantam.original_form")}
+    form = metadata.get("bantam.original_form")
+    forms = {"1": "safetensors", "2": form, "3": form or "safetensors"}
     form = forms.get(metadata["bantam.format"])
     if form not in ("safetensors", "gguf"):
-        raise ValueError("not a bantam file of version 1 or 2, or made from an unknown kind of file")
+        raise ValueError("not a bantam file of version 1 to 3, or made from an unknown kind of file")
     index = json.loads(metadata["bantam.index"])
     data = {
         name: file[header_len + info["data_offsets"][0] : header_len + info["data_offsets"][1]]
@@ -315,6 +443,7 @@ def read(file):
         outside = zlib.decompress(outside)
     used, tensors = original_layout(form, outside, {name: entry["bytes"] for name, entry in index.items()})
 
+    bases = plain_tensors(base) if base is not None else {}
     out = bytearray(outside[:used])
     for name, start in tensors:
         gap = start - len(out)
@@ -322,7 +451,8 @@ def read(file):
             raise ValueError(f"{name} is not where the original header says")
         out += outside[used : used + gap]
         used += gap
-        tensor = decode(data[name])
+        of = index[name].get("base")
+        tensor = decode(data[name], None if of is None or base is None else bases[of])
         if len(tensor) != index[name]["bytes"]:
             raise ValueError(f"{name} has another length than the index says")
         if blake3 is not None and blake3(tensor).hexdigest() != index[name]["blake3"]:
@@ -332,10 +462,16 @@ def read(file):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
+    base = None
+    if len(sys.argv) == 4:
+        with open(sys.argv[3], "rb") as src:
+            base = src.read()
+        if b'"bantam.format"' in base[: 8 + number(base, 0, 8)]:
+            base = read(base)
     with open(sys.argv[1], "rb") as src:
-        restored = read(src.read())
+        restored = read(src.read(), base)
     # Under its own name only when it is whole.
     partial = sys.argv[2] + ".partial"
     with open(partial, "xb") as dst:

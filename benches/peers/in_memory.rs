@@ -1,5 +1,7 @@
 //! bantam on the tensors of a file in memory, once for each line on standard input.
 //!
+//! Started as `peers FILE BASE THREADS`, it makes differences to the tensors of another file, and adds them again.
+//!
 //! `benches/peers/run` starts it as `peers FILE THREADS MEMORY PRESET`, where MEMORY is `new` or `again` and
 //! PRESET is `small` or `fast`, and takes the answers: one JSON object a line, with the seconds of each
 //! direction, the payloads' bytes, and whether the original came back. Encoding includes the checksums of every section, and decoding compares them. What is written
@@ -10,12 +12,15 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Instant;
 
-use bantam::codec::{Encoder, Payload, Preset, most_bytes};
+use bantam::codec::{Delta, Encoder, Payload, Preset, encode_delta, most_bytes};
 use bantam::tensor::{SafetensorsFile, TensorEntry, Zeroed};
 use rayon::prelude::*;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    if let [path, base, threads] = &arguments[..] {
+        return against_base(path, base, threads.parse().expect("a number of threads"));
+    }
     let [path, threads, memory, preset] = &arguments[..] else {
         return println!("benches/peers/run compares bantam with other codecs");
     };
@@ -30,6 +35,57 @@ fn main() {
         }
         let mut answer = pool.install(|| repeat(&file, &encoder, &mut written));
         answer["setting"] = preset.as_str().into();
+        println!("{answer}");
+    }
+}
+
+/// Tensors of the one file as differences to those of the other.
+fn against_base(path: &str, base: &str, threads: usize) {
+    let open = |path| SafetensorsFile::open(Path::new(path)).expect("a safetensors file");
+    let (file, base) = (open(path), open(base));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool of threads");
+    let tensors = file.tensors().iter().filter_map(|new| {
+        let old = base.tensors().iter().find(|old| (&old.name, &old.shape) == (&new.name, &new.shape))?;
+        Some((new, base.data(old), blake3::hash(base.data(old))))
+    });
+    let tensors: Vec<_> = tensors.collect();
+    let len = tensors.iter().map(|(new, ..)| new.range.len()).sum();
+    let (mut payloads, mut restored) = (zeroed(2 * len + (1 << 20)), zeroed(len));
+    for _ in std::io::stdin().lock().lines() {
+        let began = Instant::now();
+        let mut at = 0;
+        let mut ends = vec![0];
+        for (new, base, hash) in &tensors {
+            let room = std::sync::Mutex::new(&mut payloads[at..]);
+            let put = |at: usize, piece: &[u8]| {
+                room.lock().expect("no panic")[at..at + piece.len()].copy_from_slice(piece);
+                Ok(())
+            };
+            let data = file.data(new);
+            let encode = || encode_delta(new.dtype, &new.shape, &data, (base, *hash), usize::MAX, &put);
+            at += pool.install(encode).expect("the length fits the shape").expect("floats");
+            ends.push(at);
+        }
+        let compress = began.elapsed();
+        let began = Instant::now();
+        let mut rest = &mut restored[..];
+        for ((new, base, _), ends) in tensors.iter().zip(ends.windows(2)) {
+            let out = rest.split_off_mut(..new.range.len()).expect("room for all");
+            let delta = Delta::parse(&payloads[ends[0]..ends[1]]).expect("it was just written");
+            delta.check().expect("it was just written");
+            let rows = 0..out.len() / delta.row_bytes();
+            pool.install(|| delta.decode_rows(rows, base, out)).expect("it was just written");
+        }
+        let decompress = began.elapsed();
+        let mut restored = &restored[..];
+        let exact = tensors.iter().all(|(new, ..)| {
+            let here = restored.split_off(..new.range.len()).expect("room for all");
+            here == file.data(new)
+        });
+        let (compress, decompress) = (compress.as_secs_f64(), decompress.as_secs_f64());
+        let answer = serde_json::json!({
+            "compress": compress, "decompress": decompress, "bytes": at, "original": len, "exact": exact,
+        });
         println!("{answer}");
     }
 }

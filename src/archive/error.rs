@@ -68,6 +68,18 @@ pub enum ArchiveError {
         /// What the payload's head says.
         found: String,
     },
+    /// A tensor is the difference to one of another model, which was not given.
+    #[error(
+        "{file}: tensor {tensor} is stored as the difference to that of {base}; name that model with --base"
+    )]
+    NeedsBase {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        tensor: String,
+        /// What the file calls the model.
+        base: String,
+    },
     /// There is no such tensor.
     #[error("{file}: there is no tensor {tensor}")]
     NoSuchTensor {
@@ -100,9 +112,10 @@ pub enum ArchiveError {
     },
     /// The file was written by a later version.
     #[error(
-        "{file} has format version {version}, but this version reads only {} and {}; a newer bantam may read it",
+        "{file} has format version {version}, but this version reads only {}, {} and {}; a newer bantam may read it",
         super::form::VERSION,
-        super::form::VERSION_OF_FORMS
+        super::form::VERSION_OF_FORMS,
+        super::form::VERSION_OF_BASES
     )]
     UnknownVersion {
         /// The file.

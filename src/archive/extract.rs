@@ -157,7 +157,7 @@ impl Weight<'_> {
 }
 
 fn decode(coded: &TensorReader, range: &Range<usize>, out: &mut [u8]) -> Result<(), ArchiveError> {
-    in_pieces(coded, range, out, |piece, out| coded.decode_bytes(piece, out))
+    in_pieces(coded.band_bytes(), range, out, |piece, out| coded.decode_bytes(piece, out))
 }
 
 fn no_such_bytes(range: &Range<usize>, len: usize) -> CodecError {

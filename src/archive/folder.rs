@@ -43,13 +43,10 @@ pub fn compress(
     let files = open(&folder, names::compressed_name, |path| Ok(SourceFile::open(path)?))?;
     files.iter().try_for_each(|(_, file)| refuse_too_many(file, options))?;
     // This writes inside an unfinished folder, so replacing is safe.
-    let replace = options.with_overwrite(true);
+    let replace = options.clone().with_overwrite(true);
     let work = Work {
         name: "compressing",
-        how: match options.lossy {
-            None => format!("{:?}", options.preset),
-            Some(lossy) => format!("{:?}, {lossy}", options.preset),
-        },
+        how: how(options),
         bytes: &|file: &SourceFile| file.bytes().len() as u64,
         stamp: &|file| Stamp::of(file.path(), file.outside()),
         write: &|file, dst| compress_begun(file, dst, &replace, progress),
@@ -76,7 +73,7 @@ pub fn decompress(
         let archive = Archive::open(src)?;
         let dst = dst.filter(|dst| named || names::suits(dst, archive.form()));
         let dst = dst.ok_or_else(|| names::no_original(src))?;
-        options.limit.check(src, std::iter::once(&archive))?;
+        options.limit.check(src, std::iter::once(&archive), options.base.as_ref())?;
         let total = archive.original_len();
         let work = || decompress_begun(&archive, &dst, options, progress);
         let files = vec![reported(progress, total, "decompressing", work)?];
@@ -92,13 +89,13 @@ pub fn decompress(
     folder.tensor_files = compressed;
     folder.others.extend(plain.iter().map(TensorFile::path));
     let files = open(&folder, names::original_name, Archive::open)?;
-    options.limit.check(src, files.iter().map(|(_, archive)| archive))?;
+    options.limit.check(src, files.iter().map(|(_, archive)| archive), options.base.as_ref())?;
     for (restored, archive) in &files {
         if !names::suits(restored, archive.form()) {
             return Err(no_default(archive.path()));
         }
     }
-    let replace = options.with_overwrite(true);
+    let replace = options.clone().with_overwrite(true);
     let work = Work {
         name: "decompressing",
         how: String::new(),
@@ -129,6 +126,18 @@ pub(crate) fn publish_folder(src: &Path, dst: &Path, options: &Options) -> Resul
     };
     rewrite(&folder, dst, options, &(), &[], &work)?;
     Ok(())
+}
+
+/// The settings that compressed files depend on.
+fn how(options: &Options) -> String {
+    let mut how = format!("{:?}", options.preset);
+    if let Some(lossy) = options.lossy {
+        how += &format!(", {lossy}");
+    }
+    if let Some(base) = &options.base {
+        how += &format!(", differences to {}", base.path().display());
+    }
+    how
 }
 
 /// How the tensor files of a folder are processed.

@@ -8,6 +8,8 @@ use crate::tensor::SourceFile;
 pub const VERSION: &str = "1";
 /// The version of a container that names the form of its original.
 pub const VERSION_OF_FORMS: &str = "2";
+/// The version of a container that holds differences to another model.
+pub const VERSION_OF_BASES: &str = "3";
 /// Metadata key of the container version.
 pub const VERSION_KEY: &str = "bantam.format";
 /// Metadata key of the original's form, from [`VERSION_OF_FORMS`] on.
@@ -33,21 +35,26 @@ impl Form {
         }
     }
 
-    /// Metadata that records the form. A safetensors original gets the same metadata as before forms existed;
-    /// any other gets a version that older readers refuse.
-    pub(super) fn metadata(self) -> Vec<(&'static str, &'static str)> {
+    /// Metadata that records the form, and whether there are differences to another model. A file without either gets the
+    /// metadata of the first version; any other gets a version that older readers refuse.
+    pub(super) fn metadata(self, has_base: bool) -> Vec<(&'static str, &'static str)> {
+        let version = match (has_base, self) {
+            (true, _) => VERSION_OF_BASES,
+            (false, Self::Safetensors) => VERSION,
+            (false, Self::Gguf) => VERSION_OF_FORMS,
+        };
         match self {
-            Self::Safetensors => vec![(VERSION_KEY, VERSION)],
-            Self::Gguf => vec![(VERSION_KEY, VERSION_OF_FORMS), (FORM_KEY, GGUF_FORM)],
+            Self::Safetensors => vec![(VERSION_KEY, version)],
+            Self::Gguf => vec![(VERSION_KEY, version), (FORM_KEY, GGUF_FORM)],
         }
     }
 
     /// The form that a container's metadata names, or an error with the version if it is unknown.
     pub(super) fn from_metadata(metadata: &HashMap<String, String>, version: &str) -> Result<Self, String> {
         match (version, metadata.get(FORM_KEY).map(|form| &form[..])) {
-            (VERSION, _) => Ok(Self::Safetensors),
-            (VERSION_OF_FORMS, Some(GGUF_FORM)) => Ok(Self::Gguf),
-            (VERSION_OF_FORMS, Some(form)) => Err(format!("{version} ({form:?})")),
+            (VERSION, _) | (VERSION_OF_BASES, None) => Ok(Self::Safetensors),
+            (VERSION_OF_FORMS | VERSION_OF_BASES, Some(GGUF_FORM)) => Ok(Self::Gguf),
+            (VERSION_OF_FORMS | VERSION_OF_BASES, Some(form)) => Err(format!("{version} ({form:?})")),
             (version, _) => Err(version.into()),
         }
     }

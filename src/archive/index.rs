@@ -16,6 +16,9 @@ pub const INDEX_KEY: &str = "bantam.index";
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
 /// Metadata key of a text that says how tensors were rounded; only files with rounded tensors have it.
 pub const LOSSY_KEY: &str = "bantam.lossy";
+/// Metadata key of the name of the model to which tensors are stored as differences; only files with such tensors have
+/// it. It is for people.
+pub const BASE_KEY: &str = "bantam.base";
 /// The name of the original header's tensor, unless the original file has a tensor of this name.
 pub const ORIGINAL_HEADER_NAME: &str = "bantam.original_header";
 
@@ -33,6 +36,9 @@ pub struct IndexEntry {
     /// How it was rounded; `None` if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lossy: Option<LossyEntry>,
+    /// The name of the base's tensor to which it is stored as the difference; `None` if it is stored alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
 }
 
 /// How a tensor was rounded, as the index states it.
@@ -80,6 +86,8 @@ pub(super) struct Contents<'a> {
     pub original_header: (&'a str, usize),
     /// How tensors were rounded, if any was.
     pub lossy: Option<LossyEntry>,
+    /// The name of the model to which tensors are stored as differences, if any is.
+    pub base: Option<&'a str>,
     /// Passes the name, index entry and payload length of every tensor, in payload order, to a callback,
     /// because a file may have hundreds of thousands of tensors.
     pub tensors: &'a Tensors<'a>,
@@ -116,13 +124,17 @@ impl Contents<'_> {
             write_member(out, "format", framework)?;
             out.write_all(b",")?;
         }
-        for (key, value) in self.form.metadata() {
+        for (key, value) in self.form.metadata(self.base.is_some()) {
             write_member(out, key, value)?;
             out.write_all(b",")?;
         }
         if let Some(LossyEntry { mantissa, block }) = self.lossy {
             let words = format!("rounded to {mantissa} mantissa bits in blocks of {block}: not the original");
             write_member(out, LOSSY_KEY, &words)?;
+            out.write_all(b",")?;
+        }
+        if let Some(base) = self.base {
+            write_member(out, BASE_KEY, base)?;
             out.write_all(b",")?;
         }
         write_member(out, ORIGINAL_HEADER_KEY, self.original_header.0)?;
@@ -212,6 +224,7 @@ mod tests {
             bytes: 7,
             blake3: "0123".repeat(16),
             lossy,
+            base: None,
         };
         let lossy = Some(LossyEntry { mantissa: 3, block: 32 });
         let all = [
@@ -226,6 +239,7 @@ mod tests {
                 framework: Some("p\"t"),
                 original_header: (ORIGINAL_HEADER_NAME, 768),
                 lossy,
+                base: None,
                 tensors: &|show| tensors.iter().try_for_each(|(name, entry, len)| show(name, entry, *len)),
             };
             let room = contents.room(999_999);

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::{Archive, ArchiveError};
+use super::{Archive, ArchiveError, ModelFiles};
 
 /// Maximum bytes of a restored original. If it has more, nothing is written and no memory is allocated for
 /// it.
@@ -46,9 +46,14 @@ impl Limit {
         self,
         path: &Path,
         archives: impl Iterator<Item = &'a Archive> + Clone,
+        base: Option<&ModelFiles>,
     ) -> Result<(), ArchiveError> {
         let len = archives.clone().map(Archive::original_len).fold(0, u64::saturating_add);
+        // What is no larger than its base is plausible, too.
+        let of = |name: &str| Some(base?.weight(name)?.original_len);
+        let bases = archives.clone().map(|archive| archive.base_len(of)).fold(0, u64::saturating_add);
         let most = self.bytes(archives.map(Archive::compressed_len).fold(0, u64::saturating_add));
+        let most = if self == Self::Plausible { most.saturating_add(bases) } else { most };
         match len > most {
             true => Err(ArchiveError::TooLarge { path: path.into(), len, most }),
             false => Ok(()),

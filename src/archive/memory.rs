@@ -41,10 +41,10 @@ pub fn decompress_bytes_within(
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, ArchiveError> {
     let archive = Archive::from_bytes(compressed)?;
-    limit.check(archive.path(), std::iter::once(&archive))?;
+    limit.check(archive.path(), std::iter::once(&archive), None)?;
     let len = archive.original_len();
     reported(progress, len, "decompressing", || {
-        in_memory(|sink| write_original(&archive, sink, progress).map(drop))
+        in_memory(|sink| write_original(&archive, None, sink, progress).map(drop))
     })
 }
 

@@ -14,8 +14,11 @@
 //! their destination's folder, synced and renamed, so that no name ever belongs to a partial file. An
 //! interrupted folder keeps its finished files, and the next run continues from there.
 
+mod against;
+mod coded;
 #[cfg(test)]
 mod deaths;
+mod delta_reader;
 mod disk;
 mod error;
 mod extract;
@@ -73,7 +76,7 @@ pub use report::{Coding, FileReport, Report, TensorReport};
 pub use restore::{decompress_file, decompress_opened};
 pub use row_block::RowBlock;
 pub use tensor_reader::TensorReader;
-pub use verify::{Decode, Failure, Verification, verify, verify_with};
+pub use verify::{Decode, Failure, Verification, verify, verify_with, verify_with_base};
 pub use writer::{compress_file, compress_opened};
 
 pub use crate::codec::{Lossy, NoSuchLossy, Preset};
@@ -82,7 +85,7 @@ pub use crate::codec::{Lossy, NoSuchLossy, Preset};
 const IN_MEMORY: &str = "(in memory)";
 
 /// How outputs are made. Start from [`Options::DEFAULT`] or [`Options::REPLACE`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Options {
     /// Replace an output that exists. Otherwise an existing output is an error.
@@ -93,12 +96,15 @@ pub struct Options {
     pub lossy: Option<Lossy>,
     /// Maximum size of a restored original.
     pub limit: Limit,
+    /// The model to which tensors are stored as differences, where that is smaller. Rounded tensors are not. Restoring needs
+    /// it again.
+    pub base: Option<ModelFiles>,
 }
 
 impl Options {
     /// The default options: outputs are not replaced, files are as small as possible, nothing is lost.
     pub const DEFAULT: Self =
-        Self { overwrite: false, preset: Preset::Small, lossy: None, limit: Limit::Plausible };
+        Self { overwrite: false, preset: Preset::Small, lossy: None, limit: Limit::Plausible, base: None };
 
     /// The default options, except that an output that exists is replaced.
     pub const REPLACE: Self = Self { overwrite: true, ..Self::DEFAULT };
@@ -110,6 +116,7 @@ setters! {
         preset: Preset => with_preset,
         lossy: Option<Lossy> => with_lossy,
         limit: Limit => with_limit,
+        base: Option<ModelFiles> => with_base,
     }
 }
 

@@ -47,7 +47,7 @@ impl OutputFile {
         refuse_no_folder(path)?;
         let mode = source.and_then(Mode::at);
         let temporary = held(path, mode)?;
-        Ok(Self { temporary, path: path.into(), options: *options, mode })
+        Ok(Self { temporary, path: path.into(), options: options.clone(), mode })
     }
 
     /// The sink that writes to it.

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::restore::write_original;
 use super::sink::Sink;
 use super::writer::write_container;
-use super::{Archive, ArchiveError, FileReport, Limit, Options, Progress, reported};
+use super::{Archive, ArchiveError, FileReport, Options, Progress, reported};
 use crate::tensor::SourceFile;
 
 /// What messages call the pipe.
@@ -32,16 +32,17 @@ pub fn compress_to(
 }
 
 /// Writes the original of `archive` to `to`, after comparing all checksums and hashes. The system's folder
-/// for temporary files needs room for it. It writes nothing if the original is larger than `limit`.
+/// for temporary files needs room for it. It writes nothing if the original is larger than
+/// `options` [allow](super::Limit).
 pub fn decompress_to(
     archive: &Archive,
     to: &mut dyn Write,
-    limit: Limit,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<FileReport, ArchiveError> {
-    limit.check(archive.path(), std::iter::once(archive))?;
+    options.limit.check(archive.path(), std::iter::once(archive), options.base.as_ref())?;
     through_temporary(to, |sink| {
-        let work = || write_original(archive, sink, progress);
+        let work = || write_original(archive, options.base.as_ref(), sink, progress);
         let report = reported(progress, archive.original_len(), "decompressing", work)?;
         Ok(FileReport { output: PIPE.into(), ..report })
     })

@@ -6,14 +6,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::form::VERSION_KEY;
-use super::index::{INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY};
+use super::index::{BASE_KEY, INDEX_KEY, Index, IndexEntry, ORIGINAL_HEADER_KEY};
 use super::original_layout::OriginalLayout;
 use super::{ArchiveError, Coding, FileReport, Form, IN_MEMORY, TensorReport, original_header};
 use crate::codec::grid::SECTION_ALIGN;
 use crate::codec::head::{Head, Kind};
 use crate::codec::split::unit_matrix;
-use crate::codec::{Lossy, Payload};
-use crate::tensor::{Dtype, FileReader, Quantized, SafetensorsFile, SourceFile, TensorEntry};
+use crate::codec::{DeltaHead, Lossy, Payload};
+use crate::tensor::{Dtype, FileReader, Matrix, Quantized, SafetensorsFile, SourceFile, TensorEntry};
 
 /// Whether `file` is a compressed file, perhaps a damaged one. It looks for two signs in different places, so
 /// that a file in which only one is damaged is not taken for a plain file.
@@ -42,6 +42,8 @@ pub struct ArchivedTensor {
     pub blake3: blake3::Hash,
     /// How it was rounded; `None` if it decodes to the original.
     pub lossy: Option<Lossy>,
+    /// The name of the base's tensor to which it is stored as the difference; `None` if it is stored alone.
+    pub base: Option<String>,
     /// Byte range of its payload in the file. It is checked to be in bounds and to start at a multiple of
     /// 256.
     pub payload: Range<usize>,
@@ -126,6 +128,25 @@ impl Archive {
         let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
         drop(outside);
         Ok(Self { form, kept, outside_len, header_len, trailing_start, tensors, by_name, file })
+    }
+
+    /// Bytes of the tensors to which there are differences; `base_len_of` gives those of the tensor of a name.
+    pub(super) fn base_len(&self, base_len_of: impl Fn(&str) -> Option<usize>) -> u64 {
+        let len = |tensor: &ArchivedTensor| {
+            Some(base_len_of(tensor.base.as_ref()?)?.min(tensor.original_len) as u64)
+        };
+        self.tensors.iter().filter_map(len).fold(0, u64::saturating_add)
+    }
+
+    /// What the file calls the model to which it holds differences; `None` if it holds none.
+    pub fn base_name(&self) -> Option<&str> {
+        self.file.metadata().get(BASE_KEY).map(|name| &name[..])
+    }
+
+    /// The error that `tensor`, a difference, cannot be read without its base.
+    pub(super) fn needs_base(&self, tensor: &ArchivedTensor) -> ArchiveError {
+        let base = self.base_name().unwrap_or_default().into();
+        ArchiveError::NeedsBase { file: self.path().into(), tensor: tensor.name.clone(), base }
     }
 
     /// The path of the file.
@@ -231,10 +252,39 @@ impl Archive {
         Ok(())
     }
 
+    /// Returns an error if `head` belongs to another tensor than `tensor`.
+    pub(super) fn check_delta_head(
+        &self,
+        tensor: &ArchivedTensor,
+        head: &DeltaHead,
+    ) -> Result<(), ArchiveError> {
+        let matrix = head.grid.matrix;
+        // Short rows are joined.
+        let rows_fit = |own: Matrix| own.len() == matrix.len() && matrix.cols.is_multiple_of(own.cols.max(1));
+        let fits = head.dtype == tensor.dtype
+            && head.original_len == tensor.original_len
+            && unit_matrix(tensor.dtype, &tensor.shape).is_some_and(rows_fit);
+        match fits {
+            true => Ok(()),
+            false => Err(ArchiveError::WrongPayload {
+                file: self.path().into(),
+                tensor: tensor.name.clone(),
+                expected: format!("{} bytes of {} {:?}", tensor.original_len, tensor.dtype, tensor.shape),
+                found: format!(
+                    "{} bytes of {} as {} × {}",
+                    head.original_len, head.dtype, matrix.rows, matrix.cols
+                ),
+            }),
+        }
+    }
+
     /// Sizes and codings of all tensors. Reads and checks every payload's head.
     pub fn report(&self) -> Result<FileReport, ArchiveError> {
         let report = |tensor: &ArchivedTensor| {
-            let reader = self.tensor_reader(tensor)?;
+            let coding = match tensor.base {
+                None => self.tensor_reader(tensor)?.head().map_or(Coding::Plain, Coding::of),
+                Some(_) => Coding::of_delta(&DeltaHead::of(self, tensor)?),
+            };
             Ok(TensorReport {
                 name: tensor.name.clone(),
                 dtype: tensor.dtype,
@@ -242,7 +292,7 @@ impl Archive {
                 quantized: tensor.quantized.clone(),
                 original_bytes: tensor.original_len,
                 stored_bytes: tensor.payload.len(),
-                coding: reader.head().map_or(Coding::Plain, Coding::of),
+                coding,
             })
         };
         Ok(FileReport {
@@ -287,6 +337,9 @@ fn match_tensors(
     let index = file.metadata().get(INDEX_KEY).ok_or("there is no index")?;
     let index: Index = serde_json::from_str(index).map_err(|e| format!("the index is unreadable: {e}"))?;
     let OriginalLayout { prefix_len, tensors: original } = OriginalLayout::of(form, outside, &index)?;
+    if index.values().any(|entry| entry.base.is_some()) != file.metadata().contains_key(BASE_KEY) {
+        return Err("the index and the metadata disagree about a base".into());
+    }
     if index.len() != original.len() || file.tensors().len() != original.len() + 1 {
         return Err(format!(
             "the original has {} tensors, the index {} and the file {}",
@@ -354,6 +407,7 @@ fn match_tensor(
     let lossy =
         lossy.map_err(|error| format!("the index has no valid rounding for tensor {name}: {error}"))?;
     Ok(ArchivedTensor {
+        base: index.base.clone(),
         lossy,
         dtype: original.dtype,
         shape: original.shape,

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::codec::Lossy;
 use crate::codec::head::{Head, Kind};
+use crate::codec::{DeltaHead, Lossy};
 use crate::tensor::{Dtype, Quantized};
 
 /// How a tensor is stored.
@@ -41,6 +41,15 @@ pub enum Coding {
         /// How the tensor was rounded; `None` if it was not.
         lossy: Option<Lossy>,
     },
+    /// Stored as the difference to a tensor of another model.
+    Delta {
+        /// Rows that differ from the other tensor's.
+        changed_rows: usize,
+        /// Bytes of the payload's head: frequencies, row masks, tile table, checksums.
+        head_bytes: usize,
+        /// Bytes of the coded plane with its lane indices.
+        coded_bytes: usize,
+    },
     /// All elements are equal, and one is stored.
     Constant,
 }
@@ -71,6 +80,12 @@ impl Coding {
                 lossy: tiled.lossy(),
             },
         }
+    }
+
+    /// The coding that the head of a difference describes.
+    pub(super) fn of_delta(head: &DeltaHead) -> Self {
+        let (changed_rows, head_bytes, coded_bytes) = (head.changed_rows(), head.len, head.coded.len());
+        Self::Delta { changed_rows, head_bytes, coded_bytes }
     }
 
     /// How the tensor was rounded; `None` if it was not.

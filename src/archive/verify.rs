@@ -8,7 +8,7 @@ use super::progress::{check, reported};
 use super::reader::ArchivedTensor;
 use super::shard_index::{self, ShardIndex};
 use super::windows::decode_all;
-use super::{Archive, ArchiveError, BoxError, Progress, WeightSource, require_there};
+use super::{Archive, ArchiveError, BoxError, ModelFiles, Progress, WeightSource, require_there};
 use crate::codec::Payload;
 use crate::tensor::SourceFile;
 
@@ -52,7 +52,16 @@ pub struct Verification {
 /// It returns an error only if nothing can be checked, or if the folder has more than one set of weights; it
 /// reports damage in the [`Verification`].
 pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, ArchiveError> {
-    verify_each(path, progress, |archive| archive.verify(progress))
+    verify_with_base(path, None, progress)
+}
+
+/// Like [`verify()`], for files that hold differences to the model `base`. Without it, such tensors are failures.
+pub fn verify_with_base(
+    path: &Path,
+    base: Option<ModelFiles>,
+    progress: &dyn Progress,
+) -> Result<Verification, ArchiveError> {
+    verify_each(path, progress, |archive| archive.verify_with_base(base.as_ref(), progress))
 }
 
 /// Like [`verify()`], with `decode` instead of the CPU decoder. It decodes one tensor at a time, in memory.
@@ -207,8 +216,17 @@ impl Archive {
     /// Checks every tensor as [`verify()`] does. It returns an error only if it is cancelled. It calls only
     /// [`Progress::advance`] and [`Progress::cancelled`].
     pub fn verify(&self, progress: &dyn Progress) -> Result<Vec<Failure>, ArchiveError> {
+        self.verify_with_base(None, progress)
+    }
+
+    /// Like [`Archive::verify`], for a file that holds differences to `base`.
+    pub fn verify_with_base(
+        &self,
+        base: Option<&ModelFiles>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Failure>, ArchiveError> {
         let mut failures = Vec::new();
-        decode_all(self, None, progress, &mut |tensor, error| {
+        decode_all(self, base, None, progress, &mut |tensor, error| {
             failures.push(self.failure(tensor, error));
             Ok(())
         })?;

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use blake3::Hasher;
 use rayon::prelude::*;
 
+use super::coded::Coded;
 use super::progress::check;
 use super::reader::ArchivedTensor;
 use super::sink::Sink;
-use super::{Archive, ArchiveError, Progress, TensorReader};
+use super::{Archive, ArchiveError, ModelFiles, Progress};
 
 /// Original bytes of a window, approximately. Two windows are in memory at a time. They are small enough that
 /// decoded bytes are hashed and written while they are in the processor's cache.
@@ -36,15 +37,16 @@ const SPREAD_HASH: usize = 512 << 10;
 /// Handles a faulty tensor; an error ends the work.
 pub(super) type OnFailure<'a> = dyn FnMut(&ArchivedTensor, ArchiveError) -> Result<(), ArchiveError> + 'a;
 
-/// Decodes every tensor of `archive`, compares all checksums and hashes, and writes the tensors to `sink` at
+/// Decodes every tensor of `archive`, which may hold differences to `base`, compares all checksums and hashes, and writes the tensors to `sink` at
 /// their offsets in the original. Faults are reported in file order, once for each tensor.
 pub(super) fn decode_all(
     archive: &Archive,
+    base: Option<&ModelFiles>,
     sink: Option<Sink>,
     progress: &dyn Progress,
     on_failure: &mut OnFailure,
 ) -> Result<(), ArchiveError> {
-    let mut ahead = Ahead { archive, tensor: 0, at: 0, coded: None };
+    let mut ahead = Ahead { archive, base, tensor: 0, at: 0, coded: None };
     let mut hasher = None;
     let mut decoded: Option<Window> = None;
     let mut spare = Vec::new();
@@ -70,15 +72,15 @@ pub(super) fn decode_all(
     }
 }
 
-/// Runs `work` on pieces of `out`, which will hold the bytes `range` of `tensor`. Pieces are whole row blocks
-/// if `range` begins with one and the row blocks are not too large.
+/// Runs `work` on pieces of `out`, which will hold the bytes `range` of a tensor of which `band` bytes are best
+/// decoded together. Pieces are whole row blocks if `range` begins with one and the row blocks are not too large.
 pub(super) fn in_pieces<E: Send>(
-    tensor: &TensorReader,
+    band: usize,
     range: &Range<usize>,
     out: &mut [u8],
     work: impl Fn(Range<usize>, &mut [u8]) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let piece = piece_bytes(tensor);
+    let piece = piece_bytes(band);
     let work = |(i, out): (usize, &mut [u8])| {
         let start = range.start + i * piece;
         work(start..start + out.len(), out)
@@ -89,19 +91,19 @@ pub(super) fn in_pieces<E: Send>(
     results.into_iter().collect()
 }
 
-fn piece_bytes(tensor: &TensorReader) -> usize {
-    let band = tensor.band_bytes();
+fn piece_bytes(band: usize) -> usize {
     (PIECE_BYTES / band * band).max(band).min(LARGEST_PIECE)
 }
 
 /// The position of the next window.
 struct Ahead<'a> {
     archive: &'a Archive,
+    base: Option<&'a ModelFiles>,
     tensor: usize,
     /// Bytes of the tensor that earlier windows contain.
     at: usize,
     /// The tensor's decoder, if earlier windows contain part of it.
-    coded: Option<Arc<TensorReader>>,
+    coded: Option<Arc<Coded>>,
 }
 
 impl<'a> Ahead<'a> {
@@ -124,7 +126,7 @@ impl<'a> Ahead<'a> {
         let tensor = self.archive.tensors().get(self.tensor)?;
         let coded = match self.coded.take() {
             Some(coded) => coded,
-            None => match self.archive.tensor_reader(tensor) {
+            None => match Coded::of(self.archive, tensor, self.base) {
                 Ok(coded) => Arc::new(coded),
                 Err(error) => {
                     self.tensor += 1;
@@ -132,7 +134,7 @@ impl<'a> Ahead<'a> {
                 }
             },
         };
-        let most = room.next_multiple_of(piece_bytes(&coded));
+        let most = room.next_multiple_of(piece_bytes(coded.band_bytes()));
         let range = self.at..tensor.original_len.min(self.at.saturating_add(most));
         if range.end < tensor.original_len {
             self.at = range.end;
@@ -223,7 +225,7 @@ impl<'a> Window<'a> {
 struct Part<'a> {
     tensor: &'a ArchivedTensor,
     /// `None` if the head is damaged.
-    coded: Option<Arc<TensorReader>>,
+    coded: Option<Arc<Coded>>,
     range: Range<usize>,
     decoded: Result<(), ArchiveError>,
 }
@@ -239,7 +241,7 @@ impl Part<'_> {
         let (checked, decoded) = rayon::join(
             || coded.check_bytes(first..self.range.end),
             || {
-                in_pieces(coded, &self.range, out, |range, out| {
+                in_pieces(coded.band_bytes(), &self.range, out, |range, out| {
                     check(progress)?;
                     coded.decode_bytes(range, out)?;
                     progress.advance(out.len() as u64);
@@ -247,7 +249,10 @@ impl Part<'_> {
                 })
             },
         );
-        self.decoded = checked.and(decoded);
+        self.decoded = checked.and(decoded).map_err(|error| match error {
+            ArchiveError::Cancelled => error,
+            error => coded.explain(error),
+        });
     }
 
     /// Continues the tensor's hash, and compares it after the last part. Without a hasher, an earlier part
@@ -270,7 +275,12 @@ impl Part<'_> {
         match hasher.finalize() == self.tensor.blake3 {
             true => Ok(None),
             false => {
-                Err(ArchiveError::Hash { file: archive.path().into(), tensor: self.tensor.name.clone() })
+                let error =
+                    ArchiveError::Hash { file: archive.path().into(), tensor: self.tensor.name.clone() };
+                Err(match &self.coded {
+                    Some(coded) => coded.explain(error),
+                    None => error,
+                })
             }
         }
     }

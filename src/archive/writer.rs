@@ -6,10 +6,12 @@
 //! depend on the number of threads.
 
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::against::{BaseTensor, counterpart, is_candidate};
 use super::index::{self, Contents, IndexEntry, LossyEntry};
 use super::original_header::OutsideBytes;
 use super::output::{OutputFile, reclaim, refuse_same};
@@ -17,10 +19,13 @@ use super::progress::{check, reported};
 use super::read_tensor::ReadTensor;
 use super::sink::Sink;
 use super::unchanged::Unchanged;
-use super::{ArchiveError, Coding, FileReport, Form, Options, Progress, TensorReport, is_bantam};
+use super::{ArchiveError, Coding, FileReport, Form, ModelFiles, Options, Progress, TensorReport, is_bantam};
+use crate::codec::encode::Put;
 use crate::codec::grid::{LANES, SECTION_ALIGN};
 use crate::codec::head::{Kind, Tiled};
-use crate::codec::{EncodeError, Encoder, Lossy, Payload, TensorSource};
+use crate::codec::{
+    DeltaHead, EncodeError, Encoder, Lossy, Payload, TensorSource, encode_delta, encode_delta_in_memory,
+};
 use crate::tensor::{MAX_HEADER_LEN, SourceFile, TensorEntry};
 
 /// Original bytes of a batch. Two batches are in memory at a time. They are small enough that payloads are
@@ -31,6 +36,10 @@ fn batch_bytes() -> usize {
 
 /// How many bytes an empty tensor counts for in a batch: its payload's head and names.
 const TENSOR_BYTES: usize = 4 << 10;
+
+/// Bytes of a tensor of which the alone is tried however small its difference is: three eighths of a larger one are less than
+/// floats take alone.
+const FEW_BYTES: usize = 16 << 10;
 
 /// Bytes that are hashed between two reports of progress and checks for cancellation.
 const HASHED_BYTES: usize = 8 << 20;
@@ -137,6 +146,8 @@ struct Encoded<'a> {
     hash: blake3::Hash,
     coding: Coding,
     payload_len: usize,
+    /// Whether it is the difference to the tensor of the same name in the base.
+    is_delta: bool,
     /// Empty if it has been written already.
     payload: Vec<u8>,
     /// The payload's offset in the file.
@@ -153,6 +164,8 @@ struct Writer<'a> {
     encoder: Encoder,
     /// How tensors are rounded, if their type allows it.
     lossy: Option<Lossy>,
+    /// The model to which tensors are stored as differences.
+    base: Option<&'a ModelFiles>,
     progress: &'a dyn Progress,
     original_header_name: String,
     header_len: usize,
@@ -165,7 +178,7 @@ impl<'a> Writer<'a> {
     fn begin(
         file: &'a SourceFile,
         sink: Sink<'a>,
-        options: &Options,
+        options: &'a Options,
         progress: &'a dyn Progress,
     ) -> Result<Self, ArchiveError> {
         let original_header_name = index::original_header_name(file.tensors().iter().map(|t| &t.name[..]));
@@ -180,6 +193,7 @@ impl<'a> Writer<'a> {
             sink,
             encoder: Encoder::new(options.preset).rounding(options.lossy),
             lossy: options.lossy,
+            base: options.base.as_ref(),
             progress,
             original_header_name,
             header_len,
@@ -206,10 +220,25 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Encodes a tensor alone or as the difference to its counterpart, whichever is smaller.
     fn encode(&self, tensor: &'a TensorEntry) -> Result<Encoded<'a>, ArchiveError> {
         check(self.progress)?;
         let data = self.file.reader().read(tensor.range.clone());
         let data = &data.map_err(ArchiveError::read_again(self.file.path()))?[..];
+        let delta = self.encode_delta(tensor, data)?;
+        let len = delta.as_ref().map_or(usize::MAX, |delta| delta.payload_len);
+        let encoded = match delta {
+            Some(delta) if data.len() >= FEW_BYTES && len <= data.len() / 8 * 3 => delta,
+            delta => {
+                let alone = self.encode_alone(tensor, data)?;
+                delta.filter(|_| len < alone.payload_len).unwrap_or(alone)
+            }
+        };
+        self.progress.advance(data.len() as u64);
+        Ok(encoded)
+    }
+
+    fn encode_alone(&self, tensor: &'a TensorEntry, data: &[u8]) -> Result<Encoded<'a>, ArchiveError> {
         let exact = self.lossy.is_none();
         let (hash, payload) = rayon::join(
             || exact.then(|| blake3::hash(data)),
@@ -225,8 +254,41 @@ impl<'a> Writer<'a> {
             None if coding.lossy().is_some() => blake3::hash(&parsed.decode().map_err(wrong())?),
             None => blake3::hash(data),
         };
-        self.progress.advance(data.len() as u64);
-        Ok(Encoded { tensor, hash, coding, payload_len: payload.len(), payload, offset: 0 })
+        Ok(Encoded { tensor, hash, coding, payload_len: payload.len(), is_delta: false, payload, offset: 0 })
+    }
+
+    /// The difference of `tensor`, whose bytes are `data`, to its counterpart in the base; `None` if there is none.
+    fn encode_delta(
+        &self,
+        tensor: &'a TensorEntry,
+        data: &[u8],
+    ) -> Result<Option<Encoded<'a>>, ArchiveError> {
+        let Some(base) = self.counterpart(tensor)? else { return Ok(None) };
+        let (base, base_hash) = base.read_all()?;
+        let wrong = || ArchiveError::tensor(self.file.path(), &tensor.name);
+        let (hash, payload) = rayon::join(
+            || blake3::hash(data),
+            || encode_delta_in_memory(tensor.dtype, &tensor.shape, data, (&base, base_hash)),
+        );
+        let Some(payload) = payload.map_err(wrong())? else { return Ok(None) };
+        let coding = Coding::of_delta(&DeltaHead::parse(&payload).map_err(wrong())?);
+        Ok(Some(Encoded {
+            tensor,
+            hash,
+            coding,
+            payload_len: payload.len(),
+            is_delta: true,
+            payload,
+            offset: 0,
+        }))
+    }
+
+    /// The tensor of the base to which `tensor` could be stored as the difference.
+    fn counterpart(&self, tensor: &TensorEntry) -> Result<Option<BaseTensor>, ArchiveError> {
+        match self.base.filter(|_| self.lossy.is_none()) {
+            Some(base) => counterpart(base, tensor),
+            None => Ok(None),
+        }
     }
 
     fn encode_large(&self, tensor: &'a TensorEntry, offset: u64) -> Result<Encoded<'a>, ArchiveError> {
@@ -240,6 +302,11 @@ impl<'a> Writer<'a> {
             told.advance(piece.len() as u64);
             Ok(())
         };
+        if let Some(base) = self.counterpart(tensor)?
+            && let Some(encoded) = self.encode_large_delta(tensor, data, &base, &told, &put)?
+        {
+            return Ok(encoded);
+        }
         let exact = self.lossy.is_none();
         let (hash, encoded) = rayon::join(
             || exact.then(|| self.hash_large(data, &told)).transpose(),
@@ -250,11 +317,7 @@ impl<'a> Writer<'a> {
             error.map_or(Ok(()), |error| Err(ArchiveError::read_again(self.file.path())(error)))
         };
         unreadable()?;
-        let encoded = encoded.map_err(|error| match error {
-            EncodeError::Codec(error) => ArchiveError::tensor(self.file.path(), &tensor.name)(error),
-            EncodeError::Put(_) if self.progress.cancelled() => ArchiveError::Cancelled,
-            EncodeError::Put(error) => self.sink.refused(error),
-        })?;
+        let encoded = encoded.map_err(|error| self.not_encoded(tensor, error))?;
         let hash = match (hash?, &encoded.head.kind) {
             (Some(hash), _) => hash,
             (None, Kind::Tiled(tiled)) => self.hash_restored(tiled, data)?,
@@ -263,7 +326,62 @@ impl<'a> Writer<'a> {
         unreadable()?;
         told.advance(data.size() as u64);
         let coding = Coding::of(&encoded.head);
-        Ok(Encoded { tensor, hash, coding, payload_len: encoded.len, payload: Vec::new(), offset: 0 })
+        let payload_len = encoded.len;
+        Ok(Encoded { tensor, hash, coding, payload_len, is_delta: false, payload: Vec::new(), offset: 0 })
+    }
+
+    /// Writes the difference of a large tensor to its counterpart, if it is less than floats take alone; otherwise `None`,
+    /// whatever was written.
+    fn encode_large_delta(
+        &self,
+        tensor: &'a TensorEntry,
+        data: &ReadTensor,
+        base: &BaseTensor,
+        told: &Told,
+        put: &Put<'_>,
+    ) -> Result<Option<Encoded<'a>>, ArchiveError> {
+        let base_hash = base.hash(HASHED_BYTES)?;
+        let head = Mutex::new(Vec::new());
+        let put = |at: usize, piece: &[u8]| {
+            if at == 0 {
+                *head.lock().unwrap_or_else(|e| e.into_inner()) = piece.to_vec();
+            }
+            put(at, piece)
+        };
+        let limit = data.size() / 8 * 5;
+        let encoded = encode_delta(tensor.dtype, &tensor.shape, data, (base, base_hash), limit, &put);
+        if let Some(error) = base.error() {
+            return Err(error);
+        }
+        if let Some(error) = data.error() {
+            return Err(ArchiveError::read_again(self.file.path())(error));
+        }
+        let Some(payload_len) = encoded.map_err(|error| self.not_encoded(tensor, error))? else {
+            return Ok(None);
+        };
+        let hash = self.hash_large(data, told)?;
+        told.advance(data.size() as u64);
+        let head = head.into_inner().unwrap_or_else(|e| e.into_inner());
+        let head = DeltaHead::parse_front(&head, payload_len);
+        let head = head.map_err(ArchiveError::tensor(self.file.path(), &tensor.name))?;
+        let coding = Coding::of_delta(&head);
+        Ok(Some(Encoded {
+            tensor,
+            hash,
+            coding,
+            payload_len,
+            is_delta: true,
+            payload: Vec::new(),
+            offset: 0,
+        }))
+    }
+
+    fn not_encoded(&self, tensor: &TensorEntry, error: EncodeError) -> ArchiveError {
+        match error {
+            EncodeError::Codec(error) => ArchiveError::tensor(self.file.path(), &tensor.name)(error),
+            EncodeError::Put(_) if self.progress.cancelled() => ArchiveError::Cancelled,
+            EncodeError::Put(error) => self.sink.refused(error),
+        }
     }
 
     /// The hash of the bytes that decoding will return, computed a few row blocks at a time.
@@ -301,10 +419,11 @@ impl<'a> Writer<'a> {
 
     /// Assigns every payload its offset: payloads follow each other in the order of the tensors.
     fn place(&mut self, encoded: &mut [Encoded]) {
-        for Encoded { tensor, hash, coding, payload_len, offset, .. } in encoded {
+        for Encoded { tensor, hash, coding, payload_len, is_delta, offset, .. } in encoded {
             *offset = self.len;
             self.len += *payload_len as u64;
-            self.entries.push(entry(tensor, *hash, *payload_len, coding.lossy().map(Into::into)));
+            let lossy = coding.lossy().map(Into::into);
+            self.entries.push(entry(tensor, *hash, *payload_len, lossy, *is_delta));
             self.reports.push(TensorReport {
                 name: tensor.name.clone(),
                 dtype: tensor.dtype,
@@ -322,11 +441,13 @@ impl<'a> Writer<'a> {
     }
 
     fn finish(self) -> Result<FileReport, ArchiveError> {
+        let base = self.base.map(name_of);
         let contents = Contents {
             form: Form::of(self.file),
             framework: framework(self.file),
             original_header: (&self.original_header_name, self.kept.tensor_len()),
             lossy: self.entries.iter().find_map(|(_, entry, _)| entry.lossy),
+            base: base.as_deref().filter(|_| self.entries.iter().any(|(_, entry, _)| entry.base.is_some())),
             tensors: &|show| self.entries.iter().try_for_each(|(name, entry, len)| show(name, entry, *len)),
         };
         let header = contents.header(self.header_len);
@@ -354,14 +475,17 @@ fn header_len(
     let lossy = |t: &TensorEntry| {
         options.lossy.filter(|lossy| lossy.applies(t.dtype, &t.shape)).map(LossyEntry::from)
     };
+    let base = options.base.as_ref().filter(|_| options.lossy.is_none());
+    let name = base.map(name_of);
     let contents = Contents {
         form: Form::of(file),
         framework: framework(file),
         original_header: (original_header_name, 0),
         lossy: file.tensors().iter().find_map(lossy),
+        base: name.as_deref(),
         tensors: &|show| {
             file.tensors().iter().try_for_each(|t| {
-                let (name, entry, len) = entry(t, no_hash, 0, lossy(t));
+                let (name, entry, len) = entry(t, no_hash, 0, lossy(t), base.is_some() && is_candidate(t));
                 show(&name, &entry, len)
             })
         },
@@ -384,6 +508,12 @@ pub(super) fn refuse_too_many(file: &SourceFile, options: &Options) -> Result<()
 
 fn header_too_long(file: &SourceFile, len: usize) -> ArchiveError {
     ArchiveError::HeaderTooLong { file: file.path().into(), tensors: file.tensors().len(), len }
+}
+
+/// What a file calls the model `base`: the name of its file or folder.
+fn name_of(base: &ModelFiles) -> String {
+    let path = std::fs::canonicalize(base.path()).unwrap_or_else(|_| base.path().into());
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Progress of one tensor, reported by several steps that each know only their own part. Together they report
@@ -414,9 +544,17 @@ fn entry(
     hash: blake3::Hash,
     payload_len: usize,
     lossy: Option<LossyEntry>,
+    is_delta: bool,
 ) -> (String, IndexEntry, usize) {
     let blake3 = hash.to_hex().to_string();
     let (shape, bytes) = (tensor.shape.clone(), tensor.range.len());
-    let entry = IndexEntry { dtype: tensor.dtype, shape, bytes, blake3, lossy };
+    let entry = IndexEntry {
+        dtype: tensor.dtype,
+        shape,
+        bytes,
+        blake3,
+        lossy,
+        base: is_delta.then(|| tensor.name.clone()),
+    };
     (tensor.name.clone(), entry, payload_len)
 }

@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = PresetArg::Small)]
     preset: PresetArg,
     /// Round matrices to 1 to 6 mantissa bits (k1 to k6): a smaller file, but the original cannot be restored
-    #[arg(long, value_name = "K", value_parser = parse_bits)]
+    #[arg(long, value_name = "K", value_parser = parse_bits, conflicts_with = "base")]
     lossy: Option<u8>,
     /// Number of rounded weights in a row that share one scale: a multiple of 16, up to 1024
     #[arg(long, value_name = "N", default_value_t = Lossy::BLOCK, requires = "lossy")]
@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let lossy = args.lossy.map(|bits| Lossy::new(bits, args.block)).transpose()?;
     let args = &args.conversion;
     let options = Options::DEFAULT.with_overwrite(args.force).with_preset(preset).with_lossy(lossy);
+    let options = options.with_base(args.base()?);
     let began = Instant::now();
     let report = args.jobs.run(|| compress(args, &options))??;
     let time = began.elapsed();
@@ -66,7 +67,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     report.larger().for_each(|file| print::remark(sizes::larger(file)));
     match report.rounded() {
         Some(rounded) => print::remark(sizes::rounded(rounded)),
-        None if lossy.is_some() => print::remark("no tensor could be rounded: the file is lossless"),
+        None if options.lossy.is_some() => print::remark("no tensor could be rounded: the file is lossless"),
         None => {}
     }
     if args.json {
@@ -86,7 +87,7 @@ fn compress(args: &Conversion, options: &Options) -> Result<Report> {
     };
     let file = pipe::open(&args.src, args.output.as_deref())?;
     let report = match streams {
-        Streams { to: Some(mut to), .. } => archive::compress_to(&file, &mut to, *options, &bar)?,
+        Streams { to: Some(mut to), .. } => archive::compress_to(&file, &mut to, options.clone(), &bar)?,
         Streams { to: None, output } => archive::compress_opened(&file, &output, options, &bar)?,
     };
     Ok(Report { output: report.output.clone(), files: vec![report], ..Report::default() })

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use bantam::archive::Report;
+use bantam::archive::{ModelFiles, Report};
 
 use super::{Jobs, Result, pipe, print};
 
@@ -16,6 +16,10 @@ pub struct Conversion {
     /// Output path; by default next to the source; - is standard output
     #[arg(short, long, value_name = "DST")]
     pub output: Option<PathBuf>,
+    /// The model to which tensors are stored as differences: a file or a folder, compressed or not. The one that a file was
+    /// compressed with is needed to decompress it
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<PathBuf>,
     /// Replace the output if it exists
     #[arg(long)]
     pub force: bool,
@@ -31,6 +35,11 @@ pub struct Conversion {
 }
 
 impl Conversion {
+    /// The model to which tensors are stored as differences.
+    pub fn base(&self) -> Result<Option<ModelFiles>> {
+        Ok(self.base.as_deref().map(ModelFiles::open).transpose()?)
+    }
+
     /// Success if the output is complete, or need not be.
     pub fn exit_code(&self, report: &Report) -> ExitCode {
         let left_out = report.left_out.len();

@@ -20,7 +20,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let limit = args.max_size.map_or(Limit::default(), Limit::Bytes);
     let args = &args.conversion;
-    let options = Options::DEFAULT.with_overwrite(args.force).with_limit(limit);
+    let options = Options::DEFAULT.with_overwrite(args.force).with_limit(limit).with_base(args.base()?);
     let began = Instant::now();
     let report = args.jobs.run(|| decompress(args, &options))??;
     let time = began.elapsed();
@@ -44,7 +44,7 @@ fn decompress(args: &Conversion, options: &Options) -> Result<Report> {
     };
     let archive = Archive::from_file(pipe::open(&args.src, args.output.as_deref())?)?;
     let report = match streams {
-        Streams { to: Some(mut to), .. } => archive::decompress_to(&archive, &mut to, options.limit, &bar)?,
+        Streams { to: Some(mut to), .. } => archive::decompress_to(&archive, &mut to, options, &bar)?,
         Streams { to: None, output } => archive::decompress_opened(&archive, &output, options, &bar)?,
     };
     Ok(Report { output: report.output.clone(), files: vec![report], ..Report::default() })

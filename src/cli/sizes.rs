@@ -72,6 +72,12 @@ pub fn coding_json(coding: &Coding) -> Value {
         Coding::Plain => json!({ "kind": "plain" }),
         Coding::Raw { head_bytes } => json!({ "kind": "raw", "head_bytes": head_bytes }),
         Coding::Constant => json!({ "kind": "constant" }),
+        Coding::Delta { changed_rows, head_bytes, coded_bytes } => json!({
+            "kind": "delta",
+            "changed_rows": changed_rows,
+            "head_bytes": head_bytes,
+            "coded_bytes": coded_bytes,
+        }),
         Coding::Tiled {
             top_bits,
             low_bits,
@@ -108,6 +114,8 @@ pub fn coding_words(coding: &Coding) -> String {
         Coding::Plain => "not compressed".into(),
         Coding::Raw { .. } => "raw".into(),
         Coding::Constant => "constant".into(),
+        Coding::Delta { changed_rows: 0, .. } => "equal to the base's".into(),
+        Coding::Delta { changed_rows, .. } => format!("difference to the base's in {changed_rows} rows"),
         Coding::Tiled { top_bits, low_bits, clean_bits, row_shifts, tiles, planes, lossy, .. } => {
             let widths: Vec<String> = planes.iter().map(|(width, _)| width.to_string()).collect();
             let low = if *low_bits > 0 { format!(" b={low_bits}") } else { String::new() };

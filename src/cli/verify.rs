@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bantam::archive::{self, BoxError, Failure, Verification};
+use bantam::archive::{self, BoxError, Failure, ModelFiles, Verification};
 use bantam::codec::Payload;
 use bantam::gpu::{Gpu, kernels};
 use serde_json::{Value, json};
@@ -16,8 +16,11 @@ use super::{Jobs, Result, failure, print};
 pub struct Args {
     /// A compressed file, or the folder of a model
     src: PathBuf,
+    /// The model to which tensors are stored as differences: a file or a folder, compressed or not
+    #[arg(long, value_name = "MODEL")]
+    base: Option<PathBuf>,
     /// Decode on the device instead of the CPU
-    #[arg(long)]
+    #[arg(long, conflicts_with = "base")]
     gpu: bool,
     #[command(flatten)]
     device: DeviceArgs,
@@ -34,7 +37,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let gpu = args.device.open()?;
         args.jobs.run(|| archive::verify_with(&args.src, &|_, payload| decode_on(&gpu, payload), &bar))??
     } else {
-        args.jobs.run(|| archive::verify(&args.src, &bar))??
+        let base = args.base.as_deref().map(ModelFiles::open).transpose()?;
+        args.jobs.run(|| archive::verify_with_base(&args.src, base, &bar))??
     };
     report(&verification, args)
 }

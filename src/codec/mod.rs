@@ -10,6 +10,7 @@
 //! | `plan` | Choosing how a tensor is coded. |
 //! | [`mod@encode`] | Encoding a tensor's bytes to a payload. |
 //! | [`decode`] | Decoding a payload to the tensor's bytes. |
+//! | `delta` | Encoding the difference of two tensors, and adding it again. |
 //!
 //! `encode` and `decode` do not use each other. `scripts/check_rooms` checks all of this.
 //!
@@ -17,6 +18,7 @@
 
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod decode;
+mod delta;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod encode;
 mod entropy;
@@ -26,10 +28,13 @@ mod simd;
 
 pub use decode::{Payload, RowDecoder};
 pub(crate) use decode::{repeat, resize, zeros};
+pub use delta::{Delta, encode_delta};
+pub(crate) use delta::{DeltaDecoder, Run, encode_delta_in_memory};
 pub use encode::{EncodeError, EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use entropy::huffman;
 pub use payload::checksum::{Checksum, checksum};
+pub(crate) use payload::delta_head::{DeltaHead, has_differences};
 pub use payload::error::CodecError;
 pub use payload::lossy::{Lossy, NoSuchLossy};
 pub use payload::precision::{Kept, Precision};

@@ -173,10 +173,10 @@ fn a_later_version_is_named_as_such() {
     let bytes = there_and_back(&small_mixture());
     let at = bytes.windows(19).position(|w| w == br#""bantam.format":"1""#).unwrap();
     let mut later = bytes.clone();
-    later[at + 17] = b'3';
+    later[at + 17] = b'4';
     fs::write(&path, later).unwrap();
     let error = Archive::open(&path).unwrap_err();
-    assert!(error.to_string().contains("version 3, but this version reads only 1 and 2"), "{error}");
+    assert!(error.to_string().contains("version 4, but this version reads only 1, 2 and 3"), "{error}");
 }
 
 /// A sharded model of two files with what usually lies beside them.

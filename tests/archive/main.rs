@@ -2,6 +2,7 @@
 #![cfg(feature = "cli")]
 
 mod container;
+mod deltas;
 mod folders;
 mod gguf;
 mod odd_files;

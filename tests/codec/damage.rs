@@ -539,7 +539,7 @@ fn what_a_file_grows_to_has_a_limit_in_sum() {
         decompress_bytes(bytes.clone(), &()).unwrap_err(),
         decompress_file(&path, &out, &REPLACE, &()).unwrap_err(),
         decompress(&path, Some(&out), &REPLACE, &()).unwrap_err(),
-        decompress_to(&archive, &mut Vec::new(), Limit::default(), &()).unwrap_err(),
+        decompress_to(&archive, &mut Vec::new(), &Options::DEFAULT, &()).unwrap_err(),
         decompress_bytes_within(small.clone(), Limit::Bytes(3 << 24), &()).unwrap_err(),
     ];
     for error in &errors {

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bantam::archive::{
-    Archive, Coding, Lossy, Options, compress_bytes, compress_file, decompress_bytes, decompress_file, verify,
+    Archive, Coding, Lossy, ModelFiles, Options, compress_bytes, compress_file, decompress_bytes,
+    decompress_file, verify,
 };
 use bantam::codec::{vector_tier, vector_tiers};
 
@@ -106,6 +107,57 @@ fn with_version_3(file: PlainFile) -> PlainFile {
     some[69 * 96 + 95] |= 7;
     let [values, some] = [values, some].map(|values| bf16_bytes(&values));
     file.tensor("from e4m3", "BF16", &[70, 96], &values).tensor("some from e4m3", "BF16", &[70, 96], &some)
+}
+
+/// Tensors of every type that has differences, and their bases: moved a little, not at all, in some rows, and far.
+fn version_4() -> [PlainFile; 2] {
+    let mut random = Random::new(16);
+    let mut files = [PlainFile::default(), PlainFile::default()];
+    let shape = [70, 96];
+    let (old, steps) = (random.gaussian_f32(70 * 96), random.gaussian_f32(70 * 96));
+    for (name, dtype, by) in [
+        ("bf16", "BF16", 0.01),
+        ("bf16 far", "BF16", 0.5),
+        ("bf16 same", "BF16", 0.0),
+        ("f16", "F16", 0.001),
+        ("f32", "F32", 0.0001),
+        ("e5m2", "F8_E5M2", 0.2),
+    ] {
+        let bytes = |by: f32| -> Vec<u8> {
+            let row = |i: usize| if (i / 96).is_multiple_of(5) { 0.0 } else { by };
+            let new = old.iter().zip(&steps).enumerate().map(|(i, (w, s))| w + row(i) * s);
+            match dtype {
+                "BF16" => new.flat_map(|w| half::bf16::from_f32(w).to_le_bytes()).collect(),
+                "F16" => new.flat_map(|w| half::f16::from_f32(w).to_le_bytes()).collect(),
+                "F8_E5M2" => new.map(|w| (half::f16::from_f32(w).to_bits() >> 8) as u8).collect(),
+                _ => new.flat_map(f32::to_le_bytes).collect(),
+            }
+        };
+        for (file, by) in files.iter_mut().zip([by, 0.0]) {
+            *file = std::mem::take(file).tensor(name, dtype, &shape, &bytes(by));
+        }
+    }
+    files.map(|file| file.weights("a long row", &[1, 4000], 3))
+}
+
+#[test]
+fn differences_are_read_and_written_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let [plain, base, packed, restored] =
+        ["plain", "base.safetensors", "packed", "restored"].map(|name| folder.path().join(name));
+    let [new, old] = version_4();
+    let new = new.write(&plain);
+    old.write(&base);
+    let options = REPLACE.with_base(Some(ModelFiles::open(&base).unwrap()));
+    let report = compress_file(&plain, &packed, &options, &()).unwrap();
+    assert!(report.tensors.iter().all(|t| matches!(t.coding, Coding::Delta { .. })), "{report:?}");
+    let path = golden("v4.bantam.safetensors");
+    if std::env::var_os("BANTAM_WRITE_GOLDEN").is_some() && !path.exists() {
+        fs::copy(&packed, &path).unwrap();
+    }
+    assert!(fs::read(&packed).unwrap() == fs::read(&path).unwrap(), "the encoder's output has changed");
+    decompress_file(&path, &restored, &options, &()).unwrap();
+    assert!(fs::read(&restored).unwrap() == new);
 }
 
 #[test]
@@ -263,6 +315,14 @@ fn a_second_decoder_reads_the_same() {
 
     let lossy = decompress_bytes(fs::read(golden("lossy.bantam.safetensors")).unwrap(), &()).unwrap();
     assert!(second(&golden("lossy.bantam.safetensors"), "golden lossy") == lossy);
+
+    let [new, old] = version_4();
+    let base = folder.path().join("base.safetensors");
+    old.write(&base);
+    let paths = [&script, &golden("v4.bantam.safetensors"), &folder.path().join("golden 4"), &base];
+    let output = Command::new("python3").args(paths).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(fs::read(folder.path().join("golden 4")).unwrap() == new.bytes());
 
     // Partly filled tiles side by side and below each other.
     let [plain, packed] = ["plain", "packed"].map(|name| folder.path().join(name));

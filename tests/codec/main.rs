@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cli")]
 mod damage;
+mod delta;
 mod golden;
 mod lossless;
 mod lossy;

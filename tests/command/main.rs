@@ -3,6 +3,7 @@
 
 mod adapters;
 mod bench;
+mod deltas;
 #[cfg(unix)]
 mod prepare;
 mod program;

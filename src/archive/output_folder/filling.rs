@@ -50,7 +50,7 @@ impl<'a> OutputFolder<'a> {
         let Claim { path, unfinished, lock } = claim(path, options, plan.source)?;
         let mut folder = Self {
             was_there: is_folder(&path),
-            options: *options,
+            options: options.clone(),
             record: Record { work, sources, stage: Stage::Filling, had_weights: false },
             finished: BTreeSet::new(),
             lock: Some(lock),

@@ -191,7 +191,7 @@ impl Encoder {
 }
 
 /// Checks the length and returns the matrix of units.
-fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, CodecError> {
+pub(crate) fn check_length(dtype: Dtype, shape: &[usize], len: usize) -> Result<Matrix, CodecError> {
     let wrong = |expected| CodecError::WrongLength { dtype, shape: shape.to_vec(), expected, actual: len };
     let matrix = Matrix::of_shape(shape).ok_or(wrong(usize::MAX))?;
     let expected = matrix.len().checked_mul(dtype.bitsize()).ok_or(wrong(usize::MAX))?.div_ceil(8);

@@ -17,6 +17,7 @@ mod spare;
 mod tensor;
 mod tiled;
 
+pub(crate) use encoder::check_length;
 pub use encoder::{Encoder, encode, encode_with, encode_with_split, encode_with_top_bits};
 pub use error::EncodeError;
 pub use put::{EncodedPayload, Put};

@@ -6,8 +6,10 @@
 
 pub(crate) mod bit_writer;
 pub(crate) mod codebook;
+mod frequencies;
 pub mod huffman;
 #[allow(unsafe_code)]
 mod interleaved;
 mod peek_levels;
 pub(crate) mod stream;
+pub(crate) mod tans;

@@ -52,6 +52,19 @@ pub enum CodecError {
     /// The head contradicts itself.
     #[error("damaged head: {0}")]
     BadHead(&'static str),
+    /// The payload holds the difference to another tensor, and was read without that.
+    #[error(
+        "the tensor is stored as the difference to another one, its base; decompress the file with its base"
+    )]
+    IsDelta,
+    /// The tensor that a difference is added to is not that to which it was made.
+    #[error("the base has BLAKE3 {actual}, but the difference was made to a tensor with BLAKE3 {expected}")]
+    WrongBase {
+        /// The hash of the base that it was made to, in hexadecimal.
+        expected: String,
+        /// That of the base that was given.
+        actual: String,
+    },
     /// A lane's stream does not end where the lane index says.
     #[error("row {row}: its code stream does not end where the lane index says")]
     BadStream {
@@ -103,4 +116,15 @@ pub enum CodecError {
         /// Rows of the tensor.
         rows: usize,
     },
+}
+
+impl CodecError {
+    /// The error that a base has the hash `actual`, unless it is `expected`.
+    pub(crate) fn unless_base(expected: blake3::Hash, actual: blake3::Hash) -> Result<(), Self> {
+        let hex = |hash: blake3::Hash| hash.to_hex().to_string();
+        match expected == actual {
+            true => Ok(()),
+            false => Err(Self::WrongBase { expected: hex(expected), actual: hex(actual) }),
+        }
+    }
 }

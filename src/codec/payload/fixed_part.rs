@@ -3,7 +3,7 @@
 use crate::tensor::Dtype;
 
 /// The newest payload version. Older versions are still written if they can express the payload.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 pub(crate) const MAGIC: [u8; 4] = *b"BTM\0";
 /// Bytes of a head before its tables.
@@ -13,6 +13,12 @@ pub(crate) const CHECKSUM_AT: usize = 24;
 /// Maximum size of a tensor that is stored as one element, so that a few bytes of an untrusted file cannot
 /// request any amount of memory.
 pub(crate) const MAX_CONSTANT: usize = 16 << 20;
+
+/// The kind of payloads that hold the difference to another tensor.
+pub(crate) const DELTA: u8 = 4;
+
+/// Alignment of the head of such a payload: a larger one would be much of a small tensor.
+pub(crate) const DELTA_ALIGN: usize = 16;
 
 /// Dtype codes in the head. Never reuse a number.
 pub(crate) const DTYPES: [(Dtype, u8); 22] = [

@@ -2,7 +2,7 @@
 
 use super::checksum::checksum;
 use super::error::CodecError;
-use super::fixed_part::{CHECKSUM_AT, DTYPES, FIXED_LEN, MAGIC, MAX_CONSTANT, VERSION};
+use super::fixed_part::{CHECKSUM_AT, DELTA, DELTA_ALIGN, DTYPES, FIXED_LEN, MAGIC, MAX_CONSTANT, VERSION};
 use super::grid::{CHUNK, Grid, MAX_TILE_COLS, SECTION_ALIGN};
 use super::groups::raw_groups;
 use super::head::{Head, Kind};
@@ -14,21 +14,67 @@ use super::tiled::{Tables, Tiled, plane_bytes};
 use crate::tensor::{Dtype, Matrix};
 
 /// Reads little-endian numbers of the fixed part, whose presence has been checked.
-struct Fixed<'a>(&'a [u8]);
+pub(super) struct Fixed<'a>(pub &'a [u8]);
 
 impl Fixed<'_> {
-    fn u16(&self, at: usize) -> u16 {
+    pub fn u16(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.0[at], self.0[at + 1]])
     }
 
-    fn u32(&self, at: usize) -> u32 {
+    pub fn u32(&self, at: usize) -> u32 {
         u32::from(self.u16(at)) | u32::from(self.u16(at + 2)) << 16
     }
 
     /// A 64-bit length; one that exceeds the address space becomes `usize::MAX`.
-    fn len(&self, at: usize) -> usize {
+    pub fn len(&self, at: usize) -> usize {
         let value = u64::from(self.u32(at)) | u64::from(self.u32(at + 4)) << 32;
         usize::try_from(value).unwrap_or(usize::MAX)
+    }
+}
+
+/// What all heads begin with, checked against the payload's length and the head's checksum.
+pub(super) struct Front<'a> {
+    pub fixed: Fixed<'a>,
+    pub version: u16,
+    pub dtype: Dtype,
+    /// Bytes of the head.
+    pub len: usize,
+    pub payload_len: usize,
+}
+
+impl<'a> Front<'a> {
+    /// Reads the front of a payload of `actual` bytes, of which `payload` contains at least the head.
+    pub fn read(payload: &'a [u8], actual: usize) -> Result<Self, CodecError> {
+        let short = |needed| CodecError::Truncated { needed, actual };
+        let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
+        if fixed.0[..4] != MAGIC {
+            return Err(CodecError::BadMagic);
+        }
+        let version = fixed.u16(4);
+        if version == 0 || version > VERSION {
+            return Err(CodecError::UnknownVersion { version });
+        }
+        let (payload_len, len) = (fixed.len(8), fixed.len(16));
+        let align = if fixed.0[7] == DELTA { DELTA_ALIGN } else { SECTION_ALIGN };
+        if payload_len > actual {
+            return Err(short(payload_len));
+        }
+        if payload_len < actual
+            || len > payload.len()
+            || len < FIXED_LEN
+            || len > payload_len
+            || len % align != 0
+            || payload_len % SECTION_ALIGN != 0
+        {
+            return Err(CodecError::BadHead("the stated lengths contradict the payload's length"));
+        }
+        check_head_checksum(&payload[..len])?;
+        let dtype = DTYPES
+            .iter()
+            .find(|&&(_, code)| code == fixed.0[6])
+            .map(|&(dtype, _)| dtype)
+            .ok_or(CodecError::BadHead("unknown element type"))?;
+        Ok(Self { fixed, version, dtype, len, payload_len })
     }
 }
 
@@ -45,34 +91,7 @@ impl Head {
 
     /// Like [`Head::parse`], for a payload of `actual` bytes; `payload` must contain at least its head.
     pub fn parse_front(payload: &[u8], actual: usize) -> Result<Self, CodecError> {
-        let short = |needed| CodecError::Truncated { needed, actual };
-        let fixed = Fixed(payload.get(..FIXED_LEN).ok_or(short(FIXED_LEN))?);
-        if fixed.0[..4] != MAGIC {
-            return Err(CodecError::BadMagic);
-        }
-        let version = fixed.u16(4);
-        if version == 0 || version > VERSION {
-            return Err(CodecError::UnknownVersion { version });
-        }
-        let (payload_len, len) = (fixed.len(8), fixed.len(16));
-        if payload_len > actual {
-            return Err(short(payload_len));
-        }
-        if payload_len < actual
-            || len > payload.len()
-            || len < FIXED_LEN
-            || len > payload_len
-            || len % SECTION_ALIGN != 0
-            || payload_len % SECTION_ALIGN != 0
-        {
-            return Err(CodecError::BadHead("the stated lengths contradict the payload's length"));
-        }
-        check_head_checksum(&payload[..len])?;
-        let dtype = DTYPES
-            .iter()
-            .find(|&&(_, code)| code == fixed.0[6])
-            .map(|&(dtype, _)| dtype)
-            .ok_or(CodecError::BadHead("unknown element type"))?;
+        let Front { fixed, version, dtype, len, payload_len } = Front::read(payload, actual)?;
         let mut head =
             Self { dtype, original_len: fixed.len(32), len, kind: Kind::Raw, checksums: Vec::new() };
         let rest = Cursor::new(&payload[..len], FIXED_LEN);
@@ -81,6 +100,7 @@ impl Head {
             (1, _) => head.parse_tiled(&fixed, version, rest, payload_len)?,
             (3, 3..) => head.parse_tiled(&fixed, version, rest, payload_len)?,
             (2, 2..) => head.parse_constant(usize::from(fixed.u16(40)), rest, payload_len)?,
+            (DELTA, 4..) => return Err(CodecError::IsDelta),
             _ => return Err(CodecError::BadHead("unknown kind of payload")),
         }
         Ok(head)
@@ -190,7 +210,7 @@ fn parse_quotients(dtype: Dtype, fixed: &Fixed) -> Result<Split, CodecError> {
     split.ok_or(CodecError::BadHead("invalid split for quotients of this element type"))
 }
 
-fn parse_grid(fixed: &Fixed, unit_bytes: usize, original_len: usize) -> Result<Grid, CodecError> {
+pub(super) fn parse_grid(fixed: &Fixed, unit_bytes: usize, original_len: usize) -> Result<Grid, CodecError> {
     let matrix = Matrix { rows: fixed.u32(40) as usize, cols: fixed.u32(44) as usize };
     let tile_cols = usize::from(fixed.u16(48));
     let units = matrix.rows.checked_mul(matrix.cols);

@@ -2,7 +2,8 @@
 
 use super::checksum::checksum;
 use super::code::Code;
-use super::fixed_part::{CHECKSUM_AT, FIXED_LEN, MAGIC};
+use super::delta_head::Contexts;
+use super::fixed_part::{CHECKSUM_AT, DELTA, DELTA_ALIGN, FIXED_LEN, MAGIC};
 use super::grid::{Grid, SECTION_ALIGN};
 use super::groups::group_row_blocks;
 use super::row_tables::{RowMask, Shifts};
@@ -16,6 +17,8 @@ const RAW_VERSION: u16 = 1;
 /// A head that is being written.
 pub(crate) struct HeadWriter {
     bytes: Vec<u8>,
+    /// Its length is a multiple of this.
+    align: usize,
 }
 
 impl HeadWriter {
@@ -26,7 +29,7 @@ impl HeadWriter {
         bytes[4..6].copy_from_slice(&RAW_VERSION.to_le_bytes());
         bytes[6] = dtype_code;
         bytes[32..40].copy_from_slice(&(original_len as u64).to_le_bytes());
-        Self { bytes }
+        Self { bytes, align: SECTION_ALIGN }
     }
 
     /// Describes a tensor whose elements all have these bytes.
@@ -61,6 +64,22 @@ impl HeadWriter {
         b.extend(shifts.rows.chunks(2).map(|pair| pair[0] | pair.get(1).unwrap_or(&0) << 4));
     }
 
+    /// Describes a difference to a base. Call the methods for the row masks and the tile table next.
+    pub fn delta(&mut self, grid: &Grid, contexts: &Contexts, base: &blake3::Hash) {
+        self.align = DELTA_ALIGN;
+        let b = &mut self.bytes;
+        b[4..6].copy_from_slice(&4u16.to_le_bytes());
+        b[7] = DELTA;
+        b[40..44].copy_from_slice(&(grid.matrix.rows as u32).to_le_bytes());
+        b[44..48].copy_from_slice(&(grid.matrix.cols as u32).to_le_bytes());
+        b[48..50].copy_from_slice(&(grid.tile_cols as u16).to_le_bytes());
+        b[50] = contexts.top;
+        b[56..60].copy_from_slice(&(group_row_blocks(grid) as u32).to_le_bytes());
+        b.extend_from_slice(base.as_bytes());
+        b.extend(contexts.to_bytes());
+        b.resize(b.len().next_multiple_of(8), 0);
+    }
+
     /// Adds the row masks, if there are sparse planes.
     pub fn masks(&mut self, masks: &[RowMask]) {
         for mask in masks {
@@ -83,7 +102,7 @@ impl HeadWriter {
 
     /// Bytes of the finished head after `checksums` more checksums.
     pub fn padded_len(&self, checksums: usize) -> usize {
-        (self.bytes.len() + 8 * checksums).next_multiple_of(SECTION_ALIGN)
+        (self.bytes.len() + 8 * checksums).next_multiple_of(self.align)
     }
 
     /// The finished head for a payload of `payload_len` bytes in total.

@@ -7,8 +7,10 @@
 
 pub(crate) mod checksum;
 pub mod code;
+pub(crate) mod delta_head;
 pub(crate) mod error;
 pub(crate) mod fixed_part;
+pub(crate) mod frequencies;
 pub mod grid;
 pub(crate) mod groups;
 pub mod head;
@@ -17,6 +19,7 @@ pub(crate) mod head_writer;
 pub(crate) mod lane_words;
 pub(crate) mod lossy;
 pub(crate) mod masks;
+pub(crate) mod nibbles;
 pub(crate) mod precision;
 pub(crate) mod quotient;
 pub(crate) mod row_tables;

@@ -215,14 +215,17 @@ def decode_delta(payload, base, head_len):
     size, exponent, _ = FLOATS[payload[6]]
     width, sign = 8 * size, 1 << (8 * size - 1)
     symbols = 15 + 4 * (width - 3)
-    numbers, tables = Numbers(payload, 96), []
+    if len(base) != number(payload, 96, 8):
+        raise ValueError("the base has another length")
+    numbers, tables = Numbers(payload, 104), []
     for _ in range(8):
         tables.append(tables[-1] if numbers.number() else state_table(numbers.frequencies(symbols)))
-    at = 96 + -(-((numbers.read + 1) // 2) // 8) * 8
+    at = 104 + -(-((numbers.read + 1) // 2) // 8) * 8
     row_blocks, col_tiles = -(-rows // 64), -(-cols // tile_cols)
     masks = [struct.unpack_from("<Q", payload, at + 16 * block)[0] for block in range(row_blocks)]
     at += 16 * row_blocks
-    out = bytearray(base)
+    length = number(payload, 32, 8)
+    out = bytearray((base * -(-length // len(base)))[:length])
     for tile in range(row_blocks * col_tiles):
         start, shape = struct.unpack_from("<II", payload, at + 8 * tile)
         shortest, wide = shape & 0xFFFF, 2 if shape >> 16 & 1 else 1
@@ -233,7 +236,7 @@ def decode_delta(payload, base, head_len):
         lengths = [shortest + number(payload, index + len(lanes) + wide * i, wide) for i in range(len(lanes))]
         stream = index + -(-len(lanes) * (1 + wide) // 4) * 4
         window = number(payload, stream, (sum(lengths) + 7) // 8)
-        for lane, state, length in zip(lanes, states, lengths):
+        for lane, state, bits_of_lane in zip(lanes, states, lengths):
             used = 0
 
             def take(bits):
@@ -255,7 +258,7 @@ def decode_delta(payload, base, head_len):
                 ordered = (ordered + difference(symbol, take)) & (2 * sign - 1)
                 new = ordered ^ (sign - 1) if ordered & sign else ordered
                 out[size * place : size * (place + 1)] = new.to_bytes(size, "little")
-            if used != length or state:
+            if used != bits_of_lane or state:
                 raise ValueError(f"row {64 * block + lane} does not end where it should")
     return bytes(out)
 

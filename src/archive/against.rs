@@ -8,14 +8,18 @@ use super::{ArchiveError, ModelFiles, TensorReader};
 use crate::codec::{TensorSource, has_differences};
 use crate::tensor::TensorEntry;
 
-/// The tensor of `base` to which `tensor` could be stored as the difference: that of the same name, type and shape, if the
-/// type is a float. The error is that of reading its head.
+/// The tensor of `base` to which `tensor` could be stored as the difference: that of the same name, type and shape, the
+/// number of rows excepted, if the type is a float. The error is that of reading its head.
 pub(super) fn counterpart(
     base: &ModelFiles,
     tensor: &TensorEntry,
 ) -> Result<Option<BaseTensor>, ArchiveError> {
     let weight = base.weight(&tensor.name).filter(|weight| {
-        weight.dtype == tensor.dtype && weight.shape == tensor.shape && weight.lossy().is_none()
+        let same_rows = match (weight.shape, &tensor.shape[..]) {
+            ([_, old @ ..], [_, new @ ..]) => old == new,
+            (old, new) => old == new,
+        };
+        weight.dtype == tensor.dtype && same_rows && weight.original_len > 0 && weight.lossy().is_none()
     });
     let Some(weight) = weight.filter(|_| is_candidate(tensor)) else { return Ok(None) };
     // An archive may be no base itself: its own would be needed, too.

@@ -54,13 +54,13 @@ impl DeltaReader {
     ) -> Result<Self, ArchiveError> {
         let head = DeltaHead::of(archive, tensor)?;
         let weight = base.require(of)?;
-        if (weight.dtype, weight.original_len) != (tensor.dtype, tensor.original_len) {
+        if (weight.dtype, weight.original_len) != (tensor.dtype, head.base_len) {
             return Err(ArchiveError::WrongPayload {
                 file: weight.source().path().into(),
                 tensor: of.into(),
                 expected: format!(
                     "{} bytes of {}, for the difference in {}",
-                    tensor.original_len,
+                    head.base_len,
                     tensor.dtype,
                     archive.path().display()
                 ),
@@ -86,7 +86,11 @@ impl DeltaReader {
 
     /// Compares the checksums that cover the bytes `range` of the tensor, in the difference and in the base.
     pub fn check_bytes(&self, range: Range<usize>) -> Result<(), ArchiveError> {
-        self.base.check_bytes(range.clone())?;
+        let base_len = self.decoder.head.base_len;
+        match range.end <= base_len {
+            true => self.base.check_bytes(range.clone())?,
+            false => self.base.check_bytes(0..base_len)?,
+        }
         for group in self.decoder.head.groups_of(self.rows_of(&range)) {
             let bytes = self.read(self.decoder.head.group_bytes(group))?;
             self.decoder.head.check_group(group, &bytes).map_err(self.wrong())?;
@@ -100,7 +104,7 @@ impl DeltaReader {
         let rows = self.rows_of(&range);
         let whole = rows.start * row_bytes..rows.end * row_bytes;
         let mut base = zeros(whole.len()).map_err(self.wrong())?;
-        self.base.decode_bytes(whole.clone(), &mut base)?;
+        self.read_base(whole.start, &mut base)?;
         let place = self.decoder.head.bytes_of(rows.clone());
         let bytes = self.read(place.clone())?;
         let run = Run { bytes: &bytes, start: place.start };
@@ -112,6 +116,17 @@ impl DeltaReader {
         let mut decoded = zeros(whole.len()).map_err(self.wrong())?;
         decode(&mut decoded)?;
         out.copy_from_slice(&decoded[range.start - whole.start..range.end - whole.start]);
+        Ok(())
+    }
+
+    /// Fills `out` with the base's bytes from `at` on; where it ends, it begins anew.
+    fn read_base(&self, mut at: usize, mut out: &mut [u8]) -> Result<(), ArchiveError> {
+        while !out.is_empty() {
+            let start = at % self.decoder.head.base_len;
+            let (here, rest) = out.split_at_mut(out.len().min(self.decoder.head.base_len - start));
+            self.base.decode_bytes(start..start + here.len(), here)?;
+            (at, out) = (at + here.len(), rest);
+        }
         Ok(())
     }
 

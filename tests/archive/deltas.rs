@@ -199,6 +199,34 @@ fn folders_and_large_tensors_come_back() {
 }
 
 #[test]
+fn vocabularies_may_have_grown_or_shrunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let weights = Random::new(8).gaussian_bf16(260 * 64);
+    let file = |rows: usize| {
+        PlainFile::default().tensor("embed", "BF16", &[rows, 64], &bf16_bytes(&weights[..rows * 64]))
+    };
+    for (new, old) in [(260, 250), (250, 260), (260, 3)] {
+        let bytes = file(new).write(&at("new.safetensors"));
+        file(old).write(&at("old.safetensors"));
+        for compressed in [false, true] {
+            let mut base = at("old.safetensors");
+            if compressed {
+                compress_file(&base, &at("old.bantam.safetensors"), &Options::REPLACE, &()).unwrap();
+                base = at("old.bantam.safetensors");
+            }
+            let options = Options::REPLACE.with_base(Some(ModelFiles::open(&base).unwrap()));
+            let report = compress_file(&at("new.safetensors"), &at("packed"), &options, &()).unwrap();
+            // Three rows are no base of 260.
+            let is_delta = matches!(report.tensors[0].coding, Coding::Delta { .. });
+            assert_eq!(is_delta, old > 3, "{report:?}");
+            decompress_file(&at("packed"), &at("restored"), &options, &()).unwrap();
+            assert!(fs::read(at("restored")).unwrap() == bytes);
+        }
+    }
+}
+
+#[test]
 fn gguf_files_have_differences_too() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -138,6 +138,23 @@ fn small_changes_of_weights_take_few_bits() {
 }
 
 #[test]
+fn a_base_may_have_fewer_rows_or_more() {
+    for dtype in FLOATS {
+        let width = dtype.bitsize() / 8;
+        let [new, base] = moved(dtype, 300 * 40, 5, 11);
+        let of_rows = |rows: usize| &base[..rows * 40 * width];
+        let whole = comes_back(dtype, &[300, 40], &new, &base);
+        // Few rows were added, and cost what they are.
+        let grown = comes_back(dtype, &[300, 40], &new, of_rows(290));
+        assert!(grown < whole + 10 * 40 * width * 5 / 4 + 512, "{dtype:?}: {whole} {grown}");
+        comes_back(dtype, &[300, 40], &new, of_rows(1));
+        // Rows were taken away.
+        let shrunk = comes_back(dtype, &[200, 40], &new[..200 * 40 * width], &base);
+        assert!(shrunk < whole);
+    }
+}
+
+#[test]
 fn what_has_no_difference_is_told() {
     let none = |dtype, shape: &[usize], new: &[u8], base: &[u8]| {
         within(dtype, shape, new, base, usize::MAX).unwrap()
@@ -146,8 +163,11 @@ fn what_has_no_difference_is_told() {
     assert_eq!(none(Dtype::BF16, &[0, 7], &[], &[]), None);
     let [new, base] = moved(Dtype::BF16, 4096, 30_000, 3);
     assert_eq!(within(Dtype::BF16, &[64, 64], &new, &base, 4096).unwrap(), None);
-    let error = within(Dtype::BF16, &[64, 64], &new, &base[2..], 4096).unwrap_err().to_string();
+    let error = within(Dtype::BF16, &[64, 64], &new[2..], &base, 4096).unwrap_err().to_string();
     assert_eq!(error, "BF16 of shape [64, 64] should be 8192 bytes, but 8190 were given");
+    let error = within(Dtype::BF16, &[64, 64], &new, &base[1..], 4096).unwrap_err().to_string();
+    assert_eq!(error, "a base of 8191 bytes does not consist of whole elements of BF16");
+    assert_eq!(none(Dtype::BF16, &[64, 64], &new, &[]), None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::counts::Exponents;
 use super::read_lanes::{Lane, ReadLanes, SIDE_BY_SIDE, Tables, tables};
+use super::repeated::repeated;
 use super::unit::Unit;
 use crate::codec::decode::zeros;
 use crate::codec::payload::delta_head::DeltaHead;
@@ -57,9 +58,14 @@ impl<'a> Delta<'a> {
         self.decoder.head.dtype
     }
 
-    /// Bytes of the tensor and of its base.
+    /// Bytes of the tensor.
     pub fn original_len(&self) -> usize {
         self.decoder.head.original_len
+    }
+
+    /// Bytes of the base. It is repeated where the tensor is longer.
+    pub fn base_len(&self) -> usize {
+        self.decoder.head.base_len
     }
 
     /// BLAKE3 of the base's bytes.
@@ -80,12 +86,22 @@ impl<'a> Delta<'a> {
 
     /// The original bytes, from those of the base. The base's hash is compared first.
     pub fn decode(&self, base: &[u8]) -> Result<Vec<u8>, CodecError> {
-        CodecError::unless_base(self.base(), blake3::hash(base))?;
-        if base.len() != self.original_len() {
-            return Err(CodecError::WrongOutput { expected: self.original_len(), actual: base.len() });
+        if base.len() != self.base_len() {
+            return Err(CodecError::WrongOutput { expected: self.base_len(), actual: base.len() });
         }
-        let mut out = zeros(self.original_len())?;
-        self.decode_rows(0..self.decoder.head.grid.matrix.rows, base, &mut out)?;
+        CodecError::unless_base(self.base(), blake3::hash(base))?;
+        let (len, rows) = (self.original_len(), self.decoder.head.grid.matrix.rows);
+        let mut out = zeros(len)?;
+        if base.len() >= len {
+            self.decode_rows(0..rows, &base[..len], &mut out)?;
+            return Ok(out);
+        }
+        // A band at a time, so that no more than that is repeated.
+        let band = LANES * self.row_bytes();
+        for (i, out) in out.chunks_mut(band).enumerate() {
+            let rows = i * LANES..rows.min((i + 1) * LANES);
+            self.decode_rows(rows, &repeated(&base, i * band..i * band + out.len()), out)?;
+        }
         Ok(out)
     }
 
@@ -94,7 +110,8 @@ impl<'a> Delta<'a> {
         self.decoder.head.row_bytes()
     }
 
-    /// Writes the bytes of `rows`, each of [`Delta::row_bytes`], to `out`. `base` has those rows of the base; its hash is the
+    /// Writes the bytes of `rows`, each of [`Delta::row_bytes`], to `out`. `base` has the bytes of the base at that place, repeated
+    /// where it is shorter; its hash is the
     /// caller's to compare.
     pub fn decode_rows(&self, rows: Range<usize>, base: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
         self.decoder.decode_rows(Run { bytes: self.bytes, start: 0 }, rows, base, out)

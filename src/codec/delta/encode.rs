@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::counts::{CountRows, Counts, Exponents};
 use super::lane_bits::Stream;
+use super::repeated::repeated;
 use super::unit::Unit;
 use super::write_lanes::{Coder, Lane, SIDE_BY_SIDE, WriteLanes};
 use crate::codec::encode::{EncodeError, Put, check_length};
@@ -27,10 +28,11 @@ use crate::tensor::Dtype;
 /// Elements whose symbols are counted, about. Of larger tensors only some row blocks are, evenly spread.
 const COUNTED: usize = 4 << 20;
 
-/// Encodes the difference of a tensor of `dtype` and `shape` to `base`, a tensor of the same type and shape whose bytes have
-/// the hash `base_hash`. Pieces of the payload go to `put`; the result is the payload's length. `None`, whatever was put,
-/// where the payload would not be shorter than `limit`, and for tensors that are not stored so: those without elements, and
-/// those whose type is no float of 8, 16 or 32 bits.
+/// Encodes the difference of a tensor of `dtype` and `shape` to `base`, elements of the same type whose bytes have the hash
+/// `base_hash`. If they are fewer, as before a vocabulary grew, they are repeated; of more, the first are taken. Pieces of the
+/// payload go to `put`; the result is the payload's length. `None`, whatever was put, where the payload would not be shorter
+/// than `limit`, and for tensors that are not stored so: those without elements or with an empty base, and those whose type is
+/// no float of 8, 16 or 32 bits.
 ///
 /// The work is spread over the current rayon pool, but the payload does not depend on the number of threads.
 pub fn encode_delta(
@@ -43,10 +45,13 @@ pub fn encode_delta(
 ) -> Result<Option<usize>, EncodeError> {
     let len = tensor.size();
     let matrix = check_length(dtype, shape, len)?;
-    check_length(dtype, shape, base.0.size())?;
     let too_large = |n: usize| u32::try_from(n).is_err();
     let Some(code) = dtype_code(dtype).filter(|_| has_differences(dtype)) else { return Ok(None) };
-    if matrix.is_empty() || too_large(matrix.rows) || too_large(matrix.cols) {
+    let base_len = base.0.size();
+    if !base_len.is_multiple_of(dtype.bitsize() / 8) {
+        return Err(CodecError::BadBase { dtype, actual: base_len }.into());
+    }
+    if matrix.is_empty() || base_len == 0 || too_large(matrix.rows) || too_large(matrix.cols) {
         return Ok(None);
     }
     let grid = delta_grid(matrix);
@@ -110,7 +115,7 @@ impl Pair<'_> {
         let (contexts, bits) = counts.contexts(open);
         let tiles = self.grid.row_blocks * self.grid.col_tiles;
         let groups = self.grid.row_blocks.div_ceil(group_row_blocks(&self.grid));
-        writer.delta(&self.grid, &contexts, base);
+        writer.delta(&self.grid, &contexts, (base, self.base.size()));
         writer.masks(&masks);
         let start = writer.padded_len(tiles + groups);
         if !open && start as f64 + bits / 8.0 >= limit as f64 {
@@ -189,7 +194,8 @@ impl Pair<'_> {
 
     /// Which lanes of a row block differ, and their counts if they are wanted.
     fn look_at<U: Unit>(&self, row_block: usize, mut counts: Option<&mut Counts>) -> u64 {
-        let (tensor, base) = (self.tensor.bytes(self.rows(row_block)), self.base.bytes(self.rows(row_block)));
+        let (tensor, base) =
+            (self.tensor.bytes(self.rows(row_block)), repeated(self.base, self.rows(row_block)));
         let (mut new, mut old) = ([U::default(); MAX_TILE_COLS], [U::default(); MAX_TILE_COLS]);
         let mut lanes = 0;
         let rows = tensor.chunks_exact(self.row_bytes()).zip(base.chunks_exact(self.row_bytes()));
@@ -215,7 +221,7 @@ impl Pair<'_> {
         let width = self.dtype.bitsize() / 8;
         for row_block in row_blocks {
             let (tensor, base) =
-                (self.tensor.bytes(self.rows(row_block)), self.base.bytes(self.rows(row_block)));
+                (self.tensor.bytes(self.rows(row_block)), repeated(self.base, self.rows(row_block)));
             for col_tile in 0..self.grid.col_tiles {
                 let first = width * col_tile * self.grid.tile_cols;
                 let cols = first..first + width * self.grid.cols_in(col_tile);

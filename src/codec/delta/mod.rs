@@ -7,6 +7,7 @@
 //!
 //! | File | What it holds |
 //! |---|---|
+//! | `repeated` | A base that is shorter than the tensor. |
 //! | `unit` | Elements as ordered integers, and their exponents. |
 //! | `symbol` | Symbols for differences, and the bits behind them. |
 //! | `counts` | How often symbols occur at which exponent, and the contexts that follow from that. |
@@ -21,6 +22,7 @@ mod decode;
 mod encode;
 mod lane_bits;
 mod read_lanes;
+mod repeated;
 mod symbol;
 mod unit;
 mod write_lanes;

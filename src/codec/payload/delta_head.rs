@@ -66,10 +66,12 @@ pub(crate) struct Contexts {
 pub(crate) struct DeltaHead {
     /// Element type of the tensor, and of its base.
     pub dtype: Dtype,
-    /// Bytes of the original tensor, and of its base.
+    /// Bytes of the original tensor.
     pub original_len: usize,
     /// BLAKE3 of the base's bytes.
     pub base: blake3::Hash,
+    /// Bytes of the base. It is repeated where the tensor is longer.
+    pub base_len: usize,
     /// The tiles.
     pub(crate) grid: Grid,
     /// Bytes of the head with its padding.
@@ -104,7 +106,8 @@ impl DeltaHead {
         }
         let original_len = fixed.len(32);
         let format = UnitFormat::of(dtype);
-        let grid = parse_grid(&fixed, usize::from(format.unit_bytes), original_len)?;
+        let width = usize::from(format.unit_bytes);
+        let grid = parse_grid(&fixed, width, original_len)?;
         let group_row_blocks = fixed.u32(56) as usize;
         if group_row_blocks == 0 {
             return Err(CodecError::BadHead("a checksum group has no row blocks"));
@@ -112,6 +115,9 @@ impl DeltaHead {
         let mut rest = Cursor::new(&payload[..len], FIXED_LEN);
         let base =
             blake3::Hash::from_slice(rest.take(blake3::OUT_LEN)?).expect("as many bytes as a hash has");
+        let base_len = rest.u64s(1)?[0];
+        let base_len = usize::try_from(base_len).ok().filter(|&len| len > 0 && len.is_multiple_of(width));
+        let base_len = base_len.ok_or(CodecError::BadHead("the base has no whole elements"))?;
         let contexts = read_contexts(&mut rest, fixed.0[50], 8 * u32::from(format.unit_bytes))?;
         let mut tables = Tables::default();
         let masks = read_masks(&mut rest, &grid, &mut tables)?;
@@ -120,6 +126,7 @@ impl DeltaHead {
             dtype,
             original_len,
             base,
+            base_len,
             grid,
             len,
             contexts,

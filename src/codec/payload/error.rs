@@ -57,6 +57,14 @@ pub enum CodecError {
         "the tensor is stored as the difference to another one, its base; decompress the file with its base"
     )]
     IsDelta,
+    /// The base of a difference ends within an element.
+    #[error("a base of {actual} bytes does not consist of whole elements of {dtype}")]
+    BadBase {
+        /// Element type.
+        dtype: Dtype,
+        /// Bytes of the base.
+        actual: usize,
+    },
     /// The tensor that a difference is added to is not that to which it was made.
     #[error("the base has BLAKE3 {actual}, but the difference was made to a tensor with BLAKE3 {expected}")]
     WrongBase {

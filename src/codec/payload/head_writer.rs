@@ -65,7 +65,7 @@ impl HeadWriter {
     }
 
     /// Describes a difference to a base. Call the methods for the row masks and the tile table next.
-    pub fn delta(&mut self, grid: &Grid, contexts: &Contexts, base: &blake3::Hash) {
+    pub fn delta(&mut self, grid: &Grid, contexts: &Contexts, base: (&blake3::Hash, usize)) {
         self.align = DELTA_ALIGN;
         let b = &mut self.bytes;
         b[4..6].copy_from_slice(&4u16.to_le_bytes());
@@ -75,7 +75,8 @@ impl HeadWriter {
         b[48..50].copy_from_slice(&(grid.tile_cols as u16).to_le_bytes());
         b[50] = contexts.top;
         b[56..60].copy_from_slice(&(group_row_blocks(grid) as u32).to_le_bytes());
-        b.extend_from_slice(base.as_bytes());
+        b.extend_from_slice(base.0.as_bytes());
+        b.extend((base.1 as u64).to_le_bytes());
         b.extend(contexts.to_bytes());
         b.resize(b.len().next_multiple_of(8), 0);
     }

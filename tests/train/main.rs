@@ -3,6 +3,7 @@
 
 mod adapters;
 mod candle;
+mod faults;
 mod gradients;
 mod long;
 mod steps;

@@ -103,6 +103,7 @@ pub mod gpu;
 pub mod model;
 #[cfg(feature = "runtime")]
 pub mod runtime;
+pub mod store;
 #[cfg(feature = "gpu")]
 pub mod stream;
 pub mod tensor;

@@ -43,6 +43,7 @@ mod sampling;
 mod score;
 mod sizes;
 mod standard;
+mod store;
 mod template;
 mod train;
 mod training;
@@ -107,6 +108,8 @@ enum Command {
     Finetune(finetune::Args),
     /// Add an adapter (LoRA) to a model's weights, for good
     Fuse(fuse::Args),
+    /// Keep many models: each tensor once, and fine-tuned ones as differences
+    Store(store::Args),
     /// Measure how fast a device is: memory, kernels, and a model from weights in every form
     Bench(bench::Args),
     /// Print a shell completion script
@@ -128,6 +131,7 @@ impl Command {
             | Self::Finetune(_)
             | Self::Fuse(_)
             | Self::Bench(_) => Manner::Ask,
+            Self::Store(args) if args.writes() => Manner::Ask,
             _ => Manner::AtOnce,
         }
     }
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Finetune(args) => finetune::run(args),
         Command::Fuse(args) => fuse::run(args),
+        Command::Store(args) => store::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),

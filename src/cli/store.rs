@@ -1,0 +1,254 @@
+//! `bantam store`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bantam::store::{AddOptions, Family, Store, VersionName};
+use serde_json::{Value, json};
+
+use super::progress::Bar;
+use super::{Jobs, Result, failure, print, sizes};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Make a store of an empty folder, or of one that is not there yet
+    Init {
+        /// The store's folder
+        store: PathBuf,
+    },
+    /// Add a model; tensors that the store has are not stored again, and fine-tuned ones as differences
+    Add {
+        /// The store's folder
+        store: PathBuf,
+        /// Model folder or file, compressed or not
+        model: PathBuf,
+        /// Name of the model in the store, such as org/name; by default that of its folder or file
+        #[arg(long)]
+        name: Option<String>,
+        /// The stored model that it was made from; by default one whose tensors have the same names and types
+        #[arg(long, value_name = "NAME[@VERSION]")]
+        base: Option<String>,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the models
+    List {
+        /// The store's folder
+        store: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the files of a model
+    Show {
+        /// The store's folder
+        store: PathBuf,
+        /// The model
+        #[arg(value_name = "NAME[@VERSION]")]
+        name: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Restore a model's files, byte for byte
+    Get {
+        /// The store's folder
+        store: PathBuf,
+        /// The model
+        #[arg(value_name = "NAME[@VERSION]")]
+        name: String,
+        /// The new folder
+        #[arg(short, long, value_name = "FOLDER")]
+        output: PathBuf,
+        /// Write a compressed folder, as `bantam compress` makes it
+        #[arg(long)]
+        compressed: bool,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a model from the list, all its versions; its bytes stay in the store
+    Rm {
+        /// The store's folder
+        store: PathBuf,
+        /// The model
+        name: String,
+    },
+    /// Check that all objects are there and have their checksums
+    Check {
+        /// The store's folder
+        store: PathBuf,
+        /// Decode and hash every piece, too
+        #[arg(long)]
+        full: bool,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the store saves, and by what
+    Stats {
+        /// The store's folder
+        store: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Args {
+    /// Whether the command writes something that it cleans up when it is interrupted.
+    pub fn writes(&self) -> bool {
+        matches!(self.command, Command::Add { .. } | Command::Get { .. })
+    }
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    match &args.command {
+        Command::Init { store } => {
+            Store::init(store)?;
+            print::line(format_args!("{}: an empty store", store.display()))?;
+        }
+        Command::Add { store, model, name, base, jobs, json } => {
+            let base = base.as_deref().map(VersionName::parse).transpose()?;
+            let options = AddOptions::default().with_name(name.clone()).with_base(base);
+            let mut opened = Store::open(store)?;
+            let began = Instant::now();
+            let added = jobs.run(|| opened.add(model, &options, &Bar::default()))??;
+            let (seconds, name) =
+                (began.elapsed(), format!("{}@{}", added.version.model, added.version.number));
+            let (original, stored) = (added.original_bytes, added.stored_bytes);
+            if *json {
+                print::line(json!({
+                    "name": added.version.model, "version": added.version.number, "was_there": added.was_there,
+                    "manifest": added.version.manifest, "base": added.base, "original_bytes": original,
+                    "stored_bytes": stored, "seconds": seconds.as_secs_f64(),
+                }))?;
+            } else if added.was_there {
+                print::line(format_args!("{name}: it was there already"))?;
+            } else {
+                let (from, to) = (sizes::megabytes(original), sizes::megabytes(stored));
+                print::line(format_args!(
+                    "{name}: {from} added, {to} written{}",
+                    sizes::speed(original, seconds)
+                ))?;
+            }
+        }
+        Command::List { store, json } => list(&Store::open(store)?, *json)?,
+        Command::Show { store, name, json } => show(&Store::open(store)?, name, *json)?,
+        Command::Get { store, name, output, compressed, jobs, json } => {
+            let (opened, name) = (Store::open(store)?, VersionName::parse(name)?);
+            let began = Instant::now();
+            let got = jobs.run(|| opened.get(&name, output, *compressed, &Bar::default()))??;
+            let seconds = began.elapsed();
+            if *json {
+                print::line(json!({
+                    "name": got.version.model, "version": got.version.number, "original_bytes": got.original_bytes,
+                    "stored_bytes": got.stored_bytes, "seconds": seconds.as_secs_f64(),
+                }))?;
+            } else {
+                let (size, speed) =
+                    (sizes::megabytes(got.original_bytes), sizes::speed(got.original_bytes, seconds));
+                print::line(format_args!("{}: {size}{speed}, all hashes match", output.display()))?;
+            }
+        }
+        Command::Rm { store, name } => {
+            Store::open(store)?.remove(name)?;
+            print::line(format_args!("{name}: removed; its bytes stay in the store"))?;
+        }
+        Command::Check { store, full, jobs, json } => {
+            let check = jobs.run(|| Store::check(store, *full, &Bar::default()))??;
+            for fault in &check.failures {
+                print::error_line(&failure::chain(&fault.error));
+            }
+            let ok = check.failures.is_empty();
+            if *json {
+                let fault = |fault: &bantam::store::CheckFailure| {
+                    let error = failure::chain(&fault.error);
+                    json!({ "object": fault.object, "model": fault.model, "error": error })
+                };
+                let failures: Vec<Value> = check.failures.iter().map(fault).collect();
+                print::line(json!({ "ok": ok, "objects": check.objects, "failures": failures }))?;
+            } else {
+                let faults = if ok { "no faults".into() } else { format!("{} faults", check.failures.len()) };
+                print::line(format_args!("{}: {} objects, {faults}", store.display(), check.objects))?;
+            }
+            return Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Stats { store, json } => stats(&Store::open(store)?, *json)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(store: &Store, as_json: bool) -> Result<()> {
+    let versions = store.list()?;
+    if as_json {
+        let version = |v: &bantam::store::Version| json!({ "name": v.model, "version": v.number, "manifest": v.manifest });
+        return print::line(json!({ "models": versions.iter().map(version).collect::<Vec<_>>() }));
+    }
+    for version in versions {
+        let size = sizes::megabytes(store.manifest(&version)?.bytes());
+        print::line(format_args!("{}@{}  {size}", version.model, version.number))?;
+    }
+    Ok(())
+}
+
+fn show(store: &Store, name: &str, as_json: bool) -> Result<()> {
+    let version = store.version(&VersionName::parse(name)?)?;
+    let manifest = store.manifest(&version)?;
+    if as_json {
+        let file = |f: &bantam::store::ManifestFile| json!({ "path": f.path, "bytes": f.bytes, "blake3": f.blake3, "tensors": f.tensors.len() });
+        let files: Vec<Value> = manifest.files.iter().map(file).collect();
+        return print::line(json!({ "name": version.model, "version": version.number, "files": files }));
+    }
+    for file in &manifest.files {
+        let tensors = match file.tensors.len() {
+            0 => String::new(),
+            count => format!(", {count} tensors"),
+        };
+        print::line(format_args!("{}  {}{tensors}", file.path, sizes::megabytes(file.bytes)))?;
+    }
+    Ok(())
+}
+
+fn stats(store: &Store, as_json: bool) -> Result<()> {
+    let stats = store.stats()?;
+    if as_json {
+        let family = |family: &Family| {
+            json!({
+                "fingerprint": family.fingerprint, "models": family.models, "original_bytes": family.original_bytes,
+                "stored_bytes": family.stored_bytes,
+            })
+        };
+        let saved = json!({ "dedup": stats.saved_by_dedup, "deltas": stats.saved_by_deltas, "coding": stats.saved_by_coding });
+        return print::line(json!({
+            "models": stats.models, "tensors": stats.tensors, "original_bytes": stats.original_bytes,
+            "stored_bytes": stats.stored_bytes, "saved_by": saved,
+            "families": stats.families.iter().map(family).collect::<Vec<_>>(),
+        }));
+    }
+    let size = sizes::megabytes;
+    print::line(format_args!("{} models, {} tensors", stats.models, stats.tensors))?;
+    print::line(sizes::change(stats.original_bytes, stats.stored_bytes))?;
+    print::line(format_args!("saved because they were there: {}", size(stats.saved_by_dedup)))?;
+    print::line(format_args!("saved by differences: {}", size(stats.saved_by_deltas)))?;
+    print::line(format_args!("saved by coding: {}", size(stats.saved_by_coding)))?;
+    for family in &stats.families {
+        let (from, to) = (size(family.original_bytes), size(family.stored_bytes));
+        print::line(format_args!("family of {}: {from} in {to}", family.models.join(", ")))?;
+    }
+    Ok(())
+}

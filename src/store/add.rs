@@ -1,0 +1,484 @@
+//! Adding a model to a store.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::error::StoreError;
+use super::family;
+use super::index::Place;
+use super::manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
+use super::name::{self, VersionName};
+use super::pack::{PackEntry, PackWriter};
+use super::piece::{Coded, encode_piece, parts};
+use super::store::{ModelEntry, Store, Version};
+use crate::archive::{Archive, Progress, WeightSource, names, reported};
+use crate::tensor::Dtype;
+
+/// Bytes of pieces that are encoded together.
+const TOGETHER: usize = 64 << 20;
+
+/// Bytes of a piece of a file that is no file of tensors.
+const BLOB: usize = 16 << 20;
+
+/// How a model is added.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct AddOptions {
+    /// Its name in the store; by default that of its folder or file.
+    pub name: Option<String>,
+    /// The model that it was made from. By default one of the same family is looked for.
+    pub base: Option<VersionName>,
+}
+
+setters! {
+    AddOptions {
+        name: Option<String> => with_name,
+        base: Option<VersionName> => with_base,
+    }
+}
+
+/// What adding a model did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The version.
+    pub version: Version,
+    /// Whether it was there before: then nothing was added.
+    pub was_there: bool,
+    /// Bytes of its files.
+    pub original_bytes: u64,
+    /// Bytes of payloads that were written for it.
+    pub stored_bytes: u64,
+    /// The model to which tensors were compared: its manifest.
+    pub base: Option<String>,
+}
+
+impl Store {
+    /// Adds a model folder, or a file, compressed or not. Of compressed files, the originals are what is added. Tensors that
+    /// the store has are not written again; others are stored as the difference to their base where that is smaller. The
+    /// version is there, durable, once this returns; if it is interrupted before, the model is as it was.
+    pub fn add(
+        &mut self,
+        source: &Path,
+        options: &AddOptions,
+        progress: &dyn Progress,
+    ) -> Result<Added, StoreError> {
+        let name = match &options.name {
+            Some(name) => name.clone(),
+            None => default_name(source)?,
+        };
+        name::check(&name)?;
+        let files = files_of(source)?;
+        let total = files.iter().map(|file| fs::metadata(&file.path).map_or(0, |data| data.len())).sum();
+        reported(progress, total, "adding", || self.add_files(&name, &files, options, progress))
+    }
+
+    fn add_files(
+        &mut self,
+        name: &str,
+        files: &[ModelFile],
+        options: &AddOptions,
+        progress: &dyn Progress,
+    ) -> Result<Added, StoreError> {
+        let opened = files.iter().map(Opened::open).collect::<Result<Vec<_>, _>>()?;
+        let base = self.base_of(&opened, options)?;
+        let bases = match &base {
+            Some(manifest) => tensors_by_name(&Manifest::read(&self.folder, manifest)?),
+            None => HashMap::new(),
+        };
+        let mut adding =
+            Adding { store: self, bases, progress, jobs: Vec::new(), job_bytes: 0, written: HashSet::new() };
+        let mut packs = Packs::default();
+        let mut manifest = Vec::new();
+        for file in &opened {
+            manifest.push(adding.file(file, &mut packs)?);
+        }
+        adding.encode(&mut packs)?;
+        packs.close(&self.folder)?;
+        let Packs { finished, stored_bytes, .. } = packs;
+        self.index.add(&self.folder, finished)?;
+        let manifest = Manifest::new(manifest);
+        let hash = manifest.write(&self.folder)?;
+        if let Some(fingerprint) = family::fingerprint(&manifest) {
+            family::record(&self.folder, &fingerprint, &hash)?;
+        }
+        let newest = self.version(&VersionName { model: name.into(), version: None }).ok();
+        let newest = newest.filter(|version| version.manifest == hash);
+        let was_there = newest.is_some();
+        let version = match newest {
+            Some(version) => version,
+            None => {
+                let number = self.append(name, &ModelEntry { manifest: Some(hash.clone()) })?;
+                Version { model: name.into(), number, manifest: hash }
+            }
+        };
+        Ok(Added { version, was_there, original_bytes: manifest.bytes(), stored_bytes, base })
+    }
+
+    /// The manifest of the model to which tensors are compared: the one that was named, or the first of the family.
+    fn base_of(&self, opened: &[Opened], options: &AddOptions) -> Result<Option<String>, StoreError> {
+        if let Some(base) = &options.base {
+            return Ok(Some(self.version(base)?.manifest));
+        }
+        let tensors = opened.iter().map(|file| ManifestFile {
+            path: String::new(),
+            bytes: 0,
+            blake3: String::new(),
+            outside: Vec::new(),
+            tensors: file.tensors().map(|tensor| tensor.described(Vec::new())).collect(),
+        });
+        let Some(fingerprint) = family::fingerprint(&Manifest::new(tensors.collect())) else {
+            return Ok(None);
+        };
+        Ok(family::members(&self.folder, &fingerprint)?.into_iter().next())
+    }
+}
+
+/// Pieces of the base's tensors, by the tensors' names.
+fn tensors_by_name(manifest: &Manifest) -> HashMap<String, (Dtype, Vec<PieceId>)> {
+    manifest.tensors().map(|tensor| (tensor.name.clone(), (tensor.dtype, tensor.pieces.clone()))).collect()
+}
+
+/// The name of the folder, or of the file without its ending.
+fn default_name(source: &Path) -> Result<String, StoreError> {
+    let whole = fs::canonicalize(source).map_err(StoreError::io("read", source))?;
+    let name = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
+    let why = "it is not made of letters; name the model with --name";
+    let bad = || StoreError::BadName { name: source.display().to_string(), why };
+    Ok(name.and_then(|name| name.to_str()).ok_or_else(bad)?.into())
+}
+
+/// A file of a model.
+struct ModelFile {
+    path: PathBuf,
+    /// Its path in the model's folder.
+    name: String,
+}
+
+/// The files of a model: the file, or all in a folder and its sub-folders, links to files included.
+fn files_of(source: &Path) -> Result<Vec<ModelFile>, StoreError> {
+    let left_out = |path: &Path| StoreError::LeftOut { path: path.into() };
+    let data = fs::metadata(source).map_err(StoreError::io("read", source))?;
+    let text =
+        |name: &std::ffi::OsStr, path: &Path| name.to_str().map(str::to_string).ok_or_else(|| left_out(path));
+    if !data.is_dir() {
+        let name = text(source.file_name().ok_or_else(|| left_out(source))?, source)?;
+        return Ok(vec![ModelFile { path: source.into(), name }]);
+    }
+    let (mut files, mut unread) = (Vec::new(), vec![(source.to_path_buf(), String::new())]);
+    while let Some((folder, inner)) = unread.pop() {
+        let entries = fs::read_dir(&folder).map_err(StoreError::io("read the folder", folder.clone()))?;
+        for entry in entries {
+            let entry = entry.map_err(StoreError::io("read the folder", folder.clone()))?;
+            let path = entry.path();
+            let name = format!("{inner}{}", text(&entry.file_name(), &path)?);
+            let kind = entry.file_type().map_err(StoreError::io("read", path.clone()))?;
+            // A link to a folder may lead anywhere, also to a folder above.
+            match fs::metadata(&path) {
+                Ok(data) if data.is_file() => files.push(ModelFile { path, name }),
+                Ok(data) if data.is_dir() && !kind.is_symlink() => {
+                    if entry.file_name() != ".git" {
+                        unread.push((path, name + "/"));
+                    }
+                }
+                _ => return Err(left_out(&path)),
+            }
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+/// A file that has been opened: one of tensors, or any other.
+struct Opened<'a> {
+    file: &'a ModelFile,
+    tensors: Option<WeightSource>,
+}
+
+/// A tensor of such a file.
+struct OpenedTensor<'a> {
+    name: &'a str,
+    dtype: Dtype,
+    shape: &'a [usize],
+    start: usize,
+}
+
+impl OpenedTensor<'_> {
+    fn described(&self, pieces: Vec<PieceId>) -> ManifestTensor {
+        let (name, shape, start) = (self.name.into(), self.shape.into(), self.start as u64);
+        ManifestTensor { name, dtype: self.dtype, shape, start, pieces }
+    }
+}
+
+impl<'a> Opened<'a> {
+    fn open(file: &'a ModelFile) -> Result<Self, StoreError> {
+        let is_compressed = names::is_compressed(&file.name);
+        if !is_compressed && !names::is_tensor_file(&file.name) {
+            return Ok(Self { file, tensors: None });
+        }
+        match WeightSource::open(&file.path) {
+            Ok(source) => Ok(Self { file, tensors: Some(source) }),
+            // It is what it is, and comes back as it is. A compressed one could not be told from its original.
+            Err(error) if !is_compressed => {
+                log::warn!("{}: stored without regard to tensors: {error}", file.path.display());
+                Ok(Self { file, tensors: None })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The path of the file, or of its original.
+    fn path(&self) -> String {
+        let (folder, name) = self.file.name.rsplit_once('/').unwrap_or(("", &self.file.name));
+        match (&self.tensors, names::original_name(name)) {
+            (Some(WeightSource::Compressed(_)), Some(original)) if folder.is_empty() => original,
+            (Some(WeightSource::Compressed(_)), Some(original)) => format!("{folder}/{original}"),
+            _ => self.file.name.clone(),
+        }
+    }
+
+    /// The tensors in file order.
+    fn tensors(&self) -> impl Iterator<Item = OpenedTensor<'_>> {
+        let plain = match &self.tensors {
+            Some(WeightSource::Plain(file)) => file.tensors(),
+            _ => &[],
+        };
+        let archived = match &self.tensors {
+            Some(WeightSource::Compressed(archive)) => archive.tensors(),
+            _ => &[],
+        };
+        let plain = plain.iter().map(|t| OpenedTensor {
+            name: &t.name,
+            dtype: t.dtype,
+            shape: &t.shape,
+            start: t.range.start,
+        });
+        let archived = archived.iter().map(|t| OpenedTensor {
+            name: &t.name,
+            dtype: t.dtype,
+            shape: &t.shape,
+            start: t.start,
+        });
+        plain.chain(archived)
+    }
+
+    /// The bytes outside tensors.
+    fn outside(&self) -> Result<Vec<u8>, StoreError> {
+        Ok(match &self.tensors {
+            Some(WeightSource::Plain(file)) => file.outside().to_vec(),
+            Some(WeightSource::Compressed(archive)) => archive.outside()?.bytes().to_vec(),
+            None => Vec::new(),
+        })
+    }
+
+    /// The bytes of a tensor.
+    fn bytes(&self, tensor: &OpenedTensor) -> Result<Vec<u8>, StoreError> {
+        let Some(source) = &self.tensors else { return Ok(Vec::new()) };
+        if let WeightSource::Compressed(archive) = source {
+            refuse_unrestorable(archive, tensor.name)?;
+        }
+        Ok(source.require(tensor.name)?.reader()?.read_all()?)
+    }
+}
+
+/// A rounded tensor is no original, but all that the file has of it.
+fn refuse_unrestorable(archive: &Archive, name: &str) -> Result<(), StoreError> {
+    match archive.tensor(name) {
+        Some(tensor) if tensor.lossy.is_some() => {
+            log::warn!(
+                "{}: tensor {name} was rounded, and is stored as it is decoded",
+                archive.path().display()
+            );
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A piece that is to be stored.
+struct Job {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+    hash: blake3::Hash,
+    /// The piece to which it is compared.
+    base: Option<PieceId>,
+}
+
+/// Packs that are written.
+#[derive(Default)]
+struct Packs {
+    open: Option<PackWriter>,
+    finished: Vec<(String, Vec<PackEntry>)>,
+    stored_bytes: u64,
+}
+
+impl Packs {
+    fn close(&mut self, folder: &super::folder::Folder) -> Result<(), StoreError> {
+        if let Some(pack) = self.open.take() {
+            self.finished.push(pack.finish(folder)?);
+        }
+        Ok(())
+    }
+}
+
+/// What is needed while files are added.
+struct Adding<'a> {
+    store: &'a Store,
+    bases: HashMap<String, (Dtype, Vec<PieceId>)>,
+    progress: &'a dyn Progress,
+    jobs: Vec<Job>,
+    job_bytes: usize,
+    /// Pieces that this model has had already.
+    written: HashSet<blake3::Hash>,
+}
+
+impl Adding<'_> {
+    fn file(&mut self, opened: &Opened, packs: &mut Packs) -> Result<ManifestFile, StoreError> {
+        let path = opened.path();
+        if opened.tensors.is_none() {
+            return self.blob(path, &opened.file.path, packs);
+        }
+        let outside = opened.outside()?;
+        let mut whole = blake3::Hasher::new();
+        let (mut at, mut used) = (0, 0);
+        let mut tensors = Vec::new();
+        for tensor in opened.tensors() {
+            let gap = tensor.start.checked_sub(at).and_then(|gap| outside.get(used..used + gap));
+            let damaged = || StoreError::Object {
+                path: opened.file.path.clone(),
+                what: format!("tensor {} is not where the header says", tensor.name),
+            };
+            let gap = gap.ok_or_else(damaged)?;
+            whole.update(gap);
+            let data = opened.bytes(&tensor)?;
+            whole.update_rayon(&data);
+            (at, used) = (tensor.start + data.len(), used + gap.len());
+            let pieces = self.tensor(&tensor, &data, packs)?;
+            tensors.push(tensor.described(pieces));
+        }
+        whole.update(&outside[used..]);
+        let bytes = (at + outside.len() - used) as u64;
+        let outside = self.bytes(&outside, packs)?;
+        Ok(ManifestFile { path, bytes, blake3: whole.finalize().to_hex().to_string(), outside, tensors })
+    }
+
+    /// A file without tensors.
+    fn blob(&mut self, path: String, from: &Path, packs: &mut Packs) -> Result<ManifestFile, StoreError> {
+        use std::io::Read;
+        let mut file = fs::File::open(from).map_err(StoreError::io("read", from))?;
+        let (mut whole, mut outside, mut bytes) = (blake3::Hasher::new(), Vec::new(), 0);
+        loop {
+            let mut piece = Vec::new();
+            let read = file.by_ref().take(BLOB as u64).read_to_end(&mut piece);
+            read.map_err(StoreError::io("read", from))?;
+            if piece.is_empty() {
+                break;
+            }
+            whole.update(&piece);
+            bytes += piece.len() as u64;
+            outside.extend(self.bytes(&piece, packs)?);
+        }
+        Ok(ManifestFile {
+            path,
+            bytes,
+            blake3: whole.finalize().to_hex().to_string(),
+            outside,
+            tensors: Vec::new(),
+        })
+    }
+
+    fn bytes(&mut self, bytes: &[u8], packs: &mut Packs) -> Result<Vec<PieceId>, StoreError> {
+        let mut ids = Vec::new();
+        for piece in bytes.chunks(BLOB) {
+            ids.push(self.piece(Dtype::U8, vec![piece.len()], piece, None, packs)?);
+        }
+        Ok(ids)
+    }
+
+    fn tensor(
+        &mut self,
+        tensor: &OpenedTensor,
+        data: &[u8],
+        packs: &mut Packs,
+    ) -> Result<Vec<PieceId>, StoreError> {
+        let base = self.bases.get(tensor.name).filter(|(dtype, _)| *dtype == tensor.dtype);
+        let base = base.map(|(_, pieces)| pieces.clone()).unwrap_or_default();
+        let mut ids = Vec::new();
+        for (i, part) in parts(tensor.dtype, tensor.shape, data.len()).into_iter().enumerate() {
+            let data = &data[part.bytes];
+            ids.push(self.piece(tensor.dtype, part.shape, data, base.get(i).cloned(), packs)?);
+        }
+        Ok(ids)
+    }
+
+    /// Takes a piece to be stored, unless the store has it.
+    fn piece(
+        &mut self,
+        dtype: Dtype,
+        shape: Vec<usize>,
+        data: &[u8],
+        base: Option<PieceId>,
+        packs: &mut Packs,
+    ) -> Result<PieceId, StoreError> {
+        if self.progress.cancelled() {
+            return Err(StoreError::Cancelled);
+        }
+        let hash = blake3::hash(data);
+        if self.store.index.place(&hash).is_none() && self.written.insert(hash) {
+            self.job_bytes += data.len();
+            self.jobs.push(Job { dtype, shape, data: data.to_vec(), hash, base });
+            if self.job_bytes >= TOGETHER {
+                self.encode(packs)?;
+            }
+        }
+        self.progress.advance(data.len() as u64);
+        Ok(PieceId { blake3: hash.to_hex().to_string(), bytes: data.len() as u64 })
+    }
+
+    /// Encodes all pieces that wait, and appends them to a pack.
+    fn encode(&mut self, packs: &mut Packs) -> Result<(), StoreError> {
+        let jobs = std::mem::take(&mut self.jobs);
+        self.job_bytes = 0;
+        let coded: Vec<Coded> =
+            jobs.par_iter().map(|job| self.encode_one(job)).collect::<Result<_, StoreError>>()?;
+        for (job, coded) in jobs.iter().zip(coded) {
+            let pack = match &mut packs.open {
+                Some(pack) => pack,
+                none => none.insert(PackWriter::begin(&self.store.folder)?),
+            };
+            pack.add(job.hash, job.data.len(), &coded.payload, coded.base)?;
+            packs.stored_bytes += coded.payload.len() as u64;
+            if pack.is_full() {
+                packs.close(&self.store.folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_one(&self, job: &Job) -> Result<Coded, StoreError> {
+        let base = match &job.base {
+            Some(base) => self.alone(base)?,
+            None => None,
+        };
+        let base = base.as_ref().map(|(bytes, hash)| (&bytes[..], *hash));
+        encode_piece(job.dtype, &job.shape, &job.data, base).map_err(|source| StoreError::Payload {
+            path: self.store.path().into(),
+            blake3: job.hash.to_hex().to_string(),
+            source,
+        })
+    }
+
+    /// The bytes of a base that is stored alone: of this piece, or of the one to which it is a difference.
+    fn alone(&self, piece: &PieceId) -> Result<Option<(Vec<u8>, blake3::Hash)>, StoreError> {
+        let mut hash = piece.hash()?;
+        if let Some(Place { base: Some(base), .. }) = self.store.index.place(&hash) {
+            hash = *base;
+        }
+        let Some(place) = self.store.index.place(&hash) else { return Ok(None) };
+        let id = PieceId { blake3: hash.to_hex().to_string(), bytes: place.bytes };
+        Ok(Some((self.store.read_piece(&id)?, hash)))
+    }
+}

@@ -1,0 +1,144 @@
+//! Checking a store.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::error::StoreError;
+use super::index::Index;
+use super::manifest::{Manifest, PieceId};
+use super::pack;
+use super::store::{Store, Version};
+use crate::archive::{Progress, reported};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Check {
+    /// Number of objects that were looked at.
+    pub objects: usize,
+    /// All faults; empty if there are none.
+    pub failures: Vec<CheckFailure>,
+}
+
+/// A fault.
+#[derive(Debug)]
+pub struct CheckFailure {
+    /// The object, or the hash of the piece.
+    pub object: String,
+    /// A version that needs it, if one does.
+    pub model: Option<String>,
+    /// What is wrong.
+    pub error: StoreError,
+}
+
+impl Store {
+    /// Checks the store at `path`: that every object can be read and has its checksum, and that each piece that a version
+    /// needs is in a pack. If `full`, each of those is decoded and hashed, too.
+    pub fn check(path: &Path, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
+        let folder = Self::folder(path)?;
+        let mut check = Check::default();
+        let mut failed = Vec::new();
+        let index = Index::read(&folder, |error| {
+            failed.push(error);
+            Ok(())
+        })?;
+        failed.into_iter().for_each(|error| check.fail(name_of(&error), None, error));
+        check.objects += folder.list(super::index::RUNS)?.len();
+        let mut packed = HashSet::new();
+        for name in folder.list("packs")? {
+            check.objects += 1;
+            match pack::entries(&folder, &name) {
+                Ok(entries) => {
+                    packed.extend(entries.into_iter().map(|e| (name.clone(), e.start, e.length, e.blake3)))
+                }
+                Err(error) => check.fail(name, None, error),
+            }
+        }
+        let store = Self { folder, index };
+        let needed = check.versions(&store)?;
+        let bytes = needed.values().map(|(piece, _)| piece.bytes).sum();
+        reported(progress, if full { bytes } else { 0 }, "checking", || {
+            for (hash, (piece, model)) in &needed {
+                if progress.cancelled() {
+                    return Err(StoreError::Cancelled);
+                }
+                if let Err(error) = store.check_piece(hash, piece, &packed, full) {
+                    check.fail(piece.blake3.clone(), Some(model.clone()), error);
+                }
+                if full {
+                    progress.advance(piece.bytes);
+                }
+            }
+            Ok(())
+        })?;
+        check.failures.sort_by(|a, b| a.object.cmp(&b.object));
+        Ok(check)
+    }
+
+    fn check_piece(
+        &self,
+        hash: &blake3::Hash,
+        piece: &PieceId,
+        packed: &HashSet<(String, u64, u64, String)>,
+        full: bool,
+    ) -> Result<(), StoreError> {
+        let bad = |what: &str| StoreError::Piece { blake3: piece.blake3.clone(), what: what.into() };
+        let mut next = Some(*hash);
+        while let Some(hash) = next {
+            let place = self.index.place(&hash).ok_or_else(|| bad("no index has it, or its base"))?;
+            let entry = (place.pack.to_string(), place.start, place.length, hash.to_hex().to_string());
+            if !packed.contains(&entry) {
+                return Err(bad("the pack that the index names does not have it, or its base"));
+            }
+            next = place.base.filter(|_| next == Some(hash) && place.base != Some(hash));
+        }
+        if full {
+            self.read_piece(piece)?;
+        }
+        Ok(())
+    }
+}
+
+impl Check {
+    /// The pieces that versions need, each with one of them. Versions that cannot be read are failures.
+    fn versions(&mut self, store: &Store) -> Result<HashMap<blake3::Hash, (PieceId, String)>, StoreError> {
+        let mut needed = HashMap::new();
+        self.objects += store.folder.list("models")?.len();
+        let versions = match store.list() {
+            Ok(versions) => versions,
+            Err(error) => {
+                self.fail(name_of(&error), None, error);
+                return Ok(needed);
+            }
+        };
+        for version in versions {
+            let Version { model, number, manifest } = &version;
+            let model = format!("{model}@{number}");
+            self.objects += 1;
+            match Manifest::read(&store.folder, manifest) {
+                Ok(manifest) => {
+                    for piece in manifest.pieces() {
+                        match piece.hash() {
+                            Ok(hash) => {
+                                needed.entry(hash).or_insert_with(|| (piece.clone(), model.clone()));
+                            }
+                            Err(error) => self.fail(piece.blake3.clone(), Some(model.clone()), error),
+                        }
+                    }
+                }
+                Err(error) => self.fail(format!("manifests/{manifest}"), Some(model), error),
+            }
+        }
+        Ok(needed)
+    }
+
+    fn fail(&mut self, object: String, model: Option<String>, error: StoreError) {
+        self.failures.push(CheckFailure { object, model, error });
+    }
+}
+
+fn name_of(error: &StoreError) -> String {
+    match error {
+        StoreError::Object { path, .. } | StoreError::Io { path, .. } => path.display().to_string(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,142 @@
+//! Packs: payloads one after the other, and at the end what they are.
+//!
+//! ```text
+//! "BTPK" | version 1 | zeros to 256 bytes | payloads | JSON | its length | its XXH3-64 | "BTPKEND\0"
+//! ```
+//! All numbers are little-endian, and those at the end have eight bytes. A payload starts at a multiple of 256.
+
+use std::io::Write;
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use super::error::StoreError;
+use super::folder::Folder;
+use super::name;
+use crate::codec::checksum;
+
+const MAGIC: &[u8; 4] = b"BTPK";
+const VERSION: u32 = 1;
+const END: &[u8; 8] = b"BTPKEND\0";
+const FRONT_LEN: usize = 256;
+const TAIL_LEN: usize = 24;
+
+/// Bytes of payloads after which a pack is closed.
+const FULL: u64 = 256 << 20;
+
+/// Most bytes of a pack's JSON that are read: a pack of the smallest pieces has less.
+const MOST_JSON: u64 = 1 << 30;
+
+/// A piece in a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PackEntry {
+    /// BLAKE3 of the piece's bytes, in hexadecimal.
+    pub blake3: String,
+    /// Bytes of the piece.
+    pub bytes: u64,
+    /// Where its payload starts in the pack.
+    pub start: u64,
+    /// Bytes of the payload.
+    pub length: u64,
+    /// The hash of its base, if it is a difference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+/// A pack that is being written.
+pub(super) struct PackWriter {
+    file: NamedTempFile,
+    at: u64,
+    entries: Vec<PackEntry>,
+}
+
+impl PackWriter {
+    pub fn begin(folder: &Folder) -> Result<Self, StoreError> {
+        let mut pack = Self { file: folder.temporary()?, at: 0, entries: Vec::new() };
+        let mut front = [MAGIC, &VERSION.to_le_bytes()[..]].concat();
+        front.resize(FRONT_LEN, 0);
+        pack.write(&front)?;
+        Ok(pack)
+    }
+
+    /// Appends a payload.
+    pub fn add(
+        &mut self,
+        blake3: blake3::Hash,
+        bytes: usize,
+        payload: &[u8],
+        base: Option<blake3::Hash>,
+    ) -> Result<(), StoreError> {
+        let hex = |hash: blake3::Hash| hash.to_hex().to_string();
+        let (start, length) = (self.at, payload.len() as u64);
+        self.write(payload)?;
+        self.entries.push(PackEntry {
+            blake3: hex(blake3),
+            bytes: bytes as u64,
+            start,
+            length,
+            base: base.map(hex),
+        });
+        Ok(())
+    }
+
+    /// Whether it should be closed.
+    pub fn is_full(&self) -> bool {
+        self.at >= FULL
+    }
+
+    /// Makes it an object of the store, durable. Gives its name, and what it has.
+    pub fn finish(mut self, folder: &Folder) -> Result<(String, Vec<PackEntry>), StoreError> {
+        let json = serde_json::to_vec(&self.entries).expect("numbers, texts and lists become JSON");
+        let tail = [&(json.len() as u64).to_le_bytes()[..], &checksum(&json).to_le_bytes(), END].concat();
+        self.write(&json)?;
+        self.write(&tail)?;
+        let random = name::random();
+        let name = format!("packs/{}/{random}", &random[..2]);
+        match folder.give_name(&name, self.file)? {
+            true => Ok((name, self.entries)),
+            false => Err(StoreError::Object { path: folder.path(&name), what: "the name is taken".into() }),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(StoreError::io("write", self.file.path()))?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// What the pack of this name has, from its end.
+pub(super) fn entries(folder: &Folder, name: &str) -> Result<Vec<PackEntry>, StoreError> {
+    let bad = |what: &str| StoreError::Object { path: folder.path(name), what: what.into() };
+    let len = folder.len(name)?;
+    let tail_start = len.checked_sub(TAIL_LEN as u64).ok_or_else(|| bad("the pack is truncated"))?;
+    let tail = folder.read_part(name, tail_start, TAIL_LEN)?;
+    let number = |at: usize| u64::from_le_bytes(tail[at..at + 8].try_into().expect("eight bytes"));
+    if tail[16..] != *END {
+        return Err(bad("the pack is truncated or damaged: its end is missing"));
+    }
+    let json_len = number(0);
+    let json_start = tail_start.checked_sub(json_len).filter(|&start| start >= FRONT_LEN as u64);
+    let json_start =
+        json_start.filter(|_| json_len <= MOST_JSON).ok_or_else(|| bad("the pack's end is damaged"))?;
+    let json = folder.read_part(name, json_start, json_len as usize)?;
+    if checksum(&json) != number(8) {
+        return Err(bad("the pack's end is damaged: its checksum differs"));
+    }
+    let front = folder.read_part(name, 0, FRONT_LEN)?;
+    if front[..4] != *MAGIC
+        || front[4..8] != VERSION.to_le_bytes()
+        || front[8..].iter().any(|&byte| byte != 0)
+    {
+        return Err(bad("the pack's beginning is damaged, or of a later version"));
+    }
+    let entries: Vec<PackEntry> = serde_json::from_slice(&json)
+        .map_err(|error| bad(&format!("the pack's end is unreadable: {error}")))?;
+    let in_bounds =
+        |entry: &PackEntry| entry.start.checked_add(entry.length).is_some_and(|end| end <= json_start);
+    match entries.iter().all(in_bounds) {
+        true => Ok(entries),
+        false => Err(bad("the pack's end names payloads that are not in it")),
+    }
+}

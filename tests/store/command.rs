@@ -1,0 +1,75 @@
+//! The commands, and what they print.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::{Place, files, model};
+
+fn bantam(args: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_bantam")).arg("store").args(args).output().unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = bantam(&[args, &["--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_first_hour_with_a_store() {
+    let place = Place::with_store();
+    let at = |name: &str| place.at(name).display().to_string();
+    let [store, base, tuned, out] = ["other", "base", "tuned", "out"].map(at);
+    model(&place.at("base"), 1, 0, 100);
+    model(&place.at("tuned"), 1, 1, 100);
+    assert!(bantam(&["init", &store]).status.success());
+    let said = json(&["add", &store, &base]);
+    assert!(
+        said["original_bytes"].as_u64() > said["stored_bytes"].as_u64() && said["seconds"].is_number(),
+        "{said}"
+    );
+    let said = json(&["add", &store, &tuned, "--name", "org/tuned", "--base", "base@1"]);
+    assert_eq!((&said["name"], &said["version"]), (&"org/tuned".into(), &1.into()));
+    let said = json(&["list", &store]);
+    assert_eq!(said["models"].as_array().unwrap().len(), 2);
+    let said = json(&["show", &store, "org/tuned"]);
+    assert_eq!(said["files"].as_array().unwrap().len(), 4, "{said}");
+    let said = json(&["stats", &store]);
+    for key in ["dedup", "deltas", "coding"] {
+        assert!(said["saved_by"][key].as_u64() > Some(0), "{said}");
+    }
+    assert_eq!(said["families"][0]["models"].as_array().unwrap().len(), 2, "{said}");
+    let said = json(&["check", &store, "--full"]);
+    assert_eq!((&said["ok"], said["failures"].as_array().unwrap().len()), (&true.into(), 0));
+    let said = json(&["get", &store, "org/tuned", "-o", &out]);
+    assert!(said["stored_bytes"].as_u64() > Some(0), "{said}");
+    assert!(files(&place.at("out")) == files(&place.at("tuned")));
+    for words in [&["list", &store][..], &["show", &store, "base"], &["stats", &store], &["check", &store]] {
+        let output = bantam(words);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{words:?}");
+    }
+    assert!(bantam(&["rm", &store, "base"]).status.success());
+    // Errors name what they are about.
+    for (args, words) in [
+        (&["get", &store, "base", "-o", "/nowhere/x"][..], "there is no model base"),
+        (&["get", &store, "org/tuned", "-o", &out], "exists already"),
+        (&["list", &base], "is not a store"),
+        (&["add", &store, "/nowhere"], "/nowhere"),
+    ] {
+        let output = bantam(args);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(words), "{args:?}: {said}");
+    }
+    // Damaged packs make the check fail.
+    for pack in files(&place.at("other")).into_keys().filter(|name| name.starts_with("packs")) {
+        let path = place.at("other").join(pack);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().skip(300).step_by(900).for_each(|byte| *byte ^= 1);
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let output = bantam(&["check", &store, "--full", "--json"]);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &said["ok"]), (Some(1), &false.into()), "{said}");
+    assert!(said["failures"][0]["object"].is_string() && said["failures"][0]["error"].is_string());
+}

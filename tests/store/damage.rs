@@ -1,0 +1,79 @@
+//! Damaged and missing objects: named by `check`, harmless to `get`.
+
+use std::fs;
+use std::path::PathBuf;
+
+use bantam::store::{Store, VersionName};
+
+use crate::{Place, files, model};
+
+/// Every file of a store.
+fn objects(place: &Place) -> Vec<PathBuf> {
+    files(&place.at("store")).into_keys().map(|name| place.at("store").join(name)).collect()
+}
+
+/// Whether `check` finds a fault, and `get` gives an error or the model as it is.
+fn is_found(place: &Place, name: &str, right: &std::collections::BTreeMap<String, Vec<u8>>) -> bool {
+    let found = Store::check(&place.at("store"), true, &()).is_ok_and(|check| check.failures.is_empty());
+    let out = place.at("damaged-out");
+    let got = Store::open(&place.at("store"))
+        .and_then(|store| store.get(&VersionName::parse(name).unwrap(), &out, false, &()));
+    match got {
+        Ok(_) => assert!(files(&out) == *right, "a damaged store gave other bytes"),
+        Err(_) => assert!(!out.exists()),
+    }
+    let _ = fs::remove_dir_all(out);
+    !found
+}
+
+#[test]
+fn damage_in_every_object_is_found_and_harmless() {
+    let place = Place::with_store();
+    model(&place.at("base"), 1, 0, 64);
+    model(&place.at("tuned"), 1, 2, 64);
+    place.add("base");
+    place.add("tuned");
+    let right = files(&place.at("tuned"));
+    assert!(!is_found(&place, "tuned", &right));
+    for object in objects(&place) {
+        let bytes = fs::read(&object).unwrap();
+        // Of small objects every seventh byte, of packs some.
+        let step = if bytes.len() < 20_000 { 7 } else { bytes.len() / 60 };
+        for at in (0..bytes.len()).step_by(step.max(1)) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(&object, damaged).unwrap();
+            assert!(is_found(&place, "tuned", &right), "{}: byte {at}", object.display());
+        }
+        if !bytes.is_empty() {
+            fs::write(&object, &bytes[..bytes.len() / 2]).unwrap();
+            assert!(is_found(&place, "tuned", &right), "{}: cut", object.display());
+        }
+        fs::write(&object, &bytes).unwrap();
+    }
+    assert!(!is_found(&place, "tuned", &right));
+}
+
+#[test]
+fn a_missing_object_is_found() {
+    let place = Place::with_store();
+    model(&place.at("base"), 1, 0, 64);
+    model(&place.at("tuned"), 1, 2, 64);
+    place.add("base");
+    place.add("tuned");
+    let right = files(&place.at("tuned"));
+    for object in objects(&place) {
+        // Families only help to find bases, and a version without its entry is none.
+        let name = object.strip_prefix(place.at("store")).unwrap().to_str().unwrap().to_string();
+        if name.starts_with("families") || name.starts_with("models") {
+            continue;
+        }
+        let bytes = fs::read(&object).unwrap();
+        fs::remove_file(&object).unwrap();
+        assert!(is_found(&place, "tuned", &right), "{name}");
+        fs::write(&object, bytes).unwrap();
+    }
+    // What a dead writer left is no fault.
+    fs::write(place.at("store").join("tmp/left"), b"half a pack").unwrap();
+    assert!(!is_found(&place, "tuned", &right));
+}

@@ -1,10 +1,10 @@
 //! `bantam store`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bantam::store::{AddOptions, Family, Store, VersionName};
+use bantam::store::{AddOptions, Family, Repair, Store, VersionName};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
@@ -99,6 +99,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make the index again from the packs, and rescue what damaged packs still have; nobody may add meanwhile
+    Repair {
+        /// The store's folder
+        store: PathBuf,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what the store saves, and by what
     Stats {
         /// The store's folder
@@ -188,6 +196,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
             return Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::Repair { store, json } => return repair(store, *json),
         Command::Stats { store, json } => stats(&Store::open(store)?, *json)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -222,6 +231,25 @@ fn show(store: &Store, name: &str, as_json: bool) -> Result<()> {
         print::line(format_args!("{}  {}{tensors}", file.path, sizes::megabytes(file.bytes)))?;
     }
     Ok(())
+}
+
+fn repair(store: &Path, as_json: bool) -> Result<ExitCode> {
+    let repair = Store::repair(store)?;
+    for piece in &repair.lost {
+        print::error_line(&format!("piece {piece} is lost; `bantam store check` says which models need it"));
+    }
+    if as_json {
+        print::line(json!({
+            "found": repair.found, "rescued": repair.rescued, "lost": repair.lost, "deleted": repair.deleted,
+        }))?;
+    } else {
+        let Repair { found, rescued, lost, deleted } = &repair;
+        let (store, lost, deleted) = (store.display(), lost.len(), deleted.len());
+        print::line(format_args!(
+            "{store}: {found} pieces found again, {rescued} rescued, {lost} lost; {deleted} damaged objects deleted"
+        ))?;
+    }
+    Ok(if repair.lost.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn stats(store: &Store, as_json: bool) -> Result<()> {

@@ -94,6 +94,12 @@ impl Folder {
         Ok(fs::metadata(&path).map_err(StoreError::io("read", path))?.len())
     }
 
+    /// Deletes an object by its path.
+    pub fn remove(&self, path: &Path) -> Result<(), StoreError> {
+        fs::remove_file(path).map_err(StoreError::io("delete", path))?;
+        path.parent().map_or(Ok(()), sync_folder)
+    }
+
     /// The names of all objects in a folder of the store and its sub-folders, sorted.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, StoreError> {
         let mut names = Vec::new();

@@ -93,4 +93,9 @@ impl Index {
     pub fn place(&self, hash: &blake3::Hash) -> Option<&Place> {
         self.places.get(hash)
     }
+
+    /// All pieces.
+    pub fn places(&self) -> impl Iterator<Item = (&blake3::Hash, &Place)> {
+        self.places.iter()
+    }
 }

@@ -28,6 +28,7 @@ mod manifest;
 mod name;
 mod pack;
 mod piece;
+mod repair;
 mod sealed;
 mod stats;
 #[allow(clippy::module_inception, reason = "the type of the room's name")]
@@ -39,5 +40,6 @@ pub use error::StoreError;
 pub use get::Got;
 pub use manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
 pub use name::VersionName;
+pub use repair::Repair;
 pub use stats::{Family, Stats};
 pub use store::{Store, Version};

@@ -148,6 +148,17 @@ impl Store {
         self.read_hash(&piece.hash()?, piece.bytes, true)
     }
 
+    /// The payload of a piece that decodes to the bytes with this hash.
+    pub(super) fn read_payload(&self, hash: &blake3::Hash, bytes: u64) -> Result<Vec<u8>, StoreError> {
+        self.read_hash(hash, bytes, true)?;
+        let missing = || StoreError::Piece {
+            blake3: hash.to_hex().to_string(),
+            what: "the store does not have it".into(),
+        };
+        let place = self.index.place(hash).ok_or_else(missing)?;
+        self.folder.read_part(&place.pack, place.start, place.length as usize)
+    }
+
     /// The bytes of the piece with this hash. A base may be no difference itself.
     fn read_hash(&self, hash: &blake3::Hash, bytes: u64, may_be_delta: bool) -> Result<Vec<u8>, StoreError> {
         let blake3 = || hash.to_hex().to_string();

@@ -55,6 +55,69 @@ fn damage_in_every_object_is_found_and_harmless() {
 }
 
 #[test]
+fn an_index_is_made_again_from_packs() {
+    let place = Place::with_store();
+    model(&place.at("base"), 1, 0, 64);
+    model(&place.at("tuned"), 1, 2, 64);
+    place.add("base");
+    place.add("tuned");
+    let store = place.at("store");
+    assert_eq!(Store::repair(&store).unwrap(), bantam::store::Repair::default());
+    let runs = || objects(&place).into_iter().filter(|path| path.starts_with(store.join("index")));
+    // One run is damaged, and the other one is gone.
+    let [one, other] = runs().collect::<Vec<_>>().try_into().unwrap();
+    let mut bytes = fs::read(&one).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&one, bytes).unwrap();
+    fs::remove_file(other).unwrap();
+    let repair = Store::repair(&store).unwrap();
+    assert!(repair.found > 8 && repair.lost.is_empty() && repair.deleted.len() == 1, "{repair:?}");
+    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+    assert_eq!(Store::repair(&store).unwrap(), bantam::store::Repair::default());
+    for name in ["base", "tuned"] {
+        assert!(place.get(name) == files(&place.at(name)));
+    }
+}
+
+#[test]
+fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_model() {
+    let place = Place::with_store();
+    model(&place.at("base"), 1, 0, 64);
+    model(&place.at("tuned"), 1, 2, 64);
+    place.add("base");
+    place.add("tuned");
+    let store = place.at("store");
+    let packs = || {
+        objects(&place).into_iter().filter(|path| path.starts_with(store.join("packs"))).collect::<Vec<_>>()
+    };
+    // Only their ends are damaged: the index says where the payloads are.
+    for pack in packs() {
+        let bytes = fs::read(&pack).unwrap();
+        fs::write(&pack, &bytes[..bytes.len() - 5]).unwrap();
+    }
+    let repair = Store::repair(&store).unwrap();
+    assert!(repair.rescued > 8 && repair.lost.is_empty() && repair.deleted.len() == 2, "{repair:?}");
+    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+    assert!(place.get("tuned") == files(&place.at("tuned")));
+    // A pack is gone, and another model is stored as differences to what was in it.
+    for pack in packs() {
+        fs::remove_file(pack).unwrap();
+    }
+    let repair = Store::repair(&store).unwrap();
+    assert!(repair.rescued == 0 && repair.lost.len() > 8, "{repair:?}");
+    let check = Store::check(&store, false, &()).unwrap();
+    assert!(
+        check.failures.iter().all(|failure| failure.model.is_some()) && check.failures.len() >= 8,
+        "{check:?}"
+    );
+    for name in ["base", "tuned"] {
+        assert!(place.add(name).was_there);
+        assert!(place.get(name) == files(&place.at(name)));
+    }
+    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+}
+
+#[test]
 fn a_missing_object_is_found() {
     let place = Place::with_store();
     model(&place.at("base"), 1, 0, 64);

@@ -1,0 +1,135 @@
+//! Making an index again from what packs say, and rescuing what damaged packs still have.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+use super::folder::Folder;
+use super::index::{Index, Place, RUNS};
+use super::pack::{self, PackEntry, PackWriter};
+use super::store::Store;
+
+/// What was repaired.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// Pieces that no readable index run had, and that are found again.
+    pub found: usize,
+    /// Pieces of damaged packs that could still be decoded, and are in a new pack.
+    pub rescued: usize,
+    /// The hashes of pieces that are lost: adding their models again brings them back.
+    pub lost: Vec<String>,
+    /// Damaged objects that were deleted, because what could be read of them is elsewhere now.
+    pub deleted: Vec<String>,
+}
+
+/// What is in the packs that can be read.
+struct Packs {
+    whole: Vec<(String, Vec<PackEntry>)>,
+    damaged: Vec<String>,
+}
+
+impl Packs {
+    fn read(folder: &Folder) -> Result<Self, StoreError> {
+        let mut packs = Self { whole: Vec::new(), damaged: Vec::new() };
+        for name in folder.list("packs")? {
+            match pack::entries(folder, &name) {
+                Ok(entries) => packs.whole.push((name, entries)),
+                Err(StoreError::Object { .. }) => packs.damaged.push(name),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(packs)
+    }
+
+    /// All pieces, by the names of their packs and their hashes.
+    fn pieces(&self) -> HashMap<(&str, &str), &PackEntry> {
+        let all = self
+            .whole
+            .iter()
+            .flat_map(|(name, entries)| entries.iter().map(move |e| ((&name[..], &e.blake3[..]), e)));
+        all.collect()
+    }
+}
+
+impl Store {
+    /// Makes the store at `path` whole, as far as that is possible. Pieces in packs that the index does not name, as where a
+    /// run is missing or damaged, are added to it; pieces of damaged packs that still decode to their bytes are written to a
+    /// new pack; and damaged runs and packs are deleted. [`Store::check`] tells which versions lack something after that.
+    ///
+    /// Nobody may add to the store meanwhile.
+    pub fn repair(path: &Path) -> Result<Repair, StoreError> {
+        let folder = Self::folder(path)?;
+        let runs = folder.list(RUNS)?;
+        let mut damaged = Vec::new();
+        let index = Index::read(&folder, |error| match error {
+            StoreError::Object { path, .. } => {
+                damaged.push(path);
+                Ok(())
+            }
+            other => Err(other),
+        })?;
+        let packs = Packs::read(&folder)?;
+        let mut repair = Repair::default();
+        let store = Self { folder, index };
+        let pieces = packs.pieces();
+        let astray = store.index.places().filter(|(hash, place)| {
+            let hex = hash.to_hex();
+            let entry = pieces.get(&(&place.pack[..], hex.as_str()));
+            entry.is_none_or(|entry| (entry.start, entry.length) != (place.start, place.length))
+        });
+        let mut astray: Vec<(blake3::Hash, Place)> =
+            astray.map(|(hash, place)| (*hash, place.clone())).collect();
+        astray.sort_by_key(|(hash, _)| *hash.as_bytes());
+        let known: HashSet<blake3::Hash> = store.index.places().map(|(hash, _)| *hash).collect();
+        let unknown = |entry: &&PackEntry| {
+            blake3::Hash::from_hex(&entry.blake3).is_ok_and(|hash| !known.contains(&hash))
+        };
+        repair.found =
+            pieces.values().copied().filter(unknown).map(|entry| &entry.blake3).collect::<HashSet<_>>().len();
+        if damaged.is_empty() && packs.damaged.is_empty() && astray.is_empty() && repair.found == 0 {
+            return Ok(repair);
+        }
+        let rescued = store.rescue(&astray, &pieces, &mut repair)?;
+        let mut whole = packs.whole;
+        whole.extend(rescued);
+        Index::default().add(&store.folder, whole)?;
+        let old = runs.into_iter().chain(packs.damaged);
+        for name in old {
+            let path: PathBuf = store.folder.path(&name);
+            store.folder.remove(&path)?;
+            if damaged.contains(&path) || name.starts_with("packs") {
+                repair.deleted.push(name);
+            }
+        }
+        Ok(repair)
+    }
+
+    /// Writes the pieces that can still be decoded to a pack.
+    fn rescue(
+        &self,
+        astray: &[(blake3::Hash, Place)],
+        pieces: &HashMap<(&str, &str), &PackEntry>,
+        repair: &mut Repair,
+    ) -> Result<Option<(String, Vec<PackEntry>)>, StoreError> {
+        let elsewhere: HashSet<&str> = pieces.keys().map(|(_, hash)| *hash).collect();
+        let mut pack = None;
+        for (hash, place) in astray {
+            let hex = hash.to_hex();
+            if elsewhere.contains(hex.as_str()) {
+                continue;
+            }
+            match self.read_payload(hash, place.bytes) {
+                Ok(payload) => {
+                    let pack = match &mut pack {
+                        Some(pack) => pack,
+                        none => none.insert(PackWriter::begin(&self.folder)?),
+                    };
+                    pack.add(*hash, place.bytes as usize, &payload, place.base)?;
+                    repair.rescued += 1;
+                }
+                Err(_) => repair.lost.push(hex.to_string()),
+            }
+        }
+        pack.map(|pack| pack.finish(&self.folder)).transpose()
+    }
+}

@@ -80,8 +80,8 @@ async fn embed(adapter: &wgpu::Adapter) -> Result<Runtime, Box<dyn std::error::E
 //! | `runtime` | `bench` | measures a device, and finds its fastest kernels |
 //! | `runtime` | `train` | training data, as sequences of tokens; the trainer is not there yet |
 //!
-//! `vulkan`, `metal`, `dx12` and `gles` choose what wgpu reaches devices through; the default feature, `cli`, has all
-//! four, and the command. An application that brings its own device needs none of them.
+//! `vulkan`, `metal`, `dx12` and `gles` choose what wgpu reaches devices through; the default feature, `cli`,
+//! has all four, and the command. An application that brings its own device needs none of them.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 

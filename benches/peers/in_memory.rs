@@ -1,12 +1,14 @@
 //! bantam on the tensors of a file in memory, once for each line on standard input.
 //!
-//! Started as `peers FILE BASE THREADS`, it makes differences to the tensors of another file, and adds them again.
+//! Started as `peers FILE BASE THREADS`, it makes differences to the tensors of another file, and adds them
+//! again.
 //!
 //! `benches/peers/run` starts it as `peers FILE THREADS MEMORY PRESET`, where MEMORY is `new` or `again` and
 //! PRESET is `small` or `fast`, and takes the answers: one JSON object a line, with the seconds of each
-//! direction, the payloads' bytes, and whether the original came back. Encoding includes the checksums of every section, and decoding compares them. What is written
-//! goes to `new` memory, as with the other codecs, or to the same memory `again`, as in a program that
-//! keeps its buffers. The encoder keeps what it needs on the way, as it does from tensor to tensor.
+//! direction, the payloads' bytes, and whether the original came back. Encoding includes the checksums of
+//! every section, and decoding compares them. What is written goes to `new` memory, as with the other codecs,
+//! or to the same memory `again`, as in a program that keeps its buffers. The encoder keeps what it needs on
+//! the way, as it does from tensor to tensor.
 
 use std::io::BufRead;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Differences of tensors: any two come back from each other, and a payload that is changed at will and signed again is
-//! refused or decoded, without a panic.
+//! Differences of tensors: any two come back from each other, and a payload that is changed at will and
+//! signed again is refused or decoded, without a panic.
 #![no_main]
 
 use std::sync::Mutex;

@@ -8,8 +8,8 @@ use super::{ArchiveError, ModelFiles, TensorReader};
 use crate::codec::{TensorSource, has_differences};
 use crate::tensor::TensorEntry;
 
-/// The tensor of `base` to which `tensor` could be stored as the difference: that of the same name, type and shape, the
-/// number of rows excepted, if the type is a float. The error is that of reading its head.
+/// The tensor of `base` to which `tensor` could be stored as the difference: that of the same name, type and
+/// shape, the number of rows excepted, if the type is a float. The error is that of reading its head.
 pub(super) fn counterpart(
     base: &ModelFiles,
     tensor: &TensorEntry,

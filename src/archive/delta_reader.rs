@@ -6,7 +6,7 @@ use super::reader::ArchivedTensor;
 use super::{Archive, ArchiveError, ModelFiles, TensorReader};
 use crate::codec::grid::LANES;
 use crate::codec::head::{FIXED_LEN, Head};
-use crate::codec::{CodecError, DeltaDecoder, DeltaHead, Run, zeros};
+use crate::codec::{CodecError, DeltaDecoder, DeltaHead, Run, repeat_first, zeros};
 use crate::tensor::FileReader;
 
 /// A tensor whose difference is added to the base's tensor. Only the difference's head stays in memory.
@@ -119,19 +119,20 @@ impl DeltaReader {
         Ok(())
     }
 
-    /// Fills `out` with the base's bytes from `at` on; where it ends, it begins anew.
-    fn read_base(&self, mut at: usize, mut out: &mut [u8]) -> Result<(), ArchiveError> {
-        while !out.is_empty() {
-            let start = at % self.decoder.head.base_len;
-            let (here, rest) = out.split_at_mut(out.len().min(self.decoder.head.base_len - start));
-            self.base.decode_bytes(start..start + here.len(), here)?;
-            (at, out) = (at + here.len(), rest);
-        }
+    /// Fills `out` with the base's bytes from `at` on; where it ends, it begins anew. However short the base is, it is read
+    /// once.
+    fn read_base(&self, at: usize, out: &mut [u8]) -> Result<(), ArchiveError> {
+        let base_len = self.decoder.head.base_len;
+        let (start, first) = (at % base_len, out.len().min(base_len));
+        let to_end = first.min(base_len - start);
+        self.base.decode_bytes(start..start + to_end, &mut out[..to_end])?;
+        self.base.decode_bytes(0..first - to_end, &mut out[to_end..first])?;
+        repeat_first(out, first);
         Ok(())
     }
 
-    /// An error if the base's tensor is not the one to which the difference was made: it is read and hashed, where its file
-    /// has no hash of it.
+    /// An error if the base's tensor is not the one to which the difference was made: it is read and hashed,
+    /// where its file has no hash of it.
     pub fn explain(&self) -> Result<(), ArchiveError> {
         if self.base_hash.is_some() {
             return Ok(());

@@ -135,7 +135,12 @@ fn how(options: &Options) -> String {
         how += &format!(", {lossy}");
     }
     if let Some(base) = &options.base {
-        how += &format!(", differences to {}", base.path().display());
+        how += ", differences to";
+        for source in base.sources() {
+            // Length and time tell whether it is still the one with which an interrupted run began.
+            let state = fs::metadata(source.path()).map(|data| (data.len(), data.modified().ok()));
+            how += &format!(" {} {:?}", source.path().display(), state.ok());
+        }
     }
     how
 }

@@ -35,8 +35,8 @@ impl Form {
         }
     }
 
-    /// Metadata that records the form, and whether there are differences to another model. A file without either gets the
-    /// metadata of the first version; any other gets a version that older readers refuse.
+    /// Metadata that records the form, and whether there are differences to another model. A file without
+    /// either gets the metadata of the first version; any other gets a version that older readers refuse.
     pub(super) fn metadata(self, has_base: bool) -> Vec<(&'static str, &'static str)> {
         let version = match (has_base, self) {
             (true, _) => VERSION_OF_BASES,

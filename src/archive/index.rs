@@ -16,8 +16,8 @@ pub const INDEX_KEY: &str = "bantam.index";
 pub const ORIGINAL_HEADER_KEY: &str = "bantam.original_header";
 /// Metadata key of a text that says how tensors were rounded; only files with rounded tensors have it.
 pub const LOSSY_KEY: &str = "bantam.lossy";
-/// Metadata key of the name of the model to which tensors are stored as differences; only files with such tensors have
-/// it. It is for people.
+/// Metadata key of the name of the model to which tensors are stored as differences; only files with such
+/// tensors have it. It is for people.
 pub const BASE_KEY: &str = "bantam.base";
 /// The name of the original header's tensor, unless the original file has a tensor of this name.
 pub const ORIGINAL_HEADER_NAME: &str = "bantam.original_header";

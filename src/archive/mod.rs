@@ -96,8 +96,8 @@ pub struct Options {
     pub lossy: Option<Lossy>,
     /// Maximum size of a restored original.
     pub limit: Limit,
-    /// The model to which tensors are stored as differences, where that is smaller. Rounded tensors are not. Restoring needs
-    /// it again.
+    /// The model to which tensors are stored as differences, where that is smaller. Rounded tensors are not.
+    /// Restoring needs it again.
     pub base: Option<ModelFiles>,
 }
 

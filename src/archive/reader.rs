@@ -130,7 +130,8 @@ impl Archive {
         Ok(Self { form, kept, outside_len, header_len, trailing_start, tensors, by_name, file })
     }
 
-    /// Bytes of the tensors to which there are differences; `base_len_of` gives those of the tensor of a name.
+    /// Bytes of the tensors to which there are differences; `base_len_of` gives those of the tensor of a
+    /// name.
     pub(super) fn base_len(&self, base_len_of: impl Fn(&str) -> Option<usize>) -> u64 {
         let len = |tensor: &ArchivedTensor| {
             Some(base_len_of(tensor.base.as_ref()?)?.min(tensor.original_len) as u64)

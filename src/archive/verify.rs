@@ -55,7 +55,8 @@ pub fn verify(path: &Path, progress: &dyn Progress) -> Result<Verification, Arch
     verify_with_base(path, None, progress)
 }
 
-/// Like [`verify()`], for files that hold differences to the model `base`. Without it, such tensors are failures.
+/// Like [`verify()`], for files that hold differences to the model `base`. Without it, such tensors are
+/// failures.
 pub fn verify_with_base(
     path: &Path,
     base: Option<ModelFiles>,

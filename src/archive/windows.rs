@@ -37,8 +37,9 @@ const SPREAD_HASH: usize = 512 << 10;
 /// Handles a faulty tensor; an error ends the work.
 pub(super) type OnFailure<'a> = dyn FnMut(&ArchivedTensor, ArchiveError) -> Result<(), ArchiveError> + 'a;
 
-/// Decodes every tensor of `archive`, which may hold differences to `base`, compares all checksums and hashes, and writes the tensors to `sink` at
-/// their offsets in the original. Faults are reported in file order, once for each tensor.
+/// Decodes every tensor of `archive`, which may hold differences to `base`, compares all checksums and
+/// hashes, and writes the tensors to `sink` at their offsets in the original. Faults are reported in file
+/// order, once for each tensor.
 pub(super) fn decode_all(
     archive: &Archive,
     base: Option<&ModelFiles>,
@@ -72,8 +73,9 @@ pub(super) fn decode_all(
     }
 }
 
-/// Runs `work` on pieces of `out`, which will hold the bytes `range` of a tensor of which `band` bytes are best
-/// decoded together. Pieces are whole row blocks if `range` begins with one and the row blocks are not too large.
+/// Runs `work` on pieces of `out`, which will hold the bytes `range` of a tensor of which `band` bytes are
+/// best decoded together. Pieces are whole row blocks if `range` begins with one and the row blocks are not
+/// too large.
 pub(super) fn in_pieces<E: Send>(
     band: usize,
     range: &Range<usize>,

@@ -37,8 +37,8 @@ fn batch_bytes() -> usize {
 /// How many bytes an empty tensor counts for in a batch: its payload's head and names.
 const TENSOR_BYTES: usize = 4 << 10;
 
-/// Bytes of a tensor of which the alone is tried however small its difference is: three eighths of a larger one are less than
-/// floats take alone.
+/// Tensors of fewer bytes are encoded alone, too, however small the difference is. Larger ones only if it is more
+/// than three eighths of them: floats that take less alone are rare.
 const FEW_BYTES: usize = 16 << 10;
 
 /// Bytes that are hashed between two reports of progress and checks for cancellation.
@@ -257,7 +257,8 @@ impl<'a> Writer<'a> {
         Ok(Encoded { tensor, hash, coding, payload_len: payload.len(), is_delta: false, payload, offset: 0 })
     }
 
-    /// The difference of `tensor`, whose bytes are `data`, to its counterpart in the base; `None` if there is none.
+    /// The difference of `tensor`, whose bytes are `data`, to its counterpart in the base; `None` if there is
+    /// none.
     fn encode_delta(
         &self,
         tensor: &'a TensorEntry,
@@ -330,8 +331,8 @@ impl<'a> Writer<'a> {
         Ok(Encoded { tensor, hash, coding, payload_len, is_delta: false, payload: Vec::new(), offset: 0 })
     }
 
-    /// Writes the difference of a large tensor to its counterpart, if it is less than floats take alone; otherwise `None`,
-    /// whatever was written.
+    /// Writes the difference of a large tensor to its counterpart, if it is less than floats take alone;
+    /// otherwise `None`, whatever was written.
     fn encode_large_delta(
         &self,
         tensor: &'a TensorEntry,

@@ -16,8 +16,8 @@ pub struct Conversion {
     /// Output path; by default next to the source; - is standard output
     #[arg(short, long, value_name = "DST")]
     pub output: Option<PathBuf>,
-    /// The model to which tensors are stored as differences: a file or a folder, compressed or not. The one that a file was
-    /// compressed with is needed to decompress it
+    /// The model to which tensors are stored as differences: a file or a folder, compressed or not. The one
+    /// that a file was compressed with is needed to decompress it
     #[arg(long, value_name = "MODEL")]
     pub base: Option<PathBuf>,
     /// Replace the output if it exists

@@ -99,7 +99,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make the index again from the packs, and rescue what damaged packs still have; nobody may add meanwhile
+    /// Make the index again from the packs, and rescue what damaged packs still have; nobody may add
+    /// meanwhile
     Repair {
         /// The store's folder
         store: PathBuf,

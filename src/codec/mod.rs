@@ -29,7 +29,7 @@ mod simd;
 pub use decode::{Payload, RowDecoder};
 pub(crate) use decode::{repeat, resize, zeros};
 pub use delta::{Delta, encode_delta};
-pub(crate) use delta::{DeltaDecoder, Run, encode_delta_in_memory};
+pub(crate) use delta::{DeltaDecoder, Run, encode_delta_in_memory, repeat_first};
 pub use encode::{EncodeError, EncodedPayload, Encoder, Preset, encode, encode_with, most_bytes};
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use entropy::huffman;

@@ -14,7 +14,7 @@ use super::name::{self, VersionName};
 use super::pack::{PackEntry, PackWriter};
 use super::piece::{Coded, encode_piece, parts};
 use super::store::{ModelEntry, Store, Version};
-use crate::archive::{Archive, Progress, WeightSource, names, reported};
+use crate::archive::{Progress, Weight, WeightSource, names, reported};
 use crate::tensor::Dtype;
 
 /// Bytes of pieces that are encoded together.
@@ -56,9 +56,10 @@ pub struct Added {
 }
 
 impl Store {
-    /// Adds a model folder, or a file, compressed or not. Of compressed files, the originals are what is added. Tensors that
-    /// the store has are not written again; others are stored as the difference to their base where that is smaller. The
-    /// version is there, durable, once this returns; if it is interrupted before, the model is as it was.
+    /// Adds a model folder, or a file, compressed or not. Of compressed files, the originals are what is
+    /// added. Tensors that the store has are not written again; others are stored as the difference to their
+    /// base where that is smaller. The version is there, durable, once this returns; if it is interrupted
+    /// before, the model is as it was.
     pub fn add(
         &mut self,
         source: &Path,
@@ -117,7 +118,8 @@ impl Store {
         Ok(Added { version, was_there, original_bytes: manifest.bytes(), stored_bytes, base })
     }
 
-    /// The manifest of the model to which tensors are compared: the one that was named, or the first of the family.
+    /// The manifest of the model to which tensors are compared: the one that was named, or the first of the
+    /// family.
     fn base_of(&self, opened: &[Opened], options: &AddOptions) -> Result<Option<String>, StoreError> {
         if let Some(base) = &options.base {
             return Ok(Some(self.version(base)?.manifest));
@@ -220,7 +222,8 @@ impl<'a> Opened<'a> {
         }
         match WeightSource::open(&file.path) {
             Ok(source) => Ok(Self { file, tensors: Some(source) }),
-            // It is what it is, and comes back as it is. A compressed one could not be told from its original.
+            // It is what it is, and comes back as it is. A compressed one could not be told from its
+            // original.
             Err(error) if !is_compressed => {
                 log::warn!("{}: stored without regard to tensors: {error}", file.path.display());
                 Ok(Self { file, tensors: None })
@@ -272,29 +275,15 @@ impl<'a> Opened<'a> {
             None => Vec::new(),
         })
     }
-
-    /// The bytes of a tensor.
-    fn bytes(&self, tensor: &OpenedTensor) -> Result<Vec<u8>, StoreError> {
-        let Some(source) = &self.tensors else { return Ok(Vec::new()) };
-        if let WeightSource::Compressed(archive) = source {
-            refuse_unrestorable(archive, tensor.name)?;
-        }
-        Ok(source.require(tensor.name)?.reader()?.read_all()?)
-    }
 }
 
-/// A rounded tensor is no original, but all that the file has of it.
-fn refuse_unrestorable(archive: &Archive, name: &str) -> Result<(), StoreError> {
-    match archive.tensor(name) {
-        Some(tensor) if tensor.lossy.is_some() => {
-            log::warn!(
-                "{}: tensor {name} was rounded, and is stored as it is decoded",
-                archive.path().display()
-            );
-        }
-        _ => {}
+/// The bytes of a tensor. A rounded one is no original, but all that its file has of it.
+fn bytes_of(weight: &Weight) -> Result<Vec<u8>, StoreError> {
+    if weight.lossy().is_some() {
+        let (file, name) = (weight.source().path().display(), weight.name);
+        log::warn!("{file}: tensor {name} was rounded, and is stored as it is decoded");
     }
-    Ok(())
+    Ok(weight.reader()?.read_all()?)
 }
 
 /// A piece that is to be stored.
@@ -338,14 +327,12 @@ struct Adding<'a> {
 impl Adding<'_> {
     fn file(&mut self, opened: &Opened, packs: &mut Packs) -> Result<ManifestFile, StoreError> {
         let path = opened.path();
-        if opened.tensors.is_none() {
-            return self.blob(path, &opened.file.path, packs);
-        }
+        let Some(source) = &opened.tensors else { return self.blob(path, &opened.file.path, packs) };
         let outside = opened.outside()?;
         let mut whole = blake3::Hasher::new();
         let (mut at, mut used) = (0, 0);
         let mut tensors = Vec::new();
-        for tensor in opened.tensors() {
+        for (tensor, weight) in opened.tensors().zip(source.weights()) {
             let gap = tensor.start.checked_sub(at).and_then(|gap| outside.get(used..used + gap));
             let damaged = || StoreError::Object {
                 path: opened.file.path.clone(),
@@ -353,7 +340,7 @@ impl Adding<'_> {
             };
             let gap = gap.ok_or_else(damaged)?;
             whole.update(gap);
-            let data = opened.bytes(&tensor)?;
+            let data = bytes_of(&weight)?;
             whole.update_rayon(&data);
             (at, used) = (tensor.start + data.len(), used + gap.len());
             let pieces = self.tensor(&tensor, &data, packs)?;

@@ -31,8 +31,8 @@ pub struct CheckFailure {
 }
 
 impl Store {
-    /// Checks the store at `path`: that every object can be read and has its checksum, and that each piece that a version
-    /// needs is in a pack. If `full`, each of those is decoded and hashed, too.
+    /// Checks the store at `path`: that every object can be read and has its checksum, and that each piece
+    /// that a version needs is in a pack. If `full`, each of those is decoded and hashed, too.
     pub fn check(path: &Path, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
         let folder = Self::folder(path)?;
         let mut check = Check::default();
@@ -82,14 +82,14 @@ impl Store {
         full: bool,
     ) -> Result<(), StoreError> {
         let bad = |what: &str| StoreError::Piece { blake3: piece.blake3.clone(), what: what.into() };
-        let mut next = Some(*hash);
-        while let Some(hash) = next {
+        let mut needed = vec![*hash];
+        needed.extend(self.index.place(hash).and_then(|place| place.base));
+        for hash in needed {
             let place = self.index.place(&hash).ok_or_else(|| bad("no index has it, or its base"))?;
             let entry = (place.pack.to_string(), place.start, place.length, hash.to_hex().to_string());
             if !packed.contains(&entry) {
                 return Err(bad("the pack that the index names does not have it, or its base"));
             }
-            next = place.base.filter(|_| next == Some(hash) && place.base != Some(hash));
         }
         if full {
             self.read_piece(piece)?;

@@ -4,8 +4,8 @@ use super::error::StoreError;
 use super::folder::Folder;
 use super::manifest::Manifest;
 
-/// The fingerprint of a model: of the names, types and shapes of its tensors, the number of their rows excepted, so that
-/// a model whose vocabulary has grown is still of its family. `None` if it has no tensors.
+/// The fingerprint of a model: of the names, types and shapes of its tensors, the number of their rows
+/// excepted, so that a model whose vocabulary has grown is still of its family. `None` if it has no tensors.
 pub(super) fn fingerprint(manifest: &Manifest) -> Option<String> {
     let line = |tensor: &super::ManifestTensor| {
         let columns = tensor.shape.get(1..).unwrap_or_default();

@@ -24,8 +24,8 @@ pub struct Got {
 }
 
 impl Store {
-    /// Writes a model's files to the new folder `to`, byte for byte, or, if `compressed`, as a compressed folder. The folder
-    /// appears once all files are there and have the hashes that they were added with.
+    /// Writes a model's files to the new folder `to`, byte for byte, or, if `compressed`, as a compressed
+    /// folder. The folder appears once all files are there and have the hashes that they were added with.
     pub fn get(
         &self,
         name: &VersionName,

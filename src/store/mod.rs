@@ -1,6 +1,7 @@
 //! A store for many models: each tensor once, and fine-tuned ones as differences.
 //!
-//! A [`Store`] is a folder of objects. An object is created whole, under a name that was free, and is never changed:
+//! A [`Store`] is a folder of objects. An object is created whole, under a name that was free, and is never
+//! changed:
 //!
 //! | Object | What it holds |
 //! |---|---|
@@ -11,9 +12,10 @@
 //! | `families/FINGERPRINT/HASH` | A version whose tensors have these names, types and columns. |
 //! | `models/NAME/NUMBER` | A model's version by number, or that it was removed. |
 //!
-//! They are written in this order, each durable before the next begins, and a version is there once its last object is. What
-//! an interrupted writer leaves harms nobody, and whoever adds the same tensors next finds them. Every payload is decoded
-//! and compared before it is committed. Any number of processes can add to a store and read it at once.
+//! They are written in this order, each durable before the next begins, and a version is there once its last
+//! object is. What an interrupted writer leaves harms nobody, and whoever adds the same tensors next finds
+//! them. Every payload is decoded and compared before it is committed. Any number of processes can add to a
+//! store and read it at once.
 //!
 //! `docs/store.md` is for users, and describes the layout.
 

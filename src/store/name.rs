@@ -42,7 +42,8 @@ impl fmt::Display for VersionName {
     }
 }
 
-/// An error unless `name` is a path of ASCII letters, digits, `.`, `_` and `-` that stays where it is put, on any system.
+/// An error unless `name` is a path of ASCII letters, digits, `.`, `_` and `-` that stays where it is put, on
+/// any system.
 pub(super) fn check(name: &str) -> Result<(), StoreError> {
     let bad = |why| Err(StoreError::BadName { name: name.into(), why });
     if name.len() > LONGEST {

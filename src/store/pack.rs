@@ -3,7 +3,8 @@
 //! ```text
 //! "BTPK" | version 1 | zeros to 256 bytes | payloads | JSON | its length | its XXH3-64 | "BTPKEND\0"
 //! ```
-//! All numbers are little-endian, and those at the end have eight bytes. A payload starts at a multiple of 256.
+//! All numbers are little-endian, and those at the end have eight bytes. A payload starts at a multiple of
+//! 256.
 
 use std::io::Write;
 

@@ -46,7 +46,8 @@ pub(super) struct Coded {
     pub base: Option<blake3::Hash>,
 }
 
-/// Encodes a piece alone or as the difference to `base`, whichever is smaller, and makes sure that it comes back.
+/// Encodes a piece alone or as the difference to `base`, whichever is smaller, and makes sure that it comes
+/// back.
 pub(super) fn encode_piece(
     dtype: Dtype,
     shape: &[usize],
@@ -66,7 +67,8 @@ pub(super) fn encode_piece(
     Ok(Coded { payload, base: None })
 }
 
-/// A payload that does not decode to what was encoded is an error of the processor or its memory, or of the codec.
+/// A payload that does not decode to what was encoded is an error of the processor or its memory, or of the
+/// codec.
 fn require_equal(decoded: &[u8], data: &[u8]) -> Result<(), CodecError> {
     match decoded == data {
         true => Ok(()),

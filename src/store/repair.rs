@@ -52,9 +52,10 @@ impl Packs {
 }
 
 impl Store {
-    /// Makes the store at `path` whole, as far as that is possible. Pieces in packs that the index does not name, as where a
-    /// run is missing or damaged, are added to it; pieces of damaged packs that still decode to their bytes are written to a
-    /// new pack; and damaged runs and packs are deleted. [`Store::check`] tells which versions lack something after that.
+    /// Makes the store at `path` whole, as far as that is possible. Pieces in packs that the index does not
+    /// name, as where a run is missing or damaged, are added to it; pieces of damaged packs that still decode
+    /// to their bytes are written to a new pack; and damaged runs and packs are deleted. [`Store::check`]
+    /// tells which versions lack something after that.
     ///
     /// Nobody may add to the store meanwhile.
     pub fn repair(path: &Path) -> Result<Repair, StoreError> {

@@ -93,19 +93,49 @@ impl Store {
                 let what = "this is no version of a model".into();
                 return Err(StoreError::Object { path: self.folder.path(&name), what });
             };
-            let entry = sealed::read::<ModelEntry>(&self.folder, &name)?;
-            match entry.and_then(|entry| entry.manifest) {
-                Some(manifest) => all.push(Version { model: model.into(), number, manifest }),
-                // Numbers are as long as each other, so later ones come later.
-                None => all.retain(|version| version.model != model),
-            }
+            self.take_version(&mut all, model, number, &name)?;
         }
         Ok(all)
     }
 
+    /// The versions of a model that were not removed, by number. Other models are not looked at.
+    fn versions_of(&self, model: &str) -> Result<Vec<Version>, StoreError> {
+        let mut versions = Vec::new();
+        for (number, name) in self.entries_of(model)? {
+            self.take_version(&mut versions, model, number, &name)?;
+        }
+        Ok(versions)
+    }
+
+    /// The numbers of all entries of a model, ascending, with the names of their objects.
+    fn entries_of(&self, model: &str) -> Result<Vec<(u32, String)>, StoreError> {
+        let prefix = format!("models/{model}/");
+        let names = self.folder.list(prefix.trim_end_matches('/'))?;
+        // What has more parts belongs to a model whose name is longer.
+        let number = |name: &String| name.strip_prefix(&prefix)?.parse().ok();
+        Ok(names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect())
+    }
+
+    /// Adds the version of an entry to those before, or takes them away where it says that the model was removed.
+    fn take_version(
+        &self,
+        versions: &mut Vec<Version>,
+        model: &str,
+        number: u32,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        let entry = sealed::read::<ModelEntry>(&self.folder, name)?;
+        match entry.and_then(|entry| entry.manifest) {
+            Some(manifest) => versions.push(Version { model: model.into(), number, manifest }),
+            // Numbers are as long as each other, so later ones come later.
+            None => versions.retain(|version| version.model != model),
+        }
+        Ok(())
+    }
+
     /// The version of this name.
     pub fn version(&self, name: &VersionName) -> Result<Version, StoreError> {
-        let versions = self.list()?.into_iter().filter(|version| version.model == name.model);
+        let versions = self.versions_of(&name.model)?.into_iter();
         let found = match name.version {
             Some(number) => versions.into_iter().find(|version| version.number == number),
             None => versions.into_iter().max_by_key(|version| version.number),
@@ -131,9 +161,7 @@ impl Store {
 
     /// Adds an entry to a model, with the next number that is free.
     pub(super) fn append(&self, model: &str, entry: &ModelEntry) -> Result<u32, StoreError> {
-        let taken = self.folder.list(&format!("models/{model}"))?;
-        let numbers = taken.iter().filter_map(|name| name.rsplit_once('/')?.1.parse::<u32>().ok());
-        let mut number = numbers.max().unwrap_or(0);
+        let mut number = self.entries_of(model)?.last().map_or(0, |&(number, _)| number);
         loop {
             // Another writer may have taken it meanwhile.
             number += 1;

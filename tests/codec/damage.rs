@@ -281,7 +281,8 @@ fn sign_head(payload: &mut [u8]) {
 fn payloads_with_hostile_heads_do_no_harm() {
     let payloads = payloads_of_every_kind();
     let mut random = Random::new(5);
-    // Of each, how many changes got past the head's checksum, and how many past all that is checked of a head.
+    // Of each, how many changes got past the head's checksum, and how many past all that is checked of a
+    // head.
     let mut past = vec![[0; 2]; payloads.len()];
     for round in 0..35_000 {
         let which = round % payloads.len();
@@ -487,7 +488,8 @@ fn plain_files_of_noise_do_no_harm() {
     assert!((300..2900).contains(&compressed), "{compressed}");
 }
 
-/// A file of a few hundred bytes a tensor that says, and truly, that it has `count` tensors of [`LARGE`] zeros.
+/// A file of a few hundred bytes a tensor that says, and truly, that it has `count` tensors of [`LARGE`]
+/// zeros.
 fn bomb(count: usize) -> Vec<u8> {
     let zeros = vec![0; LARGE];
     let payload = encode(Dtype::U8, &[LARGE], &zeros).unwrap();

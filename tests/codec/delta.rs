@@ -122,7 +122,8 @@ fn rows_that_are_the_bases_take_almost_nothing() {
 
 #[test]
 fn small_changes_of_weights_take_few_bits() {
-    // Normally distributed weights, moved by a thousandth of their deviation: 1.4 bits a weight where only the entropy counts.
+    // Normally distributed weights, moved by a thousandth of their deviation: 1.4 bits a weight where only
+    // the entropy counts.
     let normal = |seed| Random::new(seed).gaussian_f32(1 << 19);
     let (weights, updates) = (normal(1), normal(2));
     let bytes = |scale: f32| -> Vec<u8> {

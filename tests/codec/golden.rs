@@ -109,7 +109,8 @@ fn with_version_3(file: PlainFile) -> PlainFile {
     file.tensor("from e4m3", "BF16", &[70, 96], &values).tensor("some from e4m3", "BF16", &[70, 96], &some)
 }
 
-/// Tensors of every type that has differences, and their bases: moved a little, not at all, in some rows, and far.
+/// Tensors of every type that has differences, and their bases: moved a little, not at all, in some rows, and
+/// far.
 fn version_4() -> [PlainFile; 2] {
     let mut random = Random::new(16);
     let mut files = [PlainFile::default(), PlainFile::default()];

@@ -60,6 +60,9 @@ fn versions_have_numbers_and_removed_models_are_gone() {
     assert!(place.get("m@1") == first && place.get("m@2") == second && place.get("m") == second);
     let store = place.open();
     assert_eq!(store.list().unwrap().len(), 2);
+    // Its name is also the beginning of another one's.
+    let longer = AddOptions::default().with_name(Some("m/other".into()));
+    assert_eq!(place.open().add(&place.at("m"), &longer, &()).unwrap().version.number, 1);
     let missing = store.get(&named("m@3"), &place.at("x"), false, &()).unwrap_err();
     assert!(missing.to_string().ends_with("there is no model m@3"), "{missing}");
     store.remove("m").unwrap();
@@ -68,6 +71,7 @@ fn versions_have_numbers_and_removed_models_are_gone() {
     // It is as new, and what it consists of was still there.
     let again = place.add("m");
     assert_eq!((again.version.number, again.stored_bytes), (4, 0));
+    assert_eq!(place.open().list().unwrap().len(), 2);
     assert!(place.get("m") == second);
 }
 

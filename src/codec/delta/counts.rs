@@ -44,7 +44,8 @@ pub(crate) struct Counts {
     symbols: usize,
     /// Symbol after symbol, exponent after exponent.
     counts: Vec<u32>,
-    /// More of them. Two numbers that follow each other are counted apart, so that the second does not wait for the first.
+    /// More of them. Two numbers that follow each other are counted apart, so that the second does not wait
+    /// for the first.
     others: Vec<u32>,
     /// Bits behind the symbols.
     more_bits: u64,
@@ -67,8 +68,8 @@ impl Counts {
         self
     }
 
-    /// The contexts that take the fewest bits, and how many. If others than the counted differences are to be coded, the
-    /// counts are `open`: each symbol can be written in each context.
+    /// The contexts that take the fewest bits, and how many. If others than the counted differences are to be
+    /// coded, the counts are `open`: each symbol can be written in each context.
     pub fn contexts(&self, open: bool) -> (Contexts, f64) {
         let top = (0..self.counts.len() / self.symbols)
             .filter(|&exponent| self.of_exponents(exponent..exponent + 1).iter().any(|&count| count > 0))
@@ -147,7 +148,8 @@ impl<U: Unit> Kernel for CountRows<'_, U> {
 /// Bits of a frequency in a head, about.
 const FREQUENCY_BITS: usize = 5;
 
-/// Which consecutive contexts had best share their frequencies, because those of each would take more bits than they save.
+/// Which consecutive contexts had best share their frequencies, because those of each would take more bits
+/// than they save.
 fn shared(counts: &[Vec<u64>]) -> Vec<Range<usize>> {
     // For each number of contexts from the first on: the fewest bits, and where the last that share begin.
     let mut best = vec![(0.0, 0)];

@@ -110,9 +110,8 @@ impl<'a> Delta<'a> {
         self.decoder.head.row_bytes()
     }
 
-    /// Writes the bytes of `rows`, each of [`Delta::row_bytes`], to `out`. `base` has the bytes of the base at that place, repeated
-    /// where it is shorter; its hash is the
-    /// caller's to compare.
+    /// Writes the bytes of `rows`, each of [`Delta::row_bytes`], to `out`. `base` has the bytes of the base
+    /// at that place, repeated where it is shorter; its hash is the caller's to compare.
     pub fn decode_rows(&self, rows: Range<usize>, base: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
         self.decoder.decode_rows(Run { bytes: self.bytes, start: 0 }, rows, base, out)
     }
@@ -217,8 +216,8 @@ impl DeltaDecoder {
         Ok(())
     }
 
-    /// Where the streams of a tile's lanes lie in a run, of those that differ from the base's. All of them are inside the
-    /// tile.
+    /// Where the streams of a tile's lanes lie in a run, of those that differ from the base's. All of them
+    /// are inside the tile.
     fn places(&self, run: Run<'_>, row_block: usize, tile: usize) -> Result<Vec<Place>, CodecError> {
         let short = CodecError::BadStream { row: row_block * LANES };
         let (entry, lanes) = (self.head.tiles[tile], self.head.masks[row_block].lanes);

@@ -28,11 +28,11 @@ use crate::tensor::Dtype;
 /// Elements whose symbols are counted, about. Of larger tensors only some row blocks are, evenly spread.
 const COUNTED: usize = 4 << 20;
 
-/// Encodes the difference of a tensor of `dtype` and `shape` to `base`, elements of the same type whose bytes have the hash
-/// `base_hash`. If they are fewer, as before a vocabulary grew, they are repeated; of more, the first are taken. Pieces of the
-/// payload go to `put`; the result is the payload's length. `None`, whatever was put, where the payload would not be shorter
-/// than `limit`, and for tensors that are not stored so: those without elements or with an empty base, and those whose type is
-/// no float of 8, 16 or 32 bits.
+/// Encodes the difference of a tensor of `dtype` and `shape` to `base`, elements of the same type whose bytes
+/// have the hash `base_hash`. If they are fewer, as before a vocabulary grew, they are repeated; of more, the
+/// first are taken. Pieces of the payload go to `put`; the result is the payload's length. `None`, whatever
+/// was put, where the payload would not be shorter than `limit`, and for tensors that are not stored so:
+/// those without elements or with an empty base, and those whose type is no float of 8, 16 or 32 bits.
 ///
 /// The work is spread over the current rayon pool, but the payload does not depend on the number of threads.
 pub fn encode_delta(
@@ -156,7 +156,8 @@ impl Pair<'_> {
         Ok(Some(end))
     }
 
-    /// Which rows differ, and how often each symbol occurs in them; whether only some row blocks were counted.
+    /// Which rows differ, and how often each symbol occurs in them; whether only some row blocks were
+    /// counted.
     fn look<U: Unit>(&self) -> (Vec<RowMask>, Counts, bool) {
         let apart = (self.grid.matrix.len() / COUNTED).clamp(1, self.grid.row_blocks);
         let none = || Counts::none(self.dtype);
@@ -285,7 +286,8 @@ impl<U: Unit> Lanes<U> {
         }
     }
 
-    /// Appends the tile, lane index first, and starts over. The result has the offset from the start of `coded`.
+    /// Appends the tile, lane index first, and starts over. The result has the offset from the start of
+    /// `coded`.
     fn finish(&mut self, coded: &mut Vec<u8>) -> TileEntry {
         let base = self.lens.iter().copied().min().unwrap_or(0);
         let more = || self.lens.iter().map(|len| len - base);

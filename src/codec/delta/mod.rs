@@ -1,9 +1,11 @@
-//! A tensor as the difference to another one of its type and shape, its *base*: fine-tuned to original, step to step.
+//! A tensor as the difference to another one of its type and shape, its *base*: fine-tuned to original, step
+//! to step.
 //!
-//! Elements are compared as ordered integers (Ning et al., FM-Delta, NeurIPS 2024): a step from one float to the next is a
-//! difference of 1. Small differences are symbols; of larger ones the sign and the leading bits are, and the rest follows as
-//! it is. How large a difference is likely to be depends on the exponent of the base's element, because an optimizer moves
-//! small and large weights about equally far: so there are eight contexts, each with states of its own for the symbols.
+//! Elements are compared as ordered integers (Ning et al., FM-Delta, NeurIPS 2024): a step from one float to
+//! the next is a difference of 1. Small differences are symbols; of larger ones the sign and the leading bits
+//! are, and the rest follows as it is. How large a difference is likely to be depends on the exponent of the
+//! base's element, because an optimizer moves small and large weights about equally far: so there are eight
+//! contexts, each with states of its own for the symbols.
 //!
 //! | File | What it holds |
 //! |---|---|
@@ -31,3 +33,4 @@ pub use decode::Delta;
 pub(crate) use decode::{DeltaDecoder, Run};
 pub use encode::encode_delta;
 pub(crate) use encode::encode_delta_in_memory;
+pub(crate) use repeated::repeat_first;

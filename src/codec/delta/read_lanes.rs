@@ -140,7 +140,8 @@ fn read<U: Unit>(bytes: &[u8], tables: &Tables, lanes: &mut [Lane<U>; SIDE_BY_SI
     }
 }
 
-/// The difference whose symbol is at the beginning of `window`, behind an escape if it `is_there`, and the bit behind it.
+/// The difference whose symbol is at the beginning of `window`, behind an escape if it `is_there`, and the
+/// bit behind it.
 #[cold]
 fn escaped<U: Unit>(lane: &mut Lane<U>, window: u64, at: usize, is_there: bool) -> (i32, usize) {
     let index = window as u16 & ((1 << ESCAPED_BITS) - 1);

@@ -1,5 +1,5 @@
-//! A base that is shorter than the tensor, as it has to be thought of: repeated from its beginning. Where a vocabulary
-//! has grown, the rows that are new are few, and it matters little what they are compared with.
+//! A base that is shorter than the tensor, as it has to be thought of: repeated from its beginning. Where a
+//! vocabulary has grown, the rows that are new are few, and it matters little what they are compared with.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,15 +12,23 @@ pub(crate) fn repeated(base: &dyn TensorSource, range: Range<usize>) -> Cow<'_, 
     if range.end <= len {
         return base.bytes(range);
     }
-    let mut bytes = Vec::with_capacity(range.len());
-    let mut at = range.start;
-    while at < range.end {
-        let start = at % len;
-        let end = len.min(start + range.end - at);
-        bytes.extend_from_slice(&base.bytes(start..end));
-        at += end - start;
-    }
+    let (start, first) = (range.start % len, range.len().min(len));
+    let to_end = first.min(len - start);
+    let mut bytes = base.bytes(start..start + to_end).into_owned();
+    bytes.extend_from_slice(&base.bytes(0..first - to_end));
+    bytes.resize(range.len(), 0);
+    repeat_first(&mut bytes, first);
     bytes.into()
+}
+
+/// Fills `bytes` with its first `first`, repeated.
+pub(crate) fn repeat_first(bytes: &mut [u8], first: usize) {
+    let mut done = first;
+    while done < bytes.len() {
+        let more = done.min(bytes.len() - done);
+        bytes.copy_within(..more, done);
+        done += more;
+    }
 }
 
 #[cfg(test)]

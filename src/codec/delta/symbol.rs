@@ -19,7 +19,8 @@ pub(crate) struct Symbol {
 }
 
 impl Symbol {
-    /// The symbol of a difference. Without a branch on what the difference is, which no processor could foretell.
+    /// The symbol of a difference. Without a branch on what the difference is, which no processor could
+    /// foretell.
     #[inline(always)]
     pub fn of(difference: i32) -> Self {
         let magnitude = difference.unsigned_abs();

@@ -10,8 +10,8 @@ pub(crate) trait Unit: Copy + Default + PartialEq + Send + Sync {
     /// To as many little-endian bytes.
     fn write(self, bytes: &mut [u8]);
 
-    /// How many steps from one number to the next lead from `base` to `self`, modulo the number of bit patterns. NaNs have
-    /// their place beyond the infinities, and −0 one before 0.
+    /// How many steps from one number to the next lead from `base` to `self`, modulo the number of bit
+    /// patterns. NaNs have their place beyond the infinities, and −0 one before 0.
     fn minus(self, base: Self) -> i32;
 
     /// The inverse of [`Unit::minus`].

@@ -1,4 +1,5 @@
-//! Writing the streams of lanes, two side by side, so that a look-up of the one does not wait for the other's.
+//! Writing the streams of lanes, two side by side, so that a look-up of the one does not wait for the
+//! other's.
 
 use super::counts::Exponents;
 use super::lane_bits::LaneBits;

@@ -6,8 +6,8 @@ use crate::codec::payload::frequencies::{ESCAPED_BITS, Frequencies, STATES};
 const LEAST_SHARES: [f64; 4] = [0.0, 0.2, 0.45, 0.9];
 
 impl Frequencies {
-    /// The frequencies that take the fewest bits for symbols that occur `counts` times, of which there are fewer
-    /// than states. A symbol that never occurs gets no state; if counts are `open`, it can be escaped.
+    /// The frequencies that take the fewest bits for symbols that occur `counts` times, of which there are
+    /// fewer than states. A symbol that never occurs gets no state; if counts are `open`, it can be escaped.
     pub(crate) fn for_counts(counts: &[u64], open: bool) -> Self {
         let candidates = LEAST_SHARES.map(|least| Self::with_least(counts, least, open));
         let cost = |candidate: &Self| candidate.bits(counts);

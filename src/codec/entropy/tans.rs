@@ -1,5 +1,5 @@
-//! Writing with the states of [`Frequencies`]: an encoder goes through its symbols from the last to the first, so that a
-//! decoder can go from the first to the last.
+//! Writing with the states of [`Frequencies`]: an encoder goes through its symbols from the last to the
+//! first, so that a decoder can go from the first to the last.
 
 use crate::codec::payload::frequencies::{Frequencies, STATES};
 
@@ -54,8 +54,8 @@ impl Table {
         self.steps[symbol].bits != 0
     }
 
-    /// Moves `state`, which is behind `symbol`, before it. Returns the bits that a decoder reads there, and how many they
-    /// are. The symbol must have a state.
+    /// Moves `state`, which is behind `symbol`, before it. Returns the bits that a decoder reads there, and
+    /// how many they are. The symbol must have a state.
     #[inline(always)]
     pub fn before(&self, symbol: usize, state: &mut u8) -> (u32, u32) {
         let behind = u32::from(*state) + STATES as u32;

@@ -26,7 +26,8 @@ const JOINED_COLS: usize = 512;
 /// Number of contexts of a difference.
 pub(crate) const CONTEXTS: usize = 8;
 
-/// Least differences of two ordered numbers that have no symbol of their own: an octave has two for each sign.
+/// Least differences of two ordered numbers that have no symbol of their own: an octave has two for each
+/// sign.
 pub(crate) const FIRST_OCTAVE: u32 = 3;
 
 /// Number of symbols of differences that are smaller: 0, and 1 to 7 of both signs.
@@ -42,8 +43,8 @@ pub(crate) fn has_differences(dtype: Dtype) -> bool {
     UnitFormat::of(dtype).sign_bits == 1
 }
 
-/// The grid of a difference. Because each lane of each tile takes some bytes of its own, short rows are joined, two by two,
-/// and tiles are as wide as several of those that the encoder makes of such a matrix.
+/// The grid of a difference. Because each lane of each tile takes some bytes of its own, short rows are
+/// joined, two by two, and tiles are as wide as several of those that the encoder makes of such a matrix.
 pub(crate) fn delta_grid(mut matrix: Matrix) -> Grid {
     while matrix.rows.is_multiple_of(2) && 2 * matrix.cols <= JOINED_COLS {
         matrix = Matrix { rows: matrix.rows / 2, cols: 2 * matrix.cols };
@@ -183,8 +184,8 @@ impl DeltaHead {
         self.tiles.get(tile).map_or(self.coded.end, |tile| self.coded.start + 4 * tile.word as usize)
     }
 
-    /// Bytes of the lane index of `tile`: a state for each lane that differs, then how many more bits than the
-    /// shortest lane its stream has.
+    /// Bytes of the lane index of `tile`: a state for each lane that differs, then how many more bits than
+    /// the shortest lane its stream has.
     pub(crate) fn index_bytes(&self, tile: usize) -> usize {
         let lanes = self.masks[tile / self.grid.col_tiles].count();
         index_bytes(lanes, self.tiles[tile].wide)
@@ -217,7 +218,8 @@ pub(crate) fn index_bytes(lanes: usize, wide: bool) -> usize {
 }
 
 impl Contexts {
-    /// The frequencies of all contexts: for each, whether they are those of the context before, or they themselves.
+    /// The frequencies of all contexts: for each, whether they are those of the context before, or they
+    /// themselves.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut numbers = Nibbles::default();
         for (context, frequencies) in self.frequencies.iter().enumerate() {

@@ -11,7 +11,8 @@ pub(crate) const STATES: usize = 256;
 /// Bits of a symbol that follow its escape.
 pub(crate) const ESCAPED_BITS: u32 = 8;
 
-/// From one state of a symbol to the next, in the order in which they are given out. It is odd, so it comes to each state once.
+/// From one state of a symbol to the next, in the order in which they are given out. It is odd, so it comes
+/// to each state once.
 const STEP: usize = STATES / 2 + STATES / 8 + 3;
 
 /// How many states each symbol has; 0 if it has none of its own.
@@ -75,8 +76,8 @@ impl Frequencies {
         })
     }
 
-    /// Writes the frequencies: the escape's, the number of symbols up to the last that has one, and theirs. A symbol that has
-    /// all states has 0 there.
+    /// Writes the frequencies: the escape's, the number of symbols up to the last that has one, and theirs. A
+    /// symbol that has all states has 0 there.
     pub(crate) fn write(&self, numbers: &mut Nibbles) {
         let count = self.symbols.iter().rposition(|&states| states > 0).map_or(0, |last| last + 1);
         numbers.put(self.escape);

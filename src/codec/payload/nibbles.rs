@@ -1,5 +1,5 @@
-//! Small numbers in few bits: of 4 bits up to 11, of 8 up to 59, and of 12 up to 315. Two pieces of 4 bits share a byte, the
-//! first in the low half.
+//! Small numbers in few bits: of 4 bits up to 11, of 8 up to 59, and of 12 up to 315. Two pieces of 4 bits
+//! share a byte, the first in the low half.
 //!
 //! | First piece | Further pieces, lowest first | Number |
 //! |---|---|---|

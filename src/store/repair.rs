@@ -18,7 +18,8 @@ pub struct Repair {
     pub rescued: usize,
     /// The hashes of pieces that are lost: adding their models again brings them back.
     pub lost: Vec<String>,
-    /// Damaged objects that were deleted, because what could be read of them is elsewhere now.
+    /// Damaged objects that were deleted, because all that they had is elsewhere now. A damaged pack of which
+    /// anything is lost stays.
     pub deleted: Vec<String>,
 }
 
@@ -54,8 +55,8 @@ impl Packs {
 impl Store {
     /// Makes the store at `path` whole, as far as that is possible. Pieces in packs that the index does not
     /// name, as where a run is missing or damaged, are added to it; pieces of damaged packs that still decode
-    /// to their bytes are written to a new pack; and damaged runs and packs are deleted. [`Store::check`]
-    /// tells which versions lack something after that.
+    /// to their bytes are written to a new pack; and damaged runs, and packs of which nothing is lost, are
+    /// deleted. [`Store::check`] tells which versions lack something after that.
     ///
     /// Nobody may add to the store meanwhile.
     pub fn repair(path: &Path) -> Result<Repair, StoreError> {
@@ -94,8 +95,8 @@ impl Store {
         let mut whole = packs.whole;
         whole.extend(rescued);
         Index::default().add(&store.folder, whole)?;
-        let old = runs.into_iter().chain(packs.damaged);
-        for name in old {
+        let spent = packs.damaged.into_iter().filter(|pack| is_spent(pack, &astray, &repair.lost));
+        for name in runs.into_iter().chain(spent.collect::<Vec<_>>()) {
             let path: PathBuf = store.folder.path(&name);
             store.folder.remove(&path)?;
             if damaged.contains(&path) || name.starts_with("packs") {
@@ -133,4 +134,12 @@ impl Store {
         }
         pack.map(|pack| pack.finish(&self.folder)).transpose()
     }
+}
+
+/// Whether all that a damaged pack had is elsewhere. An index run has all pieces of a pack, so where the index
+/// knows none of them, nobody knows what is in it.
+fn is_spent(pack: &str, astray: &[(blake3::Hash, Place)], lost: &[String]) -> bool {
+    let mut known =
+        astray.iter().filter(|(_, place)| *place.pack == *pack).map(|(hash, _)| hash.to_hex()).peekable();
+    known.peek().is_some() && known.all(|hash| !lost.iter().any(|lost| lost == hash.as_str()))
 }

@@ -7,6 +7,16 @@ use bantam::store::{Store, VersionName};
 
 use crate::{Place, files, model};
 
+/// A store with a model and one that was made from it.
+fn with_two_models() -> Place {
+    let place = Place::with_store();
+    model(&place.at("base"), 1, 0, 64);
+    model(&place.at("tuned"), 1, 2, 64);
+    place.add("base");
+    place.add("tuned");
+    place
+}
+
 /// Every file of a store.
 fn objects(place: &Place) -> Vec<PathBuf> {
     files(&place.at("store")).into_keys().map(|name| place.at("store").join(name)).collect()
@@ -28,11 +38,7 @@ fn is_found(place: &Place, name: &str, right: &std::collections::BTreeMap<String
 
 #[test]
 fn damage_in_every_object_is_found_and_harmless() {
-    let place = Place::with_store();
-    model(&place.at("base"), 1, 0, 64);
-    model(&place.at("tuned"), 1, 2, 64);
-    place.add("base");
-    place.add("tuned");
+    let place = with_two_models();
     let right = files(&place.at("tuned"));
     assert!(!is_found(&place, "tuned", &right));
     for object in objects(&place) {
@@ -56,11 +62,7 @@ fn damage_in_every_object_is_found_and_harmless() {
 
 #[test]
 fn an_index_is_made_again_from_packs() {
-    let place = Place::with_store();
-    model(&place.at("base"), 1, 0, 64);
-    model(&place.at("tuned"), 1, 2, 64);
-    place.add("base");
-    place.add("tuned");
+    let place = with_two_models();
     let store = place.at("store");
     assert_eq!(Store::repair(&store).unwrap(), bantam::store::Repair::default());
     let runs = || objects(&place).into_iter().filter(|path| path.starts_with(store.join("index")));
@@ -81,11 +83,7 @@ fn an_index_is_made_again_from_packs() {
 
 #[test]
 fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_model() {
-    let place = Place::with_store();
-    model(&place.at("base"), 1, 0, 64);
-    model(&place.at("tuned"), 1, 2, 64);
-    place.add("base");
-    place.add("tuned");
+    let place = with_two_models();
     let store = place.at("store");
     let packs = || {
         objects(&place).into_iter().filter(|path| path.starts_with(store.join("packs"))).collect::<Vec<_>>()
@@ -99,6 +97,18 @@ fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_m
     assert!(repair.rescued > 8 && repair.lost.is_empty() && repair.deleted.len() == 2, "{repair:?}");
     assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
     assert!(place.get("tuned") == files(&place.at("tuned")));
+    // A pack with its end and a payload damaged keeps the rest of what it has.
+    let [pack] = packs().try_into().unwrap();
+    let whole = fs::read(&pack).unwrap();
+    let mut bytes = whole[..whole.len() - 5].to_vec();
+    bytes[300..20_000].fill(0x55);
+    fs::write(&pack, bytes).unwrap();
+    let repair = Store::repair(&store).unwrap();
+    assert!(repair.rescued > 0 && !repair.lost.is_empty() && repair.deleted.is_empty(), "{repair:?}");
+    assert!(pack.exists());
+    fs::write(&pack, whole).unwrap();
+    Store::repair(&store).unwrap();
+    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
     // A pack is gone, and another model is stored as differences to what was in it.
     for pack in packs() {
         fs::remove_file(pack).unwrap();
@@ -119,11 +129,7 @@ fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_m
 
 #[test]
 fn a_missing_object_is_found() {
-    let place = Place::with_store();
-    model(&place.at("base"), 1, 0, 64);
-    model(&place.at("tuned"), 1, 2, 64);
-    place.add("base");
-    place.add("tuned");
+    let place = with_two_models();
     let right = files(&place.at("tuned"));
     for object in objects(&place) {
         // Families only help to find bases, and a version without its entry is none.

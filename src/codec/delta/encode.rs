@@ -28,8 +28,8 @@ use crate::tensor::Dtype;
 /// Elements whose symbols are counted, about. Of larger tensors only some row blocks are, evenly spread.
 const COUNTED: usize = 4 << 20;
 
-/// Encodes the difference of a tensor of `dtype` and `shape` to `base`, elements of the same type whose bytes
-/// have the hash `base_hash`. If they are fewer, as before a vocabulary grew, they are repeated; of more, the
+/// Encodes the difference of a tensor of `dtype` and `shape` to `base`, elements of the same type
+/// with the hash of their bytes. If they are fewer, as before a vocabulary grew, they are repeated; of more, the
 /// first are taken. Pieces of the payload go to `put`; the result is the payload's length. `None`, whatever
 /// was put, where the payload would not be shorter than `limit`, and for tensors that are not stored so:
 /// those without elements or with an empty base, and those whose type is no float of 8, 16 or 32 bits.

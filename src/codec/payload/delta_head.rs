@@ -1,7 +1,7 @@
 //! The description of a tensor that is stored as the difference to another one, its *base*.
 //!
 //! ```text
-//! fixed part, base's BLAKE3, frequencies, row masks, tile table, checksums | padding | coded plane
+//! fixed part, base's BLAKE3 and length, frequencies, row masks, tile table, checksums | padding | coded plane
 //! ```
 //! `docs/format.md` has the byte offsets.
 

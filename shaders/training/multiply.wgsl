@@ -4,8 +4,9 @@
 // An element of C is one chain of `fma` over the columns of A in order, which begins with what C holds where it is
 // added to. So neither the number of workgroups nor a division of A's columns among dispatches changes a bit.
 //
-// One workgroup computes 64 by 64 elements. One invocation computes 8 by 8, which are 8 rows and 8 columns apart; with
-// TEXTURE they are next to each other.
+// One workgroup computes 64 by 64 elements. One invocation computes 8 by 8, which are 8 rows and 8 columns apart. With
+// TEXTURE they are next to each other, and the block of a workgroup is as wide as the sizes say: where C has few
+// columns, invocations to the right of them would have nothing to do.
 //
 // Bindings:
 //   1  sizes  sizes, strides and what is left out
@@ -49,7 +50,8 @@ struct Sizes {
     // Which elements are zero: 1, those of C above its diagonal, which are not computed; 2, those of A above its
     // diagonal; 3, those of A below it.
     causal: u32,
-    unused0: u32,
+    // How many invocations share a row, as a power of two; 3 without TEXTURE.
+    across_bits: u32,
     a: Operand,
     b: Operand,
     c: Operand,
@@ -218,21 +220,27 @@ fn add_products(a_at: u32, b_at: u32, row: u32, col: u32, start: u32, end: u32) 
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let block_row = (group.x / sizes.col_blocks) * 64u;
-    let block_col = (group.x % sizes.col_blocks) * 64u;
-    if sizes.causal == 1u && block_col >= block_row + 64u {
+#ifdef TEXTURE
+    let across_bits = sizes.across_bits;
+#else
+    let across_bits = 3u;
+#endif
+    let block_rows = 512u >> across_bits;
+    let block_row = (group.x / sizes.col_blocks) * block_rows;
+    let block_col = (group.x % sizes.col_blocks) * (8u << across_bits);
+    if sizes.causal == 1u && block_col >= block_row + block_rows {
         return;
     }
     var start = 0u;
     var end = sizes.depth;
     if sizes.causal == 2u {
-        end = min(end, block_row + 64u);
+        end = min(end, block_row + block_rows);
     }
     if sizes.causal == 3u {
         start = min(end, block_row);
     }
-    let row = block_row + (lane >> 3u) * LANE_APART;
-    let col = block_col + (lane & 7u) * LANE_APART;
+    let row = block_row + (lane >> across_bits) * LANE_APART;
+    let col = block_col + (lane & ((1u << across_bits) - 1u)) * LANE_APART;
     let c_at = first_of(sizes.c, group.y);
 #unroll h 2
 #unroll i 4

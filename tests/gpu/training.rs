@@ -37,7 +37,9 @@ pub fn assert_near(got: &[f32], wanted: &[f64], terms: f64, what: &str) {
 #[test]
 fn products_are_those_of_the_twin_whatever_is_transposed() {
     let gpu = device::shared();
-    for size in [[1, 1, 1], [5, 70, 33], [64, 64, 8], [132, 68, 200], [8, 72, 12]] {
+    for size in
+        [[1, 1, 1], [5, 70, 33], [64, 64, 8], [132, 68, 200], [8, 72, 12], [260, 12, 40], [132, 28, 8]]
+    {
         let [rows, cols, depth] = size;
         let (a, b) = (normal(1, rows * depth), normal(2, depth * cols));
         let before = normal(3, rows * cols);
@@ -107,7 +109,7 @@ fn a_sum_goes_on_bit_for_bit() {
 fn attentions_products_are_those_of_the_twin() {
     let gpu = device::shared();
     let (sequences, heads, shared, dim) = (2, 4, 2, 4);
-    for length in [3, 68, 132] {
+    for length in [3, 68, 132, 260] {
         let stride = 40;
         let x = normal(1, sequences * length * stride);
         let scores = normal(2, sequences * heads * length * length);

@@ -53,6 +53,7 @@ sources! {
     "shared/bf16" => "shared/bf16.wgsl",
     "shared/columns" => "shared/columns.wgsl",
     "shared/dense" => "shared/dense.wgsl",
+    "shared/eights" => "shared/eights.wgsl",
     "shared/elements" => "shared/elements.wgsl",
     "shared/fast" => "shared/fast.wgsl",
     "shared/finite" => "shared/finite.wgsl",

@@ -4,6 +4,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::gpu::{Buffer, Dispatch, Gpu, GpuError, Variant, Workgroups};
 
+/// Queries of a workgroup.
+const QUERIES: u32 = 8;
+
 /// `Seen` of `shaders/shared/seen.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
 #[repr(C)]
@@ -30,7 +33,7 @@ impl SeenParams {
 
     /// The workgroups for this many matrices.
     pub(super) fn workgroups(&self, products: usize) -> [Workgroups; 2] {
-        [self.length, products as u32].map(Workgroups::Fixed)
+        [self.length.div_ceil(QUERIES), products as u32].map(Workgroups::Fixed)
     }
 }
 

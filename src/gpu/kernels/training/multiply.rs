@@ -5,8 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::gpu::device::texture;
 use crate::gpu::{Bound, Buffer, Choice, Dispatch, Gpu, GpuError, Texel, Texture, Variant, Work, Workgroups};
 
-/// Rows and columns of a workgroup's block.
-const BLOCK: u32 = 64;
+/// Elements of a workgroup's block, and rows and columns of an invocation's.
+const BLOCK: u32 = 64 * 64;
+const OWN: u32 = 8;
 
 /// Where the elements of a matrix are: `Operand` of `shaders/training/multiply.wgsl`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
@@ -133,7 +134,7 @@ struct Sizes {
     heads: u32,
     terms: u32,
     causal: u32,
-    unused: u32,
+    across_bits: u32,
     operands: [Operand; 3],
 }
 
@@ -161,6 +162,12 @@ pub fn texture_variant(accumulate: bool, [a, b]: Along) -> Variant {
     texture::texture_variant(variant, Texel::Vector)
 }
 
+/// How many invocations share a row of C, as a power of two, so that few have no columns, or no rows.
+fn across_bits(rows: u32, cols: u32) -> u32 {
+    let fits = |&bits: &u32| cols <= OWN << bits && rows >= (BLOCK / OWN) >> bits;
+    (1..3).find(fits).unwrap_or(3)
+}
+
 /// Computes C from A and B; adds to it if `accumulate` is set.
 pub fn dispatch(
     gpu: &Gpu,
@@ -171,7 +178,12 @@ pub fn dispatch(
 ) -> Result<Dispatch, GpuError> {
     let [rows, cols, depth] = multiply.size.map(|n| n as u32);
     let [sequences, heads] = multiply.products.map(|n| n as u32);
-    let (terms, col_blocks) = (multiply.terms as u32, cols.div_ceil(BLOCK));
+    let across_bits = match factors {
+        Factors::Buffers(_) => 3,
+        Factors::Textures(_) => across_bits(rows, cols),
+    };
+    let (block_rows, block_cols) = ((BLOCK / OWN) >> across_bits, OWN << across_bits);
+    let (terms, col_blocks) = (multiply.terms as u32, cols.div_ceil(block_cols));
     let sum = u64::from(depth) * u64::from(terms);
     gpu.check_rounds("multiply", sum + u64::from(terms))?;
     let params = Sizes {
@@ -182,10 +194,10 @@ pub fn dispatch(
         heads,
         terms,
         causal: multiply.causal as u32,
-        unused: 0,
+        across_bits,
         operands: multiply.operands,
     };
-    let workgroups = [rows.div_ceil(BLOCK) * col_blocks, sequences * heads].map(Workgroups::Fixed);
+    let workgroups = [rows.div_ceil(block_rows) * col_blocks, sequences * heads].map(Workgroups::Fixed);
     let (variant, [a, b]) = match factors {
         Factors::Buffers(buffers) => (variant(accumulate), buffers.map(Bound::from)),
         Factors::Textures(textures) => {
@@ -193,7 +205,7 @@ pub fn dispatch(
         }
     };
     let dispatch = gpu.kernel(variant)?.bind(gpu, &params, &[(2, a), (3, b), (4, c.into())], workgroups)?;
-    Ok(dispatch.with_work(Work::AWorkgroup(u64::from(BLOCK * BLOCK) * sum)))
+    Ok(dispatch.with_work(Work::AWorkgroup(u64::from(BLOCK) * sum)))
 }
 
 /// The twin.

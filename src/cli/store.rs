@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bantam::store::{AddOptions, Family, Repair, Store, VersionName};
+use bantam::store::{AddOptions, Family, GcOptions, Repair, Store, VersionName};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
@@ -79,12 +79,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Remove a model from the list, all its versions; its bytes stay in the store
+    /// Remove a model from the list, all its versions; its bytes stay in the store until `gc`
     Rm {
         /// The store's folder
         store: PathBuf,
         /// The model
         name: String,
+    },
+    /// Delete what no model needs any more; others may add and restore meanwhile
+    Gc {
+        /// The store's folder
+        store: PathBuf,
+        /// End the sessions of writers that began so many hours ago; those that are still writing get an error
+        #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
+        expire: Duration,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Check that all objects are there and have their checksums
     Check {
@@ -121,7 +134,7 @@ enum Command {
 impl Args {
     /// Whether the command writes something that it cleans up when it is interrupted.
     pub fn writes(&self) -> bool {
-        matches!(self.command, Command::Add { .. } | Command::Get { .. })
+        matches!(self.command, Command::Add { .. } | Command::Get { .. } | Command::Gc { .. })
     }
 }
 
@@ -176,8 +189,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         Command::Rm { store, name } => {
             Store::open(store)?.remove(name)?;
-            print::line(format_args!("{name}: removed; its bytes stay in the store"))?;
+            print::line(format_args!("{name}: removed; `bantam store gc` deletes what nobody else needs"))?;
         }
+        Command::Gc { store, expire, jobs, json } => gc(store, *expire, jobs, *json)?,
         Command::Check { store, full, jobs, json } => {
             let check = jobs.run(|| Store::check(store, *full, &Bar::default()))??;
             for fault in &check.failures {
@@ -234,6 +248,38 @@ fn show(store: &Store, name: &str, as_json: bool) -> Result<()> {
     Ok(())
 }
 
+/// A number of hours, such as 24 or 0.5.
+fn hours(text: &str) -> std::result::Result<Duration, String> {
+    let hours: f64 = text.parse().map_err(|_| "this is no number".to_string())?;
+    Duration::try_from_secs_f64(hours * 3600.0).map_err(|_| "this is no number of hours from 0 on".into())
+}
+
+fn gc(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Result<()> {
+    let options = GcOptions::default().with_expire(expire);
+    let done = jobs.run(|| Store::gc(store, &options, &Bar::default()))??;
+    if as_json {
+        return print::line(json!({
+            "deleted_packs": done.deleted_packs, "deleted_bytes": done.deleted_bytes,
+            "kept_bytes": done.kept_bytes, "waiting_packs": done.waiting_packs,
+            "open_sessions": done.open_sessions, "expired_sessions": done.expired_sessions,
+        }));
+    }
+    for session in &done.expired_sessions {
+        print::line(format_args!("session {session}: ended, because it began too long ago"))?;
+    }
+    let freed = done.deleted_bytes.saturating_sub(done.kept_bytes);
+    let (store, freed) = (store.display(), sizes::megabytes(freed));
+    print::line(format_args!("{store}: {} packs deleted, {freed} freed", done.deleted_packs))?;
+    if done.waiting_packs > 0 {
+        let open = done.open_sessions.join(", ");
+        print::line(format_args!(
+            "{} packs wait until these sessions have ended: {open}. If nobody is writing any more, --expire 0 ends them",
+            done.waiting_packs
+        ))?;
+    }
+    Ok(())
+}
+
 fn repair(store: &Path, as_json: bool) -> Result<ExitCode> {
     let repair = Store::repair(store)?;
     for piece in &repair.lost {
@@ -258,7 +304,7 @@ fn stats(store: &Store, as_json: bool) -> Result<()> {
     if as_json {
         let family = |family: &Family| {
             json!({
-                "fingerprint": family.fingerprint, "models": family.models, "original_bytes": family.original_bytes,
+                "models": family.models, "original_bytes": family.original_bytes,
                 "stored_bytes": family.stored_bytes,
             })
         };

@@ -1,19 +1,24 @@
 //! Adding a model to a store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::bases::Bases;
+use super::condemned::Condemned;
 use super::error::StoreError;
-use super::family;
-use super::index::Place;
+use super::index::{Index, Place};
+use super::kin;
 use super::manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
 use super::name::{self, VersionName};
-use super::pack::{PackEntry, PackWriter};
+use super::pack::{PackPieces, PackWriter};
 use super::piece::{Coded, encode_piece, parts};
-use super::store::{ModelEntry, Store, Version};
+use super::session::{Commit, Session, give_version};
+use super::sketch::{SEEN, Sketch};
+use super::store::Store;
+use super::versions::Version;
 use crate::archive::{Progress, Weight, WeightSource, names, reported};
 use crate::tensor::Dtype;
 
@@ -22,6 +27,9 @@ const TOGETHER: usize = 64 << 20;
 
 /// Bytes of a piece of a file that is no file of tensors.
 const BLOB: usize = 16 << 20;
+
+/// Models that look alike among which one is looked for that is still there.
+const MOST_KIN: usize = 16;
 
 /// How a model is added.
 #[derive(Debug, Clone, Default)]
@@ -84,10 +92,15 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Added, StoreError> {
         let opened = files.iter().map(Opened::open).collect::<Result<Vec<_>, _>>()?;
+        let folder = self.folder.clone();
+        let session = Session::begin(&folder)?;
+        // What is condemned after this will not go before the session has ended.
+        let condemned = Condemned::packs(&Condemned::read(&folder)?);
+        self.index = Index::read(&folder, &condemned)?;
         let base = self.base_of(&opened, options)?;
-        let bases = match &base {
-            Some(manifest) => tensors_by_name(&Manifest::read(&self.folder, manifest)?),
-            None => HashMap::new(),
+        let (base, bases) = match base {
+            Some((name, manifest)) => (Some(name), Bases::of(&manifest)),
+            None => (None, Bases::default()),
         };
         let mut adding =
             Adding { store: self, bases, progress, jobs: Vec::new(), job_bytes: 0, written: HashSet::new() };
@@ -97,50 +110,73 @@ impl Store {
             manifest.push(adding.file(file, &mut packs)?);
         }
         adding.encode(&mut packs)?;
-        packs.close(&self.folder)?;
+        packs.close(&folder)?;
         let Packs { finished, stored_bytes, .. } = packs;
-        self.index.add(&self.folder, finished)?;
+        self.index.add(&folder, &finished)?;
         let manifest = Manifest::new(manifest);
-        let hash = manifest.write(&self.folder)?;
-        if let Some(fingerprint) = family::fingerprint(&manifest) {
-            family::record(&self.folder, &fingerprint, &hash)?;
-        }
+        let hash = manifest.write(&folder)?;
+        kin::record(&folder, &kin::bands(manifest.looks()), &hash)?;
         let newest = self.version(&VersionName { model: name.into(), version: None }).ok();
         let newest = newest.filter(|version| version.manifest == hash);
         let was_there = newest.is_some();
         let version = match newest {
             Some(version) => version,
             None => {
-                let number = self.append(name, &ModelEntry { manifest: Some(hash.clone()) })?;
+                let commit = Commit { model: name.into(), manifest: hash.clone() };
+                session.commit(&commit)?;
+                let number = give_version(&folder, session.id(), &commit)?;
+                session.close()?;
                 Version { model: name.into(), number, manifest: hash }
             }
         };
         Ok(Added { version, was_there, original_bytes: manifest.bytes(), stored_bytes, base })
     }
 
-    /// The manifest of the model to which tensors are compared: the one that was named, or the first of the
-    /// family.
-    fn base_of(&self, opened: &[Opened], options: &AddOptions) -> Result<Option<String>, StoreError> {
+    /// The model to which tensors are compared, its manifest's name and the manifest: the one that was named, or the
+    /// first that looks alike and is still there.
+    fn base_of(
+        &self,
+        opened: &[Opened],
+        options: &AddOptions,
+    ) -> Result<Option<(String, Manifest)>, StoreError> {
         if let Some(base) = &options.base {
-            return Ok(Some(self.version(base)?.manifest));
+            let name = self.version(base)?.manifest;
+            let manifest = Manifest::read(&self.folder, &name)?;
+            return Ok(Some((name, manifest)));
         }
-        let tensors = opened.iter().map(|file| ManifestFile {
-            path: String::new(),
-            bytes: 0,
-            blake3: String::new(),
-            outside: Vec::new(),
-            tensors: file.tensors().map(|tensor| tensor.described(Vec::new())).collect(),
-        });
-        let Some(fingerprint) = family::fingerprint(&Manifest::new(tensors.collect())) else {
-            return Ok(None);
-        };
-        Ok(family::members(&self.folder, &fingerprint)?.into_iter().next())
+        let looks = looks_of(opened)?;
+        let looks = looks.iter().map(|(size, name, sketch)| (*size, &name[..], sketch)).collect();
+        for name in kin::find(&self.folder, &kin::bands(looks))?.into_iter().take(MOST_KIN) {
+            match Manifest::read(&self.folder, &name) {
+                Ok(manifest) if self.has_some(&manifest) => return Ok(Some((name, manifest))),
+                Ok(_) => {}
+                Err(error) => log::warn!("not taken as a base: {error}"),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether anything of a model's tensors is there: it may have been collected.
+    fn has_some(&self, manifest: &Manifest) -> bool {
+        let pieces = manifest.tensors().filter(|tensor| tensor.sketch.is_some()).flat_map(|t| &t.pieces);
+        pieces.filter_map(|piece| piece.hash().ok()).any(|hash| self.index.place(&hash).is_some())
     }
 }
 
-/// Pieces of the base's tensors, by the tensors' names.
-fn tensors_by_name(manifest: &Manifest) -> HashMap<String, (Dtype, Vec<PieceId>)> {
-    manifest.tensors().map(|tensor| (tensor.name.clone(), (tensor.dtype, tensor.pieces.clone()))).collect()
+/// The sizes, names and sketches of tensors, of which only the beginnings are read.
+fn looks_of(opened: &[Opened]) -> Result<Vec<(u64, String, Sketch)>, StoreError> {
+    let mut looks = Vec::new();
+    for file in opened {
+        let weights = file.tensors.as_ref().map(WeightSource::weights).into_iter().flatten();
+        for weight in weights.filter(|weight| Sketch::suits(weight.dtype)) {
+            let reader = weight.reader()?;
+            let rows = reader.rows().min(SEEN.div_ceil(reader.cols().max(1)));
+            if let Some(sketch) = Sketch::of(weight.dtype, &reader.read_matrix_rows(0..rows)?) {
+                looks.push((weight.original_len as u64, weight.name.to_string(), sketch));
+            }
+        }
+    }
+    Ok(looks)
 }
 
 /// The name of the folder, or of the file without its ending.
@@ -208,9 +244,9 @@ struct OpenedTensor<'a> {
 }
 
 impl OpenedTensor<'_> {
-    fn described(&self, pieces: Vec<PieceId>) -> ManifestTensor {
+    fn described(&self, data: &[u8], pieces: Vec<PieceId>) -> ManifestTensor {
         let (name, shape, start) = (self.name.into(), self.shape.into(), self.start as u64);
-        ManifestTensor { name, dtype: self.dtype, shape, start, pieces }
+        ManifestTensor { name, dtype: self.dtype, shape, start, sketch: Sketch::of(self.dtype, data), pieces }
     }
 }
 
@@ -300,7 +336,7 @@ struct Job {
 #[derive(Default)]
 struct Packs {
     open: Option<PackWriter>,
-    finished: Vec<(String, Vec<PackEntry>)>,
+    finished: Vec<PackPieces>,
     stored_bytes: u64,
 }
 
@@ -316,7 +352,7 @@ impl Packs {
 /// What is needed while files are added.
 struct Adding<'a> {
     store: &'a Store,
-    bases: HashMap<String, (Dtype, Vec<PieceId>)>,
+    bases: Bases,
     progress: &'a dyn Progress,
     jobs: Vec<Job>,
     job_bytes: usize,
@@ -344,7 +380,7 @@ impl Adding<'_> {
             whole.update_rayon(&data);
             (at, used) = (tensor.start + data.len(), used + gap.len());
             let pieces = self.tensor(&tensor, &data, packs)?;
-            tensors.push(tensor.described(pieces));
+            tensors.push(tensor.described(&data, pieces));
         }
         whole.update(&outside[used..]);
         let bytes = (at + outside.len() - used) as u64;
@@ -391,8 +427,8 @@ impl Adding<'_> {
         data: &[u8],
         packs: &mut Packs,
     ) -> Result<Vec<PieceId>, StoreError> {
-        let base = self.bases.get(tensor.name).filter(|(dtype, _)| *dtype == tensor.dtype);
-        let base = base.map(|(_, pieces)| pieces.clone()).unwrap_or_default();
+        let base = self.bases.of_tensor(tensor.name, tensor.dtype, tensor.shape, data);
+        let base = base.map(<[_]>::to_vec).unwrap_or_default();
         let mut ids = Vec::new();
         for (i, part) in parts(tensor.dtype, tensor.shape, data.len()).into_iter().enumerate() {
             let data = &data[part.bytes];

@@ -3,11 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use super::condemned::{self, Condemned};
 use super::error::StoreError;
-use super::index::Index;
+use super::folder::Folder;
+use super::index::{Index, RUNS};
 use super::manifest::{Manifest, PieceId};
-use super::pack;
-use super::store::{Store, Version};
+use super::pack::{self, PACKS};
+use super::session::{self, Sessions};
+use super::store::Store;
+use super::versions::Version;
 use crate::archive::{Progress, reported};
 
 /// What was found.
@@ -35,16 +39,28 @@ impl Store {
     /// that a version needs is in a pack. If `full`, each of those is decoded and hashed, too.
     pub fn check(path: &Path, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
         let folder = Self::folder(path)?;
+        let objects = || Ok::<_, StoreError>((folder.list(RUNS)?, folder.list(PACKS)?));
+        loop {
+            let before = objects()?;
+            let check = Self::check_once(folder.clone(), full, progress)?;
+            // What is collected meanwhile goes while it is looked at.
+            if check.failures.is_empty() || objects()? == before {
+                return Ok(check);
+            }
+        }
+    }
+
+    fn check_once(folder: Folder, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
         let mut check = Check::default();
         let mut failed = Vec::new();
-        let index = Index::read(&folder, |error| {
+        let index = Index::read_all(&folder, |error| {
             failed.push(error);
             Ok(())
         })?;
         failed.into_iter().for_each(|error| check.fail(name_of(&error), None, error));
-        check.objects += folder.list(super::index::RUNS)?.len();
+        check.objects += folder.list(RUNS)?.len();
         let mut packed = HashSet::new();
-        for name in folder.list("packs")? {
+        for name in folder.list(PACKS)? {
             check.objects += 1;
             match pack::entries(&folder, &name) {
                 Ok(entries) => {
@@ -53,6 +69,7 @@ impl Store {
                 Err(error) => check.fail(name, None, error),
             }
         }
+        check.transactions(&folder)?;
         let store = Self { folder, index };
         let needed = check.versions(&store)?;
         let bytes = needed.values().map(|(piece, _)| piece.bytes).sum();
@@ -99,6 +116,14 @@ impl Store {
 }
 
 impl Check {
+    /// Looks at what writers and collectors have said.
+    fn transactions(&mut self, folder: &Folder) -> Result<(), StoreError> {
+        self.objects += folder.list(session::SESSIONS)?.len() + folder.list(condemned::CONDEMNED)?.len();
+        let read = [Sessions::read(folder).map(drop), Condemned::read(folder).map(drop)];
+        read.into_iter().filter_map(Result::err).for_each(|error| self.fail(name_of(&error), None, error));
+        Ok(())
+    }
+
     /// The pieces that versions need, each with one of them. Versions that cannot be read are failures.
     fn versions(&mut self, store: &Store) -> Result<HashMap<blake3::Hash, (PieceId, String)>, StoreError> {
         let mut needed = HashMap::new();

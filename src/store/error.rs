@@ -102,6 +102,14 @@ pub enum StoreError {
         /// The entry.
         path: PathBuf,
     },
+    /// A writer took so long that its session was ended.
+    #[error(
+        "nothing was added: the session {session} was ended by somebody who collects; add the model again"
+    )]
+    Expired {
+        /// The session.
+        session: String,
+    },
     /// The caller's [`Progress`](crate::archive::Progress) said to stop.
     #[error("cancelled")]
     Cancelled,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::{Builder, NamedTempFile};
 
@@ -94,10 +95,58 @@ impl Folder {
         Ok(fs::metadata(&path).map_err(StoreError::io("read", path))?.len())
     }
 
-    /// Deletes an object by its path.
-    pub fn remove(&self, path: &Path) -> Result<(), StoreError> {
-        fs::remove_file(path).map_err(StoreError::io("delete", path))?;
-        path.parent().map_or(Ok(()), sync_folder)
+    /// The same; `None` if there is no such object.
+    pub fn len_if_there(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        match self.len(name) {
+            Ok(len) => Ok(Some(len)),
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes an object, if it is there.
+    pub fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(StoreError::io("delete", path)(error)),
+            Ok(()) => path.parent().map_or(Ok(()), sync_folder),
+        }
+    }
+
+    /// Whether there is an object of this name.
+    pub fn exists(&self, name: &str) -> Result<bool, StoreError> {
+        let path = self.path(name);
+        path.try_exists().map_err(StoreError::io("read", path))
+    }
+
+    /// When an object was created, by the clock of whoever keeps the folder; `None` if it is gone.
+    pub fn modified(&self, name: &str) -> Result<Option<SystemTime>, StoreError> {
+        let path = self.path(name);
+        match fs::metadata(&path).and_then(|data| data.modified()) {
+            Ok(time) => Ok(Some(time)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("read", path)(error)),
+        }
+    }
+
+    /// The time by the same clock.
+    pub fn now(&self) -> Result<SystemTime, StoreError> {
+        let file = self.temporary()?;
+        let time = file.as_file().metadata().and_then(|data| data.modified());
+        time.map_err(StoreError::io("read", file.path()))
+    }
+
+    /// Deletes what was written and never got a name, where it is older than `age`.
+    pub fn clean(&self, age: Duration) -> Result<(), StoreError> {
+        let now = self.now()?;
+        for name in self.list(TEMPORARY)? {
+            let is_old = |time| now.duration_since(time).is_ok_and(|since| since >= age);
+            if self.modified(&name)?.is_some_and(is_old) {
+                self.remove(&name)?;
+            }
+        }
+        Ok(())
     }
 
     /// The names of all objects in a folder of the store and its sub-folders, sorted.

@@ -9,7 +9,8 @@ use super::error::StoreError;
 use super::folder::sync_folder;
 use super::manifest::ManifestFile;
 use super::name::VersionName;
-use super::store::{Store, Version};
+use super::store::Store;
+use super::versions::Version;
 use crate::archive::{Options, Progress, compress, reported};
 
 /// What restoring a model did.

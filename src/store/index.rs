@@ -1,20 +1,21 @@
 //! Where the payloads of pieces are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::folder::Folder;
-use super::pack::PackEntry;
+use super::pack::{PACKS, PackEntry, PackPieces};
 use super::{name, sealed};
 
 /// The folder of the runs.
 pub(super) const RUNS: &str = "index";
 
+/// How often runs are listed again because one of them was replaced meanwhile.
+const AGAIN: usize = 100;
+
 /// Where a piece's payload is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub pack: Arc<str>,
     pub start: u64,
@@ -25,68 +26,145 @@ pub(super) struct Place {
     pub base: Option<blake3::Hash>,
 }
 
-/// What one pack has, as an index run says it.
-#[derive(Debug, Serialize, Deserialize)]
-struct Run {
-    pack: String,
-    pieces: Vec<PackEntry>,
+/// The hashes of a pack's pieces, and where they are.
+fn places(packed: &PackPieces) -> impl Iterator<Item = Result<(blake3::Hash, Place), String>> {
+    let pack: Arc<str> = packed.pack.as_str().into();
+    let hash = |hex: &String| blake3::Hash::from_hex(hex).map_err(|error| format!("{hex}: {error}"));
+    packed.pieces.iter().map(move |piece| {
+        let base = piece.base.as_ref().map(hash).transpose()?;
+        let PackEntry { start, length, bytes, .. } = *piece;
+        Ok((hash(&piece.blake3)?, Place { pack: pack.clone(), start, length, bytes, base }))
+    })
+}
+
+/// An object of the index.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub name: String,
+    pub packs: Vec<PackPieces>,
+}
+
+impl Run {
+    /// Where the pieces of all its packs are.
+    pub fn places(&self, folder: &Folder) -> impl Iterator<Item = Result<(blake3::Hash, Place), StoreError>> {
+        let path = folder.path(&self.name);
+        let bad = move |what| StoreError::Object { path: path.clone(), what };
+        self.packs.iter().flat_map(places).map(move |place| place.map_err(&bad))
+    }
+}
+
+/// Reads all runs. Those that cannot be read are handed to `failed`.
+pub(super) fn runs(
+    folder: &Folder,
+    mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
+) -> Result<Vec<Run>, StoreError> {
+    // Runs are replaced while others read: what a run had that is gone is in one that came meanwhile.
+    for _ in 0..AGAIN {
+        let mut errors = Vec::new();
+        if let Some(runs) = listed_runs(folder, &mut errors)? {
+            errors.into_iter().try_for_each(&mut failed)?;
+            return Ok(runs);
+        }
+    }
+    let what = "objects in it go while they are read; try again when nobody collects".into();
+    Err(StoreError::Object { path: folder.path(RUNS), what })
+}
+
+/// The runs that are listed; `None` if one of them is gone when it is read.
+fn listed_runs(folder: &Folder, failed: &mut Vec<StoreError>) -> Result<Option<Vec<Run>>, StoreError> {
+    let mut runs = Vec::new();
+    for name in folder.list(RUNS)? {
+        match sealed::read::<Vec<PackPieces>>(folder, &name) {
+            Ok(Some(packs)) => runs.push(Run { name, packs }),
+            Ok(None) => return Ok(None),
+            Err(error) => failed.push(error),
+        }
+    }
+    Ok(Some(runs))
+}
+
+/// Makes what packs have durable as a run.
+pub(super) fn write_run(folder: &Folder, packs: &[PackPieces]) -> Result<(), StoreError> {
+    let name = format!("{RUNS}/{}", name::random());
+    match folder.create(&name, &sealed::seal(&packs))? {
+        true => Ok(()),
+        false => Err(StoreError::Object { path: folder.path(&name), what: "the name is taken".into() }),
+    }
 }
 
 /// All pieces of a store.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     places: HashMap<blake3::Hash, Place>,
+    /// Number of packs that runs name, but that are not there.
+    missing: usize,
 }
 
 impl Index {
-    /// Reads all runs. Those that cannot be read are handed to `failed`.
-    pub fn read(
-        folder: &Folder,
-        mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
-    ) -> Result<Self, StoreError> {
+    /// Reads all runs, and keeps the pieces of packs that are there and not among `without`.
+    pub fn read(folder: &Folder, without: &HashSet<String>) -> Result<Self, StoreError> {
+        let runs = runs(folder, Err)?;
+        // Listed after the runs are read: a pack that is not there now never comes back.
+        let packs: HashSet<String> = folder.list(PACKS)?.into_iter().collect();
         let mut index = Self::default();
-        for name in folder.list(RUNS)? {
-            let read = sealed::read::<Vec<Run>>(folder, &name).and_then(|runs| {
-                let runs = runs.unwrap_or_default();
-                runs.iter()
-                    .try_for_each(|run| index.take(run))
-                    .map_err(|what| StoreError::Object { path: folder.path(&name), what })
-            });
-            if let Err(error) = read {
-                failed(error)?;
-            }
-        }
+        index.take_runs(folder, &runs, |pack| packs.contains(pack) && !without.contains(pack), Err)?;
+        index.missing = runs.iter().flat_map(|run| &run.packs).filter(|p| !packs.contains(&p.pack)).count();
         Ok(index)
     }
 
-    fn take(&mut self, run: &Run) -> Result<(), String> {
-        let pack: Arc<str> = run.pack.as_str().into();
-        let hash = |hex: &String| blake3::Hash::from_hex(hex).map_err(|error| format!("{hex}: {error}"));
-        for piece in &run.pieces {
-            let base = piece.base.as_ref().map(hash).transpose()?;
-            let PackEntry { start, length, bytes, .. } = *piece;
-            // Of two payloads, one that needs no base is preferred.
-            let place = Place { pack: pack.clone(), start, length, bytes, base };
-            let known = self.places.entry(hash(&piece.blake3)?).or_insert_with(|| place.clone());
-            if known.base.is_some() && base.is_none() {
-                *known = place;
+    /// All that runs say, also of packs that are missing. Runs that cannot be read are handed to `failed`.
+    pub fn read_all(
+        folder: &Folder,
+        mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
+    ) -> Result<Self, StoreError> {
+        let runs = runs(folder, &mut failed)?;
+        let mut index = Self::default();
+        index.take_runs(folder, &runs, |_| true, failed)?;
+        Ok(index)
+    }
+
+    fn take_runs(
+        &mut self,
+        folder: &Folder,
+        runs: &[Run],
+        has: impl Fn(&str) -> bool,
+        mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        for run in runs {
+            for place in run.places(folder) {
+                match place {
+                    Ok((hash, place)) if has(&place.pack) => self.take(hash, place),
+                    Ok(_) => {}
+                    Err(error) => {
+                        failed(error)?;
+                        break;
+                    }
+                }
             }
         }
         Ok(())
     }
 
+    /// Of two payloads, one that needs no base is preferred.
+    fn take(&mut self, hash: blake3::Hash, place: Place) {
+        let is_alone = place.base.is_none();
+        let known = self.places.entry(hash).or_insert_with(|| place.clone());
+        if known.base.is_some() && is_alone {
+            *known = place;
+        }
+    }
+
     /// Adds what was written to packs, and makes it durable as a run.
-    pub fn add(&mut self, folder: &Folder, packs: Vec<(String, Vec<PackEntry>)>) -> Result<(), StoreError> {
+    pub fn add(&mut self, folder: &Folder, packs: &[PackPieces]) -> Result<(), StoreError> {
         if packs.is_empty() {
             return Ok(());
         }
-        let runs: Vec<Run> = packs.into_iter().map(|(pack, pieces)| Run { pack, pieces }).collect();
-        let name = format!("{RUNS}/{}", name::random());
-        let bad = |what: String| StoreError::Object { path: folder.path(&name), what };
-        if !folder.create(&name, &sealed::seal(&runs))? {
-            return Err(bad("the name is taken".into()));
+        write_run(folder, packs)?;
+        for place in packs.iter().flat_map(places) {
+            let (hash, place) = place.map_err(|what| StoreError::Object { path: folder.path(RUNS), what })?;
+            self.take(hash, place);
         }
-        runs.iter().try_for_each(|run| self.take(run)).map_err(bad)
+        Ok(())
     }
 
     /// Where a piece is; `None` if the store does not have it.
@@ -97,5 +175,13 @@ impl Index {
     /// All pieces.
     pub fn places(&self) -> impl Iterator<Item = (&blake3::Hash, &Place)> {
         self.places.iter()
+    }
+
+    /// Why a piece may not be there.
+    pub fn why_missing(&self) -> String {
+        match self.missing {
+            0 => "the store does not have it".into(),
+            packs => format!("the store does not have it; packs that the index names are missing: {packs}"),
+        }
     }
 }

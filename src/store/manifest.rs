@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::folder::Folder;
+use super::kin::Look;
+use super::sketch::Sketch;
 use crate::tensor::Dtype;
 
 /// Version of the manifest's form.
@@ -38,6 +40,9 @@ pub struct ManifestTensor {
     pub shape: Vec<usize>,
     /// Where it starts in the file.
     pub start: u64,
+    /// What it looks like, if it has enough elements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<Sketch>,
     /// Its bytes: runs of rows.
     pub pieces: Vec<PieceId>,
 }
@@ -92,6 +97,13 @@ impl Manifest {
     /// All pieces, some perhaps several times.
     pub fn pieces(&self) -> impl Iterator<Item = &PieceId> {
         self.files.iter().flat_map(ManifestFile::pieces)
+    }
+
+    /// What its tensors look like.
+    pub(super) fn looks(&self) -> Vec<Look<'_>> {
+        let bytes = |tensor: &ManifestTensor| tensor.pieces.iter().map(|piece| piece.bytes).sum();
+        let looks = self.tensors().filter_map(|t| Some((bytes(t), &t.name[..], t.sketch.as_ref()?)));
+        looks.collect()
     }
 
     /// Writes it, durable, and gives its name among the manifests: the hash of its JSON.

@@ -9,39 +9,50 @@
 //! | `packs/AB/ABCD…` | Payloads of pieces, and at its end what they are. Names are random. |
 //! | `index/ABCD…` | For pieces of tensors, by the BLAKE3 of their bytes: where their payloads are. |
 //! | `manifests/HASH` | A version of a model: its files, and their pieces. |
-//! | `families/FINGERPRINT/HASH` | A version whose tensors have these names, types and columns. |
+//! | `kin/…` | Versions that look alike. |
+//! | `sessions/ID`, `sessions/ID.end` | A writer, and what it committed: with that a version is in the store. |
 //! | `models/NAME/NUMBER` | A model's version by number, or that it was removed. |
+//! | `condemned/ID` | Packs that are to be deleted. |
 //!
-//! They are written in this order, each durable before the next begins, and a version is there once its last
-//! object is. What an interrupted writer leaves harms nobody, and whoever adds the same tensors next finds
-//! them. Every payload is decoded and compared before it is committed. Any number of processes can add to a
-//! store and read it at once.
+//! They are written in this order, each durable before the next begins. What an interrupted writer leaves harms
+//! nobody, and whoever adds the same tensors next finds them. Every payload is decoded and compared before it is
+//! committed. Any number of processes can add to a store, read it, and collect what nobody needs, at once.
 //!
 //! `docs/store.md` is for users, and describes the layout.
 
 mod add;
+mod bases;
 mod check;
+mod condemned;
 mod error;
-mod family;
 mod folder;
+mod gc;
 mod get;
 mod index;
+mod kin;
 mod manifest;
 mod name;
 mod pack;
 mod piece;
 mod repair;
 mod sealed;
+mod session;
+mod sketch;
 mod stats;
 #[allow(clippy::module_inception, reason = "the type of the room's name")]
 mod store;
+mod survey;
+mod versions;
 
 pub use add::{AddOptions, Added};
 pub use check::{Check, CheckFailure};
 pub use error::StoreError;
+pub use gc::{Collected, GcOptions};
 pub use get::Got;
 pub use manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
 pub use name::VersionName;
 pub use repair::Repair;
+pub use sketch::Sketch;
 pub use stats::{Family, Stats};
-pub use store::{Store, Version};
+pub use store::Store;
+pub use versions::Version;

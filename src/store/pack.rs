@@ -16,6 +16,9 @@ use super::folder::Folder;
 use super::name;
 use crate::codec::checksum;
 
+/// The folder of the packs.
+pub(super) const PACKS: &str = "packs";
+
 const MAGIC: &[u8; 4] = b"BTPK";
 const VERSION: u32 = 1;
 const END: &[u8; 8] = b"BTPKEND\0";
@@ -42,6 +45,14 @@ pub(super) struct PackEntry {
     /// The hash of its base, if it is a difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<String>,
+}
+
+/// What a pack has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PackPieces {
+    /// Its name in the store.
+    pub pack: String,
+    pub pieces: Vec<PackEntry>,
 }
 
 /// A pack that is being written.
@@ -87,16 +98,16 @@ impl PackWriter {
     }
 
     /// Makes it an object of the store, durable. Gives its name, and what it has.
-    pub fn finish(mut self, folder: &Folder) -> Result<(String, Vec<PackEntry>), StoreError> {
+    pub fn finish(mut self, folder: &Folder) -> Result<PackPieces, StoreError> {
         let json = serde_json::to_vec(&self.entries).expect("numbers, texts and lists become JSON");
         let tail = [&(json.len() as u64).to_le_bytes()[..], &checksum(&json).to_le_bytes(), END].concat();
         self.write(&json)?;
         self.write(&tail)?;
         let random = name::random();
-        let name = format!("packs/{}/{random}", &random[..2]);
-        match folder.give_name(&name, self.file)? {
-            true => Ok((name, self.entries)),
-            false => Err(StoreError::Object { path: folder.path(&name), what: "the name is taken".into() }),
+        let pack = format!("{PACKS}/{}/{random}", &random[..2]);
+        match folder.give_name(&pack, self.file)? {
+            true => Ok(PackPieces { pack, pieces: self.entries }),
+            false => Err(StoreError::Object { path: folder.path(&pack), what: "the name is taken".into() }),
         }
     }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
 use super::folder::Folder;
-use super::index::{Index, Place, RUNS};
-use super::pack::{self, PackEntry, PackWriter};
+use super::index::{self, Index, Place, RUNS};
+use super::pack::{self, PACKS, PackEntry, PackPieces, PackWriter};
 use super::store::Store;
 
 /// What was repaired.
@@ -25,17 +25,17 @@ pub struct Repair {
 
 /// What is in the packs that can be read.
 struct Packs {
-    whole: Vec<(String, Vec<PackEntry>)>,
+    whole: Vec<PackPieces>,
     damaged: Vec<String>,
 }
 
 impl Packs {
     fn read(folder: &Folder) -> Result<Self, StoreError> {
         let mut packs = Self { whole: Vec::new(), damaged: Vec::new() };
-        for name in folder.list("packs")? {
-            match pack::entries(folder, &name) {
-                Ok(entries) => packs.whole.push((name, entries)),
-                Err(StoreError::Object { .. }) => packs.damaged.push(name),
+        for pack in folder.list(PACKS)? {
+            match pack::entries(folder, &pack) {
+                Ok(pieces) => packs.whole.push(PackPieces { pack, pieces }),
+                Err(StoreError::Object { .. }) => packs.damaged.push(pack),
                 Err(other) => return Err(other),
             }
         }
@@ -47,7 +47,7 @@ impl Packs {
         let all = self
             .whole
             .iter()
-            .flat_map(|(name, entries)| entries.iter().map(move |e| ((&name[..], &e.blake3[..]), e)));
+            .flat_map(|p| p.pieces.iter().map(|piece| ((&p.pack[..], &piece.blake3[..]), piece)));
         all.collect()
     }
 }
@@ -63,7 +63,7 @@ impl Store {
         let folder = Self::folder(path)?;
         let runs = folder.list(RUNS)?;
         let mut damaged = Vec::new();
-        let index = Index::read(&folder, |error| match error {
+        let index = Index::read_all(&folder, |error| match error {
             StoreError::Object { path, .. } => {
                 damaged.push(path);
                 Ok(())
@@ -94,11 +94,11 @@ impl Store {
         let rescued = store.rescue(&astray, &pieces, &mut repair)?;
         let mut whole = packs.whole;
         whole.extend(rescued);
-        Index::default().add(&store.folder, whole)?;
+        index::write_run(&store.folder, &whole)?;
         let spent = packs.damaged.into_iter().filter(|pack| is_spent(pack, &astray, &repair.lost));
         for name in runs.into_iter().chain(spent.collect::<Vec<_>>()) {
             let path: PathBuf = store.folder.path(&name);
-            store.folder.remove(&path)?;
+            store.folder.remove(&name)?;
             if damaged.contains(&path) || name.starts_with("packs") {
                 repair.deleted.push(name);
             }
@@ -112,7 +112,7 @@ impl Store {
         astray: &[(blake3::Hash, Place)],
         pieces: &HashMap<(&str, &str), &PackEntry>,
         repair: &mut Repair,
-    ) -> Result<Option<(String, Vec<PackEntry>)>, StoreError> {
+    ) -> Result<Option<PackPieces>, StoreError> {
         let elsewhere: HashSet<&str> = pieces.keys().map(|(_, hash)| *hash).collect();
         let mut pack = None;
         for (hash, place) in astray {
@@ -120,7 +120,7 @@ impl Store {
             if elsewhere.contains(hex.as_str()) {
                 continue;
             }
-            match self.read_payload(hash, place.bytes) {
+            match self.read_payload(hash, place) {
                 Ok(payload) => {
                     let pack = match &mut pack {
                         Some(pack) => pack,

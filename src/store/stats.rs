@@ -1,16 +1,15 @@
 //! What a store saves, and by what.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::error::StoreError;
-use super::family;
+use super::index::Place;
+use super::pack::PACKS;
 use super::store::Store;
 
-/// Models whose tensors have the same names, types and columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Models that have tensors in common, or differences to the same tensors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Family {
-    /// Their fingerprint.
-    pub fingerprint: String,
     /// Their versions, such as `smollm2@1`.
     pub models: Vec<String>,
     /// Bytes of their files.
@@ -40,14 +39,45 @@ pub struct Stats {
     pub families: Vec<Family>,
 }
 
+/// Which models belong together, by their numbers.
+#[derive(Debug, Default)]
+struct Kinship {
+    /// Another model of the same family; itself, of the first.
+    parents: Vec<usize>,
+    /// The model that had a tensor first, by the piece that is stored alone.
+    first: HashMap<blake3::Hash, usize>,
+}
+
+impl Kinship {
+    fn add_model(&mut self) -> usize {
+        self.parents.push(self.parents.len());
+        self.parents.len() - 1
+    }
+
+    fn first_of(&self, mut model: usize) -> usize {
+        while self.parents[model] != model {
+            model = self.parents[model];
+        }
+        model
+    }
+
+    fn add_piece(&mut self, model: usize, alone: blake3::Hash) {
+        let other = *self.first.entry(alone).or_insert(model);
+        let (a, b) = (self.first_of(model), self.first_of(other));
+        self.parents[a.max(b)] = a.min(b);
+    }
+}
+
 impl Store {
     /// Counts what is in the store.
     pub fn stats(&self) -> Result<Stats, StoreError> {
         let mut stats = Stats::default();
         let mut seen = HashSet::new();
-        let mut families: BTreeMap<String, (Vec<String>, u64, Vec<blake3::Hash>)> = BTreeMap::new();
+        let mut kinship = Kinship::default();
+        let mut models = Vec::new();
         for version in self.list()? {
             let manifest = self.manifest(&version)?;
+            let number = kinship.add_model();
             stats.models += 1;
             stats.tensors += manifest.tensors().count();
             stats.original_bytes += manifest.bytes();
@@ -55,32 +85,76 @@ impl Store {
             for piece in manifest.pieces() {
                 let hash = piece.hash()?;
                 pieces.push(hash);
-                if !seen.insert(hash) {
-                    stats.saved_by_dedup += piece.bytes;
-                } else if let Some(place) = self.index.place(&hash) {
-                    let saved = place.bytes.saturating_sub(place.length);
-                    *if place.base.is_some() {
-                        &mut stats.saved_by_deltas
-                    } else {
-                        &mut stats.saved_by_coding
-                    } += saved;
-                }
+                stats.count(piece.bytes, self.index.place(&hash), seen.insert(hash));
             }
-            if let Some(fingerprint) = family::fingerprint(&manifest) {
-                let family = families.entry(fingerprint).or_default();
-                family.0.push(format!("{}@{}", version.model, version.number));
-                family.1 += manifest.bytes();
-                family.2.append(&mut pieces);
+            // Small tensors, such as norms of ones, are the same in models that have nothing to do with each other.
+            for piece in manifest.tensors().filter(|tensor| tensor.sketch.is_some()).flat_map(|t| &t.pieces) {
+                let hash = piece.hash()?;
+                let base = self.index.place(&hash).and_then(|place| place.base);
+                kinship.add_piece(number, base.unwrap_or(hash));
             }
+            models.push((format!("{}@{}", version.model, version.number), manifest.bytes(), pieces));
         }
-        for pack in self.folder.list("packs")? {
+        for pack in self.folder.list(PACKS)? {
             stats.stored_bytes += self.folder.len(&pack)?;
         }
-        for (fingerprint, (models, original_bytes, pieces)) in families {
-            let stored_bytes = self.payload_bytes(pieces.into_iter().map(Ok))?;
-            stats.families.push(Family { fingerprint, models, original_bytes, stored_bytes });
-        }
-        stats.families.sort_by_key(|family| std::cmp::Reverse(family.original_bytes));
+        stats.families = self.families(&kinship, models)?;
         Ok(stats)
+    }
+
+    /// The families of models, which have a name, the bytes of their files, and pieces.
+    fn families(
+        &self,
+        kinship: &Kinship,
+        models: Vec<(String, u64, Vec<blake3::Hash>)>,
+    ) -> Result<Vec<Family>, StoreError> {
+        let mut families: BTreeMap<usize, (Family, Vec<blake3::Hash>)> = BTreeMap::new();
+        for (number, (name, bytes, pieces)) in models.into_iter().enumerate() {
+            let (family, all) = families.entry(kinship.first_of(number)).or_default();
+            family.models.push(name);
+            family.original_bytes += bytes;
+            all.extend(pieces);
+        }
+        let mut counted = Vec::new();
+        for (mut family, pieces) in families.into_values() {
+            family.stored_bytes = self.payload_bytes(pieces.into_iter().map(Ok))?;
+            counted.push(family);
+        }
+        counted.sort_by_key(|family| std::cmp::Reverse(family.original_bytes));
+        Ok(counted)
+    }
+}
+
+impl Stats {
+    /// Counts a piece of a model; `is_new` if no model before had it.
+    fn count(&mut self, bytes: u64, place: Option<&Place>, is_new: bool) {
+        let Some(place) = place.filter(|_| is_new) else {
+            self.saved_by_dedup += if is_new { 0 } else { bytes };
+            return;
+        };
+        let saved = place.bytes.saturating_sub(place.length);
+        match place.base {
+            Some(_) => self.saved_by_deltas += saved,
+            None => self.saved_by_coding += saved,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_that_share_anything_are_one_family() {
+        let piece = |name: &str| blake3::hash(name.as_bytes());
+        let mut kinship = Kinship::default();
+        let models = [0, 1, 2, 3].map(|_| kinship.add_model());
+        kinship.add_piece(0, piece("a"));
+        kinship.add_piece(1, piece("b"));
+        kinship.add_piece(2, piece("c"));
+        kinship.add_piece(3, piece("a"));
+        assert_eq!(models.map(|model| kinship.first_of(model)), [0, 1, 2, 0]);
+        kinship.add_piece(3, piece("c"));
+        assert_eq!(models.map(|model| kinship.first_of(model)), [0, 1, 0, 0]);
     }
 }

@@ -1,16 +1,19 @@
 //! A store: made, opened, and what is in it.
 
+use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::folder::Folder;
-use super::index::Index;
+use super::index::{Index, Place};
 use super::manifest::{Manifest, PieceId};
 use super::name::VersionName;
 use super::piece::decode_piece;
 use super::sealed;
+use super::versions::{self, ModelEntry, Version};
 
 /// The store's format.
 const FORMAT: u64 = 1;
@@ -21,24 +24,6 @@ const CONFIG: &str = "config";
 #[derive(Debug, Serialize, Deserialize)]
 struct Config {
     bantam_store: u64,
-}
-
-/// What an object of `models` says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct ModelEntry {
-    /// The version's manifest; `None` if the model was removed.
-    pub manifest: Option<String>,
-}
-
-/// A version of a model in a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The model's name.
-    pub model: String,
-    /// The version's number, from 1.
-    pub number: u32,
-    /// The name of its manifest, which is the BLAKE3 of that, in hexadecimal.
-    pub manifest: String,
 }
 
 /// A folder with many models.
@@ -64,7 +49,7 @@ impl Store {
     /// Opens a store, and reads its index.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let folder = Self::folder(path)?;
-        Ok(Self { index: Index::read(&folder, Err)?, folder })
+        Ok(Self { index: Index::read(&folder, &HashSet::new())?, folder })
     }
 
     /// The folder of the store at `path`.
@@ -85,62 +70,12 @@ impl Store {
 
     /// All versions of all models that were not removed, sorted by name and number.
     pub fn list(&self) -> Result<Vec<Version>, StoreError> {
-        let mut all: Vec<Version> = Vec::new();
-        for name in self.folder.list("models")? {
-            let parsed = name.strip_prefix("models/").and_then(|rest| rest.rsplit_once('/'));
-            let Some((model, number)) = parsed.and_then(|(model, n)| Some((model, n.parse::<u32>().ok()?)))
-            else {
-                let what = "this is no version of a model".into();
-                return Err(StoreError::Object { path: self.folder.path(&name), what });
-            };
-            self.take_version(&mut all, model, number, &name)?;
-        }
-        Ok(all)
-    }
-
-    /// The versions of a model that were not removed, by number. Other models are not looked at.
-    fn versions_of(&self, model: &str) -> Result<Vec<Version>, StoreError> {
-        let mut versions = Vec::new();
-        for (number, name) in self.entries_of(model)? {
-            self.take_version(&mut versions, model, number, &name)?;
-        }
-        Ok(versions)
-    }
-
-    /// The numbers of all entries of a model, ascending, with the names of their objects.
-    fn entries_of(&self, model: &str) -> Result<Vec<(u32, String)>, StoreError> {
-        let prefix = format!("models/{model}/");
-        let names = self.folder.list(prefix.trim_end_matches('/'))?;
-        // What has more parts belongs to a model whose name is longer.
-        let number = |name: &String| name.strip_prefix(&prefix)?.parse().ok();
-        Ok(names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect())
-    }
-
-    /// Adds the version of an entry to those before, or takes them away where it says that the model was removed.
-    fn take_version(
-        &self,
-        versions: &mut Vec<Version>,
-        model: &str,
-        number: u32,
-        name: &str,
-    ) -> Result<(), StoreError> {
-        let entry = sealed::read::<ModelEntry>(&self.folder, name)?;
-        match entry.and_then(|entry| entry.manifest) {
-            Some(manifest) => versions.push(Version { model: model.into(), number, manifest }),
-            // Numbers are as long as each other, so later ones come later.
-            None => versions.retain(|version| version.model != model),
-        }
-        Ok(())
+        versions::list(&self.folder)
     }
 
     /// The version of this name.
     pub fn version(&self, name: &VersionName) -> Result<Version, StoreError> {
-        let versions = self.versions_of(&name.model)?.into_iter();
-        let found = match name.version {
-            Some(number) => versions.into_iter().find(|version| version.number == number),
-            None => versions.into_iter().max_by_key(|version| version.number),
-        };
-        found.ok_or_else(|| StoreError::NoSuchModel { path: self.path().into(), name: name.to_string() })
+        versions::find(&self.folder, name)
     }
 
     /// What a version consists of.
@@ -148,7 +83,7 @@ impl Store {
         Manifest::read(&self.folder, &version.manifest)
     }
 
-    /// Removes a model, all versions of it. Their bytes stay in the store.
+    /// Removes a model, all versions of it. Their bytes stay in the store until [`Store::gc`].
     pub fn remove(&self, model: &str) -> Result<(), StoreError> {
         let name = VersionName::parse(model)?;
         if name.version.is_some() {
@@ -156,45 +91,46 @@ impl Store {
             return Err(StoreError::BadName { name: model.into(), why });
         }
         self.version(&name)?;
-        self.append(&name.model, &ModelEntry { manifest: None }).map(drop)
-    }
-
-    /// Adds an entry to a model, with the next number that is free.
-    pub(super) fn append(&self, model: &str, entry: &ModelEntry) -> Result<u32, StoreError> {
-        let mut number = self.entries_of(model)?.last().map_or(0, |&(number, _)| number);
-        loop {
-            // Another writer may have taken it meanwhile.
-            number += 1;
-            if self.folder.create(&format!("models/{model}/{number:08}"), &sealed::seal(entry))? {
-                return Ok(number);
-            }
-        }
+        let entry = ModelEntry { manifest: None, session: None };
+        versions::append(&self.folder, &name.model, &entry).map(drop)
     }
 
     /// The bytes of a piece, decoded, and compared with its hash.
     pub(super) fn read_piece(&self, piece: &PieceId) -> Result<Vec<u8>, StoreError> {
-        self.read_hash(&piece.hash()?, piece.bytes, true)
+        let (hash, bytes) = (piece.hash()?, piece.bytes);
+        match self.read_hash(&hash, bytes, true) {
+            // Its pack was collected after the index was read, and what is needed of it is elsewhere.
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                Self::open(self.path())?.read_hash(&hash, bytes, true)
+            }
+            read => read,
+        }
     }
 
-    /// The payload of a piece that decodes to the bytes with this hash.
-    pub(super) fn read_payload(&self, hash: &blake3::Hash, bytes: u64) -> Result<Vec<u8>, StoreError> {
-        self.read_hash(hash, bytes, true)?;
-        let missing = || StoreError::Piece {
-            blake3: hash.to_hex().to_string(),
-            what: "the store does not have it".into(),
-        };
-        let place = self.index.place(hash).ok_or_else(missing)?;
-        self.folder.read_part(&place.pack, place.start, place.length as usize)
+    /// The payload at `place`, which decodes to the bytes with this hash.
+    pub(super) fn read_payload(&self, hash: &blake3::Hash, place: &Place) -> Result<Vec<u8>, StoreError> {
+        self.decode(hash, place, true).map(|(payload, _)| payload)
     }
 
     /// The bytes of the piece with this hash. A base may be no difference itself.
     fn read_hash(&self, hash: &blake3::Hash, bytes: u64, may_be_delta: bool) -> Result<Vec<u8>, StoreError> {
+        let bad = |what: String| StoreError::Piece { blake3: hash.to_hex().to_string(), what };
+        let place = self.index.place(hash).ok_or_else(|| bad(self.index.why_missing()))?;
+        match place.bytes == bytes {
+            true => self.decode(hash, place, may_be_delta).map(|(_, decoded)| decoded),
+            false => Err(bad(format!("it has {} bytes, but {bytes} are expected", place.bytes))),
+        }
+    }
+
+    /// The payload at `place`, and what it decodes to: the bytes with this hash.
+    fn decode(
+        &self,
+        hash: &blake3::Hash,
+        place: &Place,
+        may_be_delta: bool,
+    ) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
         let blake3 = || hash.to_hex().to_string();
         let bad = |what: String| StoreError::Piece { blake3: blake3(), what };
-        let place = self.index.place(hash).ok_or_else(|| bad("the store does not have it".into()))?;
-        if place.bytes != bytes {
-            return Err(bad(format!("it has {} bytes, but {bytes} are expected", place.bytes)));
-        }
         let base = match place.base {
             Some(_) if !may_be_delta => return Err(bad("it is a base, but is itself a difference".into())),
             Some(base) => {
@@ -211,7 +147,7 @@ impl Store {
             source,
         })?;
         match blake3::hash(&decoded) == *hash {
-            true => Ok(decoded),
+            true => Ok((payload, decoded)),
             false => Err(bad(format!("{}: it decodes to other bytes", path().display()))),
         }
     }

@@ -50,6 +50,20 @@ fn a_first_hour_with_a_store() {
         assert!(output.status.success() && !output.stdout.is_empty(), "{words:?}");
     }
     assert!(bantam(&["rm", &store, "base"]).status.success());
+    // The tuned one is a difference to it.
+    let said = json(&["gc", &store, "--expire", "0.5"]);
+    for key in ["deleted_packs", "deleted_bytes", "kept_bytes", "waiting_packs"] {
+        assert_eq!(said[key], 0, "{said}");
+    }
+    assert!(said["open_sessions"].is_array() && said["expired_sessions"].is_array());
+    std::fs::write(place.at("other/sessions/0123"), b"").unwrap();
+    let output = bantam(&["gc", &store, "--expire", "0"]);
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success() && lines.contains("session 0123: ended") && lines.contains("0 packs deleted"),
+        "{lines}"
+    );
+    assert_eq!(bantam(&["gc", &store, "--expire", "soon"]).status.code(), Some(2));
     // Errors name what they are about.
     for (args, words) in [
         (&["get", &store, "base", "-o", "/nowhere/x"][..], "there is no model base"),

@@ -132,9 +132,9 @@ fn a_missing_object_is_found() {
     let place = with_two_models();
     let right = files(&place.at("tuned"));
     for object in objects(&place) {
-        // Families only help to find bases, and a version without its entry is none.
+        // Those of kin only help to find bases, and a version without its entry is none.
         let name = object.strip_prefix(place.at("store")).unwrap().to_str().unwrap().to_string();
-        if name.starts_with("families") || name.starts_with("models") {
+        if name.starts_with("kin") || name.starts_with("models") {
             continue;
         }
         let bytes = fs::read(&object).unwrap();

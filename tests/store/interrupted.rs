@@ -1,43 +1,113 @@
-//! Writers that are killed, and writers at once.
+//! Writers and collectors that are killed, and many at once.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use bantam::store::{AddOptions, Store};
+use bantam::store::{AddOptions, GcOptions, Store};
 
+use crate::data::Random;
 use crate::{Place, files, model};
 
-fn adding(place: &Place, model: &str) -> Command {
+fn spawn(args: &[&std::ffi::OsStr]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
-    command.args(["store", "add"]).args([place.at("store"), place.at(model)]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
+    command.arg("store").args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
 }
 
+fn adding(place: &Place, model: &str) -> Child {
+    spawn(&["add".as_ref(), place.at("store").as_ref(), place.at(model).as_ref()])
+}
+
+/// Rounds of killing: two hundred take minutes.
+fn rounds() -> u64 {
+    if std::env::var_os("BANTAM_ENDURANCE").is_some() { 200 } else { 30 }
+}
+
+/// Two writers and a collector work on a store that grows and shrinks, and are killed in the middle of it.
 #[test]
-fn a_killed_writer_leaves_the_store_whole() {
+fn killed_writers_and_collectors_leave_the_store_whole() {
     let place = Place::with_store();
-    let mut killed = 0;
-    for round in 0..30u64 {
-        let name = format!("model-{round}");
-        model(&place.at(&name), 1 + round % 3, round, 300);
-        let mut child = adding(&place, &name).spawn().unwrap();
-        std::thread::sleep(Duration::from_micros(700 * (round * 7 % 40)));
-        killed += u32::from(child.try_wait().unwrap().is_none());
-        let _ = child.kill();
-        child.wait().unwrap();
+    let mut random = Random::new(1);
+    let (mut killed, mut finished) = (0, 0);
+    for round in 0..rounds() {
+        let [one, other] = [0, 1].map(|i| format!("model-{}", 2 * round + i));
+        model(&place.at(&one), 1 + round % 3, round, 300);
+        model(&place.at(&other), 1 + round % 2, round + 1, 100);
+        // Were it always 0, the collector would end every session before it has written anything.
+        let hours = if round % 4 == 0 { "0" } else { "24" };
+        let mut children = vec![
+            adding(&place, &one),
+            adding(&place, &other),
+            spawn(&["gc".as_ref(), place.at("store").as_ref(), "--expire".as_ref(), hours.as_ref()]),
+        ];
+        std::thread::sleep(Duration::from_micros(random.below(60_000) as u64));
+        for child in &mut children {
+            match child.try_wait().unwrap() {
+                Some(_) => finished += 1,
+                None => killed += 1,
+            }
+            let _ = child.kill();
+            child.wait().unwrap();
+        }
+        let versions = place.open().list().unwrap();
         let check = Store::check(&place.at("store"), round % 5 == 0, &()).unwrap();
         assert!(check.failures.is_empty(), "{check:?}");
-        for version in place.open().list().unwrap() {
-            assert!(place.get(&version.model) == files(&place.at(&version.model)), "{}", version.model);
+        for version in &versions {
+            let name = &version.model;
+            assert!(place.get(name) == files(&place.at(name)), "{name}");
+        }
+        // It does not grow for ever.
+        if versions.len() > 6 {
+            let gone = &versions[random.below(versions.len())].model;
+            place.open().remove(gone).unwrap();
         }
     }
-    assert!(killed > 5, "{killed}");
-    // All of them can be added after that.
-    for round in 0..30 {
-        place.add(&format!("model-{round}"));
+    assert!(killed > 5 && finished > 5, "{killed} {finished}");
+    // What the dead left can be collected, and whatever they were adding can be added.
+    let options = GcOptions::default().with_expire(Duration::ZERO);
+    Store::gc(&place.at("store"), &options, &()).unwrap();
+    let left = files(&place.at("store"));
+    assert!(!left.keys().any(|name| name.starts_with("condemned") || name.starts_with("tmp")), "{left:?}");
+    for version in place.open().list().unwrap() {
+        assert!(place.get(&version.model) == files(&place.at(&version.model)));
     }
-    assert_eq!(place.open().list().unwrap().len(), 30);
+    let last = format!("model-{}", 2 * rounds() - 1);
+    place.add(&last);
+    assert!(place.get(&last) == files(&place.at(&last)));
+}
+
+/// Everything at once, and nobody is killed.
+#[test]
+fn writers_readers_and_collectors_at_once_all_succeed() {
+    let place = Place::with_store();
+    let names: Vec<String> = (0..8).map(|i| format!("m{i}")).collect();
+    for (name, i) in names.iter().zip(0..) {
+        model(&place.at(name), 1 + i % 2, i, 128);
+    }
+    place.add(&names[0]);
+    std::thread::scope(|scope| {
+        for part in names.chunks(4) {
+            scope.spawn(|| {
+                for round in 0..12 {
+                    let name = &part[round % part.len()];
+                    place.add(name);
+                    assert!(place.get(name) == files(&place.at(name)));
+                    if round % 3 == 2 {
+                        place.open().remove(name).unwrap();
+                    }
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..30 {
+                    Store::gc(&place.at("store"), &GcOptions::default(), &()).unwrap();
+                }
+            });
+        }
+    });
+    Store::gc(&place.at("store"), &GcOptions::default(), &()).unwrap();
+    assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
 }
 
 #[test]
@@ -46,7 +116,7 @@ fn writers_at_once_all_succeed() {
     for i in 0..6 {
         model(&place.at(&format!("m{i}")), 1 + i % 2, i, 128);
     }
-    let children: Vec<_> = (0..6).map(|i| adding(&place, &format!("m{i}")).spawn().unwrap()).collect();
+    let children: Vec<_> = (0..6).map(|i| adding(&place, &format!("m{i}"))).collect();
     // In this process, too, and a second version of one.
     std::thread::scope(|scope| {
         for i in 0..3 {

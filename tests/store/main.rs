@@ -3,8 +3,10 @@
 
 mod command;
 mod damage;
+mod gc;
 mod interrupted;
 mod models;
+mod protocol;
 
 #[path = "../fixtures/data/mod.rs"]
 mod data;

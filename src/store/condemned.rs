@@ -1,0 +1,107 @@
+//! Records of packs that are to be deleted.
+//!
+//! A writer begins its session before it reads the records, and a collector creates a record before it lists the
+//! sessions. So a session that the collector does not see as open knows the record, and leaves its packs alone.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::folder::Folder;
+use super::session::Sessions;
+use super::{name, sealed};
+
+/// The folder of the objects.
+pub(super) const CONDEMNED: &str = "condemned";
+
+/// What ends a record's name if the object lists the sessions that may use its packs.
+const SESSIONS: &str = ".sessions";
+
+/// What a record says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    packs: Vec<String>,
+}
+
+/// Packs that are to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Condemned {
+    /// The record's name.
+    pub id: String,
+    pub packs: Vec<String>,
+}
+
+impl Condemned {
+    /// Makes a record.
+    pub fn create(folder: &Folder, packs: Vec<String>) -> Result<Self, StoreError> {
+        let id = name::random();
+        folder.create(&format!("{CONDEMNED}/{id}"), &sealed::seal(&Record { packs: packs.clone() }))?;
+        Ok(Self { id, packs })
+    }
+
+    /// Reads all records.
+    pub fn read(folder: &Folder) -> Result<Vec<Self>, StoreError> {
+        let mut all = Vec::new();
+        for name in folder.list(CONDEMNED)? {
+            let id = name.rsplit_once('/').map_or(&name[..], |(_, id)| id);
+            // A record that is gone when it is read has no packs any more.
+            if !id.ends_with(SESSIONS)
+                && let Some(Record { packs }) = sealed::read(folder, &name)?
+            {
+                all.push(Self { id: id.into(), packs });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The packs of all records.
+    pub fn packs(all: &[Self]) -> HashSet<String> {
+        all.iter().flat_map(|record| record.packs.iter().cloned()).collect()
+    }
+
+    /// Sessions that may use its packs and are still open. Those that may were listed once, after the record was there.
+    pub fn open_sessions(&self, folder: &Folder) -> Result<Vec<String>, StoreError> {
+        let name = format!("{CONDEMNED}/{}{SESSIONS}", self.id);
+        let open = Sessions::read(folder)?.open;
+        let listed: Vec<String> = match sealed::read(folder, &name)? {
+            Some(listed) => listed,
+            None => {
+                folder.create(&name, &sealed::seal(&open))?;
+                return Ok(open);
+            }
+        };
+        Ok(listed.into_iter().filter(|id| open.contains(id)).collect())
+    }
+
+    /// Takes the record away. Its packs must be gone.
+    pub fn forget(&self, folder: &Folder) -> Result<(), StoreError> {
+        folder.remove(&format!("{CONDEMNED}/{}{SESSIONS}", self.id))?;
+        folder.remove(&format!("{CONDEMNED}/{}", self.id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::session::Session;
+    use super::*;
+
+    #[test]
+    fn a_record_waits_for_the_sessions_before_it() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path());
+        let before = Session::begin(&folder).unwrap();
+        let record = Condemned::create(&folder, vec!["packs/ab/x".into()]).unwrap();
+        let waits_for = || record.open_sessions(&folder).unwrap();
+        assert_eq!(waits_for(), [before.id()]);
+        let _after = Session::begin(&folder).unwrap();
+        assert_eq!(waits_for(), [before.id()]);
+        drop(before);
+        assert!(waits_for().is_empty());
+        let all = Condemned::read(&folder).unwrap();
+        assert!(all == [record.clone()]);
+        assert!(Condemned::packs(&all).contains("packs/ab/x"));
+        record.forget(&folder).unwrap();
+        assert!(Condemned::read(&folder).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,230 @@
+//! Collecting what no version needs any more.
+//!
+//! Any number of collectors, writers and readers may work at once. `docs/store.md` has the rules, and
+//! `tests/store/protocol.rs` has every order of their steps tried.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use super::condemned::Condemned;
+use super::error::StoreError;
+use super::folder::Folder;
+use super::index;
+use super::pack::{PackPieces, PackWriter};
+use super::session::{self, Session, Sessions};
+use super::store::Store;
+use super::survey::Survey;
+use crate::archive::{Progress, reported};
+
+/// How what is not needed is collected.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct GcOptions {
+    /// How long a session may be silent before it is ended: its writer, if it should still live, gets an error then.
+    pub expire: Duration,
+}
+
+impl Default for GcOptions {
+    /// A day.
+    fn default() -> Self {
+        Self { expire: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+setters!(GcOptions { expire: Duration => with_expire });
+
+/// What collecting did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Collected {
+    /// Number of packs that were deleted.
+    pub deleted_packs: usize,
+    /// Bytes of these.
+    pub deleted_bytes: u64,
+    /// Bytes of what they had that is still needed, and was written to new packs.
+    pub kept_bytes: u64,
+    /// Number of packs that will be deleted once the open sessions have ended.
+    pub waiting_packs: usize,
+    /// Those sessions.
+    pub open_sessions: Vec<String>,
+    /// Sessions that were ended because they were silent for too long.
+    pub expired_sessions: Vec<String>,
+}
+
+impl Store {
+    /// Deletes what no version needs any more. Packs of which less than half is needed are deleted as a whole, after
+    /// the rest was written to new ones. Packs that a writer may be about to use wait until its session has ended:
+    /// collect again then. Where anything that could need something cannot be read, nothing is deleted.
+    pub fn gc(path: &Path, options: &GcOptions, progress: &dyn Progress) -> Result<Collected, StoreError> {
+        let folder = Self::folder(path)?;
+        let mut collected = Collected::default();
+        settle(&folder)?;
+        collected.expired_sessions = expire(&folder, options.expire)?;
+        if Sessions::read(&folder)?.open.is_empty() {
+            folder.clean(options.expire)?;
+        }
+        for record in Condemned::read(&folder)? {
+            collected.delete(&record, path, progress)?;
+        }
+        let condemned = without_young(&folder, Survey::take(&folder)?.mostly_dead())?;
+        if !condemned.is_empty() {
+            let record = Condemned::create(&folder, condemned)?;
+            collected.delete(&record, path, progress)?;
+        }
+        Ok(collected)
+    }
+}
+
+/// Gives versions to commits whose writers did not live to do it.
+fn settle(folder: &Folder) -> Result<(), StoreError> {
+    for (id, commit) in Sessions::read(folder)?.committed {
+        session::give_version(folder, &id, &commit)?;
+        session::forget(folder, &id)?;
+    }
+    Ok(())
+}
+
+/// Ends sessions that are older than `limit`, by the store's clock.
+fn expire(folder: &Folder, limit: Duration) -> Result<Vec<String>, StoreError> {
+    let now = folder.now()?;
+    let mut expired = Vec::new();
+    for id in Sessions::read(folder)?.open {
+        if session::age(folder, &id, now)?.is_some_and(|age| age >= limit) {
+            session::expire(folder, &id)?;
+            expired.push(id);
+        }
+    }
+    Ok(expired)
+}
+
+/// Leaves out packs that are younger than a session that is open: they may be its own, and be needed soon. It would be
+/// no harm to condemn them, but work for nothing.
+fn without_young(folder: &Folder, packs: Vec<String>) -> Result<Vec<String>, StoreError> {
+    let mut began = Vec::new();
+    for id in Sessions::read(folder)?.open {
+        began.extend(session::began(folder, &id)?);
+    }
+    let Some(first) = began.into_iter().min() else { return Ok(packs) };
+    let mut old = Vec::new();
+    for pack in packs {
+        if folder.modified(&pack)?.is_some_and(|time| time < first) {
+            old.push(pack);
+        }
+    }
+    Ok(old)
+}
+
+impl Collected {
+    /// Deletes the packs of a record, unless a session is open that may use them.
+    fn delete(&mut self, record: &Condemned, path: &Path, progress: &dyn Progress) -> Result<(), StoreError> {
+        let folder = &Store::folder(path)?;
+        let open = record.open_sessions(folder)?;
+        if !open.is_empty() {
+            self.waiting_packs += record.packs.len();
+            self.open_sessions.extend(open);
+            self.open_sessions.sort();
+            self.open_sessions.dedup();
+            return Ok(());
+        }
+        let survey = Survey::take(folder)?;
+        let packs: HashSet<&str> = record.packs.iter().map(String::as_str).collect();
+        self.keep(&Store::open(path)?, &survey, &packs, progress)?;
+        take_from_index(folder, &survey, &packs)?;
+        for pack in &record.packs {
+            if let Some(bytes) = folder.len_if_there(pack)? {
+                folder.remove(pack)?;
+                self.deleted_packs += 1;
+                self.deleted_bytes += bytes;
+            }
+        }
+        record.forget(folder)
+    }
+
+    /// Writes what is needed and in none but condemned packs to new ones.
+    fn keep(
+        &mut self,
+        store: &Store,
+        survey: &Survey,
+        packs: &HashSet<&str>,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
+        let kept = survey.only_in(packs);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        // Whoever condemns a new pack, which nothing refers to yet, waits for this.
+        let session = Session::begin(&store.folder)?;
+        let bytes = kept.iter().map(|(_, place)| place.bytes).sum();
+        let (mut open, mut finished) = (None, Vec::new());
+        reported(progress, bytes, "keeping", || {
+            for (hash, place) in &kept {
+                if progress.cancelled() {
+                    return Err(StoreError::Cancelled);
+                }
+                let payload = store.read_payload(hash, place)?;
+                let mut pack = match open.take() {
+                    Some(pack) => pack,
+                    None => PackWriter::begin(&store.folder)?,
+                };
+                pack.add(*hash, place.bytes as usize, &payload, place.base)?;
+                self.kept_bytes += place.length;
+                match pack.is_full() {
+                    true => finished.push(pack.finish(&store.folder)?),
+                    false => open = Some(pack),
+                }
+                progress.advance(place.bytes);
+            }
+            Ok(())
+        })?;
+        finished.extend(open.map(|pack| pack.finish(&store.folder)).transpose()?);
+        index::write_run(&store.folder, &finished)?;
+        session.keep()?;
+        session.close()
+    }
+}
+
+/// Writes runs that name `packs` anew without them. What is left of a run is durable before it goes.
+fn take_from_index(folder: &Folder, survey: &Survey, packs: &HashSet<&str>) -> Result<(), StoreError> {
+    for run in &survey.runs {
+        if run.packs.iter().all(|packed| !packs.contains(&*packed.pack)) {
+            continue;
+        }
+        let rest = run.packs.iter().filter(|packed| !packs.contains(&*packed.pack));
+        let rest: Vec<PackPieces> = rest.cloned().collect();
+        if !rest.is_empty() {
+            index::write_run(folder, &rest)?;
+        }
+        folder.remove(&run.name)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::Manifest;
+    use super::super::session::Commit;
+    use super::*;
+
+    /// A writer may die between its commit and what follows.
+    #[test]
+    fn commits_without_a_version_get_one() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::init(root.path()).unwrap();
+        let commit =
+            Commit { model: "m".into(), manifest: Manifest::new(Vec::new()).write(&store.folder).unwrap() };
+        let session = Session::begin(&store.folder).unwrap();
+        session.commit(&commit).unwrap();
+        drop(session);
+        // Another one got as far as its version.
+        let session = Session::begin(&store.folder).unwrap();
+        session.commit(&commit).unwrap();
+        session::give_version(&store.folder, session.id(), &commit).unwrap();
+        drop(session);
+        for _ in 0..2 {
+            Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
+            let numbers: Vec<u32> = store.list().unwrap().iter().map(|version| version.number).collect();
+            assert_eq!(numbers, [1, 2]);
+            assert!(store.folder.list("sessions").unwrap().is_empty());
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
 use super::name::{self, VersionName};
 use super::pack::{PackPieces, PackWriter};
 use super::piece::{Coded, encode_piece, parts};
-use super::session::{Commit, Session, give_version};
+use super::session::{Commit, Session, give_version, settle};
 use super::sketch::{SEEN, Sketch};
 use super::store::Store;
 use super::versions::Version;
@@ -93,6 +93,7 @@ impl Store {
     ) -> Result<Added, StoreError> {
         let opened = files.iter().map(Opened::open).collect::<Result<Vec<_>, _>>()?;
         let folder = self.folder.clone();
+        settle(&folder)?;
         let session = Session::begin(&folder)?;
         // What is condemned after this will not go before the session has ended.
         let condemned = Condemned::packs(&Condemned::read(&folder)?);

@@ -72,7 +72,7 @@ impl Store {
         check.transactions(&folder)?;
         let store = Self { folder, index };
         let needed = check.versions(&store)?;
-        let bytes = needed.values().map(|(piece, _)| piece.bytes).sum();
+        let bytes = needed.values().fold(0u64, |sum, (piece, _)| sum.saturating_add(piece.bytes));
         reported(progress, if full { bytes } else { 0 }, "checking", || {
             for (hash, (piece, model)) in &needed {
                 if progress.cancelled() {

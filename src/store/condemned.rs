@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::StoreError;
 use super::folder::Folder;
 use super::session::Sessions;
-use super::{name, sealed};
+use super::{name, pack, sealed};
 
 /// The folder of the objects.
 pub(super) const CONDEMNED: &str = "condemned";
@@ -49,6 +49,10 @@ impl Condemned {
             if !id.ends_with(SESSIONS)
                 && let Some(Record { packs }) = sealed::read(folder, &name)?
             {
+                if let Some(pack) = packs.iter().find(|pack| !pack::is_name(pack)) {
+                    let what = format!("{pack:?} is no name of a pack");
+                    return Err(StoreError::Object { path: folder.path(&name), what });
+                }
                 all.push(Self { id: id.into(), packs });
             }
         }
@@ -86,12 +90,24 @@ mod tests {
     use super::super::session::Session;
     use super::*;
 
+    fn pack() -> String {
+        format!("packs/ab/{}", "ab".repeat(16))
+    }
+
+    #[test]
+    fn records_of_what_is_no_pack_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path());
+        Condemned::create(&folder, vec![pack(), "../precious".into()]).unwrap();
+        assert!(Condemned::read(&folder).unwrap_err().to_string().contains("no name of a pack"));
+    }
+
     #[test]
     fn a_record_waits_for_the_sessions_before_it() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::new(root.path());
         let before = Session::begin(&folder).unwrap();
-        let record = Condemned::create(&folder, vec!["packs/ab/x".into()]).unwrap();
+        let record = Condemned::create(&folder, vec![pack()]).unwrap();
         let waits_for = || record.open_sessions(&folder).unwrap();
         assert_eq!(waits_for(), [before.id()]);
         let _after = Session::begin(&folder).unwrap();
@@ -100,7 +116,7 @@ mod tests {
         assert!(waits_for().is_empty());
         let all = Condemned::read(&folder).unwrap();
         assert!(all == [record.clone()]);
-        assert!(Condemned::packs(&all).contains("packs/ab/x"));
+        assert!(Condemned::packs(&all).contains(&pack()));
         record.forget(&folder).unwrap();
         assert!(Condemned::read(&folder).unwrap().is_empty());
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::{Builder, NamedTempFile};
 
 use super::error::StoreError;
+use super::faults::strike;
 
 /// Where objects are written before they have their name. What is left there was never part of the store.
 const TEMPORARY: &str = "tmp";
@@ -36,22 +37,25 @@ impl Folder {
     pub fn temporary(&self) -> Result<NamedTempFile, StoreError> {
         let folder = self.path(TEMPORARY);
         make_folders(&folder)?;
-        Builder::new().tempfile_in(&folder).map_err(StoreError::io("create a file in", folder))
+        strike()
+            .and_then(|()| Builder::new().tempfile_in(&folder))
+            .map_err(StoreError::io("create a file in", folder))
     }
 
     /// Creates an object with these bytes. `false` if there is one of that name, which stays as it is.
     pub fn create(&self, name: &str, bytes: &[u8]) -> Result<bool, StoreError> {
         let mut file = self.temporary()?;
-        file.write_all(bytes).map_err(StoreError::io("write", file.path()))?;
+        strike().and_then(|()| file.write_all(bytes)).map_err(StoreError::io("write", file.path()))?;
         self.give_name(name, file)
     }
 
     /// Makes an object of a file, durable. `false` if there is one of that name, which stays as it is.
     pub fn give_name(&self, name: &str, file: NamedTempFile) -> Result<bool, StoreError> {
         let path = self.path(name);
-        file.as_file().sync_all().map_err(StoreError::io("write", file.path()))?;
+        strike().and_then(|()| file.as_file().sync_all()).map_err(StoreError::io("write", file.path()))?;
         let parent = path.parent().unwrap_or(&self.root);
         make_folders(parent)?;
+        strike().map_err(StoreError::io("create", &path))?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}
             Err(refused) if refused.error.kind() == ErrorKind::AlreadyExists => return Ok(false),
@@ -107,7 +111,7 @@ impl Folder {
     /// Deletes an object, if it is there.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name);
-        match fs::remove_file(&path) {
+        match strike().and_then(|()| fs::remove_file(&path)) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(StoreError::io("delete", path)(error)),
             Ok(()) => path.parent().map_or(Ok(()), sync_folder),
@@ -183,7 +187,7 @@ fn make_folders(path: &Path) -> Result<(), StoreError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_folders(parent)?;
     }
-    match fs::create_dir(path) {
+    match strike().and_then(|()| fs::create_dir(path)) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(StoreError::io("create the folder", path)(error))
         }
@@ -194,7 +198,7 @@ fn make_folders(path: &Path) -> Result<(), StoreError> {
 /// Makes the names in a folder durable, where the system needs to be asked.
 pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
-        let synced = File::open(path).and_then(|folder| folder.sync_all());
+        let synced = strike().and_then(|()| File::open(path)?.sync_all());
         synced.map_err(StoreError::io("write the folder", path))?;
     }
     Ok(())

@@ -58,7 +58,7 @@ impl Store {
     pub fn gc(path: &Path, options: &GcOptions, progress: &dyn Progress) -> Result<Collected, StoreError> {
         let folder = Self::folder(path)?;
         let mut collected = Collected::default();
-        settle(&folder)?;
+        session::settle(&folder)?;
         collected.expired_sessions = expire(&folder, options.expire)?;
         if Sessions::read(&folder)?.open.is_empty() {
             folder.clean(options.expire)?;
@@ -73,15 +73,6 @@ impl Store {
         }
         Ok(collected)
     }
-}
-
-/// Gives versions to commits whose writers did not live to do it.
-fn settle(folder: &Folder) -> Result<(), StoreError> {
-    for (id, commit) in Sessions::read(folder)?.committed {
-        session::give_version(folder, &id, &commit)?;
-        session::forget(folder, &id)?;
-    }
-    Ok(())
 }
 
 /// Ends sessions that are older than `limit`, by the store's clock.
@@ -154,7 +145,7 @@ impl Collected {
         }
         // Whoever condemns a new pack, which nothing refers to yet, waits for this.
         let session = Session::begin(&store.folder)?;
-        let bytes = kept.iter().map(|(_, place)| place.bytes).sum();
+        let bytes = kept.iter().fold(0u64, |sum, (_, place)| sum.saturating_add(place.bytes));
         let (mut open, mut finished) = (None, Vec::new());
         reported(progress, bytes, "keeping", || {
             for (hash, place) in &kept {
@@ -201,7 +192,7 @@ fn take_from_index(folder: &Folder, survey: &Survey, packs: &HashSet<&str>) -> R
 
 #[cfg(test)]
 mod tests {
-    use super::super::manifest::Manifest;
+    use super::super::manifest::{Manifest, ManifestFile};
     use super::super::session::Commit;
     use super::*;
 
@@ -210,16 +201,25 @@ mod tests {
     fn commits_without_a_version_get_one() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::init(root.path()).unwrap();
-        let commit =
-            Commit { model: "m".into(), manifest: Manifest::new(Vec::new()).write(&store.folder).unwrap() };
+        let file = |path: &str| {
+            let (path, blake3) = (path.to_string(), blake3::hash(b"").to_hex().to_string());
+            ManifestFile { path, bytes: 0, blake3, outside: Vec::new(), tensors: Vec::new() }
+        };
+        let commit = |path: &str| {
+            let manifest = Manifest::new(vec![file(path)]).write(&store.folder).unwrap();
+            Commit { model: "m".into(), manifest }
+        };
         let session = Session::begin(&store.folder).unwrap();
-        session.commit(&commit).unwrap();
+        session.commit(&commit("a")).unwrap();
         drop(session);
-        // Another one got as far as its version.
-        let session = Session::begin(&store.folder).unwrap();
-        session.commit(&commit).unwrap();
-        session::give_version(&store.folder, session.id(), &commit).unwrap();
-        drop(session);
+        Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
+        // Others got as far as its version, or had added it again.
+        for path in ["b", "b"] {
+            let session = Session::begin(&store.folder).unwrap();
+            session.commit(&commit(path)).unwrap();
+            session::give_version(&store.folder, session.id(), &commit(path)).unwrap();
+            drop(session);
+        }
         for _ in 0..2 {
             Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
             let numbers: Vec<u32> = store.list().unwrap().iter().map(|version| version.number).collect();

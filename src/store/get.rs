@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::error::StoreError;
+use super::faults::strike;
 use super::folder::sync_folder;
 use super::manifest::ManifestFile;
 use super::name::VersionName;
@@ -52,7 +53,7 @@ impl Store {
             true => drop(compress(&plain, Some(to), &Options::DEFAULT, progress)?),
             false => {
                 // An empty folder would be replaced on some systems; that there is none was seen above.
-                fs::rename(&plain, to).map_err(StoreError::io("create", to))?;
+                strike().and_then(|()| fs::rename(&plain, to)).map_err(StoreError::io("create", to))?;
                 sync_folder(parent)?;
             }
         }
@@ -71,7 +72,9 @@ impl Store {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(StoreError::io("create the folder", parent))?;
         }
-        let out = File::create_new(&path).map_err(StoreError::io("create", path.clone()))?;
+        let out = strike()
+            .and_then(|()| File::create_new(&path))
+            .map_err(StoreError::io("create", path.clone()))?;
         let mut out = Output { path: &path, file: out, hasher: blake3::Hasher::new(), at: 0, progress };
         let mut outside = Vec::new();
         for piece in &file.outside {
@@ -94,7 +97,7 @@ impl Store {
             }
         }
         out.write(rest)?;
-        out.file.sync_all().map_err(StoreError::io("write", path.clone()))?;
+        strike().and_then(|()| out.file.sync_all()).map_err(StoreError::io("write", path.clone()))?;
         match out.at == file.bytes && out.hasher.finalize().to_hex().as_str() == file.blake3 {
             true => Ok(()),
             false => Err(bad("the file does not come out as it was added: its BLAKE3 differs")),
@@ -112,7 +115,7 @@ impl Store {
             let mut next = Some(hash?);
             while let Some(hash) = next.take().filter(|hash| counted.insert(*hash)) {
                 if let Some(place) = self.index.place(&hash) {
-                    bytes += place.length;
+                    bytes = u64::saturating_add(bytes, place.length);
                     next = place.base;
                 }
             }
@@ -135,7 +138,7 @@ impl Output<'_> {
         if self.progress.cancelled() {
             return Err(StoreError::Cancelled);
         }
-        self.file.write_all(bytes).map_err(StoreError::io("write", self.path))?;
+        strike().and_then(|()| self.file.write_all(bytes)).map_err(StoreError::io("write", self.path))?;
         self.hasher.update_rayon(bytes);
         self.at += bytes.len() as u64;
         self.progress.advance(bytes.len() as u64);

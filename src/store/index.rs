@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::folder::Folder;
-use super::pack::{PACKS, PackEntry, PackPieces};
+use super::pack::{self, PACKS, PackEntry, PackPieces};
 use super::{name, sealed};
 
 /// The folder of the runs.
@@ -30,7 +30,11 @@ pub(super) struct Place {
 fn places(packed: &PackPieces) -> impl Iterator<Item = Result<(blake3::Hash, Place), String>> {
     let pack: Arc<str> = packed.pack.as_str().into();
     let hash = |hex: &String| blake3::Hash::from_hex(hex).map_err(|error| format!("{hex}: {error}"));
+    let is_pack = pack::is_name(&pack);
     packed.pieces.iter().map(move |piece| {
+        if !is_pack {
+            return Err(format!("{pack:?} is no name of a pack"));
+        }
         let base = piece.base.as_ref().map(hash).transpose()?;
         let PackEntry { start, length, bytes, .. } = *piece;
         Ok((hash(&piece.blake3)?, Place { pack: pack.clone(), start, length, bytes, base }))

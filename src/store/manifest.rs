@@ -133,9 +133,16 @@ impl Manifest {
                 manifest.format
             )));
         }
-        match manifest.files.iter().find(|file| !stays_inside(&file.path)) {
-            Some(file) => Err(bad(format!("the path {:?} leads out of the model's folder", file.path))),
-            None => Ok(manifest),
+        if let Some(file) = manifest.files.iter().find(|file| !stays_inside(&file.path)) {
+            return Err(bad(format!("the path {:?} leads out of the model's folder", file.path)));
+        }
+        let all = manifest.files.iter().try_fold(0u64, |sum, file| {
+            let pieces = file.pieces().try_fold(0u64, |sum, piece| sum.checked_add(piece.bytes))?;
+            sum.checked_add(pieces).filter(|_| pieces == file.bytes)
+        });
+        match all {
+            Some(_) => Ok(manifest),
+            None => Err(bad("a file has another length than its pieces".into())),
         }
     }
 }

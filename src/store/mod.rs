@@ -25,6 +25,7 @@ mod bases;
 mod check;
 mod condemned;
 mod error;
+mod faults;
 mod folder;
 mod gc;
 mod get;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::error::StoreError;
+use super::faults::strike;
 use super::folder::Folder;
 use super::name;
 use crate::codec::checksum;
@@ -30,6 +31,14 @@ const FULL: u64 = 256 << 20;
 
 /// Most bytes of a pack's JSON that are read: a pack of the smallest pieces has less.
 const MOST_JSON: u64 = 1 << 30;
+
+/// Whether an object can have this name and be a pack. Others would be read, or deleted, elsewhere.
+pub(super) fn is_name(name: &str) -> bool {
+    let is_random =
+        |text: &str| text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let parts = name.strip_prefix("packs/").and_then(|rest| rest.split_once('/'));
+    parts.is_some_and(|(folder, random)| is_random(random) && random.get(..2) == Some(folder))
+}
 
 /// A piece in a pack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +121,9 @@ impl PackWriter {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(StoreError::io("write", self.file.path()))?;
+        strike()
+            .and_then(|()| self.file.write_all(bytes))
+            .map_err(StoreError::io("write", self.file.path()))?;
         self.at += bytes.len() as u64;
         Ok(())
     }
@@ -150,5 +161,29 @@ pub(super) fn entries(folder: &Folder, name: &str) -> Result<Vec<PackEntry>, Sto
     match entries.iter().all(in_bounds) {
         true => Ok(entries),
         false => Err(bad("the pack's end names payloads that are not in it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_are_where_packs_are() {
+        let random = "0123456789abcdef0123456789abcdef";
+        assert!(is_name(&format!("packs/01/{random}")));
+        for bad in ["", "packs", "packs/01", "config", "/etc/passwd"] {
+            assert!(!is_name(bad), "{bad}");
+        }
+        for bad in [
+            format!("packs/02/{random}"),
+            format!("../packs/01/{random}"),
+            format!("packs/01/../01/{random}"),
+            format!("packs/01/{}Z", &random[1..]),
+            format!("packs/../{random}"),
+            format!("packs/01/{random}0"),
+        ] {
+            assert!(!is_name(&bad), "{bad}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
 use super::folder::Folder;
+use super::name::VersionName;
 use super::versions::{self, ModelEntry};
 use super::{name, sealed};
 
@@ -106,6 +107,11 @@ pub(super) fn give_version(folder: &Folder, id: &str, commit: &Commit) -> Result
     if let Some(number) = versions::of_session(folder, &commit.model, id)? {
         return Ok(number);
     }
+    // Whoever was told that a commit failed after it was made may have added the model again.
+    let newest = versions::find(folder, &VersionName { model: commit.model.clone(), version: None }).ok();
+    if let Some(version) = newest.filter(|version| version.manifest == commit.manifest) {
+        return Ok(version.number);
+    }
     let entry = ModelEntry { manifest: Some(commit.manifest.clone()), session: Some(id.into()) };
     versions::append(folder, &commit.model, &entry)
 }
@@ -135,6 +141,7 @@ impl Sessions {
             match id.strip_suffix(END) {
                 Some(id) => {
                     if let Some(End::Committed(commit)) = sealed::read(folder, &end_of(id))? {
+                        name::check(&commit.model)?;
                         sessions.committed.push((id.into(), commit));
                     }
                 }
@@ -149,6 +156,15 @@ impl Sessions {
 /// When a session began, by the store's clock; `None` if it is gone.
 pub(super) fn began(folder: &Folder, id: &str) -> Result<Option<SystemTime>, StoreError> {
     folder.modified(&format!("{SESSIONS}/{id}"))
+}
+
+/// Gives versions to commits whose writers did not live to do it. A writer that does meanwhile finds its version.
+pub(super) fn settle(folder: &Folder) -> Result<(), StoreError> {
+    for (id, commit) in Sessions::read(folder)?.committed {
+        give_version(folder, &id, &commit)?;
+        forget(folder, &id)?;
+    }
+    Ok(())
 }
 
 /// How long ago that was.

@@ -80,7 +80,7 @@ impl Store {
             let number = kinship.add_model();
             stats.models += 1;
             stats.tensors += manifest.tensors().count();
-            stats.original_bytes += manifest.bytes();
+            stats.original_bytes = stats.original_bytes.saturating_add(manifest.bytes());
             let mut pieces = Vec::new();
             for piece in manifest.pieces() {
                 let hash = piece.hash()?;
@@ -112,7 +112,7 @@ impl Store {
         for (number, (name, bytes, pieces)) in models.into_iter().enumerate() {
             let (family, all) = families.entry(kinship.first_of(number)).or_default();
             family.models.push(name);
-            family.original_bytes += bytes;
+            family.original_bytes = family.original_bytes.saturating_add(bytes);
             all.extend(pieces);
         }
         let mut counted = Vec::new();
@@ -129,13 +129,13 @@ impl Stats {
     /// Counts a piece of a model; `is_new` if no model before had it.
     fn count(&mut self, bytes: u64, place: Option<&Place>, is_new: bool) {
         let Some(place) = place.filter(|_| is_new) else {
-            self.saved_by_dedup += if is_new { 0 } else { bytes };
+            self.saved_by_dedup = self.saved_by_dedup.saturating_add(if is_new { 0 } else { bytes });
             return;
         };
         let saved = place.bytes.saturating_sub(place.length);
         match place.base {
-            Some(_) => self.saved_by_deltas += saved,
-            None => self.saved_by_coding += saved,
+            Some(_) => self.saved_by_deltas = self.saved_by_deltas.saturating_add(saved),
+            None => self.saved_by_coding = self.saved_by_coding.saturating_add(saved),
         }
     }
 }

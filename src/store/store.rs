@@ -13,6 +13,7 @@ use super::manifest::{Manifest, PieceId};
 use super::name::VersionName;
 use super::piece::decode_piece;
 use super::sealed;
+use super::session;
 use super::versions::{self, ModelEntry, Version};
 
 /// The store's format.
@@ -90,6 +91,8 @@ impl Store {
             let why = "a model is removed with all its versions";
             return Err(StoreError::BadName { name: model.into(), why });
         }
+        // What was committed before is removed, too.
+        session::settle(&self.folder)?;
         self.version(&name)?;
         let entry = ModelEntry { manifest: None, session: None };
         versions::append(&self.folder, &name.model, &entry).map(drop)

@@ -106,10 +106,11 @@ impl Survey {
         for hash in &self.live {
             let copies = self.copies(hash).into_iter().filter(|place| !condemned.contains(&*place.pack));
             if let Some(kept) = copies.min_by(|a, b| (&a.pack, a.start).cmp(&(&b.pack, b.start))) {
-                *needed.entry(&kept.pack).or_default() += kept.length;
+                let sum = needed.entry(&kept.pack).or_default();
+                *sum = sum.saturating_add(kept.length);
             }
         }
-        let is_mostly_dead = |pack: &str, len: u64| 2 * needed.get(pack).copied().unwrap_or(0) < len;
+        let is_mostly_dead = |pack: &str, len: u64| needed.get(pack).copied().unwrap_or(0) < len / 2;
         let packs =
             self.packs.iter().filter(|(pack, len)| !condemned.contains(*pack) && is_mostly_dead(pack, **len));
         packs.map(|(pack, _)| pack.clone()).collect()

@@ -46,3 +46,26 @@ pub(super) fn read(folder: &Path) -> Result<Vec<LogEntry>, TrainError> {
 pub(super) fn damaged(path: &Path, what: String) -> TrainError {
     TrainError::Checkpoint { path: PathBuf::from(path), what }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run that is resumed writes the lines before it anew.
+    #[test]
+    fn losses_come_back_in_every_bit() {
+        let mut bits = 1u64;
+        let mut number = || {
+            bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            1.0 + (bits >> 12) as f64 / (1u64 << 50) as f64
+        };
+        let entry = |step| {
+            let (loss, valid_loss) = (number(), Some(number()));
+            LogEntry { step, loss, counted: 1, learning_rate: loss as f32 / 999.0, valid_loss }
+        };
+        let entries: Vec<LogEntry> = (0..2000).map(entry).collect();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), lines(&entries).unwrap()).unwrap();
+        assert!(read(folder.path()).unwrap() == entries);
+    }
+}

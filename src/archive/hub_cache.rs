@@ -82,6 +82,15 @@ pub(super) fn no_default(src: &Path, suggestion: Option<PathBuf>) -> ArchiveErro
     }
 }
 
+/// The name that a hub has for the model of which `folder` is a revision in the hub's cache, such as `org/name`. The path
+/// has no links.
+pub(crate) fn hub_model(folder: &Path) -> Option<String> {
+    let snapshots =
+        folder.parent().filter(|parent| parent.file_name().is_some_and(|name| name == SNAPSHOTS))?;
+    let name = snapshots.parent()?.file_name()?.to_str()?.strip_prefix(HUB_MODEL)?;
+    Some(name.replace("--", "/"))
+}
+
 /// The model in a hub's cache among whose revisions, or files of a revision, `output` would lie.
 pub(super) fn snapshot_model(output: &Path) -> Option<String> {
     let parent = match output.parent() {

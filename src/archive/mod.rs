@@ -64,6 +64,7 @@ pub(crate) use folder::publish_folder;
 pub use folder::{compress, decompress, tensor_files_in};
 pub use form::Form;
 pub use hints::require_there;
+pub(crate) use hub_cache::hub_model;
 pub use limit::Limit;
 pub use memory::{compress_bytes, decompress_bytes, decompress_bytes_within};
 pub use model_files::{ModelFiles, Stored, Weight, WeightSource};

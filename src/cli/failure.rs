@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use bantam::archive::ArchiveError;
 use bantam::bench::BenchError;
 use bantam::model::ModelError;
+use bantam::store::StoreError;
 
 use super::interrupt::{self, Interrupted};
 use super::print;
@@ -57,7 +58,13 @@ pub fn print(error: &(dyn Error + Send + Sync + 'static)) -> ExitCode {
     };
     let cancelled = match model {
         Some(ModelError::Archive(error)) => matches!(error, ArchiveError::Cancelled),
-        _ => matches!(error.downcast_ref(), Some(ArchiveError::Cancelled)),
+        _ => {
+            matches!(error.downcast_ref(), Some(ArchiveError::Cancelled))
+                || matches!(
+                    error.downcast_ref(),
+                    Some(StoreError::Cancelled | StoreError::Archive(ArchiveError::Cancelled))
+                )
+        }
     };
     match cancelled {
         true => ExitCode::from(interrupt::code()),

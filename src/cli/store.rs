@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bantam::store::{AddOptions, Family, GcOptions, Repair, Store, VersionName};
+use bantam::store::{AddOptions, Family, GcOptions, Repair, Share, Store, VersionName, models_in};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
-use super::{Jobs, Result, failure, print, sizes};
+use super::{Jobs, Result, failure, interrupt, print, sizes};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,6 +38,21 @@ enum Command {
         #[command(flatten)]
         jobs: Jobs,
         /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add all models in a folder, or a worker's share of them; models that are there already cost a reading
+    Ingest {
+        /// The store's folder
+        store: PathBuf,
+        /// Folder with model folders, or a hub's cache
+        folder: PathBuf,
+        /// Add the share of worker I of N, from 1/N to N/N, which together add all
+        #[arg(long, value_name = "I/N", value_parser = share)]
+        part: Option<Share>,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object for each model
         #[arg(long)]
         json: bool,
     },
@@ -134,7 +149,10 @@ enum Command {
 impl Args {
     /// Whether the command writes something that it cleans up when it is interrupted.
     pub fn writes(&self) -> bool {
-        matches!(self.command, Command::Add { .. } | Command::Get { .. } | Command::Gc { .. })
+        matches!(
+            self.command,
+            Command::Add { .. } | Command::Ingest { .. } | Command::Get { .. } | Command::Gc { .. }
+        )
     }
 }
 
@@ -147,27 +165,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::Add { store, model, name, base, jobs, json } => {
             let base = base.as_deref().map(VersionName::parse).transpose()?;
             let options = AddOptions::default().with_name(name.clone()).with_base(base);
-            let mut opened = Store::open(store)?;
-            let began = Instant::now();
-            let added = jobs.run(|| opened.add(model, &options, &Bar::default()))??;
-            let (seconds, name) =
-                (began.elapsed(), format!("{}@{}", added.version.model, added.version.number));
-            let (original, stored) = (added.original_bytes, added.stored_bytes);
-            if *json {
-                print::line(json!({
-                    "name": added.version.model, "version": added.version.number, "was_there": added.was_there,
-                    "manifest": added.version.manifest, "base": added.base, "original_bytes": original,
-                    "stored_bytes": stored, "seconds": seconds.as_secs_f64(),
-                }))?;
-            } else if added.was_there {
-                print::line(format_args!("{name}: it was there already"))?;
-            } else {
-                let (from, to) = (sizes::megabytes(original), sizes::megabytes(stored));
-                print::line(format_args!(
-                    "{name}: {from} added, {to} written{}",
-                    sizes::speed(original, seconds)
-                ))?;
-            }
+            add(&mut Store::open(store)?, model, &options, jobs, *json)?;
+        }
+        Command::Ingest { store, folder, part, jobs, json } => {
+            return ingest(store, folder, part.unwrap_or(Share::ALL), jobs, *json);
         }
         Command::List { store, json } => list(&Store::open(store)?, *json)?,
         Command::Show { store, name, json } => show(&Store::open(store)?, name, *json)?,
@@ -215,6 +216,55 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::Stats { store, json } => stats(&Store::open(store)?, *json)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds a model, and prints what that did.
+fn add(store: &mut Store, model: &Path, options: &AddOptions, jobs: &Jobs, as_json: bool) -> Result<()> {
+    let began = Instant::now();
+    let added = jobs.run(|| store.add(model, options, &Bar::default()))??;
+    let (seconds, name) = (began.elapsed(), format!("{}@{}", added.version.model, added.version.number));
+    let (original, stored) = (added.original_bytes, added.stored_bytes);
+    if as_json {
+        return print::line(json!({
+            "name": added.version.model, "version": added.version.number, "was_there": added.was_there,
+            "manifest": added.version.manifest, "base": added.base, "original_bytes": original,
+            "stored_bytes": stored, "seconds": seconds.as_secs_f64(),
+        }));
+    }
+    if added.was_there {
+        return print::line(format_args!("{name}: it was there already"));
+    }
+    let (from, to) = (sizes::megabytes(original), sizes::megabytes(stored));
+    print::line(format_args!("{name}: {from} added, {to} written{}", sizes::speed(original, seconds)))
+}
+
+/// A worker's share, such as 1/4.
+fn share(text: &str) -> std::result::Result<Share, String> {
+    let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    numbers
+        .and_then(|(i, n)| Share::new(i, n))
+        .ok_or("this is no share such as 1/4, the first of four".into())
+}
+
+/// Adds a share of the models in a folder. One that cannot be added is named, and does not keep others from it.
+fn ingest(store: &Path, folder: &Path, share: Share, jobs: &Jobs, as_json: bool) -> Result<ExitCode> {
+    let mut opened = Store::open(store)?;
+    let (mut added, mut failed) = (0, 0);
+    for model in models_in(folder)?.into_iter().filter(|model| share.has(&model.name)) {
+        let options = AddOptions::default().with_name(Some(model.name));
+        match add(&mut opened, &model.path, &options, jobs, as_json) {
+            Ok(()) => added += 1,
+            Err(error) if interrupt::interrupted() || failure::is_closed_pipe(&*error) => return Err(error),
+            Err(error) => {
+                print::error_line(&format!("{}: {}", model.path.display(), failure::chain(&*error)));
+                failed += 1;
+            }
+        }
+    }
+    if !as_json {
+        print::line(format_args!("{}: {added} models are there, {failed} failed", store.display()))?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(store: &Store, as_json: bool) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rayon::prelude::*;
 
@@ -11,15 +11,15 @@ use super::condemned::Condemned;
 use super::error::StoreError;
 use super::index::{Index, Place};
 use super::kin;
-use super::manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
+use super::manifest::{Manifest, ManifestFile, PieceId};
 use super::name::{self, VersionName};
 use super::pack::{PackPieces, PackWriter};
 use super::piece::{Coded, encode_piece, parts};
 use super::session::{Commit, Session, give_version, settle};
-use super::sketch::{SEEN, Sketch};
+use super::source::{ModelFile, Opened, OpenedTensor, default_name, files_of, looks_of};
 use super::store::Store;
 use super::versions::Version;
-use crate::archive::{Progress, Weight, WeightSource, names, reported};
+use crate::archive::{Progress, Weight, reported};
 use crate::tensor::Dtype;
 
 /// Bytes of pieces that are encoded together.
@@ -161,156 +161,6 @@ impl Store {
     fn has_some(&self, manifest: &Manifest) -> bool {
         let pieces = manifest.tensors().filter(|tensor| tensor.sketch.is_some()).flat_map(|t| &t.pieces);
         pieces.filter_map(|piece| piece.hash().ok()).any(|hash| self.index.place(&hash).is_some())
-    }
-}
-
-/// The sizes, names and sketches of tensors, of which only the beginnings are read.
-fn looks_of(opened: &[Opened]) -> Result<Vec<(u64, String, Sketch)>, StoreError> {
-    let mut looks = Vec::new();
-    for file in opened {
-        let weights = file.tensors.as_ref().map(WeightSource::weights).into_iter().flatten();
-        for weight in weights.filter(|weight| Sketch::suits(weight.dtype)) {
-            let reader = weight.reader()?;
-            let rows = reader.rows().min(SEEN.div_ceil(reader.cols().max(1)));
-            if let Some(sketch) = Sketch::of(weight.dtype, &reader.read_matrix_rows(0..rows)?) {
-                looks.push((weight.original_len as u64, weight.name.to_string(), sketch));
-            }
-        }
-    }
-    Ok(looks)
-}
-
-/// The name of the folder, or of the file without its ending.
-fn default_name(source: &Path) -> Result<String, StoreError> {
-    let whole = fs::canonicalize(source).map_err(StoreError::io("read", source))?;
-    let name = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
-    let why = "it is not made of letters; name the model with --name";
-    let bad = || StoreError::BadName { name: source.display().to_string(), why };
-    Ok(name.and_then(|name| name.to_str()).ok_or_else(bad)?.into())
-}
-
-/// A file of a model.
-struct ModelFile {
-    path: PathBuf,
-    /// Its path in the model's folder.
-    name: String,
-}
-
-/// The files of a model: the file, or all in a folder and its sub-folders, links to files included.
-fn files_of(source: &Path) -> Result<Vec<ModelFile>, StoreError> {
-    let left_out = |path: &Path| StoreError::LeftOut { path: path.into() };
-    let data = fs::metadata(source).map_err(StoreError::io("read", source))?;
-    let text =
-        |name: &std::ffi::OsStr, path: &Path| name.to_str().map(str::to_string).ok_or_else(|| left_out(path));
-    if !data.is_dir() {
-        let name = text(source.file_name().ok_or_else(|| left_out(source))?, source)?;
-        return Ok(vec![ModelFile { path: source.into(), name }]);
-    }
-    let (mut files, mut unread) = (Vec::new(), vec![(source.to_path_buf(), String::new())]);
-    while let Some((folder, inner)) = unread.pop() {
-        let entries = fs::read_dir(&folder).map_err(StoreError::io("read the folder", folder.clone()))?;
-        for entry in entries {
-            let entry = entry.map_err(StoreError::io("read the folder", folder.clone()))?;
-            let path = entry.path();
-            let name = format!("{inner}{}", text(&entry.file_name(), &path)?);
-            let kind = entry.file_type().map_err(StoreError::io("read", path.clone()))?;
-            // A link to a folder may lead anywhere, also to a folder above.
-            match fs::metadata(&path) {
-                Ok(data) if data.is_file() => files.push(ModelFile { path, name }),
-                Ok(data) if data.is_dir() && !kind.is_symlink() => {
-                    if entry.file_name() != ".git" {
-                        unread.push((path, name + "/"));
-                    }
-                }
-                _ => return Err(left_out(&path)),
-            }
-        }
-    }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(files)
-}
-
-/// A file that has been opened: one of tensors, or any other.
-struct Opened<'a> {
-    file: &'a ModelFile,
-    tensors: Option<WeightSource>,
-}
-
-/// A tensor of such a file.
-struct OpenedTensor<'a> {
-    name: &'a str,
-    dtype: Dtype,
-    shape: &'a [usize],
-    start: usize,
-}
-
-impl OpenedTensor<'_> {
-    fn described(&self, data: &[u8], pieces: Vec<PieceId>) -> ManifestTensor {
-        let (name, shape, start) = (self.name.into(), self.shape.into(), self.start as u64);
-        ManifestTensor { name, dtype: self.dtype, shape, start, sketch: Sketch::of(self.dtype, data), pieces }
-    }
-}
-
-impl<'a> Opened<'a> {
-    fn open(file: &'a ModelFile) -> Result<Self, StoreError> {
-        let is_compressed = names::is_compressed(&file.name);
-        if !is_compressed && !names::is_tensor_file(&file.name) {
-            return Ok(Self { file, tensors: None });
-        }
-        match WeightSource::open(&file.path) {
-            Ok(source) => Ok(Self { file, tensors: Some(source) }),
-            // It is what it is, and comes back as it is. A compressed one could not be told from its
-            // original.
-            Err(error) if !is_compressed => {
-                log::warn!("{}: stored without regard to tensors: {error}", file.path.display());
-                Ok(Self { file, tensors: None })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The path of the file, or of its original.
-    fn path(&self) -> String {
-        let (folder, name) = self.file.name.rsplit_once('/').unwrap_or(("", &self.file.name));
-        match (&self.tensors, names::original_name(name)) {
-            (Some(WeightSource::Compressed(_)), Some(original)) if folder.is_empty() => original,
-            (Some(WeightSource::Compressed(_)), Some(original)) => format!("{folder}/{original}"),
-            _ => self.file.name.clone(),
-        }
-    }
-
-    /// The tensors in file order.
-    fn tensors(&self) -> impl Iterator<Item = OpenedTensor<'_>> {
-        let plain = match &self.tensors {
-            Some(WeightSource::Plain(file)) => file.tensors(),
-            _ => &[],
-        };
-        let archived = match &self.tensors {
-            Some(WeightSource::Compressed(archive)) => archive.tensors(),
-            _ => &[],
-        };
-        let plain = plain.iter().map(|t| OpenedTensor {
-            name: &t.name,
-            dtype: t.dtype,
-            shape: &t.shape,
-            start: t.range.start,
-        });
-        let archived = archived.iter().map(|t| OpenedTensor {
-            name: &t.name,
-            dtype: t.dtype,
-            shape: &t.shape,
-            start: t.start,
-        });
-        plain.chain(archived)
-    }
-
-    /// The bytes outside tensors.
-    fn outside(&self) -> Result<Vec<u8>, StoreError> {
-        Ok(match &self.tensors {
-            Some(WeightSource::Plain(file)) => file.outside().to_vec(),
-            Some(WeightSource::Compressed(archive)) => archive.outside()?.bytes().to_vec(),
-            None => Vec::new(),
-        })
     }
 }
 

@@ -23,6 +23,7 @@
 mod add;
 mod bases;
 mod check;
+mod collection;
 mod condemned;
 mod error;
 mod faults;
@@ -39,6 +40,7 @@ mod repair;
 mod sealed;
 mod session;
 mod sketch;
+mod source;
 mod stats;
 #[allow(clippy::module_inception, reason = "the type of the room's name")]
 mod store;
@@ -47,6 +49,7 @@ mod versions;
 
 pub use add::{AddOptions, Added};
 pub use check::{Check, CheckFailure};
+pub use collection::{FoundModel, Share, models_in};
 pub use error::StoreError;
 pub use gc::{Collected, GcOptions};
 pub use get::Got;

@@ -75,6 +75,17 @@ fn a_first_hour_with_a_store() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(1) && said.contains(words), "{args:?}: {said}");
     }
+    // A folder of models, one of which cannot be added.
+    std::fs::create_dir_all(place.at("many/good")).unwrap();
+    std::fs::copy(place.at("base/model.safetensors"), place.at("many/good/model.safetensors")).unwrap();
+    std::fs::create_dir_all(place.at("many/a name")).unwrap();
+    std::fs::copy(place.at("base/model.safetensors"), place.at("many/a name/model.safetensors")).unwrap();
+    let output = bantam(&["ingest", &store, &at("many"), "--part", "1/1"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("is no name for a model"), "{said}");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(lines.contains("good@1: ") && lines.contains("1 models are there, 1 failed"), "{lines}");
+    assert_eq!(bantam(&["ingest", &store, &at("many"), "--part", "0/4"]).status.code(), Some(2));
     // Damaged packs make the check fail.
     for pack in files(&place.at("other")).into_keys().filter(|name| name.starts_with("packs")) {
         let path = place.at("other").join(pack);

@@ -110,6 +110,43 @@ fn writers_readers_and_collectors_at_once_all_succeed() {
     assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
 }
 
+/// Four workers of a job that has them all, some of which are killed and begin again.
+#[test]
+fn shares_of_a_folder_make_the_whole() {
+    let place = Place::with_store();
+    let names: Vec<String> = (0..16).map(|i| format!("org{}/m{i}", i % 3)).collect();
+    for (name, i) in names.iter().zip(0..) {
+        model(&place.at("all").join(name), 1 + i % 4, i, 100);
+    }
+    let worker = |i: u32, json: &str| {
+        let part = format!("{i}/4");
+        let (store, all) = (place.at("store"), place.at("all"));
+        spawn(&[
+            "ingest".as_ref(),
+            store.as_ref(),
+            all.as_ref(),
+            "--part".as_ref(),
+            part.as_ref(),
+            json.as_ref(),
+        ])
+    };
+    let mut dying: Vec<Child> = (1..=4).map(|i| worker(i, "--json")).collect();
+    std::thread::sleep(Duration::from_millis(150));
+    dying.iter_mut().for_each(|child| drop(child.kill()));
+    dying.iter_mut().for_each(|child| drop(child.wait()));
+    let whole: Vec<Child> = (1..=4).chain([2]).map(|i| worker(i, "--json")).collect();
+    assert!(whole.into_iter().all(|mut child| child.wait().unwrap().success()));
+    let mut listed: Vec<String> = place.open().list().unwrap().into_iter().map(|v| v.model).collect();
+    listed.dedup();
+    let mut wanted = names.clone();
+    wanted.sort();
+    assert_eq!(listed, wanted);
+    for name in &names {
+        assert!(place.get(name) == files(&place.at("all").join(name)), "{name}");
+    }
+    assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
+}
+
 #[test]
 fn writers_at_once_all_succeed() {
     let place = Place::with_store();

@@ -1,7 +1,7 @@
 //! Writers and collectors that are killed, and many at once.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bantam::store::{AddOptions, GcOptions, Store};
 
@@ -28,6 +28,11 @@ fn rounds() -> u64 {
 fn killed_writers_and_collectors_leave_the_store_whole() {
     let place = Place::with_store();
     let mut random = Random::new(1);
+    // What one takes alone says when to kill three at once.
+    model(&place.at("first"), 9, 0, 300);
+    let began = Instant::now();
+    assert!(adding(&place, "first").wait().unwrap().success());
+    let longest = 3 * began.elapsed().as_micros() as usize;
     let (mut killed, mut finished) = (0, 0);
     for round in 0..rounds() {
         let [one, other] = [0, 1].map(|i| format!("model-{}", 2 * round + i));
@@ -40,7 +45,7 @@ fn killed_writers_and_collectors_leave_the_store_whole() {
             adding(&place, &other),
             spawn(&["gc".as_ref(), place.at("store").as_ref(), "--expire".as_ref(), hours.as_ref()]),
         ];
-        std::thread::sleep(Duration::from_micros(random.below(60_000) as u64));
+        std::thread::sleep(Duration::from_micros(random.below(longest) as u64));
         for child in &mut children {
             match child.try_wait().unwrap() {
                 Some(_) => finished += 1,

@@ -32,7 +32,7 @@ enum Command {
         /// Name of the model in the store, such as org/name; by default that of its folder or file
         #[arg(long)]
         name: Option<String>,
-        /// The stored model that it was made from; by default one whose tensors have the same names and types
+        /// The stored model that it was made from; by default one whose weights look alike
         #[arg(long, value_name = "NAME[@VERSION]")]
         base: Option<String>,
         #[command(flatten)]

@@ -13,9 +13,10 @@ use super::index::{Index, Place};
 use super::kin;
 use super::manifest::{Manifest, ManifestFile, PieceId};
 use super::name::{self, VersionName};
-use super::pack::{PackPieces, PackWriter};
+use super::pack::PacksWriter;
 use super::piece::{Coded, encode_piece, parts};
 use super::session::{Commit, Session, give_version, settle};
+use super::sketch::Sketch;
 use super::source::{ModelFile, Opened, OpenedTensor, default_name, files_of, looks_of};
 use super::store::Store;
 use super::versions::Version;
@@ -37,7 +38,7 @@ const MOST_KIN: usize = 16;
 pub struct AddOptions {
     /// Its name in the store; by default that of its folder or file.
     pub name: Option<String>,
-    /// The model that it was made from. By default one of the same family is looked for.
+    /// The model that it was made from. By default one that looks alike is looked for.
     pub base: Option<VersionName>,
 }
 
@@ -103,16 +104,23 @@ impl Store {
             Some((name, manifest)) => (Some(name), Bases::of(&manifest)),
             None => (None, Bases::default()),
         };
-        let mut adding =
-            Adding { store: self, bases, progress, jobs: Vec::new(), job_bytes: 0, written: HashSet::new() };
-        let mut packs = Packs::default();
+        let mut adding = Adding {
+            store: self,
+            bases,
+            progress,
+            jobs: Vec::new(),
+            job_bytes: 0,
+            written: HashSet::new(),
+            packs: PacksWriter::default(),
+            stored_bytes: 0,
+        };
         let mut manifest = Vec::new();
         for file in &opened {
-            manifest.push(adding.file(file, &mut packs)?);
+            manifest.push(adding.file(file)?);
         }
-        adding.encode(&mut packs)?;
-        packs.close(&folder)?;
-        let Packs { finished, stored_bytes, .. } = packs;
+        adding.encode()?;
+        let Adding { packs, stored_bytes, .. } = adding;
+        let finished = packs.finish(&folder)?;
         self.index.add(&folder, &finished)?;
         let manifest = Manifest::new(manifest);
         let hash = manifest.write(&folder)?;
@@ -121,7 +129,12 @@ impl Store {
         let newest = newest.filter(|version| version.manifest == hash);
         let was_there = newest.is_some();
         let version = match newest {
-            Some(version) => version,
+            Some(version) => {
+                // Something of it may have been lost, and been written again.
+                session.keep()?;
+                session.close()?;
+                version
+            }
             None => {
                 let commit = Commit { model: name.into(), manifest: hash.clone() };
                 session.commit(&commit)?;
@@ -183,23 +196,6 @@ struct Job {
     base: Option<PieceId>,
 }
 
-/// Packs that are written.
-#[derive(Default)]
-struct Packs {
-    open: Option<PackWriter>,
-    finished: Vec<PackPieces>,
-    stored_bytes: u64,
-}
-
-impl Packs {
-    fn close(&mut self, folder: &super::folder::Folder) -> Result<(), StoreError> {
-        if let Some(pack) = self.open.take() {
-            self.finished.push(pack.finish(folder)?);
-        }
-        Ok(())
-    }
-}
-
 /// What is needed while files are added.
 struct Adding<'a> {
     store: &'a Store,
@@ -209,12 +205,14 @@ struct Adding<'a> {
     job_bytes: usize,
     /// Pieces that this model has had already.
     written: HashSet<blake3::Hash>,
+    packs: PacksWriter,
+    stored_bytes: u64,
 }
 
 impl Adding<'_> {
-    fn file(&mut self, opened: &Opened, packs: &mut Packs) -> Result<ManifestFile, StoreError> {
+    fn file(&mut self, opened: &Opened) -> Result<ManifestFile, StoreError> {
         let path = opened.path();
-        let Some(source) = &opened.tensors else { return self.blob(path, &opened.file.path, packs) };
+        let Some(source) = &opened.tensors else { return self.blob(path, &opened.file.path) };
         let outside = opened.outside()?;
         let mut whole = blake3::Hasher::new();
         let (mut at, mut used) = (0, 0);
@@ -230,17 +228,18 @@ impl Adding<'_> {
             let data = bytes_of(&weight)?;
             whole.update_rayon(&data);
             (at, used) = (tensor.start + data.len(), used + gap.len());
-            let pieces = self.tensor(&tensor, &data, packs)?;
-            tensors.push(tensor.described(&data, pieces));
+            let sketch = Sketch::of(tensor.dtype, &data);
+            let pieces = self.tensor(&tensor, &data, sketch.as_ref())?;
+            tensors.push(tensor.described(sketch, pieces));
         }
         whole.update(&outside[used..]);
         let bytes = (at + outside.len() - used) as u64;
-        let outside = self.bytes(&outside, packs)?;
+        let outside = self.bytes(&outside)?;
         Ok(ManifestFile { path, bytes, blake3: whole.finalize().to_hex().to_string(), outside, tensors })
     }
 
     /// A file without tensors.
-    fn blob(&mut self, path: String, from: &Path, packs: &mut Packs) -> Result<ManifestFile, StoreError> {
+    fn blob(&mut self, path: String, from: &Path) -> Result<ManifestFile, StoreError> {
         use std::io::Read;
         let mut file = fs::File::open(from).map_err(StoreError::io("read", from))?;
         let (mut whole, mut outside, mut bytes) = (blake3::Hasher::new(), Vec::new(), 0);
@@ -253,7 +252,7 @@ impl Adding<'_> {
             }
             whole.update(&piece);
             bytes += piece.len() as u64;
-            outside.extend(self.bytes(&piece, packs)?);
+            outside.extend(self.bytes(&piece)?);
         }
         Ok(ManifestFile {
             path,
@@ -264,10 +263,10 @@ impl Adding<'_> {
         })
     }
 
-    fn bytes(&mut self, bytes: &[u8], packs: &mut Packs) -> Result<Vec<PieceId>, StoreError> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Vec<PieceId>, StoreError> {
         let mut ids = Vec::new();
         for piece in bytes.chunks(BLOB) {
-            ids.push(self.piece(Dtype::U8, vec![piece.len()], piece, None, packs)?);
+            ids.push(self.piece(Dtype::U8, vec![piece.len()], piece, None)?);
         }
         Ok(ids)
     }
@@ -276,14 +275,14 @@ impl Adding<'_> {
         &mut self,
         tensor: &OpenedTensor,
         data: &[u8],
-        packs: &mut Packs,
+        sketch: Option<&Sketch>,
     ) -> Result<Vec<PieceId>, StoreError> {
-        let base = self.bases.of_tensor(tensor.name, tensor.dtype, tensor.shape, data);
+        let base = self.bases.of_tensor(tensor.name, tensor.dtype, tensor.shape, sketch);
         let base = base.map(<[_]>::to_vec).unwrap_or_default();
         let mut ids = Vec::new();
         for (i, part) in parts(tensor.dtype, tensor.shape, data.len()).into_iter().enumerate() {
             let data = &data[part.bytes];
-            ids.push(self.piece(tensor.dtype, part.shape, data, base.get(i).cloned(), packs)?);
+            ids.push(self.piece(tensor.dtype, part.shape, data, base.get(i).cloned())?);
         }
         Ok(ids)
     }
@@ -295,7 +294,6 @@ impl Adding<'_> {
         shape: Vec<usize>,
         data: &[u8],
         base: Option<PieceId>,
-        packs: &mut Packs,
     ) -> Result<PieceId, StoreError> {
         if self.progress.cancelled() {
             return Err(StoreError::Cancelled);
@@ -305,7 +303,7 @@ impl Adding<'_> {
             self.job_bytes += data.len();
             self.jobs.push(Job { dtype, shape, data: data.to_vec(), hash, base });
             if self.job_bytes >= TOGETHER {
-                self.encode(packs)?;
+                self.encode()?;
             }
         }
         self.progress.advance(data.len() as u64);
@@ -313,21 +311,14 @@ impl Adding<'_> {
     }
 
     /// Encodes all pieces that wait, and appends them to a pack.
-    fn encode(&mut self, packs: &mut Packs) -> Result<(), StoreError> {
+    fn encode(&mut self) -> Result<(), StoreError> {
         let jobs = std::mem::take(&mut self.jobs);
         self.job_bytes = 0;
         let coded: Vec<Coded> =
             jobs.par_iter().map(|job| self.encode_one(job)).collect::<Result<_, StoreError>>()?;
         for (job, coded) in jobs.iter().zip(coded) {
-            let pack = match &mut packs.open {
-                Some(pack) => pack,
-                none => none.insert(PackWriter::begin(&self.store.folder)?),
-            };
-            pack.add(job.hash, job.data.len(), &coded.payload, coded.base)?;
-            packs.stored_bytes += coded.payload.len() as u64;
-            if pack.is_full() {
-                packs.close(&self.store.folder)?;
-            }
+            self.packs.add(&self.store.folder, job.hash, job.data.len(), &coded.payload, coded.base)?;
+            self.stored_bytes += coded.payload.len() as u64;
         }
         Ok(())
     }

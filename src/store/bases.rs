@@ -22,15 +22,20 @@ impl Bases {
 
     /// The pieces of the tensor to which this one is compared: of the same name, or, where that is not there or looks
     /// otherwise, the one that looks most alike. Types and rows must be the same, but not the number of rows.
-    pub fn of_tensor(&self, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) -> Option<&[PieceId]> {
+    pub fn of_tensor(
+        &self,
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        sketch: Option<&Sketch>,
+    ) -> Option<&[PieceId]> {
         let columns = |shape: &[usize]| (shape.len(), shape.get(1..).map(<[usize]>::to_vec));
         let fits =
             |tensor: &&ManifestTensor| tensor.dtype == dtype && columns(&tensor.shape) == columns(shape);
         let named = self.by_name.get(name).filter(fits);
-        let Some(sketch) = Sketch::of(dtype, data) else { return named.map(|tensor| &tensor.pieces[..]) };
-        let agreement = |tensor: &ManifestTensor| {
-            tensor.sketch.as_ref().map_or(0.0, |of_base| of_base.agreement(&sketch))
-        };
+        let Some(sketch) = sketch else { return named.map(|tensor| &tensor.pieces[..]) };
+        let agreement =
+            |tensor: &ManifestTensor| tensor.sketch.as_ref().map_or(0.0, |of_base| of_base.agreement(sketch));
         let found = named.filter(|tensor| agreement(tensor) >= ALIKE).or_else(|| {
             let all = self.by_name.values().filter(fits).map(|tensor| (agreement(tensor), tensor));
             let most =

@@ -14,6 +14,9 @@ use super::store::Store;
 use super::versions::Version;
 use crate::archive::{Progress, reported};
 
+/// How often a store is looked at that has faults and changes meanwhile.
+const AGAIN: usize = 5;
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Check {
@@ -40,14 +43,17 @@ impl Store {
     pub fn check(path: &Path, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
         let folder = Self::folder(path)?;
         let objects = || Ok::<_, StoreError>((folder.list(RUNS)?, folder.list(PACKS)?));
-        loop {
+        let mut check = Check::default();
+        // What is collected meanwhile goes while it is looked at. A store that is never still must not keep this from
+        // its end.
+        for _ in 0..AGAIN {
             let before = objects()?;
-            let check = Self::check_once(folder.clone(), full, progress)?;
-            // What is collected meanwhile goes while it is looked at.
+            check = Self::check_once(folder.clone(), full, progress)?;
             if check.failures.is_empty() || objects()? == before {
-                return Ok(check);
+                break;
             }
         }
+        Ok(check)
     }
 
     fn check_once(folder: Folder, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {

@@ -11,7 +11,7 @@ use super::condemned::Condemned;
 use super::error::StoreError;
 use super::folder::Folder;
 use super::index;
-use super::pack::{PackPieces, PackWriter};
+use super::pack::{PackPieces, PacksWriter};
 use super::session::{self, Session, Sessions};
 use super::store::Store;
 use super::survey::Survey;
@@ -64,12 +64,12 @@ impl Store {
             folder.clean(options.expire)?;
         }
         for record in Condemned::read(&folder)? {
-            collected.delete(&record, path, progress)?;
+            collected.delete(&folder, &record, progress)?;
         }
         let condemned = without_young(&folder, Survey::take(&folder)?.mostly_dead())?;
         if !condemned.is_empty() {
             let record = Condemned::create(&folder, condemned)?;
-            collected.delete(&record, path, progress)?;
+            collected.delete(&folder, &record, progress)?;
         }
         Ok(collected)
     }
@@ -107,8 +107,12 @@ fn without_young(folder: &Folder, packs: Vec<String>) -> Result<Vec<String>, Sto
 
 impl Collected {
     /// Deletes the packs of a record, unless a session is open that may use them.
-    fn delete(&mut self, record: &Condemned, path: &Path, progress: &dyn Progress) -> Result<(), StoreError> {
-        let folder = &Store::folder(path)?;
+    fn delete(
+        &mut self,
+        folder: &Folder,
+        record: &Condemned,
+        progress: &dyn Progress,
+    ) -> Result<(), StoreError> {
         let open = record.open_sessions(folder)?;
         if !open.is_empty() {
             self.waiting_packs += record.packs.len();
@@ -119,7 +123,7 @@ impl Collected {
         }
         let survey = Survey::take(folder)?;
         let packs: HashSet<&str> = record.packs.iter().map(String::as_str).collect();
-        self.keep(&Store::open(path)?, &survey, &packs, progress)?;
+        self.keep(folder, &survey, &packs, progress)?;
         take_from_index(folder, &survey, &packs)?;
         for pack in &record.packs {
             if let Some(bytes) = folder.len_if_there(pack)? {
@@ -134,7 +138,7 @@ impl Collected {
     /// Writes what is needed and in none but condemned packs to new ones.
     fn keep(
         &mut self,
-        store: &Store,
+        folder: &Folder,
         survey: &Survey,
         packs: &HashSet<&str>,
         progress: &dyn Progress,
@@ -144,31 +148,23 @@ impl Collected {
             return Ok(());
         }
         // Whoever condemns a new pack, which nothing refers to yet, waits for this.
-        let session = Session::begin(&store.folder)?;
+        let session = Session::begin(folder)?;
+        let store = Store::open(folder.root())?;
         let bytes = kept.iter().fold(0u64, |sum, (_, place)| sum.saturating_add(place.bytes));
-        let (mut open, mut finished) = (None, Vec::new());
+        let mut new = PacksWriter::default();
         reported(progress, bytes, "keeping", || {
             for (hash, place) in &kept {
                 if progress.cancelled() {
                     return Err(StoreError::Cancelled);
                 }
                 let payload = store.read_payload(hash, place)?;
-                let mut pack = match open.take() {
-                    Some(pack) => pack,
-                    None => PackWriter::begin(&store.folder)?,
-                };
-                pack.add(*hash, place.bytes as usize, &payload, place.base)?;
+                new.add(folder, *hash, place.bytes as usize, &payload, place.base)?;
                 self.kept_bytes += place.length;
-                match pack.is_full() {
-                    true => finished.push(pack.finish(&store.folder)?),
-                    false => open = Some(pack),
-                }
                 progress.advance(place.bytes);
             }
             Ok(())
         })?;
-        finished.extend(open.map(|pack| pack.finish(&store.folder)).transpose()?);
-        index::write_run(&store.folder, &finished)?;
+        index::write_run(folder, &new.finish(folder)?)?;
         session.keep()?;
         session.close()
     }

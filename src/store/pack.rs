@@ -65,14 +65,14 @@ pub(super) struct PackPieces {
 }
 
 /// A pack that is being written.
-pub(super) struct PackWriter {
+struct PackWriter {
     file: NamedTempFile,
     at: u64,
     entries: Vec<PackEntry>,
 }
 
 impl PackWriter {
-    pub fn begin(folder: &Folder) -> Result<Self, StoreError> {
+    fn begin(folder: &Folder) -> Result<Self, StoreError> {
         let mut pack = Self { file: folder.temporary()?, at: 0, entries: Vec::new() };
         let mut front = [MAGIC, &VERSION.to_le_bytes()[..]].concat();
         front.resize(FRONT_LEN, 0);
@@ -81,7 +81,7 @@ impl PackWriter {
     }
 
     /// Appends a payload.
-    pub fn add(
+    fn add(
         &mut self,
         blake3: blake3::Hash,
         bytes: usize,
@@ -102,12 +102,12 @@ impl PackWriter {
     }
 
     /// Whether it should be closed.
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         self.at >= FULL
     }
 
     /// Makes it an object of the store, durable. Gives its name, and what it has.
-    pub fn finish(mut self, folder: &Folder) -> Result<PackPieces, StoreError> {
+    fn finish(mut self, folder: &Folder) -> Result<PackPieces, StoreError> {
         let json = serde_json::to_vec(&self.entries).expect("numbers, texts and lists become JSON");
         let tail = [&(json.len() as u64).to_le_bytes()[..], &checksum(&json).to_le_bytes(), END].concat();
         self.write(&json)?;
@@ -126,6 +126,42 @@ impl PackWriter {
             .map_err(StoreError::io("write", self.file.path()))?;
         self.at += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// Packs that are written one after the other.
+#[derive(Default)]
+pub(super) struct PacksWriter {
+    open: Option<PackWriter>,
+    finished: Vec<PackPieces>,
+}
+
+impl PacksWriter {
+    /// Appends a payload.
+    pub fn add(
+        &mut self,
+        folder: &Folder,
+        blake3: blake3::Hash,
+        bytes: usize,
+        payload: &[u8],
+        base: Option<blake3::Hash>,
+    ) -> Result<(), StoreError> {
+        let mut pack = match self.open.take() {
+            Some(pack) => pack,
+            None => PackWriter::begin(folder)?,
+        };
+        pack.add(blake3, bytes, payload, base)?;
+        match pack.is_full() {
+            true => self.finished.push(pack.finish(folder)?),
+            false => self.open = Some(pack),
+        }
+        Ok(())
+    }
+
+    /// Makes all of them durable, and gives what they have.
+    pub fn finish(mut self, folder: &Folder) -> Result<Vec<PackPieces>, StoreError> {
+        self.finished.extend(self.open.map(|pack| pack.finish(folder)).transpose()?);
+        Ok(self.finished)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::StoreError;
 use super::folder::Folder;
 use super::index::{self, Index, Place, RUNS};
-use super::pack::{self, PACKS, PackEntry, PackPieces, PackWriter};
+use super::pack::{self, PACKS, PackEntry, PackPieces, PacksWriter};
 use super::store::Store;
 
 /// What was repaired.
@@ -106,15 +106,15 @@ impl Store {
         Ok(repair)
     }
 
-    /// Writes the pieces that can still be decoded to a pack.
+    /// Writes the pieces that can still be decoded to new packs.
     fn rescue(
         &self,
         astray: &[(blake3::Hash, Place)],
         pieces: &HashMap<(&str, &str), &PackEntry>,
         repair: &mut Repair,
-    ) -> Result<Option<PackPieces>, StoreError> {
+    ) -> Result<Vec<PackPieces>, StoreError> {
         let elsewhere: HashSet<&str> = pieces.keys().map(|(_, hash)| *hash).collect();
-        let mut pack = None;
+        let mut packs = PacksWriter::default();
         for (hash, place) in astray {
             let hex = hash.to_hex();
             if elsewhere.contains(hex.as_str()) {
@@ -122,17 +122,13 @@ impl Store {
             }
             match self.read_payload(hash, place) {
                 Ok(payload) => {
-                    let pack = match &mut pack {
-                        Some(pack) => pack,
-                        none => none.insert(PackWriter::begin(&self.folder)?),
-                    };
-                    pack.add(*hash, place.bytes as usize, &payload, place.base)?;
+                    packs.add(&self.folder, *hash, place.bytes as usize, &payload, place.base)?;
                     repair.rescued += 1;
                 }
                 Err(_) => repair.lost.push(hex.to_string()),
             }
         }
-        pack.map(|pack| pack.finish(&self.folder)).transpose()
+        packs.finish(&self.folder)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Commit {
 enum End {
     /// With a version.
     Committed(Commit),
-    /// What a collector wrote is in the index.
+    /// What was written is in the index, and needs no version.
     Kept,
     /// It was ended by somebody else.
     Expired,
@@ -54,7 +54,7 @@ impl<'a> Session<'a> {
     /// Begins a session. What is condemned must be read after that.
     pub fn begin(folder: &'a Folder) -> Result<Self, StoreError> {
         let id = name::random();
-        folder.create(&format!("{SESSIONS}/{id}"), b"")?;
+        folder.create(&name_of(&id), b"")?;
         Ok(Self { folder, id, is_open: true })
     }
 
@@ -69,7 +69,7 @@ impl<'a> Session<'a> {
         self.end(&End::Committed(commit.clone()))
     }
 
-    /// Says that what a collector has written is in the index.
+    /// Says that what was written is in the index, and needs no version of its own.
     pub fn keep(&self) -> Result<(), StoreError> {
         self.end(&End::Kept)
     }
@@ -93,13 +93,17 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         let is_ended = || self.folder.exists(&end_of(&self.id)).unwrap_or(true);
         if self.is_open && !is_ended() {
-            let _ = self.folder.remove(&format!("{SESSIONS}/{}", self.id));
+            let _ = self.folder.remove(&name_of(&self.id));
         }
     }
 }
 
+fn name_of(id: &str) -> String {
+    format!("{SESSIONS}/{id}")
+}
+
 fn end_of(id: &str) -> String {
-    format!("{SESSIONS}/{id}{END}")
+    name_of(id) + END
 }
 
 /// The number of the version that a session committed; a new one if it has none yet.
@@ -107,7 +111,7 @@ pub(super) fn give_version(folder: &Folder, id: &str, commit: &Commit) -> Result
     if let Some(number) = versions::of_session(folder, &commit.model, id)? {
         return Ok(number);
     }
-    // Whoever was told that a commit failed after it was made may have added the model again.
+    // Others may have added the same meanwhile.
     let newest = versions::find(folder, &VersionName { model: commit.model.clone(), version: None }).ok();
     if let Some(version) = newest.filter(|version| version.manifest == commit.manifest) {
         return Ok(version.number);
@@ -118,7 +122,7 @@ pub(super) fn give_version(folder: &Folder, id: &str, commit: &Commit) -> Result
 
 /// Takes away a committed session: first itself, so that nobody takes it for one that is open.
 pub(super) fn forget(folder: &Folder, id: &str) -> Result<(), StoreError> {
-    folder.remove(&format!("{SESSIONS}/{id}"))?;
+    folder.remove(&name_of(id))?;
     folder.remove(&end_of(id))
 }
 
@@ -155,7 +159,12 @@ impl Sessions {
 
 /// When a session began, by the store's clock; `None` if it is gone.
 pub(super) fn began(folder: &Folder, id: &str) -> Result<Option<SystemTime>, StoreError> {
-    folder.modified(&format!("{SESSIONS}/{id}"))
+    folder.modified(&name_of(id))
+}
+
+/// How long ago that was.
+pub(super) fn age(folder: &Folder, id: &str, now: SystemTime) -> Result<Option<Duration>, StoreError> {
+    Ok(began(folder, id)?.map(|began| now.duration_since(began).unwrap_or_default()))
 }
 
 /// Gives versions to commits whose writers did not live to do it. A writer that does meanwhile finds its version.
@@ -165,11 +174,6 @@ pub(super) fn settle(folder: &Folder) -> Result<(), StoreError> {
         forget(folder, &id)?;
     }
     Ok(())
-}
-
-/// How long ago that was.
-pub(super) fn age(folder: &Folder, id: &str, now: SystemTime) -> Result<Option<Duration>, StoreError> {
-    Ok(began(folder, id)?.map(|began| now.duration_since(began).unwrap_or_default()))
 }
 
 /// Ends a session that has been silent for too long. It may have ended otherwise meanwhile.

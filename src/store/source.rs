@@ -77,9 +77,9 @@ pub(super) struct OpenedTensor<'a> {
 }
 
 impl OpenedTensor<'_> {
-    pub fn described(&self, data: &[u8], pieces: Vec<PieceId>) -> ManifestTensor {
+    pub fn described(&self, sketch: Option<Sketch>, pieces: Vec<PieceId>) -> ManifestTensor {
         let (name, shape, start) = (self.name.into(), self.shape.into(), self.start as u64);
-        ManifestTensor { name, dtype: self.dtype, shape, start, sketch: Sketch::of(self.dtype, data), pieces }
+        ManifestTensor { name, dtype: self.dtype, shape, start, sketch, pieces }
     }
 }
 

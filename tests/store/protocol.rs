@@ -473,7 +473,8 @@ fn checked(protocol: Protocol) -> impl Checker<Protocol> {
 fn nothing_is_lost_in_any_order() {
     let mut sizes = vec![(2, 1, true), (1, 2, false)];
     if std::env::var_os("BANTAM_ENDURANCE").is_some() {
-        sizes.extend([(3, 1, true), (1, 2, true), (2, 2, false), (3, 2, false)]);
+        // Two of each have more states than 10 GB hold.
+        sizes.extend([(3, 1, true), (1, 2, true)]);
     }
     for (writers, collectors, two_packs) in sizes {
         let checker = checked(Protocol { writers, collectors, two_packs, leaves: Leaves::Nothing });

@@ -2,14 +2,17 @@
 //!
 //! `cargo bench --bench kernels [-- ROWS COLS]`; `BANTAM_DEVICE` names the adapter.
 
+use std::borrow::Borrow;
 use std::time::Instant;
 
 use bantam::codec::{Payload, encode, encode::encode_with_top_bits};
 use bantam::gpu::kernels::matvec::{self, Product};
-use bantam::gpu::kernels::{Step, matmul};
+use bantam::gpu::kernels::{Step, matmul, widen};
 use bantam::gpu::weights::DeviceMatrix;
 use bantam::gpu::weights::layouts::Format;
-use bantam::gpu::{Batch, Dispatch, Gpu, GpuOptions, Transcoded, Uploader, download};
+use bantam::gpu::{
+    Batch, Dispatch, Gpu, GpuOptions, KernelChoices, Transcoded, Uploader, WideRoom, WidenFrom, download,
+};
 use bantam::tensor::{Dtype, Matrix};
 
 #[path = "../tests/fixtures/data/mod.rs"]
@@ -62,17 +65,13 @@ fn measure(
         let payload = Payload::parse(&payload).unwrap();
         let dense = pollster::block_on(DeviceMatrix::upload_tiled(gpu, &mut uploader, "dense", &payload));
         stored.push((format!("{dtype} {name}, {bits:.2} bits"), dense.unwrap().unwrap()));
-        let fast = pollster::block_on(DeviceMatrix::upload_transcoded(
-            gpu,
-            &mut uploader,
-            "fast",
-            &payload,
-            Transcoded::Fast,
-        ));
-        let fast = fast.unwrap().unwrap();
-        if matches!(fast.format, Format::Fast(_)) && stored.len() == 2 {
-            let bits = fast.bytes() as f64 * 8.0 / (rows * cols) as f64;
-            stored.push((format!("{dtype} fast, {bits:.2} bits"), fast));
+        for layout in [Transcoded::Fast, Transcoded::Tiered] {
+            let upload = DeviceMatrix::upload_transcoded(gpu, &mut uploader, "transcoded", &payload, layout);
+            let weights = pollster::block_on(upload).unwrap().unwrap();
+            if !matches!(weights.format, Format::Dense(_)) && stored.len() < 4 {
+                let bits = weights.bytes() as f64 * 8.0 / (rows * cols) as f64;
+                stored.push((format!("{dtype} {layout:?}, {bits:.2} bits").to_lowercase(), weights));
+            }
         }
     }
 
@@ -83,7 +82,9 @@ fn measure(
     let y = gpu.buffer("y", (rows * 4) as u64 * u64::from(TOKENS), usage).unwrap();
     let step = Step { tokens: TOKENS, position: 0, first_output: 0, rank: 0 };
     let step = gpu.buffer_with("step", bytemuck::bytes_of(&step), wgpu::BufferUsages::UNIFORM).unwrap();
-    let mut first = [None, None];
+    let mut first = [const { None }; 3];
+    let widening = KernelChoices { widen_from: WidenFrom { dense: 2, fast: 2, tiered: 2 }, ..*gpu.choices() };
+    let widening = gpu.with_choices(widening);
     for (name, weights) in &stored {
         let product = Product {
             weights,
@@ -94,9 +95,15 @@ fn measure(
             bias: None,
             accumulate: false,
         };
-        let kernels = [matvec::dispatches(gpu, &product), matmul::dispatches(gpu, &step, &product)];
+        let room = WideRoom::new(&widening, WideRoom::wanted(&widening, TOKENS as usize, [weights])).unwrap();
+        let kernels = [
+            matvec::dispatches(gpu, &product),
+            matmul::dispatches(gpu, &step, &product),
+            widen::dispatches(&widening, &step, &room, &product),
+        ];
         for (i, dispatches) in kernels.into_iter().enumerate() {
-            let seconds = median(gpu, &dispatches.unwrap());
+            let dispatches = dispatches.unwrap();
+            let seconds = median(gpu, &dispatches);
             let tokens = if i == 0 { 1 } else { TOKENS as usize };
             let out = pollster::block_on(download(gpu, &y, (rows * tokens * 4) as u64)).unwrap();
             let (raw_seconds, raw_out) = first[i].get_or_insert((seconds, out.clone()));
@@ -105,22 +112,28 @@ fn measure(
             println!(
                 "{:<26} {:<6} {:8.3} ms  {:7.3} Gweights/s  {:.3} x raw",
                 name,
-                ["matvec", "matmul"][i],
+                ["matvec", "matmul", "widen"][i],
                 seconds * 1e3,
                 weights * tokens as f64 / seconds / 1e9,
                 *raw_seconds / seconds,
             );
+            let widening = dispatches.iter().filter(|dispatch| dispatch.label().starts_with("widen"));
+            let widening: Vec<_> = widening.collect();
+            if !widening.is_empty() {
+                println!("{:33} {:8.3} ms for widening alone", "", median(gpu, &widening) * 1e3);
+            }
         }
     }
 }
 
-fn median(gpu: &Gpu, dispatches: &[Dispatch]) -> f64 {
+/// Seconds that the dispatches take together.
+fn median(gpu: &Gpu, dispatches: &[impl Borrow<Dispatch>]) -> f64 {
     let mut times: Vec<f64> = (0..RUNS + 1)
         .map(|_| {
             let start = Instant::now();
             gpu.submit("bench", |encoder| {
-                let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                dispatches.iter().for_each(|d| d.record(&mut pass, Batch { tokens: TOKENS, outputs: 1 }));
+                let dispatches = dispatches.iter().map(Borrow::borrow);
+                Dispatch::record_all(encoder, dispatches, Batch { tokens: TOKENS, outputs: 1 });
             })
             .unwrap();
             gpu.device().poll(wgpu::PollType::wait_indefinitely()).unwrap();

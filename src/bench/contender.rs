@@ -97,12 +97,8 @@ impl Contender {
     pub async fn run(&mut self, clock: &mut Clock, tokens: usize) -> Result<Duration, GpuError> {
         let batch = Batch { tokens: tokens as u32, outputs: 1 };
         let turns = self.next..self.next + self.repeats.count();
-        let taken = clock
-            .pass(|pass| {
-                let parts = turns.clone().flat_map(|i| &self.dispatches[i % self.dispatches.len()]);
-                parts.for_each(|dispatch| dispatch.record(pass, batch));
-            })
-            .await?;
+        let parts = turns.clone().flat_map(|i| &self.dispatches[i % self.dispatches.len()]);
+        let taken = clock.dispatches(parts, batch).await?;
         self.next = turns.end % self.dispatches.len();
         self.samples.extend(self.repeats.each(taken));
         Ok(taken)

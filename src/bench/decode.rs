@@ -77,8 +77,8 @@ impl Bench<'_> {
         repeats: &mut Repeats,
     ) -> Result<Option<f64>, BenchError> {
         let (count, one) = (repeats.count(), Batch { tokens: 1, outputs: 1 });
-        let all = (0..count).flat_map(|_| dispatches);
-        let taken = self.clock.pass(|pass| all.for_each(|(dispatch, _)| dispatch.record(pass, one))).await?;
+        let all = (0..count).flat_map(|_| dispatches).map(|(dispatch, _)| dispatch);
+        let taken = self.clock.dispatches(all, one).await?;
         Ok(repeats.each(taken))
     }
 }

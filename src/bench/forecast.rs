@@ -229,10 +229,7 @@ impl Bench<'_> {
         for run in 0..4 {
             self.check()?;
             let batch = Batch { tokens: 1, outputs: 1 };
-            let record = |pass: &mut wgpu::ComputePass| {
-                dispatches.iter().for_each(|dispatch| dispatch.record(pass, batch))
-            };
-            let taken = self.clock.pass(record).await?.as_secs_f64();
+            let taken = self.clock.dispatches(&dispatches, batch).await?.as_secs_f64();
             samples.extend((run > 0).then_some(taken));
         }
         Ok(Timing::of(samples).rate(weights.iter().map(|weights| weights.bytes() as f64).sum()))

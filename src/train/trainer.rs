@@ -17,7 +17,7 @@ use crate::gpu::kernels::training::embed_grad::tokens_by_row;
 use crate::gpu::kernels::training::encode::Needs;
 use crate::gpu::kernels::training::logit_stats::{LogitStats, NO_TARGET};
 use crate::gpu::kernels::training::updated::{BAD_GRADIENT, Rounded, UpdateStep};
-use crate::gpu::{Batch, Buffer, Gpu, GpuError, Readback, download};
+use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Readback, download};
 use crate::model::{Adapter, ModelConfig};
 use crate::tensor::Matrix;
 
@@ -383,8 +383,7 @@ impl Trainer {
         let part = Buffer::part_of(&wide.buffer, 0..len);
         let dispatch = encoded.widen(&self.gpu, (&part).into())?;
         self.gpu.submit("widen", |encoder| {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 });
+            Dispatch::record_all(encoder, [&dispatch], Batch { tokens: 1, outputs: 1 });
         })?;
         Ok(download(&self.gpu, &part, len).await?)
     }

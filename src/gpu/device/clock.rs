@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
+use super::dispatch::{Batch, Dispatch};
 use super::gpu::Gpu;
 use super::transfer::Readback;
 use crate::gpu::GpuError;
 
-/// Bytes of the two timestamps of a pass.
+/// Bytes of two timestamps.
 const STAMPS: u64 = 16;
 
-/// Times passes by the device's own timestamps if it was opened with them, else from the submission until the
+/// Times dispatches by the device's own timestamps if it was opened with them, else from the submission until the
 /// host is notified that it has ended.
 #[derive(Debug)]
 pub struct Clock {
@@ -21,7 +22,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock for passes on `gpu`.
+    /// A clock for dispatches on `gpu`.
     pub fn new(gpu: &Gpu) -> Result<Self, GpuError> {
         let descriptor =
             wgpu::QuerySetDescriptor { label: Some("clock"), ty: wgpu::QueryType::Timestamp, count: 2 };
@@ -38,25 +39,22 @@ impl Clock {
         Ok(Self { gpu: gpu.clone(), queries, stamps, readback: Readback::new(gpu, STAMPS)? })
     }
 
-    /// Whether passes are timed by the device.
+    /// Whether dispatches are timed by the device.
     pub fn has_timestamps(&self) -> bool {
         self.queries.is_some()
     }
 
-    /// Runs one pass and returns its duration. Impossible timestamps (a driver's mistake) disable them from
-    /// then on.
-    pub async fn pass(&mut self, record: impl FnOnce(&mut wgpu::ComputePass)) -> Result<Duration, GpuError> {
+    /// Runs dispatches and returns how long they took together. Impossible timestamps (a driver's mistake)
+    /// disable them from then on.
+    pub async fn dispatches<'a>(
+        &mut self,
+        dispatches: impl IntoIterator<Item = &'a Dispatch>,
+        batch: Batch,
+    ) -> Result<Duration, GpuError> {
         self.readback.ready(&self.gpu).await?;
         let began = Instant::now();
-        self.gpu.submit("timed pass", |encoder| {
-            let writes = self.queries.as_ref().map(|query_set| wgpu::ComputePassTimestampWrites {
-                query_set,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
-            let descriptor =
-                wgpu::ComputePassDescriptor { label: Some("timed pass"), timestamp_writes: writes };
-            record(&mut encoder.begin_compute_pass(&descriptor));
+        self.gpu.submit("timed dispatches", |encoder| {
+            Dispatch::record_timed(encoder, dispatches, batch, self.queries.as_ref());
             if let Some(queries) = &self.queries {
                 encoder.resolve_query_set(queries, 0..2, self.stamps.raw(), 0);
             }
@@ -71,14 +69,16 @@ impl Clock {
         let taken =
             Duration::from_secs_f64(ticks * f64::from(self.gpu.queue().get_timestamp_period()) * 1e-9);
         if taken.is_zero() || taken > wall {
-            log::warn!("timestamps are not used: the device reports {taken:?} for a pass that took {wall:?}");
+            log::warn!(
+                "timestamps are not used: the device reports {taken:?} for dispatches that took {wall:?}"
+            );
             self.queries = None;
             return Ok(wall);
         }
         Ok(taken)
     }
 
-    /// Runs commands outside a pass and returns the time until the host is notified that they have ended.
+    /// Runs commands that are no dispatches and returns the time until the host is notified that they have ended.
     pub async fn commands(
         &mut self,
         encode: impl FnOnce(&mut wgpu::CommandEncoder),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::buffer::Buffer;
+use super::texture::TextureCopy;
 use super::work::Work;
 use crate::gpu::Kernel;
 
@@ -52,6 +53,7 @@ pub struct Dispatch {
     workgroups: [Workgroups; 2],
     stage: Option<usize>,
     work: Work,
+    copy: Option<TextureCopy>,
     /// Whether the driver has compiled this dispatch for the kinds of resources that are bound.
     is_warm: AtomicBool,
 }
@@ -65,7 +67,7 @@ impl Dispatch {
         workgroups: [Workgroups; 2],
     ) -> Self {
         let (work, is_warm) = (Work::Little, AtomicBool::new(false));
-        Self { kernel, bind_group, _params: params, workgroups, stage: None, work, is_warm }
+        Self { kernel, bind_group, _params: params, workgroups, stage: None, work, copy: None, is_warm }
     }
 
     /// The same dispatch, with weights in the slot of the streamed stage `stage`.
@@ -76,6 +78,16 @@ impl Dispatch {
     /// The same dispatch, with its amount of work.
     pub(in crate::gpu) fn with_work(self, work: Work) -> Self {
         Self { work, ..self }
+    }
+
+    /// The same dispatch, followed by a copy of what it wrote.
+    pub(in crate::gpu) fn with_copy(self, copy: TextureCopy) -> Self {
+        Self { copy: Some(copy), ..self }
+    }
+
+    /// The copy that follows it, if any.
+    pub(super) fn copy(&self) -> Option<&TextureCopy> {
+        self.copy.as_ref()
     }
 
     /// Its multiply-adds for `batch`, whose last token sees `positions` positions, itself included.
@@ -94,8 +106,8 @@ impl Dispatch {
         &self.kernel.label
     }
 
-    /// Records the dispatch for `batch`.
-    pub fn record(&self, pass: &mut wgpu::ComputePass, batch: Batch) {
+    /// Records the dispatch for `batch`, without its copy.
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass, batch: Batch) {
         let [x, y] = self.workgroups.map(|w| w.count(batch));
         if x == 0 || y == 0 {
             return;

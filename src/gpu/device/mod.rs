@@ -17,6 +17,7 @@ mod open;
 mod options;
 mod pace;
 mod poller;
+mod record;
 mod requirements;
 mod rounds;
 mod submit;

@@ -1,5 +1,8 @@
 //! Textures that shaders read words from. They count against the budget.
 
+use std::sync::Arc;
+
+use super::buffer::Buffer;
 use super::memory::Reservation;
 use crate::gpu::{Choice, Variant};
 
@@ -56,6 +59,24 @@ pub struct Texture {
     texel: Texel,
     bytes: u64,
     _reservation: Reservation,
+}
+
+/// A copy of the beginning of a buffer, which a dispatch wrote, to the beginning of a texture, which dispatches
+/// after it read.
+#[derive(Debug)]
+pub(in crate::gpu) struct TextureCopy {
+    /// What is copied.
+    pub from: Arc<Buffer>,
+    /// Where it is copied to.
+    pub to: Arc<Texture>,
+    /// Bytes; a multiple of a texel.
+    pub len: u64,
+}
+
+impl TextureCopy {
+    pub(super) fn record(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.to.record_copy(encoder, self.from.raw(), 0, self.len);
+    }
 }
 
 /// A part of a texture, and the offset of its bytes in a buffer.

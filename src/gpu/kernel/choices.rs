@@ -110,7 +110,7 @@ impl KernelChoices {
             joins: true,
             joins_tiles: false,
             // Decoding tiles takes most of the time.
-            widen_from: WidenFrom { dense: 2, fast: usize::MAX, tiered: usize::MAX },
+            widen_from: WidenFrom { dense: 2, fast: usize::MAX, tiered: 17 },
             // The driver loads a texel for all lanes at once, but loads from a buffer lane by lane.
             textures: true,
         }

@@ -32,8 +32,7 @@ pub async fn decode(gpu: &Gpu, payload: &Payload<'_>) -> Result<Option<Vec<u8>>,
     for stretch in resident.stretches(gpu) {
         let (dispatch, decoded) = resident.bind(gpu, &stretch)?;
         gpu.submit("decode", |encoder| {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 });
+            Dispatch::record_all(encoder, [&dispatch], Batch { tokens: 1, outputs: 1 });
         })?;
         let bytes = download(gpu, &decoded, resident.decoded_len(&stretch)).await?;
         resident.append(&stretch, bytemuck::cast_slice(&bytes), &mut out);

@@ -10,7 +10,8 @@ use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::weights::words::WEIGHTS;
 use crate::gpu::weights::{DeviceMatrix, Join, Part, Words};
 use crate::gpu::{
-    Batch, Bound, Buffer, Choice, Gpu, GpuError, Invocations, Texel, Uploader, Variant, Workgroups, download,
+    Batch, Bound, Buffer, Choice, Dispatch, Gpu, GpuError, Invocations, Texel, Uploader, Variant, Workgroups,
+    download,
 };
 
 /// The table that belongs to the words of a part.
@@ -336,7 +337,6 @@ fn run(
     let groups = [Workgroups::Fixed(params.row_blocks()), Workgroups::Fixed(1)];
     let dispatch = kernel.bind(gpu, params, &bound, groups)?;
     gpu.submit("transcode", |encoder| {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 });
+        Dispatch::record_all(encoder, [&dispatch], Batch { tokens: 1, outputs: 1 });
     })
 }

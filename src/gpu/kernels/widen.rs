@@ -9,7 +9,7 @@ use crate::gpu::device::dispatch::MAX_WORKGROUPS;
 use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::layouts::raw;
 use crate::gpu::weights::matrix_params::MatrixParams;
-use crate::gpu::weights::{DeviceMatrix, Join, Joined, Part, Words};
+use crate::gpu::weights::{DeviceMatrix, Join, Joined, Part};
 use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, WideRoom, Work, Workgroups};
 
 /// The kernel for weights in `format`, with this number of `invocations` per row block, which do not share
@@ -82,7 +82,7 @@ fn runs(
     }
     let cols = weights.matrix.cols;
     let block = raw::row_block_bytes(weights.format.dtype(), cols) as u64;
-    let at_once = (room.bytes() / block.max(1)).min(MAX_WORKGROUPS.into()) as u32;
+    let at_once = (room.capacity() / block.max(1)).min(MAX_WORKGROUPS.into()) as u32;
     let mut runs = Vec::new();
     for part in &weights.parts {
         let widening = Widening { gpu, room, weights, part, tokens };
@@ -183,8 +183,9 @@ impl Widening<'_> {
             blocks += count;
         }
         let Some(&params) = wide.first() else { return Ok(None) };
-        let words = room.words(u64::from(blocks) * u64::from(vectors) * 16);
-        let widen = self.dispatch(&members, blocks, &words, self.work(cut))?;
+        let bytes = u64::from(blocks) * u64::from(vectors) * 16;
+        let widen = self.dispatch(&members, blocks, &room.written(bytes), self.work(cut))?;
+        let (widen, words) = room.read(bytes, widen);
         // A single matrix needs no joining.
         let joined = self.join().filter(|_| wide.len() > 1).map(|join| Joined { join, members: wide });
         let format = Format::raw(weights.format.dtype());
@@ -198,7 +199,7 @@ impl Widening<'_> {
         &self,
         members: &[MatrixParams],
         row_blocks: u32,
-        to: &Words,
+        to: &Buffer,
         work: u64,
     ) -> Result<Dispatch, GpuError> {
         let Self { gpu, weights, part, .. } = *self;

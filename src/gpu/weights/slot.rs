@@ -83,7 +83,7 @@ impl SlotWords {
     pub(in crate::gpu) fn part(&self, range: Range<u64>) -> Words {
         match self {
             Self::Buffer(buffer) => Words::Buffer(Buffer::part_of(buffer, range)),
-            Self::Texture(texture) => Words::InSlot(texture.clone()),
+            Self::Texture(texture) => Words::Shared(texture.clone()),
         }
     }
 

@@ -17,8 +17,9 @@ pub enum Words {
     /// In a texture: a software driver loads a texel for all lanes at once, but loads from a buffer lane by
     /// lane.
     Texture(Texture),
-    /// In the texture of a [slot](super::slot::Slot).
-    InSlot(Arc<Texture>),
+    /// In a texture that is counted elsewhere: that of a [slot](super::slot::Slot), or of a
+    /// [`WideRoom`](super::WideRoom).
+    Shared(Arc<Texture>),
 }
 
 impl Words {
@@ -54,16 +55,16 @@ impl Words {
         match self {
             Self::Buffer(buffer) => buffer.size(),
             Self::Texture(texture) => texture.size(),
-            Self::InSlot(texture) => texture.size(),
+            Self::Shared(texture) => texture.size(),
         }
     }
 
-    /// Bytes that are counted for it: none for a part of another buffer or of a slot.
+    /// Bytes that are counted for it: none for a part of another buffer or a shared texture.
     pub fn own_bytes(&self) -> u64 {
         match self {
             Self::Buffer(buffer) => buffer.own_bytes(),
             Self::Texture(texture) => texture.size(),
-            Self::InSlot(_) => 0,
+            Self::Shared(_) => 0,
         }
     }
 
@@ -72,7 +73,7 @@ impl Words {
         match self {
             Self::Buffer(_) => variant,
             Self::Texture(texture) => texture_variant(variant, texture.texel()),
-            Self::InSlot(texture) => texture_variant(variant, texture.texel()),
+            Self::Shared(texture) => texture_variant(variant, texture.texel()),
         }
     }
 
@@ -80,7 +81,7 @@ impl Words {
     pub(in crate::gpu) fn apply_written(&self, variant: Variant) -> Variant {
         match self {
             Self::Buffer(_) => variant,
-            Self::Texture(_) | Self::InSlot(_) => written_texture_variant(variant),
+            Self::Texture(_) | Self::Shared(_) => written_texture_variant(variant),
         }
     }
 }
@@ -90,7 +91,7 @@ impl<'a> From<&'a Words> for Bound<'a> {
         match words {
             Words::Buffer(buffer) => buffer.into(),
             Words::Texture(texture) => Self::Texture(texture),
-            Words::InSlot(texture) => Self::Texture(texture),
+            Words::Shared(texture) => Self::Texture(texture),
         }
     }
 }

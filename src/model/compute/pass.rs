@@ -54,7 +54,8 @@ impl Pass<'_> {
             self.gpu.warm_up(&self.dispatches[submission.dispatches.clone()], self.batch).await?;
             pace.next(self.gpu).await?;
             self.gpu.submit("forward", |encoder| {
-                self.record(submission.dispatches.clone(), encoder);
+                let dispatches = &self.dispatches[submission.dispatches.clone()];
+                Dispatch::record_all(encoder, dispatches.iter().copied(), self.batch);
                 if i + 1 == submissions.len() && self.results.len > 0 {
                     let Results { from, len, to } = &self.results;
                     encoder.copy_buffer_to_buffer(from.raw(), 0, to.raw(), 0, Some(*len));
@@ -96,11 +97,5 @@ impl Pass<'_> {
         }
         readers.iter().enumerate().for_each(|(stage, &reader)| all[reader].ends = Some(stage));
         all
-    }
-
-    /// Records the dispatches of `range` in a compute pass of their own.
-    fn record(&self, range: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        self.dispatches[range].iter().for_each(|dispatch| dispatch.record(&mut pass, self.batch));
     }
 }

@@ -200,11 +200,6 @@ fn record(ops: &[&Op], encoder: &mut wgpu::CommandEncoder) {
             run.iter().for_each(|op| op.record(encoder));
             continue;
         }
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        for op in run {
-            if let Op::Dispatch(dispatch) = op {
-                dispatch.record(&mut pass, BATCH);
-            }
-        }
+        Dispatch::record_all(encoder, run.iter().filter_map(|op| op.dispatch()), BATCH);
     }
 }

@@ -6,7 +6,7 @@ use super::stored::Stored;
 use super::wide::{laid_out, wide_bytes};
 use crate::gpu::kernels::training::encode::{EncodeScratch, Encoded, Needs};
 use crate::gpu::weights::WEIGHTS;
-use crate::gpu::{Batch, Bound, Buffer, Gpu, GpuError, Transcoded, Uploader};
+use crate::gpu::{Batch, Bound, Buffer, Dispatch, Gpu, GpuError, Transcoded, Uploader};
 use crate::tensor::Matrix;
 use crate::train::TrainError;
 
@@ -35,10 +35,7 @@ impl Encoding<'_> {
             if clears.is_some() {
                 encoder.clear_buffer(self.wide.raw(), 0, clears);
             }
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            dispatches
-                .iter()
-                .for_each(|dispatch| dispatch.record(&mut pass, Batch { tokens: 1, outputs: 1 }));
+            Dispatch::record_all(encoder, &dispatches, Batch { tokens: 1, outputs: 1 });
         })?;
         Ok(())
     }

@@ -27,9 +27,12 @@ pub struct Args {
     /// Tokens of a sequence
     #[arg(long, value_name = "N", default_value_t = 512, requires = "train", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     length: u32,
-    /// Sequences of a step
+    /// Sequences of a batch
     #[arg(long, value_name = "N", default_value_t = 1, requires = "train", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     batch: u32,
+    /// Batches of a step, whose gradients add up; for adapters only
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rank", value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    accumulate: u32,
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, requires = "train")]
     optimizer: OptimizerArg,
@@ -59,6 +62,7 @@ fn train(args: &Args) -> Result<ExitCode> {
     let mut options = TrainOptions::default()
         .with_length(args.length as usize)
         .with_sequences(args.batch as usize)
+        .with_accumulate(args.accumulate as usize)
         .with_layout(layout)
         .with_lora(lora);
     options.update.optimizer = args.optimizer.into();

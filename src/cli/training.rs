@@ -33,7 +33,7 @@ pub struct TrainingArgs {
     #[arg(short, long, value_name = "FOLDER")]
     pub output: PathBuf,
     /// Go on from the checkpoint in the output folder, with the options that it was begun with
-    #[arg(long, conflicts_with_all = ["force", "length", "batch", "optimizer", "rounding", "lr", "seed", "warm_up", "decay",
+    #[arg(long, conflicts_with_all = ["force", "length", "batch", "accumulate", "optimizer", "rounding", "lr", "seed", "warm_up", "decay",
         "weight_decay", "moments", "clip", "completions_only", "no_packing"])]
     resume: bool,
     /// Replace the output folder if it exists
@@ -45,9 +45,12 @@ pub struct TrainingArgs {
     /// Tokens of a sequence
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     length: u32,
-    /// Sequences of a step
+    /// Sequences of a batch
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
     batch: u32,
+    /// Batches of a step, whose gradients add up; for adapters only
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1 << 16))]
+    accumulate: u32,
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t)]
     optimizer: OptimizerArg,
@@ -222,6 +225,7 @@ impl TrainingArgs {
         let train = TrainOptions::default()
             .with_length(self.length as usize)
             .with_sequences(self.batch as usize)
+            .with_accumulate(self.accumulate as usize)
             .with_layout(layout)
             .with_lora(lora)
             .with_update(update);

@@ -32,6 +32,17 @@ impl Batch {
         batch
     }
 
+    /// The batch in so many parts, each with as many sequences.
+    pub(super) fn parts(&self, count: usize) -> impl Iterator<Item = Self> {
+        let each = (self.ids.len() / count.max(1)).max(1);
+        let length = self.length;
+        self.ids.chunks(each).zip(self.targets.chunks(each)).map(move |(ids, targets)| Self {
+            length,
+            ids: ids.into(),
+            targets: targets.into(),
+        })
+    }
+
     /// How many tokens count towards the loss.
     pub fn counted(&self) -> usize {
         self.targets.iter().filter(|&&target| target != NO_TARGET).count()

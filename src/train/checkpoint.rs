@@ -35,6 +35,8 @@ pub(super) struct RunState {
     pub position: Position,
     pub length: usize,
     pub sequences: usize,
+    #[serde(default = "one")]
+    pub accumulate: usize,
     pub completions_only: bool,
     pub packs: bool,
     pub update: UpdateOptions,
@@ -44,6 +46,11 @@ pub(super) struct RunState {
     /// A hash of the weights that the adapters are for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_blake3: Option<String>,
+}
+
+/// Batches of a step in a state that does not say how many.
+fn one() -> usize {
+    1
 }
 
 impl RunState {

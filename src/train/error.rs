@@ -45,12 +45,6 @@ pub enum TrainError {
         /// The right ones.
         expected: String,
     },
-    /// The trainer does not compute something that the model has.
-    #[error("{what}, which cannot be trained yet; running the model is possible")]
-    Unsupported {
-        /// What the model has.
-        what: String,
-    },
     /// Options do not go together.
     #[error("{what}")]
     Options {

@@ -11,8 +11,11 @@ use super::optimizer::{Decay, MomentsDtype, Optimizer, Rounding, Schedule, Updat
 pub struct TrainOptions {
     /// Tokens of a sequence.
     pub length: usize,
-    /// Sequences of a step.
+    /// Sequences of a batch.
     pub sequences: usize,
+    /// Batches of a step, whose gradients add up. Only adapters can have several: gradients of all weights are never all
+    /// there. It changes no bit whether sequences are in one batch or in several.
+    pub accumulate: usize,
     /// How matrices are stored in device memory: compressed in this layout, or uncompressed.
     pub layout: Option<Transcoded>,
     /// Most weights of a matrix that are worked on at once, unless a single row block has more. It changes no bit.
@@ -38,6 +41,7 @@ impl Default for TrainOptions {
         Self {
             length: 512,
             sequences: 1,
+            accumulate: 1,
             layout: Some(Transcoded::Tiered),
             piece_weights: 2 << 20,
             lora: None,
@@ -46,9 +50,17 @@ impl Default for TrainOptions {
     }
 }
 
+impl TrainOptions {
+    /// Sequences of all batches of a step.
+    pub fn step_sequences(&self) -> usize {
+        self.sequences.saturating_mul(self.accumulate)
+    }
+}
+
 setters!(TrainOptions {
     length: usize => with_length,
     sequences: usize => with_sequences,
+    accumulate: usize => with_accumulate,
     layout: Option<Transcoded> => with_layout,
     piece_weights: usize => with_piece_weights,
     lora: Option<LoraOptions> => with_lora,

@@ -72,7 +72,9 @@ impl TrainPlan {
             let largest =
                 products(config).map(|product| product.rows.max(product.cols)).into_iter().max().unwrap_or(0);
             let room = lora.rank * (2 * sizes.tokens() + largest);
-            ((of_layer * config.layers) as u64, room as u64)
+            let factors = of_layer * config.layers;
+            let grads = if options.accumulate > 1 { factors } else { 0 };
+            (factors as u64, (room + grads) as u64)
         });
         let of_vectors = |elements: u64| 4 * kept.of_vector(elements as usize) as u64;
         let (state_bytes, adapter_bytes) = match factors {

@@ -79,9 +79,9 @@ impl TrainingRun {
         let state = RunState::read(folder)?;
         let mut update = state.update;
         update.schedule.steps = steps.unwrap_or(update.schedule.steps);
-        let RunState { length, sequences, ref lora, .. } = state;
+        let RunState { length, sequences, accumulate, ref lora, .. } = state;
         let lora = lora.clone();
-        let train = TrainOptions { length, sequences, update, lora, ..options.train };
+        let train = TrainOptions { length, sequences, accumulate, update, lora, ..options.train };
         let options = RunOptions { train, completions_only: state.completions_only, packs: state.packs };
         let is_adapter = options.train.lora.is_some();
         let files = ModelFiles::open(if is_adapter { base } else { folder })?;
@@ -134,7 +134,7 @@ impl TrainingRun {
 
     /// Tokens of a step.
     pub fn step_tokens(&self) -> usize {
-        self.options.train.length * self.options.train.sequences
+        self.options.train.length * self.options.train.step_sequences()
     }
 
     /// All steps so far.
@@ -184,13 +184,14 @@ impl TrainingRun {
     /// Writes a checkpoint to `out`, in place of what is there: a compressed model folder, or an adapter in the form of
     /// PEFT, with the state of the run.
     pub async fn save(&self, out: &Path) -> Result<(), TrainError> {
-        let TrainOptions { length, sequences, update, ref lora, .. } = self.options.train;
+        let TrainOptions { length, sequences, accumulate, update, ref lora, .. } = self.options.train;
         let state = RunState {
             format: FORMAT,
             step: self.trainer.steps(),
             position: self.sequences.position(),
             length,
             sequences,
+            accumulate,
             completions_only: self.options.completions_only,
             packs: self.options.packs,
             update,
@@ -207,12 +208,13 @@ impl RunOptions {
     /// The next batch; `None` at the end of data that come once.
     fn batch(&self, sequences: &mut Sequences) -> Result<Option<Batch>, TrainError> {
         let mut all = Vec::new();
-        while all.len() < self.train.sequences
+        let count = self.train.step_sequences();
+        while all.len() < count
             && let Some(sequence) = sequences.next_sequence()?
         {
             all.push(sequence);
         }
-        let batch = || Batch::new(&all, self.train.length, self.train.sequences);
+        let batch = || Batch::new(&all, self.train.length, count);
         Ok((!all.is_empty()).then(batch))
     }
 }

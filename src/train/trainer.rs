@@ -7,7 +7,7 @@ use super::error::TrainError;
 use super::optimizer::{MomentsDtype, Optimizer, Rounding};
 use super::options::TrainOptions;
 use super::plan::TrainPlan;
-use super::step::{Activations, AdapterRoom, FactorRoom, Recording, Room, Runner, Sizes, StepOps, Wide};
+use super::step::{Activations, AdapterRoom, FactorRoom, Ops, Recording, Room, Runner, Sizes, StepOps, Wide};
 use super::weights::{
     Loading, OptimizerState, Piece, Stored, TrainedAdapters, TrainedMatrix, TrainedModel, TrainedVector,
     grown, matrices, pieces,
@@ -20,6 +20,9 @@ use crate::gpu::kernels::training::updated::{BAD_GRADIENT, Rounded, UpdateStep};
 use crate::gpu::{Batch, Buffer, Dispatch, Gpu, GpuError, Readback, download};
 use crate::model::{Adapter, ModelConfig};
 use crate::tensor::Matrix;
+
+/// Most tokens of a step: their numbers are in host memory.
+const MOST_STEP_TOKENS: usize = 1 << 26;
 
 /// A model's weights on a device, and everything that a step needs there. Nothing is allocated after it is made.
 #[derive(Debug)]
@@ -75,7 +78,6 @@ impl Trainer {
             return Err(TrainError::TooLittleMemory { needed, left });
         }
         let tokens = options.length * options.sequences;
-        let of_adapters = OptimizerState::of(&options.update);
         let state = OptimizerState::of_weights(&options);
         let TrainOptions { layout, piece_weights, .. } = options;
         let pieces = pieces(&config, piece_weights);
@@ -87,8 +89,7 @@ impl Trainer {
         let model = loading.load(encoding.as_ref()).await?;
         let sizes = Sizes::of(&config, &options);
         let adapters = options.lora.as_ref().map(|lora| {
-            let seed = options.update.seed;
-            let adapters = TrainedAdapters::new(gpu, &config, lora, adapter, seed, of_adapters)?;
+            let adapters = TrainedAdapters::new(gpu, &config, &options, lora, adapter)?;
             Ok::<_, GpuError>((adapters, AdapterRoom::new(gpu, &config, tokens, lora.rank)?))
         });
         let adapters = adapters.transpose()?;
@@ -163,14 +164,20 @@ impl Trainer {
 
     /// The mean loss of the tokens of `batch` that count. Nothing is changed.
     pub async fn loss(&mut self, batch: &TokenBatch) -> Result<f64, TrainError> {
-        self.give(batch)?;
-        self.forward(batch, &mut Runner::new(&self.gpu.clone())).await
+        self.check(batch)?;
+        let gpu = self.gpu.clone();
+        let (mut runner, mut sum) = (Runner::new(&gpu), 0.0);
+        for part in batch.parts(self.options.accumulate) {
+            self.give(&part)?;
+            sum = self.forward(&part, &mut runner, sum).await?;
+        }
+        Ok(sum / batch.counted() as f64)
     }
 
     /// Computes the loss of `batch` and its gradients, and changes all weights. If the future is dropped before it ends,
     /// or an error of the device ends it, weights may have changed in part, and the trainer refuses to go on.
     pub async fn step(&mut self, batch: &TokenBatch) -> Result<StepReport, TrainError> {
-        self.give(batch)?;
+        self.check(batch)?;
         let (step, counted) = (self.steps + 1, batch.counted());
         let update = self.options.update.step(step, counted);
         self.gpu.write(&self.activations.step, bytemuck::bytes_of(&update))?;
@@ -178,12 +185,7 @@ impl Trainer {
         self.gpu.write(&self.activations.vector_step, bytemuck::bytes_of(&of_vectors))?;
         let gpu = self.gpu.clone();
         let mut runner = Runner::new(&gpu);
-        let loss = self.forward(batch, &mut runner).await?;
-        if !loss.is_finite() {
-            return Err(TrainError::LossNotFinite { step });
-        }
-        self.is_torn = true;
-        self.backward(&mut runner).await?;
+        let loss = self.gradients(batch, &mut runner, step).await? / counted as f64;
         let status = self.status().await?;
         (self.steps, self.is_torn) = (step, false);
         match status {
@@ -201,13 +203,38 @@ impl Trainer {
         if self.is_torn { Err(TrainError::Torn) } else { Ok(()) }
     }
 
-    /// Brings a batch to the device.
-    fn give(&self, batch: &TokenBatch) -> Result<(), TrainError> {
+    /// Computes the gradients of all parts of a batch, and changes all weights. The sum of the losses.
+    async fn gradients(
+        &mut self,
+        batch: &TokenBatch,
+        runner: &mut Runner<'_>,
+        step: u64,
+    ) -> Result<f64, TrainError> {
+        let accumulates = self.options.accumulate > 1;
+        let mut sum = 0.0;
+        run_all(&self.ops.begin, runner).await?;
+        for part in batch.parts(self.options.accumulate) {
+            self.give(&part)?;
+            sum = self.forward(&part, runner, sum).await?;
+            if !sum.is_finite() {
+                return Err(TrainError::LossNotFinite { step });
+            }
+            // Where gradients add up, weights change after the last of them.
+            self.is_torn = !accumulates;
+            self.backward(runner).await?;
+        }
+        self.is_torn = true;
+        run_all(&self.ops.update, runner).await?;
+        Ok(sum)
+    }
+
+    /// An error unless the trainer can take a batch.
+    fn check(&self, batch: &TokenBatch) -> Result<(), TrainError> {
         self.require_whole()?;
         let wrong = |found: String, expected: String| TrainError::WrongBatch { found, expected };
-        let Sizes { sequences, length, .. } = self.sizes;
+        let (sequences, length) = (self.options.step_sequences(), self.sizes.length);
         if batch.length != length
-            || batch.ids.len() != self.sizes.tokens()
+            || batch.ids.len() != sequences * length
             || batch.targets.len() != batch.ids.len()
         {
             return Err(wrong(
@@ -229,6 +256,11 @@ impl Trainer {
         if batch.counted() == 0 {
             return Err(wrong("no token that counts towards the loss".into(), "at least one".into()));
         }
+        Ok(())
+    }
+
+    /// Brings a part of a batch to the device.
+    fn give(&self, batch: &TokenBatch) -> Result<(), TrainError> {
         let a = &self.activations;
         let (starts, places) = tokens_by_row(&batch.ids, self.config.vocab);
         for (buffer, words) in [
@@ -242,21 +274,24 @@ impl Trainer {
         Ok(self.gpu.write(&a.status, bytemuck::bytes_of(&0u32))?)
     }
 
-    /// The mean loss of the batch that is on the device; NaN if it is not finite.
-    async fn forward(&mut self, batch: &TokenBatch, runner: &mut Runner<'_>) -> Result<f64, TrainError> {
+    /// Adds the losses of the batch that is on the device to `before`; NaN if they are not finite.
+    async fn forward(
+        &mut self,
+        batch: &TokenBatch,
+        runner: &mut Runner<'_>,
+        before: f64,
+    ) -> Result<f64, TrainError> {
         self.readback.ready(&self.gpu).await?;
-        for segment in self.ops.forward.segments() {
-            runner.run(segment).await?;
-        }
+        run_all(&self.ops.forward, runner).await?;
         let bytes = self.activations.stats.size();
         let (readback, stats) = (&self.readback, &self.activations.stats);
         self.gpu.submit("loss", |encoder| readback.record(encoder, stats, bytes))?;
         let sum = |bytes: &[u8]| {
             let stats = bytemuck::pod_collect_to_vec::<u8, LogitStats>(bytes);
             let counts = stats.iter().zip(&batch.targets).filter(|&(_, &target)| target != NO_TARGET);
-            counts.map(|(stats, _)| stats.loss()).sum::<f64>()
+            counts.fold(before, |sum, (stats, _)| sum + stats.loss())
         };
-        Ok(self.readback.read(&self.gpu, bytes, sum).await? / batch.counted() as f64)
+        Ok(self.readback.read(&self.gpu, bytes, sum).await?)
     }
 
     /// Computes gradients and changes weights. Where changed weights have too little room, makes more.
@@ -411,12 +446,16 @@ impl Trainer {
     }
 }
 
+/// Submits all segments.
+async fn run_all(ops: &Ops, runner: &mut Runner<'_>) -> Result<(), GpuError> {
+    for segment in ops.segments() {
+        runner.run(segment).await?;
+    }
+    Ok(())
+}
+
 /// An error if the trainer does not compute something that the model has.
 fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(), TrainError> {
-    if config.head_norms {
-        let what = format!("{} has norms of queries and keys", config.architecture);
-        return Err(TrainError::Unsupported { what });
-    }
     require_consistent(options)?;
     if options.length > config.max_positions {
         let found = format!("sequences of {} tokens", options.length);
@@ -425,9 +464,15 @@ fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(),
             expected: format!("{} positions at the most", config.max_positions),
         });
     }
-    if options.length == 0 || options.sequences == 0 {
-        let found = format!("{} sequences of {}", options.sequences, options.length);
+    if options.length == 0 || options.step_sequences() == 0 {
+        let found = format!("{} sequences of {}", options.step_sequences(), options.length);
         return Err(TrainError::WrongBatch { found, expected: "at least one token".into() });
+    }
+    let sequences = options.step_sequences();
+    if options.length.checked_mul(sequences).is_none_or(|tokens| tokens > MOST_STEP_TOKENS) {
+        let found = format!("{sequences} sequences of {}", options.length);
+        let expected = format!("{MOST_STEP_TOKENS} tokens at the most");
+        return Err(TrainError::WrongBatch { found, expected });
     }
     Ok(())
 }
@@ -436,6 +481,11 @@ fn require_trainable(config: &ModelConfig, options: &TrainOptions) -> Result<(),
 fn require_consistent(options: &TrainOptions) -> Result<(), TrainError> {
     let update = &options.update;
     let is_adam = matches!(update.optimizer, Optimizer::AdamW { .. });
+    if options.accumulate > 1 && options.lora.is_none() {
+        let what = "gradients of several batches add up for adapters only: those of all weights are never all there. \
+                    More sequences in a batch do the same";
+        return Err(TrainError::Options { what });
+    }
     let what = match (update.moments, update.clip) {
         (MomentsDtype::Bf16, _) if !is_adam => "only AdamW has moments that could be BF16",
         (MomentsDtype::Bf16, _) if options.lora.is_some() => {

@@ -3,6 +3,7 @@
 use bantam::gpu::kernels::norm;
 use bantam::gpu::kernels::training::attention_weights::SeenParams;
 use bantam::gpu::kernels::training::embed_rows::TableRows;
+use bantam::gpu::kernels::training::head_norm_back::HeadNormBack;
 use bantam::gpu::kernels::training::logit_stats::{LogitStats, NO_TARGET, VocabularyPart};
 use bantam::gpu::kernels::training::multiply::{Causal, Factors, Multiply, Operand};
 use bantam::gpu::kernels::training::norm_back::{NormBack, NormBackParams};
@@ -10,8 +11,9 @@ use bantam::gpu::kernels::training::rotate::RotateParams;
 use bantam::gpu::kernels::training::unpack::WidePiece;
 use bantam::gpu::kernels::training::updated::UpdateStep;
 use bantam::gpu::kernels::training::{
-    Columns, add_bias, attention_weights, attention_weights_back, column_sums, embed_grad, embed_rows, gated,
-    gated_back, logit_grad, logit_stats, multiply, norm_back, rotate, scale, unpack,
+    Columns, NormedHeads, add_bias, attention_weights, attention_weights_back, column_sums, embed_grad,
+    embed_rows, gated, gated_back, head_norm, head_norm_back, logit_grad, logit_stats, multiply, norm_back,
+    rotate, scale, unpack,
 };
 use bantam::gpu::{Bound, Buffer, Gpu, Target, Texel};
 
@@ -274,6 +276,44 @@ fn norms_gradients_are_those_of_the_twin() {
         }
         let wanted = column_sums::cpu(&columns, &wide(&y_grad), Some([&wide(&x), &of_tokens]));
         assert_near(&read(&gpu, &sums, len), &wanted, 20.0, &format!("weight {len}"));
+    }
+}
+
+#[test]
+fn norms_of_heads_and_their_gradients_are_those_of_the_twin() {
+    let gpu = device::shared();
+    for (heads, dim, tokens) in [(1, 1, 1), (3, 14, 9), (2, 70, 5)] {
+        // Behind the heads there are others, and after the norm more of them.
+        let (first, x_stride, y_stride) = (dim, (heads + 2) * dim, (heads + 4) * dim);
+        let params = NormedHeads {
+            heads: heads as u32,
+            dim: dim as u32,
+            x_stride: x_stride as u32,
+            y_stride: y_stride as u32,
+            first: first as u32,
+            epsilon: 1e-5,
+            unused: [0; 2],
+        };
+        let (x, y, weight) = (normal(1, tokens * x_stride), normal(2, tokens * y_stride), normal(3, dim));
+        let [of_x, of_y, of_grads, of_weight] = [&x, &y, &y, &weight].map(|values| storage(&gpu, values));
+        let of_sums = storage(&gpu, &vec![7f32; tokens * dim]);
+        let back = HeadNormBack { x: &of_x, weight: &of_weight, grads: &of_grads, sums: &of_sums };
+        run(
+            &gpu,
+            &[
+                head_norm::dispatch(&gpu, &params, tokens, [&of_x, &of_weight, &of_y]).unwrap(),
+                head_norm_back::dispatch(&gpu, &params, tokens, &back).unwrap(),
+            ],
+            1,
+        );
+        let (mut normed, mut grads) = (wide(&y), wide(&y));
+        head_norm::cpu(&params, &wide(&x), &wide(&weight), &mut normed);
+        let sums = head_norm_back::cpu(&params, &wide(&x), &wide(&weight), &mut grads);
+        assert!(normed[..first] == wide(&y)[..first] && normed[first] != f64::from(y[first]));
+        let what = format!("{heads} heads of {dim}");
+        assert_near(&read(&gpu, &of_y, tokens * y_stride), &normed, 20.0, &what);
+        assert_near(&read(&gpu, &of_grads, tokens * y_stride), &grads, 40.0, &what);
+        assert_near(&read(&gpu, &of_sums, tokens * dim), &sums, 40.0, &what);
     }
 }
 

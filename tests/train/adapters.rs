@@ -50,8 +50,12 @@ fn factors_have_the_gradients_that_the_twins_weights_give_them() {
     let gpu = device::shared();
     let biases = json!({"attention_bias": true, "mlp_bias": true, "tie_word_embeddings": true});
     let some = [AdapterTarget::QProj, AdapterTarget::VProj, AdapterTarget::DownProj];
-    for (changes, targets) in [(biases, &AdapterTarget::ALL[..]), (json!({}), &some)] {
-        let folder = folder("LlamaForCausalLM", changes);
+    for (architecture, changes, targets) in [
+        ("LlamaForCausalLM", biases, &AdapterTarget::ALL[..]),
+        ("LlamaForCausalLM", json!({}), &some),
+        ("Qwen3ForCausalLM", json!({"head_dim": 8}), &AdapterTarget::ALL),
+    ] {
+        let folder = folder(architecture, changes);
         let mut trainer = trainer(&gpu, folder.path(), options(targets));
         let batch = batch(2, 9, 300);
         let base = of_twin(&trainer, &batch).loss;
@@ -91,6 +95,33 @@ fn factors_have_the_gradients_that_the_twins_weights_give_them() {
             }
         }
         assert_eq!(seen, before.len());
+    }
+}
+
+/// Whether sequences are in one batch or in several changes no bit, also where a batch has no token that counts.
+#[test]
+fn gradients_of_several_batches_add_up_to_those_of_one() {
+    let gpu = device::shared();
+    let folder = folder("Qwen3ForCausalLM", json!({"head_dim": 8}));
+    let mut empty = batch(4, 9, 300);
+    empty.targets[9..18].fill(u32::MAX);
+    let batches = [batch(4, 9, 300), empty];
+    for optimizer in [Optimizer::Sgd, Optimizer::ADAM_W, Optimizer::ADA_LOMO] {
+        let run = |sequences: usize, accumulate: usize| {
+            let update = update(optimizer, Rounding::Stochastic, 0.01);
+            let options = options(&AdapterTarget::ALL).with_update(update);
+            let options = options.with_sequences(sequences).with_accumulate(accumulate);
+            let mut trainer = trainer(&gpu, folder.path(), options);
+            let step = |batch| pollster::block_on(trainer.step(batch)).unwrap().loss.to_bits();
+            let losses: Vec<u64> = batches.iter().chain(&batches).map(step).collect();
+            let last = pollster::block_on(trainer.loss(&batches[0])).unwrap().to_bits();
+            (losses, last, pollster::block_on(trainer.weights_blake3()).unwrap())
+        };
+        let whole = run(4, 1);
+        assert!(whole.0[0] != whole.0[2]);
+        for (sequences, accumulate) in [(2, 2), (1, 4)] {
+            assert!(run(sequences, accumulate) == whole, "{optimizer:?} {sequences} {accumulate}");
+        }
     }
 }
 

@@ -77,6 +77,8 @@ fn gradients_are_those_of_the_twin_in_every_family() {
         ("LlamaForCausalLM", biases),
         ("MistralForCausalLM", json!({"sliding_window": 5, "head_dim": 12})),
         ("Qwen2ForCausalLM", json!({"num_key_value_heads": 10})),
+        ("Qwen3ForCausalLM", json!({"head_dim": 12})),
+        ("Qwen3ForCausalLM", json!({"head_dim": 72, "tie_word_embeddings": true})),
     ] {
         let folder = folder(architecture, changes);
         for (sequences, length) in [(1, 1), (3, 9), (1, 70)] {

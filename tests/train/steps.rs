@@ -48,7 +48,7 @@ fn one_batch_is_learned_by_heart() {
 #[test]
 fn every_layout_gives_the_same_bits() {
     let gpu = device::shared();
-    let folder = folder("LlamaForCausalLM", serde_json::json!({}));
+    let folder = folder("Qwen3ForCausalLM", serde_json::json!({"head_dim": 8}));
     let whole =
         [None, Some(Transcoded::Fast), Some(Transcoded::Tiered)].map(|layout| (layout, usize::MAX, u64::MAX));
     let cut = [
@@ -167,6 +167,14 @@ fn options_that_do_not_go_together_are_refused() {
         let error = pollster::block_on(Trainer::load(&gpu, &files, options)).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
+    for (options, why) in [
+        (TrainOptions::default().with_accumulate(2), "never all there"),
+        (TrainOptions::default().with_accumulate(0), "at least one token"),
+        (TrainOptions::default().with_sequences(usize::MAX), "at the most"),
+    ] {
+        let error = pollster::block_on(Trainer::load(&gpu, &files, options)).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
 }
 
 /// No weight changes by more than the limit of its gradient, times the learning rate, and a step of BF16.
@@ -236,6 +244,11 @@ fn the_plan_is_kept() {
     ] {
         let update = UpdateOptions { moments, ..update(optimizer, Rounding::Stochastic, 1e-3) };
         let options = TrainOptions::default().with_length(16).with_sequences(2).with_update(update);
+        // Gradients that add up over batches are kept, too.
+        let options = match lora.is_some() && optimizer == Optimizer::ADA_LOMO {
+            true => options.with_sequences(1).with_accumulate(2),
+            false => options,
+        };
         let options = options.with_layout(layout).with_lora(lora);
         let files = ModelFiles::open(&demo()).unwrap();
         let config = ModelConfig::open(&demo()).unwrap();

@@ -59,6 +59,9 @@ pub(crate) struct Activations<B = Buffer> {
     /// The norm before attention; rotated queries, rotated keys, and values; what attention gathers.
     pub normed: B,
     pub qkv: B,
+    /// Queries and keys before their norms, if there are any, and what each token contributes to gradients of these.
+    pub before_norms: Option<B>,
+    pub head_sums: Option<B>,
     pub attended: B,
     /// The norm before the MLP, and the MLP's parts.
     pub middle_normed: B,
@@ -120,6 +123,14 @@ impl<B> Activations<B> {
                 .collect::<Result<_, _>>()?,
             normed: words("norm", tokens * hidden)?,
             qkv: words("queries, keys and values", tokens * qkv_len)?,
+            before_norms: match config.head_norms {
+                true => Some(words("queries and keys before their norms", tokens * (q_len + kv_len))?),
+                false => None,
+            },
+            head_sums: match config.head_norms {
+                true => Some(words("sums of heads", tokens * config.head_dim)?),
+                false => None,
+            },
             attended: words("attention", tokens * q_len)?,
             middle_normed: words("norm", tokens * hidden)?,
             gate: words("gate", tokens * intermediate)?,

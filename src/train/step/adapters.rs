@@ -78,7 +78,8 @@ impl<'a> Recording<'a> {
         self.multiply(ops, &product, true, [&room.inner, &of.pair.b.weights, y.buffer])
     }
 
-    /// Adds what the adapter contributes to gradients of `x`, and updates its factors after that.
+    /// Adds what the adapter contributes to gradients of `x`. Updates its factors after that, unless their gradients add
+    /// up over batches.
     pub(super) fn adapt_back(
         &self,
         ops: &mut Ops,
@@ -100,8 +101,7 @@ impl<'a> Recording<'a> {
         // Of B.
         let operands = [y_grad_rows.transposed(), Operand::rows(rank), Operand::rows(rank)];
         let product = Multiply::one([rows, rank, tokens], operands);
-        self.multiply(ops, &product, false, [y_grad.buffer, &room.inner, &room.grads])?;
-        self.update_factor(ops, &pair.b, &room.grads)?;
+        self.factor_back(ops, &pair.b, &product, [y_grad.buffer, &room.inner])?;
         // Of x, from A as it is.
         let x_grad_rows = Operand::rows(x_grad.stride).at(x_grad.first);
         let operands = [Operand::rows(rank), Operand::rows(cols), x_grad_rows];
@@ -111,8 +111,40 @@ impl<'a> Recording<'a> {
         let x_rows = Operand::rows(x.stride).at(x.first);
         let operands = [Operand::rows(rank).transposed(), x_rows, Operand::rows(cols)];
         let product = Multiply::one([rank, cols, tokens], operands);
-        self.multiply(ops, &product, false, [&room.inner_grad, x.buffer, &room.grads])?;
-        self.update_factor(ops, &pair.a, &room.grads)
+        self.factor_back(ops, &pair.a, &product, [&room.inner_grad, x.buffer])
+    }
+
+    /// Gradients of a factor, by which it is updated, or which are added to those that are there.
+    fn factor_back(
+        &self,
+        ops: &mut Ops,
+        factor: &TrainedVector,
+        product: &Multiply,
+        [a, b]: [&Buffer; 2],
+    ) -> Result<(), TrainError> {
+        match (&factor.grads, self.adapters()) {
+            (Some(grads), _) => self.multiply(ops, product, true, [a, b, grads]),
+            (None, Some((_, room))) => {
+                self.multiply(ops, product, false, [a, b, &room.grads])?;
+                self.update_factor(ops, factor, &room.grads)
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Updates all factors whose gradients add up over batches.
+    pub(super) fn update_factors(&self, ops: &mut Ops) -> Result<(), TrainError> {
+        let Some((adapters, _)) = self.adapters() else { return Ok(()) };
+        for (factor, grads) in adapters.accumulated() {
+            self.update_factor(ops, factor, grads)?;
+        }
+        Ok(())
+    }
+
+    /// Makes gradients zero that add up over batches.
+    pub(super) fn clear_factors(&self, ops: &mut Ops) {
+        let Some((adapters, _)) = self.adapters() else { return };
+        adapters.accumulated().for_each(|(_, grads)| ops.clear(grads));
     }
 
     fn update_factor(&self, ops: &mut Ops, factor: &TrainedVector, grads: &Buffer) -> Result<(), TrainError> {

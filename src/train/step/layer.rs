@@ -39,6 +39,15 @@ impl Recording<'_> {
         [0, q, q + kv].map(|first| Side { buffer, stride: self.qkv_len(), first })
     }
 
+    /// Where products put queries, keys and values: the first two where they are before their norms, if they have any.
+    fn made_qkv(&self) -> [Side<'_>; 3] {
+        let all = self.qkv(&self.activations.qkv);
+        let Some(buffer) = &self.activations.before_norms else { return all };
+        let [queries, keys, values] = all;
+        let before = |side: Side<'_>| Side { buffer, stride: values.first, first: side.first };
+        [before(queries), before(keys), values]
+    }
+
     fn elements(&self) -> usize {
         self.sizes.tokens() * self.config.intermediate
     }
@@ -52,8 +61,11 @@ impl Recording<'_> {
     ) -> Result<(), TrainError> {
         let a = self.activations;
         self.norm(ops, &layer.norms[0], [&a.x, &a.normed])?;
-        for (i, y) in self.qkv(&a.qkv).into_iter().enumerate() {
+        for (i, y) in self.made_qkv().into_iter().enumerate() {
             self.product(ops, self.product_of(number, layer, i), self.hidden(&a.normed), y, false)?;
+        }
+        if let Some(norms) = &layer.head_norms {
+            self.head_norms(ops, norms)?;
         }
         self.rotate(ops, &a.qkv, false)?;
         self.attention(ops, self.window_of(number))?;
@@ -132,6 +144,9 @@ impl Recording<'_> {
         )?;
         self.attention_back(ops, self.window_of(number))?;
         self.rotate(ops, &a.qkv_grad, true)?;
+        if let Some(norms) = &layer.head_norms {
+            self.head_norms_back(ops, norms)?;
+        }
         for (i, y_grad) in self.qkv(&a.qkv_grad).into_iter().enumerate() {
             let to = (self.hidden(&a.normed_grad), i > 0);
             self.product_back(ops, self.product_of(number, layer, i), self.hidden(&a.normed), y_grad, to)?;

@@ -4,6 +4,7 @@ mod activations;
 mod adapters;
 mod attention;
 mod factors;
+mod head_norms;
 mod layer;
 mod ops;
 mod products;
@@ -46,10 +47,14 @@ pub(crate) struct Recording<'a> {
 /// What a step does, in order.
 #[derive(Debug, Default)]
 pub(crate) struct StepOps {
+    /// Before the first of several batches.
+    pub begin: Ops,
     /// Up to each token's loss.
     pub forward: Ops,
-    /// Gradients and updates.
+    /// Gradients, and updates where gradients do not add up over batches.
     pub backward: Ops,
+    /// Updates where they do.
+    pub update: Ops,
 }
 
 /// Part of the elements of every token.
@@ -91,7 +96,10 @@ impl Recording<'_> {
         if self.adapters.is_none() {
             self.embedding_back(&mut backward)?;
         }
-        Ok(StepOps { forward, backward })
+        let (mut begin, mut update) = (Ops::default(), Ops::default());
+        self.clear_factors(&mut begin);
+        self.update_factors(&mut update)?;
+        Ok(StepOps { begin, forward, backward, update })
     }
 
     fn window_of(&self, layer: usize) -> u32 {

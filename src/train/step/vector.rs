@@ -62,7 +62,8 @@ impl Recording<'_> {
         self.update_vector(ops, bias)
     }
 
-    fn update_vector(&self, ops: &mut Ops, vector: &TrainedVector) -> Result<(), TrainError> {
+    /// Updates a vector from the sums that are there.
+    pub(super) fn update_vector(&self, ops: &mut Ops, vector: &TrainedVector) -> Result<(), TrainError> {
         let (step, grads) = (&self.activations.vector_step, &self.activations.sums);
         self.update_numbers(ops, vector, self.rounded, [step, grads])
     }

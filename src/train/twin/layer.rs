@@ -3,7 +3,9 @@
 use super::attention::Attention;
 use super::{Tensors, Twin, linear};
 use crate::gpu::kernels::training::rotate::RotateParams;
-use crate::gpu::kernels::training::{Columns, add_bias, column_sums, gated, gated_back, rotate};
+use crate::gpu::kernels::training::{
+    Columns, NormedHeads, add_bias, column_sums, gated, gated_back, head_norm, head_norm_back, rotate,
+};
 use crate::model::layer_name;
 
 /// A layer, for sequences of one length.
@@ -20,6 +22,8 @@ pub(super) struct Forward<'a> {
     x: Vec<f64>,
     /// The norm before attention; rotated queries, rotated keys, and values.
     normed: Vec<f64>,
+    /// Queries, keys and values as products made them.
+    made: Vec<f64>,
     qkv: Vec<f64>,
     weights: Vec<f64>,
     attended: Vec<f64>,
@@ -31,6 +35,7 @@ pub(super) struct Forward<'a> {
 }
 
 const QKV: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+const HEAD_NORMS: [&str; 2] = ["self_attn.q_norm.weight", "self_attn.k_norm.weight"];
 const NORMS: [&str; 2] = ["input_layernorm.weight", "post_attention_layernorm.weight"];
 
 impl<'a> Layer<'a> {
@@ -81,6 +86,33 @@ impl<'a> Layer<'a> {
         rotate::cpu(&params, back, self.twin.rotations, qkv);
     }
 
+    /// Query heads and key heads, where queries, keys and values are side by side.
+    fn normed_heads(&self) -> [NormedHeads; 2] {
+        let config = self.twin.config;
+        let (heads, kv_heads, dim) = (config.heads as u32, config.kv_heads as u32, config.head_dim as u32);
+        let stride = (heads + 2 * kv_heads) * dim;
+        [(heads, 0), (kv_heads, heads * dim)].map(|(count, first)| NormedHeads {
+            heads: count,
+            dim,
+            x_stride: stride,
+            y_stride: stride,
+            first,
+            epsilon: config.norm_epsilon,
+            unused: [0; 2],
+        })
+    }
+
+    /// Makes gradients of heads before their norms of those after, and notes those of the norms' weights.
+    fn head_norms_back(&self, gradients: &mut Tensors, made: &[f64], qkv_grad: &mut [f64]) {
+        for (heads, name) in self.normed_heads().iter().zip(HEAD_NORMS) {
+            let name = self.name(name);
+            let weight = self.twin.weight(&name);
+            let sums = head_norm_back::cpu(heads, made, weight, qkv_grad);
+            let sums = column_sums::cpu(&columns(sums.len(), weight.len()), &sums, None);
+            gradients.insert(name, sums);
+        }
+    }
+
     /// The layer without its last product.
     pub fn forward(&'a self, x: &[f64]) -> Forward<'a> {
         let config = self.twin.config;
@@ -95,7 +127,13 @@ impl<'a> Layer<'a> {
         };
         let normed = self.twin.norm(x, &self.name(NORMS[0]));
         let parts = QKV.map(|part| self.product(&normed, hidden, part));
-        let mut qkv = side_by_side(&parts, x.len() / hidden);
+        let made = side_by_side(&parts, x.len() / hidden);
+        let mut qkv = made.clone();
+        if config.head_norms {
+            for (heads, name) in self.normed_heads().iter().zip(HEAD_NORMS) {
+                head_norm::cpu(heads, &made, self.weight(name), &mut qkv);
+            }
+        }
         self.rotate(&mut qkv, false);
         let [weights, attended] = attention.forward(&qkv);
         let mut middle = self.product(&attended, config.heads * config.head_dim, "self_attn.o_proj");
@@ -108,6 +146,7 @@ impl<'a> Layer<'a> {
             attention,
             x: x.into(),
             normed,
+            made,
             qkv,
             weights,
             attended,
@@ -148,6 +187,9 @@ impl Forward<'_> {
         let attended_grad = layer.product_back(gradients, "self_attn.o_proj", with, attended_len);
         let mut qkv_grad = self.attention.backward(&self.qkv, &self.weights, &attended_grad);
         layer.rotate(&mut qkv_grad, true);
+        if config.head_norms {
+            layer.head_norms_back(gradients, &self.made, &mut qkv_grad);
+        }
         let kv_len = config.kv_heads * config.head_dim;
         let mut normed_grad = vec![0.0; self.x.len()];
         let mut first = 0;

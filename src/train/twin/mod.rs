@@ -125,9 +125,9 @@ mod tests {
         (x >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
-    fn config(more: &str) -> ModelConfig {
+    fn config(architecture: &str, more: &str) -> ModelConfig {
         let json = format!(
-            r#"{{"architectures": ["LlamaForCausalLM"], "hidden_size": 10, "intermediate_size": 7, "num_attention_heads": 4,
+            r#"{{"architectures": ["{architecture}"], "hidden_size": 10, "intermediate_size": 7, "num_attention_heads": 4,
             "num_key_value_heads": 2, "head_dim": 4, "num_hidden_layers": 2, "vocab_size": 9 {more}}}"#
         );
         ModelConfig::parse(&json, Path::new("config.json")).unwrap()
@@ -150,11 +150,14 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_central_differences() {
-        let mistral = r#", "architectures": ["MistralForCausalLM"], "sliding_window": 3"#;
-        for more in
-            [r#", "tie_word_embeddings": true"#, r#", "attention_bias": true, "mlp_bias": true"#, mistral]
-        {
-            let config = config(more);
+        let (llama, qwen3) = ("LlamaForCausalLM", "Qwen3ForCausalLM");
+        for (architecture, more) in [
+            (llama, r#", "tie_word_embeddings": true"#),
+            (llama, r#", "attention_bias": true, "mlp_bias": true"#),
+            ("MistralForCausalLM", r#", "sliding_window": 3"#),
+            (qwen3, ""),
+        ] {
+            let config = config(architecture, more);
             let weights = weights(&config);
             let length = 6;
             let rotations = rotations(&config, length);
@@ -183,7 +186,7 @@ mod tests {
                     };
                     let wanted = (4.0 * difference(step) - difference(2.0 * step)) / 3.0;
                     let off = (gradient[i] - wanted).abs() / largest;
-                    assert!(off < 1e-6, "{more} {name} {i}: {} {wanted}", gradient[i]);
+                    assert!(off < 1e-6, "{architecture} {more} {name} {i}: {} {wanted}", gradient[i]);
                 }
             }
         }

@@ -6,9 +6,10 @@ use rand_chacha::ChaCha8Rng;
 use super::moments::OptimizerState;
 use super::vector::TrainedVector;
 use crate::gpu::weights::WEIGHTS;
-use crate::gpu::{Gpu, GpuError};
+use crate::gpu::{Buffer, Gpu, GpuError};
 use crate::model::{Adapter, AdapterTarget, ModelConfig, adapter_tensor_name, products};
 use crate::train::lora::LoraOptions;
+use crate::train::options::TrainOptions;
 
 /// The factors of one product.
 #[derive(Debug)]
@@ -30,28 +31,28 @@ pub(crate) struct TrainedAdapters {
 }
 
 impl TrainedAdapters {
-    /// Adapters as `options` say: those of `from` if there are any, and otherwise new ones. A is random then, and B is
+    /// Adapters as `lora` says: those of `from` if there are any, and otherwise new ones. A is random then, and B is
     /// zero, so that the model is the same as without them.
     pub fn new(
         gpu: &Gpu,
         config: &ModelConfig,
-        options: &LoraOptions,
+        options: &TrainOptions,
+        lora: &LoraOptions,
         from: Option<&Adapter>,
-        seed: u32,
-        state: OptimizerState,
     ) -> Result<Self, GpuError> {
-        let mut random = ChaCha8Rng::seed_from_u64(seed.into());
-        let rank = options.rank;
+        let mut random = ChaCha8Rng::seed_from_u64(options.update.seed.into());
+        let (state, accumulates) = (OptimizerState::of(&options.update), options.accumulate > 1);
+        let rank = lora.rank;
         let mut number = 0;
         let mut factor = |name: String, shape: [usize; 2], values: Vec<f32>| {
             number += 1;
-            factor(gpu, name, number - 1, shape, &values, state)
+            factor(gpu, name, number - 1, shape, &values, (state, accumulates))
         };
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let mut pairs: [Option<TrainedPair>; 7] = Default::default();
             for (i, (product, target)) in products(config).into_iter().zip(AdapterTarget::ALL).enumerate() {
-                if !options.targets.contains(&target) {
+                if !lora.targets.contains(&target) {
                     continue;
                 }
                 // As PEFT begins: evenly distributed, with the deviation of 1 / sqrt(3 columns).
@@ -69,7 +70,12 @@ impl TrainedAdapters {
             }
             layers.push(pairs);
         }
-        Ok(Self { rank, scale: options.scale(), layers })
+        Ok(Self { rank, scale: lora.scale(), layers })
+    }
+
+    /// The factors whose gradients add up over batches, and where they do.
+    pub fn accumulated(&self) -> impl Iterator<Item = (&TrainedVector, &Buffer)> {
+        self.factors().filter_map(|factor| Some((factor, factor.grads.as_ref()?)))
     }
 
     /// All factors, in the order of layers and products.
@@ -84,9 +90,13 @@ fn factor(
     tensor: u32,
     shape: [usize; 2],
     values: &[f32],
-    state: OptimizerState,
+    (state, accumulates): (OptimizerState, bool),
 ) -> Result<TrainedVector, GpuError> {
     let weights = gpu.buffer_with(&name, bytemuck::cast_slice(values), WEIGHTS)?;
     let state = OptimizerState::numbers(gpu, state.of_vector(values.len()))?;
-    Ok(TrainedVector { name, tensor, len: values.len(), shape: shape.into(), weights, state })
+    let grads = match accumulates {
+        true => Some(gpu.buffer(&name, weights.size(), WEIGHTS)?),
+        false => None,
+    };
+    Ok(TrainedVector { name, tensor, len: values.len(), shape: shape.into(), weights, state, grads })
 }

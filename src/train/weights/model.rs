@@ -17,9 +17,19 @@ pub(super) enum Trained {
 pub(crate) struct TrainedLayer {
     /// Before attention, and before the MLP.
     pub norms: [TrainedVector; 2],
+    /// Of query heads and of key heads.
+    pub head_norms: Option<[TrainedVector; 2]>,
     /// Queries, keys, values, attention's output, gate, up, down.
     pub products: [TrainedMatrix; 7],
     pub biases: [Option<TrainedVector>; 7],
+}
+
+impl TrainedLayer {
+    /// All vectors.
+    fn vectors(&self) -> impl Iterator<Item = &TrainedVector> {
+        let norms = self.norms.iter().chain(self.head_norms.iter().flatten());
+        norms.chain(self.biases.iter().flatten())
+    }
 }
 
 /// The weights of a model.
@@ -51,6 +61,7 @@ impl Tensors {
 
     fn layer(&mut self, config: &ModelConfig) -> Result<TrainedLayer, TrainError> {
         let norms = [self.vector()?, self.vector()?];
+        let head_norms = if config.head_norms { Some([self.vector()?, self.vector()?]) } else { None };
         let (mut products, mut biases) = (Vec::new(), Vec::new());
         for has_bias in [config.qkv_bias, config.qkv_bias, config.qkv_bias, config.o_bias]
             .into_iter()
@@ -60,7 +71,7 @@ impl Tensors {
             biases.push(if has_bias { Some(self.vector()?) } else { None });
         }
         match (products.try_into(), biases.try_into()) {
-            (Ok(products), Ok(biases)) => Ok(TrainedLayer { norms, products, biases }),
+            (Ok(products), Ok(biases)) => Ok(TrainedLayer { norms, head_norms, products, biases }),
             _ => Err(TrainError::Internal("a layer has seven products")),
         }
     }
@@ -95,8 +106,6 @@ impl TrainedModel {
 
     /// All vectors.
     pub fn vectors(&self) -> impl Iterator<Item = &TrainedVector> {
-        let layers =
-            self.layers.iter().flat_map(|layer| layer.norms.iter().chain(layer.biases.iter().flatten()));
-        layers.chain(std::iter::once(&self.last_norm))
+        self.layers.iter().flat_map(TrainedLayer::vectors).chain(std::iter::once(&self.last_norm))
     }
 }

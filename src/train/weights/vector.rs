@@ -21,6 +21,8 @@ pub(crate) struct TrainedVector {
     pub weights: Buffer,
     /// What the optimizer keeps of it, if anything: pairs of moments, or means of squares.
     pub state: Option<Buffer>,
+    /// Gradients that add up over batches, if they do.
+    pub grads: Option<Buffer>,
 }
 
 impl TrainedVector {
@@ -36,7 +38,7 @@ impl TrainedVector {
         let values: Vec<u32> = bits.iter().map(|&bits| u32::from(bits) << 16).collect();
         let weights = gpu.buffer_with(name, bytemuck::cast_slice(&values), WEIGHTS)?;
         let state = OptimizerState::numbers(gpu, state.of_vector(len))?;
-        Ok(Self { name: name.into(), tensor, len, shape: vec![len], weights, state })
+        Ok(Self { name: name.into(), tensor, len, shape: vec![len], weights, state, grads: None })
     }
 
     /// The bits of the weights.

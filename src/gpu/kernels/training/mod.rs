@@ -13,11 +13,14 @@ pub mod embed_rows;
 pub mod encode;
 pub mod gated;
 pub mod gated_back;
+pub mod head_norm;
+pub mod head_norm_back;
 pub mod logit_grad;
 pub mod logit_stats;
 mod matrix_part;
 pub mod multiply;
 pub mod norm_back;
+mod normed_heads;
 pub mod rotate;
 pub mod scale;
 pub mod square_columns;
@@ -29,6 +32,7 @@ pub mod updated;
 
 pub use columns::Columns;
 pub use matrix_part::MatrixPart;
+pub use normed_heads::NormedHeads;
 
 use crate::gpu::Variant;
 
@@ -41,6 +45,8 @@ pub(super) fn variants(textures: bool) -> Vec<Variant> {
         embed_rows::variant(),
         gated::variant(),
         gated_back::variant(),
+        head_norm::variant(),
+        head_norm_back::variant(),
         logit_grad::variant(),
         logit_stats::variant(),
         norm_back::variant(),

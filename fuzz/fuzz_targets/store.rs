@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use bantam::codec::checksum;
-use bantam::store::{AddOptions, GcOptions, Store};
+use bantam::store::{AddOptions, GcOptions, Share, Store};
 use bantam_fuzz::one_thread;
 use libfuzzer_sys::fuzz_target;
 
@@ -121,7 +121,7 @@ fn run(input: &Input) {
             let _ = fs::remove_dir_all(at("out"));
         }
     }
-    let _ = Store::check(&store, true, &());
+    let _ = Store::check(&store, Some(Share::ALL), &());
     let _ = Store::gc(&store, &GcOptions::default(), &());
     let _ = Store::gc(&store, &GcOptions::default().with_expire(Duration::ZERO), &());
     let _ = Store::repair(&store);

@@ -14,6 +14,7 @@ use bantam::train::{
 };
 use serde_json::json;
 
+use super::checkpoint_store::CheckpointStore;
 use super::clock::{Clock, compile_words};
 use super::device::DeviceArgs;
 use super::interrupt;
@@ -94,6 +95,9 @@ pub struct TrainingArgs {
     /// Steps between measurements of the loss on the validation data. It is measured after the last step, too
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
     valid_every: u64,
+    /// Add each checkpoint to this store, too, as a version of NAME; by default the name is that of the output folder
+    #[arg(long, value_name = "STORE[#NAME]")]
+    store: Option<CheckpointStore>,
     /// Maximum device memory, such as 2GiB, 500MB, or a number of bytes
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     max_memory: Option<u64>,
@@ -254,6 +258,10 @@ impl TrainingArgs {
 
     /// Trains the model in `model`, or adapters for it.
     pub fn train(&self, model: &Path, lora: Option<LoraOptions>) -> Result<ExitCode> {
+        if let Some(store) = &self.store {
+            // That it is none is said before anything is computed.
+            store.open()?;
+        }
         let gpu = self.device.open_within(self.max_memory)?.with_warm_up();
         let mut run = self.open(&gpu, model, lora)?;
         let before = run.trainer().steps();
@@ -301,7 +309,11 @@ impl TrainingArgs {
     /// Writes a checkpoint, and the picture of the losses.
     fn save(&self, run: &TrainingRun) -> Result<()> {
         pollster::block_on(run.save(&self.output))?;
-        loss_picture::draw(&self.output.join("loss.svg"), run.log())
+        loss_picture::draw(&self.output.join("loss.svg"), run.log())?;
+        match &self.store {
+            Some(store) => store.add(&self.output),
+            None => Ok(()),
+        }
     }
 
     fn report(&self, run: &TrainingRun, gpu: &Gpu, pace: &Pace, valid_loss: Option<f64>) -> Result<()> {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::bases::Bases;
 use super::condemned::Condemned;
 use super::error::StoreError;
-use super::index::{Index, Place};
+use super::index::Index;
 use super::kin;
 use super::manifest::{Manifest, ManifestFile, PieceId};
 use super::name::{self, VersionName};
@@ -27,7 +27,7 @@ use crate::tensor::Dtype;
 const TOGETHER: usize = 64 << 20;
 
 /// Bytes of a piece of a file that is no file of tensors.
-const BLOB: usize = 16 << 20;
+pub(super) const BLOB: usize = 16 << 20;
 
 /// Models that look alike among which one is looked for that is still there.
 const MOST_KIN: usize = 16;
@@ -148,7 +148,7 @@ impl Store {
 
     /// The model to which tensors are compared, its manifest's name and the manifest: the one that was named, or the
     /// first that looks alike and is still there.
-    fn base_of(
+    pub(super) fn base_of(
         &self,
         opened: &[Opened],
         options: &AddOptions,
@@ -325,7 +325,7 @@ impl Adding<'_> {
 
     fn encode_one(&self, job: &Job) -> Result<Coded, StoreError> {
         let base = match &job.base {
-            Some(base) => self.alone(base)?,
+            Some(base) => self.store.alone(base)?,
             None => None,
         };
         let base = base.as_ref().map(|(bytes, hash)| (&bytes[..], *hash));
@@ -334,16 +334,5 @@ impl Adding<'_> {
             blake3: job.hash.to_hex().to_string(),
             source,
         })
-    }
-
-    /// The bytes of a base that is stored alone: of this piece, or of the one to which it is a difference.
-    fn alone(&self, piece: &PieceId) -> Result<Option<(Vec<u8>, blake3::Hash)>, StoreError> {
-        let mut hash = piece.hash()?;
-        if let Some(Place { base: Some(base), .. }) = self.store.index.place(&hash) {
-            hash = *base;
-        }
-        let Some(place) = self.store.index.place(&hash) else { return Ok(None) };
-        let id = PieceId { blake3: hash.to_hex().to_string(), bytes: place.bytes };
-        Ok(Some((self.store.read_piece(&id)?, hash)))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use super::collection::Share;
 use super::condemned::{self, Condemned};
 use super::error::StoreError;
 use super::folder::Folder;
@@ -39,8 +40,8 @@ pub struct CheckFailure {
 
 impl Store {
     /// Checks the store at `path`: that every object can be read and has its checksum, and that each piece
-    /// that a version needs is in a pack. If `full`, each of those is decoded and hashed, too.
-    pub fn check(path: &Path, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
+    /// that a version needs is in a pack. Those of the share `read` are decoded and hashed, too.
+    pub fn check(path: &Path, read: Option<Share>, progress: &dyn Progress) -> Result<Check, StoreError> {
         let folder = Self::folder(path)?;
         let objects = || Ok::<_, StoreError>((folder.list(RUNS)?, folder.list(PACKS)?));
         let mut check = Check::default();
@@ -48,7 +49,7 @@ impl Store {
         // its end.
         for _ in 0..AGAIN {
             let before = objects()?;
-            check = Self::check_once(folder.clone(), full, progress)?;
+            check = Self::check_once(folder.clone(), read, progress)?;
             if check.failures.is_empty() || objects()? == before {
                 break;
             }
@@ -56,7 +57,7 @@ impl Store {
         Ok(check)
     }
 
-    fn check_once(folder: Folder, full: bool, progress: &dyn Progress) -> Result<Check, StoreError> {
+    fn check_once(folder: Folder, read: Option<Share>, progress: &dyn Progress) -> Result<Check, StoreError> {
         let mut check = Check::default();
         let mut failed = Vec::new();
         let index = Index::read_all(&folder, |error| {
@@ -78,16 +79,18 @@ impl Store {
         check.transactions(&folder)?;
         let store = Self { folder, index };
         let needed = check.versions(&store)?;
-        let bytes = needed.values().fold(0u64, |sum, (piece, _)| sum.saturating_add(piece.bytes));
-        reported(progress, if full { bytes } else { 0 }, "checking", || {
+        let is_read = |piece: &PieceId| read.is_some_and(|share| share.has(&piece.blake3));
+        let bytes = needed.values().filter(|(piece, _)| is_read(piece));
+        let bytes = bytes.fold(0u64, |sum, (piece, _)| sum.saturating_add(piece.bytes));
+        reported(progress, bytes, "checking", || {
             for (hash, (piece, model)) in &needed {
                 if progress.cancelled() {
                     return Err(StoreError::Cancelled);
                 }
-                if let Err(error) = store.check_piece(hash, piece, &packed, full) {
+                if let Err(error) = store.check_piece(hash, piece, &packed, is_read(piece)) {
                     check.fail(piece.blake3.clone(), Some(model.clone()), error);
                 }
-                if full {
+                if is_read(piece) {
                     progress.advance(piece.bytes);
                 }
             }
@@ -102,7 +105,7 @@ impl Store {
         hash: &blake3::Hash,
         piece: &PieceId,
         packed: &HashSet<(String, u64, u64, String)>,
-        full: bool,
+        is_read: bool,
     ) -> Result<(), StoreError> {
         let bad = |what: &str| StoreError::Piece { blake3: piece.blake3.clone(), what: what.into() };
         let mut needed = vec![*hash];
@@ -114,7 +117,7 @@ impl Store {
                 return Err(bad("the pack that the index names does not have it, or its base"));
             }
         }
-        if full {
+        if is_read {
             self.read_piece(piece)?;
         }
         Ok(())

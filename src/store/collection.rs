@@ -50,7 +50,7 @@ fn name_of(root: &Path, model: &Path) -> String {
     hub_model(model).unwrap_or_else(|| parts.join("/"))
 }
 
-/// One of so many workers, counted from one.
+/// One of so many shares, counted from one: of the models that workers add, or of the pieces that a check reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     index: u32,
@@ -61,12 +61,12 @@ impl Share {
     /// All of it.
     pub const ALL: Self = Self { index: 1, of: 1 };
 
-    /// The share of worker `index` of `of`; `None` if there is no such worker.
+    /// Share `index` of `of`; `None` if there is no such share.
     pub fn new(index: u32, of: u32) -> Option<Self> {
         (1..=of).contains(&index).then_some(Self { index, of })
     }
 
-    /// Whether this worker adds the model of this name. All versions of a model have the same worker.
+    /// Whether what has this name is in the share. All versions of a model are in the same.
     pub fn has(&self, name: &str) -> bool {
         let hash = blake3::hash(name.as_bytes());
         let (first, _) = hash.as_bytes().split_first_chunk().expect("32 bytes");

@@ -48,7 +48,7 @@ pub(super) mod testing {
 
         use super::with_writes;
         use crate::store::folder::Folder;
-        use crate::store::{AddOptions, GcOptions, Store, StoreError, VersionName};
+        use crate::store::{AddOptions, GcOptions, Share, Store, StoreError, VersionName};
 
         /// A model of a few tensors, made from `seed` and moved by `step`.
         fn model(folder: &Path, seed: u64, step: f32) {
@@ -90,7 +90,7 @@ pub(super) mod testing {
             #[track_caller]
             fn require_whole(&self, what: &str) -> Vec<String> {
                 let store = self.at("store");
-                let check = Store::check(&store, true, &()).unwrap();
+                let check = Store::check(&store, Some(Share::ALL), &()).unwrap();
                 assert!(check.failures.is_empty(), "{what}: {check:?}");
                 let opened = Store::open(&store).unwrap();
                 let mut names = Vec::new();

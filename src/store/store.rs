@@ -110,6 +110,18 @@ impl Store {
         }
     }
 
+    /// The bytes of a base that is stored alone: of this piece, or of the one to which it is a difference. `None` if it is
+    /// not there.
+    pub(super) fn alone(&self, piece: &PieceId) -> Result<Option<(Vec<u8>, blake3::Hash)>, StoreError> {
+        let mut hash = piece.hash()?;
+        if let Some(Place { base: Some(base), .. }) = self.index.place(&hash) {
+            hash = *base;
+        }
+        let Some(place) = self.index.place(&hash) else { return Ok(None) };
+        let id = PieceId { blake3: hash.to_hex().to_string(), bytes: place.bytes };
+        Ok(Some((self.read_piece(&id)?, hash)))
+    }
+
     /// The payload at `place`, which decodes to the bytes with this hash.
     pub(super) fn read_payload(&self, hash: &blake3::Hash, place: &Place) -> Result<Vec<u8>, StoreError> {
         self.decode(hash, place, true).map(|(payload, _)| payload)

@@ -207,3 +207,33 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     all.sort();
     all
 }
+
+/// Each checkpoint is a version in a store, and comes back as it was.
+#[test]
+fn checkpoints_are_kept_in_a_store() {
+    let place = Place::new();
+    let store = place.path("store").display().to_string();
+    let in_store = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_bantam"));
+        command.arg("store").args(args).output().unwrap()
+    };
+    let args = [&NEW[..], &["--save-every", "1", "--store", &store]].concat();
+    assert!(refusal(&place.train("out", "2", &args), 1).contains("is not a store"));
+    stdout(&in_store(&["init", &store]));
+    json(&place.train("out", "2", &args));
+    let named = format!("{store}#org/run");
+    json(&place.train("out", "3", &["--resume", "--store", &named]));
+    let listed = json(&in_store(&["list", &store, "--json"]));
+    let names: Vec<String> =
+        listed["models"].as_array().unwrap().iter().map(|v| v["name"].to_string()).collect();
+    assert_eq!(names, ["\"org/run\"", "\"out\"", "\"out\""]);
+    let stats = json(&in_store(&["stats", &store, "--json"]));
+    assert!(stats["saved_by"]["deltas"].as_u64() > Some(0), "{stats}");
+    let back = place.path("back");
+    stdout(&in_store(&["get", &store, "out@2", "--compressed", "-o", back.to_str().unwrap()]));
+    let again = place.path("again");
+    json(&place.train("again", "2", &NEW));
+    for name in ["trainer.json", "config.json", "model.bantam.safetensors", "trainer.moments"] {
+        assert!(file(&back, name) == file(&again, name), "{name}");
+    }
+}

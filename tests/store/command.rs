@@ -29,7 +29,16 @@ fn a_first_hour_with_a_store() {
         said["original_bytes"].as_u64() > said["stored_bytes"].as_u64() && said["seconds"].is_number(),
         "{said}"
     );
+    // What will be done is said before: the tokenizer is there, and weights are compared to what they were.
+    let planned = json(&["plan", &store, &tuned]);
+    assert_eq!(planned["base"], "base@1", "{planned}");
+    assert!(planned["there_bytes"].as_u64() > Some(0), "{planned}");
+    assert_eq!(json(&["list", &store])["models"].as_array().unwrap().len(), 1);
     let said = json(&["add", &store, &tuned, "--name", "org/tuned", "--base", "base@1"]);
+    assert_eq!(planned["original_bytes"], said["original_bytes"]);
+    let [predicted, written] = [&planned, &said].map(|said| said["stored_bytes"].as_f64().unwrap());
+    assert!((predicted - written).abs() < 0.02 * written, "{predicted} {written}");
+    assert_eq!(json(&["plan", &store, &tuned])["stored_bytes"], 0);
     assert_eq!((&said["name"], &said["version"]), (&"org/tuned".into(), &1.into()));
     let said = json(&["list", &store]);
     assert_eq!(said["models"].as_array().unwrap().len(), 2);
@@ -40,6 +49,16 @@ fn a_first_hour_with_a_store() {
         assert!(said["saved_by"][key].as_u64() > Some(0), "{said}");
     }
     assert_eq!(said["families"][0]["models"].as_array().unwrap().len(), 2, "{said}");
+    let picture = place.at("picture.svg").display().to_string();
+    json(&["stats", &store, "--picture", &picture]);
+    let drawn = std::fs::read_to_string(&picture).unwrap();
+    assert!(
+        drawn.starts_with("<svg") && drawn.contains("base@1") && drawn.contains("org/tuned@1"),
+        "{drawn}"
+    );
+    for part in ["1/2", "2/2"] {
+        assert_eq!(json(&["check", &store, "--read", part])["ok"], true);
+    }
     let said = json(&["check", &store, "--full"]);
     assert_eq!((&said["ok"], said["failures"].as_array().unwrap().len()), (&true.into(), 0));
     let said = json(&["get", &store, "org/tuned", "-o", &out]);
@@ -69,6 +88,8 @@ fn a_first_hour_with_a_store() {
         (&["get", &store, "base", "-o", "/nowhere/x"][..], "there is no model base"),
         (&["get", &store, "org/tuned", "-o", &out], "exists already"),
         (&["list", &base], "is not a store"),
+        (&["plan", &store, "/nowhere"], "/nowhere"),
+        (&["stats", &store, "--picture", "/nowhere/x.svg"], "/nowhere/x.svg"),
         (&["add", &store, "/nowhere"], "/nowhere"),
     ] {
         let output = bantam(args);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bantam::store::{Store, VersionName};
+use bantam::store::{Share, Store, VersionName};
 
 use crate::{Place, files, model};
 
@@ -24,7 +24,8 @@ fn objects(place: &Place) -> Vec<PathBuf> {
 
 /// Whether `check` finds a fault, and `get` gives an error or the model as it is.
 fn is_found(place: &Place, name: &str, right: &std::collections::BTreeMap<String, Vec<u8>>) -> bool {
-    let found = Store::check(&place.at("store"), true, &()).is_ok_and(|check| check.failures.is_empty());
+    let found =
+        Store::check(&place.at("store"), Some(Share::ALL), &()).is_ok_and(|check| check.failures.is_empty());
     let out = place.at("damaged-out");
     let got = Store::open(&place.at("store"))
         .and_then(|store| store.get(&VersionName::parse(name).unwrap(), &out, false, &()));
@@ -74,7 +75,7 @@ fn an_index_is_made_again_from_packs() {
     fs::remove_file(other).unwrap();
     let repair = Store::repair(&store).unwrap();
     assert!(repair.found > 8 && repair.lost.is_empty() && repair.deleted.len() == 1, "{repair:?}");
-    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&store, Some(Share::ALL), &()).unwrap().failures.is_empty());
     assert_eq!(Store::repair(&store).unwrap(), bantam::store::Repair::default());
     for name in ["base", "tuned"] {
         assert!(place.get(name) == files(&place.at(name)));
@@ -95,7 +96,7 @@ fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_m
     }
     let repair = Store::repair(&store).unwrap();
     assert!(repair.rescued > 8 && repair.lost.is_empty() && repair.deleted.len() == 2, "{repair:?}");
-    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&store, Some(Share::ALL), &()).unwrap().failures.is_empty());
     assert!(place.get("tuned") == files(&place.at("tuned")));
     // A pack with its end and a payload damaged keeps the rest of what it has.
     let [pack] = packs().try_into().unwrap();
@@ -108,14 +109,14 @@ fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_m
     assert!(pack.exists());
     fs::write(&pack, whole).unwrap();
     Store::repair(&store).unwrap();
-    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&store, Some(Share::ALL), &()).unwrap().failures.is_empty());
     // A pack is gone, and another model is stored as differences to what was in it.
     for pack in packs() {
         fs::remove_file(pack).unwrap();
     }
     let repair = Store::repair(&store).unwrap();
     assert!(repair.rescued == 0 && repair.lost.len() > 8, "{repair:?}");
-    let check = Store::check(&store, false, &()).unwrap();
+    let check = Store::check(&store, None, &()).unwrap();
     assert!(
         check.failures.iter().all(|failure| failure.model.is_some()) && check.failures.len() >= 8,
         "{check:?}"
@@ -124,7 +125,7 @@ fn damaged_packs_are_rescued_and_what_is_lost_is_named_and_comes_back_with_its_m
         assert!(place.add(name).was_there);
         assert!(place.get(name) == files(&place.at(name)));
     }
-    assert!(Store::check(&store, true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&store, Some(Share::ALL), &()).unwrap().failures.is_empty());
 }
 
 #[test]
@@ -145,4 +146,27 @@ fn a_missing_object_is_found() {
     // What a dead writer left is no fault.
     fs::write(place.at("store").join("tmp/left"), b"half a pack").unwrap();
     assert!(!is_found(&place, "tuned", &right));
+}
+
+/// Shares of the pieces find together what a whole reading finds, and each only what is in it.
+#[test]
+fn a_damaged_payload_is_found_by_the_share_that_has_it() {
+    let place = Place::with_store();
+    model(&place.at("base"), 1, 0, 100);
+    place.add("base");
+    let store = place.at("store");
+    let faults = |read| -> Vec<String> {
+        let failures = Store::check(&store, read, &()).unwrap().failures;
+        failures.into_iter().map(|failure| failure.object).collect()
+    };
+    let pack = files(&store).into_keys().find(|name| name.starts_with("packs")).unwrap();
+    let mut bytes = fs::read(store.join(&pack)).unwrap();
+    bytes[600] ^= 1;
+    fs::write(store.join(&pack), bytes).unwrap();
+    assert_eq!(faults(None), Vec::<String>::new());
+    let whole = faults(Some(Share::ALL));
+    assert_eq!(whole.len(), 1);
+    let of_shares: Vec<Vec<String>> = (1..=5).map(|i| faults(Share::new(i, 5))).collect();
+    assert_eq!(of_shares.iter().filter(|found| !found.is_empty()).count(), 1);
+    assert_eq!(of_shares.concat(), whole);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use bantam::store::{Collected, GcOptions, Store, VersionName};
+use bantam::store::{Collected, GcOptions, Share, Store, VersionName};
 
 use crate::{Place, files, model};
 
@@ -17,7 +17,7 @@ fn packs(place: &Place) -> Vec<String> {
 
 #[track_caller]
 fn is_whole(place: &Place, models: &[&str]) {
-    let check = Store::check(&place.at("store"), true, &()).unwrap();
+    let check = Store::check(&place.at("store"), Some(Share::ALL), &()).unwrap();
     assert!(check.failures.is_empty(), "{check:?}");
     let listed: Vec<String> = place.open().list().unwrap().into_iter().map(|version| version.model).collect();
     assert_eq!(listed, models);

@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bantam::store::{AddOptions, GcOptions, Store};
+use bantam::store::{AddOptions, GcOptions, Share, Store};
 
 use crate::data::Random;
 use crate::{Place, files, model};
@@ -55,7 +55,7 @@ fn killed_writers_and_collectors_leave_the_store_whole() {
             child.wait().unwrap();
         }
         let versions = place.open().list().unwrap();
-        let check = Store::check(&place.at("store"), round % 5 == 0, &()).unwrap();
+        let check = Store::check(&place.at("store"), (round % 5 == 0).then_some(Share::ALL), &()).unwrap();
         assert!(check.failures.is_empty(), "{check:?}");
         for version in &versions {
             let name = &version.model;
@@ -112,7 +112,7 @@ fn writers_readers_and_collectors_at_once_all_succeed() {
         }
     });
     Store::gc(&place.at("store"), &GcOptions::default(), &()).unwrap();
-    assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&place.at("store"), Some(Share::ALL), &()).unwrap().failures.is_empty());
 }
 
 /// Four workers of a job that has them all, some of which are killed and begin again.
@@ -149,7 +149,7 @@ fn shares_of_a_folder_make_the_whole() {
     for name in &names {
         assert!(place.get(name) == files(&place.at("all").join(name)), "{name}");
     }
-    assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&place.at("store"), Some(Share::ALL), &()).unwrap().failures.is_empty());
 }
 
 #[test]
@@ -175,5 +175,5 @@ fn writers_at_once_all_succeed() {
         let name = format!("m{i}");
         assert!(place.get(&name) == files(&place.at(&name)));
     }
-    assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&place.at("store"), Some(Share::ALL), &()).unwrap().failures.is_empty());
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use bantam::archive::{Options, compress};
-use bantam::store::{AddOptions, Store, StoreError, VersionName};
+use bantam::store::{AddOptions, Share, Store, StoreError, VersionName};
 
 use crate::data::plain::PlainFile;
 use crate::data::{Random, bf16_bytes, gguf};
@@ -46,7 +46,7 @@ fn models_come_back_byte_for_byte_and_are_stored_once() {
     assert!(stats.saved_by_dedup > 0 && stats.saved_by_deltas > 0 && stats.saved_by_coding > 0, "{stats:?}");
     let families: Vec<usize> = stats.families.iter().map(|family| family.models.len()).collect();
     assert_eq!(families, [4, 1]);
-    assert!(Store::check(&place.at("store"), true, &()).unwrap().failures.is_empty());
+    assert!(Store::check(&place.at("store"), Some(Share::ALL), &()).unwrap().failures.is_empty());
 }
 
 /// Of models of one architecture, whichever comes first, each finds one that it is kin to.

@@ -1,6 +1,5 @@
 //! `bantam bench`
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,7 +11,7 @@ use super::device::DeviceArgs;
 use super::kernel::KernelArgs;
 use super::progress::Bar;
 use super::standard::is_stdout;
-use super::{Result, print};
+use super::{Result, print, text_file};
 
 pub mod table;
 
@@ -119,29 +118,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     };
     args.say(format_args!("\nKernels were timed by {clock}, the rest by the host. Times are medians."))?;
     if let Some(path) = file {
-        write(path, &(serde_json::to_string_pretty(&record)? + "\n"), args.force)?;
+        text_file::write(path, &(serde_json::to_string_pretty(&record)? + "\n"), args.force)?;
     }
     if args.prints_record() {
         print::line(serde_json::to_string(&record)?)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Writes a file completely, or leaves it as it was.
-fn write(path: &Path, text: &str, replaces: bool) -> Result<()> {
-    let cannot = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    #[cfg(unix)]
-    let file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(folder);
-    #[cfg(not(unix))]
-    let file = tempfile::NamedTempFile::new_in(folder);
-    let mut file = file.map_err(cannot)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(cannot)?;
-    let kept = if replaces { file.persist(path) } else { file.persist_noclobber(path) };
-    kept.map_err(|error| cannot(error.error))?;
-    Ok(())
 }
 
 /// Measures section after section, and prints each as soon as it is done.

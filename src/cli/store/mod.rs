@@ -1,14 +1,18 @@
 //! `bantam store`
 
+mod picture;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use bantam::store::{AddOptions, Family, GcOptions, Repair, Share, Store, VersionName, models_in};
+use bantam::store::{
+    AddOptions, Family, GcOptions, Planned, Repair, Share, Stats, Store, VersionName, models_in,
+};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
-use super::{Jobs, Result, failure, interrupt, print, sizes};
+use super::{Jobs, Result, failure, interrupt, print, sizes, text_file};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,6 +36,22 @@ enum Command {
         /// Name of the model in the store, such as org/name; by default that of its folder or file
         #[arg(long)]
         name: Option<String>,
+        /// The stored model that it was made from; by default one whose weights look alike
+        #[arg(long, value_name = "NAME[@VERSION]")]
+        base: Option<String>,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what adding a model would do: what of it is there, what it would be compared to, and how much would be
+    /// written. All of it is read, and nothing is written
+    Plan {
+        /// The store's folder
+        store: PathBuf,
+        /// Model folder or file, compressed or not
+        model: PathBuf,
         /// The stored model that it was made from; by default one whose weights look alike
         #[arg(long, value_name = "NAME[@VERSION]")]
         base: Option<String>,
@@ -121,6 +141,9 @@ enum Command {
         /// Decode and hash every piece, too
         #[arg(long)]
         full: bool,
+        /// Decode and hash share I of N of the pieces, too: all of them in N checks, from 1/N to N/N
+        #[arg(long, value_name = "I/N", value_parser = share, conflicts_with = "full")]
+        read: Option<Share>,
         #[command(flatten)]
         jobs: Jobs,
         /// Print one JSON object
@@ -140,6 +163,9 @@ enum Command {
     Stats {
         /// The store's folder
         store: PathBuf,
+        /// Draw the families and their models, too, as an SVG file, in place of what is there
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -167,6 +193,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let options = AddOptions::default().with_name(name.clone()).with_base(base);
             add(&mut Store::open(store)?, model, &options, jobs, *json)?;
         }
+        Command::Plan { store, model, base, jobs, json } => {
+            let base = base.as_deref().map(VersionName::parse).transpose()?;
+            let options = AddOptions::default().with_base(base);
+            plan(&Store::open(store)?, model, &options, jobs, *json)?;
+        }
         Command::Ingest { store, folder, part, jobs, json } => {
             return ingest(store, folder, part.unwrap_or(Share::ALL), jobs, *json);
         }
@@ -193,8 +224,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             print::line(format_args!("{name}: removed; `bantam store gc` deletes what nobody else needs"))?;
         }
         Command::Gc { store, expire, jobs, json } => gc(store, *expire, jobs, *json)?,
-        Command::Check { store, full, jobs, json } => {
-            let check = jobs.run(|| Store::check(store, *full, &Bar::default()))??;
+        Command::Check { store, full, read, jobs, json } => {
+            let read = if *full { Some(Share::ALL) } else { *read };
+            let check = jobs.run(|| Store::check(store, read, &Bar::default()))??;
             for fault in &check.failures {
                 print::error_line(&failure::chain(&fault.error));
             }
@@ -213,7 +245,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             return Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Repair { store, json } => return repair(store, *json),
-        Command::Stats { store, json } => stats(&Store::open(store)?, *json)?,
+        Command::Stats { store, picture, json } => {
+            let found = Store::open(store)?.stats()?;
+            if let Some(path) = picture {
+                text_file::write(path, &picture::tree(&store.display().to_string(), &found)?, true)?;
+            }
+            stats(&found, *json)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -238,7 +276,30 @@ fn add(store: &mut Store, model: &Path, options: &AddOptions, jobs: &Jobs, as_js
     print::line(format_args!("{name}: {from} added, {to} written{}", sizes::speed(original, seconds)))
 }
 
-/// A worker's share, such as 1/4.
+/// Prints what adding a model would do.
+fn plan(store: &Store, model: &Path, options: &AddOptions, jobs: &Jobs, as_json: bool) -> Result<()> {
+    let Planned { original_bytes, there_bytes, stored_bytes, base } =
+        jobs.run(|| store.plan(model, options, &Bar::default()))??;
+    let base = match base {
+        Some(manifest) => store.list()?.into_iter().find(|version| version.manifest == manifest),
+        None => None,
+    };
+    let base = base.map(|version| format!("{}@{}", version.model, version.number));
+    if as_json {
+        return print::line(json!({
+            "original_bytes": original_bytes, "there_bytes": there_bytes, "stored_bytes": stored_bytes, "base": base,
+        }));
+    }
+    let size = sizes::megabytes;
+    let (whole, there, written) = (size(original_bytes), size(there_bytes), size(stored_bytes));
+    let base = base.map_or("nothing that looks alike".into(), |base| format!("compared to {base}"));
+    print::line(format_args!(
+        "{}: {whole}, {there} are there; about {written} to write; {base}",
+        model.display()
+    ))
+}
+
+/// A share, such as 1/4.
 fn share(text: &str) -> std::result::Result<Share, String> {
     let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     numbers
@@ -349,8 +410,7 @@ fn repair(store: &Path, as_json: bool) -> Result<ExitCode> {
     Ok(if repair.lost.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn stats(store: &Store, as_json: bool) -> Result<()> {
-    let stats = store.stats()?;
+fn stats(stats: &Stats, as_json: bool) -> Result<()> {
     if as_json {
         let family = |family: &Family| {
             json!({

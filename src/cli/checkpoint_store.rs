@@ -1,0 +1,70 @@
+//! A store to which the checkpoints of a training run are added.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use bantam::store::{AddOptions, Store, VersionName};
+
+use super::{Result, print, sizes};
+
+/// `STORE[#NAME]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointStore {
+    store: PathBuf,
+    name: Option<String>,
+}
+
+impl FromStr for CheckpointStore {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let Some((store, name)) = text.rsplit_once('#') else {
+            return Ok(Self { store: text.into(), name: None });
+        };
+        match VersionName::parse(name).map_err(|error| error.to_string())?.version {
+            None => Ok(Self { store: store.into(), name: Some(name.into()) }),
+            Some(_) => Err("the store numbers versions; leave out what is behind @".into()),
+        }
+    }
+}
+
+impl CheckpointStore {
+    /// Opens the store.
+    pub fn open(&self) -> Result<Store> {
+        Ok(Store::open(&self.store)?)
+    }
+
+    /// Adds a checkpoint as the next version. It is compared to the one before, or to what it looks like.
+    pub fn add(&self, checkpoint: &Path) -> Result<()> {
+        let mut store = self.open()?;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => bantam::store::default_name(checkpoint)?,
+        };
+        let before = store.version(&VersionName { model: name.clone(), version: None }).ok();
+        let base = before.map(|version| VersionName { model: version.model, version: Some(version.number) });
+        let options = AddOptions::default().with_name(Some(name)).with_base(base);
+        let added = store.add(checkpoint, &options, &())?;
+        let (from, to) = (sizes::megabytes(added.original_bytes), sizes::megabytes(added.stored_bytes));
+        let (model, number) = (added.version.model, added.version.number);
+        print::remark(format_args!("{}: {model}@{number}, {from} added, {to} written", self.store.display()));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_behind_the_last_mark() {
+        let parsed = |store: &str, name: Option<&str>| {
+            Ok(CheckpointStore { store: store.into(), name: name.map(str::to_string) })
+        };
+        assert_eq!("a/b".parse(), parsed("a/b", None));
+        assert_eq!("a#1/b#org/run".parse(), parsed("a#1/b", Some("org/run")));
+        for wrong in ["a#", "a#b c", "a#b@2"] {
+            assert!(wrong.parse::<CheckpointStore>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -18,7 +18,8 @@ impl FromStr for CheckpointStore {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let Some((store, name)) = text.rsplit_once('#') else {
+        // A folder may have a mark in its name.
+        let Some((store, name)) = text.rsplit_once('#').filter(|_| !Path::new(text).is_dir()) else {
             return Ok(Self { store: text.into(), name: None });
         };
         match VersionName::parse(name).map_err(|error| error.to_string())?.version {
@@ -29,18 +30,27 @@ impl FromStr for CheckpointStore {
 }
 
 impl CheckpointStore {
-    /// Opens the store.
-    pub fn open(&self) -> Result<Store> {
-        Ok(Store::open(&self.store)?)
+    /// An error unless checkpoints in this folder can be added.
+    pub fn require(&self, checkpoint: &Path) -> Result<()> {
+        VersionName::parse(&self.name_of(checkpoint)?)?;
+        Store::open(&self.store)?;
+        Ok(())
+    }
+
+    /// The name that was asked for, or that of the folder, which need not be there yet.
+    fn name_of(&self, checkpoint: &Path) -> Result<String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let whole = std::path::absolute(checkpoint)?;
+        let name = whole.file_name().and_then(|name| name.to_str());
+        Ok(name.ok_or("the output folder has no name for the store; use STORE#NAME")?.into())
     }
 
     /// Adds a checkpoint as the next version. It is compared to the one before, or to what it looks like.
     pub fn add(&self, checkpoint: &Path) -> Result<()> {
-        let mut store = self.open()?;
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => bantam::store::default_name(checkpoint)?,
-        };
+        let mut store = Store::open(&self.store)?;
+        let name = self.name_of(checkpoint)?;
         let before = store.version(&VersionName { model: name.clone(), version: None }).ok();
         let base = before.map(|version| VersionName { model: version.model, version: Some(version.number) });
         let options = AddOptions::default().with_name(Some(name)).with_base(base);
@@ -66,5 +76,9 @@ mod tests {
         for wrong in ["a#", "a#b c", "a#b@2"] {
             assert!(wrong.parse::<CheckpointStore>().is_err(), "{wrong}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let marked = folder.path().join("a#b");
+        std::fs::create_dir(&marked).unwrap();
+        assert_eq!(marked.to_str().unwrap().parse(), parsed(marked.to_str().unwrap(), None));
     }
 }

@@ -259,8 +259,8 @@ impl TrainingArgs {
     /// Trains the model in `model`, or adapters for it.
     pub fn train(&self, model: &Path, lora: Option<LoraOptions>) -> Result<ExitCode> {
         if let Some(store) = &self.store {
-            // That it is none is said before anything is computed.
-            store.open()?;
+            // What is wrong with it is said before anything is computed.
+            store.require(&self.output)?;
         }
         let gpu = self.device.open_within(self.max_memory)?.with_warm_up();
         let mut run = self.open(&gpu, model, lora)?;

@@ -59,7 +59,6 @@ pub use name::VersionName;
 pub use plan::Planned;
 pub use repair::Repair;
 pub use sketch::Sketch;
-pub use source::default_name;
 pub use stats::{Family, Stats};
 pub use store::Store;
 pub use versions::Version;

@@ -10,7 +10,7 @@ use crate::archive::{WeightSource, hub_model, names};
 use crate::tensor::Dtype;
 
 /// The name of a model in a hub's cache, or of its folder, or of its file without its ending.
-pub fn default_name(source: &Path) -> Result<String, StoreError> {
+pub(super) fn default_name(source: &Path) -> Result<String, StoreError> {
     let whole = fs::canonicalize(source).map_err(StoreError::io("read", source))?;
     if let Some(name) = hub_model(&whole) {
         return Ok(name);

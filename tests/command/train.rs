@@ -219,6 +219,7 @@ fn checkpoints_are_kept_in_a_store() {
     };
     let args = [&NEW[..], &["--save-every", "1", "--store", &store]].concat();
     assert!(refusal(&place.train("out", "2", &args), 1).contains("is not a store"));
+    assert!(refusal(&place.train("no name", "2", &args), 1).contains("other characters"));
     stdout(&in_store(&["init", &store]));
     json(&place.train("out", "2", &args));
     let named = format!("{store}#org/run");

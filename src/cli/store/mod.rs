@@ -248,7 +248,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Command::Stats { store, picture, json } => {
             let found = Store::open(store)?.stats()?;
             if let Some(path) = picture {
-                text_file::write(path, &picture::tree(&store.display().to_string(), &found)?, true)?;
+                // There is little room for a path.
+                let name = store.file_name().unwrap_or(store.as_os_str()).to_string_lossy();
+                text_file::write(path, &picture::tree(&name, &found)?, true)?;
             }
             stats(&found, *json)?;
         }

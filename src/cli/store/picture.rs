@@ -85,3 +85,24 @@ fn write(area: &Area<'_>, at: (i32, i32), text: &str) -> Result<()> {
     let style = ("sans-serif", 13).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
     Ok(area.draw(&Text::new(text.to_string(), at, style)).map_err(failed)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_models_are_counted_and_text_is_text() {
+        let family = |models: usize| Family {
+            models: (0..models).map(|i| format!("model-{i}@1")).collect(),
+            original_bytes: 1000 * models as u64,
+            stored_bytes: 400 * models as u64,
+        };
+        let stats = Stats { models: 46, families: vec![family(45), family(1)], ..Stats::default() };
+        let drawn = tree("a <b> & c", &stats).unwrap();
+        assert!(
+            drawn.contains("model-39@1") && !drawn.contains("model-40@1") && drawn.contains("and 5 more")
+        );
+        assert!(drawn.contains("a &lt;b&gt; &amp; c"), "{drawn}");
+        assert!(tree("empty", &Stats::default()).unwrap().contains("0 models"));
+    }
+}

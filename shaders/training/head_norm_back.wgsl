@@ -13,7 +13,7 @@
 // Workgroups: (tokens, 1).
 
 #import normed_heads
-#import sum_of_lanes
+#import rms
 
 @group(0) @binding(2) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> weight: array<f32>;
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             products = fma(x[start + i], weight[i] * grads[at + i], products);
         }
         let count = f32(heads.dim);
-        let scale = 1.0 / sqrt(sum_of_lanes(squares, lane) / count + heads.epsilon);
+        let scale = rms_scale(squares, lane, heads.dim, heads.epsilon);
         let drift = sum_of_lanes(products, lane) / count * scale * scale * scale;
         for (var i = lane; i < heads.dim; i += 64u) {
             let grad = grads[at + i];

@@ -13,7 +13,7 @@
 //
 // Workgroups: (tokens, 1).
 
-#import sum_of_lanes
+#import rms
 
 struct Norm {
     // Elements of a token, and from one token to the next.
@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         products = fma(x[at + i], weight[i] * y_grad[at + i], products);
     }
     let count = f32(norm.len);
-    let scale = 1.0 / sqrt(sum_of_lanes(squares, lane) / count + norm.epsilon);
+    let scale = rms_scale(squares, lane, norm.len, norm.epsilon);
     let drift = sum_of_lanes(products, lane) / count * scale * scale * scale;
     for (var i = lane; i < norm.len; i += 64u) {
         x_grad[at + i] += scale * weight[i] * y_grad[at + i] - drift * x[at + i];

@@ -1,7 +1,6 @@
 //! Adding a model to a store.
 
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -17,7 +16,9 @@ use super::pack::PacksWriter;
 use super::piece::{Coded, encode_piece, parts};
 use super::session::{Commit, Session, give_version, settle};
 use super::sketch::Sketch;
-use super::source::{ModelFile, Opened, OpenedTensor, default_name, files_of, looks_of};
+use super::source::{
+    BLOB, ModelFile, Opened, OpenedTensor, bytes_of_files, default_name, files_of, looks_of, read_blob,
+};
 use super::store::Store;
 use super::versions::Version;
 use crate::archive::{Progress, Weight, reported};
@@ -25,9 +26,6 @@ use crate::tensor::Dtype;
 
 /// Bytes of pieces that are encoded together.
 const TOGETHER: usize = 64 << 20;
-
-/// Bytes of a piece of a file that is no file of tensors.
-pub(super) const BLOB: usize = 16 << 20;
 
 /// Models that look alike among which one is looked for that is still there.
 const MOST_KIN: usize = 16;
@@ -81,8 +79,9 @@ impl Store {
         };
         name::check(&name)?;
         let files = files_of(source)?;
-        let total = files.iter().map(|file| fs::metadata(&file.path).map_or(0, |data| data.len())).sum();
-        reported(progress, total, "adding", || self.add_files(&name, &files, options, progress))
+        reported(progress, bytes_of_files(&files), "adding", || {
+            self.add_files(&name, &files, options, progress)
+        })
     }
 
     fn add_files(
@@ -240,20 +239,13 @@ impl Adding<'_> {
 
     /// A file without tensors.
     fn blob(&mut self, path: String, from: &Path) -> Result<ManifestFile, StoreError> {
-        use std::io::Read;
-        let mut file = fs::File::open(from).map_err(StoreError::io("read", from))?;
         let (mut whole, mut outside, mut bytes) = (blake3::Hasher::new(), Vec::new(), 0);
-        loop {
-            let mut piece = Vec::new();
-            let read = file.by_ref().take(BLOB as u64).read_to_end(&mut piece);
-            read.map_err(StoreError::io("read", from))?;
-            if piece.is_empty() {
-                break;
-            }
-            whole.update(&piece);
+        read_blob(from, |piece| {
+            whole.update(piece);
             bytes += piece.len() as u64;
-            outside.extend(self.bytes(&piece)?);
-        }
+            outside.extend(self.bytes(piece)?);
+            Ok(())
+        })?;
         Ok(ManifestFile {
             path,
             bytes,

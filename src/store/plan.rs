@@ -1,19 +1,17 @@
 //! What adding a model would do.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::add::{AddOptions, BLOB};
+use super::add::AddOptions;
 use super::bases::Bases;
 use super::error::StoreError;
 use super::manifest::PieceId;
 use super::piece::{encode_piece, parts};
 use super::sketch::Sketch;
-use super::source::{Opened, OpenedTensor, files_of};
+use super::source::{BLOB, Opened, OpenedTensor, bytes_of_files, files_of, read_blob};
 use super::store::Store;
 use crate::archive::{Progress, reported};
 use crate::tensor::Dtype;
@@ -57,8 +55,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Planned, StoreError> {
         let files = files_of(source)?;
-        let total = files.iter().map(|file| fs::metadata(&file.path).map_or(0, |data| data.len())).sum();
-        reported(progress, total, "reading", || {
+        reported(progress, bytes_of_files(&files), "reading", || {
             let opened = files.iter().map(Opened::open).collect::<Result<Vec<_>, _>>()?;
             let base = self.base_of(&opened, options)?;
             let bases = base.as_ref().map(|(_, manifest)| Bases::of(manifest)).unwrap_or_default();
@@ -84,7 +81,9 @@ struct Planning<'a> {
 
 impl Planning<'_> {
     fn file(&mut self, opened: &Opened) -> Result<(), StoreError> {
-        let Some(source) = &opened.tensors else { return self.blob(&opened.file.path) };
+        let Some(source) = &opened.tensors else {
+            return read_blob(&opened.file.path, |piece| self.bytes(piece));
+        };
         for piece in opened.outside()?.chunks(BLOB) {
             self.bytes(piece)?;
         }
@@ -92,19 +91,6 @@ impl Planning<'_> {
             self.tensor(&tensor, &weight.reader()?.read_all()?)?;
         }
         Ok(())
-    }
-
-    /// A file without tensors.
-    fn blob(&mut self, path: &Path) -> Result<(), StoreError> {
-        let mut file = fs::File::open(path).map_err(StoreError::io("read", path))?;
-        loop {
-            let mut piece = Vec::new();
-            let read = file.by_ref().take(BLOB as u64).read_to_end(&mut piece);
-            if read.map_err(StoreError::io("read", path))? == 0 {
-                return Ok(());
-            }
-            self.bytes(&piece)?;
-        }
     }
 
     fn bytes(&mut self, piece: &[u8]) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! A model on disk, as it is added to a store: its files, and the tensors in them.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
@@ -8,6 +9,9 @@ use super::manifest::{ManifestTensor, PieceId};
 use super::sketch::{SEEN, Sketch};
 use crate::archive::{WeightSource, hub_model, names};
 use crate::tensor::Dtype;
+
+/// Bytes of a piece of what belongs to no tensor.
+pub(super) const BLOB: usize = 16 << 20;
 
 /// The name of a model in a hub's cache, or of its folder, or of its file without its ending.
 pub(super) fn default_name(source: &Path) -> Result<String, StoreError> {
@@ -60,6 +64,27 @@ pub(super) fn files_of(source: &Path) -> Result<Vec<ModelFile>, StoreError> {
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
+}
+
+/// Bytes of all files.
+pub(super) fn bytes_of_files(files: &[ModelFile]) -> u64 {
+    files.iter().map(|file| fs::metadata(&file.path).map_or(0, |data| data.len())).sum()
+}
+
+/// Reads a file that is no file of tensors, piece by piece.
+pub(super) fn read_blob(
+    path: &Path,
+    mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut file = fs::File::open(path).map_err(StoreError::io("read", path))?;
+    loop {
+        let mut piece = Vec::new();
+        let read = file.by_ref().take(BLOB as u64).read_to_end(&mut piece);
+        if read.map_err(StoreError::io("read", path))? == 0 {
+            return Ok(());
+        }
+        take(&piece)?;
+    }
 }
 
 /// A file that has been opened: one of tensors, or any other.

@@ -50,8 +50,7 @@ impl WideRoom {
 
     /// Bytes of weights that have room.
     pub(in crate::gpu) fn capacity(&self) -> u64 {
-        let texture = self.texture.as_ref().map_or(u64::MAX, |texture| texture.size());
-        self.buffer.size().min(texture)
+        self.buffer.size()
     }
 
     /// The first `bytes` bytes, for a shader to write.

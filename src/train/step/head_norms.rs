@@ -43,16 +43,9 @@ impl Recording<'_> {
     /// Query heads and key heads.
     fn normed_heads(&self) -> [NormedHeads; 2] {
         let config = self.config;
-        let (heads, kv_heads, dim) = (config.heads as u32, config.kv_heads as u32, config.head_dim as u32);
-        [(heads, 0), (kv_heads, heads * dim)].map(|(count, first)| NormedHeads {
-            heads: count,
-            dim,
-            x_stride: (heads + kv_heads) * dim,
-            y_stride: self.qkv_len() as u32,
-            first,
-            epsilon: config.norm_epsilon,
-            unused: [0; 2],
-        })
+        let strides = [(config.heads + config.kv_heads) * config.head_dim, self.qkv_len()];
+        let heads = [config.heads, config.kv_heads];
+        NormedHeads::of_queries_and_keys(heads, config.head_dim, strides, config.norm_epsilon)
     }
 
     /// What is there before the norms, and room for what tokens contribute to gradients of their weights.

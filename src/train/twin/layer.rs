@@ -89,17 +89,9 @@ impl<'a> Layer<'a> {
     /// Query heads and key heads, where queries, keys and values are side by side.
     fn normed_heads(&self) -> [NormedHeads; 2] {
         let config = self.twin.config;
-        let (heads, kv_heads, dim) = (config.heads as u32, config.kv_heads as u32, config.head_dim as u32);
-        let stride = (heads + 2 * kv_heads) * dim;
-        [(heads, 0), (kv_heads, heads * dim)].map(|(count, first)| NormedHeads {
-            heads: count,
-            dim,
-            x_stride: stride,
-            y_stride: stride,
-            first,
-            epsilon: config.norm_epsilon,
-            unused: [0; 2],
-        })
+        let stride = (config.heads + 2 * config.kv_heads) * config.head_dim;
+        let heads = [config.heads, config.kv_heads];
+        NormedHeads::of_queries_and_keys(heads, config.head_dim, [stride; 2], config.norm_epsilon)
     }
 
     /// Makes gradients of heads before their norms of those after, and notes those of the norms' weights.

@@ -23,6 +23,26 @@ pub struct NormedHeads {
 }
 
 impl NormedHeads {
+    /// The query heads and the key heads of tokens that have both side by side, `strides` elements from one token to the
+    /// next before the norms and after them.
+    pub fn of_queries_and_keys(
+        [heads, kv_heads]: [usize; 2],
+        dim: usize,
+        strides: [usize; 2],
+        epsilon: f32,
+    ) -> [Self; 2] {
+        let [x_stride, y_stride] = strides.map(|stride| stride as u32);
+        [(heads, 0), (kv_heads, heads * dim)].map(|(count, first)| Self {
+            heads: count as u32,
+            dim: dim as u32,
+            x_stride,
+            y_stride,
+            first: first as u32,
+            epsilon,
+            unused: [0; 2],
+        })
+    }
+
     fn len(&self) -> usize {
         (self.heads * self.dim) as usize
     }

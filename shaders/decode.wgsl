@@ -10,14 +10,18 @@
 //
 // Workgroups: (tiles side by side, row blocks).
 
+// Invocations of a workgroup.
+const INVOCATIONS: u32 = 64u;
+
 #import matrix
 
 @group(0) @binding(4) var<storage, read_write> decoded: array<u32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let col_tile = group.x;
     let row_block = group.y;
+    open_matrix(lane);
     if row_block * 64u + lane >= matrix.rows {
         return;
     }
@@ -29,17 +33,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         begin_chunk(cols - col);
         next_chunk();
         for (var i = 0u; i < 4u; i++) {
-            let units = valid_units(0u, i);
 #ifdef UNIT_8
-            decoded[at] = (units.x >> 24u) | (units.y >> 16u) | (units.z >> 8u) | units.w;
+            let halves = valid_halves(0u, i);
+            let first = ((halves.x >> 8u) & 0xffu) | ((halves.x >> 16u) & 0xff00u);
+            decoded[at] = first | ((halves.y << 8u) & 0xff0000u) | (halves.y & 0xff000000u);
             at += 64u;
 #endif
 #ifdef UNIT_16
-            decoded[at] = (units.x >> 16u) | units.y;
-            decoded[at + 64u] = (units.z >> 16u) | units.w;
+            let halves = valid_halves(0u, i);
+            decoded[at] = halves.x;
+            decoded[at + 64u] = halves.y;
             at += 128u;
 #endif
 #ifdef UNIT_32
+            let units = valid_units(0u, i);
             decoded[at] = units.x;
             decoded[at + 64u] = units.y;
             decoded[at + 128u] = units.z;

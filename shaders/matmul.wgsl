@@ -19,6 +19,9 @@
 // multiplied and not stored.
 
 #import step
+// Invocations of a workgroup.
+const INVOCATIONS: u32 = LANES;
+
 #import matrix
 #import product
 
@@ -122,7 +125,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
     store_tokens(row_block, invocation);
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     token_group = group.y;
     multiply(invocation, group.x);

@@ -20,6 +20,9 @@
 //
 // CARE: chunks with exceptions have a loop of their own.
 
+// Invocations of a workgroup.
+const INVOCATIONS: u32 = LANES * SPLITS;
+
 #import matrix
 #import product
 
@@ -215,7 +218,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
 #endif
 #endif
 
-@compute @workgroup_size(LANES * SPLITS)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     multiply(invocation, group.x);
 }

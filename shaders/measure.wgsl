@@ -12,6 +12,9 @@
 //
 // Workgroups: (row blocks, 1).
 
+// Invocations of a workgroup.
+const INVOCATIONS: u32 = 64u;
+
 #import matrix
 #import measuring
 
@@ -47,8 +50,9 @@ fn end_chunk0() {}
 
 fn end_chunk1() {}
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    open_matrix(lane);
     let row = group.x * 64u + lane;
     if row >= matrix.rows {
         return;

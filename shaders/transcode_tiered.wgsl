@@ -14,6 +14,9 @@
 //
 // Workgroups: (row blocks, 1).
 
+// Invocations of a workgroup.
+const INVOCATIONS: u32 = 64u;
+
 #import matrix
 #import transcoded
 
@@ -175,8 +178,9 @@ fn put_row(lane: u32, row_block: u32) {
     }
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    open_matrix(lane);
     let row_block = group.x;
     let row = row_block * 64u + lane;
     if row >= matrix.rows {

@@ -15,6 +15,9 @@
 //
 // CARE: chunks with exceptions have code of their own.
 
+// Invocations of a workgroup.
+const INVOCATIONS: u32 = LANES;
+
 #import matrix
 #import members
 
@@ -26,14 +29,16 @@ const VECTOR_COLS: u32 = 128u / WIDE_BITS;
 const WIDE_VECTORS: u32 = 32u / VECTOR_COLS;
 
 #ifdef DENSE
-// Columns 4 i .. 4 i + 3 of row `r` of the chunk.
+// Columns 4 i .. 4 i + 3 of row `r` of the chunk, in as many words as they take.
+#ifdef WIDE_32
 fn four(r: u32, i: u32) -> vec4<u32> {
-#ifdef RAGGED
     return valid_units(r, i);
-#else
-    return four_units(r, i);
-#endif
 }
+#else
+fn four(r: u32, i: u32) -> vec2<u32> {
+    return valid_halves(r, i);
+}
+#endif
 
 // Puts columns 8 i .. 8 i + 7 of row `r` of the chunk from vector `at` on.
 fn put_eight(r: u32, i: u32, at: u32) {
@@ -43,8 +48,7 @@ fn put_eight(r: u32, i: u32, at: u32) {
     widened[at] = a;
     widened[at + 64u] = b;
 #else
-    let low = vec4<u32>(a.x, a.z, b.x, b.z) >> vec4<u32>(16u);
-    widened[at] = low | vec4<u32>(a.y, a.w, b.y, b.w);
+    widened[at] = vec4<u32>(a, b);
 #endif
 }
 
@@ -129,7 +133,9 @@ fn widen_tile(lane: u32, row_block: u32, col_tile: u32) {
     put_end(at, col_tile);
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    widen_tile(invocation, choose_member(group.y), group.x);
+    let row_block = choose_member(group.y);
+    open_matrix(invocation);
+    widen_tile(invocation, row_block, group.x);
 }

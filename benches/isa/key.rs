@@ -5,9 +5,7 @@ use bantam::codec::split::Split;
 use bantam::gpu::kernels::attention::{self, Division};
 use bantam::gpu::kernels::rope::HeadParams;
 use bantam::gpu::kernels::{decode, embed, matmul, matvec, transcode, transcode_tiered, widen};
-use bantam::gpu::weights::layouts::{
-    DenseFormat, Escape, FastFormat, Format, RawFormat, Table, TieredFormat,
-};
+use bantam::gpu::weights::layouts::{DenseFormat, FastFormat, Format, RawFormat, Table, TieredFormat};
 use bantam::gpu::{CacheType, Invocations, Target, Variant};
 use bantam::tensor::Dtype;
 use bytemuck::Zeroable;
@@ -17,13 +15,13 @@ const TOKENS: u32 = 16;
 
 pub fn variants() -> Vec<Variant> {
     let mut all = one_token();
-    let dense_tiles = Format::Dense(dense(2, Escape::None, false));
+    let dense_tiles = Format::Dense(dense(2, true, false));
     let main = [Format::Raw(RawFormat::Bf16), fast(false), tiered(false), dense_tiles];
     all.extend(main.map(|format| matvec::variant(format, Invocations::FOUR_A_ROW, false, false)));
     all.extend(main.map(batch));
     all.extend(main[1..].iter().map(|&format| widen::variant(format, Invocations::ONE_ROW_EACH)));
     all.extend(main.map(embed::variant));
-    let dense = dense(2, Escape::None, false);
+    let dense = dense(2, true, true);
     all.push(transcode::variant(dense, FastFormat { zeros: false }));
     all.push(transcode::measure_variant(dense));
     all.push(transcode_tiered::variant(dense, TieredFormat { zeros: false }));
@@ -37,9 +35,9 @@ pub fn variants() -> Vec<Variant> {
 fn one_token() -> Vec<Variant> {
     let mut formats =
         vec![Format::Raw(RawFormat::Bf16), fast(false), fast(true), tiered(false), tiered(true)];
-    formats.extend([0, 1].map(|t| Format::Dense(dense(t, Escape::None, false))));
+    formats.extend([0, 1].map(|t| Format::Dense(dense(t, false, false))));
     for shifts in [false, true] {
-        formats.extend([Escape::None, Escape::Short].map(|escape| Format::Dense(dense(2, escape, shifts))));
+        formats.extend([false, true].map(|escape| Format::Dense(dense(2, escape, shifts))));
     }
     let of = |format| matvec::variant(format, Invocations::ONE_ROW_EACH, false, false);
     formats.into_iter().map(of).collect()
@@ -64,8 +62,8 @@ fn tiered(zeros: bool) -> Format {
 }
 
 /// Dense tiles of BF16 with so many bits of the mantissa coded.
-fn dense(top_bits: u8, escape: Escape, row_shifts: bool) -> DenseFormat {
+fn dense(top_bits: u8, escape: bool, row_shifts: bool) -> DenseFormat {
     let split = Split::new(Dtype::BF16, top_bits, 0, 0).expect("a split that there is");
     let kept = Precision::Lossless.kept(&split);
-    DenseFormat { split, escape, kept, row_shifts, ragged: false, table: Table::Storage, scaled: None }
+    DenseFormat { split, escape, kept, row_shifts, ragged: false, table: Table::Workgroup, scaled: None }
 }

@@ -49,6 +49,6 @@ pub fn bits(variant: &Variant) -> Option<f64> {
 /// Whether this is BF16 in dense tiles of which all bits are read.
 fn is_whole_bf16(storage: &str) -> bool {
     let Some(rest) = storage.strip_prefix("dense:bf16") else { return false };
-    let is_usual = |part: &str| ["", "t1", "t2", "escape", "escape_long", "shifts", "ragged"].contains(&part);
+    let is_usual = |part: &str| ["", "t1", "t2", "escape", "shifts", "workgroup", "ragged"].contains(&part);
     rest.split('.').all(is_usual)
 }

@@ -1,6 +1,8 @@
 // Reader of weights in dense tiles: a stream of symbols a lane, and raw planes, interleaved by lane,
-// for the other bits of each unit.
+// for the other bits of each unit. HAS_LOWER: units have 32 bits. AS_UNITS: they are not read as halves. RAGGED: the last chunk
+// of a row has columns that the matrix does not have.
 
+#import halves
 #import stream
 #import planes
 #ifdef SCALED
@@ -8,9 +10,6 @@
 #endif
 
 const COLS: u32 = 16u;
-
-// Columns of the chunk that are the tile's, and perhaps more.
-var<private> chunk_valid: u32;
 
 fn open_columns(row_block: u32, col_tile: u32) {}
 
@@ -22,10 +21,6 @@ fn open_tile(r: u32, lane: u32, row_block: u32, col_tile: u32) {
 #endif
 }
 
-fn begin_chunk(valid: u32) {
-    chunk_valid = valid;
-}
-
 fn next_chunk() {
 #unroll r ROWS
     load_words($ru);
@@ -35,7 +30,11 @@ fn next_chunk() {
 
 // The units of columns 4 i .. 4 i + 3 of the chunk, each from bit 31 down.
 fn four_units(r: u32, i: u32) -> vec4<u32> {
-    let units = four_symbols(r) | four_raw(r, i);
+    let raw = four_raw(r, i);
+    var units = units_of(four_symbols(r) | raw.upper);
+#ifdef HAS_LOWER
+    units |= vec4<u32>(raw.lower.x & 0xffffu, raw.lower.x >> 16u, raw.lower.y & 0xffffu, raw.lower.y >> 16u);
+#endif
 #ifdef MIDDLE_BITS
     // Bits that are not there count as the middle of what they could be, but for zeros and infinities: as
     // the higher of the two numbers around it where the lowest bit that is there is 1.
@@ -52,27 +51,43 @@ fn four_units(r: u32, i: u32) -> vec4<u32> {
 #endif
 }
 
+// The same where a unit has 16 bits at the most, two side by side in a word.
+fn four_halves(r: u32, i: u32) -> vec2<u32> {
+#ifdef AS_UNITS
+    return halves_of_units(four_units(r, i));
+#else
+    let symbols = four_symbols(r);
+    return symbols | four_raw(r, i).upper;
+#endif
+}
+
 // The same, with zeros for columns that are not the tile's. What a lane reads past its last column is some other
 // lane's.
 fn valid_units(r: u32, i: u32) -> vec4<u32> {
     let units = four_units(r, i);
-    let valid = max(chunk_valid, 4u * i) - 4u * i;
-    return select(vec4<u32>(0u), units, vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid));
+#ifdef RAGGED
+    return select(vec4<u32>(0u), units, are_valid(i));
+#else
+    return units;
+#endif
+}
+
+fn valid_halves(r: u32, i: u32) -> vec2<u32> {
+    let halves = four_halves(r, i);
+#ifdef RAGGED
+    return halves & halves_of_units(select(vec4<u32>(0u), vec4<u32>(0xffff0000u), are_valid(i)));
+#else
+    return halves;
+#endif
 }
 
 fn four_weights(r: u32, i: u32) -> vec4<f32> {
-#ifdef RAGGED
-    let units = valid_units(r, i);
-#else
-    let units = four_units(r, i);
-#endif
 #ifdef WEIGHT_F16
     // As the reader of uncompressed weights widens them.
-    let a = unpack2x16float((units.x >> 16u) | units.y);
-    let b = unpack2x16float((units.z >> 16u) | units.w);
-    return vec4<f32>(a, b);
+    let halves = valid_halves(r, i);
+    return vec4<f32>(unpack2x16float(halves.x), unpack2x16float(halves.y));
 #else
-    return bitcast<vec4<f32>>(units);
+    return bitcast<vec4<f32>>(valid_units(r, i));
 #endif
 }
 

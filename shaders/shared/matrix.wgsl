@@ -5,6 +5,8 @@
 // order, so that a kernel written against this interface computes the same bits from raw and from
 // compressed weights.
 //
+//   open_matrix(invocation)                   what the workgroup reads the matrix with is made ready; all
+//                                             its INVOCATIONS call it, before any of them reads
 //   open_columns(row_block, col_tile)         the columns of a tile come next
 //   open_tile(r, lane, row_block, col_tile)   row r goes to the start of the tile
 //   begin_chunk(valid)                        the next chunk has so many columns, or more
@@ -108,6 +110,11 @@ fn open_rows(lane: u32, row_block: u32, col_tile: u32) {
 fn cols_in(col_tile: u32) -> u32 {
     return min(matrix.tile_cols, matrix.cols - col_tile * matrix.tile_cols);
 }
+
+#ifdef WORKGROUP_CODES
+#else
+fn open_matrix(invocation: u32) {}
+#endif
 
 #ifdef DENSE
 #import dense

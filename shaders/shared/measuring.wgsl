@@ -5,8 +5,8 @@
 
 // The exponents of columns 4 i .. 4 i + 3 of the chunk; 0 where there is no column.
 fn four_exponents(i: u32) -> vec4<u32> {
-    let units = valid_units(0u, i);
-    return (units >> vec4<u32>(23u)) & vec4<u32>(255u);
+    let halves = valid_halves(0u, i);
+    return (halves.xxyy >> vec4<u32>(7u, 23u, 7u, 23u)) & vec4<u32>(255u);
 }
 
 // A way through the row's columns for each look: a branch between them would be taken both ways by software drivers.

@@ -85,6 +85,7 @@ fn multiply(invocation: u32, block: u32) {
     loop {
         matrix = members[i];
         gate_is_there = i == 1u;
+        open_matrix(invocation);
         multiply_row_block(invocation, block);
         i += 1u;
         continuing {
@@ -92,6 +93,8 @@ fn multiply(invocation: u32, block: u32) {
         }
     }
 #else
-    multiply_row_block(invocation, choose_member(block));
+    let row_block = choose_member(block);
+    open_matrix(invocation);
+    multiply_row_block(invocation, row_block);
 #endif
 }

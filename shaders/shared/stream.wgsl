@@ -1,15 +1,17 @@
 // A lane's stream of symbols: a canonical Huffman code, in which an escape may stand for a symbol
 // that has no code of its own.
 //
-// A symbol is handed out where it belongs in a unit that fills 32 bits from the top: exponent and top
-// mantissa bits from bit SYMBOL_AT up, and below them LOW_BITS low mantissa bits from bit LOW_AT up.
+// A symbol belongs in the upper 16 bits of a unit that fills 32 bits from the top: exponent and top mantissa bits
+// from bit SYMBOL_AT up, and below them LOW_BITS low mantissa bits from bit LOW_AT up. SYMBOL has these bits. Symbols of
+// two columns are handed out as halves of a word, as shared/planes.wgsl has the other bits.
 //
-// ESCAPE: the code has an escape. ESCAPE_LONG: the code before it, it and its symbol may be more than
-// 32 bits. SHIFTS: something is added to the symbols of each row; for that,
-// CARRY is set in every symbol, the bits between its two parts.
+// ESCAPE: the code has an escape. SHIFTS: something is added to the symbols of each row; for that, CARRY is
+// set in every symbol, the bits between its two parts.
+//
+// WORKGROUP_CODES: workgroup memory has the table for windows of CODE_WORDS entries, which are as many bits or more.
 
 // For every window of as many bits as the longest code has: the symbol in its place, ESCAPED where
-// it is to be read from the stream, and the code's length in the low four bits.
+// it is to be read from the stream (the highest bit where that is free), and the code's length in the low five bits, as many as a shift looks at.
 #ifdef UNIFORM_CODES
 #ifdef JOINED
 @group(0) @binding(3) var<uniform> codes: array<vec4<u32>, CODE_VECTORS * MEMBERS>;
@@ -18,28 +20,44 @@
 #endif
 
 fn code_of(bits: u32) -> u32 {
-    let i = window_entry(bits);
+    let i = first_code() + (bits & matrix.window_mask);
     return codes[i >> 2u][i & 3u];
 }
 #else
 @group(0) @binding(3) var<storage, read> codes: array<u32>;
 
+#ifdef WORKGROUP_CODES
+var<workgroup> own_codes: array<u32, CODE_WORDS>;
+
+fn open_matrix(invocation: u32) {
+    // Until all have read what was there before.
+    workgroupBarrier();
+    for (var i = invocation; i < CODE_WORDS; i += INVOCATIONS) {
+        own_codes[i] = codes[first_code() + (i & matrix.window_mask)];
+    }
+    workgroupBarrier();
+}
+
 fn code_of(bits: u32) -> u32 {
-    return codes[window_entry(bits)];
+    return own_codes[bits & (CODE_WORDS - 1u)];
 }
-#endif
-
-// Where the table has the window that begins with `bits`.
-fn window_entry(bits: u32) -> u32 {
-#ifdef JOINED
-    return matrix.table_at + (bits & matrix.window_mask);
 #else
-    return bits & matrix.window_mask;
+fn code_of(bits: u32) -> u32 {
+    return codes[first_code() + (bits & matrix.window_mask)];
+}
+#endif
+#endif
+
+// Where the matrix's table begins.
+fn first_code() -> u32 {
+#ifdef JOINED
+    return matrix.table_at;
+#else
+    return 0u;
 #endif
 }
 
-const LENGTH: u32 = 15u;
-const ESCAPED: u32 = 16u;
+const LENGTH: u32 = 31u;
 
 // Each row's stream: `here` holds the bits from `bit` on, `ahead` the word after it.
 var<private> here: array<u32, ROWS>;
@@ -48,7 +66,7 @@ var<private> bit: array<u32, ROWS>;
 // Word that follows `ahead`.
 var<private> word: array<u32, ROWS>;
 #ifdef SHIFTS
-// What is added to this row's symbols, in their place.
+// What is added to two symbols of this row, in their places.
 var<private> row_shift: array<u32, ROWS>;
 #endif
 
@@ -100,7 +118,8 @@ fn open_stream(r: u32, lane: u32, row_block: u32, col_tile: u32) {
     word[r] = first_word + 2u;
 #ifdef SHIFTS
     let eight = payload_at(matrix.shifts_at + 8u * row_block + (lane >> 3u));
-    row_shift[r] = placed(((eight >> (4u * (lane & 7u))) & 15u) << matrix.shift_unit);
+    let shift = placed(((eight >> (4u * (lane & 7u))) & 15u) << matrix.shift_unit);
+    row_shift[r] = shift | (shift >> 16u);
 #endif
 }
 
@@ -109,14 +128,14 @@ fn window(r: u32) -> u32 {
     return (here[r] >> bit[r]) | ((ahead[r] << 1u) << (31u - bit[r]));
 }
 
-// Goes on by up to 32 bits.
+// Goes on by as many bits as the lowest six of `bits` say, 31 at the most.
 fn advance(r: u32, bits: u32) {
-    bit[r] += bits;
-    if bit[r] >= 32u {
+    let sum = bit[r] + bits;
+    bit[r] = sum & 31u;
+    if (sum & 32u) != 0u {
         here[r] = ahead[r];
         ahead[r] = payload_at(word[r]);
         word[r] += 1u;
-        bit[r] -= 32u;
     }
 }
 
@@ -127,19 +146,25 @@ fn placed(symbol: u32) -> u32 {
     return (high | low) & SYMBOL;
 }
 
+// A symbol of which `bits` begin with the window: with something else in the other bits. `used` is as many bits as it has.
+fn symbol_of(bits: u32, used: ptr<function, u32>) -> u32 {
+    var symbol = code_of(bits);
+    *used = symbol & LENGTH;
+#ifdef ESCAPE
+    // A code is 12 bits at the most, and so is an escape's symbol.
+    let escaped = (symbol & ESCAPED) != 0u;
+    symbol = select(symbol, placed(bits >> *used) | CARRY, escaped);
+    *used += select(0u, SYMBOL_BITS, escaped);
+#endif
+    return symbol;
+}
+
 #ifdef UNIFORM_CODES
 // The next symbol, with something else in the other bits. Software drivers run both sides of a branch, lane
 // by lane where it loads: here the word ahead is loaded whether it is needed or not.
 fn one_symbol(r: u32) -> u32 {
-    // A code is 12 bits at the most, and so is an escape's symbol.
-    let bits = window(r);
-    var symbol = code_of(bits);
-    var used = symbol & LENGTH;
-#ifdef ESCAPE
-    let escaped = (symbol & ESCAPED) != 0u;
-    symbol = select(symbol, placed(bits >> used) | CARRY, escaped);
-    used += select(0u, SYMBOL_BITS, escaped);
-#endif
+    var used: u32;
+    let symbol = symbol_of(window(r), &used);
     let next = payload_at(word[r]);
     let sum = bit[r] + used;
     let over = sum >= 32u;
@@ -150,50 +175,63 @@ fn one_symbol(r: u32) -> u32 {
     return symbol;
 }
 
-fn two_symbols(r: u32) -> vec2<u32> {
+fn two_symbols(r: u32) -> u32 {
     let a = one_symbol(r);
-    return vec2<u32>(a, one_symbol(r));
+    return halves_of(a, one_symbol(r));
 }
 
 #else
 // The next two symbols, with something else in the other bits.
-fn two_symbols(r: u32) -> vec2<u32> {
-    // Two codes are 24 bits at the most, and so is an escape with its symbol.
-    var bits = window(r);
-    var a = code_of(bits);
-    var a_len = a & LENGTH;
+fn two_symbols(r: u32) -> u32 {
+    // Two codes are 24 bits at the most.
+    let bits = window(r);
+    let a = code_of(bits);
+    let b = code_of(bits >> (a & LENGTH));
 #ifdef ESCAPE
-    if (a & ESCAPED) != 0u {
-        a = placed(bits >> a_len) | CARRY;
-        advance(r, a_len + SYMBOL_BITS);
-        bits = window(r);
-        a_len = 0u;
+    if ((a | b) & ESCAPED) != 0u {
+        return two_of_which_one_escapes(r);
     }
 #endif
-    var b = code_of(bits >> a_len);
-    var used = a_len + (b & LENGTH);
+    // Above the lengths are symbols, of which no bit is among the lowest six.
+    advance(r, a + b);
+    return halves_of(a, b);
+}
+
 #ifdef ESCAPE
-    if (b & ESCAPED) != 0u {
-#ifdef ESCAPE_LONG
+// In a loop, and in one that compilers do not unroll, who do not know that it begins with a zero: this is rare, and less
+// code compiles sooner.
+fn two_of_which_one_escapes(r: u32) -> u32 {
+    var two = 0u;
+    var i = zero();
+    loop {
+        var used: u32;
+        two = halves_of(two, symbol_of(window(r), &used));
         advance(r, used);
-        bits = window(r);
-        used = 0u;
-#endif
-        b = placed(bits >> used) | CARRY;
-        used += SYMBOL_BITS;
+        i += 1u;
+        continuing {
+            break if i >= 2u;
+        }
     }
-#endif
-    advance(r, used);
-    return vec2<u32>(a, b);
+    return two;
 }
 #endif
+#endif
 
-fn four_symbols(r: u32) -> vec4<u32> {
+// Two symbols as halves of a word.
+fn halves_of(a: u32, b: u32) -> u32 {
+    return (a >> 16u) | (b & 0xffff0000u);
+}
+
+// SYMBOL in both halves.
+const SYMBOLS: u32 = SYMBOL | (SYMBOL >> 16u);
+
+fn four_symbols(r: u32) -> vec2<u32> {
     let first = two_symbols(r);
-    let four = vec4<u32>(first, two_symbols(r));
+    let four = vec2<u32>(first, two_symbols(r));
 #ifdef SHIFTS
-    return (four + vec4<u32>(row_shift[r])) & vec4<u32>(SYMBOL);
+    // Nothing is carried from one half to the other: bit 15 of a half is the sign's, or its lowest bits are nothing's.
+    return (four + vec2<u32>(row_shift[r])) & vec2<u32>(SYMBOLS);
 #else
-    return four & vec4<u32>(SYMBOL);
+    return four & vec2<u32>(SYMBOLS);
 #endif
 }

@@ -59,6 +59,7 @@ sources! {
     "shared/elements" => "shared/elements.wgsl",
     "shared/fast" => "shared/fast.wgsl",
     "shared/finite" => "shared/finite.wgsl",
+    "shared/halves" => "shared/halves.wgsl",
     "shared/heads" => "shared/heads.wgsl",
     "shared/matrix" => "shared/matrix.wgsl",
     "shared/matrix_part" => "shared/matrix_part.wgsl",

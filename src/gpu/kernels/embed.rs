@@ -6,6 +6,10 @@ use crate::gpu::{Bound, Buffer, Dispatch, Gpu, GpuError, Invocations, Variant, W
 
 /// The kernel for weights in `format`.
 pub fn variant(format: Format) -> Variant {
+    let format = match format {
+        Format::Dense(dense) => Format::Dense(dense.for_few()),
+        others => others,
+    };
     format
         .apply(Variant::new("embed"), Invocations::ONE_ROW_EACH)
         .flag_if(format.layout().has_exceptions(), "SEEK")

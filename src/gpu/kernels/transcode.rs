@@ -1,7 +1,7 @@
 //! Dense tiles of BF16 to the fast layout. The twin is [`crate::gpu::weights::layouts::fast::transcode`].
 
 use super::transcoding::{Table, Transcoding, Unordered};
-use crate::codec::grid::{Grid, LANES};
+use crate::codec::grid::{CHUNK, Grid, LANES};
 use crate::gpu::weights::Words;
 use crate::gpu::weights::layouts::fast::{self, Row};
 use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, Transcoded};
@@ -29,7 +29,8 @@ impl Transcoding for ToFast {
     const LAYOUT: Transcoded = Transcoded::Fast;
     const ROW_WORDS: usize = fast::ROW_WORDS;
     const TEXEL: Texel = fast::TEXEL;
-    const TRANSCODE_ROUNDS: u64 = fast::MOST_OF_ROW_BLOCK;
+    // Each exception, and each column of the last chunk that the matrix does not have.
+    const TRANSCODE_ROUNDS: u64 = fast::MOST_OF_ROW_BLOCK + CHUNK as u64;
 
     const MEASURE: &'static str = "measure";
     const TRANSCODE: &'static str = "transcode";

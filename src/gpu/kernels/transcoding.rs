@@ -196,7 +196,7 @@ async fn make_joined<T: Transcoding>(
 async fn measure<T: Transcoding>(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Option<Vec<T::Row>>, GpuError> {
     let Format::Dense(dense) = weights.format else { return Ok(None) };
     let (cols, tiles) = (weights.matrix.cols, weights.grid.col_tiles);
-    let rounds = loop_rounds::<T>(cols, tiles).max(T::row_rounds(&weights.grid));
+    let rounds = loop_rounds::<T>(dense, cols, tiles).max(T::row_rounds(&weights.grid));
     if gpu.check_rounds("transcode", rounds).is_err() {
         return Ok(None);
     }
@@ -208,10 +208,10 @@ async fn measure<T: Transcoding>(gpu: &Gpu, weights: &DeviceMatrix) -> Result<Op
 }
 
 /// Iterations of measuring, or of transcoding, rows of this many columns in tiles, whichever needs more.
-fn loop_rounds<T: Transcoding>(cols: usize, tiles: usize) -> u64 {
+fn loop_rounds<T: Transcoding>(dense: DenseFormat, cols: usize, tiles: usize) -> u64 {
     let (chunks, wide_chunks) = (cols.div_ceil(CHUNK) as u64, cols.div_ceil(WIDE_CHUNK) as u64);
-    let through = chunks + tiles as u64 * (dense::STREAM_ROUNDS + 2);
-    (2 * through).max(through + 2 * wide_chunks + T::TRANSCODE_ROUNDS)
+    let through = chunks + dense.escape_rounds(chunks) + tiles as u64 * (dense::STREAM_ROUNDS + 2);
+    dense::TABLE_ROUNDS + (2 * through).max(through + 2 * wide_chunks + T::TRANSCODE_ROUNDS)
 }
 
 /// The layout `T` of weights whose rows have the measurements `rows`.

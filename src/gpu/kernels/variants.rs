@@ -9,7 +9,7 @@ use super::{
 use crate::codec::Precision;
 use crate::codec::split::Split;
 use crate::gpu::device::texture::{texture_variant, written_texture_variant};
-use crate::gpu::weights::layouts::{DenseFormat, Escape, FastFormat, Format, Table, TieredFormat, dense};
+use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, Table, TieredFormat, dense};
 use crate::gpu::weights::{Join, Joined};
 use crate::gpu::{CacheType, Candidates, Choice, Invocations, Target, Texel, Variant};
 use crate::tensor::Dtype;
@@ -96,16 +96,15 @@ impl Offer {
 
     /// Every split and every escape.
     fn decoding(self) -> Vec<Variant> {
-        let escapes = [Escape::None, Escape::Short, Escape::Long];
         let formats = splits().flat_map(|split| {
-            escapes.map(|escape| DenseFormat {
+            [false, true].map(|escape| DenseFormat {
                 split,
                 escape,
                 kept: Precision::Lossless.kept(&split),
                 // Shifts and escapes affect different lines.
-                row_shifts: escape == Escape::Long,
+                row_shifts: escape,
                 ragged: false,
-                table: Table::Storage,
+                table: if escape { Table::Workgroup } else { Table::Storage },
                 scaled: None,
             })
         });
@@ -120,14 +119,15 @@ impl Offer {
     fn transcoding(self) -> Vec<Variant> {
         let bf16 = (0..3).filter_map(|t| Split::new(Dtype::BF16, t, 0, 0));
         let mut all = Vec::new();
-        for (split, escape) in bf16.zip([Escape::None, Escape::Short, Escape::Long]) {
+        let tables = [Table::Storage, Table::Workgroup, Table::Uniform(11)];
+        for (split, table) in bf16.zip(tables) {
             let dense = DenseFormat {
                 split,
-                escape,
+                escape: split.top_bits > 0,
                 kept: Precision::Lossless.kept(&split),
                 row_shifts: split.top_bits > 0,
                 ragged: split.top_bits > 1,
-                table: Table::Uniform(11),
+                table,
                 scaled: None,
             }
             .bound(self.0);

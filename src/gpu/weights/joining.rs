@@ -150,7 +150,7 @@ impl DeviceMatrix {
             table.append(&mut codes);
         }
         let most_codes = match format.table {
-            Table::Storage => u64::MAX,
+            Table::Storage | Table::Workgroup => u64::MAX,
             Table::Uniform(_) => gpu.device().limits().max_uniform_buffer_binding_size,
         };
         if !places.fit(gpu) || 4 * table.len() as u64 > most_codes {

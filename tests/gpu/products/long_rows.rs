@@ -21,7 +21,7 @@ use crate::on_device::{assert_close, normal, read, run, step, storage, uniform};
 fn products_with_very_long_rows_are_right_or_refused() {
     let gpu = device::shared();
     let (mut right, mut refused, mut transcoded) = (0, 0, 0);
-    for cols in [50_000, 70_000, 262_112, 262_144] {
+    for cols in [24_000, 50_000, 70_000, 262_112, 262_144] {
         let bytes = one_exponent_but(64, cols, cols - 3..cols);
         let payload = encode_with_top_bits(Dtype::BF16, &[64, cols], &bytes, 2).unwrap();
         let weights = uploaded(&gpu, Dtype::BF16, 64, cols, &bytes, Some(&payload));
@@ -53,8 +53,12 @@ fn products_with_very_long_rows_are_right_or_refused() {
             }
         }
     }
-    assert!(right >= 24 && transcoded >= 4, "{right} right, {refused} refused, {transcoded} transcoded");
-    assert!(refused > 0 || !gpu.name().contains("llvmpipe"), "{right} right");
+    let counts_rounds = gpu.name().contains("llvmpipe");
+    // A GPU's kernels have loops for escapes, which that driver would count.
+    let (least, least_transcoded) = if counts_rounds && !gpu.target().is_cpu() { (16, 2) } else { (32, 6) };
+    let counts = format!("{right} right, {refused} refused, {transcoded} transcoded");
+    assert!(right >= least && transcoded >= least_transcoded, "{counts}");
+    assert!(refused > 0 || !counts_rounds, "{counts}");
 }
 
 /// The product with one token, by `matmul` where it is to be a `batch`.

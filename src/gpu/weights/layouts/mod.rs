@@ -12,7 +12,7 @@ pub mod raw;
 pub mod tiered;
 mod transcoded;
 
-pub use self::dense::{DenseFormat, Escape, Table};
+pub use self::dense::{DenseFormat, Table};
 pub use self::fast::FastFormat;
 pub(in crate::gpu) use self::layout::Layout;
 pub use self::raw::RawFormat;

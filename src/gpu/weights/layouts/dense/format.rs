@@ -26,11 +26,11 @@ const SCALE_WORDS: u32 = LANES as u32 / 2;
 /// the other loop.
 pub(in crate::gpu) const STREAM_ROUNDS: u64 = 34;
 
-/// Bits of a table entry that hold the code's length.
-const LENGTH_BITS: u32 = 4;
+/// Bits of the largest table of windows that is copied to workgroup memory: 8 KiB, half of what every device has.
+const WORKGROUP_BITS: u8 = 11;
 
-/// `ESCAPED` of `shaders/shared/stream.wgsl`.
-const ESCAPED: u32 = 1 << LENGTH_BITS;
+/// Iterations in which an invocation copies its part of such a table: one of eight, the fewest that share the work.
+pub(in crate::gpu) const TABLE_ROUNDS: u64 = (1 << WORKGROUP_BITS) / 8;
 
 /// The properties in which matrices in dense tiles differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,39 +38,46 @@ pub struct DenseFormat {
     /// The position of each bit.
     pub split: Split,
     /// Whether the code has an escape.
-    pub escape: Escape,
+    pub escape: bool,
     /// The raw planes that are read.
     pub kept: Kept,
     /// Whether the symbols of each row are shifted.
     pub row_shifts: bool,
     /// Whether the last chunk of a row is partial.
     pub ragged: bool,
-    /// How the table of windows is bound.
+    /// Where the table of windows is looked up.
     pub table: Table,
     /// The type of the products of quotients and scales; `None` if units are not scaled.
     pub scaled: Option<Dtype>,
 }
 
-/// How the table of windows is bound.
+/// Where the table of windows is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// As a storage buffer, of any length.
+    /// In a storage buffer, of any length.
     Storage,
-    /// As a uniform buffer, for windows of this many bits. It is for software drivers, which check each
+    /// In workgroup memory, where each workgroup copies it from a storage buffer. For windows of at most eleven bits.
+    Workgroup,
+    /// In a uniform buffer, for windows of this many bits. It is for software drivers, which check each
     /// lane's look-up in a storage buffer with a branch, but need no check for a uniform. Symbols are then
     /// read one at a time, without branches.
     Uniform(u8),
 }
 
 impl Table {
-    /// The binding for windows of this many bits on this kind of device.
+    /// The place of windows of this many bits on this kind of device.
     pub fn of(target: Target, bits: u8) -> Self {
-        if target.is_cpu() { Self::Uniform(bits) } else { Self::Storage }
+        match target.is_cpu() {
+            true => Self::Uniform(bits),
+            false if bits <= WORKGROUP_BITS => Self::Workgroup,
+            false => Self::Storage,
+        }
     }
 
     fn apply(self, variant: Variant) -> Variant {
         match self {
             Self::Storage => variant,
+            Self::Workgroup => variant.flag("WORKGROUP_CODES").constant("CODE_WORDS", 1 << WORKGROUP_BITS),
             Self::Uniform(bits) => {
                 variant.flag("UNIFORM_CODES").constant("CODE_VECTORS", (1u32 << bits).div_ceil(4))
             }
@@ -78,34 +85,25 @@ impl Table {
     }
 }
 
-/// Whether a code has an escape, and its maximum length in a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Escape {
-    /// No escape.
-    None,
-    /// Another code, the escape's code and its symbol have at most 32 bits together, and are read together.
-    Short,
-    /// They may have more than 32 bits.
-    Long,
-}
-
 impl DenseFormat {
     /// The format of a tiled tensor of which `kept` is read.
     pub fn of(tiled: &Tiled, kept: Kept) -> Self {
-        let code = &tiled.code;
-        let escape = match 2 * code.longest() + tiled.split.symbol_bits() {
-            _ if code.escape == 0 => Escape::None,
-            ..=32 => Escape::Short,
-            _ => Escape::Long,
-        };
         Self {
             split: tiled.split,
-            escape,
+            escape: tiled.code.escape != 0,
             kept,
             row_shifts: !tiled.shifts.rows.is_empty(),
             ragged: !tiled.grid.matrix.cols.is_multiple_of(CHUNK),
             table: Table::Storage,
             scaled: tiled.scaled.as_ref().map(|scaled| scaled.dtype),
+        }
+    }
+
+    /// The same format with the table of windows where a kernel that looks up few of them has it.
+    pub(in crate::gpu) fn for_few(self) -> Self {
+        match self.table {
+            Table::Workgroup => Self { table: Table::Storage, ..self },
+            Table::Storage | Table::Uniform(_) => self,
         }
     }
 
@@ -120,9 +118,51 @@ impl DenseFormat {
         self.scaled.map_or(8 * self.split.unit_bytes(), |dtype| dtype.bitsize())
     }
 
+    /// The most iterations in which escapes of so many chunks of a row are read.
+    pub(in crate::gpu) fn escape_rounds(&self, chunks: u64) -> u64 {
+        // Both symbols of each pair, where software drivers do not read all of them alike.
+        if self.escape && !matches!(self.table, Table::Uniform(_)) { chunks * CHUNK as u64 } else { 0 }
+    }
+
     /// The raw planes that are read.
     fn planes(&self) -> &[Plane] {
         &self.split.planes()[..self.kept.planes]
+    }
+
+    /// The second of the last two planes of two bits each that belong side by side, and neither of which has the sign.
+    fn lower_of_four(&self) -> Option<usize> {
+        let fits = |upper: &Plane, lower: &Plane| {
+            (upper.width, lower.width) == (2, 2)
+                && !upper.is_sparse()
+                && upper.source == lower.source
+                && upper.shift == lower.shift + 2
+        };
+        let planes = self.planes();
+        (2..planes.len()).rev().find(|&i| fits(&planes[i - 1], &planes[i]))
+    }
+
+    /// The bit of the first plane's fields that is the sign: the raw field's highest one. `None` where there is no sign.
+    fn sign_bit(&self) -> Option<u32> {
+        let first = self.planes().first().filter(|_| self.split.raw_bits() > 0)?;
+        Some(u32::from(first.width) - 1)
+    }
+
+    /// Whether a plane's bits are of the lower half of a unit of 32 bits.
+    fn is_below(&self, plane: &Plane) -> bool {
+        UnitPlaces::of(&self.split).of_plane(plane) < 16
+    }
+
+    /// Which bits of both halves of a word plane `i` has, without the sign's. The second of two planes that are read as one
+    /// has those of both.
+    fn mask(&self, i: usize) -> u32 {
+        let plane = &self.planes()[i];
+        let width = match self.sign_bit().filter(|_| i == 0) {
+            Some(below) => below,
+            None if self.lower_of_four() == Some(i) => 4,
+            None => u32::from(plane.width),
+        };
+        let at = UnitPlaces::of(&self.split).of_plane(plane) % 16;
+        (((1 << width) - 1) << at) * 0x1_0001
     }
 
     /// Bits that are set in every symbol, so that adding a row's shift carries from its low part into its
@@ -136,12 +176,19 @@ impl DenseFormat {
         below(places.symbol_at) & !below(places.low_at + u32::from(self.split.low_bits))
     }
 
+    /// The mark of an escape in the table of windows: the sign's bit, which is the fastest to look at. Units without a sign
+    /// have eight bits.
+    fn escaped(&self) -> u32 {
+        let highest = 1 << 31;
+        if UnitPlaces::of(&self.split).symbol_mask() & highest == 0 { highest } else { 1 << 5 }
+    }
+
     /// The look-up table of windows. Above the code's length, each entry has the symbol at its place in a
     /// unit, or the mark of an escape.
     pub(in crate::gpu) fn window_table(&self, tiled: &Tiled) -> Vec<u32> {
         let places = UnitPlaces::of(&self.split);
         let entry = |(symbol, len): (Option<u16>, u8)| {
-            let symbol = symbol.map_or(ESCAPED, |s| places.place(u32::from(s)) | self.carry());
+            let symbol = symbol.map_or(self.escaped(), |s| places.place(u32::from(s)) | self.carry());
             symbol | u32::from(len)
         };
         tiled.code.peek_table().into_iter().take(1 << tiled.code.longest()).map(entry).collect()
@@ -165,12 +212,12 @@ impl Layout for DenseFormat {
             (kept.planes < split.planes().len()).then(|| format!("p{}", kept.planes)),
             kept.mantissa_bits.filter(|_| kept.middle).map(|bits| format!("m{bits}")),
             self.scaled.map(|scaled| format!("scaled_{}", dtype(scaled))),
-            word(*escape == Escape::Short, "escape"),
-            word(*escape == Escape::Long, "escape_long"),
+            word(*escape, "escape"),
             word(self.row_shifts, "shifts"),
             word(self.ragged, "ragged"),
             match self.table {
                 Table::Storage => None,
+                Table::Workgroup => Some("workgroup".into()),
                 Table::Uniform(bits) => Some(format!("uniform{bits}")),
             },
         ];
@@ -185,14 +232,16 @@ impl Layout for DenseFormat {
             .apply(variant)
             .flag("DENSE")
             .flag_if(self.dtype() == Dtype::F16, "WEIGHT_F16")
+            .flag_if(split.unit_bytes() == 4, "HAS_LOWER")
+            .flag_if(self.scaled.is_some() || self.kept.middle, "AS_UNITS")
             .flag_if(self.scaled.is_some(), "SCALED")
             .flag_if(self.scaled == Some(Dtype::BF16), "SCALED_BF16")
             .flag_if(self.scaled == Some(Dtype::F16), "SCALED_F16")
-            .flag_if(self.escape != Escape::None, "ESCAPE")
-            .flag_if(self.escape == Escape::Long, "ESCAPE_LONG")
+            .flag_if(self.escape, "ESCAPE")
             .flag_if(self.row_shifts, "SHIFTS")
             .flag_if(self.ragged, "RAGGED")
             .flag_if(self.planes().iter().any(Plane::is_sparse), "SPARSE")
+            .constant("ESCAPED", self.escaped())
             .constant("SYMBOL_BITS", split.symbol_bits())
             .constant("SYMBOL_AT", places.symbol_at)
             .constant("LOW_BITS", u32::from(split.low_bits))
@@ -207,20 +256,22 @@ impl Layout for DenseFormat {
                 .constant("LAST", places.last())
                 .constant("EXPONENT", places.exponent(split));
         }
+        let lower = self.lower_of_four();
         for (i, plane) in self.planes().iter().enumerate() {
             variant = variant
+                .flag_if(lower == Some(i + 1), format!("PLANE{i}_UPPER"))
+                .flag_if(lower == Some(i), format!("PLANE{i}_LOWER"))
                 .flag(format!("PLANE{i}"))
                 .flag(format!("PLANE{i}_BITS_{}", plane.width))
                 .flag_if(plane.width <= 4, format!("PLANE{i}_WORDS"))
                 .flag_if(plane.is_sparse(), format!("PLANE{i}_SPARSE"))
-                .constant(format!("PLANE{i}_AT"), places.of_plane(plane));
+                .flag_if(self.is_below(plane), format!("PLANE{i}_BELOW"))
+                .constant(format!("PLANE{i}_AT"), places.of_plane(plane) % 16)
+                .constant(format!("PLANE{i}_MASK"), self.mask(i));
         }
-        match self.planes() {
-            // The raw field's highest bit is the sign.
-            [first, ..] if split.raw_bits() > 0 => {
-                variant.flag("PLANE0_SIGN").constant("SIGN_BIT", u32::from(first.width) - 1)
-            }
-            _ => variant,
+        match self.sign_bit() {
+            Some(bit) => variant.flag("PLANE0_SIGN").constant("SIGN_BIT", bit),
+            None => variant,
         }
     }
 
@@ -283,7 +334,8 @@ impl Layout for DenseFormat {
 
     fn product_rounds(&self, params: &MatrixParams, rows: u64) -> u64 {
         let chunks = u64::from(params.cols).div_ceil(CHUNK as u64);
-        3 * chunks + u64::from(params.col_tiles) * (STREAM_ROUNDS * rows + 1)
+        let tiles = u64::from(params.col_tiles) * (STREAM_ROUNDS * rows + 1);
+        3 * chunks + rows * self.escape_rounds(chunks) + tiles + TABLE_ROUNDS
     }
 }
 
@@ -297,7 +349,7 @@ mod tests {
         let split = Split::new(Dtype::F16, 1, 2, 3).unwrap();
         let dense = DenseFormat {
             split,
-            escape: Escape::None,
+            escape: false,
             kept: Precision::Lossless.kept(&split),
             row_shifts: true,
             ragged: false,

@@ -5,7 +5,7 @@ mod samples;
 pub(in crate::gpu) mod sections;
 mod unit_places;
 
-pub use self::format::{DenseFormat, Escape, Table};
-pub(in crate::gpu) use self::format::{STREAM_ROUNDS, TEXEL};
+pub use self::format::{DenseFormat, Table};
+pub(in crate::gpu) use self::format::{STREAM_ROUNDS, TABLE_ROUNDS, TEXEL};
 pub(super) use self::samples::samples;
 pub(in crate::gpu) use self::samples::scaled;

@@ -1,6 +1,6 @@
 //! Formats of dense tiles that together use every line of the reader.
 
-use super::format::{DenseFormat, Escape, Table};
+use super::format::{DenseFormat, Table};
 use crate::codec::split::Split;
 use crate::codec::{Kept, Precision};
 use crate::gpu::Target;
@@ -19,34 +19,29 @@ pub(in crate::gpu) fn scaled() -> impl Iterator<Item = DenseFormat> {
         let planes = split.planes().iter().filter(|plane| !plane.is_sparse()).count();
         let kept = Kept { planes, mantissa_bits: None, middle: false };
         let (row_shifts, ragged) = (dtype == Dtype::F16, dtype != Dtype::F32);
-        let table = if ragged { Table::Uniform(11) } else { Table::Storage };
-        Some(DenseFormat {
-            split,
-            escape: Escape::Short,
-            kept,
-            row_shifts,
-            ragged,
-            table,
-            scaled: Some(dtype),
-        })
+        let table = if ragged { Table::Uniform(11) } else { Table::Workgroup };
+        Some(DenseFormat { split, escape: true, kept, row_shifts, ragged, table, scaled: Some(dtype) })
     })
 }
 
 /// A selection of formats that products read: every type, with and without low bits, sparse planes, escapes
 /// and shifts. All kernels decode units in the same way.
 fn lossless() -> impl Iterator<Item = DenseFormat> {
-    use Escape::*;
-    let bf16 = [(0, None, false), (1, None, false), (2, None, false), (2, Short, true)];
+    let bf16 = [(0, false, false), (1, false, false), (2, false, false), (2, true, true)];
     let bf16 = bf16.map(|(t, escape, shifts)| (Dtype::BF16, (t, 0, 0), escape, shifts));
-    let f16 = [((2, 0, 0), None, true), ((1, 2, 3), Long, false)].map(|(s, e, r)| (Dtype::F16, s, e, r));
-    let f32 = [((1, 0, 0), None, false), ((2, 0, 13), Short, true)].map(|(s, e, r)| (Dtype::F32, s, e, r));
+    let f16 = [((2, 0, 0), false, true), ((1, 2, 3), true, false)].map(|(s, e, r)| (Dtype::F16, s, e, r));
+    let f32 = [((1, 0, 0), false, false), ((2, 0, 13), true, true)].map(|(s, e, r)| (Dtype::F32, s, e, r));
     bf16.into_iter().chain(f16).chain(f32).filter_map(|(dtype, (t, b, clean), escape, row_shifts)| {
         let split = Split::new(dtype, t, b, clean)?;
         let ragged = row_shifts;
-        let table = if row_shifts { Table::Uniform(11) } else { Table::Storage };
+        let table = match (row_shifts, t) {
+            (true, _) => Table::Uniform(11),
+            (false, 0) => Table::Storage,
+            (false, _) => Table::Workgroup,
+        };
         // Some with fewer planes.
-        let precision = if escape == None { Precision::Lossless } else { Precision::Mantissa(3) };
+        let precision = if escape { Precision::Mantissa(3) } else { Precision::Lossless };
         let kept = precision.kept(&split);
-        Some(DenseFormat { split, escape, kept, row_shifts, ragged, table, scaled: Option::None })
+        Some(DenseFormat { split, escape, kept, row_shifts, ragged, table, scaled: None })
     })
 }

@@ -8,7 +8,7 @@
 // the 24 bits of a word in HALVES. They are columns 0 to 23; those of 24 to 31 lie in the bits that
 // the others leave.
 
-// Of each lane its lowest exponent, a byte each; for each row block its first exception; and the
+// Of each lane its lowest exponent, a byte each; for each span of each row block its first exception; and the
 // exceptions, in ascending order: column / 8 << 17 | row << 11 | column % 8 << 8 | exponent.
 @group(0) @binding(3) var<storage, read> exceptions: array<u32>;
 
@@ -44,15 +44,12 @@ var<private> end_exception: u32;
 fn open_columns(row_block: u32, col_tile: u32) {
     // Before the next chunk is gone to.
     chunk = ((col_tile * matrix.tile_cols) >> 5u) - 1u;
-    let starts = matrix.tiles_at + row_block;
+    let starts = matrix.tiles_at + row_block * matrix.spans;
+    end_exception = exceptions[starts + matrix.spans];
 #ifdef SEEK
-    end_exception = exceptions[starts + 1u];
     go_to_exception(first_from(chunk + 1u, exceptions[starts]));
 #else
-    if col_tile == 0u {
-        end_exception = exceptions[starts + 1u];
-        go_to_exception(exceptions[starts]);
-    }
+    go_to_exception(exceptions[starts + col_tile]);
 #endif
 }
 

@@ -14,7 +14,8 @@
 //   load_eight(i)                             columns 8 i .. 8 i + 7 of the chunk, for all rows, to
 //                                             `first` and `second`; to be called for all i in order
 //
-// Tiles of a row block are read in order, from the first on; SEEK: from any on, in ascending order or not.
+// Tiles of a row block are read from any on, in ascending order or not. A layout without tiles has spans for them; SEEK:
+// it has fewer columns.
 // JOINED: there are MEMBERS matrices in the same buffers, with as many columns each, and `matrix` is set to
 // one of them before it is read.
 //

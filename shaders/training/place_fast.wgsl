@@ -21,13 +21,14 @@ struct FastRoom {
     zeros: u32,
     // Which of `needs` is this piece's.
     piece: u32,
-    // The word that row blocks' first exceptions begin with.
+    // The word that the first exceptions of row blocks' spans begin with.
     starts: u32,
     // Most exceptions that there is room for, and that a row block may have.
     most: u32,
     most_of_row_block: u32,
+    // Spans of a row. order_exceptions.wgsl says where each but the first begins.
+    spans: u32,
     unused0: u32,
-    unused1: u32,
 }
 
 @group(0) @binding(1) var<uniform> room: FastRoom;
@@ -78,7 +79,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         // Without room for them, transcode.wgsl writes nothing.
         found[room.rows] = select(0xffffffffu, all, fits);
         if fits {
-            exceptions[room.starts + (room.rows + 63u) / 64u] = all;
+            exceptions[room.starts + (room.rows + 63u) / 64u * room.spans] = all;
         }
     }
     if !fits {
@@ -88,7 +89,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     for (var row = start; row < end; row++) {
         found[row] = before;
         if (row & 63u) == 0u {
-            exceptions[room.starts + (row >> 6u)] = before;
+            exceptions[room.starts + (row >> 6u) * room.spans] = before;
         }
         before += exceptions_of(row);
         lowest |= measured[3u * row] << (8u * (row & 3u));

@@ -57,7 +57,6 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
     format
         .apply(Variant::new("matvec"), invocations)
         .choose(Choice::Splits(splits))
-        .flag_if(layout.has_exceptions() && splits > 1, "SEEK")
         .flag_if(!layout.is_tiled() && splits == 1, "IN_ORDER")
         .flag_if(care, "CARE")
         .choose_if(bias, Choice::Bias)

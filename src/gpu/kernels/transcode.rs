@@ -55,15 +55,15 @@ impl Transcoding for ToFast {
         Format::Fast(format)
     }
 
-    fn table(_: &Grid, rows: &[Row], format: FastFormat) -> Table {
-        let words = fast::table(rows, format);
+    fn table(grid: &Grid, rows: &[Row], format: FastFormat) -> Table {
+        let words = fast::table(grid, rows, format);
         Table { len: words.len(), words }
     }
 
-    fn place(params: &mut MatrixParams, _: &Grid, rows: &[Row], _: FastFormat) {
+    fn place(params: &mut MatrixParams, grid: &Grid, rows: &[Row], _: FastFormat) {
         let row_blocks = rows.len().div_ceil(LANES);
         params.tiles_at = fast::starts_at(row_blocks) as u32;
-        params.coded_at = fast::entries_at(row_blocks) as u32;
+        params.coded_at = fast::entries_at(grid, row_blocks) as u32;
     }
 
     /// Exceptions are rare, so reading them from a buffer takes no time.
@@ -78,11 +78,11 @@ impl Transcoding for ToFast {
     /// Rows put their exceptions beside the table: their order there is by row, and in the table by column.
     fn unordered(rows: &[Row], format: FastFormat) -> Option<Unordered> {
         let from = rows.len() + 1..fast::found(rows, format).len();
-        let to = fast::entries_at(rows.len().div_ceil(LANES));
+        let to = fast::starts_at(rows.len().div_ceil(LANES));
         (!from.is_empty()).then_some(Unordered { from, to })
     }
 
-    fn sort(rows: &[Row], format: FastFormat, entries: &mut [u32]) {
-        fast::in_order(entries, rows, format);
+    fn sort(grid: &Grid, rows: &[Row], format: FastFormat, entries: &mut [u32]) -> Vec<u32> {
+        fast::in_order(grid, entries, rows, format)
     }
 }

@@ -88,15 +88,17 @@ pub(super) trait Transcoding {
         None
     }
 
-    /// Puts those words in the order of the table.
-    fn sort(_: &[Self::Row], _: Self::Format, _: &mut [u32]) {}
+    /// What belongs in the table instead of them.
+    fn sort(_: &Grid, _: &[Self::Row], _: Self::Format, entries: &mut [u32]) -> Vec<u32> {
+        entries.to_vec()
+    }
 }
 
 /// Words that the kernel does not write in the order of the table.
 pub(super) struct Unordered {
     /// Their place beside the table, in words.
     pub from: Range<usize>,
-    /// The word of the table that they begin with.
+    /// The word of the table that what becomes of them begins with.
     pub to: usize,
 }
 
@@ -302,8 +304,8 @@ async fn fill<T: Transcoding>(
     let bytes = download(gpu, &beside, 4 * words.len() as u64).await?;
     let mut entries: Vec<u32> = bytes.as_chunks().0.iter().map(|&b| u32::from_ne_bytes(b)).collect();
     let entries = &mut entries[from];
-    T::sort(rows, format, entries);
-    uploader.write(table, table_at + 4 * to as u64, bytemuck::cast_slice(entries)).await
+    let sorted = T::sort(&weights.grid, rows, format, entries);
+    uploader.write(table, table_at + 4 * to as u64, bytemuck::cast_slice(&sorted)).await
 }
 
 async fn measure_part<T: Transcoding>(

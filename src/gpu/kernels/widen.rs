@@ -20,7 +20,6 @@ pub fn variant(format: Format, invocations: Invocations) -> Variant {
         .apply(Variant::new("widen"), invocations.without_splits())
         .flag(format!("WIDE_{bits}"))
         .constant("WIDE_BITS", bits)
-        .flag_if(format.layout().has_exceptions(), "SEEK")
         .flag_if(format.layout().exceptions_are_rare(), "CARE")
 }
 

@@ -3,7 +3,7 @@
 
 use super::layout::Layout;
 use crate::codec::grid::{Grid, LANES};
-use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
+use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK, span_cols};
 use crate::gpu::{Invocations, InvocationsByStorage, Target, Texel, Variant, WidenFrom};
 use crate::tensor::Dtype;
 
@@ -80,7 +80,7 @@ impl Layout for FastFormat {
     fn skip_row_blocks(&self, params: &mut MatrixParams, count: u32) {
         params.words_at += count * row_block_vectors(params.cols);
         params.table_at += count * LOWEST_WORDS as u32;
-        params.tiles_at += count;
+        params.tiles_at += count * params.spans;
     }
 
     fn move_to(&self, params: &mut MatrixParams, at: u64, table: u32) {
@@ -126,7 +126,7 @@ fn row_block_vectors(cols: u32) -> u32 {
 /// Maximum bytes of `row_blocks` row blocks of a matrix that does not [stay dense](choose).
 pub(in crate::gpu) fn most_bytes(grid: &Grid, row_blocks: usize) -> u64 {
     let weights = (row_blocks * LANES) as u64 * grid.matrix.cols as u64;
-    let table = entries_at(row_blocks) as u64 + weights / MOST_EXCEPTIONS;
+    let table = entries_at(grid, row_blocks) as u64 + weights / MOST_EXCEPTIONS;
     (row_blocks * row_block_bytes(grid)) as u64 + 4 * table
 }
 
@@ -165,19 +165,18 @@ pub(in crate::gpu) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     fits.then_some(FastFormat { zeros: with_zeros })
 }
 
-/// The table of a part's rows, with space for its exceptions.
-pub(in crate::gpu) fn table(rows: &[Row], format: FastFormat) -> Vec<u32> {
+/// The table of a part's rows, with space for its exceptions, and for where they begin, which is there if there are
+/// none.
+pub(in crate::gpu) fn table(grid: &Grid, rows: &[Row], format: FastFormat) -> Vec<u32> {
     let row_blocks = rows.chunks(LANES);
-    let mut words = vec![0; entries_at(row_blocks.len())];
-    let mut before = 0;
+    let mut words = vec![0; entries_at(grid, row_blocks.len())];
     for (b, row_block) in row_blocks.enumerate() {
         for (lane, row) in row_block.iter().enumerate() {
             words[LOWEST_WORDS * b + lane / 4] |= row.lowest << (8 * (lane % 4));
-            before += row.exceptions(format);
         }
-        words[starts_at(rows.len().div_ceil(LANES)) + b + 1] = before;
     }
-    words.resize(words.len() + before as usize, 0);
+    let exceptions: u32 = rows.iter().map(|row| row.exceptions(format)).sum();
+    words.resize(words.len() + exceptions as usize, 0);
     words
 }
 
@@ -194,15 +193,32 @@ pub(in crate::gpu) fn found(rows: &[Row], format: FastFormat) -> Vec<u32> {
     words
 }
 
-/// The exceptions, which were found row by row, in the order of the table.
-pub(in crate::gpu) fn in_order(found: &mut [u32], rows: &[Row], format: FastFormat) {
-    let mut rest = found;
+/// Where exceptions begin, which were found row by row, and then the exceptions, in the order of the table.
+pub(in crate::gpu) fn in_order(grid: &Grid, found: &mut [u32], rows: &[Row], format: FastFormat) -> Vec<u32> {
+    let (mut rest, mut words, mut before) = (&mut *found, Vec::new(), 0);
     for row_block in rows.chunks(LANES) {
         let count: u32 = row_block.iter().map(|row| row.exceptions(format)).sum();
         let (own, others) = rest.split_at_mut(rest.len().min(count as usize));
         own.sort_unstable();
+        words.extend(starts(grid, own).map(|start| before + start));
+        before += own.len() as u32;
         rest = others;
     }
+    words.push(before);
+    words.extend_from_slice(found);
+    words
+}
+
+/// How many of a row block's exceptions, which are in order, are before each span.
+fn starts(grid: &Grid, exceptions: &[u32]) -> impl Iterator<Item = u32> {
+    let chunks = span_cols(grid.matrix) / WIDE_CHUNK;
+    (0..spans(grid))
+        .map(move |span| exceptions.partition_point(|&e| ((e >> 19) as usize) < span * chunks) as u32)
+}
+
+/// Spans of a row.
+fn spans(grid: &Grid) -> usize {
+    grid.matrix.cols.div_ceil(span_cols(grid.matrix))
 }
 
 /// Maximum bytes of this data for a matrix that does not [stay dense](choose).
@@ -210,14 +226,14 @@ pub(in crate::gpu) fn most_found_bytes(rows: usize, cols: usize) -> u64 {
     4 * (rows as u64 + 1 + rows as u64 * cols as u64 / MOST_EXCEPTIONS)
 }
 
-/// Word of the table at which the indices of the row blocks' first exceptions begin.
+/// Word of the table at which the indices of the first exceptions of each span of each row block begin.
 pub(in crate::gpu) fn starts_at(row_blocks: usize) -> usize {
     LOWEST_WORDS * row_blocks
 }
 
 /// Word of the table at which the exceptions begin.
-pub(in crate::gpu) fn entries_at(row_blocks: usize) -> usize {
-    starts_at(row_blocks) + row_blocks + 1
+pub(in crate::gpu) fn entries_at(grid: &Grid, row_blocks: usize) -> usize {
+    starts_at(row_blocks) + row_blocks * spans(grid) + 1
 }
 
 /// A part of a matrix as it is in device memory.
@@ -254,9 +270,10 @@ fn code(exponent: u32, lowest: u32, zeros: bool) -> Option<u32> {
 pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
     let rows: Vec<Row> = bits.chunks_exact(grid.matrix.cols).map(measure).collect();
     let format = choose(grid, &rows)?;
-    let mut table = table(&rows, format);
+    let mut table = table(grid, &rows, format);
     let mut weights = vec![[0; 4]; row_block_bytes(grid) / 16 * grid.row_blocks];
-    let mut to = entries_at(grid.row_blocks);
+    let (mut starts_of, mut to) = (starts_at(grid.row_blocks), entries_at(grid, grid.row_blocks));
+    let first = to;
     for row_block in 0..grid.row_blocks {
         let mut found = Vec::new();
         for chunk in 0..chunks(grid) {
@@ -282,9 +299,14 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
             }
         }
         found.sort_unstable();
+        for start in starts(grid, &found) {
+            table[starts_of] = (to - first) as u32 + start;
+            starts_of += 1;
+        }
         table[to..to + found.len()].copy_from_slice(&found);
         to += found.len();
     }
+    table[starts_of] = (to - first) as u32;
     Some(FastWords { zeros: format.zeros, weights, table })
 }
 

@@ -7,7 +7,7 @@ use super::{Encode, Needs, from_wide, row_blocks};
 use crate::codec::grid::{Grid, LANES};
 use crate::gpu::weights::layouts::fast;
 use crate::gpu::weights::layouts::{FastFormat, Format};
-use crate::gpu::weights::matrix_params::MatrixParams;
+use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::{Dispatch, GpuError, Variant, Workgroups};
 
 /// Exceptions that a row block may have: each of an invocation's is compared with all of them, and that is as many
@@ -24,7 +24,8 @@ struct FastRoom {
     starts: u32,
     most: u32,
     most_of_row_block: u32,
-    unused: [u32; 2],
+    spans: u32,
+    unused: u32,
 }
 
 /// `Ordering` of `shaders/training/order_exceptions.wgsl`.
@@ -34,7 +35,9 @@ struct Ordering {
     rows: u32,
     starts: u32,
     entries: u32,
-    unused: u32,
+    spans: u32,
+    span_chunks: u32,
+    unused: [u32; 3],
 }
 
 /// What a piece needs, and its format.
@@ -50,7 +53,7 @@ pub(super) fn needs(grid: &Grid, bits: &[u16]) -> Option<(Format, Needs)> {
 /// Says where in the table is what. Gives bytes at fixed places, and words of the table.
 pub(super) fn place(params: &mut MatrixParams, grid: &Grid, room: &Needs) -> [u64; 2] {
     params.tiles_at = fast::starts_at(grid.row_blocks) as u32;
-    params.coded_at = fast::entries_at(grid.row_blocks) as u32;
+    params.coded_at = fast::entries_at(grid, grid.row_blocks) as u32;
     let bytes = (fast::row_block_bytes(grid) * grid.row_blocks) as u64;
     [bytes, u64::from(params.coded_at) + u64::from(room.exceptions)]
 }
@@ -80,15 +83,22 @@ pub(super) fn encode(with: &Encode<'_>, format: FastFormat) -> Result<Vec<Dispat
         starts: params.tiles_at,
         most: encoded.room.exceptions,
         most_of_row_block: MOST_OF_ROW_BLOCK,
-        unused: [0; 2],
+        spans: params.spans,
+        unused: 0,
     };
     let one = [Workgroups::Fixed(1); 2];
     let buffers = [(2, measured), (3, table), (4, found), (5, with.needs)];
     let place = gpu.kernel(Variant::new("place_fast"))?.bind(gpu, &room, &buffers, one)?;
     let buffers = [(4, table.into()), (5, payload.into()), (6, found.into())];
     let transcode = with.reads_rows(from_wide("transcode", format.zeros), &buffers)?;
-    let ordering =
-        Ordering { rows: params.rows, starts: params.tiles_at, entries: params.coded_at, unused: 0 };
+    let ordering = Ordering {
+        rows: params.rows,
+        starts: params.tiles_at,
+        entries: params.coded_at,
+        spans: params.spans,
+        span_chunks: params.span_cols / WIDE_CHUNK as u32,
+        unused: [0; 3],
+    };
     let kernel = gpu.kernel(Variant::new("order_exceptions"))?;
     let groups = [row_blocks(params.rows as usize) as u32, 1].map(Workgroups::Fixed);
     let order = kernel.bind(gpu, &ordering, &[(2, found), (3, table)], groups)?;

@@ -1,8 +1,8 @@
 // y = W x for one token.
 //
-// One workgroup multiplies one row block (64 rows) of the weights by the whole of x. It has SPLITS groups of LANES
-// invocations, which share the columns span by span. The spans' sums are added in order, whoever made them: any
-// number of splits gives the same bits.
+// One workgroup multiplies one row block (64 rows) of the weights by the whole of x, or one of PARTS parts of its rows.
+// Where there are SPLITS (shared/split_rows.wgsl), as many invocations share the columns of a row. The spans' sums are
+// added in order, whoever made them: any number of parts and splits gives the same bits.
 //
 // One invocation owns ROWS rows, so that what it reads of x serves all of them, and keeps a sum for each, in four
 // parts by column modulo four.
@@ -16,24 +16,20 @@
 //   5  y        [rows], f32
 //   6  bias     [rows], f32, where there is BIAS
 //
-// Workgroups: (row blocks, 1); of all members where matrices are joined, and of one member where they are GATED.
+// Workgroups: (row blocks · PARTS, 1); of all members where matrices are joined, and of one member where they are GATED.
 //
 // CARE: chunks with exceptions have a loop of their own.
 
 // Invocations of a workgroup.
-const INVOCATIONS: u32 = LANES * SPLITS;
+const INVOCATIONS: u32 = LANES / PARTS * SPLITS;
 
 #import matrix
 #import product
 
+// Which part of the row block the workgroup has.
+var<private> part: u32;
 // Of one span, by row.
 var<private> sums: array<vec4<f32>, ROWS>;
-#ifdef SPLIT
-// Spans that are summed from one barrier to the next: eight for each group of invocations.
-const SPANS_AT_ONCE: u32 = 8u * SPLITS;
-// Of each of them the rows' sums.
-var<workgroup> span_sums: array<f32, SPANS_AT_ONCE * LANES>;
-#endif
 
 // Adds the products of the eight columns that were loaded with x from `at` on.
 fn multiply_eight(at: u32) {
@@ -175,28 +171,7 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
 #import spans
 
 #ifdef SPLIT
-fn multiply_row_block(invocation: u32, row_block: u32) {
-    let lane = invocation % LANES;
-    let split = invocation / LANES;
-    begin_totals();
-    for (var first_span = 0u; first_span < row_spans(); first_span += SPANS_AT_ONCE) {
-        let count = min(row_spans() - first_span, SPANS_AT_ONCE);
-        for (var i = split; i < count; i += SPLITS) {
-            multiply_span(lane, row_block, first_span + i);
-            span_sums[i * LANES + lane] = total(sums[0]);
-        }
-        workgroupBarrier();
-        if split == 0u {
-            for (var i = 0u; i < count; i++) {
-                totals[0] = add(totals[0], span_sums[i * LANES + lane]);
-            }
-        }
-        workgroupBarrier();
-    }
-    if split == 0u {
-        store_totals(0u, row_block, lane);
-    }
-}
+#import split_rows
 #else
 fn multiply_row_block(invocation: u32, row_block: u32) {
     begin_totals();
@@ -220,5 +195,6 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    multiply(invocation, group.x);
+    part = group.x % PARTS;
+    multiply(invocation, group.x / PARTS);
 }

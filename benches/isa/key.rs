@@ -3,6 +3,7 @@
 use bantam::codec::Precision;
 use bantam::codec::split::Split;
 use bantam::gpu::kernels::attention::{self, Division};
+use bantam::gpu::kernels::matvec::Sharing;
 use bantam::gpu::kernels::rope::HeadParams;
 use bantam::gpu::kernels::{decode, embed, matmul, matvec, transcode, transcode_tiered, widen};
 use bantam::gpu::weights::layouts::{DenseFormat, FastFormat, Format, RawFormat, Table, TieredFormat};
@@ -17,7 +18,11 @@ pub fn variants() -> Vec<Variant> {
     let mut all = one_token();
     let dense_tiles = Format::Dense(dense(2, true, false));
     let main = [Format::Raw(RawFormat::Bf16), fast(false), tiered(false), dense_tiles];
-    all.extend(main.map(|format| matvec::variant(format, Invocations::FOUR_A_ROW, false, false)));
+    // Of very many rows, and of 4096.
+    for row_blocks in [1024, 64] {
+        let sharing = Sharing::for_shape(Target::Gpu, Invocations::FOUR_A_ROW, row_blocks, 16);
+        all.extend(main.map(|format| matvec::variant(format, sharing, false, false)));
+    }
     all.extend(main.map(batch));
     all.extend(main[1..].iter().map(|&format| widen::variant(format, Invocations::ONE_ROW_EACH)));
     all.extend(main.map(embed::variant));
@@ -39,7 +44,7 @@ fn one_token() -> Vec<Variant> {
     for shifts in [false, true] {
         formats.extend([false, true].map(|escape| Format::Dense(dense(2, escape, shifts))));
     }
-    let of = |format| matvec::variant(format, Invocations::ONE_ROW_EACH, false, false);
+    let of = |format| matvec::variant(format, Sharing::alone(Invocations::ONE_ROW_EACH), false, false);
     formats.into_iter().map(of).collect()
 }
 

@@ -29,6 +29,12 @@ var<private> rest: array<vec4<u32>, ROWS>;
 // The chunk's words, two weights each, as uncompressed weights have them.
 var<private> pairs: array<vec4<u32>, ROWS>;
 var<private> lanes: array<u32, ROWS>;
+#ifdef SPLIT
+// Its vectors, which a GPU loads together, before a branch that mends weights: none of these loads waits for another.
+#unroll i 3
+var<private> stored$i: array<vec4<u32>, ROWS>;
+#end
+#endif
 
 // What follows the last exception: a chunk that no matrix in this layout has.
 const NO_ENTRY: u32 = 0xffffffffu;
@@ -89,11 +95,27 @@ fn next_chunk() {
     cursors[$r] += 192u;
     rest[$r] = vec4<u32>(0u);
 #end
+#ifdef SPLIT
+#unroll i 3
+#unroll r ROWS
+    stored$i[$r] = payload_at(chunk_at[$r] + 64u * $iu);
+#end
+#end
+#endif
+}
+
+// Vector `i` of row `r`'s chunk.
+fn stored_vector(r: u32, i: u32) -> vec4<u32> {
+#ifdef SPLIT
+    return select(select(stored0[r], stored1[r], vec4<bool>(i == 1u)), stored2[r], vec4<bool>(i == 2u));
+#else
+    return payload_at(chunk_at[r] + 64u * i);
+#endif
 }
 
 // Loads columns 8 i .. 8 i + 7 of row `r`, for i < 3.
 fn load_pairs(r: u32, i: u32) {
-    let words = payload_at(chunk_at[r] + 64u * i);
+    let words = stored_vector(r, i);
     rest[r] = (rest[r] >> vec4<u32>(4u)) | (words & vec4<u32>(0x78007800u));
     set_pairs(r, words & vec4<u32>(HALVES));
 }

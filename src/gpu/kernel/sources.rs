@@ -77,6 +77,7 @@ sources! {
     "shared/seen" => "shared/seen.wgsl",
     "shared/silu" => "shared/silu.wgsl",
     "shared/spans" => "shared/spans.wgsl",
+    "shared/split_rows" => "shared/split_rows.wgsl",
     "shared/status" => "shared/status.wgsl",
     "shared/step" => "shared/step.wgsl",
     "shared/stream" => "shared/stream.wgsl",

@@ -1,6 +1,6 @@
 //! `y = W x` for a batch of tokens.
 
-use super::matvec::{self, Group, Product};
+use super::matvec::{self, Group, Product, Sharing};
 use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
@@ -34,6 +34,7 @@ pub fn with_tokens(variant: Variant, tokens: u32) -> Variant {
 /// sixteen tokens; the contents of `x` after the batch's last token do not matter.
 pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let invocations = gpu.choices().matmul.of(product.weights.format).without_splits();
+    let sharing = Sharing::alone(invocations);
     let weights = product.weights;
     let variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
         .choose_if(weights.spans_have_pieces(), Choice::Pieces);
@@ -45,14 +46,14 @@ pub fn dispatches(gpu: &Gpu, step: &Buffer, product: &Product<'_>) -> Result<Vec
     };
     if let Some(tokens) = UNIFORM_TOKENS.into_iter().find(|&tokens| product.x_can_be_uniform(gpu, tokens)) {
         let variant = product.with_uniform_x(with_tokens(variant, tokens), tokens);
-        return product.dispatch_parts(gpu, variant, invocations, Some(step), &groups(tokens));
+        return product.dispatch_parts(gpu, variant, sharing, Some(step), &groups(tokens));
     }
     let variant = with_tokens(variant, TOKENS);
     if most_weights(weights).saturating_mul(room.into()) > gpu.submission_work() {
-        return product.dispatch_parts(gpu, variant, invocations, Some(step), &groups(TOKENS));
+        return product.dispatch_parts(gpu, variant, sharing, Some(step), &groups(TOKENS));
     }
     let all = Group { first: 0, workgroups: Workgroups::PerTokens(TOKENS), each: TOKENS };
-    product.dispatch_parts(gpu, variant, invocations, Some(step), &[all])
+    product.dispatch_parts(gpu, variant, sharing, Some(step), &[all])
 }
 
 /// Number of weights in the largest part.

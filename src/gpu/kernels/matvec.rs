@@ -47,16 +47,56 @@ pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Va
     variant.choose(Choice::UniformX(tokens * x_stride / 4))
 }
 
-/// The kernel for weights in `format`, with this number of `invocations` per row block.
-pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate: bool) -> Variant {
+/// How workgroups and their invocations share the rows of a row block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Invocations of a workgroup.
+    pub invocations: Invocations,
+    /// Workgroups that share a row block: 1, 2 or 4. An invocation then has no more than one row.
+    pub workgroups: u32,
+}
+
+/// Workgroups of 256 invocations that occupy a large GPU. One of 96 compute units has room for three or four times as
+/// many, and one of 12 for half as many.
+const ENOUGH_WORKGROUPS: u32 = 256;
+
+impl Sharing {
+    /// One workgroup for a row block.
+    pub fn alone(invocations: Invocations) -> Self {
+        Self { invocations, workgroups: 1 }
+    }
+
+    /// For a matrix of so many row blocks, whose rows have so many `spans`, with at most this many invocations a
+    /// workgroup. GPUs get more workgroups where there are few row blocks.
+    pub fn for_shape(target: Target, invocations: Invocations, row_blocks: u32, spans: u32) -> Self {
+        let spans = spans.max(1);
+        let most = match target {
+            Target::Gpu if invocations.rows_each() == 1 => spans.next_power_of_two().min(4),
+            _ => 1,
+        };
+        let is_enough = |workgroups: &u32| row_blocks.saturating_mul(*workgroups) >= ENOUGH_WORKGROUPS;
+        let workgroups = [1, 2].into_iter().find(is_enough).unwrap_or(4).min(most);
+        Self { invocations: invocations.for_spans(spans.div_ceil(workgroups)), workgroups }
+    }
+
+    /// Invocations that share a row.
+    fn splits(self) -> u32 {
+        self.invocations.splits() * self.workgroups
+    }
+}
+
+/// The kernel for weights in `format`.
+pub fn variant(format: Format, sharing: Sharing, bias: bool, accumulate: bool) -> Variant {
     let layout = format.layout();
+    let invocations = sharing.invocations;
     // Only CPUs use several rows per invocation, and there chunks with exceptions are handled separately if they
     // are rare.
     let care = layout.exceptions_are_rare() && invocations.rows_each() > 1;
-    let splits = invocations.splits();
+    let splits = sharing.splits();
     format
         .apply(Variant::new("matvec"), invocations)
         .choose(Choice::Splits(splits))
+        .choose(Choice::Parts(sharing.workgroups))
         .flag_if(!layout.is_tiled() && splits == 1, "IN_ORDER")
         .flag_if(care, "CARE")
         .choose_if(bias, Choice::Bias)
@@ -66,15 +106,17 @@ pub fn variant(format: Format, invocations: Invocations, bias: bool, accumulate:
 /// One dispatch for each part of the weights.
 pub fn dispatches(gpu: &Gpu, product: &Product<'_>) -> Result<Vec<Dispatch>, GpuError> {
     let weights = product.weights;
-    let invocations = gpu.choices().matvec.of(weights.format).for_spans(weights.splits());
-    let mut variant = variant(weights.format, invocations, product.bias.is_some(), product.accumulate)
+    let invocations = gpu.choices().matvec.of(weights.format);
+    let row_blocks = weights.parts.first().map_or(0, |part| weights.params_of(part).1);
+    let sharing = Sharing::for_shape(gpu.target(), invocations, row_blocks, weights.splits());
+    let mut variant = variant(weights.format, sharing, product.bias.is_some(), product.accumulate)
         .choose_if(weights.spans_have_pieces(), Choice::Pieces);
     variant = weights.apply_stored(variant);
     if product.x_can_be_uniform(gpu, 1) {
         variant = product.with_uniform_x(variant, 1);
     }
     let one = Group { first: 0, workgroups: Workgroups::Fixed(1), each: 1 };
-    product.dispatch_parts(gpu, variant, invocations, None, &[one])
+    product.dispatch_parts(gpu, variant, sharing, None, &[one])
 }
 
 impl Product<'_> {
@@ -98,20 +140,20 @@ impl Product<'_> {
         with_uniform_x(variant, tokens, self.x_stride as u32)
     }
 
-    /// Binds `variant` to each part and each group of tokens: row blocks along x, tokens along y. The
+    /// Binds `variant` to each part and each group of tokens: parts of row blocks along x, tokens along y. The
     /// dispatches of a part are consecutive, because it may be streamed.
     pub(super) fn dispatch_parts(
         &self,
         gpu: &Gpu,
         variant: Variant,
-        invocations: Invocations,
+        sharing: Sharing,
         step: Option<&Buffer>,
         groups: &[Group],
     ) -> Result<Vec<Dispatch>, GpuError> {
         let gated = self.weights.joined.as_ref().is_some_and(|joined| joined.join == Join::Gated);
         for part in &self.weights.parts {
             let (matrices, _) = self.weights.params_of(part);
-            let rounds = loop_rounds(self.weights.format, invocations, &matrices, gated);
+            let rounds = loop_rounds(self.weights.format, sharing.invocations, &matrices, gated);
             gpu.check_rounds(variant.kernel, rounds)?;
         }
         debug_assert!(self.x_stride.is_multiple_of(16) && self.x_stride >= self.weights.padded_cols());
@@ -129,9 +171,10 @@ impl Product<'_> {
             buffers.extend(step.map(|b| (0, b.into())));
             buffers.extend(self.weights.table(part).map(|table| (3, table)));
             buffers.extend(self.bias.map(|b| (6, b.into())));
-            let workgroups = [Workgroups::Fixed(row_blocks), group.workgroups];
+            let parts = row_blocks * sharing.workgroups;
+            let workgroups = [Workgroups::Fixed(parts), group.workgroups];
             let weights: u64 = params.iter().map(MatrixParams::weights).sum();
-            let work = Work::AWorkgroup(weights.div_ceil(row_blocks.max(1).into()) * u64::from(group.each));
+            let work = Work::AWorkgroup(weights.div_ceil(parts.max(1).into()) * u64::from(group.each));
             Ok(kernel.bind_each(gpu, &params, &buffers, workgroups)?.at_stage(part.stage).with_work(work))
         };
         let all = |part| groups.iter().map(move |group| bind(part, group));
@@ -169,4 +212,27 @@ pub fn cpu(weights: &[f32], span_cols: usize, x: &[f32], bias: Option<&[f32]>) -
 /// The twin of a [gated](crate::gpu::weights::Join::Gated) product, computed with [`cpu`] for each matrix.
 pub fn cpu_gated([gate, up]: [&[f32]; 2], span_cols: usize, x: &[f32]) -> Vec<f32> {
     swiglu::cpu(&cpu(gate, span_cols, x, None), &cpu(up, span_cols, x, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_row_blocks_are_shared_by_more_workgroups_as_far_as_there_are_spans() {
+        let of = |target, invocations, row_blocks, spans| {
+            let sharing = Sharing::for_shape(target, invocations, row_blocks, spans);
+            (u32::from(sharing.invocations), sharing.workgroups, sharing.splits())
+        };
+        let most = Invocations::FOUR_A_ROW;
+        assert_eq!(of(Target::Gpu, most, 1024, 16), (256, 1, 4));
+        assert_eq!(of(Target::Gpu, most, 128, 16), (256, 2, 8));
+        assert_eq!(of(Target::Gpu, most, 64, 16), (256, 4, 16));
+        assert_eq!(of(Target::Gpu, most, 9, 3), (64, 4, 4));
+        assert_eq!(of(Target::Gpu, most, 9, 5), (128, 4, 8));
+        assert_eq!(of(Target::Gpu, most, 1, 1), (64, 1, 1));
+        assert_eq!(of(Target::Gpu, Invocations::ONE_ROW_EACH, 64, 16), (64, 4, 4));
+        assert_eq!(of(Target::Gpu, Invocations::TWO_ROWS_EACH, 64, 16), (32, 1, 1));
+        assert_eq!(of(Target::Cpu, most, 64, 16), (256, 1, 4));
+    }
 }

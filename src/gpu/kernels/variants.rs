@@ -3,6 +3,7 @@
 use bytemuck::Zeroable;
 
 use super::attention::{self, Division};
+use super::matvec::Sharing;
 use super::{
     argmax, decode, embed, matmul, matvec, norm, rope, top, training, transcode, transcode_tiered, widen,
 };
@@ -64,9 +65,9 @@ impl Offer {
         let count = additions.len().max(for_matvec.len()).max(for_matmul.len());
         let both = for_matvec.iter().cycle().zip(for_matmul.iter().cycle()).take(count);
         let mut all = Vec::new();
-        for ((&one, &batch), (bias, accumulate)) in both.zip(additions.into_iter().cycle()) {
+        for (i, ((&one, &batch), (bias, accumulate))) in both.zip(additions.into_iter().cycle()).enumerate() {
             let is_tiled = format.layout().is_tiled();
-            let matvec = matvec::variant(format, one, bias, accumulate);
+            let matvec = matvec::variant(format, self.sharing(one, i), bias, accumulate);
             let matmul = matmul::with_tokens(matmul::variant(format, batch, bias, accumulate), TOKENS);
             let mut products = Vec::new();
             if !accumulate {
@@ -92,6 +93,14 @@ impl Offer {
             }
         }
         all
+    }
+
+    /// One of the ways in which workgroups of so many invocations may share row blocks.
+    fn sharing(self, invocations: Invocations, i: usize) -> Sharing {
+        let target = self.0.unwrap_or(Target::Gpu);
+        // In four workgroups, in one, in two, and in four again.
+        let row_blocks = [64, 1024, 128, 1][i % 4];
+        Sharing::for_shape(target, invocations, row_blocks, 16)
     }
 
     /// Every split and every escape.

@@ -1,5 +1,6 @@
 //! Any number of invocations gives the same bits.
 
+use bantam::gpu::kernels::matvec::Sharing;
 use bantam::gpu::weights::Words;
 use bantam::gpu::weights::layouts::Format;
 use bantam::gpu::{Gpu, Invocations, KernelChoices, Target, Transcoded};
@@ -36,10 +37,8 @@ fn any_number_of_invocations_gives_the_same_bits() {
                 results.push((invocations, result));
                 let rows = (64 / u32::from(invocations)).max(1);
                 assert!(labels.iter().all(|label| has(label, "rows=", rows)), "{labels:?}");
-                // As many as there are spans, or as are asked for.
-                let most = if matches!(form, Form::Rounded { .. }) { 1 } else { 2 };
-                let splits = (u32::from(invocations) / 64).clamp(1, most);
-                assert!(has(&labels[0], "splits=", splits), "{labels:?}");
+                let spans = if matches!(form, Form::Rounded { .. }) { 1 } else { 2 };
+                assert!(has(&labels[0], "splits=", splits(&gpu, invocations, 3, spans)), "{labels:?}");
                 let is_dense = matches!(weights.device.format, Format::Dense(_));
                 let in_texture = matches!(weights.device.parts[0].payload, Words::Texture(_));
                 let is_uniform = gpu.target() == Target::Llvmpipe
@@ -53,6 +52,14 @@ fn any_number_of_invocations_gives_the_same_bits() {
             assert!(same, "{form:?}, {invocations} invocations");
         }
     }
+}
+
+/// How many share a row: as many as there are spans, or fewer.
+fn splits(gpu: &Gpu, invocations: Invocations, row_blocks: u32, spans: u32) -> u32 {
+    let sharing = Sharing::for_shape(gpu.target(), invocations, row_blocks, spans);
+    let splits = (u32::from(sharing.invocations) / 64).max(1) * sharing.workgroups;
+    assert!(splits <= spans.next_power_of_two(), "{sharing:?}");
+    splits
 }
 
 /// Five spans or more: four invocations that share a row have a whole round, and a last one that is not full.
@@ -70,8 +77,9 @@ fn the_last_round_of_spans_need_not_be_full() {
     for form in forms {
         check_last_round(&gpu, form, 2900, 4);
     }
-    // Up to 32 spans are summed from one barrier to the next.
+    // Up to 32 spans are summed from one barrier to the next, or 128 where workgroups share row blocks.
     check_last_round(&gpu, Form::Raw(Dtype::BF16), 18_000, 32);
+    check_last_round(&gpu, Form::Raw(Dtype::BF16), 75_000, 128);
 }
 
 fn check_last_round(gpu: &Gpu, form: Form, cols: usize, least: usize) {
@@ -81,8 +89,7 @@ fn check_last_round(gpu: &Gpu, form: Form, cols: usize, least: usize) {
     let with = |many| gpu.with_choices(KernelChoices::with_invocations(many));
     let results = [Invocations::FOUR_A_ROW, Invocations::TWO_A_ROW, Invocations::ONE_ROW_EACH].map(|many| {
         let (result, labels) = products(&with(many), &weights.device, 3, BufferUsages::STORAGE);
-        let splits = (u32::from(many) / 64).max(1);
-        assert!(has(&labels[0], "splits=", splits), "{labels:?}");
+        assert!(has(&labels[0], "splits=", splits(gpu, many, 2, spans as u32)), "{labels:?}");
         result
     });
     for other in &results[1..] {

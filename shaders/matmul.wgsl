@@ -18,10 +18,10 @@
 // Workgroups: (row blocks, groups of TOKENS tokens); of row blocks as in matvec. Tokens beyond the batch's are
 // multiplied and not stored.
 
-#import step
 // Invocations of a workgroup.
 const INVOCATIONS: u32 = LANES;
 
+#import step
 #import matrix
 #import product
 

@@ -1,8 +1,8 @@
 // y = W x for one token.
 //
-// One workgroup multiplies one row block (64 rows) of the weights by the whole of x, or one of PARTS parts of its rows.
+// One workgroup multiplies one row block (64 rows) of the weights by the whole of x, or one of STRIPS strips of its rows.
 // Where there are SPLITS (shared/split_rows.wgsl), as many invocations share the columns of a row. The spans' sums are
-// added in order, whoever made them: any number of parts and splits gives the same bits.
+// added in order, whoever made them: any number of strips and splits gives the same bits.
 //
 // One invocation owns ROWS rows, so that what it reads of x serves all of them, and keeps a sum for each, in four
 // parts by column modulo four.
@@ -16,18 +16,18 @@
 //   5  y        [rows], f32
 //   6  bias     [rows], f32, where there is BIAS
 //
-// Workgroups: (row blocks · PARTS, 1); of all members where matrices are joined, and of one member where they are GATED.
+// Workgroups: (row blocks · STRIPS, 1); of all members where matrices are joined, and of one member where they are GATED.
 //
 // CARE: chunks with exceptions have a loop of their own.
 
 // Invocations of a workgroup.
-const INVOCATIONS: u32 = LANES / PARTS * SPLITS;
+const INVOCATIONS: u32 = LANES / STRIPS * SPLITS;
 
 #import matrix
 #import product
 
-// Which part of the row block the workgroup has.
-var<private> part: u32;
+// Which strip of the row block the workgroup has.
+var<private> strip: u32;
 // Of one span, by row.
 var<private> sums: array<vec4<f32>, ROWS>;
 
@@ -195,6 +195,6 @@ fn multiply_row_block(invocation: u32, row_block: u32) {
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
-    part = group.x % PARTS;
-    multiply(invocation, group.x / PARTS);
+    strip = group.x % STRIPS;
+    multiply(invocation, group.x / STRIPS);
 }

@@ -1,6 +1,6 @@
 // Reader of weights in dense tiles: a stream of symbols a lane, and raw planes, interleaved by lane,
-// for the other bits of each unit. HAS_LOWER: units have 32 bits. AS_UNITS: they are not read as halves. RAGGED: the last chunk
-// of a row has columns that the matrix does not have.
+// for the other bits of each unit. HAS_LOWER: units have 32 bits. AS_UNITS: they are not read as halves.
+// RAGGED: the last chunk of a row has columns that the matrix does not have.
 
 #import halves
 #import stream

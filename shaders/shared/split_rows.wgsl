@@ -1,10 +1,10 @@
-// A product with one token as GPUs make it: SPLITS invocations share each row, and a workgroup has as many rows of a row
-// block as `PARTS` workgroups leave it, one after the other. A large device needs more workgroups than a matrix of some
-// thousand rows has row blocks.
+// A product with one token as GPUs make it: a workgroup has one of the STRIPS of a row block, which are rows one after the
+// other, and SPLITS invocations share each row. A large device needs more workgroups than a matrix of some thousand rows
+// has row blocks.
 //
-// The kernel has `part`, `multiply_span`, `sums` and `totals` of one row.
+// The kernel has `strip`, `multiply_span`, `sums` and `totals` of one row.
 
-const GROUP_ROWS: u32 = LANES / PARTS;
+const GROUP_ROWS: u32 = LANES / STRIPS;
 // Spans that are summed from one barrier to the next: eight for each group of invocations.
 const SPANS_AT_ONCE: u32 = 8u * SPLITS;
 // Of each of them the rows' sums.
@@ -12,7 +12,7 @@ var<workgroup> span_sums: array<f32, SPANS_AT_ONCE * GROUP_ROWS>;
 
 fn multiply_row_block(invocation: u32, row_block: u32) {
     let row = invocation % GROUP_ROWS;
-    let lane = part * GROUP_ROWS + row;
+    let lane = strip * GROUP_ROWS + row;
     let split = invocation / GROUP_ROWS;
     begin_totals();
     for (var first_span = 0u; first_span < row_spans(); first_span += SPANS_AT_ONCE) {

@@ -21,6 +21,7 @@ mod plan;
 mod run;
 mod state;
 mod step;
+mod trainable;
 mod trainer;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub mod twin;

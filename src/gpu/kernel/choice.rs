@@ -10,8 +10,8 @@ pub(in crate::gpu) enum Choice {
     Rows(u32),
     /// Invocations that share a row.
     Splits(u32),
-    /// Workgroups that share the rows of a row block.
-    Parts(u32),
+    /// Strips of a row block, each of which a workgroup multiplies.
+    Strips(u32),
     /// Tokens that a workgroup multiplies.
     Tokens(u32),
     /// Activations are a uniform with this many vectors of four elements.
@@ -90,7 +90,7 @@ impl Choice {
                 let flags: &[_] = if n > 1 { &["SPLIT"] } else { &[] };
                 count("splits", n, 1, flags, vec![("SPLITS", n)])
             }
-            Self::Parts(n) => count("parts", n, 1, &[], vec![("PARTS", n)]),
+            Self::Strips(n) => count("strips", n, 1, &[], vec![("STRIPS", n)]),
             Self::Tokens(n) => count("tokens", n, 0, &[], vec![("TOKENS", n)]),
             Self::UniformX(n) => count("uniform_x", n, 0, &["X_UNIFORM"], vec![("X_VECTORS", n)]),
             Self::Bias => flag("bias", &["BIAS"]),

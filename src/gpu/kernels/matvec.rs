@@ -52,8 +52,9 @@ pub(super) fn with_uniform_x(variant: Variant, tokens: u32, x_stride: u32) -> Va
 pub struct Sharing {
     /// Invocations of a workgroup.
     pub invocations: Invocations,
-    /// Workgroups that share a row block: 1, 2 or 4. An invocation then has no more than one row.
-    pub workgroups: u32,
+    /// Strips of a row block, each with a workgroup of its own: 1, 2 or 4. Where there are several, an invocation has no
+    /// more than one row.
+    pub strips: u32,
 }
 
 /// Workgroups of 256 invocations that occupy a large GPU. One of 96 compute units has room for three or four times as
@@ -63,7 +64,7 @@ const ENOUGH_WORKGROUPS: u32 = 256;
 impl Sharing {
     /// One workgroup for a row block.
     pub fn alone(invocations: Invocations) -> Self {
-        Self { invocations, workgroups: 1 }
+        Self { invocations, strips: 1 }
     }
 
     /// For a matrix of so many row blocks, whose rows have so many `spans`, with at most this many invocations a
@@ -74,14 +75,14 @@ impl Sharing {
             Target::Gpu if invocations.rows_each() == 1 => spans.next_power_of_two().min(4),
             _ => 1,
         };
-        let is_enough = |workgroups: &u32| row_blocks.saturating_mul(*workgroups) >= ENOUGH_WORKGROUPS;
-        let workgroups = [1, 2].into_iter().find(is_enough).unwrap_or(4).min(most);
-        Self { invocations: invocations.for_spans(spans.div_ceil(workgroups)), workgroups }
+        let is_enough = |strips: &u32| row_blocks.saturating_mul(*strips) >= ENOUGH_WORKGROUPS;
+        let strips = [1, 2].into_iter().find(is_enough).unwrap_or(4).min(most);
+        Self { invocations: invocations.for_spans(spans.div_ceil(strips)), strips }
     }
 
     /// Invocations that share a row.
     fn splits(self) -> u32 {
-        self.invocations.splits() * self.workgroups
+        self.invocations.splits() * self.strips
     }
 }
 
@@ -96,7 +97,7 @@ pub fn variant(format: Format, sharing: Sharing, bias: bool, accumulate: bool) -
     format
         .apply(Variant::new("matvec"), invocations)
         .choose(Choice::Splits(splits))
-        .choose(Choice::Parts(sharing.workgroups))
+        .choose(Choice::Strips(sharing.strips))
         .flag_if(!layout.is_tiled() && splits == 1, "IN_ORDER")
         .flag_if(care, "CARE")
         .choose_if(bias, Choice::Bias)
@@ -140,7 +141,7 @@ impl Product<'_> {
         with_uniform_x(variant, tokens, self.x_stride as u32)
     }
 
-    /// Binds `variant` to each part and each group of tokens: parts of row blocks along x, tokens along y. The
+    /// Binds `variant` to each part and each group of tokens: strips of row blocks along x, tokens along y. The
     /// dispatches of a part are consecutive, because it may be streamed.
     pub(super) fn dispatch_parts(
         &self,
@@ -171,10 +172,10 @@ impl Product<'_> {
             buffers.extend(step.map(|b| (0, b.into())));
             buffers.extend(self.weights.table(part).map(|table| (3, table)));
             buffers.extend(self.bias.map(|b| (6, b.into())));
-            let parts = row_blocks * sharing.workgroups;
-            let workgroups = [Workgroups::Fixed(parts), group.workgroups];
+            let strips = row_blocks * sharing.strips;
+            let workgroups = [Workgroups::Fixed(strips), group.workgroups];
             let weights: u64 = params.iter().map(MatrixParams::weights).sum();
-            let work = Work::AWorkgroup(weights.div_ceil(parts.max(1).into()) * u64::from(group.each));
+            let work = Work::AWorkgroup(weights.div_ceil(strips.max(1).into()) * u64::from(group.each));
             Ok(kernel.bind_each(gpu, &params, &buffers, workgroups)?.at_stage(part.stage).with_work(work))
         };
         let all = |part| groups.iter().map(move |group| bind(part, group));
@@ -222,7 +223,7 @@ mod tests {
     fn few_row_blocks_are_shared_by_more_workgroups_as_far_as_there_are_spans() {
         let of = |target, invocations, row_blocks, spans| {
             let sharing = Sharing::for_shape(target, invocations, row_blocks, spans);
-            (u32::from(sharing.invocations), sharing.workgroups, sharing.splits())
+            (u32::from(sharing.invocations), sharing.strips, sharing.splits())
         };
         let most = Invocations::FOUR_A_ROW;
         assert_eq!(of(Target::Gpu, most, 1024, 16), (256, 1, 4));

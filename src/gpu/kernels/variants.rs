@@ -98,7 +98,7 @@ impl Offer {
     /// One of the ways in which workgroups of so many invocations may share row blocks.
     fn sharing(self, invocations: Invocations, i: usize) -> Sharing {
         let target = self.0.unwrap_or(Target::Gpu);
-        // In four workgroups, in one, in two, and in four again.
+        // Row blocks in four strips, in one, in two, and in four again.
         let row_blocks = [64, 1024, 128, 1][i % 4];
         Sharing::for_shape(target, invocations, row_blocks, 16)
     }

@@ -57,7 +57,7 @@ fn any_number_of_invocations_gives_the_same_bits() {
 /// How many share a row: as many as there are spans, or fewer.
 fn splits(gpu: &Gpu, invocations: Invocations, row_blocks: u32, spans: u32) -> u32 {
     let sharing = Sharing::for_shape(gpu.target(), invocations, row_blocks, spans);
-    let splits = (u32::from(sharing.invocations) / 64).max(1) * sharing.workgroups;
+    let splits = (u32::from(sharing.invocations) / 64).max(1) * sharing.strips;
     assert!(splits <= spans.next_power_of_two(), "{sharing:?}");
     splits
 }

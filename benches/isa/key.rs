@@ -3,11 +3,10 @@
 use bantam::codec::Precision;
 use bantam::codec::split::Split;
 use bantam::gpu::kernels::attention::{self, Division};
-use bantam::gpu::kernels::matvec::Sharing;
 use bantam::gpu::kernels::rope::HeadParams;
 use bantam::gpu::kernels::{decode, embed, matmul, matvec, transcode, transcode_tiered, widen};
 use bantam::gpu::weights::layouts::{DenseFormat, FastFormat, Format, RawFormat, Table, TieredFormat};
-use bantam::gpu::{CacheType, Invocations, Target, Variant};
+use bantam::gpu::{CacheType, Invocations, Sharing, Target, Variant};
 use bantam::tensor::Dtype;
 use bytemuck::Zeroable;
 

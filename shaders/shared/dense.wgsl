@@ -75,7 +75,7 @@ fn valid_units(r: u32, i: u32) -> vec4<u32> {
 fn valid_halves(r: u32, i: u32) -> vec2<u32> {
     let halves = four_halves(r, i);
 #ifdef RAGGED
-    return halves & halves_of_units(select(vec4<u32>(0u), vec4<u32>(0xffff0000u), are_valid(i)));
+    return valid_of(halves, i);
 #else
     return halves;
 #endif

@@ -14,6 +14,11 @@ fn are_valid(i: u32) -> vec4<bool> {
     return vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(valid);
 }
 
+// Zeros for columns that are not the tile's.
+fn valid_of(halves: vec2<u32>, i: u32) -> vec2<u32> {
+    return halves & halves_of_units(select(vec4<u32>(0u), vec4<u32>(0xffff0000u), are_valid(i)));
+}
+
 fn units_of(halves: vec2<u32>) -> vec4<u32> {
     return vec4<u32>(halves.x << 16u, halves.x & 0xffff0000u, halves.y << 16u, halves.y & 0xffff0000u);
 }

@@ -10,8 +10,9 @@
 //
 // WORKGROUP_CODES: workgroup memory has the table for windows of CODE_WORDS entries, which are as many bits or more.
 
-// For every window of as many bits as the longest code has: the symbol in its place, ESCAPED where
-// it is to be read from the stream (the highest bit where that is free), and the code's length in the low five bits, as many as a shift looks at.
+// For every window of as many bits as the longest code has: the symbol in its place, ESCAPED (the highest bit
+// where that is free) where it is to be read from the stream, and the code's length in the low five bits, which
+// is all that a shift looks at.
 #ifdef UNIFORM_CODES
 #ifdef JOINED
 @group(0) @binding(3) var<uniform> codes: array<vec4<u32>, CODE_VECTORS * MEMBERS>;

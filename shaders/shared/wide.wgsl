@@ -28,7 +28,7 @@ fn next_chunk() {
 fn valid_halves(r: u32, i: u32) -> vec2<u32> {
     let eight = select(eight0, eight1, vec4<bool>(i >= 2u));
     let four = select(eight.xy, eight.zw, vec2<bool>((i & 1u) == 1u));
-    return four & halves_of_units(select(vec4<u32>(0u), vec4<u32>(0xffff0000u), are_valid(i)));
+    return valid_of(four, i);
 }
 
 // The same, each in a word from bit 31 down.

@@ -31,7 +31,7 @@ pub use device::{
 pub use error::GpuError;
 pub(in crate::gpu) use kernel::Choice;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
-pub use kernel::{Candidates, Kernel, Variant};
+pub use kernel::{Candidates, Kernel, Sharing, Variant};
 pub use kernel::{
     Invocations, InvocationsByStorage, KernelChoices, NoSuchInvocations, NoSuchTarget, ShaderError, Target,
     WidenFrom,

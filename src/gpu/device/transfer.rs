@@ -134,6 +134,20 @@ impl Readback {
         &self.buffer
     }
 
+    /// Copies the first `len` bytes of `source` when what was submitted so far is done, and passes them to `take`.
+    pub async fn fetch<T>(
+        &mut self,
+        gpu: &Gpu,
+        label: &str,
+        source: &Buffer,
+        len: u64,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, GpuError> {
+        self.ready(gpu).await?;
+        gpu.submit(label, |encoder| self.record(encoder, source, len))?;
+        self.read(gpu, len, take).await
+    }
+
     /// Waits for the work submitted so far and passes the first `len` bytes to `take`. If the future is
     /// dropped, the buffer can be used again once it is [ready](Self::ready).
     pub async fn read<T>(

@@ -1,10 +1,10 @@
 //! `y = W x` for a batch of tokens.
 
-use super::matvec::{self, Group, Product, Sharing};
+use super::matvec::{self, Group, Product};
 use crate::gpu::weights::layouts::Format;
 use crate::gpu::weights::matrix_params::MatrixParams;
 use crate::gpu::weights::{DeviceMatrix, Part};
-use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Invocations, Variant, Workgroups};
+use crate::gpu::{Buffer, Choice, Dispatch, Gpu, GpuError, Invocations, Sharing, Variant, Workgroups};
 
 /// Tokens per workgroup: the number of sums that an invocation keeps.
 const TOKENS: u32 = 16;

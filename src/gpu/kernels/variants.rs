@@ -3,7 +3,6 @@
 use bytemuck::Zeroable;
 
 use super::attention::{self, Division};
-use super::matvec::Sharing;
 use super::{
     argmax, decode, embed, matmul, matvec, norm, rope, top, training, transcode, transcode_tiered, widen,
 };
@@ -12,7 +11,7 @@ use crate::codec::split::Split;
 use crate::gpu::device::texture::{texture_variant, written_texture_variant};
 use crate::gpu::weights::layouts::{DenseFormat, FastFormat, Format, Table, TieredFormat, dense};
 use crate::gpu::weights::{Join, Joined};
-use crate::gpu::{CacheType, Candidates, Choice, Invocations, Target, Texel, Variant};
+use crate::gpu::{CacheType, Candidates, Choice, Invocations, Sharing, Target, Texel, Variant};
 use crate::tensor::Dtype;
 
 /// Tokens of a batch, and columns of their activations if these are a uniform.

@@ -36,9 +36,8 @@ impl Trainer {
     /// What each piece needs, if pieces are compressed.
     pub(super) async fn needs(&mut self) -> Result<Vec<Needs>, GpuError> {
         let Some(wide) = &self.room.wide else { return Ok(Vec::new()) };
-        let len = wide.needs.size();
-        self.readback.ready(&self.gpu).await?;
-        self.gpu.submit("needs", |encoder| self.readback.record(encoder, &wide.needs, len))?;
-        self.readback.read(&self.gpu, len, bytemuck::pod_collect_to_vec::<u8, Needs>).await
+        let needs = &wide.needs;
+        let all = bytemuck::pod_collect_to_vec::<u8, Needs>;
+        self.readback.fetch(&self.gpu, "needs", needs, needs.size(), all).await
     }
 }

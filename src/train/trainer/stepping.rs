@@ -138,17 +138,15 @@ impl Trainer {
         runner: &mut Runner<'_>,
         before: f64,
     ) -> Result<f64, TrainError> {
-        self.readback.ready(&self.gpu).await?;
         run_all(&self.ops.forward, runner).await?;
         let bytes = self.activations.stats.size();
-        let (readback, stats) = (&self.readback, &self.activations.stats);
-        self.gpu.submit("loss", |encoder| readback.record(encoder, stats, bytes))?;
+        let stats = &self.activations.stats;
         let sum = |bytes: &[u8]| {
             let stats = bytemuck::pod_collect_to_vec::<u8, LogitStats>(bytes);
             let counts = stats.iter().zip(&batch.targets).filter(|&(_, &target)| target != NO_TARGET);
             counts.fold(before, |sum, (stats, _)| sum + stats.loss())
         };
-        Ok(self.readback.read(&self.gpu, bytes, sum).await?)
+        Ok(self.readback.fetch(&self.gpu, "loss", stats, bytes, sum).await?)
     }
 
     /// Computes gradients and changes weights. Where changed weights have too little room, makes more.
@@ -167,10 +165,8 @@ impl Trainer {
     }
 
     async fn status(&mut self) -> Result<u32, GpuError> {
-        self.readback.ready(&self.gpu).await?;
-        let (readback, status) = (&self.readback, &self.activations.status);
-        self.gpu.submit("status", |encoder| readback.record(encoder, status, 4))?;
-        self.readback.read(&self.gpu, 4, bytemuck::pod_read_unaligned::<u32>).await
+        let status = &self.activations.status;
+        self.readback.fetch(&self.gpu, "status", status, 4, bytemuck::pod_read_unaligned::<u32>).await
     }
 }
 

@@ -1,9 +1,8 @@
 //! Any number of invocations gives the same bits.
 
-use bantam::gpu::kernels::matvec::Sharing;
 use bantam::gpu::weights::Words;
 use bantam::gpu::weights::layouts::Format;
-use bantam::gpu::{Gpu, Invocations, KernelChoices, Target, Transcoded};
+use bantam::gpu::{Gpu, Invocations, KernelChoices, Sharing, Target, Transcoded};
 use bantam::tensor::Dtype;
 use wgpu::BufferUsages;
 

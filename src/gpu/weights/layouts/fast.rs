@@ -165,8 +165,7 @@ pub(in crate::gpu) fn choose(grid: &Grid, rows: &[Row]) -> Option<FastFormat> {
     fits.then_some(FastFormat { zeros: with_zeros })
 }
 
-/// The table of a part's rows, with space for its exceptions, and for where they begin, which is there if there are
-/// none.
+/// The table of a part's rows, with space for its exceptions. Where they begin is right only if there are none.
 pub(in crate::gpu) fn table(grid: &Grid, rows: &[Row], format: FastFormat) -> Vec<u32> {
     let row_blocks = rows.chunks(LANES);
     let mut words = vec![0; entries_at(grid, row_blocks.len())];
@@ -272,10 +271,8 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
     let format = choose(grid, &rows)?;
     let mut table = table(grid, &rows, format);
     let mut weights = vec![[0; 4]; row_block_bytes(grid) / 16 * grid.row_blocks];
-    let (mut starts_of, mut to) = (starts_at(grid.row_blocks), entries_at(grid, grid.row_blocks));
-    let first = to;
+    let mut found = Vec::new();
     for row_block in 0..grid.row_blocks {
-        let mut found = Vec::new();
         for chunk in 0..chunks(grid) {
             for lane in 0..grid.rows_in(row_block) {
                 let row = row_block * LANES + lane;
@@ -298,15 +295,8 @@ pub fn transcode(grid: &Grid, bits: &[u16]) -> Option<FastWords> {
                 }
             }
         }
-        found.sort_unstable();
-        for start in starts(grid, &found) {
-            table[starts_of] = (to - first) as u32 + start;
-            starts_of += 1;
-        }
-        table[to..to + found.len()].copy_from_slice(&found);
-        to += found.len();
     }
-    table[starts_of] = (to - first) as u32;
+    table[starts_at(grid.row_blocks)..].copy_from_slice(&in_order(grid, &mut found, &rows, format));
     Some(FastWords { zeros: format.zeros, weights, table })
 }
 

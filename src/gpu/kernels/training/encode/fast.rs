@@ -10,8 +10,8 @@ use crate::gpu::weights::layouts::{FastFormat, Format};
 use crate::gpu::weights::matrix_params::{MatrixParams, WIDE_CHUNK};
 use crate::gpu::{Dispatch, GpuError, Variant, Workgroups};
 
-/// Exceptions that a row block may have: each of an invocation's is compared with all of them, and that is as many
-/// iterations as llvmpipe allows.
+/// Exceptions that a row block may have: each of an invocation's is compared with all of them, and with what spans take,
+/// of which the widest row has fewer than 500, that is as many iterations as llvmpipe allows.
 pub(super) const MOST_OF_ROW_BLOCK: u32 = 2000;
 
 /// `FastRoom` of `shaders/training/place_fast.wgsl`.

@@ -188,9 +188,57 @@ fn take_from_index(folder: &Folder, survey: &Survey, packs: &HashSet<&str>) -> R
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use super::super::add::AddOptions;
     use super::super::manifest::{Manifest, ManifestFile};
+    use super::super::name::VersionName;
     use super::super::session::Commit;
     use super::*;
+
+    /// A model of one tensor, a third of whose elements are moved by `step`, another third by twice that.
+    fn write_model(folder: &Path, step: u16) {
+        let element = |i: u16| 0x3d00 + i.wrapping_mul(40_503) % 0x0300 + step * (i % 3);
+        let bytes: Vec<u8> = (0..8192).flat_map(|i| element(i).to_le_bytes()).collect();
+        let tensor =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::BF16, vec![128, 64], &bytes).unwrap();
+        fs::create_dir_all(folder).unwrap();
+        safetensors::serialize_to_file([("weight", tensor)], None, &folder.join("model.safetensors"))
+            .unwrap();
+    }
+
+    /// The difference is in a pack that is not condemned, but its base is, and nobody needs either.
+    #[test]
+    fn a_writer_uses_no_difference_to_what_is_condemned() {
+        let place = tempfile::tempdir().unwrap();
+        let mut store = Store::init(&place.path().join("store")).unwrap();
+        let folder = store.folder.clone();
+        let add = |store: &mut Store, name: &str| {
+            store.add(&place.path().join(name), &AddOptions::default(), &()).unwrap().stored_bytes
+        };
+        for (name, step) in [("base", 0), ("tuned", 1)] {
+            write_model(&place.path().join(name), step);
+            add(&mut store, name);
+        }
+        let base = store.index.places().find_map(|(_, place)| place.base).expect("a difference");
+        let pack = store.index.place(&base).unwrap().pack.to_string();
+        for name in ["base", "tuned"] {
+            store.remove(name).unwrap();
+        }
+        let record = Condemned::create(&folder, vec![pack]).unwrap();
+        assert!(record.open_sessions(&folder).unwrap().is_empty());
+        // A collector that looked before this version was there keeps no base for it.
+        assert!(add(&mut store, "tuned") > 8192, "it is stored again, alone");
+        let mut collected = Collected::default();
+        collected.delete(&folder, &record, &()).unwrap();
+        assert_eq!(collected.deleted_packs, 1);
+        let out = place.path().join("out");
+        store.get(&VersionName::parse("tuned").unwrap(), &out, false, &()).unwrap();
+        let file = "model.safetensors";
+        assert!(
+            fs::read(out.join(file)).unwrap() == fs::read(place.path().join("tuned").join(file)).unwrap()
+        );
+    }
 
     /// A writer may die between its commit and what follows.
     #[test]

@@ -105,13 +105,17 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads all runs, and keeps the pieces of packs that are there and not among `without`.
+    /// Reads all runs, and keeps the pieces of packs that are there and not among `without`; differences only if their
+    /// base is kept, alone. Whoever refers to a piece then has all that it is decoded from, and nobody deletes that
+    /// before the session ends that began earlier.
     pub fn read(folder: &Folder, without: &HashSet<String>) -> Result<Self, StoreError> {
         let runs = runs(folder, Err)?;
         // Listed after the runs are read: a pack that is not there now never comes back.
         let packs: HashSet<String> = folder.list(PACKS)?.into_iter().collect();
         let mut index = Self::default();
-        index.take_runs(folder, &runs, |pack| packs.contains(pack) && !without.contains(pack), Err)?;
+        let has = |pack: &str| packs.contains(pack) && !without.contains(pack);
+        // Without its base a difference serves nobody.
+        index.take_runs(folder, &runs, has, Err)?;
         index.missing = runs.iter().flat_map(|run| &run.packs).filter(|p| !packs.contains(&p.pack)).count();
         Ok(index)
     }
@@ -123,22 +127,28 @@ impl Index {
     ) -> Result<Self, StoreError> {
         let runs = runs(folder, &mut failed)?;
         let mut index = Self::default();
-        index.take_runs(folder, &runs, |_| true, failed)?;
+        let baseless = index.take_runs(folder, &runs, |_| true, failed)?;
+        for (hash, place) in baseless {
+            index.places.entry(hash).or_insert(place);
+        }
         Ok(index)
     }
 
+    /// Takes the places in packs for which `has` is true. Gives the differences whose base is not among them, alone.
     fn take_runs(
         &mut self,
         folder: &Folder,
         runs: &[Run],
         has: impl Fn(&str) -> bool,
         mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(blake3::Hash, Place)>, StoreError> {
+        let mut differences = Vec::new();
         for run in runs {
             for place in run.places(folder) {
                 match place {
-                    Ok((hash, place)) if has(&place.pack) => self.take(hash, place),
-                    Ok(_) => {}
+                    Ok((_, place)) if !has(&place.pack) => {}
+                    Ok((hash, place)) if place.base.is_none() => self.take(hash, place),
+                    Ok(difference) => differences.push(difference),
                     Err(error) => {
                         failed(error)?;
                         break;
@@ -146,15 +156,28 @@ impl Index {
                 }
             }
         }
-        Ok(())
+        let mut baseless = Vec::new();
+        for (hash, place) in differences {
+            match place.base.is_some_and(|base| self.is_alone(&base)) {
+                true => self.take(hash, place),
+                false => baseless.push((hash, place)),
+            }
+        }
+        Ok(baseless)
     }
 
-    /// Of two payloads, one that needs no base is preferred.
+    /// Whether a piece is there, and no difference.
+    pub fn is_alone(&self, hash: &blake3::Hash) -> bool {
+        self.places.get(hash).is_some_and(|place| place.base.is_none())
+    }
+
+    /// Of several payloads, one that needs no base is preferred, and then the shortest.
     fn take(&mut self, hash: blake3::Hash, place: Place) {
-        let is_alone = place.base.is_none();
-        let known = self.places.entry(hash).or_insert_with(|| place.clone());
-        if known.base.is_some() && is_alone {
-            *known = place;
+        let cost = |place: &Place| (place.base.is_some(), place.length);
+        match self.places.get_mut(&hash) {
+            Some(known) if cost(known) <= cost(&place) => {}
+            Some(known) => *known = place,
+            None => drop(self.places.insert(hash, place)),
         }
     }
 

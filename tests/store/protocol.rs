@@ -9,15 +9,44 @@ use std::fmt::Debug;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-/// Pieces, as bits: the stored version needs the first, and writers the second or both.
+/// Three pieces, as bits.
 type Pieces = u8;
+const FIRST: Pieces = 0b001;
+const SECOND: Pieces = 0b010;
+const THIRD: Pieces = 0b100;
+const BOTH: Pieces = FIRST | SECOND;
+
+/// Payloads of pieces, as bits: of each piece the one that is stored alone, then differences.
+type Copies = u8;
+const ALONE: Copies = 0b111;
+
+/// Which piece is stored as the difference to which other one.
+const DIFFERENCES: [(Pieces, Pieces); 3] = [(FIRST, SECOND), (SECOND, FIRST), (THIRD, FIRST)];
+
+/// The differences of `pieces`.
+const fn differences(pieces: Pieces) -> Copies {
+    pieces << 3
+}
+
+/// The bases of the differences that are among the payloads of `pieces`.
+fn bases_of(pieces: Pieces, copies: Copies) -> Pieces {
+    let is_there = |piece: Pieces| pieces & piece != 0 && copies & differences(piece) != 0;
+    DIFFERENCES.iter().filter(|(piece, _)| is_there(*piece)).fold(0, |set, (_, base)| set | base)
+}
+
+/// The pieces that payloads decode to, where all that is needed for it is among them.
+fn decoded(copies: Copies) -> Pieces {
+    let has_base = |piece: Pieces| bases_of(piece, copies) & copies & ALONE != 0;
+    DIFFERENCES
+        .iter()
+        .filter(|(piece, _)| has_base(*piece))
+        .fold(copies & ALONE, |set, (piece, _)| set | piece)
+}
+
 /// Packs, as bits, in the order in which they came.
 type PackSet = u16;
 /// Writers, as bits; behind them collectors, where it is about sessions.
 type Writers = u8;
-
-const STORED: Pieces = 0b01;
-const NEEDS: [Pieces; 3] = [0b11, 0b10, 0b10];
 
 /// What is left out to see that it is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +66,27 @@ enum Leaves {
     CollectorsSession,
     /// Writers use pieces of an index without looking whether their pack is there.
     Packs,
+    /// Writers use differences without looking whether their base is stored alone.
+    WritersBases,
+    /// Collectors do not keep the bases of differences.
+    Bases,
+    /// Collectors do not keep the bases of differences whose pack is gone when they look.
+    GonePacks,
+    /// Collectors keep bases as differences.
+    AloneBases,
+    /// Collectors rely on differences whose base is condemned.
+    CondemnedBases,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Protocol {
-    writers: usize,
+    /// The pieces that each writer needs. One that needs none plans anew: it stores a piece in another way.
+    writers: &'static [Pieces],
     collectors: usize,
-    /// Whether the run that is there has two packs.
-    two_packs: bool,
+    /// The pieces that the version needs that is there.
+    stored: Pieces,
+    /// The packs of the run that is there.
+    packs: &'static [Copies],
     leaves: Leaves,
 }
 
@@ -87,7 +129,8 @@ struct Writer {
     step: WriterStep,
     condemned: PackSet,
     index: PackSet,
-    missing: Pieces,
+    /// What can be written, one or the other.
+    choices: Vec<Copies>,
     pack: PackSet,
 }
 
@@ -124,14 +167,14 @@ struct Collector {
     condemned: PackSet,
     needed: Pieces,
     runs: Vec<PackSet>,
-    kept: Pieces,
+    kept: Copies,
     pack: PackSet,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Store {
     /// What each pack that was ever there has.
-    packs: Vec<Pieces>,
+    packs: Vec<Copies>,
     there: PackSet,
     /// The packs of each run.
     runs: Vec<PackSet>,
@@ -146,6 +189,8 @@ struct Store {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Action {
     Write(usize),
+    /// A writer's step in which it writes one of the things that it can.
+    WritePack(usize, Copies),
     /// A collector's step; the first one has a pack to condemn, or a record to go on with.
     Collect(usize),
     CondemnPack(usize, u8),
@@ -174,13 +219,13 @@ impl Store {
         self.runs.iter().fold(0, |set, run| set | run)
     }
 
-    /// The pieces of some packs.
-    fn pieces(&self, packs: PackSet) -> Pieces {
+    /// The payloads of some packs.
+    fn copies(&self, packs: PackSet) -> Copies {
         (0..self.packs.len()).filter(|i| packs >> i & 1 == 1).fold(0, |set, i| set | self.packs[i])
     }
 
-    fn new_pack(&mut self, pieces: Pieces) -> PackSet {
-        self.packs.push(pieces);
+    fn new_pack(&mut self, copies: Copies) -> PackSet {
+        self.packs.push(copies);
         let pack = 1 << (self.packs.len() - 1);
         self.there |= pack;
         pack
@@ -190,19 +235,79 @@ impl Store {
         self.runs.push(run);
         self.runs.sort_unstable();
     }
-
-    /// Needed pieces of the versions of some writers, and of the one that was there before.
-    fn needed_by(writers: Writers) -> Pieces {
-        (0..NEEDS.len()).filter(|i| writers >> i & 1 == 1).fold(STORED, |set, i| set | NEEDS[i])
-    }
-
-    fn is_whole(&self) -> bool {
-        let needed = Self::needed_by(self.versions | self.committed());
-        needed & !self.pieces(self.index() & self.there) == 0
-    }
 }
 
 impl Protocol {
+    /// The pieces that the versions of some writers need, and the one that was there before.
+    fn needed_by(&self, writers: Writers) -> Pieces {
+        let needs = |i: &usize| self.writers[*i];
+        (0..self.writers.len()).filter(|i| writers >> i & 1 == 1).fold(self.stored, |set, i| set | needs(&i))
+    }
+
+    fn is_whole(&self, store: &Store) -> bool {
+        let needed = self.needed_by(store.versions | store.committed());
+        needed & !decoded(store.copies(store.index() & store.there)) == 0
+    }
+
+    /// What a writer can write, if these payloads can be used.
+    fn choices(&self, needs: Pieces, usable: Copies) -> Vec<Copies> {
+        let has = match self.leaves {
+            Leaves::WritersBases => (usable | usable >> 3) & ALONE,
+            _ => decoded(usable),
+        };
+        let (missing, alone_there) = (needs & !has, usable & ALONE);
+        match needs {
+            // Planning anew: a piece as a difference or alone, or both at once.
+            0 => {
+                let mut choices = Vec::new();
+                for (piece, other) in [(FIRST, SECOND), (SECOND, FIRST)] {
+                    if has & BOTH == BOTH {
+                        let base = other & !alone_there;
+                        choices.push(differences(piece) | base);
+                    }
+                    choices.extend((has & piece & !alone_there != 0).then_some(piece));
+                }
+                choices
+            }
+            _ if missing == 0 => Vec::new(),
+            FIRST | SECOND => {
+                let difference = differences(missing);
+                let has_base = bases_of(missing, difference) & alone_there != 0;
+                [missing].into_iter().chain(has_base.then_some(difference)).collect()
+            }
+            _ => vec![missing],
+        }
+    }
+
+    /// What of a pack a collector keeps: of what is needed, that which is neither in other packs nor will be kept by
+    /// who deletes those.
+    fn kept(&self, needed: Pieces, indexed: Copies, [all, elsewhere, here]: [Copies; 3]) -> Copies {
+        let (mut live, mut bases) = (needed, 0);
+        if self.leaves != Leaves::Bases {
+            for _ in 0..3 {
+                bases |= bases_of(live, if self.leaves == Leaves::GonePacks { all } else { indexed });
+                live |= bases;
+            }
+        }
+        let mut kept = 0;
+        for piece in [FIRST, SECOND, THIRD] {
+            let has_base = match self.leaves {
+                Leaves::CondemnedBases => true,
+                _ => bases_of(piece, elsewhere) & elsewhere & ALONE != 0,
+            };
+            let must_be_alone = bases & piece & all != 0 && self.leaves != Leaves::AloneBases;
+            let is_difference = elsewhere & differences(piece) != 0 && has_base && !must_be_alone;
+            if live & piece == 0 || elsewhere & piece != 0 || is_difference {
+                continue;
+            }
+            kept |= match here & piece {
+                0 => here & differences(piece),
+                alone => alone,
+            };
+        }
+        kept
+    }
+
     /// A writer's step, as `src/store/add.rs` and `src/store/session.rs` have them.
     fn write(&self, store: &mut Store, i: usize) {
         use WriterStep::*;
@@ -229,20 +334,19 @@ impl Protocol {
             ListPacks => {
                 let there = if self.leaves == Leaves::Packs { PackSet::MAX } else { store.there };
                 let usable = writer.index & there & !writer.condemned;
-                writer.missing = NEEDS[i] & !store.pieces(usable);
-                if writer.missing == 0 { Commit } else { WritePack }
+                writer.choices = self.choices(self.writers[i], store.copies(usable));
+                if writer.choices.is_empty() { Commit } else { WritePack }
             }
-            WritePack => {
-                writer.pack = store.new_pack(writer.missing);
-                WriteRun
-            }
+            // What is written is chosen by the action.
+            WritePack => WritePack,
             WriteRun => {
                 store.add_run(writer.pack);
                 Commit
             }
             Commit if store.ends[i] == End::None => {
-                store.ends[i] = End::Committed;
-                Number
+                let plans = self.writers[i] == 0;
+                store.ends[i] = if plans { End::Kept } else { End::Committed };
+                if plans { Forget } else { Number }
             }
             Commit => Done,
             Number => {
@@ -270,7 +374,7 @@ impl Protocol {
         use CollectorStep::*;
         let mut own = std::mem::take(&mut store.collectors[i]);
         let record = usize::from(own.record);
-        let session = self.writers + i;
+        let session = self.writers.len() + i;
         let bit = 1 << session;
         let pack: PackSet = 1 << store.records[record].pack;
         own.step = match own.step {
@@ -289,11 +393,11 @@ impl Protocol {
                     own.condemned = store.condemned();
                 }
                 let committed = if self.leaves == Leaves::Ends { 0 } else { store.committed() };
-                own.needed = Store::needed_by(committed);
+                own.needed = self.needed_by(committed);
                 ReadVersions
             }
             ReadVersions => {
-                own.needed |= Store::needed_by(store.versions);
+                own.needed |= self.needed_by(store.versions);
                 ReadIndex
             }
             ReadIndex => {
@@ -310,8 +414,10 @@ impl Protocol {
             }
             ListPacks => {
                 let places = own.runs.iter().fold(0, |set, run| set | run) & store.there;
-                let elsewhere = store.pieces(places & !own.condemned);
-                own.kept = own.needed & !elsewhere & store.pieces(places & pack);
+                let all_runs = own.runs.iter().fold(0, |set, run| set | run);
+                let sets = [places, places & !own.condemned, places & pack];
+                own.kept =
+                    self.kept(own.needed, store.copies(all_runs), sets.map(|packs| store.copies(packs)));
                 own.runs.retain(|run| run & pack != 0);
                 if own.kept == 0 { WriteRest } else { Begin }
             }
@@ -391,22 +497,24 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<Store> {
         let mut store = Store {
-            ends: vec![End::None; self.writers + self.collectors],
-            writers: vec![Writer::default(); self.writers],
+            ends: vec![End::None; self.writers.len() + self.collectors],
+            writers: vec![Writer::default(); self.writers.len()],
             collectors: vec![Collector::default(); self.collectors],
             ..Store::default()
         };
-        // The second piece is not needed yet, and is there twice if that makes a difference.
-        let pack = store.new_pack(0b11);
-        let other = if self.two_packs { store.new_pack(0b10) } else { 0 };
-        store.add_run(pack | other);
+        let run = self.packs.iter().fold(0, |run, &copies| run | store.new_pack(copies));
+        store.add_run(run);
         vec![store]
     }
 
     fn actions(&self, store: &Store, actions: &mut Vec<Action>) {
         for (i, writer) in store.writers.iter().enumerate() {
-            if writer.step != WriterStep::Done {
-                actions.push(Action::Write(i));
+            match writer.step {
+                WriterStep::Done => {}
+                WriterStep::WritePack => {
+                    actions.extend(writer.choices.iter().map(|&copies| Action::WritePack(i, copies)));
+                }
+                _ => actions.push(Action::Write(i)),
             }
             if store.ends[i] == End::Committed && store.versions >> i & 1 == 0 {
                 actions.push(Action::NumberForAnother(i));
@@ -431,6 +539,10 @@ impl Model for Protocol {
         let mut next = store.clone();
         match action {
             Action::Write(i) => self.write(&mut next, i),
+            Action::WritePack(i, copies) => {
+                let pack = next.new_pack(copies);
+                next.writers[i] = Writer { step: WriterStep::WriteRun, pack, ..Writer::default() };
+            }
             Action::Collect(i) => self.collect(&mut next, i)?,
             Action::CondemnPack(i, pack) => {
                 next.records.push(Record { pack, sessions: None, is_there: true });
@@ -450,10 +562,15 @@ impl Model for Protocol {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("what versions need is there", |_, store: &Store| store.is_whole()),
+            Property::always("what versions need is there", Protocol::is_whole),
             // Otherwise nothing would have been tried.
             Property::sometimes("all that can happen happens", |protocol: &Protocol, store: &Store| {
-                store.versions.count_ones() as usize == protocol.writers
+                store.writers.iter().all(|writer| writer.step == WriterStep::Done)
+                    && protocol
+                        .writers
+                        .iter()
+                        .enumerate()
+                        .all(|(i, &needs)| needs == 0 || store.versions >> i & 1 == 1)
                     && store.collectors.iter().all(|collector| collector.step == CollectorStep::Done)
                     && store.there & 1 == 0
                     && store.condemned() == 0
@@ -469,17 +586,56 @@ fn checked(protocol: Protocol) -> impl Checker<Protocol> {
     protocol.checker().threads(2).finish_when(all).spawn_bfs().join()
 }
 
+/// A store with a version of one piece; the pack has the other one, too, and where there are two packs, so has the
+/// second.
+const TOGETHER: Protocol =
+    Protocol { writers: &[], collectors: 1, stored: FIRST, packs: &[BOTH], leaves: Leaves::Nothing };
+const TWO_PACKS: &[Copies] = &[BOTH, SECOND];
+
+/// A store with a difference and its base.
+const DIFFERENCE: Protocol = Protocol { packs: &[SECOND, differences(FIRST)], ..TOGETHER };
+
+/// A store of which nothing is needed, with a piece in two ways.
+const UNUSED: Protocol = Protocol { stored: 0, packs: &[FIRST, SECOND, differences(FIRST)], ..TOGETHER };
+
+/// A store with a difference, whose base can be stored as a difference, too.
+const CHAIN: Protocol = Protocol {
+    writers: &[0],
+    stored: FIRST | THIRD,
+    packs: &[FIRST, SECOND | differences(THIRD)],
+    ..TOGETHER
+};
+
 #[test]
 fn nothing_is_lost_in_any_order() {
-    let mut sizes = vec![(2, 1, true), (1, 2, false)];
+    let planned = Protocol { stored: BOTH, ..TOGETHER };
+    let mut all = vec![
+        Protocol { writers: &[BOTH, SECOND], packs: TWO_PACKS, ..TOGETHER },
+        Protocol { writers: &[BOTH], collectors: 2, ..TOGETHER },
+        // What was stored as a difference.
+        Protocol { writers: &[FIRST], stored: 0, ..DIFFERENCE },
+        Protocol { writers: &[FIRST], ..UNUSED },
+        Protocol { writers: &[SECOND], ..DIFFERENCE },
+        Protocol { writers: &[], collectors: 2, ..DIFFERENCE },
+        // Planned anew, also by two at once.
+        Protocol { writers: &[0], collectors: 1, ..planned },
+        Protocol { writers: &[0], collectors: 1, stored: BOTH, ..DIFFERENCE },
+        Protocol { writers: &[0, 0], collectors: 1, ..planned },
+        Protocol { writers: &[0, FIRST], collectors: 1, ..DIFFERENCE },
+        CHAIN,
+    ];
     if std::env::var_os("BANTAM_ENDURANCE").is_some() {
         // Two of each have more states than 10 GB hold.
-        sizes.extend([(3, 1, true), (1, 2, true)]);
+        all.push(Protocol { writers: &[BOTH, SECOND, SECOND], packs: TWO_PACKS, ..TOGETHER });
+        all.push(Protocol { writers: &[BOTH], collectors: 2, packs: TWO_PACKS, ..TOGETHER });
+        all.push(Protocol { writers: &[0], collectors: 2, ..planned });
+        all.push(Protocol { writers: &[FIRST], collectors: 2, stored: 0, ..DIFFERENCE });
+        all.push(Protocol { writers: &[FIRST], collectors: 2, ..UNUSED });
+        all.push(Protocol { collectors: 2, ..CHAIN });
     }
-    for (writers, collectors, two_packs) in sizes {
-        let checker = checked(Protocol { writers, collectors, two_packs, leaves: Leaves::Nothing });
-        let states = checker.unique_state_count();
-        println!("{writers} writers, {collectors} collectors, {}: {states} states", 1 + u8::from(two_packs));
+    for protocol in all {
+        let checker = checked(protocol);
+        println!("{protocol:?}: {} states", checker.unique_state_count());
         checker.assert_properties();
     }
 }
@@ -487,16 +643,23 @@ fn nothing_is_lost_in_any_order() {
 /// Each rule is needed: without it there is an order in which something is lost.
 #[test]
 fn without_any_of_the_rules_something_is_lost() {
-    for (leaves, collectors, two_packs) in [
-        (Leaves::SessionFirst, 1, false),
-        (Leaves::Waiting, 1, false),
-        (Leaves::Ends, 1, false),
-        (Leaves::OtherRecords, 2, false),
-        (Leaves::Order, 2, false),
-        (Leaves::CollectorsSession, 2, false),
-        (Leaves::Packs, 2, true),
+    let one = Protocol { writers: &[BOTH], ..TOGETHER };
+    let two = Protocol { collectors: 2, ..one };
+    for (leaves, protocol) in [
+        (Leaves::SessionFirst, one),
+        (Leaves::Waiting, one),
+        (Leaves::Ends, one),
+        (Leaves::OtherRecords, two),
+        (Leaves::Order, two),
+        (Leaves::CollectorsSession, two),
+        (Leaves::Packs, Protocol { packs: TWO_PACKS, ..two }),
+        (Leaves::WritersBases, Protocol { writers: &[FIRST], stored: 0, ..DIFFERENCE }),
+        (Leaves::Bases, DIFFERENCE),
+        (Leaves::GonePacks, Protocol { collectors: 2, ..DIFFERENCE }),
+        (Leaves::AloneBases, CHAIN),
+        (Leaves::CondemnedBases, Protocol { writers: &[FIRST], collectors: 2, ..UNUSED }),
     ] {
-        let checker = checked(Protocol { writers: 1, collectors, two_packs, leaves });
+        let checker = checked(Protocol { leaves, ..protocol });
         println!("without {leaves:?}: {} states", checker.unique_state_count());
         assert!(checker.discovery("what versions need is there").is_some(), "{leaves:?}");
     }

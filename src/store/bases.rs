@@ -7,7 +7,7 @@ use super::sketch::Sketch;
 use crate::tensor::Dtype;
 
 /// How much the sketches of a tensor and its base agree, at least. Others agree by a sixty-fourth.
-const ALIKE: f64 = 0.15;
+pub(super) const ALIKE: f64 = 0.15;
 
 /// The tensors of a base.
 #[derive(Debug, Default)]

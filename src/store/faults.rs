@@ -172,6 +172,23 @@ pub(super) mod testing {
         }
 
         #[test]
+        fn a_full_disk_while_bases_are_planned_anew_loses_nothing() {
+            let place = Place(tempfile::tempdir().unwrap());
+            let store = place.at("store");
+            Store::init(&store).unwrap();
+            // What they were made from comes last.
+            for (name, step) in [("one", 0.01), ("other", -0.01), ("third", 0.02), ("base", 0.0)] {
+                model(&place.at(name), 1, step);
+                place.add(name).unwrap();
+            }
+            let options = GcOptions::default().with_expire(std::time::Duration::ZERO);
+            at_every_write(&place, "optimize", || Store::optimize(&store, &options, &()).map(drop));
+            let done = Store::optimize(&store, &options, &()).unwrap();
+            assert_eq!((done.changed_families, done.recoded_pieces, done.collected.deleted_packs), (0, 0, 0));
+            assert_eq!(place.require_whole("optimized").len(), 4);
+        }
+
+        #[test]
         fn a_full_disk_leaves_no_half_of_what_is_restored() {
             let place = place();
             let opened = Store::open(&place.at("store")).unwrap();

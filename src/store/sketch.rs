@@ -63,14 +63,16 @@ impl Sketch {
     }
 }
 
+/// An element of a float type as an integer, in the order of values: neighbours are one apart.
+pub(super) fn ordered(element: &[u8]) -> i64 {
+    let sign = 1u32 << (8 * element.len() - 1);
+    let bits = element.iter().rev().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte));
+    // Magnitudes are ordered as integers are.
+    if bits & sign == 0 { i64::from(bits) } else { -i64::from(bits & !sign) }
+}
+
 /// The place of the largest element of a group; `None` if there are several.
 fn place_of_largest(group: &[u8], width: usize) -> Option<usize> {
-    let sign = 1u32 << (8 * width - 1);
-    let ordered = |element: &[u8]| {
-        let bits = element.iter().rev().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte));
-        // Magnitudes are ordered as integers are.
-        if bits & sign == 0 { i64::from(bits) } else { -i64::from(bits & !sign) }
-    };
     let values: Vec<i64> = group.chunks_exact(width).map(ordered).collect();
     let largest = values.iter().max()?;
     let mut places = values.iter().enumerate().filter(|(_, value)| *value == largest);

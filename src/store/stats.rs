@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::error::StoreError;
 use super::index::Place;
+use super::linked::Linked;
 use super::pack::PACKS;
 use super::store::Store;
 
@@ -42,29 +43,15 @@ pub struct Stats {
 /// Which models belong together, by their numbers.
 #[derive(Debug, Default)]
 struct Kinship {
-    /// Another model of the same family; itself, of the first.
-    parents: Vec<usize>,
+    models: Linked,
     /// The model that had a tensor first, by the piece that is stored alone.
     first: HashMap<blake3::Hash, usize>,
 }
 
 impl Kinship {
-    fn add_model(&mut self) -> usize {
-        self.parents.push(self.parents.len());
-        self.parents.len() - 1
-    }
-
-    fn first_of(&self, mut model: usize) -> usize {
-        while self.parents[model] != model {
-            model = self.parents[model];
-        }
-        model
-    }
-
     fn add_piece(&mut self, model: usize, alone: blake3::Hash) {
         let other = *self.first.entry(alone).or_insert(model);
-        let (a, b) = (self.first_of(model), self.first_of(other));
-        self.parents[a.max(b)] = a.min(b);
+        self.models.link(model, other);
     }
 }
 
@@ -77,7 +64,7 @@ impl Store {
         let mut models = Vec::new();
         for version in self.list()? {
             let manifest = self.manifest(&version)?;
-            let number = kinship.add_model();
+            let number = kinship.models.add();
             stats.models += 1;
             stats.tensors += manifest.tensors().count();
             stats.original_bytes = stats.original_bytes.saturating_add(manifest.bytes());
@@ -98,19 +85,19 @@ impl Store {
         for pack in self.folder.list(PACKS)? {
             stats.stored_bytes += self.folder.len(&pack)?;
         }
-        stats.families = self.families(&kinship, models)?;
+        stats.families = self.families(&mut kinship.models, models)?;
         Ok(stats)
     }
 
     /// The families of models, which have a name, the bytes of their files, and pieces.
     fn families(
         &self,
-        kinship: &Kinship,
+        linked: &mut Linked,
         models: Vec<(String, u64, Vec<blake3::Hash>)>,
     ) -> Result<Vec<Family>, StoreError> {
         let mut families: BTreeMap<usize, (Family, Vec<blake3::Hash>)> = BTreeMap::new();
         for (number, (name, bytes, pieces)) in models.into_iter().enumerate() {
-            let (family, all) = families.entry(kinship.first_of(number)).or_default();
+            let (family, all) = families.entry(linked.first_of(number)).or_default();
             family.models.push(name);
             family.original_bytes = family.original_bytes.saturating_add(bytes);
             all.extend(pieces);
@@ -148,13 +135,13 @@ mod tests {
     fn models_that_share_anything_are_one_family() {
         let piece = |name: &str| blake3::hash(name.as_bytes());
         let mut kinship = Kinship::default();
-        let models = [0, 1, 2, 3].map(|_| kinship.add_model());
+        let models = [0, 1, 2, 3].map(|_| kinship.models.add());
         kinship.add_piece(0, piece("a"));
         kinship.add_piece(1, piece("b"));
         kinship.add_piece(2, piece("c"));
         kinship.add_piece(3, piece("a"));
-        assert_eq!(models.map(|model| kinship.first_of(model)), [0, 1, 2, 0]);
+        assert_eq!(models.map(|model| kinship.models.first_of(model)), [0, 1, 2, 0]);
         kinship.add_piece(3, piece("c"));
-        assert_eq!(models.map(|model| kinship.first_of(model)), [0, 1, 0, 0]);
+        assert_eq!(models.map(|model| kinship.models.first_of(model)), [0, 1, 0, 0]);
     }
 }

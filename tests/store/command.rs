@@ -68,6 +68,14 @@ fn a_first_hour_with_a_store() {
         let output = bantam(words);
         assert!(output.status.success() && !output.stdout.is_empty(), "{words:?}");
     }
+    let said = json(&["optimize", &store]);
+    assert_eq!(
+        (&said["families"], &said["changed_families"], &said["recoded_pieces"]),
+        (&1.into(), &0.into(), &0.into())
+    );
+    assert!(said["before_bytes"] == said["after_bytes"] && said["collected"]["deleted_packs"] == 0, "{said}");
+    let output = bantam(&["optimize", &store]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 families, better bases for 0"));
     assert!(bantam(&["rm", &store, "base"]).status.success());
     // The tuned one is a difference to it.
     let said = json(&["gc", &store, "--expire", "0.5"]);

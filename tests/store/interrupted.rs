@@ -23,16 +23,17 @@ fn rounds() -> u64 {
     if std::env::var_os("BANTAM_ENDURANCE").is_some() { 200 } else { 30 }
 }
 
-/// Two writers and a collector work on a store that grows and shrinks, and are killed in the middle of it.
+/// Two writers, a collector, and one that plans bases anew work on a store that grows and shrinks, and are killed in the
+/// middle of it.
 #[test]
 fn killed_writers_and_collectors_leave_the_store_whole() {
     let place = Place::with_store();
     let mut random = Random::new(1);
-    // What one takes alone says when to kill three at once.
+    // What one takes alone says when to kill four at once.
     model(&place.at("first"), 9, 0, 300);
     let began = Instant::now();
     assert!(adding(&place, "first").wait().unwrap().success());
-    let longest = 3 * began.elapsed().as_micros() as usize;
+    let longest = 4 * began.elapsed().as_micros() as usize;
     let (mut killed, mut finished) = (0, 0);
     for round in 0..rounds() {
         let [one, other] = [0, 1].map(|i| format!("model-{}", 2 * round + i));
@@ -44,6 +45,7 @@ fn killed_writers_and_collectors_leave_the_store_whole() {
             adding(&place, &one),
             adding(&place, &other),
             spawn(&["gc".as_ref(), place.at("store").as_ref(), "--expire".as_ref(), hours.as_ref()]),
+            spawn(&["optimize".as_ref(), place.at("store").as_ref()]),
         ];
         std::thread::sleep(Duration::from_micros(random.below(longest) as u64));
         for child in &mut children {
@@ -107,6 +109,11 @@ fn writers_readers_and_collectors_at_once_all_succeed() {
             scope.spawn(|| {
                 for _ in 0..30 {
                     Store::gc(&place.at("store"), &GcOptions::default(), &()).unwrap();
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    Store::optimize(&place.at("store"), &GcOptions::default(), &()).unwrap();
                 }
             });
         }

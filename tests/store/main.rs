@@ -6,6 +6,7 @@ mod damage;
 mod gc;
 mod interrupted;
 mod models;
+mod optimize;
 mod protocol;
 
 #[path = "../fixtures/data/mod.rs"]

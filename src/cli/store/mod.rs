@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use bantam::store::{
-    AddOptions, Family, GcOptions, Planned, Repair, Share, Stats, Store, VersionName, models_in,
+    AddOptions, Collected, Family, GcOptions, Planned, Repair, Share, Stats, Store, VersionName, models_in,
 };
 use serde_json::{Value, json};
 
@@ -134,6 +134,20 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look for better bases among all models, store differences anew where that takes fewer bytes, and delete what is not
+    /// needed any more; others may add and restore meanwhile
+    Optimize {
+        /// The store's folder
+        store: PathBuf,
+        /// End the sessions of writers that began so many hours ago; those that are still writing get an error
+        #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
+        expire: Duration,
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Check that all objects are there and have their checksums
     Check {
         /// The store's folder
@@ -177,7 +191,11 @@ impl Args {
     pub fn writes(&self) -> bool {
         matches!(
             self.command,
-            Command::Add { .. } | Command::Ingest { .. } | Command::Get { .. } | Command::Gc { .. }
+            Command::Add { .. }
+                | Command::Ingest { .. }
+                | Command::Get { .. }
+                | Command::Gc { .. }
+                | Command::Optimize { .. }
         )
     }
 }
@@ -224,6 +242,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             print::line(format_args!("{name}: removed; `bantam store gc` deletes what nobody else needs"))?;
         }
         Command::Gc { store, expire, jobs, json } => gc(store, *expire, jobs, *json)?,
+        Command::Optimize { store, expire, jobs, json } => optimize(store, *expire, jobs, *json)?,
         Command::Check { store, full, read, jobs, json } => {
             let read = if *full { Some(Share::ALL) } else { *read };
             let check = jobs.run(|| Store::check(store, read, &Bar::default()))??;
@@ -371,12 +390,21 @@ fn gc(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Result<()> 
     let options = GcOptions::default().with_expire(expire);
     let done = jobs.run(|| Store::gc(store, &options, &Bar::default()))??;
     if as_json {
-        return print::line(json!({
-            "deleted_packs": done.deleted_packs, "deleted_bytes": done.deleted_bytes,
-            "kept_bytes": done.kept_bytes, "waiting_packs": done.waiting_packs,
-            "open_sessions": done.open_sessions, "expired_sessions": done.expired_sessions,
-        }));
+        return print::line(collected_json(&done));
     }
+    collected(store, &done)
+}
+
+fn collected_json(done: &Collected) -> Value {
+    json!({
+        "deleted_packs": done.deleted_packs, "deleted_bytes": done.deleted_bytes,
+        "kept_bytes": done.kept_bytes, "waiting_packs": done.waiting_packs,
+        "open_sessions": done.open_sessions, "expired_sessions": done.expired_sessions,
+    })
+}
+
+/// Prints what was collected.
+fn collected(store: &Path, done: &Collected) -> Result<()> {
     for session in &done.expired_sessions {
         print::line(format_args!("session {session}: ended, because it began too long ago"))?;
     }
@@ -391,6 +419,27 @@ fn gc(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Result<()> 
         ))?;
     }
     Ok(())
+}
+
+/// Looks for better bases, and prints what that did.
+fn optimize(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Result<()> {
+    let options = GcOptions::default().with_expire(expire);
+    let done = jobs.run(|| Store::optimize(store, &options, &Bar::default()))??;
+    if as_json {
+        return print::line(json!({
+            "families": done.families, "changed_families": done.changed_families,
+            "recoded_pieces": done.recoded_pieces, "before_bytes": done.before_bytes,
+            "after_bytes": done.after_bytes, "collected": collected_json(&done.collected),
+        }));
+    }
+    let (families, changed) = (done.families, done.changed_families);
+    let (before, after) = (sizes::megabytes(done.before_bytes), sizes::megabytes(done.after_bytes));
+    print::line(format_args!(
+        "{}: {families} families, better bases for {changed}; {} pieces stored anew; {before} before, {after} now",
+        store.display(),
+        done.recoded_pieces
+    ))?;
+    collected(store, &done.collected)
 }
 
 fn repair(store: &Path, as_json: bool) -> Result<ExitCode> {

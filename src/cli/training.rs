@@ -12,6 +12,7 @@ use bantam::train::{
     Decay, LoraOptions, MomentsDtype, Optimizer, Rounding, RunOptions, Schedule, TrainOptions, TrainingRun,
     UpdateOptions,
 };
+use indicatif::HumanDuration;
 use serde_json::json;
 
 use super::checkpoint_store::CheckpointStore;
@@ -395,8 +396,9 @@ impl Pace {
         self.said = Some(Instant::now());
         let valid = valid_loss.map_or(String::new(), |loss| format!(", validation {loss:.4}"));
         let left = Duration::from_secs((self.seconds() / self.done.max(1) as f64 * self.left as f64) as u64);
+        let left = HumanDuration(left);
         print::remark(format_args!(
-            "step {}: loss {:.4}{valid}, learning rate {:.2e}, {:.1} tokens/s, {left:?} left, peak device memory {}",
+            "step {}: loss {:.4}{valid}, learning rate {:.2e}, {:.1} tokens/s, {left} left, peak device memory {}",
             entry.step,
             entry.loss,
             entry.learning_rate,

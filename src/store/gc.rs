@@ -1,7 +1,7 @@
 //! Collecting what no version needs any more.
 //!
 //! Any number of collectors, writers and readers may work at once. `docs/store.md` has the rules, and
-//! `tests/store/protocol.rs` has every order of their steps tried.
+//! `tests/store/protocol` has every order of their steps tried.
 
 use std::collections::HashSet;
 use std::path::Path;

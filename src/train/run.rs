@@ -15,8 +15,9 @@ use crate::gpu::Gpu;
 use crate::model::{Adapter, ModelConfig};
 use crate::text::{ChatTemplate, Tokenizer};
 
-/// Batches of validation data that are looked at, at the most.
-const MOST_VALID_BATCHES: usize = 64;
+/// Sequences of validation data that are looked at, the first ones, at the most. Not batches: the loss of a model must not
+/// depend on how many sequences are in one.
+const MOST_VALID_SEQUENCES: usize = 256;
 
 /// What a run is made with.
 #[derive(Debug, Clone, PartialEq)]
@@ -149,8 +150,10 @@ impl TrainingRun {
 
     /// Makes one step with the next batch.
     pub async fn step(&mut self) -> Result<LogEntry, TrainError> {
-        let batch =
-            self.options.batch(&mut self.sequences)?.ok_or(TrainError::Internal("the data has no end"))?;
+        let batch = self
+            .options
+            .batch(&mut self.sequences, usize::MAX)?
+            .ok_or(TrainError::Internal("the data has no end"))?;
         let report = self.trainer.step(&batch).await?;
         let entry = LogEntry {
             step: report.step,
@@ -163,16 +166,24 @@ impl TrainingRun {
         Ok(entry)
     }
 
-    /// Measures the mean loss of the validation data, and with `notes` writes it in the log; `None` if there is no such
-    /// data.
+    /// Measures the mean loss of the first 256 sequences of the validation data, and with `notes` writes it in the log; `None`
+    /// if there is no such data.
     pub async fn validate(&mut self, notes: bool) -> Result<Option<f64>, TrainError> {
         let Some(valid) = &self.valid else { return Ok(None) };
         let mut sequences = sequences(&self.model, valid, &self.options, false, Position::default())?;
-        let (mut sum, mut count) = (0.0, 0);
-        for _ in 0..MOST_VALID_BATCHES {
-            let Some(batch) = self.options.batch(&mut sequences)? else { break };
+        let (mut sum, mut count, mut left) = (0.0, 0, MOST_VALID_SEQUENCES);
+        while left > 0
+            && let Some(batch) = self.options.batch(&mut sequences, left)?
+        {
             sum += self.trainer.loss(&batch).await? * batch.counted() as f64;
             count += batch.counted();
+            left = left.saturating_sub(self.options.train.step_sequences());
+        }
+        if left == 0 && sequences.next_sequence()?.is_some() {
+            ::log::info!(
+                "{}: the loss is that of the first {MOST_VALID_SEQUENCES} sequences",
+                valid.display()
+            );
         }
         let loss = sum / f64::from(count.max(1) as u32);
         if let Some(entry) = self.log.last_mut().filter(|_| notes) {
@@ -205,11 +216,11 @@ impl TrainingRun {
 }
 
 impl RunOptions {
-    /// The next batch; `None` at the end of data that come once.
-    fn batch(&self, sequences: &mut Sequences) -> Result<Option<Batch>, TrainError> {
+    /// The next batch, of `most` sequences at the most; `None` at the end of data that come once.
+    fn batch(&self, sequences: &mut Sequences, most: usize) -> Result<Option<Batch>, TrainError> {
         let mut all = Vec::new();
         let count = self.train.step_sequences();
-        while all.len() < count
+        while all.len() < count.min(most)
             && let Some(sequence) = sequences.next_sequence()?
         {
             all.push(sequence);

@@ -54,6 +54,21 @@ fn same_checkpoint(a: &Path, b: &Path) {
     assert!(moments(a) == moments(b));
 }
 
+/// A model has one loss, of the same sequences, however many are looked at together.
+#[test]
+fn the_loss_of_validation_data_does_not_depend_on_batches() {
+    let place = Place::new();
+    let line = |i: usize| format!("{{\"text\": \"{} {i}\"}}\n", "corn ".repeat(1 + i % 7));
+    std::fs::write(place.path("valid.jsonl"), (0..300).map(line).collect::<String>()).unwrap();
+    let loss = |batch: &str| {
+        let more = ["--length", "16", "--no-packing", "--lr", "0", "--layout", "raw", "--batch", batch];
+        let said = json(&place.train(&format!("of-{batch}"), "1", &more));
+        said["valid_loss"].as_f64().unwrap()
+    };
+    let [one, three] = ["1", "3"].map(loss);
+    assert!((one - three).abs() < 1e-5, "{one} {three}");
+}
+
 #[test]
 fn a_trained_model_runs_and_a_run_goes_on_bit_for_bit_in_any_layout() {
     let place = Place::new();

@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
-"""Write the training text of the demo model: tiny stories, one per line.
+"""Write the training data of the demo model: tiny stories, as `bantam train` reads them.
 
 Every sentence comes from the templates in this file, which were written for
 this project, so the text carries no one else's licence. A story keeps one cast
 from start to end, so names, pronouns and objects agree.
 
-    python make_text.py --seed 7 --megabytes 8 --out stories.txt
+    python make_text.py --seed 7 --megabytes 8 --out data
 
-Lines that begin with <|user|> are short chats in the form that the chat
-template of the model renders; the trainer adds <s> and </s> around each line.
-The same seed always gives the same text.
+The folder gets valid.jsonl with the first 200 stories, from which nothing is
+learned, and train.jsonl with the others. Texts that begin with <|user|> are
+short chats in the form that the chat template of the model renders; <s> and
+</s> are put around each text when it is read. The same seed always gives the
+same text.
 """
 
 import argparse
+import json
+import os
 import random
 import re
 import sys
+
+HELD_OUT = 200  # stories that are only used to measure the loss
 
 # ---------------------------------------------------------------- the cast
 
@@ -1164,22 +1170,23 @@ def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     args.add_argument("--seed", type=int, default=7)
     args.add_argument("--megabytes", type=float, default=8.0, help="how much text to write")
-    args.add_argument("--out", default="-", help="file to write, or - for stdout")
+    args.add_argument("--out", default="data", help="the folder for the files")
     args = args.parse_args()
 
     rng = random.Random(args.seed)
-    out = sys.stdout if args.out == "-" else open(args.out, "w", encoding="utf-8")
-    seen, size = set(), 0
+    seen, size = {}, 0  # a dict, because it keeps the order
     while size < args.megabytes * 1e6:
         line = a_line(rng)
         if line in seen:  # every story in the text is a different one
             continue
-        seen.add(line)
-        print(line, file=out)
+        seen[line] = None
         size += len(line.encode()) + 1
-    if out is not sys.stdout:
-        out.close()
-        print(f"{len(seen)} stories, {size} bytes", file=sys.stderr)
+    lines = list(seen)
+    os.makedirs(args.out, exist_ok=True)
+    for name, part in (("valid", lines[:HELD_OUT]), ("train", lines[HELD_OUT:])):
+        with open(os.path.join(args.out, f"{name}.jsonl"), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in part)
+    print(f"{len(lines)} stories, {size} bytes", file=sys.stderr)
 
 
 if __name__ == "__main__":

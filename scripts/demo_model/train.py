@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Train the demo model and save it as a Hugging Face Llama checkpoint.
 
-    python make_text.py --out stories.txt
-    python train.py --text stories.txt --out ../../assets/demo
+    python make_text.py --out data
+    python make_tokenizer.py --data data --out ../../assets/demo
+    python train.py --data data --out ../../assets/demo
     python train.py --check ../../assets/demo
 
-The text has one story per line. Each line becomes <s> line </s>. The model is
+Each text of the data becomes <s> text </s>. The model is
 trained in float32 on the CPU with fixed seeds and is saved in BF16. --check
 loads the saved files with numpy alone and prints what the model writes.
 """
@@ -22,88 +23,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 
-BOS, EOS, PAD = 0, 1, 2
-HELD_OUT = 200  # stories that are only used to measure the loss
-SPECIALS = ["<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>"]
-
-CONFIG = {
-    "architectures": ["LlamaForCausalLM"],
-    "attention_bias": False,
-    "attention_dropout": 0.0,
-    "bos_token_id": BOS,
-    "eos_token_id": EOS,
-    "head_dim": 16,
-    "hidden_act": "silu",
-    "hidden_size": 128,
-    "initializer_range": 0.02,
-    "intermediate_size": 352,
-    "max_position_embeddings": 512,
-    "mlp_bias": False,
-    "model_type": "llama",
-    "num_attention_heads": 8,
-    "num_hidden_layers": 5,
-    "num_key_value_heads": 4,
-    "pad_token_id": PAD,
-    "pretraining_tp": 1,
-    "rms_norm_eps": 1e-5,
-    "rope_scaling": None,
-    "rope_theta": 10000.0,
-    "tie_word_embeddings": True,
-    "torch_dtype": "bfloat16",
-    "use_cache": True,
-    "vocab_size": 1024,
-}
-
-# System messages are left out: the model has never seen one.
-CHAT_TEMPLATE = (
-    "{{ bos_token }}"
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}{{ '<|user|>' + message['content'] | trim }}"
-    "{% elif message['role'] == 'assistant' %}"
-    "{{ '<|assistant|>' + message['content'] | trim + eos_token }}"
-    "{% endif %}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
-
-
-# ------------------------------------------------------------ the tokenizer
-
-def train_tokenizer(lines):
-    tok = Tokenizer(models.BPE())
-    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tok.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=CONFIG["vocab_size"],
-        special_tokens=SPECIALS,
-        # All 256 bytes are in the vocabulary, so any UTF-8 text round-trips.
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    plain = (l for l in lines if not l.startswith("<|"))
-    tok.train_from_iterator(plain, trainer)
-    # Every text starts with <s>, as in training.
-    tok.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s>:1 $B:1", special_tokens=[("<s>", BOS)])
-    assert tok.get_vocab_size() == CONFIG["vocab_size"]
-    return tok
-
-
-def tokenizer_config():
-    return {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "pad_token": "<pad>",
-        "add_bos_token": True,
-        "add_eos_token": False,
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": CONFIG["max_position_embeddings"],
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "chat_template": CHAT_TEMPLATE,
-    }
-
+from make_text import HELD_OUT
+from make_tokenizer import BOS, CONFIG, EOS, PAD, texts
 
 # ---------------------------------------------------------------- the model
 
@@ -241,16 +164,6 @@ def load_safetensors(path):
     return out
 
 
-def save_all(folder, params, tok):
-    os.makedirs(folder, exist_ok=True)
-    save_safetensors(os.path.join(folder, "model.safetensors"), params)
-    tok.save(os.path.join(folder, "tokenizer.json"))
-    for name, data in (("config.json", CONFIG), ("tokenizer_config.json", tokenizer_config())):
-        with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
-            json.dump(data, f, indent=2)
-            f.write("\n")
-
-
 # ----------------------------------------------------------------- training
 
 def weigh(stories, weight):
@@ -301,9 +214,8 @@ def train(args):
     import jax.numpy as jnp
     import optax
 
-    with open(args.text, encoding="utf-8") as f:
-        lines = f.read().splitlines()
-    tok = train_tokenizer(lines)
+    lines = texts(args.data)
+    tok = Tokenizer.from_file(os.path.join(args.out, "tokenizer.json"))
     # encode() puts <s> in front; </s> is added here.
     stories = [np.array(e.ids + [EOS], np.int32) for e in tok.encode_batch(lines)]
     weights = weigh(stories, args.repeat_weight)
@@ -355,7 +267,7 @@ def train(args):
                   f"{(time.time() - start) / i:.3f} s/step", flush=True)
             recent = []
         if i % args.save_every == 0 or i == args.steps:
-            save_all(args.out, jax.device_get(params), tok)
+            save_safetensors(os.path.join(args.out, "model.safetensors"), jax.device_get(params))
             print(f"step {i}  held-out loss {loss_of(params, *probe):.4f}  saved", flush=True)
     saved = load_safetensors(os.path.join(args.out, "model.safetensors"))
     saved = jax.tree.map(jnp.asarray, saved)
@@ -391,7 +303,7 @@ def check(folder):
 
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    args.add_argument("--text", default="stories.txt")
+    args.add_argument("--data", default="data", help="the folder with the data")
     args.add_argument("--out", default="../../assets/demo")
     args.add_argument("--steps", type=int, default=5600)
     args.add_argument("--batch", type=int, default=6, help="stories in a batch")

@@ -120,6 +120,7 @@ fn any_order_of_arrival_ends_in_the_best_one() {
     (0..families * each).for_each(|number| add(&best, &mut store, number));
     let done = optimize(&shuffled);
     let [after, best] = [&shuffled, &best].map(|place| payload_bytes(&place.open()));
+    assert!(done.after_bytes < done.before_bytes, "{done:?}");
     println!("{done:?}: {after} bytes of payloads, {best} in the best order");
     assert!(done.families == families && after * 100 <= best * 101, "{done:?} {after} {best}");
     let check = Store::check(&shuffled.at("store"), Some(Share::ALL), &()).unwrap();

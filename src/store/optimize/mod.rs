@@ -63,11 +63,12 @@ impl Store {
         let store = Self { index: Index::read(&folder, &condemned)?, folder: folder.clone() };
         let survey = Survey::take(&folder)?;
         let wanted = optimized.plan(&store, &survey, progress)?;
-        optimized.recoded_pieces = recode(&store, &survey, &wanted, progress)?;
+        let done = recode(&store, &survey, &wanted, progress)?;
+        optimized.recoded_pieces = done.len();
         session.keep()?;
         session.close()?;
         // Differences go first: as long as they are there, their bases are kept alone.
-        let packs = superseded(&Survey::take(&folder)?, &wanted);
+        let packs = superseded(&Survey::take(&folder)?, &wanted, &done);
         if !packs.is_empty() {
             Condemned::create(&folder, packs)?;
         }

@@ -1,6 +1,6 @@
 //! Storing pieces in another way than they are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 
@@ -73,101 +73,150 @@ fn shapes_of(dtype: Dtype, shape: &[usize], pieces: &[PieceId]) -> Vec<Vec<usize
     parts(dtype, shape, len).into_iter().map(|part| part.shape).collect()
 }
 
-/// Writes pieces as differences where that is shorter than all that the store has of them, and alone what is their base and
-/// is stored as a difference only. Gives the number of pieces written.
+/// Writes the wanted pieces, where all that are compared to one base take fewer bytes so, the base that has to be stored
+/// alone for them included. Gives the pieces that are now as they were wanted.
 pub(super) fn recode(
     store: &Store,
     survey: &Survey,
     wanted: &HashMap<blake3::Hash, Wanted>,
     progress: &dyn Progress,
-) -> Result<usize, StoreError> {
-    let mut all: Vec<(&blake3::Hash, &Wanted)> = wanted.iter().filter(|(_, wanted)| wanted.is_new).collect();
-    // Bases are read once after the other.
-    all.sort_by_key(|(hash, wanted)| (*wanted.base.as_bytes(), *hash.as_bytes()));
-    let bytes = all.iter().fold(0u64, |sum, (_, wanted)| sum.saturating_add(wanted.id.bytes));
-    let mut recoding =
-        Recoding { store, survey, packs: PacksWriter::default(), bases: HashSet::new(), written: 0 };
+) -> Result<HashSet<blake3::Hash>, StoreError> {
+    let mut groups: BTreeMap<[u8; 32], Vec<Job>> = BTreeMap::new();
+    for (hash, wanted) in wanted.iter().filter(|(_, wanted)| wanted.is_new) {
+        groups.entry(*wanted.base.as_bytes()).or_default().push((hash, wanted));
+    }
+    let all = groups.values().flatten();
+    // What is worth it is encoded twice.
+    let bytes = all.fold(0u64, |sum, (_, wanted)| sum.saturating_add(2 * wanted.id.bytes));
+    let needed_alone = needed_alone(survey);
+    let mut recoding = Recoding {
+        store,
+        survey,
+        needed_alone,
+        packs: PacksWriter::default(),
+        done: HashSet::new(),
+        progress,
+    };
     reported(progress, bytes, "coding", || {
-        let (mut jobs, mut job_bytes) = (Vec::new(), 0);
-        for (hash, wanted) in all {
-            jobs.push((hash, wanted));
-            job_bytes += wanted.id.bytes;
-            if job_bytes >= TOGETHER {
-                recoding.encode(&std::mem::take(&mut jobs), progress)?;
-                job_bytes = 0;
-            }
-        }
-        recoding.encode(&jobs, progress)
+        groups.into_values().try_for_each(|mut group| {
+            group.sort_by_key(|(hash, _)| *hash.as_bytes());
+            recoding.group(&group)
+        })
     })?;
-    let Recoding { packs, written, .. } = recoding;
+    let Recoding { packs, done, .. } = recoding;
     let packs = packs.finish(&store.folder)?;
     if !packs.is_empty() {
         index::write_run(&store.folder, &packs)?;
     }
-    Ok(written)
+    Ok(done)
+}
+
+/// A piece that is to be written, with its hash.
+type Job<'a> = (&'a blake3::Hash, &'a Wanted);
+
+/// Of each base, the pieces that are shortest as differences to it.
+fn needed_alone(survey: &Survey) -> HashMap<blake3::Hash, Vec<blake3::Hash>> {
+    let mut needed: HashMap<_, Vec<_>> = HashMap::new();
+    for hash in &survey.live {
+        if let Some(base) = shortest(survey, hash).and_then(|place| place.base) {
+            needed.entry(base).or_default().push(*hash);
+        }
+    }
+    needed
+}
+
+/// The shortest copy of a piece.
+fn shortest<'a>(survey: &'a Survey, hash: &blake3::Hash) -> Option<&'a Place> {
+    survey.kept_copies(hash).min_by_key(|place| place.length)
 }
 
 /// What is needed while pieces are written.
 struct Recoding<'a> {
     store: &'a Store,
     survey: &'a Survey,
+    /// Of each base, the pieces that are differences to it now.
+    needed_alone: HashMap<blake3::Hash, Vec<blake3::Hash>>,
     packs: PacksWriter,
-    /// Bases that were looked after.
-    bases: HashSet<blake3::Hash>,
-    written: usize,
+    done: HashSet<blake3::Hash>,
+    progress: &'a dyn Progress,
 }
 
 impl Recoding<'_> {
-    fn encode(
-        &mut self,
-        jobs: &[(&blake3::Hash, &Wanted)],
-        progress: &dyn Progress,
-    ) -> Result<(), StoreError> {
-        if progress.cancelled() {
-            return Err(StoreError::Cancelled);
+    /// Writes all pieces that are to be differences to one base, if that saves anything.
+    fn group(&mut self, jobs: &[Job]) -> Result<(), StoreError> {
+        let Some((_, Wanted { base, base_id, base_shape, dtype, .. })) = jobs.first() else { return Ok(()) };
+        let members: HashSet<&blake3::Hash> = jobs.iter().map(|(hash, _)| *hash).collect();
+        // What others are compared to, and will be, stays as it is.
+        let is_free = |hash: &blake3::Hash| {
+            let mut others = self.needed_alone.get(hash).into_iter().flatten();
+            others.all(|other| other == base || members.contains(other))
+        };
+        let jobs: Vec<Job> = jobs.iter().copied().filter(|(hash, _)| is_free(hash)).collect();
+        let now = |hash: &blake3::Hash| shortest(self.survey, hash).map_or(0, |place| place.length);
+        let before = jobs.iter().fold(now(base), |sum, (hash, _)| sum.saturating_add(now(hash)));
+        let data = self.store.read_piece(base_id)?;
+        let alone = match self.survey.is_kept_alone(base) {
+            true => None,
+            false => Some(encoded(self.store, (*dtype, base_shape), base, &data, None)?.payload),
+        };
+        let mut after = alone.as_ref().map_or(now(base), |payload| payload.len() as u64);
+        // Their lengths come first: all of them at once may be more than fits in memory.
+        self.each(&jobs, &data, |_, _, coded| {
+            after = after.saturating_add(coded.payload.len() as u64);
+            Ok(())
+        })?;
+        if after >= before {
+            return Ok(());
         }
-        let (store, survey) = (self.store, self.survey);
-        let coded = jobs.par_iter().map(|(hash, wanted)| difference(store, survey, hash, wanted));
-        let coded: Vec<Option<Vec<u8>>> = coded.collect::<Result<_, StoreError>>()?;
-        for ((hash, wanted), payload) in jobs.iter().zip(coded) {
-            progress.advance(wanted.id.bytes);
-            let Some(payload) = payload else { continue };
-            if self.bases.insert(wanted.base) && !store.index.is_alone(&wanted.base) {
-                let data = store.read_piece(&wanted.base_id)?;
-                let alone = encoded(store, (wanted.dtype, &wanted.base_shape), &wanted.base, &data, None)?;
-                self.write(&wanted.base, data.len(), &alone.payload, None)?;
+        let mut packs = std::mem::take(&mut self.packs);
+        let folder = &self.store.folder;
+        if let Some(payload) = alone {
+            packs.add(folder, *base, data.len(), &payload, None)?;
+        }
+        self.each(&jobs, &data, |hash, wanted, coded| {
+            // Somebody who was interrupted may have written it.
+            match self.survey.kept_copies(hash).any(|place| place.base == coded.base) {
+                true => Ok(()),
+                false => packs.add(folder, *hash, wanted.id.bytes as usize, &coded.payload, coded.base),
             }
-            self.write(hash, wanted.id.bytes as usize, &payload, Some(wanted.base))?;
-        }
+        })?;
+        self.packs = packs;
+        self.done.extend(jobs.iter().map(|(hash, _)| **hash));
         Ok(())
     }
 
-    fn write(
-        &mut self,
-        hash: &blake3::Hash,
-        bytes: usize,
-        payload: &[u8],
-        base: Option<blake3::Hash>,
+    /// Encodes pieces, as differences to `base` or alone, whichever is shorter.
+    fn each(
+        &self,
+        jobs: &[Job],
+        base: &[u8],
+        mut take: impl FnMut(&blake3::Hash, &Wanted, &Coded) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        self.written += 1;
-        self.packs.add(&self.store.folder, *hash, bytes, payload, base)
+        let mut rest = jobs;
+        while !rest.is_empty() {
+            if self.progress.cancelled() {
+                return Err(StoreError::Cancelled);
+            }
+            let mut bytes = 0;
+            let fits = |(_, wanted): &&Job| {
+                bytes += wanted.id.bytes;
+                bytes <= TOGETHER
+            };
+            let count = rest.iter().take_while(fits).count().max(1);
+            let (together, after) = rest.split_at(count);
+            rest = after;
+            let coded = together.par_iter().map(|(hash, wanted)| {
+                let data = self.store.read_piece(&wanted.id)?;
+                encoded(self.store, (wanted.dtype, &wanted.shape), hash, &data, Some((base, wanted.base)))
+            });
+            let coded: Vec<Coded> = coded.collect::<Result<_, StoreError>>()?;
+            for ((hash, wanted), coded) in together.iter().zip(&coded) {
+                self.progress.advance(wanted.id.bytes);
+                take(hash, wanted, coded)?;
+            }
+        }
+        Ok(())
     }
-}
-
-/// A piece's payload as the wanted difference; `None` if it is one, or if that is not shorter.
-fn difference(
-    store: &Store,
-    survey: &Survey,
-    hash: &blake3::Hash,
-    wanted: &Wanted,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    let is_there = survey.kept_copies(hash).any(|place| place.base == Some(wanted.base));
-    let shortest = survey.kept_copies(hash).map(|place| place.length).min();
-    let Some(shortest) = shortest.filter(|_| !is_there) else { return Ok(None) };
-    let (data, base) = (store.read_piece(&wanted.id)?, store.read_piece(&wanted.base_id)?);
-    let coded = encoded(store, (wanted.dtype, &wanted.shape), hash, &data, Some((&base, wanted.base)))?;
-    let is_shorter = coded.base.is_some() && (coded.payload.len() as u64) < shortest;
-    Ok(is_shorter.then_some(coded.payload))
 }
 
 fn encoded(
@@ -186,15 +235,22 @@ fn encoded(
 
 /// Packs with differences that nobody needs any more, because what was wanted is there: other ones of the same pieces, and
 /// those of bases.
-pub(super) fn superseded(survey: &Survey, wanted: &HashMap<blake3::Hash, Wanted>) -> Vec<String> {
+pub(super) fn superseded(
+    survey: &Survey,
+    wanted: &HashMap<blake3::Hash, Wanted>,
+    done: &HashSet<blake3::Hash>,
+) -> Vec<String> {
     let mut packs = HashSet::new();
     for (hash, wanted) in wanted {
-        let is_wanted = |place: &&Place| place.base == Some(wanted.base);
-        if !survey.is_kept_alone(&wanted.base) || !survey.kept_copies(hash).any(|place| is_wanted(&place)) {
+        let is_wanted = |place: &Place| place.base == Some(wanted.base);
+        let is_there = survey.is_kept_alone(&wanted.base) && survey.kept_copies(hash).any(is_wanted);
+        // One that was done may be shorter alone.
+        let is_done = is_there || done.contains(hash) && survey.is_kept_alone(hash);
+        if !is_done {
             continue;
         }
         let others = survey.kept_copies(hash).filter(|place| !is_wanted(place));
-        let of_base = survey.kept_copies(&wanted.base);
+        let of_base = survey.kept_copies(&wanted.base).filter(|_| is_there);
         let differences = others.chain(of_base).filter(|place| place.base.is_some());
         packs.extend(differences.map(|place| place.pack.to_string()));
     }

@@ -100,7 +100,8 @@ impl Optimized {
             let manifests = members.iter().map(|&number| Manifest::read(&store.folder, &names[number]));
             let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
             let manifests: Vec<&Manifest> = manifests.iter().collect();
-            let bytes = manifests.iter().map(|manifest| sampled_bytes(manifest)).sum();
+            let bytes =
+                manifests.iter().fold(0, |sum, manifest| u64::saturating_add(sum, sampled_bytes(manifest)));
             let (bases, are_new) = reported(progress, bytes, "comparing", || {
                 Family::read(store, &manifests, progress)?.bases(survey)
             })?;

@@ -87,7 +87,7 @@ pub(super) fn recode(
     }
     let all = groups.values().flatten();
     // What is worth it is encoded twice.
-    let bytes = all.fold(0u64, |sum, (_, wanted)| sum.saturating_add(2 * wanted.id.bytes));
+    let bytes = all.fold(0u64, |sum, (_, wanted)| sum.saturating_add(wanted.id.bytes.saturating_mul(2)));
     let needed_alone = needed_alone(survey);
     let mut recoding = Recoding {
         store,
@@ -199,7 +199,7 @@ impl Recoding<'_> {
             }
             let mut bytes = 0;
             let fits = |(_, wanted): &&Job| {
-                bytes += wanted.id.bytes;
+                bytes = wanted.id.bytes.saturating_add(bytes);
                 bytes <= TOGETHER
             };
             let count = rest.iter().take_while(fits).count().max(1);

@@ -395,8 +395,8 @@ impl Pace {
         }
         self.said = Some(Instant::now());
         let valid = valid_loss.map_or(String::new(), |loss| format!(", validation {loss:.4}"));
-        let left = Duration::from_secs((self.seconds() / self.done.max(1) as f64 * self.left as f64) as u64);
-        let left = HumanDuration(left);
+        let left = (self.seconds() / self.done.max(1) as f64 * self.left as f64) as u64;
+        let left = HumanDuration(Duration::from_secs(left));
         print::remark(format_args!(
             "step {}: loss {:.4}{valid}, learning rate {:.2e}, {:.1} tokens/s, {left} left, peak device memory {}",
             entry.step,

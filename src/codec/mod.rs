@@ -38,6 +38,7 @@ pub(crate) use payload::delta_head::{DeltaHead, has_differences};
 pub use payload::error::CodecError;
 pub use payload::lossy::{Lossy, NoSuchLossy};
 pub use payload::precision::{Kept, Precision};
+pub(crate) use payload::unit_format::UnitFormat;
 #[cfg_attr(not(feature = "unstable"), doc(hidden))]
 pub use payload::{code, grid, head, split};
 pub use plan::TensorSource;

@@ -13,7 +13,7 @@ use super::kin;
 use super::manifest::{Manifest, ManifestFile, PieceId};
 use super::name::{self, VersionName};
 use super::pack::PacksWriter;
-use super::piece::{Coded, encode_piece, parts};
+use super::piece::{Coded, TOGETHER, parts};
 use super::session::{Commit, Session, give_version, settle};
 use super::sketch::Sketch;
 use super::source::{
@@ -23,9 +23,6 @@ use super::store::Store;
 use super::versions::Version;
 use crate::archive::{Progress, Weight, reported};
 use crate::tensor::Dtype;
-
-/// Bytes of pieces that are encoded together.
-const TOGETHER: usize = 64 << 20;
 
 /// Models that look alike among which one is looked for that is still there.
 const MOST_KIN: usize = 16;
@@ -321,10 +318,6 @@ impl Adding<'_> {
             None => None,
         };
         let base = base.as_ref().map(|(bytes, hash)| (&bytes[..], *hash));
-        encode_piece(job.dtype, &job.shape, &job.data, base).map_err(|source| StoreError::Payload {
-            path: self.store.path().into(),
-            blake3: job.hash.to_hex().to_string(),
-            source,
-        })
+        self.store.encode((job.dtype, &job.shape), &job.hash, &job.data, base)
     }
 }

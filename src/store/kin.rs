@@ -12,8 +12,8 @@ use super::sketch::Sketch;
 
 const KIN: &str = "kin";
 
-/// Bands of a model.
-const BANDS: usize = 16;
+/// Bands of a model, and most tensors that they are of.
+pub(super) const BANDS: usize = 16;
 
 /// Digits of a band.
 const DIGITS: usize = 4;
@@ -21,10 +21,16 @@ const DIGITS: usize = 4;
 /// A tensor's size, name and sketch.
 pub(super) type Look<'a> = (u64, &'a str, &'a Sketch);
 
-/// The names of a model's bands: hashes of what they are.
-pub(super) fn bands(mut looks: Vec<Look>) -> Vec<String> {
+/// The largest of a model's tensors; of those that are equally large, the first by name.
+pub(super) fn largest(mut looks: Vec<Look>, count: usize) -> Vec<Look> {
     looks.sort_by(|a, b| (std::cmp::Reverse(a.0), a.1).cmp(&(std::cmp::Reverse(b.0), b.1)));
-    looks.truncate(BANDS);
+    looks.truncate(count);
+    looks
+}
+
+/// The names of a model's bands: hashes of what they are.
+pub(super) fn bands(looks: Vec<Look>) -> Vec<String> {
+    let looks = largest(looks, BANDS);
     let band = |i: usize| {
         let tensor = i % looks.len();
         let digits = looks[tensor].2.digits(i * DIGITS, DIGITS)?;

@@ -8,6 +8,9 @@ use crate::tensor::Dtype;
 /// Most bytes of a piece, so that no tensor need be in memory as a whole.
 const MOST: usize = 64 << 20;
 
+/// Bytes of pieces that are encoded together.
+pub(super) const TOGETHER: usize = 64 << 20;
+
 /// Rows of a piece are a multiple of this where there are more pieces than one.
 const ROWS: usize = 64;
 

@@ -9,7 +9,7 @@ use super::add::AddOptions;
 use super::bases::Bases;
 use super::error::StoreError;
 use super::manifest::PieceId;
-use super::piece::{encode_piece, parts};
+use super::piece::parts;
 use super::sketch::Sketch;
 use super::source::{BLOB, Opened, OpenedTensor, bytes_of_files, files_of, read_blob};
 use super::store::Store;
@@ -156,11 +156,7 @@ fn predict(store: &Store, sampled: &Sampled) -> Result<u64, StoreError> {
     let Sampled { dtype, shape, data, bytes, base } = sampled;
     let base = base.as_ref().map(|base| store.alone(base)).transpose()?.flatten();
     let base = base.as_ref().map(|(bytes, hash)| (&bytes[..data.len().min(bytes.len())], *hash));
-    let coded = encode_piece(*dtype, shape, data, base).map_err(|source| StoreError::Payload {
-        path: store.path().into(),
-        blake3: blake3::hash(data).to_hex().to_string(),
-        source,
-    })?;
+    let coded = store.encode((*dtype, shape), &blake3::hash(data), data, base)?;
     let share = coded.payload.len() as u128 * *bytes as u128 / data.len().max(1) as u128;
     Ok(share as u64)
 }

@@ -11,10 +11,11 @@ use super::folder::Folder;
 use super::index::{Index, Place};
 use super::manifest::{Manifest, PieceId};
 use super::name::VersionName;
-use super::piece::decode_piece;
+use super::piece::{Coded, decode_piece, encode_piece};
 use super::sealed;
 use super::session;
 use super::versions::{self, ModelEntry, Version};
+use crate::tensor::Dtype;
 
 /// The store's format.
 const FORMAT: u64 = 1;
@@ -120,6 +121,21 @@ impl Store {
         let Some(place) = self.index.place(&hash) else { return Ok(None) };
         let id = PieceId { blake3: hash.to_hex().to_string(), bytes: place.bytes };
         Ok(Some((self.read_piece(&id)?, hash)))
+    }
+
+    /// The payload of a piece with this hash, alone or as the difference to `base`, whichever is smaller.
+    pub(super) fn encode(
+        &self,
+        (dtype, shape): (Dtype, &[usize]),
+        hash: &blake3::Hash,
+        data: &[u8],
+        base: Option<(&[u8], blake3::Hash)>,
+    ) -> Result<Coded, StoreError> {
+        encode_piece(dtype, shape, data, base).map_err(|source| StoreError::Payload {
+            path: self.path().into(),
+            blake3: hash.to_hex().to_string(),
+            source,
+        })
     }
 
     /// The payload at `place`, which decodes to the bytes with this hash.

@@ -82,6 +82,11 @@ impl Survey {
         copies.filter(|place| !self.condemned.contains(&*place.pack))
     }
 
+    /// The shortest of these.
+    pub fn shortest(&self, hash: &blake3::Hash) -> Option<&Place> {
+        self.kept_copies(hash).min_by_key(|place| place.length)
+    }
+
     /// Whether a piece is in a pack that nobody has condemned, and is no difference there.
     pub fn is_kept_alone(&self, hash: &blake3::Hash) -> bool {
         self.kept_copies(hash).any(|place| place.base.is_none())

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use bantam::archive::Progress;
 use bantam::store::{
-    AddOptions, Collected, Family, GcOptions, Planned, Repair, Share, Stats, Store, VersionName, models_in,
+    AddOptions, Collected, Family, GcOptions, Planned, Repair, Share, Stats, Store, StoreError, VersionName,
+    models_in,
 };
 use serde_json::{Value, json};
 
@@ -122,32 +124,10 @@ enum Command {
         name: String,
     },
     /// Delete what no model needs any more; others may add and restore meanwhile
-    Gc {
-        /// The store's folder
-        store: PathBuf,
-        /// End the sessions of writers that began so many hours ago; those that are still writing get an error
-        #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
-        expire: Duration,
-        #[command(flatten)]
-        jobs: Jobs,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Gc(Collecting),
     /// Look for better bases among all models, store differences anew where that takes fewer bytes, and delete what is not
     /// needed any more; others may add and restore meanwhile
-    Optimize {
-        /// The store's folder
-        store: PathBuf,
-        /// End the sessions of writers that began so many hours ago; those that are still writing get an error
-        #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
-        expire: Duration,
-        #[command(flatten)]
-        jobs: Jobs,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Optimize(Collecting),
     /// Check that all objects are there and have their checksums
     Check {
         /// The store's folder
@@ -186,6 +166,32 @@ enum Command {
     },
 }
 
+/// What commands are told that delete what no model needs.
+#[derive(clap::Args)]
+struct Collecting {
+    /// The store's folder
+    store: PathBuf,
+    /// End the sessions of writers that began so many hours ago; those that are still writing get an error
+    #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
+    expire: Duration,
+    #[command(flatten)]
+    jobs: Jobs,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Collecting {
+    /// Does one of these things to the store.
+    fn run<T: Send>(
+        &self,
+        what: impl FnOnce(&Path, &GcOptions, &dyn Progress) -> std::result::Result<T, StoreError> + Send,
+    ) -> Result<T> {
+        let options = GcOptions::default().with_expire(self.expire);
+        Ok(self.jobs.run(|| what(&self.store, &options, &Bar::default()))??)
+    }
+}
+
 impl Args {
     /// Whether the command writes something that it cleans up when it is interrupted.
     pub fn writes(&self) -> bool {
@@ -194,8 +200,8 @@ impl Args {
             Command::Add { .. }
                 | Command::Ingest { .. }
                 | Command::Get { .. }
-                | Command::Gc { .. }
-                | Command::Optimize { .. }
+                | Command::Gc(_)
+                | Command::Optimize(_)
         )
     }
 }
@@ -241,8 +247,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Store::open(store)?.remove(name)?;
             print::line(format_args!("{name}: removed; `bantam store gc` deletes what nobody else needs"))?;
         }
-        Command::Gc { store, expire, jobs, json } => gc(store, *expire, jobs, *json)?,
-        Command::Optimize { store, expire, jobs, json } => optimize(store, *expire, jobs, *json)?,
+        Command::Gc(args) => gc(args)?,
+        Command::Optimize(args) => optimize(args)?,
         Command::Check { store, full, read, jobs, json } => {
             let read = if *full { Some(Share::ALL) } else { *read };
             let check = jobs.run(|| Store::check(store, read, &Bar::default()))??;
@@ -386,13 +392,12 @@ fn hours(text: &str) -> std::result::Result<Duration, String> {
     Duration::try_from_secs_f64(hours * 3600.0).map_err(|_| "this is no number of hours from 0 on".into())
 }
 
-fn gc(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Result<()> {
-    let options = GcOptions::default().with_expire(expire);
-    let done = jobs.run(|| Store::gc(store, &options, &Bar::default()))??;
-    if as_json {
+fn gc(args: &Collecting) -> Result<()> {
+    let done = args.run(Store::gc)?;
+    if args.json {
         return print::line(collected_json(&done));
     }
-    collected(store, &done)
+    collected(&args.store, &done)
 }
 
 fn collected_json(done: &Collected) -> Value {
@@ -422,10 +427,9 @@ fn collected(store: &Path, done: &Collected) -> Result<()> {
 }
 
 /// Looks for better bases, and prints what that did.
-fn optimize(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Result<()> {
-    let options = GcOptions::default().with_expire(expire);
-    let done = jobs.run(|| Store::optimize(store, &options, &Bar::default()))??;
-    if as_json {
+fn optimize(args: &Collecting) -> Result<()> {
+    let done = args.run(Store::optimize)?;
+    if args.json {
         return print::line(json!({
             "families": done.families, "changed_families": done.changed_families,
             "recoded_pieces": done.recoded_pieces, "before_bytes": done.before_bytes,
@@ -436,10 +440,10 @@ fn optimize(store: &Path, expire: Duration, jobs: &Jobs, as_json: bool) -> Resul
     let (before, after) = (sizes::megabytes(done.before_bytes), sizes::megabytes(done.after_bytes));
     print::line(format_args!(
         "{}: {families} families, better bases for {changed}; {} pieces stored anew; {before} before, {after} now",
-        store.display(),
+        args.store.display(),
         done.recoded_pieces
     ))?;
-    collected(store, &done.collected)
+    collected(&args.store, &done.collected)
 }
 
 fn repair(store: &Path, as_json: bool) -> Result<ExitCode> {

@@ -3,29 +3,24 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::store::bases::ALIKE;
-use crate::store::kin::{self, Look};
+use crate::store::kin;
 use crate::store::linked::Linked;
 use crate::store::manifest::Manifest;
 use crate::store::sketch::Sketch;
 
-/// Tensors of a model that are looked at, the largest.
-const TENSORS: usize = 16;
-
 /// What a model looks like.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// Sizes and sketches of its largest tensors.
+    /// Sizes and sketches of the tensors that have the bands.
     tensors: Vec<(u64, Sketch)>,
     bands: Vec<String>,
 }
 
 impl Looks {
     pub fn of(manifest: &Manifest) -> Self {
-        let mut looks: Vec<Look> = manifest.looks();
-        let bands = kin::bands(looks.clone());
-        looks.sort_by_key(|(size, _, _)| std::cmp::Reverse(*size));
-        looks.truncate(TENSORS);
-        Self { tensors: looks.into_iter().map(|(size, _, sketch)| (size, sketch.clone())).collect(), bands }
+        let looks = kin::largest(manifest.looks(), kin::BANDS);
+        let tensors = looks.iter().map(|(size, _, sketch)| (*size, (*sketch).clone())).collect();
+        Self { tensors, bands: kin::bands(looks) }
     }
 
     /// Whether most of it looks like something of the other.

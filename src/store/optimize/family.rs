@@ -7,6 +7,7 @@ use super::values::Values;
 use crate::archive::Progress;
 use crate::store::bases::Bases;
 use crate::store::error::StoreError;
+use crate::store::kin;
 use crate::store::manifest::{Manifest, ManifestTensor, PieceId};
 use crate::store::store::Store;
 use crate::store::survey::Survey;
@@ -91,9 +92,8 @@ impl Family {
         }
         let base_of = |member: &Member| -> Result<Option<usize>, StoreError> {
             for piece in member.tensors.iter().filter_map(|tensor| tensor.pieces.first()) {
-                let shortest = survey.kept_copies(&piece.hash()?).min_by_key(|place| place.length);
-                let base = shortest.and_then(|place| place.base);
-                if let Some(base) = base {
+                let shortest = survey.shortest(&piece.hash()?);
+                if let Some(base) = shortest.and_then(|place| place.base) {
                     return Ok(owners.get(base.to_hex().as_str()).copied());
                 }
             }
@@ -156,9 +156,8 @@ fn scaled(tensor: &ManifestTensor, bits: f64) -> f64 {
 
 /// The largest tensors that have a sketch.
 fn largest(manifest: &Manifest) -> Vec<ManifestTensor> {
-    let mut looks = manifest.looks();
-    looks.sort_by(|a, b| (std::cmp::Reverse(a.0), a.1).cmp(&(std::cmp::Reverse(b.0), b.1)));
-    let names: HashSet<&str> = looks.iter().take(SAMPLED).map(|look| look.1).collect();
+    let largest = kin::largest(manifest.looks(), SAMPLED);
+    let names: HashSet<&str> = largest.iter().map(|look| look.1).collect();
     manifest
         .tensors()
         .filter(|tensor| tensor.sketch.is_some() && names.contains(&tensor.name[..]))

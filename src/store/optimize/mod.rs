@@ -9,13 +9,15 @@ mod families;
 mod family;
 mod recode;
 mod values;
+mod wanted;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use self::families::Looks;
 use self::family::{Family, sampled_bytes};
-use self::recode::{Wanted, recode, superseded};
+use self::recode::recode;
+use self::wanted::{Wanted, superseded, want};
 use super::condemned::Condemned;
 use super::error::StoreError;
 use super::folder::Folder;
@@ -89,28 +91,42 @@ impl Optimized {
         let names: HashSet<String> = store.list()?.into_iter().map(|version| version.manifest).collect();
         let mut names: Vec<String> = names.into_iter().collect();
         names.sort();
-        let mut looks = Vec::new();
+        let (mut looks, mut sampled) = (Vec::new(), Vec::new());
         for name in &names {
-            looks.push(Looks::of(&Manifest::read(&store.folder, name)?));
+            let manifest = Manifest::read(&store.folder, name)?;
+            looks.push(Looks::of(&manifest));
+            sampled.push(sampled_bytes(&manifest));
         }
         let families = families::families(&looks);
         self.families = families.len();
+        let bytes =
+            families.iter().flatten().fold(0, |sum, &number| u64::saturating_add(sum, sampled[number]));
+        let mut wanted =
+            reported(progress, bytes, "comparing", || self.want(store, survey, &names, &families, progress))?;
+        // What others are compared to is stored alone.
+        let bases: HashSet<blake3::Hash> = wanted.values().map(|wanted: &Wanted| wanted.base).collect();
+        wanted.retain(|hash, _| !bases.contains(hash));
+        Ok(wanted)
+    }
+
+    /// What is to be differences to what, as each family for itself would have it.
+    fn want(
+        &mut self,
+        store: &Store,
+        survey: &Survey,
+        names: &[String],
+        families: &[Vec<usize>],
+        progress: &dyn Progress,
+    ) -> Result<HashMap<blake3::Hash, Wanted>, StoreError> {
         let mut wanted = HashMap::new();
         for members in families {
             let manifests = members.iter().map(|&number| Manifest::read(&store.folder, &names[number]));
             let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
             let manifests: Vec<&Manifest> = manifests.iter().collect();
-            let bytes =
-                manifests.iter().fold(0, |sum, manifest| u64::saturating_add(sum, sampled_bytes(manifest)));
-            let (bases, are_new) = reported(progress, bytes, "comparing", || {
-                Family::read(store, &manifests, progress)?.bases(survey)
-            })?;
+            let (bases, are_new) = Family::read(store, &manifests, progress)?.bases(survey)?;
             self.changed_families += usize::from(are_new);
-            recode::want(&mut wanted, &manifests, &bases, are_new)?;
+            want(&mut wanted, &manifests, &bases, are_new)?;
         }
-        // What others are compared to is stored alone.
-        let bases: HashSet<blake3::Hash> = wanted.values().map(|wanted: &Wanted| wanted.base).collect();
-        wanted.retain(|hash, _| !bases.contains(hash));
         Ok(wanted)
     }
 }

@@ -4,74 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rayon::prelude::*;
 
+use super::wanted::Wanted;
 use crate::archive::{Progress, reported};
-use crate::store::bases::Bases;
 use crate::store::error::StoreError;
-use crate::store::index::{self, Place};
-use crate::store::manifest::{Manifest, PieceId};
+use crate::store::index;
 use crate::store::pack::PacksWriter;
-use crate::store::piece::{Coded, encode_piece, parts};
+use crate::store::piece::{Coded, TOGETHER};
 use crate::store::store::Store;
 use crate::store::survey::Survey;
-use crate::tensor::Dtype;
-
-/// Bytes of pieces that are encoded together.
-const TOGETHER: u64 = 64 << 20;
-
-/// A piece, and what it is to be the difference to.
-#[derive(Debug, Clone)]
-pub(super) struct Wanted {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    id: PieceId,
-    pub base: blake3::Hash,
-    /// The base's piece.
-    base_id: PieceId,
-    base_shape: Vec<usize>,
-    /// Whether the store is to be changed for it.
-    is_new: bool,
-}
-
-/// Adds the pieces of a family's members that are to be differences to those of other members.
-pub(super) fn want(
-    wanted: &mut HashMap<blake3::Hash, Wanted>,
-    manifests: &[&Manifest],
-    bases: &[usize],
-    is_new: bool,
-) -> Result<(), StoreError> {
-    for (member, &base) in bases.iter().enumerate().filter(|(member, base)| member != *base) {
-        let tensors: HashMap<&str, _> = manifests[base]
-            .tensors()
-            .flat_map(|tensor| {
-                let shapes = shapes_of(tensor.dtype, &tensor.shape, &tensor.pieces);
-                tensor.pieces.iter().map(|piece| &piece.blake3[..]).zip(shapes)
-            })
-            .collect();
-        let of_base = Bases::of(manifests[base]);
-        for tensor in manifests[member].tensors() {
-            let sketch = tensor.sketch.as_ref();
-            let pieces =
-                of_base.of_tensor(&tensor.name, tensor.dtype, &tensor.shape, sketch).unwrap_or_default();
-            let shapes = shapes_of(tensor.dtype, &tensor.shape, &tensor.pieces);
-            for ((id, base_id), shape) in tensor.pieces.iter().zip(pieces).zip(shapes) {
-                if id == base_id {
-                    continue;
-                }
-                let Some(base_shape) = tensors.get(&base_id.blake3[..]).cloned() else { continue };
-                let (id, base_id, dtype) = (id.clone(), base_id.clone(), tensor.dtype);
-                let new = Wanted { dtype, shape, base: base_id.hash()?, id, base_id, base_shape, is_new };
-                wanted.entry(new.id.hash()?).or_insert(new);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The shapes of a tensor's pieces.
-fn shapes_of(dtype: Dtype, shape: &[usize], pieces: &[PieceId]) -> Vec<Vec<usize>> {
-    let len = pieces.iter().map(|piece| piece.bytes as usize).sum();
-    parts(dtype, shape, len).into_iter().map(|part| part.shape).collect()
-}
 
 /// Writes the wanted pieces, where all that are compared to one base take fewer bytes so, the base that has to be stored
 /// alone for them included. Gives the pieces that are now as they were wanted.
@@ -118,16 +58,11 @@ type Job<'a> = (&'a blake3::Hash, &'a Wanted);
 fn needed_alone(survey: &Survey) -> HashMap<blake3::Hash, Vec<blake3::Hash>> {
     let mut needed: HashMap<_, Vec<_>> = HashMap::new();
     for hash in &survey.live {
-        if let Some(base) = shortest(survey, hash).and_then(|place| place.base) {
+        if let Some(base) = survey.shortest(hash).and_then(|place| place.base) {
             needed.entry(base).or_default().push(*hash);
         }
     }
     needed
-}
-
-/// The shortest copy of a piece.
-fn shortest<'a>(survey: &'a Survey, hash: &blake3::Hash) -> Option<&'a Place> {
-    survey.kept_copies(hash).min_by_key(|place| place.length)
 }
 
 /// What is needed while pieces are written.
@@ -152,12 +87,12 @@ impl Recoding<'_> {
             others.all(|other| other == base || members.contains(other))
         };
         let jobs: Vec<Job> = jobs.iter().copied().filter(|(hash, _)| is_free(hash)).collect();
-        let now = |hash: &blake3::Hash| shortest(self.survey, hash).map_or(0, |place| place.length);
+        let now = |hash: &blake3::Hash| self.survey.shortest(hash).map_or(0, |place| place.length);
         let before = jobs.iter().fold(now(base), |sum, (hash, _)| sum.saturating_add(now(hash)));
         let data = self.store.read_piece(base_id)?;
         let alone = match self.survey.is_kept_alone(base) {
             true => None,
-            false => Some(encoded(self.store, (*dtype, base_shape), base, &data, None)?.payload),
+            false => Some(self.store.encode((*dtype, base_shape), base, &data, None)?.payload),
         };
         let mut after = alone.as_ref().map_or(now(base), |payload| payload.len() as u64);
         // Their lengths come first: all of them at once may be more than fits in memory.
@@ -200,14 +135,14 @@ impl Recoding<'_> {
             let mut bytes = 0;
             let fits = |(_, wanted): &&Job| {
                 bytes = wanted.id.bytes.saturating_add(bytes);
-                bytes <= TOGETHER
+                bytes <= TOGETHER as u64
             };
             let count = rest.iter().take_while(fits).count().max(1);
             let (together, after) = rest.split_at(count);
             rest = after;
             let coded = together.par_iter().map(|(hash, wanted)| {
                 let data = self.store.read_piece(&wanted.id)?;
-                encoded(self.store, (wanted.dtype, &wanted.shape), hash, &data, Some((base, wanted.base)))
+                self.store.encode((wanted.dtype, &wanted.shape), hash, &data, Some((base, wanted.base)))
             });
             let coded: Vec<Coded> = coded.collect::<Result<_, StoreError>>()?;
             for ((hash, wanted), coded) in together.iter().zip(&coded) {
@@ -217,44 +152,4 @@ impl Recoding<'_> {
         }
         Ok(())
     }
-}
-
-fn encoded(
-    store: &Store,
-    (dtype, shape): (Dtype, &[usize]),
-    hash: &blake3::Hash,
-    data: &[u8],
-    base: Option<(&[u8], blake3::Hash)>,
-) -> Result<Coded, StoreError> {
-    encode_piece(dtype, shape, data, base).map_err(|source| StoreError::Payload {
-        path: store.path().into(),
-        blake3: hash.to_hex().to_string(),
-        source,
-    })
-}
-
-/// Packs with differences that nobody needs any more, because what was wanted is there: other ones of the same pieces, and
-/// those of bases.
-pub(super) fn superseded(
-    survey: &Survey,
-    wanted: &HashMap<blake3::Hash, Wanted>,
-    done: &HashSet<blake3::Hash>,
-) -> Vec<String> {
-    let mut packs = HashSet::new();
-    for (hash, wanted) in wanted {
-        let is_wanted = |place: &Place| place.base == Some(wanted.base);
-        let is_there = survey.is_kept_alone(&wanted.base) && survey.kept_copies(hash).any(is_wanted);
-        // One that was done may be shorter alone.
-        let is_done = is_there || done.contains(hash) && survey.is_kept_alone(hash);
-        if !is_done {
-            continue;
-        }
-        let others = survey.kept_copies(hash).filter(|place| !is_wanted(place));
-        let of_base = survey.kept_copies(&wanted.base).filter(|_| is_there);
-        let differences = others.chain(of_base).filter(|place| place.base.is_some());
-        packs.extend(differences.map(|place| place.pack.to_string()));
-    }
-    let mut packs: Vec<String> = packs.into_iter().collect();
-    packs.sort();
-    packs
 }

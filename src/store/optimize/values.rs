@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::codec::UnitFormat;
 use crate::store::sketch::{Sketch, ordered};
 use crate::tensor::Dtype;
 
@@ -36,13 +37,8 @@ impl Values {
 
     /// Bits of an element that is stored alone: what exponents tell, and the rest as it is.
     pub fn alone_bits(&self) -> f64 {
-        let rest = match self.dtype {
-            Dtype::F8_E5M2 => 2,
-            Dtype::F8_E4M3 => 3,
-            Dtype::F16 => 10,
-            Dtype::BF16 => 7,
-            _ => 23,
-        };
+        let UnitFormat { unit_bytes, exponent_bits, .. } = UnitFormat::of(self.dtype);
+        let rest = 8 * unit_bytes - 1 - exponent_bits;
         f64::from(rest + 1) + entropy(self.ordered.iter().map(|value| value.unsigned_abs() as i64 >> rest))
     }
 

@@ -78,6 +78,20 @@ impl Condemned {
         Ok(listed.into_iter().filter(|id| open.contains(id)).collect())
     }
 
+    /// Deletes lists of sessions whose record is gone. Of several collectors of one record, one may take it away, and
+    /// another make the list anew after that, and die.
+    pub fn clean(folder: &Folder) -> Result<(), StoreError> {
+        for name in folder.list(CONDEMNED)? {
+            // The record is made before the list.
+            if let Some(record) = name.strip_suffix(SESSIONS)
+                && !folder.exists(record)?
+            {
+                folder.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the record away. Its packs must be gone.
     pub fn forget(&self, folder: &Folder) -> Result<(), StoreError> {
         folder.remove(&format!("{CONDEMNED}/{}{SESSIONS}", self.id))?;

@@ -70,6 +70,7 @@ impl Store {
         for record in Condemned::read(&folder)? {
             collected.delete(&folder, &record, progress)?;
         }
+        Condemned::clean(&folder)?;
         // When differences are gone, so are the reasons to keep their bases alone.
         for _ in 0..ROUNDS {
             let condemned = without_young(&folder, Survey::take(&folder)?.mostly_dead())?;
@@ -246,6 +247,29 @@ mod tests {
         assert!(
             fs::read(out.join(file)).unwrap() == fs::read(place.path().join("tuned").join(file)).unwrap()
         );
+    }
+
+    /// Collectors that die leave nothing for ever.
+    #[test]
+    fn what_dead_collectors_left_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Store::init(root.path()).unwrap().folder;
+        // One has taken the record away. Another had read it before, and dies when it has listed the sessions.
+        let record = Condemned::create(&folder, vec![format!("packs/ab/{}", "ab".repeat(16))]).unwrap();
+        record.forget(&folder).unwrap();
+        record.open_sessions(&folder).unwrap();
+        // One dies before it takes away its session, and one while it does.
+        for gone in [false, true] {
+            let session = Session::begin(&folder).unwrap();
+            session.keep().unwrap();
+            if gone {
+                folder.remove(&format!("sessions/{}", session.id())).unwrap();
+            }
+        }
+        let left = || ["condemned", "sessions"].map(|name| folder.list(name).unwrap().len());
+        assert_eq!(left(), [1, 3]);
+        Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
+        assert_eq!(left(), [0, 0]);
     }
 
     /// A writer may die between its commit and what follows.

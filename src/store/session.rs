@@ -133,6 +133,8 @@ pub(super) struct Sessions {
     pub open: Vec<String>,
     /// Those that were committed, with their names.
     pub committed: Vec<(String, Commit)>,
+    /// The names of those whose writers needed no version, and did not live to take them away.
+    kept: Vec<String>,
 }
 
 impl Sessions {
@@ -143,12 +145,14 @@ impl Sessions {
         let id = |name: &String| name.strip_prefix("sessions/").map(str::to_string);
         for id in names.iter().filter_map(id) {
             match id.strip_suffix(END) {
-                Some(id) => {
-                    if let Some(End::Committed(commit)) = sealed::read(folder, &end_of(id))? {
+                Some(id) => match sealed::read(folder, &end_of(id))? {
+                    Some(End::Committed(commit)) => {
                         name::check(&commit.model)?;
                         sessions.committed.push((id.into(), commit));
                     }
-                }
+                    Some(End::Kept) => sessions.kept.push(id.into()),
+                    Some(End::Expired) | None => {}
+                },
                 None if names.binary_search(&end_of(&id)).is_err() => sessions.open.push(id),
                 None => {}
             }
@@ -167,13 +171,15 @@ pub(super) fn age(folder: &Folder, id: &str, now: SystemTime) -> Result<Option<D
     Ok(began(folder, id)?.map(|began| now.duration_since(began).unwrap_or_default()))
 }
 
-/// Gives versions to commits whose writers did not live to do it. A writer that does meanwhile finds its version.
+/// Takes away sessions whose writers did not live to do it, and gives versions to their commits. A writer that does
+/// meanwhile finds its version.
 pub(super) fn settle(folder: &Folder) -> Result<(), StoreError> {
-    for (id, commit) in Sessions::read(folder)?.committed {
-        give_version(folder, &id, &commit)?;
-        forget(folder, &id)?;
+    let Sessions { committed, kept, .. } = Sessions::read(folder)?;
+    for (id, commit) in &committed {
+        give_version(folder, id, commit)?;
+        forget(folder, id)?;
     }
-    Ok(())
+    kept.iter().try_for_each(|id| forget(folder, id))
 }
 
 /// Ends a session that has been silent for too long. It may have ended otherwise meanwhile.

@@ -1166,6 +1166,18 @@ def a_line(rng):
     return f"<|user|>{rng.choice(HELLO)}<|assistant|>{reply}</s><|user|>{ask}<|assistant|>{text}"
 
 
+def rows(lines, longest=1500):
+    """Of every two records one is a story, and one is as many as fill a context of 512 tokens, about three bytes each."""
+    lines = list(reversed(lines))
+    while lines:
+        yield lines.pop()
+        row = []
+        while lines and sum(map(len, row)) + len(lines[-1]) <= longest:
+            row.append(lines.pop())
+        if row:
+            yield "</s><s>".join(row)
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     args.add_argument("--seed", type=int, default=7)
@@ -1181,12 +1193,13 @@ def main():
             continue
         seen[line] = None
         size += len(line.encode()) + 1
-    lines = list(seen)
-    os.makedirs(args.out, exist_ok=True)
-    for name, part in (("valid", lines[:HELD_OUT]), ("train", lines[HELD_OUT:])):
-        with open(os.path.join(args.out, f"{name}.jsonl"), "w", encoding="utf-8") as file:
-            file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in part)
-    print(f"{len(lines)} stories, {size} bytes", file=sys.stderr)
+    held_out, lines = list(seen)[:HELD_OUT], list(seen)[HELD_OUT:]
+    for folder, train in ((args.out, lines), (os.path.join(args.out, "rows"), rows(lines))):
+        os.makedirs(folder, exist_ok=True)
+        for name, part in (("valid", held_out), ("train", train)):
+            with open(os.path.join(folder, f"{name}.jsonl"), "w", encoding="utf-8") as file:
+                file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in part)
+    print(f"{len(seen)} stories, {size} bytes", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 //! A store to which the checkpoints of a training run are added.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use bantam::store::{AddOptions, Store, VersionName};
+use bantam::store::{AddOptions, Location, Store, VersionName};
 
 use super::{Result, print, sizes};
 
 /// `STORE[#NAME]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointStore {
-    store: PathBuf,
+    store: String,
     name: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl CheckpointStore {
     /// An error unless checkpoints in this folder can be added.
     pub fn require(&self, checkpoint: &Path) -> Result<()> {
         VersionName::parse(&self.name_of(checkpoint)?)?;
-        Store::open(&self.store)?;
+        Store::open(Location::parse(self.store.as_ref())?)?;
         Ok(())
     }
 
@@ -49,7 +49,7 @@ impl CheckpointStore {
 
     /// Adds a checkpoint as the next version. It is compared to the one before, or to what it looks like.
     pub fn add(&self, checkpoint: &Path) -> Result<()> {
-        let mut store = Store::open(&self.store)?;
+        let mut store = Store::open(Location::parse(self.store.as_ref())?)?;
         let name = self.name_of(checkpoint)?;
         let before = store.version(&VersionName { model: name.clone(), version: None }).ok();
         let base = before.map(|version| VersionName { model: version.model, version: Some(version.number) });
@@ -57,7 +57,7 @@ impl CheckpointStore {
         let added = store.add(checkpoint, &options, &())?;
         let (from, to) = (sizes::megabytes(added.original_bytes), sizes::megabytes(added.stored_bytes));
         let (model, number) = (added.version.model, added.version.number);
-        print::remark(format_args!("{}: {model}@{number}, {from} added, {to} written", self.store.display()));
+        print::remark(format_args!("{}: {model}@{number}, {from} added, {to} written", self.store));
         Ok(())
     }
 }

@@ -89,12 +89,12 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Added, StoreError> {
         let opened = files.iter().map(Opened::open).collect::<Result<Vec<_>, _>>()?;
-        let folder = self.folder.clone();
-        settle(&folder)?;
-        let session = Session::begin(&folder)?;
+        let objects = self.objects.clone();
+        settle(&objects)?;
+        let session = Session::begin(&objects)?;
         // What is condemned after this will not go before the session has ended.
-        let condemned = Condemned::packs(&Condemned::read(&folder)?);
-        self.index = Index::read(&folder, &condemned)?;
+        let condemned = Condemned::packs(&Condemned::read(&objects)?);
+        self.index = Index::read(&objects, &condemned)?;
         let base = self.base_of(&opened, options)?;
         let (base, bases) = match base {
             Some((name, manifest)) => (Some(name), Bases::of(&manifest)),
@@ -116,11 +116,11 @@ impl Store {
         }
         adding.encode()?;
         let Adding { packs, stored_bytes, .. } = adding;
-        let finished = packs.finish(&folder)?;
-        self.index.add(&folder, &finished)?;
+        let finished = packs.finish(&objects)?;
+        self.index.add(&objects, &finished)?;
         let manifest = Manifest::new(manifest);
-        let hash = manifest.write(&folder)?;
-        kin::record(&folder, &kin::bands(manifest.looks()), &hash)?;
+        let hash = manifest.write(&objects)?;
+        kin::record(&objects, &kin::bands(manifest.looks()), &hash)?;
         let newest = self.version(&VersionName { model: name.into(), version: None }).ok();
         let newest = newest.filter(|version| version.manifest == hash);
         let was_there = newest.is_some();
@@ -134,7 +134,7 @@ impl Store {
             None => {
                 let commit = Commit { model: name.into(), manifest: hash.clone() };
                 session.commit(&commit)?;
-                let number = give_version(&folder, session.id(), &commit)?;
+                let number = give_version(&objects, session.id(), &commit)?;
                 session.close()?;
                 Version { model: name.into(), number, manifest: hash }
             }
@@ -151,13 +151,13 @@ impl Store {
     ) -> Result<Option<(String, Manifest)>, StoreError> {
         if let Some(base) = &options.base {
             let name = self.version(base)?.manifest;
-            let manifest = Manifest::read(&self.folder, &name)?;
+            let manifest = Manifest::read(&self.objects, &name)?;
             return Ok(Some((name, manifest)));
         }
         let looks = looks_of(opened)?;
         let looks = looks.iter().map(|(size, name, sketch)| (*size, &name[..], sketch)).collect();
-        for name in kin::find(&self.folder, &kin::bands(looks))?.into_iter().take(MOST_KIN) {
-            match Manifest::read(&self.folder, &name) {
+        for name in kin::find(&self.objects, &kin::bands(looks))?.into_iter().take(MOST_KIN) {
+            match Manifest::read(&self.objects, &name) {
                 Ok(manifest) if self.has_some(&manifest) => return Ok(Some((name, manifest))),
                 Ok(_) => {}
                 Err(error) => log::warn!("not taken as a base: {error}"),
@@ -306,7 +306,7 @@ impl Adding<'_> {
         let coded: Vec<Coded> =
             jobs.par_iter().map(|job| self.encode_one(job)).collect::<Result<_, StoreError>>()?;
         for (job, coded) in jobs.iter().zip(coded) {
-            self.packs.add(&self.store.folder, job.hash, job.data.len(), &coded.payload, coded.base)?;
+            self.packs.add(&self.store.objects, job.hash, job.data.len(), &coded.payload, coded.base)?;
             self.stored_bytes += coded.payload.len() as u64;
         }
         Ok(())

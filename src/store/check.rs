@@ -1,14 +1,13 @@
 //! Checking a store.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use super::collection::Share;
 use super::condemned::{self, Condemned};
 use super::error::StoreError;
-use super::folder::Folder;
 use super::index::{Index, RUNS};
 use super::manifest::{Manifest, PieceId};
+use super::objects::{Location, Objects};
 use super::pack::{self, PACKS};
 use super::session::{self, Sessions};
 use super::store::Store;
@@ -41,43 +40,51 @@ pub struct CheckFailure {
 impl Store {
     /// Checks the store at `path`: that every object can be read and has its checksum, and that each piece
     /// that a version needs is in a pack. Those of the share `read` are decoded and hashed, too.
-    pub fn check(path: &Path, read: Option<Share>, progress: &dyn Progress) -> Result<Check, StoreError> {
-        let folder = Self::folder(path)?;
-        let objects = || Ok::<_, StoreError>((folder.list(RUNS)?, folder.list(PACKS)?));
+    pub fn check(
+        at: impl Into<Location>,
+        read: Option<Share>,
+        progress: &dyn Progress,
+    ) -> Result<Check, StoreError> {
+        let objects = Self::objects(at)?;
+        let listed = || Ok::<_, StoreError>((objects.list(RUNS)?, objects.list(PACKS)?));
         let mut check = Check::default();
         // What is collected meanwhile goes while it is looked at. A store that is never still must not keep this from
         // its end.
         for _ in 0..AGAIN {
-            let before = objects()?;
-            check = Self::check_once(folder.clone(), read, progress)?;
-            if check.failures.is_empty() || objects()? == before {
+            let before = listed()?;
+            check = Self::check_once(objects.clone(), read, progress)?;
+            if check.failures.is_empty() || listed()? == before {
                 break;
             }
         }
         Ok(check)
     }
 
-    fn check_once(folder: Folder, read: Option<Share>, progress: &dyn Progress) -> Result<Check, StoreError> {
+    fn check_once(
+        objects: Objects,
+        read: Option<Share>,
+        progress: &dyn Progress,
+    ) -> Result<Check, StoreError> {
         let mut check = Check::default();
         let mut failed = Vec::new();
-        let index = Index::read_all(&folder, |error| {
+        let index = Index::read_all(&objects, |error| {
             failed.push(error);
             Ok(())
         })?;
         failed.into_iter().for_each(|error| check.fail(name_of(&error), None, error));
-        check.objects += folder.list(RUNS)?.len();
+        check.objects += objects.list(RUNS)?.len();
         let mut packed = HashSet::new();
-        for name in folder.list(PACKS)? {
+        for name in objects.list(PACKS)? {
             check.objects += 1;
-            match pack::entries(&folder, &name) {
+            match pack::entries(&objects, &name) {
                 Ok(entries) => {
                     packed.extend(entries.into_iter().map(|e| (name.clone(), e.start, e.length, e.blake3)))
                 }
                 Err(error) => check.fail(name, None, error),
             }
         }
-        check.transactions(&folder)?;
-        let store = Self { folder, index };
+        check.transactions(&objects)?;
+        let store = Self { objects, index };
         let needed = check.versions(&store)?;
         let is_read = |piece: &PieceId| read.is_some_and(|share| share.has(&piece.blake3));
         let bytes = needed.values().filter(|(piece, _)| is_read(piece));
@@ -126,9 +133,9 @@ impl Store {
 
 impl Check {
     /// Looks at what writers and collectors have said.
-    fn transactions(&mut self, folder: &Folder) -> Result<(), StoreError> {
-        self.objects += folder.list(session::SESSIONS)?.len() + folder.list(condemned::CONDEMNED)?.len();
-        let read = [Sessions::read(folder).map(drop), Condemned::read(folder).map(drop)];
+    fn transactions(&mut self, objects: &Objects) -> Result<(), StoreError> {
+        self.objects += objects.list(session::SESSIONS)?.len() + objects.list(condemned::CONDEMNED)?.len();
+        let read = [Sessions::read(objects).map(drop), Condemned::read(objects).map(drop)];
         read.into_iter().filter_map(Result::err).for_each(|error| self.fail(name_of(&error), None, error));
         Ok(())
     }
@@ -136,7 +143,7 @@ impl Check {
     /// The pieces that versions need, each with one of them. Versions that cannot be read are failures.
     fn versions(&mut self, store: &Store) -> Result<HashMap<blake3::Hash, (PieceId, String)>, StoreError> {
         let mut needed = HashMap::new();
-        self.objects += store.folder.list("models")?.len();
+        self.objects += store.objects.list("models")?.len();
         let versions = match store.list() {
             Ok(versions) => versions,
             Err(error) => {
@@ -148,7 +155,7 @@ impl Check {
             let Version { model, number, manifest } = &version;
             let model = format!("{model}@{number}");
             self.objects += 1;
-            match Manifest::read(&store.folder, manifest) {
+            match Manifest::read(&store.objects, manifest) {
                 Ok(manifest) => {
                     for piece in manifest.pieces() {
                         match piece.hash() {

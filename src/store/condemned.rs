@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::folder::Folder;
+use super::objects::Objects;
 use super::session::Sessions;
 use super::{name, pack, sealed};
 
@@ -34,24 +34,24 @@ pub(super) struct Condemned {
 
 impl Condemned {
     /// Makes a record.
-    pub fn create(folder: &Folder, packs: Vec<String>) -> Result<Self, StoreError> {
+    pub fn create(objects: &Objects, packs: Vec<String>) -> Result<Self, StoreError> {
         let id = name::random();
-        folder.create(&format!("{CONDEMNED}/{id}"), &sealed::seal(&Record { packs: packs.clone() }))?;
+        objects.create(&format!("{CONDEMNED}/{id}"), &sealed::seal(&Record { packs: packs.clone() }))?;
         Ok(Self { id, packs })
     }
 
     /// Reads all records.
-    pub fn read(folder: &Folder) -> Result<Vec<Self>, StoreError> {
+    pub fn read(objects: &Objects) -> Result<Vec<Self>, StoreError> {
         let mut all = Vec::new();
-        for name in folder.list(CONDEMNED)? {
+        for name in objects.list(CONDEMNED)? {
             let id = name.rsplit_once('/').map_or(&name[..], |(_, id)| id);
             // A record that is gone when it is read has no packs any more.
             if !id.ends_with(SESSIONS)
-                && let Some(Record { packs }) = sealed::read(folder, &name)?
+                && let Some(Record { packs }) = sealed::read(objects, &name)?
             {
                 if let Some(pack) = packs.iter().find(|pack| !pack::is_name(pack)) {
                     let what = format!("{pack:?} is no name of a pack");
-                    return Err(StoreError::Object { path: folder.path(&name), what });
+                    return Err(StoreError::Object { path: objects.path(&name), what });
                 }
                 all.push(Self { id: id.into(), packs });
             }
@@ -65,13 +65,15 @@ impl Condemned {
     }
 
     /// Sessions that may use its packs and are still open. Those that may were listed once, after the record was there.
-    pub fn open_sessions(&self, folder: &Folder) -> Result<Vec<String>, StoreError> {
+    pub fn open_sessions(&self, objects: &Objects) -> Result<Vec<String>, StoreError> {
         let name = format!("{CONDEMNED}/{}{SESSIONS}", self.id);
-        let open = Sessions::read(folder)?.open;
-        let listed: Vec<String> = match sealed::read(folder, &name)? {
+        // As a writer does between its session and the records.
+        objects.wait_for_lists();
+        let open = Sessions::read(objects)?.open;
+        let listed: Vec<String> = match sealed::read(objects, &name)? {
             Some(listed) => listed,
             None => {
-                folder.create(&name, &sealed::seal(&open))?;
+                objects.create(&name, &sealed::seal(&open))?;
                 return Ok(open);
             }
         };
@@ -80,22 +82,22 @@ impl Condemned {
 
     /// Deletes lists of sessions whose record is gone. Of several collectors of one record, one may take it away, and
     /// another make the list anew after that, and die.
-    pub fn clean(folder: &Folder) -> Result<(), StoreError> {
-        for name in folder.list(CONDEMNED)? {
+    pub fn clean(objects: &Objects) -> Result<(), StoreError> {
+        for name in objects.list(CONDEMNED)? {
             // The record is made before the list.
             if let Some(record) = name.strip_suffix(SESSIONS)
-                && !folder.exists(record)?
+                && !objects.exists(record)?
             {
-                folder.remove(&name)?;
+                objects.remove(&name)?;
             }
         }
         Ok(())
     }
 
     /// Takes the record away. Its packs must be gone.
-    pub fn forget(&self, folder: &Folder) -> Result<(), StoreError> {
-        folder.remove(&format!("{CONDEMNED}/{}{SESSIONS}", self.id))?;
-        folder.remove(&format!("{CONDEMNED}/{}", self.id))
+    pub fn forget(&self, objects: &Objects) -> Result<(), StoreError> {
+        objects.remove(&format!("{CONDEMNED}/{}{SESSIONS}", self.id))?;
+        objects.remove(&format!("{CONDEMNED}/{}", self.id))
     }
 }
 
@@ -111,27 +113,27 @@ mod tests {
     #[test]
     fn records_of_what_is_no_pack_are_refused() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(root.path());
-        Condemned::create(&folder, vec![pack(), "../precious".into()]).unwrap();
-        assert!(Condemned::read(&folder).unwrap_err().to_string().contains("no name of a pack"));
+        let objects = Objects::new(root.path().into());
+        Condemned::create(&objects, vec![pack(), "../precious".into()]).unwrap();
+        assert!(Condemned::read(&objects).unwrap_err().to_string().contains("no name of a pack"));
     }
 
     #[test]
     fn a_record_waits_for_the_sessions_before_it() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(root.path());
-        let before = Session::begin(&folder).unwrap();
-        let record = Condemned::create(&folder, vec![pack()]).unwrap();
-        let waits_for = || record.open_sessions(&folder).unwrap();
+        let objects = Objects::new(root.path().into());
+        let before = Session::begin(&objects).unwrap();
+        let record = Condemned::create(&objects, vec![pack()]).unwrap();
+        let waits_for = || record.open_sessions(&objects).unwrap();
         assert_eq!(waits_for(), [before.id()]);
-        let _after = Session::begin(&folder).unwrap();
+        let _after = Session::begin(&objects).unwrap();
         assert_eq!(waits_for(), [before.id()]);
         drop(before);
         assert!(waits_for().is_empty());
-        let all = Condemned::read(&folder).unwrap();
+        let all = Condemned::read(&objects).unwrap();
         assert!(all == [record.clone()]);
         assert!(Condemned::packs(&all).contains(&pack()));
-        record.forget(&folder).unwrap();
-        assert!(Condemned::read(&folder).unwrap().is_empty());
+        record.forget(&objects).unwrap();
+        assert!(Condemned::read(&objects).unwrap().is_empty());
     }
 }

@@ -32,6 +32,14 @@ pub enum StoreError {
         /// The folder.
         path: PathBuf,
     },
+    /// A bucket cannot be used.
+    #[error("{url}: {why}")]
+    Bucket {
+        /// Its URL.
+        url: String,
+        /// What is wrong with it, or with what the environment says.
+        why: String,
+    },
     /// A folder that is to become a store is not empty.
     #[error("{path} is not empty, so it cannot become a store")]
     NotEmpty {
@@ -119,5 +127,14 @@ impl StoreError {
     pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { doing, path, source }
+    }
+
+    /// What was read of an object; `None` where it is not there.
+    pub(super) fn if_there<T>(read: Result<T, Self>) -> Result<Option<T>, Self> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(Self::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

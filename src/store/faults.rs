@@ -47,7 +47,7 @@ pub(super) mod testing {
         use std::path::{Path, PathBuf};
 
         use super::with_writes;
-        use crate::store::folder::Folder;
+        use crate::store::objects::Objects;
         use crate::store::{AddOptions, GcOptions, Share, Store, StoreError, VersionName};
 
         /// A model of a few tensors, made from `seed` and moved by `step`.
@@ -158,7 +158,7 @@ pub(super) mod testing {
             // Two packs go, and the words that all models have are kept.
             at_every_write(&place, "gc", || Store::gc(&store, &options, &()).map(drop));
             assert_eq!(place.require_whole("collected"), ["other"]);
-            assert_eq!(Folder::new(&store).list("packs").unwrap().len(), 2);
+            assert_eq!(Objects::new((&store).into()).list("packs").unwrap().len(), 2);
             // An index that has to be made again.
             for run in fs::read_dir(store.join("index")).unwrap() {
                 fs::remove_file(run.unwrap().path()).unwrap();

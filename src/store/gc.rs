@@ -4,13 +4,13 @@
 //! `tests/store/protocol` has every order of their steps tried.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::condemned::Condemned;
 use super::error::StoreError;
-use super::folder::Folder;
 use super::index;
+use super::objects::{Location, Objects};
 use super::pack::{PackPieces, PacksWriter};
 use super::session::{self, Session, Sessions};
 use super::store::Store;
@@ -59,38 +59,49 @@ impl Store {
     /// Deletes what no version needs any more. Packs of which less than half is needed are deleted as a whole, after
     /// the rest was written to new ones. Packs that a writer may be about to use wait until its session has ended:
     /// collect again then. Where anything that could need something cannot be read, nothing is deleted.
-    pub fn gc(path: &Path, options: &GcOptions, progress: &dyn Progress) -> Result<Collected, StoreError> {
-        let folder = Self::folder(path)?;
+    pub fn gc(
+        at: impl Into<Location>,
+        options: &GcOptions,
+        progress: &dyn Progress,
+    ) -> Result<Collected, StoreError> {
+        Self::collect(&Self::objects(at)?, options, progress)
+    }
+
+    pub(super) fn collect(
+        objects: &Objects,
+        options: &GcOptions,
+        progress: &dyn Progress,
+    ) -> Result<Collected, StoreError> {
         let mut collected = Collected::default();
-        session::settle(&folder)?;
-        collected.expired_sessions = expire(&folder, options.expire)?;
-        if Sessions::read(&folder)?.open.is_empty() {
-            folder.clean(options.expire)?;
+        session::settle(objects)?;
+        collected.expired_sessions = expire(objects, options.expire)?;
+        if Sessions::read(objects)?.open.is_empty() {
+            objects.clean(options.expire)?;
         }
-        for record in Condemned::read(&folder)? {
-            collected.delete(&folder, &record, progress)?;
+        for record in Condemned::read(objects)? {
+            collected.delete(objects, &record, progress)?;
         }
-        Condemned::clean(&folder)?;
+        Condemned::clean(objects)?;
         // When differences are gone, so are the reasons to keep their bases alone.
         for _ in 0..ROUNDS {
-            let condemned = without_young(&folder, Survey::take(&folder)?.mostly_dead())?;
+            let condemned = without_young(objects, Survey::take(objects)?.mostly_dead())?;
             if condemned.is_empty() {
                 break;
             }
-            let record = Condemned::create(&folder, condemned)?;
-            collected.delete(&folder, &record, progress)?;
+            let record = Condemned::create(objects, condemned)?;
+            collected.delete(objects, &record, progress)?;
         }
         Ok(collected)
     }
 }
 
 /// Ends sessions that are older than `limit`, by the store's clock.
-fn expire(folder: &Folder, limit: Duration) -> Result<Vec<String>, StoreError> {
-    let now = folder.now()?;
+fn expire(objects: &Objects, limit: Duration) -> Result<Vec<String>, StoreError> {
+    let now = objects.now()?;
     let mut expired = Vec::new();
-    for id in Sessions::read(folder)?.open {
-        if session::age(folder, &id, now)?.is_some_and(|age| age >= limit) {
-            session::expire(folder, &id)?;
+    for id in Sessions::read(objects)?.open {
+        if session::age(objects, &id, now)?.is_some_and(|age| age >= limit) {
+            session::expire(objects, &id)?;
             expired.push(id);
         }
     }
@@ -99,15 +110,15 @@ fn expire(folder: &Folder, limit: Duration) -> Result<Vec<String>, StoreError> {
 
 /// Leaves out packs that are younger than a session that is open: they may be its own, and be needed soon. It would be
 /// no harm to condemn them, but work for nothing.
-fn without_young(folder: &Folder, packs: Vec<String>) -> Result<Vec<String>, StoreError> {
+fn without_young(objects: &Objects, packs: Vec<String>) -> Result<Vec<String>, StoreError> {
     let mut began = Vec::new();
-    for id in Sessions::read(folder)?.open {
-        began.extend(session::began(folder, &id)?);
+    for id in Sessions::read(objects)?.open {
+        began.extend(session::began(objects, &id)?);
     }
     let Some(first) = began.into_iter().min() else { return Ok(packs) };
     let mut old = Vec::new();
     for pack in packs {
-        if folder.modified(&pack)?.is_some_and(|time| time < first) {
+        if objects.modified(&pack)?.is_some_and(|time| time < first) {
             old.push(pack);
         }
     }
@@ -118,11 +129,11 @@ impl Collected {
     /// Deletes the packs of a record, unless a session is open that may use them.
     fn delete(
         &mut self,
-        folder: &Folder,
+        objects: &Objects,
         record: &Condemned,
         progress: &dyn Progress,
     ) -> Result<(), StoreError> {
-        let open = record.open_sessions(folder)?;
+        let open = record.open_sessions(objects)?;
         if !open.is_empty() {
             self.waiting_packs += record.packs.len();
             self.open_sessions.extend(open);
@@ -130,24 +141,46 @@ impl Collected {
             self.open_sessions.dedup();
             return Ok(());
         }
-        let survey = Survey::take(folder)?;
         let packs: HashSet<&str> = record.packs.iter().map(String::as_str).collect();
-        self.keep(folder, &survey, &packs, progress)?;
-        take_from_index(folder, &survey, &packs)?;
+        let survey = self.keep(objects, &packs, progress)?;
+        take_from_index(objects, &survey, &packs)?;
         for pack in &record.packs {
-            if let Some(bytes) = folder.len_if_there(pack)? {
-                folder.remove(pack)?;
+            if let Some(bytes) = objects.len_if_there(pack)? {
+                objects.remove(pack)?;
                 self.deleted_packs += 1;
                 self.deleted_bytes += bytes;
             }
         }
-        record.forget(folder)
+        // Whoever sees the record no more must not see the packs.
+        objects.wait_for_lists();
+        record.forget(objects)
     }
 
-    /// Writes what is needed and in none but condemned packs to new ones.
+    /// Writes what is needed and in none but condemned packs to new ones. Gives what was needed then.
     fn keep(
         &mut self,
-        folder: &Folder,
+        objects: &Objects,
+        packs: &HashSet<&str>,
+        progress: &dyn Progress,
+    ) -> Result<Survey, StoreError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // A session that is not in the list any more may have made a version that is not yet.
+            objects.wait_for_lists();
+            let survey = Survey::take(objects)?;
+            match self.keep_of(objects, &survey, packs, progress) {
+                // Another collector has written it elsewhere, and deleted the pack.
+                Err(StoreError::Io { source, .. })
+                    if source.kind() == ErrorKind::NotFound && tries < ROUNDS => {}
+                kept => return kept.map(|()| survey),
+            }
+        }
+    }
+
+    fn keep_of(
+        &mut self,
+        objects: &Objects,
         survey: &Survey,
         packs: &HashSet<&str>,
         progress: &dyn Progress,
@@ -157,8 +190,8 @@ impl Collected {
             return Ok(());
         }
         // Whoever condemns a new pack, which nothing refers to yet, waits for this.
-        let session = Session::begin(folder)?;
-        let store = Store::open(folder.root())?;
+        let session = Session::begin(objects)?;
+        let store = Store::read(objects.clone())?;
         let bytes = kept.iter().fold(0u64, |sum, (_, place)| sum.saturating_add(place.bytes));
         let mut new = PacksWriter::default();
         reported(progress, bytes, "keeping", || {
@@ -167,20 +200,20 @@ impl Collected {
                     return Err(StoreError::Cancelled);
                 }
                 let payload = store.read_payload(hash, place)?;
-                new.add(folder, *hash, place.bytes as usize, &payload, place.base)?;
+                new.add(objects, *hash, place.bytes as usize, &payload, place.base)?;
                 self.kept_bytes += place.length;
                 progress.advance(place.bytes);
             }
             Ok(())
         })?;
-        index::write_run(folder, &new.finish(folder)?)?;
+        index::write_run(objects, &new.finish(objects)?)?;
         session.keep()?;
         session.close()
     }
 }
 
 /// Writes runs that name `packs` anew without them. What is left of a run is durable before it goes.
-fn take_from_index(folder: &Folder, survey: &Survey, packs: &HashSet<&str>) -> Result<(), StoreError> {
+fn take_from_index(objects: &Objects, survey: &Survey, packs: &HashSet<&str>) -> Result<(), StoreError> {
     for run in &survey.runs {
         if run.packs.iter().all(|packed| !packs.contains(&*packed.pack)) {
             continue;
@@ -188,9 +221,9 @@ fn take_from_index(folder: &Folder, survey: &Survey, packs: &HashSet<&str>) -> R
         let rest = run.packs.iter().filter(|packed| !packs.contains(&*packed.pack));
         let rest: Vec<PackPieces> = rest.cloned().collect();
         if !rest.is_empty() {
-            index::write_run(folder, &rest)?;
+            index::write_run(objects, &rest)?;
         }
-        folder.remove(&run.name)?;
+        objects.remove(&run.name)?;
     }
     Ok(())
 }
@@ -198,6 +231,7 @@ fn take_from_index(folder: &Folder, survey: &Survey, packs: &HashSet<&str>) -> R
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::super::add::AddOptions;
     use super::super::manifest::{Manifest, ManifestFile};
@@ -221,7 +255,7 @@ mod tests {
     fn a_writer_uses_no_difference_to_what_is_condemned() {
         let place = tempfile::tempdir().unwrap();
         let mut store = Store::init(&place.path().join("store")).unwrap();
-        let folder = store.folder.clone();
+        let objects = store.objects.clone();
         let add = |store: &mut Store, name: &str| {
             store.add(&place.path().join(name), &AddOptions::default(), &()).unwrap().stored_bytes
         };
@@ -234,12 +268,12 @@ mod tests {
         for name in ["base", "tuned"] {
             store.remove(name).unwrap();
         }
-        let record = Condemned::create(&folder, vec![pack]).unwrap();
-        assert!(record.open_sessions(&folder).unwrap().is_empty());
+        let record = Condemned::create(&objects, vec![pack]).unwrap();
+        assert!(record.open_sessions(&objects).unwrap().is_empty());
         // A collector that looked before this version was there keeps no base for it.
         assert!(add(&mut store, "tuned") > 8192, "it is stored again, alone");
         let mut collected = Collected::default();
-        collected.delete(&folder, &record, &()).unwrap();
+        collected.delete(&objects, &record, &()).unwrap();
         assert_eq!(collected.deleted_packs, 1);
         let out = place.path().join("out");
         store.get(&VersionName::parse("tuned").unwrap(), &out, false, &()).unwrap();
@@ -253,20 +287,20 @@ mod tests {
     #[test]
     fn what_dead_collectors_left_goes() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Store::init(root.path()).unwrap().folder;
+        let objects = Store::init(root.path()).unwrap().objects;
         // One has taken the record away. Another had read it before, and dies when it has listed the sessions.
-        let record = Condemned::create(&folder, vec![format!("packs/ab/{}", "ab".repeat(16))]).unwrap();
-        record.forget(&folder).unwrap();
-        record.open_sessions(&folder).unwrap();
+        let record = Condemned::create(&objects, vec![format!("packs/ab/{}", "ab".repeat(16))]).unwrap();
+        record.forget(&objects).unwrap();
+        record.open_sessions(&objects).unwrap();
         // One dies before it takes away its session, and one while it does.
         for gone in [false, true] {
-            let session = Session::begin(&folder).unwrap();
+            let session = Session::begin(&objects).unwrap();
             session.keep().unwrap();
             if gone {
-                folder.remove(&format!("sessions/{}", session.id())).unwrap();
+                objects.remove(&format!("sessions/{}", session.id())).unwrap();
             }
         }
-        let left = || ["condemned", "sessions"].map(|name| folder.list(name).unwrap().len());
+        let left = || ["condemned", "sessions"].map(|name| objects.list(name).unwrap().len());
         assert_eq!(left(), [1, 3]);
         Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
         assert_eq!(left(), [0, 0]);
@@ -282,25 +316,25 @@ mod tests {
             ManifestFile { path, bytes: 0, blake3, outside: Vec::new(), tensors: Vec::new() }
         };
         let commit = |path: &str| {
-            let manifest = Manifest::new(vec![file(path)]).write(&store.folder).unwrap();
+            let manifest = Manifest::new(vec![file(path)]).write(&store.objects).unwrap();
             Commit { model: "m".into(), manifest }
         };
-        let session = Session::begin(&store.folder).unwrap();
+        let session = Session::begin(&store.objects).unwrap();
         session.commit(&commit("a")).unwrap();
         drop(session);
         Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
         // Others got as far as its version, or had added it again.
         for path in ["b", "b"] {
-            let session = Session::begin(&store.folder).unwrap();
+            let session = Session::begin(&store.objects).unwrap();
             session.commit(&commit(path)).unwrap();
-            session::give_version(&store.folder, session.id(), &commit(path)).unwrap();
+            session::give_version(&store.objects, session.id(), &commit(path)).unwrap();
             drop(session);
         }
         for _ in 0..2 {
             Store::gc(root.path(), &GcOptions::default(), &()).unwrap();
             let numbers: Vec<u32> = store.list().unwrap().iter().map(|version| version.number).collect();
             assert_eq!(numbers, [1, 2]);
-            assert!(store.folder.list("sessions").unwrap().is_empty());
+            assert!(store.objects.list("sessions").unwrap().is_empty());
         }
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use super::error::StoreError;
 use super::faults::strike;
-use super::folder::sync_folder;
 use super::manifest::ManifestFile;
 use super::name::VersionName;
+use super::objects::sync_folder;
 use super::store::Store;
 use super::versions::Version;
 use crate::archive::{Options, Progress, compress, reported};

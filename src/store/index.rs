@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::error::StoreError;
-use super::folder::Folder;
+use super::objects::Objects;
 use super::pack::{self, PACKS, PackEntry, PackPieces};
 use super::{name, sealed};
 
@@ -50,8 +50,11 @@ pub(super) struct Run {
 
 impl Run {
     /// Where the pieces of all its packs are.
-    pub fn places(&self, folder: &Folder) -> impl Iterator<Item = Result<(blake3::Hash, Place), StoreError>> {
-        let path = folder.path(&self.name);
+    pub fn places(
+        &self,
+        objects: &Objects,
+    ) -> impl Iterator<Item = Result<(blake3::Hash, Place), StoreError>> {
+        let path = objects.path(&self.name);
         let bad = move |what| StoreError::Object { path: path.clone(), what };
         self.packs.iter().flat_map(places).map(move |place| place.map_err(&bad))
     }
@@ -59,26 +62,26 @@ impl Run {
 
 /// Reads all runs. Those that cannot be read are handed to `failed`.
 pub(super) fn runs(
-    folder: &Folder,
+    objects: &Objects,
     mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
 ) -> Result<Vec<Run>, StoreError> {
     // Runs are replaced while others read: what a run had that is gone is in one that came meanwhile.
     for _ in 0..AGAIN {
         let mut errors = Vec::new();
-        if let Some(runs) = listed_runs(folder, &mut errors)? {
+        if let Some(runs) = listed_runs(objects, &mut errors)? {
             errors.into_iter().try_for_each(&mut failed)?;
             return Ok(runs);
         }
     }
     let what = "objects in it go while they are read; try again when nobody collects".into();
-    Err(StoreError::Object { path: folder.path(RUNS), what })
+    Err(StoreError::Object { path: objects.path(RUNS), what })
 }
 
 /// The runs that are listed; `None` if one of them is gone when it is read.
-fn listed_runs(folder: &Folder, failed: &mut Vec<StoreError>) -> Result<Option<Vec<Run>>, StoreError> {
+fn listed_runs(objects: &Objects, failed: &mut Vec<StoreError>) -> Result<Option<Vec<Run>>, StoreError> {
     let mut runs = Vec::new();
-    for name in folder.list(RUNS)? {
-        match sealed::read::<Vec<PackPieces>>(folder, &name) {
+    for name in objects.list(RUNS)? {
+        match sealed::read::<Vec<PackPieces>>(objects, &name) {
             Ok(Some(packs)) => runs.push(Run { name, packs }),
             Ok(None) => return Ok(None),
             Err(error) => failed.push(error),
@@ -88,11 +91,11 @@ fn listed_runs(folder: &Folder, failed: &mut Vec<StoreError>) -> Result<Option<V
 }
 
 /// Makes what packs have durable as a run.
-pub(super) fn write_run(folder: &Folder, packs: &[PackPieces]) -> Result<(), StoreError> {
+pub(super) fn write_run(objects: &Objects, packs: &[PackPieces]) -> Result<(), StoreError> {
     let name = format!("{RUNS}/{}", name::random());
-    match folder.create(&name, &sealed::seal(&packs))? {
+    match objects.create(&name, &sealed::seal(&packs))? {
         true => Ok(()),
-        false => Err(StoreError::Object { path: folder.path(&name), what: "the name is taken".into() }),
+        false => Err(StoreError::Object { path: objects.path(&name), what: "the name is taken".into() }),
     }
 }
 
@@ -108,26 +111,26 @@ impl Index {
     /// Reads all runs, and keeps the pieces of packs that are there and not among `without`; differences only if their
     /// base is kept, alone. Whoever refers to a piece then has all that it is decoded from, and nobody deletes that
     /// before the session ends that began earlier.
-    pub fn read(folder: &Folder, without: &HashSet<String>) -> Result<Self, StoreError> {
-        let runs = runs(folder, Err)?;
+    pub fn read(objects: &Objects, without: &HashSet<String>) -> Result<Self, StoreError> {
+        let runs = runs(objects, Err)?;
         // Listed after the runs are read: a pack that is not there now never comes back.
-        let packs: HashSet<String> = folder.list(PACKS)?.into_iter().collect();
+        let packs: HashSet<String> = objects.list(PACKS)?.into_iter().collect();
         let mut index = Self::default();
         let has = |pack: &str| packs.contains(pack) && !without.contains(pack);
         // Without its base a difference serves nobody.
-        index.take_runs(folder, &runs, has, Err)?;
+        index.take_runs(objects, &runs, has, Err)?;
         index.missing = runs.iter().flat_map(|run| &run.packs).filter(|p| !packs.contains(&p.pack)).count();
         Ok(index)
     }
 
     /// All that runs say, also of packs that are missing. Runs that cannot be read are handed to `failed`.
     pub fn read_all(
-        folder: &Folder,
+        objects: &Objects,
         mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
     ) -> Result<Self, StoreError> {
-        let runs = runs(folder, &mut failed)?;
+        let runs = runs(objects, &mut failed)?;
         let mut index = Self::default();
-        let baseless = index.take_runs(folder, &runs, |_| true, failed)?;
+        let baseless = index.take_runs(objects, &runs, |_| true, failed)?;
         for (hash, place) in baseless {
             index.places.entry(hash).or_insert(place);
         }
@@ -137,14 +140,14 @@ impl Index {
     /// Takes the places in packs for which `has` is true. Gives the differences whose base is not among them, alone.
     fn take_runs(
         &mut self,
-        folder: &Folder,
+        objects: &Objects,
         runs: &[Run],
         has: impl Fn(&str) -> bool,
         mut failed: impl FnMut(StoreError) -> Result<(), StoreError>,
     ) -> Result<Vec<(blake3::Hash, Place)>, StoreError> {
         let mut differences = Vec::new();
         for run in runs {
-            for place in run.places(folder) {
+            for place in run.places(objects) {
                 match place {
                     Ok((_, place)) if !has(&place.pack) => {}
                     Ok((hash, place)) if place.base.is_none() => self.take(hash, place),
@@ -182,13 +185,14 @@ impl Index {
     }
 
     /// Adds what was written to packs, and makes it durable as a run.
-    pub fn add(&mut self, folder: &Folder, packs: &[PackPieces]) -> Result<(), StoreError> {
+    pub fn add(&mut self, objects: &Objects, packs: &[PackPieces]) -> Result<(), StoreError> {
         if packs.is_empty() {
             return Ok(());
         }
-        write_run(folder, packs)?;
+        write_run(objects, packs)?;
         for place in packs.iter().flat_map(places) {
-            let (hash, place) = place.map_err(|what| StoreError::Object { path: folder.path(RUNS), what })?;
+            let (hash, place) =
+                place.map_err(|what| StoreError::Object { path: objects.path(RUNS), what })?;
             self.take(hash, place);
         }
         Ok(())

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::error::StoreError;
-use super::folder::Folder;
+use super::objects::Objects;
 use super::sketch::Sketch;
 
 const KIN: &str = "kin";
@@ -45,19 +45,19 @@ fn folder_of(band: &str) -> String {
 }
 
 /// Records that a manifest has these bands.
-pub(super) fn record(folder: &Folder, bands: &[String], manifest: &str) -> Result<(), StoreError> {
+pub(super) fn record(objects: &Objects, bands: &[String], manifest: &str) -> Result<(), StoreError> {
     for band in bands {
-        folder.create(&format!("{}/{band}-{manifest}", folder_of(band)), b"")?;
+        objects.create(&format!("{}/{band}-{manifest}", folder_of(band)), b"")?;
     }
     Ok(())
 }
 
 /// Manifests that share bands, those with the most first; each band is one look-up.
-pub(super) fn find(folder: &Folder, bands: &[String]) -> Result<Vec<String>, StoreError> {
+pub(super) fn find(objects: &Objects, bands: &[String]) -> Result<Vec<String>, StoreError> {
     let mut shared: HashMap<String, usize> = HashMap::new();
     for band in bands {
         let prefix = format!("{}/{band}-", folder_of(band));
-        for name in folder.list(&folder_of(band))? {
+        for name in objects.list(&folder_of(band))? {
             if let Some(manifest) = name.strip_prefix(&prefix) {
                 *shared.entry(manifest.into()).or_default() += 1;
             }

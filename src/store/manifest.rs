@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::folder::Folder;
 use super::kin::Look;
+use super::objects::Objects;
 use super::sketch::Sketch;
 use crate::tensor::Dtype;
 
@@ -107,21 +107,21 @@ impl Manifest {
     }
 
     /// Writes it, durable, and gives its name among the manifests: the hash of its JSON.
-    pub(super) fn write(&self, folder: &Folder) -> Result<String, StoreError> {
+    pub(super) fn write(&self, objects: &Objects) -> Result<String, StoreError> {
         let json = serde_json::to_vec(self).expect("numbers, texts and lists become JSON");
         let hash = blake3::hash(&json).to_hex().to_string();
-        folder.create(&format!("manifests/{hash}"), &json)?;
+        objects.create(&format!("manifests/{hash}"), &json)?;
         Ok(hash)
     }
 
     /// Reads the manifest of this name, and checks it.
-    pub(super) fn read(folder: &Folder, hash: &str) -> Result<Self, StoreError> {
+    pub(super) fn read(objects: &Objects, hash: &str) -> Result<Self, StoreError> {
         let name = format!("manifests/{hash}");
-        let bad = |what: String| StoreError::Object { path: folder.path(&name), what };
+        let bad = |what: String| StoreError::Object { path: objects.path(&name), what };
         if blake3::Hash::from_hex(hash).is_err() {
             return Err(bad("this is no name of a manifest".into()));
         }
-        let json = folder.read(&name)?.ok_or_else(|| bad("the manifest is missing".into()))?;
+        let json = objects.read(&name)?.ok_or_else(|| bad("the manifest is missing".into()))?;
         if blake3::hash(&json).to_hex().as_str() != hash {
             return Err(bad("the manifest is damaged: its hash differs".into()));
         }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn manifests_are_named_by_what_they_say_and_stay_inside() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(root.path());
+        let objects = Objects::new(root.path().into());
         let file = |path: &str| ManifestFile {
             path: path.into(),
             bytes: 0,
@@ -172,15 +172,15 @@ mod tests {
             tensors: Vec::new(),
         };
         let manifest = Manifest::new(vec![file("b"), file("a/c")]);
-        let hash = manifest.write(&folder).unwrap();
-        assert_eq!(manifest.write(&folder).unwrap(), hash);
-        assert_eq!(Manifest::read(&folder, &hash).unwrap(), manifest);
+        let hash = manifest.write(&objects).unwrap();
+        assert_eq!(manifest.write(&objects).unwrap(), hash);
+        assert_eq!(Manifest::read(&objects, &hash).unwrap(), manifest);
         for bad in ["../a", "/a", "a//b", "a/./b", "a\\b", ""] {
-            let hash = Manifest::new(vec![file(bad)]).write(&folder).unwrap();
-            assert!(Manifest::read(&folder, &hash).unwrap_err().to_string().contains("leads out"), "{bad}");
+            let hash = Manifest::new(vec![file(bad)]).write(&objects).unwrap();
+            assert!(Manifest::read(&objects, &hash).unwrap_err().to_string().contains("leads out"), "{bad}");
         }
-        std::fs::write(folder.path(&format!("manifests/{hash}")), b"{}").unwrap();
-        assert!(Manifest::read(&folder, &hash).unwrap_err().to_string().contains("its hash differs"));
-        assert!(Manifest::read(&folder, "../../etc").is_err());
+        std::fs::write(objects.path(&format!("manifests/{hash}")), b"{}").unwrap();
+        assert!(Manifest::read(&objects, &hash).unwrap_err().to_string().contains("its hash differs"));
+        assert!(Manifest::read(&objects, "../../etc").is_err());
     }
 }

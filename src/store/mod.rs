@@ -1,6 +1,6 @@
 //! A store for many models: each tensor once, and fine-tuned ones as differences.
 //!
-//! A [`Store`] is a folder of objects. An object is created whole, under a name that was free, and is never
+//! A [`Store`] is a folder of objects, or they are in a bucket: its [`Location`] tells. An object is created whole, under a name that was free, and is never
 //! changed:
 //!
 //! | Object | What it holds |
@@ -27,7 +27,6 @@ mod collection;
 mod condemned;
 mod error;
 mod faults;
-mod folder;
 mod gc;
 mod get;
 mod index;
@@ -35,6 +34,7 @@ mod kin;
 mod linked;
 mod manifest;
 mod name;
+mod objects;
 mod optimize;
 mod pack;
 mod piece;
@@ -58,6 +58,7 @@ pub use gc::{Collected, GcOptions};
 pub use get::Got;
 pub use manifest::{Manifest, ManifestFile, ManifestTensor, PieceId};
 pub use name::VersionName;
+pub use objects::Location;
 pub use optimize::Optimized;
 pub use plan::Planned;
 pub use repair::Repair;

@@ -13,8 +13,8 @@ use tempfile::NamedTempFile;
 
 use super::error::StoreError;
 use super::faults::strike;
-use super::folder::Folder;
 use super::name;
+use super::objects::Objects;
 use crate::codec::checksum;
 
 /// The folder of the packs.
@@ -37,7 +37,7 @@ pub(super) fn is_name(name: &str) -> bool {
     let is_random =
         |text: &str| text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let parts = name.strip_prefix("packs/").and_then(|rest| rest.split_once('/'));
-    parts.is_some_and(|(folder, random)| is_random(random) && random.get(..2) == Some(folder))
+    parts.is_some_and(|(objects, random)| is_random(random) && random.get(..2) == Some(objects))
 }
 
 /// A piece in a pack.
@@ -72,8 +72,8 @@ struct PackWriter {
 }
 
 impl PackWriter {
-    fn begin(folder: &Folder) -> Result<Self, StoreError> {
-        let mut pack = Self { file: folder.temporary()?, at: 0, entries: Vec::new() };
+    fn begin(objects: &Objects) -> Result<Self, StoreError> {
+        let mut pack = Self { file: objects.temporary()?, at: 0, entries: Vec::new() };
         let mut front = [MAGIC, &VERSION.to_le_bytes()[..]].concat();
         front.resize(FRONT_LEN, 0);
         pack.write(&front)?;
@@ -107,16 +107,16 @@ impl PackWriter {
     }
 
     /// Makes it an object of the store, durable. Gives its name, and what it has.
-    fn finish(mut self, folder: &Folder) -> Result<PackPieces, StoreError> {
+    fn finish(mut self, objects: &Objects) -> Result<PackPieces, StoreError> {
         let json = serde_json::to_vec(&self.entries).expect("numbers, texts and lists become JSON");
         let tail = [&(json.len() as u64).to_le_bytes()[..], &checksum(&json).to_le_bytes(), END].concat();
         self.write(&json)?;
         self.write(&tail)?;
         let random = name::random();
         let pack = format!("{PACKS}/{}/{random}", &random[..2]);
-        match folder.give_name(&pack, self.file)? {
+        match objects.give_name(&pack, self.file)? {
             true => Ok(PackPieces { pack, pieces: self.entries }),
-            false => Err(StoreError::Object { path: folder.path(&pack), what: "the name is taken".into() }),
+            false => Err(StoreError::Object { path: objects.path(&pack), what: "the name is taken".into() }),
         }
     }
 
@@ -140,7 +140,7 @@ impl PacksWriter {
     /// Appends a payload.
     pub fn add(
         &mut self,
-        folder: &Folder,
+        objects: &Objects,
         blake3: blake3::Hash,
         bytes: usize,
         payload: &[u8],
@@ -148,29 +148,29 @@ impl PacksWriter {
     ) -> Result<(), StoreError> {
         let mut pack = match self.open.take() {
             Some(pack) => pack,
-            None => PackWriter::begin(folder)?,
+            None => PackWriter::begin(objects)?,
         };
         pack.add(blake3, bytes, payload, base)?;
         match pack.is_full() {
-            true => self.finished.push(pack.finish(folder)?),
+            true => self.finished.push(pack.finish(objects)?),
             false => self.open = Some(pack),
         }
         Ok(())
     }
 
     /// Makes all of them durable, and gives what they have.
-    pub fn finish(mut self, folder: &Folder) -> Result<Vec<PackPieces>, StoreError> {
-        self.finished.extend(self.open.map(|pack| pack.finish(folder)).transpose()?);
+    pub fn finish(mut self, objects: &Objects) -> Result<Vec<PackPieces>, StoreError> {
+        self.finished.extend(self.open.map(|pack| pack.finish(objects)).transpose()?);
         Ok(self.finished)
     }
 }
 
 /// What the pack of this name has, from its end.
-pub(super) fn entries(folder: &Folder, name: &str) -> Result<Vec<PackEntry>, StoreError> {
-    let bad = |what: &str| StoreError::Object { path: folder.path(name), what: what.into() };
-    let len = folder.len(name)?;
+pub(super) fn entries(objects: &Objects, name: &str) -> Result<Vec<PackEntry>, StoreError> {
+    let bad = |what: &str| StoreError::Object { path: objects.path(name), what: what.into() };
+    let len = objects.len(name)?;
     let tail_start = len.checked_sub(TAIL_LEN as u64).ok_or_else(|| bad("the pack is truncated"))?;
-    let tail = folder.read_part(name, tail_start, TAIL_LEN)?;
+    let tail = objects.read_part(name, tail_start, TAIL_LEN)?;
     let number = |at: usize| u64::from_le_bytes(tail[at..at + 8].try_into().expect("eight bytes"));
     if tail[16..] != *END {
         return Err(bad("the pack is truncated or damaged: its end is missing"));
@@ -179,11 +179,11 @@ pub(super) fn entries(folder: &Folder, name: &str) -> Result<Vec<PackEntry>, Sto
     let json_start = tail_start.checked_sub(json_len).filter(|&start| start >= FRONT_LEN as u64);
     let json_start =
         json_start.filter(|_| json_len <= MOST_JSON).ok_or_else(|| bad("the pack's end is damaged"))?;
-    let json = folder.read_part(name, json_start, json_len as usize)?;
+    let json = objects.read_part(name, json_start, json_len as usize)?;
     if checksum(&json) != number(8) {
         return Err(bad("the pack's end is damaged: its checksum differs"));
     }
-    let front = folder.read_part(name, 0, FRONT_LEN)?;
+    let front = objects.read_part(name, 0, FRONT_LEN)?;
     if front[..4] != *MAGIC
         || front[4..8] != VERSION.to_le_bytes()
         || front[8..].iter().any(|&byte| byte != 0)

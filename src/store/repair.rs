@@ -1,11 +1,11 @@
 //! Making an index again from what packs say, and rescuing what damaged packs still have.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::error::StoreError;
-use super::folder::Folder;
 use super::index::{self, Index, Place, RUNS};
+use super::objects::{Location, Objects};
 use super::pack::{self, PACKS, PackEntry, PackPieces, PacksWriter};
 use super::store::Store;
 
@@ -30,10 +30,10 @@ struct Packs {
 }
 
 impl Packs {
-    fn read(folder: &Folder) -> Result<Self, StoreError> {
+    fn read(objects: &Objects) -> Result<Self, StoreError> {
         let mut packs = Self { whole: Vec::new(), damaged: Vec::new() };
-        for pack in folder.list(PACKS)? {
-            match pack::entries(folder, &pack) {
+        for pack in objects.list(PACKS)? {
+            match pack::entries(objects, &pack) {
                 Ok(pieces) => packs.whole.push(PackPieces { pack, pieces }),
                 Err(StoreError::Object { .. }) => packs.damaged.push(pack),
                 Err(other) => return Err(other),
@@ -59,20 +59,20 @@ impl Store {
     /// deleted. [`Store::check`] tells which versions lack something after that.
     ///
     /// Nobody may add to the store meanwhile.
-    pub fn repair(path: &Path) -> Result<Repair, StoreError> {
-        let folder = Self::folder(path)?;
-        let runs = folder.list(RUNS)?;
+    pub fn repair(at: impl Into<Location>) -> Result<Repair, StoreError> {
+        let objects = Self::objects(at)?;
+        let runs = objects.list(RUNS)?;
         let mut damaged = Vec::new();
-        let index = Index::read_all(&folder, |error| match error {
+        let index = Index::read_all(&objects, |error| match error {
             StoreError::Object { path, .. } => {
                 damaged.push(path);
                 Ok(())
             }
             other => Err(other),
         })?;
-        let packs = Packs::read(&folder)?;
+        let packs = Packs::read(&objects)?;
         let mut repair = Repair::default();
-        let store = Self { folder, index };
+        let store = Self { objects, index };
         let pieces = packs.pieces();
         let astray = store.index.places().filter(|(hash, place)| {
             let hex = hash.to_hex();
@@ -94,11 +94,11 @@ impl Store {
         let rescued = store.rescue(&astray, &pieces, &mut repair)?;
         let mut whole = packs.whole;
         whole.extend(rescued);
-        index::write_run(&store.folder, &whole)?;
+        index::write_run(&store.objects, &whole)?;
         let spent = packs.damaged.into_iter().filter(|pack| is_spent(pack, &astray, &repair.lost));
         for name in runs.into_iter().chain(spent.collect::<Vec<_>>()) {
-            let path: PathBuf = store.folder.path(&name);
-            store.folder.remove(&name)?;
+            let path: PathBuf = store.objects.path(&name);
+            store.objects.remove(&name)?;
             if damaged.contains(&path) || name.starts_with("packs") {
                 repair.deleted.push(name);
             }
@@ -122,13 +122,13 @@ impl Store {
             }
             match self.read_payload(hash, place) {
                 Ok(payload) => {
-                    packs.add(&self.folder, *hash, place.bytes as usize, &payload, place.base)?;
+                    packs.add(&self.objects, *hash, place.bytes as usize, &payload, place.base)?;
                     repair.rescued += 1;
                 }
                 Err(_) => repair.lost.push(hex.to_string()),
             }
         }
-        packs.finish(&self.folder)
+        packs.finish(&self.objects)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::StoreError;
-use super::folder::Folder;
+use super::objects::Objects;
 use crate::codec::checksum;
 
 /// Hexadecimal digits of a checksum, and the end of its line.
@@ -17,9 +17,9 @@ pub(super) fn seal(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Reads the sealed object of this name; `None` if there is none.
-pub(super) fn read<T: DeserializeOwned>(folder: &Folder, name: &str) -> Result<Option<T>, StoreError> {
-    let Some(bytes) = folder.read(name)? else { return Ok(None) };
-    open(&bytes).map(Some).map_err(|what| StoreError::Object { path: folder.path(name), what })
+pub(super) fn read<T: DeserializeOwned>(objects: &Objects, name: &str) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = objects.read(name)? else { return Ok(None) };
+    open(&bytes).map(Some).map_err(|what| StoreError::Object { path: objects.path(name), what })
 }
 
 fn open<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {

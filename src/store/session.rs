@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::folder::Folder;
 use super::name::VersionName;
+use super::objects::Objects;
 use super::versions::{self, ModelEntry};
 use super::{name, sealed};
 
@@ -45,17 +45,19 @@ enum End {
 /// A writer's session.
 #[derive(Debug)]
 pub(super) struct Session<'a> {
-    folder: &'a Folder,
+    objects: &'a Objects,
     id: String,
     is_open: bool,
 }
 
 impl<'a> Session<'a> {
     /// Begins a session. What is condemned must be read after that.
-    pub fn begin(folder: &'a Folder) -> Result<Self, StoreError> {
+    pub fn begin(objects: &'a Objects) -> Result<Self, StoreError> {
         let id = name::random();
-        folder.create(&name_of(&id), b"")?;
-        Ok(Self { folder, id, is_open: true })
+        objects.create(&name_of(&id), b"")?;
+        // Of a record and a session, one is seen by whoever made the other.
+        objects.wait_for_lists();
+        Ok(Self { objects, id, is_open: true })
     }
 
     /// Its name.
@@ -75,7 +77,7 @@ impl<'a> Session<'a> {
     }
 
     fn end(&self, end: &End) -> Result<(), StoreError> {
-        match self.folder.create(&end_of(&self.id), &sealed::seal(end))? {
+        match self.objects.create(&end_of(&self.id), &sealed::seal(end))? {
             true => Ok(()),
             false => Err(StoreError::Expired { session: self.id.clone() }),
         }
@@ -84,16 +86,16 @@ impl<'a> Session<'a> {
     /// Cleans up after the end: after a commit, once the version has its number.
     pub fn close(mut self) -> Result<(), StoreError> {
         self.is_open = false;
-        forget(self.folder, &self.id)
+        forget(self.objects, &self.id)
     }
 }
 
 impl Drop for Session<'_> {
     /// Where there was an error nobody will commit. After a commit whoever comes next must find it.
     fn drop(&mut self) {
-        let is_ended = || self.folder.exists(&end_of(&self.id)).unwrap_or(true);
+        let is_ended = || self.objects.exists(&end_of(&self.id)).unwrap_or(true);
         if self.is_open && !is_ended() {
-            let _ = self.folder.remove(&name_of(&self.id));
+            let _ = self.objects.remove(&name_of(&self.id));
         }
     }
 }
@@ -107,23 +109,23 @@ fn end_of(id: &str) -> String {
 }
 
 /// The number of the version that a session committed; a new one if it has none yet.
-pub(super) fn give_version(folder: &Folder, id: &str, commit: &Commit) -> Result<u32, StoreError> {
-    if let Some(number) = versions::of_session(folder, &commit.model, id)? {
+pub(super) fn give_version(objects: &Objects, id: &str, commit: &Commit) -> Result<u32, StoreError> {
+    if let Some(number) = versions::of_session(objects, &commit.model, id)? {
         return Ok(number);
     }
     // Others may have added the same meanwhile.
-    let newest = versions::find(folder, &VersionName { model: commit.model.clone(), version: None }).ok();
+    let newest = versions::find(objects, &VersionName { model: commit.model.clone(), version: None }).ok();
     if let Some(version) = newest.filter(|version| version.manifest == commit.manifest) {
         return Ok(version.number);
     }
     let entry = ModelEntry { manifest: Some(commit.manifest.clone()), session: Some(id.into()) };
-    versions::append(folder, &commit.model, &entry)
+    versions::append(objects, &commit.model, &entry)
 }
 
 /// Takes away a committed session: first itself, so that nobody takes it for one that is open.
-pub(super) fn forget(folder: &Folder, id: &str) -> Result<(), StoreError> {
-    folder.remove(&name_of(id))?;
-    folder.remove(&end_of(id))
+pub(super) fn forget(objects: &Objects, id: &str) -> Result<(), StoreError> {
+    objects.remove(&name_of(id))?;
+    objects.remove(&end_of(id))
 }
 
 /// The sessions of a store.
@@ -139,13 +141,13 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// Reads them. An end that is gone when it is read had its version numbered before that.
-    pub fn read(folder: &Folder) -> Result<Self, StoreError> {
-        let names = folder.list(SESSIONS)?;
+    pub fn read(objects: &Objects) -> Result<Self, StoreError> {
+        let names = objects.list(SESSIONS)?;
         let mut sessions = Self::default();
         let id = |name: &String| name.strip_prefix("sessions/").map(str::to_string);
         for id in names.iter().filter_map(id) {
             match id.strip_suffix(END) {
-                Some(id) => match sealed::read(folder, &end_of(id))? {
+                Some(id) => match sealed::read(objects, &end_of(id))? {
                     Some(End::Committed(commit)) => {
                         name::check(&commit.model)?;
                         sessions.committed.push((id.into(), commit));
@@ -162,29 +164,33 @@ impl Sessions {
 }
 
 /// When a session began, by the store's clock; `None` if it is gone.
-pub(super) fn began(folder: &Folder, id: &str) -> Result<Option<SystemTime>, StoreError> {
-    folder.modified(&name_of(id))
+pub(super) fn began(objects: &Objects, id: &str) -> Result<Option<SystemTime>, StoreError> {
+    objects.modified(&name_of(id))
 }
 
 /// How long ago that was.
-pub(super) fn age(folder: &Folder, id: &str, now: SystemTime) -> Result<Option<Duration>, StoreError> {
-    Ok(began(folder, id)?.map(|began| now.duration_since(began).unwrap_or_default()))
+pub(super) fn age(objects: &Objects, id: &str, now: SystemTime) -> Result<Option<Duration>, StoreError> {
+    Ok(began(objects, id)?.map(|began| now.duration_since(began).unwrap_or_default()))
 }
 
 /// Takes away sessions whose writers did not live to do it, and gives versions to their commits. A writer that does
 /// meanwhile finds its version.
-pub(super) fn settle(folder: &Folder) -> Result<(), StoreError> {
-    let Sessions { committed, kept, .. } = Sessions::read(folder)?;
-    for (id, commit) in &committed {
-        give_version(folder, id, commit)?;
-        forget(folder, id)?;
+pub(super) fn settle(objects: &Objects) -> Result<(), StoreError> {
+    let Sessions { committed, kept, .. } = Sessions::read(objects)?;
+    if !committed.is_empty() {
+        // Versions that were given before are listed then.
+        objects.wait_for_lists();
     }
-    kept.iter().try_for_each(|id| forget(folder, id))
+    for (id, commit) in &committed {
+        give_version(objects, id, commit)?;
+        forget(objects, id)?;
+    }
+    kept.iter().try_for_each(|id| forget(objects, id))
 }
 
 /// Ends a session that has been silent for too long. It may have ended otherwise meanwhile.
-pub(super) fn expire(folder: &Folder, id: &str) -> Result<(), StoreError> {
-    folder.create(&end_of(id), &sealed::seal(&End::Expired)).map(drop)
+pub(super) fn expire(objects: &Objects, id: &str) -> Result<(), StoreError> {
+    objects.create(&end_of(id), &sealed::seal(&End::Expired)).map(drop)
 }
 
 #[cfg(test)]
@@ -198,26 +204,26 @@ mod tests {
     #[test]
     fn a_session_ends_once() {
         let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(root.path());
-        let read = || Sessions::read(&folder).unwrap();
+        let objects = Objects::new(root.path().into());
+        let read = || Sessions::read(&objects).unwrap();
         // One that was given up is gone.
-        drop(Session::begin(&folder).unwrap());
+        drop(Session::begin(&objects).unwrap());
         assert!(read().open.is_empty());
-        let [one, other] = [0, 1].map(|_| Session::begin(&folder).unwrap());
+        let [one, other] = [0, 1].map(|_| Session::begin(&objects).unwrap());
         let ids = [one.id().to_string(), other.id().to_string()];
         assert_eq!(read().open.len(), 2);
-        expire(&folder, other.id()).unwrap();
+        expire(&objects, other.id()).unwrap();
         assert!(matches!(other.commit(&commit()), Err(StoreError::Expired { .. })));
         drop(other);
         one.commit(&commit()).unwrap();
-        expire(&folder, one.id()).unwrap();
+        expire(&objects, one.id()).unwrap();
         assert_eq!(read().committed, [(ids[0].clone(), commit())]);
         assert!(read().open.is_empty());
         // A writer that dies here leaves its commit to others.
         drop(one);
         assert_eq!(read().committed.len(), 1);
-        forget(&folder, &ids[0]).unwrap();
+        forget(&objects, &ids[0]).unwrap();
         assert!(read().committed.is_empty() && read().open.is_empty());
-        assert!(folder.exists(&end_of(&ids[1])).unwrap());
+        assert!(objects.exists(&end_of(&ids[1])).unwrap());
     }
 }

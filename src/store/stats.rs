@@ -82,8 +82,8 @@ impl Store {
             }
             models.push((format!("{}@{}", version.model, version.number), manifest.bytes(), pieces));
         }
-        for pack in self.folder.list(PACKS)? {
-            stats.stored_bytes += self.folder.len(&pack)?;
+        for pack in self.objects.list(PACKS)? {
+            stats.stored_bytes += self.objects.len(&pack)?;
         }
         stats.families = self.families(&mut kinship.models, models)?;
         Ok(stats)

@@ -3,14 +3,15 @@
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::folder::Folder;
 use super::index::{Index, Place};
 use super::manifest::{Manifest, PieceId};
 use super::name::VersionName;
+use super::objects::{Location, Objects};
 use super::piece::{Coded, decode_piece, encode_piece};
 use super::sealed;
 use super::session;
@@ -22,67 +23,105 @@ const FORMAT: u64 = 1;
 
 const CONFIG: &str = "config";
 
+/// Most milliseconds for which lists may be wrong.
+const LATEST: u64 = 60 * 60 * 1000;
+
 /// What the store's own object says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Config {
     bantam_store: u64,
+    /// For how long lists may be wrong, in milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    late_lists_ms: u64,
 }
 
-/// A folder with many models.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Many models, in a folder or in a bucket.
 #[derive(Debug)]
 pub struct Store {
-    pub(super) folder: Folder,
+    pub(super) objects: Objects,
     pub(super) index: Index,
 }
 
 impl Store {
-    /// Makes a store of a folder that is empty or not there.
-    pub fn init(path: &Path) -> Result<Self, StoreError> {
-        if let Ok(mut entries) = std::fs::read_dir(path)
-            && entries.next().is_some()
-        {
-            return Err(StoreError::NotEmpty { path: path.into() });
+    /// Makes a store of a folder that is empty or not there, or of a place in a bucket where nothing is.
+    pub fn init(at: impl Into<Location>) -> Result<Self, StoreError> {
+        Self::init_with_late_lists(at, Duration::ZERO)
+    }
+
+    /// Makes a store where, for as long as `late`, what was created may be missing from the server's lists, and what
+    /// was deleted may be in them. Adding and collecting wait so long, some times each. Lists of folders, and of Amazon's,
+    /// Google's and Azure's servers, are never late.
+    pub fn init_with_late_lists(at: impl Into<Location>, late: Duration) -> Result<Self, StoreError> {
+        let objects = Objects::new(at.into());
+        if !objects.is_empty()? {
+            return Err(StoreError::NotEmpty { path: objects.root().into() });
         }
-        let folder = Folder::new(path);
-        folder.create(CONFIG, &sealed::seal(&Config { bantam_store: FORMAT }))?;
-        Self::open(path)
+        let late_lists_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        let config = Config { bantam_store: FORMAT, late_lists_ms };
+        if !objects.create(CONFIG, &sealed::seal(&config))? {
+            return Err(StoreError::NotEmpty { path: objects.root().into() });
+        }
+        Self::read(Self::known(objects)?)
     }
 
     /// Opens a store, and reads its index.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let folder = Self::folder(path)?;
-        Ok(Self { index: Index::read(&folder, &HashSet::new())?, folder })
+    pub fn open(at: impl Into<Location>) -> Result<Self, StoreError> {
+        Self::read(Self::objects(at)?)
     }
 
-    /// The folder of the store at `path`.
-    pub(super) fn folder(path: &Path) -> Result<Folder, StoreError> {
-        let folder = Folder::new(path);
-        let config = sealed::read::<Config>(&folder, CONFIG)?
-            .ok_or_else(|| StoreError::NoStore { path: path.into() })?;
+    pub(super) fn read(objects: Objects) -> Result<Self, StoreError> {
+        Ok(Self { index: Index::read(&objects, &HashSet::new())?, objects })
+    }
+
+    /// The store as it is now.
+    fn again(&self) -> Result<Self, StoreError> {
+        self.objects.wait_for_lists();
+        Self::read(self.objects.clone())
+    }
+
+    /// The objects of the store at a location.
+    pub(super) fn objects(at: impl Into<Location>) -> Result<Objects, StoreError> {
+        Self::known(Objects::new(at.into()))
+    }
+
+    /// The same, if a store is there whose format is known.
+    fn known(objects: Objects) -> Result<Objects, StoreError> {
+        let path = || objects.root().to_path_buf();
+        let config =
+            sealed::read::<Config>(&objects, CONFIG)?.ok_or_else(|| StoreError::NoStore { path: path() })?;
         match config.bantam_store {
-            FORMAT => Ok(folder),
-            format => Err(StoreError::UnknownFormat { path: path.into(), format }),
+            FORMAT if config.late_lists_ms > LATEST => {
+                let what = "lists cannot be late by more than an hour".into();
+                Err(StoreError::Object { path: objects.path(CONFIG), what })
+            }
+            FORMAT => Ok(objects.with_late_lists(Duration::from_millis(config.late_lists_ms))),
+            format => Err(StoreError::UnknownFormat { path: path(), format }),
         }
     }
 
-    /// The store's folder.
+    /// The store's folder, or its URL.
     pub fn path(&self) -> &Path {
-        self.folder.root()
+        self.objects.root()
     }
 
     /// All versions of all models that were not removed, sorted by name and number.
     pub fn list(&self) -> Result<Vec<Version>, StoreError> {
-        versions::list(&self.folder)
+        versions::list(&self.objects)
     }
 
     /// The version of this name.
     pub fn version(&self, name: &VersionName) -> Result<Version, StoreError> {
-        versions::find(&self.folder, name)
+        versions::find(&self.objects, name)
     }
 
     /// What a version consists of.
     pub fn manifest(&self, version: &Version) -> Result<Manifest, StoreError> {
-        Manifest::read(&self.folder, &version.manifest)
+        Manifest::read(&self.objects, &version.manifest)
     }
 
     /// Removes a model, all versions of it. Their bytes stay in the store until [`Store::gc`].
@@ -93,19 +132,23 @@ impl Store {
             return Err(StoreError::BadName { name: model.into(), why });
         }
         // What was committed before is removed, too.
-        session::settle(&self.folder)?;
+        session::settle(&self.objects)?;
         self.version(&name)?;
         let entry = ModelEntry { manifest: None, session: None };
-        versions::append(&self.folder, &name.model, &entry).map(drop)
+        versions::append(&self.objects, &name.model, &entry).map(drop)
     }
 
     /// The bytes of a piece, decoded, and compared with its hash.
     pub(super) fn read_piece(&self, piece: &PieceId) -> Result<Vec<u8>, StoreError> {
         let (hash, bytes) = (piece.hash()?, piece.bytes);
+        if self.index.place(&hash).is_none() {
+            // It may have been added after the index was read.
+            return self.again()?.read_hash(&hash, bytes, true);
+        }
         match self.read_hash(&hash, bytes, true) {
             // Its pack was collected after the index was read, and what is needed of it is elsewhere.
             Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                Self::open(self.path())?.read_hash(&hash, bytes, true)
+                self.again()?.read_hash(&hash, bytes, true)
             }
             read => read,
         }
@@ -170,8 +213,8 @@ impl Store {
             }
             None => None,
         };
-        let payload = self.folder.read_part(&place.pack, place.start, place.length as usize)?;
-        let path = || self.folder.path(&place.pack);
+        let payload = self.objects.read_part(&place.pack, place.start, place.length as usize)?;
+        let path = || self.objects.path(&place.pack);
         let decoded = decode_piece(&payload, base.as_deref()).map_err(|source| StoreError::Payload {
             path: path(),
             blake3: blake3(),

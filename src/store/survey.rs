@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::condemned::Condemned;
 use super::error::StoreError;
-use super::folder::Folder;
 use super::index::{self, Place, Run};
 use super::manifest::Manifest;
+use super::objects::Objects;
 use super::pack::PACKS;
 use super::session::Sessions;
 use super::versions;
@@ -32,28 +32,28 @@ impl Survey {
     /// when the commits are listed has its version by then, and what a version needs was in the index before. A pack that
     /// is condemned later will be so by somebody who reads the same index. One that was condemned, and is not any more
     /// when that is read, is not listed. Whatever cannot be read is an error, because something may be needed by it.
-    pub fn take(folder: &Folder) -> Result<Self, StoreError> {
-        let committed = Sessions::read(folder)?.committed.into_iter().map(|(_, commit)| commit.manifest);
+    pub fn take(objects: &Objects) -> Result<Self, StoreError> {
+        let committed = Sessions::read(objects)?.committed.into_iter().map(|(_, commit)| commit.manifest);
         let mut manifests: HashSet<String> = committed.collect();
-        manifests.extend(versions::list(folder)?.into_iter().map(|version| version.manifest));
+        manifests.extend(versions::list(objects)?.into_iter().map(|version| version.manifest));
         let mut live = HashSet::new();
         for manifest in manifests {
-            for piece in Manifest::read(folder, &manifest)?.pieces() {
+            for piece in Manifest::read(objects, &manifest)?.pieces() {
                 live.insert(piece.hash()?);
             }
         }
-        let runs = index::runs(folder, Err)?;
-        let condemned = Condemned::packs(&Condemned::read(folder)?);
+        let runs = index::runs(objects, Err)?;
+        let condemned = Condemned::packs(&Condemned::read(objects)?);
         let mut packs = BTreeMap::new();
-        for pack in folder.list(PACKS)? {
+        for pack in objects.list(PACKS)? {
             // A pack may go meanwhile.
-            if let Some(len) = folder.len_if_there(&pack)? {
+            if let Some(len) = objects.len_if_there(&pack)? {
                 packs.insert(pack, len);
             }
         }
         let (mut places, mut bases_of) = (HashMap::<_, Vec<Place>>::new(), HashMap::<_, HashSet<_>>::new());
         for run in &runs {
-            for place in run.places(folder) {
+            for place in run.places(objects) {
                 let (hash, place) = place?;
                 // Also where the pack is gone: the difference may be in a new one by now, and needs its base there, too.
                 bases_of.entry(hash).or_default().extend(place.base);
@@ -158,23 +158,23 @@ mod tests {
         root: &std::path::Path,
         hashes: &[blake3::Hash],
         packs: &[(&str, usize, Option<usize>)],
-    ) -> Folder {
-        let folder = Store::init(root).unwrap().folder;
+    ) -> Objects {
+        let objects = Store::init(root).unwrap().objects;
         let (path, blake3) = ("file".to_string(), blake3::hash(b"").to_hex().to_string());
         let file =
             ManifestFile { path, bytes: 2, blake3, outside: vec![piece(&hashes[0])], tensors: Vec::new() };
-        let manifest = Manifest::new(vec![file]).write(&folder).unwrap();
-        Session::begin(&folder).unwrap().commit(&Commit { model: "model".into(), manifest }).unwrap();
+        let manifest = Manifest::new(vec![file]).write(&objects).unwrap();
+        Session::begin(&objects).unwrap().commit(&Commit { model: "model".into(), manifest }).unwrap();
         for (pack, of, base) in packs {
             let PieceId { blake3, bytes } = piece(&hashes[*of]);
             let base = base.map(|base| hashes[base].to_hex().to_string());
             let pieces = vec![PackEntry { blake3, bytes, start: 256, length: 2, base }];
-            index::write_run(&folder, &[PackPieces { pack: name(pack), pieces }]).unwrap();
+            index::write_run(&objects, &[PackPieces { pack: name(pack), pieces }]).unwrap();
             if *pack != "gone" {
-                folder.create(&name(pack), b"").unwrap();
+                objects.create(&name(pack), b"").unwrap();
             }
         }
-        folder
+        objects
     }
 
     fn name(pack: &str) -> String {
@@ -183,9 +183,9 @@ mod tests {
     }
 
     /// What is kept of a pack that is condemned.
-    fn kept(folder: &Folder, pack: &str) -> Vec<blake3::Hash> {
-        Condemned::create(folder, vec![name(pack)]).unwrap();
-        let survey = Survey::take(folder).unwrap();
+    fn kept(objects: &Objects, pack: &str) -> Vec<blake3::Hash> {
+        Condemned::create(objects, vec![name(pack)]).unwrap();
+        let survey = Survey::take(objects).unwrap();
         survey.only_in(&HashSet::from([&name(pack)[..]])).into_iter().map(|(hash, _)| hash).collect()
     }
 
@@ -194,8 +194,8 @@ mod tests {
     fn the_base_of_a_difference_whose_pack_is_gone_is_kept() {
         let root = tempfile::tempdir().unwrap();
         let hashes = [1, 2].map(|i: u8| blake3::hash(&[i]));
-        let folder = store(root.path(), &hashes, &[("gone", 0, Some(1)), ("a", 1, None)]);
-        assert_eq!(kept(&folder, "a"), [hashes[1]]);
+        let objects = store(root.path(), &hashes, &[("gone", 0, Some(1)), ("a", 1, None)]);
+        assert_eq!(kept(&objects, "a"), [hashes[1]]);
     }
 
     /// Whoever condemned it may have looked when nobody needed the difference.
@@ -204,10 +204,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let hashes = [1, 2].map(|i: u8| blake3::hash(&[i]));
         let packs = [("alone", 0, None), ("difference", 0, Some(1)), ("base", 1, None)];
-        let folder = store(root.path(), &hashes, &packs);
-        assert!(kept(&folder, "alone").is_empty());
-        assert_eq!(kept(&folder, "base"), [hashes[1]]);
-        assert_eq!(kept(&folder, "alone"), [hashes[0]]);
+        let objects = store(root.path(), &hashes, &packs);
+        assert!(kept(&objects, "alone").is_empty());
+        assert_eq!(kept(&objects, "base"), [hashes[1]]);
+        assert_eq!(kept(&objects, "alone"), [hashes[0]]);
     }
 
     /// A base may be stored as a difference, too, but then nothing that refers to it can be read.
@@ -216,8 +216,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let hashes = [1, 2, 3].map(|i: u8| blake3::hash(&[i]));
         let packs = [("a", 0, Some(1)), ("b", 1, None), ("b-again", 1, Some(2)), ("c", 2, None)];
-        let folder = store(root.path(), &hashes, &packs);
-        assert!(kept(&folder, "b-again").is_empty());
-        assert_eq!(kept(&folder, "b"), [hashes[1]]);
+        let objects = store(root.path(), &hashes, &packs);
+        assert!(kept(&objects, "b-again").is_empty());
+        assert_eq!(kept(&objects, "b"), [hashes[1]]);
     }
 }

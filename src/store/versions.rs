@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::folder::Folder;
 use super::name::VersionName;
+use super::objects::Objects;
 use super::sealed;
 
 const MODELS: &str = "models";
@@ -31,33 +31,33 @@ pub struct Version {
 }
 
 /// All versions of all models that were not removed, sorted by name and number.
-pub(super) fn list(folder: &Folder) -> Result<Vec<Version>, StoreError> {
+pub(super) fn list(objects: &Objects) -> Result<Vec<Version>, StoreError> {
     let mut all: Vec<Version> = Vec::new();
-    for name in folder.list(MODELS)? {
+    for name in objects.list(MODELS)? {
         let parsed = name.strip_prefix("models/").and_then(|rest| rest.rsplit_once('/'));
         let parsed = parsed.and_then(|(model, number)| Some((model, number.parse::<u32>().ok()?)));
         let Some((model, number)) = parsed else {
             let what = "this is no version of a model".into();
-            return Err(StoreError::Object { path: folder.path(&name), what });
+            return Err(StoreError::Object { path: objects.path(&name), what });
         };
-        take(folder, &mut all, model, number, &name)?;
+        take(objects, &mut all, model, number, &name)?;
     }
     Ok(all)
 }
 
 /// The versions of a model that were not removed, by number. Other models are not looked at.
-fn of_model(folder: &Folder, model: &str) -> Result<Vec<Version>, StoreError> {
+fn of_model(objects: &Objects, model: &str) -> Result<Vec<Version>, StoreError> {
     let mut versions = Vec::new();
-    for (number, name) in entries(folder, model)? {
-        take(folder, &mut versions, model, number, &name)?;
+    for (number, name) in entries(objects, model)? {
+        take(objects, &mut versions, model, number, &name)?;
     }
     Ok(versions)
 }
 
 /// The numbers of all entries of a model, ascending, with the names of their objects.
-fn entries(folder: &Folder, model: &str) -> Result<Vec<(u32, String)>, StoreError> {
+fn entries(objects: &Objects, model: &str) -> Result<Vec<(u32, String)>, StoreError> {
     let prefix = format!("{MODELS}/{model}/");
-    let names = folder.list(prefix.trim_end_matches('/'))?;
+    let names = objects.list(prefix.trim_end_matches('/'))?;
     // What has more parts belongs to a model whose name is longer.
     let number = |name: &String| name.strip_prefix(&prefix)?.parse().ok();
     Ok(names.into_iter().filter_map(|name| Some((number(&name)?, name))).collect())
@@ -65,13 +65,13 @@ fn entries(folder: &Folder, model: &str) -> Result<Vec<(u32, String)>, StoreErro
 
 /// Adds the version of an entry to those before, or takes them away where it says that the model was removed.
 fn take(
-    folder: &Folder,
+    objects: &Objects,
     versions: &mut Vec<Version>,
     model: &str,
     number: u32,
     name: &str,
 ) -> Result<(), StoreError> {
-    let entry = sealed::read::<ModelEntry>(folder, name)?;
+    let entry = sealed::read::<ModelEntry>(objects, name)?;
     match entry.and_then(|entry| entry.manifest) {
         Some(manifest) => versions.push(Version { model: model.into(), number, manifest }),
         // Numbers are as long as each other, so later ones come later.
@@ -81,31 +81,31 @@ fn take(
 }
 
 /// The version of this name.
-pub(super) fn find(folder: &Folder, name: &VersionName) -> Result<Version, StoreError> {
-    let versions = of_model(folder, &name.model)?.into_iter();
+pub(super) fn find(objects: &Objects, name: &VersionName) -> Result<Version, StoreError> {
+    let versions = of_model(objects, &name.model)?.into_iter();
     let found = match name.version {
         Some(number) => versions.into_iter().find(|version| version.number == number),
         None => versions.into_iter().max_by_key(|version| version.number),
     };
-    found.ok_or_else(|| StoreError::NoSuchModel { path: folder.root().into(), name: name.to_string() })
+    found.ok_or_else(|| StoreError::NoSuchModel { path: objects.root().into(), name: name.to_string() })
 }
 
 /// Adds an entry to a model, with the next number that is free.
-pub(super) fn append(folder: &Folder, model: &str, entry: &ModelEntry) -> Result<u32, StoreError> {
-    let mut number = entries(folder, model)?.last().map_or(0, |&(number, _)| number);
+pub(super) fn append(objects: &Objects, model: &str, entry: &ModelEntry) -> Result<u32, StoreError> {
+    let mut number = entries(objects, model)?.last().map_or(0, |&(number, _)| number);
     loop {
         // Another writer may have taken it meanwhile.
         number += 1;
-        if folder.create(&format!("{MODELS}/{model}/{number:08}"), &sealed::seal(entry))? {
+        if objects.create(&format!("{MODELS}/{model}/{number:08}"), &sealed::seal(entry))? {
             return Ok(number);
         }
     }
 }
 
 /// The number that a session's version has, if it has one.
-pub(super) fn of_session(folder: &Folder, model: &str, session: &str) -> Result<Option<u32>, StoreError> {
-    for (number, name) in entries(folder, model)? {
-        let entry = sealed::read::<ModelEntry>(folder, &name)?;
+pub(super) fn of_session(objects: &Objects, model: &str, session: &str) -> Result<Option<u32>, StoreError> {
+    for (number, name) in entries(objects, model)? {
+        let entry = sealed::read::<ModelEntry>(objects, &name)?;
         if entry.is_some_and(|entry| entry.session.as_deref() == Some(session)) {
             return Ok(Some(number));
         }

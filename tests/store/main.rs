@@ -1,6 +1,7 @@
 //! A store: what goes in comes out, once, whatever happens meanwhile.
 #![cfg(feature = "cli")]
 
+mod bucket;
 mod command;
 mod damage;
 mod gc;
@@ -11,6 +12,8 @@ mod protocol;
 
 #[path = "../fixtures/data/mod.rs"]
 mod data;
+#[path = "../fixtures/left_out/mod.rs"]
+mod left_out;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bantam::archive::Progress;
 use bantam::store::{
-    AddOptions, Collected, Family, GcOptions, Planned, Repair, Share, Stats, Store, StoreError, VersionName,
-    models_in,
+    AddOptions, Collected, Family, GcOptions, Location, Planned, Repair, Share, Stats, Store, StoreError,
+    VersionName, models_in,
 };
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::{Value, json};
 
 use super::progress::Bar;
@@ -24,15 +25,21 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Make a store of an empty folder, or of one that is not there yet
+    /// Make a store of an empty folder, of one that is not there yet, or of a place in a bucket where nothing is
     Init {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
+        /// For how long a server's lists may be wrong after something was created or deleted; those of Amazon, Google and
+        /// Azure never are
+        #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+        late_lists: Duration,
     },
     /// Add a model; tensors that the store has are not stored again, and fine-tuned ones as differences
     Add {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Model folder or file, compressed or not
         model: PathBuf,
         /// Name of the model in the store, such as org/name; by default that of its folder or file
@@ -50,8 +57,9 @@ enum Command {
     /// Say what adding a model would do: what of it is there, what it would be compared to, and how much would be
     /// written. All of it is read, and nothing is written
     Plan {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Model folder or file, compressed or not
         model: PathBuf,
         /// The stored model that it was made from; by default one whose weights look alike
@@ -65,8 +73,9 @@ enum Command {
     },
     /// Add all models in a folder, or a worker's share of them; models that are there already cost a reading
     Ingest {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Folder with model folders, or a hub's cache
         folder: PathBuf,
         /// Add the share of worker I of N, from 1/N to N/N, which together add all
@@ -80,16 +89,18 @@ enum Command {
     },
     /// List the models
     List {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Show the files of a model
     Show {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// The model
         #[arg(value_name = "NAME[@VERSION]")]
         name: String,
@@ -99,8 +110,9 @@ enum Command {
     },
     /// Restore a model's files, byte for byte
     Get {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// The model
         #[arg(value_name = "NAME[@VERSION]")]
         name: String,
@@ -118,8 +130,9 @@ enum Command {
     },
     /// Remove a model from the list, all its versions; its bytes stay in the store until `gc`
     Rm {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// The model
         name: String,
     },
@@ -130,8 +143,9 @@ enum Command {
     Optimize(Collecting),
     /// Check that all objects are there and have their checksums
     Check {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Decode and hash every piece, too
         #[arg(long)]
         full: bool,
@@ -147,16 +161,18 @@ enum Command {
     /// Make the index again from the packs, and rescue what damaged packs still have; nobody may add
     /// meanwhile
     Repair {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Show what the store saves, and by what
     Stats {
-        /// The store's folder
-        store: PathBuf,
+        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+        #[arg(value_parser = location())]
+        store: Location,
         /// Draw the families and their models, too, as an SVG file, in place of what is there
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,
@@ -169,8 +185,9 @@ enum Command {
 /// What commands are told that delete what no model needs.
 #[derive(clap::Args)]
 struct Collecting {
-    /// The store's folder
-    store: PathBuf,
+    /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+    #[arg(value_parser = location())]
+    store: Location,
     /// End the sessions of writers that began so many hours ago; those that are still writing get an error
     #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
     expire: Duration,
@@ -185,10 +202,10 @@ impl Collecting {
     /// Does one of these things to the store.
     fn run<T: Send>(
         &self,
-        what: impl FnOnce(&Path, &GcOptions, &dyn Progress) -> std::result::Result<T, StoreError> + Send,
+        what: impl FnOnce(Location, &GcOptions, &dyn Progress) -> std::result::Result<T, StoreError> + Send,
     ) -> Result<T> {
         let options = GcOptions::default().with_expire(self.expire);
-        Ok(self.jobs.run(|| what(&self.store, &options, &Bar::default()))??)
+        Ok(self.jobs.run(|| what(self.store.clone(), &options, &Bar::default()))??)
     }
 }
 
@@ -208,8 +225,8 @@ impl Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
-        Command::Init { store } => {
-            Store::init(store)?;
+        Command::Init { store, late_lists } => {
+            Store::init_with_late_lists(store, *late_lists)?;
             print::line(format_args!("{}: an empty store", store.display()))?;
         }
         Command::Add { store, model, name, base, jobs, json } => {
@@ -274,7 +291,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let found = Store::open(store)?.stats()?;
             if let Some(path) = picture {
                 // There is little room for a path.
-                let name = store.file_name().unwrap_or(store.as_os_str()).to_string_lossy();
+                let name = store.name().to_string_lossy();
                 text_file::write(path, &picture::tree(&name, &found)?, true)?;
             }
             stats(&found, *json)?;
@@ -335,7 +352,7 @@ fn share(text: &str) -> std::result::Result<Share, String> {
 }
 
 /// Adds a share of the models in a folder. One that cannot be added is named, and does not keep others from it.
-fn ingest(store: &Path, folder: &Path, share: Share, jobs: &Jobs, as_json: bool) -> Result<ExitCode> {
+fn ingest(store: &Location, folder: &Path, share: Share, jobs: &Jobs, as_json: bool) -> Result<ExitCode> {
     let mut opened = Store::open(store)?;
     let (mut added, mut failed) = (0, 0);
     for model in models_in(folder)?.into_iter().filter(|model| share.has(&model.name)) {
@@ -392,6 +409,18 @@ fn hours(text: &str) -> std::result::Result<Duration, String> {
     Duration::try_from_secs_f64(hours * 3600.0).map_err(|_| "this is no number of hours from 0 on".into())
 }
 
+/// A number of seconds, such as 10 or 0.5, up to an hour.
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "this is no number".to_string())?;
+    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| time.as_secs() < 3600);
+    time.ok_or("this is no number of seconds from 0 to 3599".into())
+}
+
+/// A folder, or the URL of a bucket.
+fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text| Location::parse(&text))
+}
+
 fn gc(args: &Collecting) -> Result<()> {
     let done = args.run(Store::gc)?;
     if args.json {
@@ -409,7 +438,7 @@ fn collected_json(done: &Collected) -> Value {
 }
 
 /// Prints what was collected.
-fn collected(store: &Path, done: &Collected) -> Result<()> {
+fn collected(store: &Location, done: &Collected) -> Result<()> {
     for session in &done.expired_sessions {
         print::line(format_args!("session {session}: ended, because it began too long ago"))?;
     }
@@ -446,7 +475,7 @@ fn optimize(args: &Collecting) -> Result<()> {
     collected(&args.store, &done.collected)
 }
 
-fn repair(store: &Path, as_json: bool) -> Result<ExitCode> {
+fn repair(store: &Location, as_json: bool) -> Result<ExitCode> {
     let repair = Store::repair(store)?;
     for piece in &repair.lost {
         print::error_line(&format!("piece {piece} is lost; `bantam store check` says which models need it"));

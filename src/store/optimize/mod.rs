@@ -12,7 +12,6 @@ mod values;
 mod wanted;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use self::families::Looks;
 use self::family::{Family, sampled_bytes};
@@ -20,10 +19,10 @@ use self::recode::recode;
 use self::wanted::{Wanted, superseded, want};
 use super::condemned::Condemned;
 use super::error::StoreError;
-use super::folder::Folder;
 use super::gc::{Collected, GcOptions};
 use super::index::Index;
 use super::manifest::Manifest;
+use super::objects::{Location, Objects};
 use super::pack::PACKS;
 use super::session::{self, Session};
 use super::store::Store;
@@ -52,30 +51,30 @@ impl Store {
     /// collects what is not needed any more. Others may add, read and collect meanwhile. If it is interrupted, the store
     /// is as it was, and perhaps larger until it is done again.
     pub fn optimize(
-        path: &Path,
+        at: impl Into<Location>,
         options: &GcOptions,
         progress: &dyn Progress,
     ) -> Result<Optimized, StoreError> {
-        let folder = Self::folder(path)?;
-        session::settle(&folder)?;
-        let mut optimized = Optimized { before_bytes: bytes_of_packs(&folder)?, ..Optimized::default() };
-        let session = Session::begin(&folder)?;
+        let objects = Self::objects(at)?;
+        session::settle(&objects)?;
+        let mut optimized = Optimized { before_bytes: bytes_of_packs(&objects)?, ..Optimized::default() };
+        let session = Session::begin(&objects)?;
         // As for whoever adds: what is condemned after this stays until the session has ended.
-        let condemned = Condemned::packs(&Condemned::read(&folder)?);
-        let store = Self { index: Index::read(&folder, &condemned)?, folder: folder.clone() };
-        let survey = Survey::take(&folder)?;
+        let condemned = Condemned::packs(&Condemned::read(&objects)?);
+        let store = Self { index: Index::read(&objects, &condemned)?, objects: objects.clone() };
+        let survey = Survey::take(&objects)?;
         let wanted = optimized.plan(&store, &survey, progress)?;
         let done = recode(&store, &survey, &wanted, progress)?;
         optimized.recoded_pieces = done.len();
         session.keep()?;
         session.close()?;
         // Differences go first: as long as they are there, their bases are kept alone.
-        let packs = superseded(&Survey::take(&folder)?, &wanted, &done);
+        let packs = superseded(&Survey::take(&objects)?, &wanted, &done);
         if !packs.is_empty() {
-            Condemned::create(&folder, packs)?;
+            Condemned::create(&objects, packs)?;
         }
-        optimized.collected = Self::gc(path, options, progress)?;
-        optimized.after_bytes = bytes_of_packs(&folder)?;
+        optimized.collected = Self::collect(&objects, options, progress)?;
+        optimized.after_bytes = bytes_of_packs(&objects)?;
         Ok(optimized)
     }
 }
@@ -93,7 +92,7 @@ impl Optimized {
         names.sort();
         let (mut looks, mut sampled) = (Vec::new(), Vec::new());
         for name in &names {
-            let manifest = Manifest::read(&store.folder, name)?;
+            let manifest = Manifest::read(&store.objects, name)?;
             looks.push(Looks::of(&manifest));
             sampled.push(sampled_bytes(&manifest));
         }
@@ -120,7 +119,7 @@ impl Optimized {
     ) -> Result<HashMap<blake3::Hash, Wanted>, StoreError> {
         let mut wanted = HashMap::new();
         for members in families {
-            let manifests = members.iter().map(|&number| Manifest::read(&store.folder, &names[number]));
+            let manifests = members.iter().map(|&number| Manifest::read(&store.objects, &names[number]));
             let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
             let manifests: Vec<&Manifest> = manifests.iter().collect();
             let (bases, are_new) = Family::read(store, &manifests, progress)?.bases(survey)?;
@@ -131,10 +130,10 @@ impl Optimized {
     }
 }
 
-fn bytes_of_packs(folder: &Folder) -> Result<u64, StoreError> {
+fn bytes_of_packs(objects: &Objects) -> Result<u64, StoreError> {
     let mut bytes = 0u64;
-    for pack in folder.list(PACKS)? {
-        bytes = bytes.saturating_add(folder.len_if_there(&pack)?.unwrap_or(0));
+    for pack in objects.list(PACKS)? {
+        bytes = bytes.saturating_add(objects.len_if_there(&pack)?.unwrap_or(0));
     }
     Ok(bytes)
 }

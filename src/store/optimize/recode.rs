@@ -44,9 +44,9 @@ pub(super) fn recode(
         })
     })?;
     let Recoding { packs, done, .. } = recoding;
-    let packs = packs.finish(&store.folder)?;
+    let packs = packs.finish(&store.objects)?;
     if !packs.is_empty() {
-        index::write_run(&store.folder, &packs)?;
+        index::write_run(&store.objects, &packs)?;
     }
     Ok(done)
 }
@@ -104,15 +104,15 @@ impl Recoding<'_> {
             return Ok(());
         }
         let mut packs = std::mem::take(&mut self.packs);
-        let folder = &self.store.folder;
+        let objects = &self.store.objects;
         if let Some(payload) = alone {
-            packs.add(folder, *base, data.len(), &payload, None)?;
+            packs.add(objects, *base, data.len(), &payload, None)?;
         }
         self.each(&jobs, &data, |hash, wanted, coded| {
             // Somebody who was interrupted may have written it.
             match self.survey.kept_copies(hash).any(|place| place.base == coded.base) {
                 true => Ok(()),
-                false => packs.add(folder, *hash, wanted.id.bytes as usize, &coded.payload, coded.base),
+                false => packs.add(objects, *hash, wanted.id.bytes as usize, &coded.payload, coded.base),
             }
         })?;
         self.packs = packs;

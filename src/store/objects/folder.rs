@@ -1,17 +1,17 @@
-//! Objects in a folder: created whole and durable, or not at all.
+//! Objects in a folder.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tempfile::{Builder, NamedTempFile};
 
-use super::error::StoreError;
-use super::faults::strike;
+use super::super::error::StoreError;
+use super::super::faults::strike;
 
-/// Where objects are written before they have their name. What is left there was never part of the store.
-const TEMPORARY: &str = "tmp";
+/// What is written under no name yet, and what a store's clock is read from.
+pub(super) const TEMPORARY: &str = "tmp";
 
 /// A folder of objects.
 #[derive(Debug, Clone)]
@@ -28,9 +28,16 @@ impl Folder {
         &self.root
     }
 
-    /// The path of an object.
-    pub fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        match fs::read_dir(&self.root).and_then(|mut entries| entries.next().transpose()) {
+            Ok(first) => Ok(first.is_none()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(StoreError::io("read the folder", self.root.clone())(error)),
+        }
     }
 
     /// A file that has no name yet.
@@ -99,15 +106,6 @@ impl Folder {
         Ok(fs::metadata(&path).map_err(StoreError::io("read", path))?.len())
     }
 
-    /// The same; `None` if there is no such object.
-    pub fn len_if_there(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        match self.len(name) {
-            Ok(len) => Ok(Some(len)),
-            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Deletes an object, if it is there.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name);
@@ -118,20 +116,10 @@ impl Folder {
         }
     }
 
-    /// Whether there is an object of this name.
-    pub fn exists(&self, name: &str) -> Result<bool, StoreError> {
+    /// When an object was created, by the clock of whoever keeps the folder.
+    pub fn modified(&self, name: &str) -> Result<SystemTime, StoreError> {
         let path = self.path(name);
-        path.try_exists().map_err(StoreError::io("read", path))
-    }
-
-    /// When an object was created, by the clock of whoever keeps the folder; `None` if it is gone.
-    pub fn modified(&self, name: &str) -> Result<Option<SystemTime>, StoreError> {
-        let path = self.path(name);
-        match fs::metadata(&path).and_then(|data| data.modified()) {
-            Ok(time) => Ok(Some(time)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", path)(error)),
-        }
+        fs::metadata(&path).and_then(|data| data.modified()).map_err(StoreError::io("read", path))
     }
 
     /// The time by the same clock.
@@ -139,18 +127,6 @@ impl Folder {
         let file = self.temporary()?;
         let time = file.as_file().metadata().and_then(|data| data.modified());
         time.map_err(StoreError::io("read", file.path()))
-    }
-
-    /// Deletes what was written and never got a name, where it is older than `age`.
-    pub fn clean(&self, age: Duration) -> Result<(), StoreError> {
-        let now = self.now()?;
-        for name in self.list(TEMPORARY)? {
-            let is_old = |time| now.duration_since(time).is_ok_and(|since| since >= age);
-            if self.modified(&name)?.is_some_and(is_old) {
-                self.remove(&name)?;
-            }
-        }
-        Ok(())
     }
 
     /// The names of all objects in a folder of the store and its sub-folders, sorted.
@@ -196,31 +172,10 @@ fn make_folders(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes the names in a folder durable, where the system needs to be asked.
-pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+pub(in super::super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     if cfg!(unix) {
         let synced = strike().and_then(|()| File::open(path)?.sync_all());
         synced.map_err(StoreError::io("write the folder", path))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn objects_are_created_once() {
-        let root = tempfile::tempdir().unwrap();
-        let folder = Folder::new(&root.path().join("deep/store"));
-        assert!(folder.create("a/b/c", b"first").unwrap());
-        assert!(!folder.create("a/b/c", b"second").unwrap());
-        assert_eq!(folder.read("a/b/c").unwrap().unwrap(), b"first");
-        assert_eq!(folder.read("a/b/d").unwrap(), None);
-        assert_eq!(folder.read_part("a/b/c", 1, 3).unwrap(), b"irs");
-        assert!(folder.read_part("a/b/c", 3, 3).is_err() && folder.read_part("a/b/c", u64::MAX, 3).is_err());
-        folder.create("a/x", b"").unwrap();
-        assert_eq!(folder.list("a").unwrap(), ["a/b/c", "a/x"]);
-        assert_eq!(folder.list("none").unwrap(), Vec::<String>::new());
-        assert_eq!(fs::read_dir(folder.path(TEMPORARY)).unwrap().count(), 0);
-    }
 }

@@ -25,7 +25,7 @@ use lines::{Line, Lines};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
     /// Maximum tokens of a reply; by default as many as fit the context
     #[arg(short, long = "tokens", value_name = "N")]
     n: Option<usize>,

@@ -37,8 +37,8 @@ static MANNER: AtomicU8 = AtomicU8::new(Manner::AtOnce as u8);
 static CODE: AtomicU8 = AtomicU8::new(130);
 /// The waker of a task that waits for something other than a signal.
 static WAITING: AtomicWaker = AtomicWaker::new();
-/// The action to take before the process ends.
-static LAST: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+/// The actions to take before the process ends.
+static LAST: Mutex<Vec<Box<dyn FnOnce() + Send>>> = Mutex::new(Vec::new());
 
 /// Starts to handle signals.
 pub fn watch(manner: Manner) {
@@ -53,10 +53,9 @@ pub fn set(manner: Manner) {
     MANNER.store(manner as u8, Ordering::SeqCst);
 }
 
-/// Sets an action to take before a signal ends the process: restoring the terminal's settings.
-#[cfg(unix)]
+/// Adds an action to take before a signal ends the process: restoring the terminal's settings, deleting a folder.
 pub fn at_end(last: impl FnOnce() + Send + 'static) {
-    *LAST.lock().unwrap_or_else(|e| e.into_inner()) = Some(Box::new(last));
+    LAST.lock().unwrap_or_else(|e| e.into_inner()).push(Box::new(last));
 }
 
 /// Handles signals, each with the exit code that shells give it.
@@ -111,9 +110,8 @@ pub fn code() -> u8 {
 
 /// Ends the process at once. Device resources are not released: the device may have seconds of work left.
 pub fn end(code: u8) -> ! {
-    if let Some(last) = LAST.lock().unwrap_or_else(|e| e.into_inner()).take() {
-        last();
-    }
+    let last = std::mem::take(&mut *LAST.lock().unwrap_or_else(|e| e.into_inner()));
+    last.into_iter().for_each(|last| last());
     end_lines(code >= 128);
     #[cfg(unix)]
     signal_hook::low_level::exit(code.into());

@@ -1,5 +1,6 @@
 //! The command line. Each subcommand has a file with its `Args` and its `run`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -10,6 +11,7 @@ mod bench;
 mod cache;
 mod calibrate;
 mod chat;
+mod checkout;
 mod checkpoint_store;
 mod clock;
 mod completions;
@@ -137,16 +139,35 @@ impl Command {
             _ => Manner::AtOnce,
         }
     }
+
+    /// The model, where it may be one of a store.
+    fn model(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Run(args) => Some(&mut args.model.model),
+            Self::Chat(args) => Some(&mut args.model.model),
+            Self::Plan(args) => Some(&mut args.model.model),
+            Self::Score(args) => Some(&mut args.model.model),
+            _ => None,
+        }
+    }
 }
 
 /// Parses the arguments and runs the subcommand.
 pub fn main() -> ExitCode {
     let color = print::color_of(std::env::args_os());
     let matches = Cli::command().color(color).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     cli.output.apply();
     interrupt::watch(cli.command.manner());
-    let result = match &cli.command {
+    match run(&mut cli.command) {
+        Ok(code) => code,
+        Err(error) => failure::print(&*error),
+    }
+}
+
+fn run(command: &mut Command) -> Result<ExitCode> {
+    let _folder = command.model().map(checkout::of_store).transpose()?;
+    match command {
         Command::Compress(args) => compress::run(args),
         Command::Decompress(args) => decompress::run(args),
         Command::Inspect(args) => inspect::run(args),
@@ -166,9 +187,5 @@ pub fn main() -> ExitCode {
         Command::Chat(args) => chat::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => failure::print(&*error),
     }
 }

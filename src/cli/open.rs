@@ -20,7 +20,7 @@ use super::sizes::parse_bytes;
 
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// Model folder or safetensors file, compressed or not
+    /// Model folder or safetensors file, compressed or not; or STORE#NAME, a model of a store
     pub model: PathBuf,
     /// Run from uncompressed weights
     #[arg(long, conflicts_with = "layout")]

@@ -17,7 +17,7 @@ use super::{Result, print, residency};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
     /// Context length in tokens to plan for
     #[arg(long, value_name = "N", default_value_t = 1024)]
     context: usize,

@@ -19,7 +19,7 @@ use super::{Result, chat, failure, print, residency, waiting};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
     #[command(flatten)]
     prompt: PromptArgs,
     /// Maximum tokens to generate; by default 128, or in a chat as many as fit the context

@@ -19,7 +19,7 @@ use super::{Result, print};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
     /// The text, in UTF-8
     file: PathBuf,
     /// Window length in tokens; by default the model's maximum. A longer text is cut into windows

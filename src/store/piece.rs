@@ -43,14 +43,18 @@ fn parts_within(dtype: Dtype, shape: &[usize], len: usize, most: usize) -> Vec<P
     (0..rows).step_by(each).map(part).collect()
 }
 
+/// Bytes of the largest piece of which even a very short difference is compared to the piece encoded alone: larger ones that
+/// are shorter alone than a quarter are of few values, and lose little.
+const SMALL: usize = 64 << 10;
+
 /// A piece's payload, and the hash of its base if it is a difference.
 pub(super) struct Coded {
     pub payload: Vec<u8>,
     pub base: Option<blake3::Hash>,
 }
 
-/// Encodes a piece alone or as the difference to `base`, whichever is smaller, and makes sure that it comes
-/// back.
+/// Encodes a piece alone or as the difference to `base`, whichever is smaller, and makes sure that it comes back. A
+/// difference of less than a quarter of a large piece is taken for smaller.
 pub(super) fn encode_piece(
     dtype: Dtype,
     shape: &[usize],
@@ -61,11 +65,18 @@ pub(super) fn encode_piece(
         Some(base) => encode_delta_in_memory(dtype, shape, data, base)?.map(|payload| (payload, base)),
         None => None,
     };
-    let payload = encode(dtype, shape, data)?;
-    if let Some((delta, (base, hash))) = delta.filter(|(delta, _)| delta.len() < payload.len()) {
-        require_equal(&Delta::parse(&delta)?.decode(base)?, data)?;
-        return Ok(Coded { payload: delta, base: Some(hash) });
+    let mut alone = None;
+    if let Some((payload, (base, hash))) = delta {
+        let is_short = data.len() > SMALL && payload.len() < data.len() / 4;
+        if is_short || payload.len() < alone.insert(encode(dtype, shape, data)?).len() {
+            require_equal(&Delta::parse(&payload)?.decode(base)?, data)?;
+            return Ok(Coded { payload, base: Some(hash) });
+        }
     }
+    let payload = match alone {
+        Some(payload) => payload,
+        None => encode(dtype, shape, data)?,
+    };
     require_equal(&Payload::parse(&payload)?.decode()?, data)?;
     Ok(Coded { payload, base: None })
 }

@@ -40,6 +40,15 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// An error if everybody would wait for ever.
+fn require_bounded(objects: &Objects, late_lists_ms: u64) -> Result<(), StoreError> {
+    let what = "lists cannot be late by more than an hour";
+    match late_lists_ms <= LATEST {
+        true => Ok(()),
+        false => Err(StoreError::Object { path: objects.path(CONFIG), what: what.into() }),
+    }
+}
+
 /// Many models, in a folder or in a bucket.
 #[derive(Debug)]
 pub struct Store {
@@ -55,13 +64,14 @@ impl Store {
 
     /// Makes a store where, for as long as `late`, what was created may be missing from the server's lists, and what
     /// was deleted may be in them. Adding and collecting wait so long, some times each. Lists of folders, and of Amazon's,
-    /// Google's and Azure's servers, are never late.
+    /// Google's and Azure's servers, are never late. An hour is the most.
     pub fn init_with_late_lists(at: impl Into<Location>, late: Duration) -> Result<Self, StoreError> {
         let objects = Objects::new(at.into());
         if !objects.is_empty()? {
             return Err(StoreError::NotEmpty { path: objects.root().into() });
         }
         let late_lists_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        require_bounded(&objects, late_lists_ms)?;
         let config = Config { bantam_store: FORMAT, late_lists_ms };
         if !objects.create(CONFIG, &sealed::seal(&config))? {
             return Err(StoreError::NotEmpty { path: objects.root().into() });
@@ -94,14 +104,11 @@ impl Store {
         let path = || objects.root().to_path_buf();
         let config =
             sealed::read::<Config>(&objects, CONFIG)?.ok_or_else(|| StoreError::NoStore { path: path() })?;
-        match config.bantam_store {
-            FORMAT if config.late_lists_ms > LATEST => {
-                let what = "lists cannot be late by more than an hour".into();
-                Err(StoreError::Object { path: objects.path(CONFIG), what })
-            }
-            FORMAT => Ok(objects.with_late_lists(Duration::from_millis(config.late_lists_ms))),
-            format => Err(StoreError::UnknownFormat { path: path(), format }),
+        if config.bantam_store != FORMAT {
+            return Err(StoreError::UnknownFormat { path: path(), format: config.bantam_store });
         }
+        require_bounded(&objects, config.late_lists_ms)?;
+        Ok(objects.with_late_lists(Duration::from_millis(config.late_lists_ms)))
     }
 
     /// The store's folder, or its URL.

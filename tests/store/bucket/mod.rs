@@ -154,6 +154,14 @@ fn nothing_is_lost_whatever_a_server_does() {
     assert_eq!(Store::open(&at).unwrap().stats().unwrap().stored_bytes, 0);
 }
 
+#[test]
+fn nobody_waits_for_ever() {
+    let place = Place::with_store();
+    let hours = Duration::from_secs(2 * 60 * 60);
+    let error = Store::init_with_late_lists(&place.at("other"), hours).unwrap_err().to_string();
+    assert!(error.contains("more than an hour") && !place.at("other").exists(), "{error}");
+}
+
 /// Everybody sees what others did before, although no list has it yet.
 #[test]
 fn late_lists_hide_nothing() {

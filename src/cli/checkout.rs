@@ -6,13 +6,12 @@ use bantam::store::{Location, Store, VersionName};
 use tempfile::TempDir;
 
 use super::progress::Bar;
-use super::{Jobs, Result, interrupt};
+use super::{Jobs, Result, interrupt, store_name};
 
 /// Where `model` names a model of a store, and no file or folder, restores it, and has `model` name the folder. That goes
 /// when what this gives is dropped, or when a signal ends the process.
 pub fn of_store(model: &mut PathBuf) -> Result<Option<TempDir>> {
-    let named = model.to_str().and_then(|text| text.rsplit_once('#'));
-    let Some((store, name)) = named.filter(|_| !model.exists()) else { return Ok(None) };
+    let Some((store, name)) = model.to_str().and_then(store_name::split) else { return Ok(None) };
     let (store, name) = (Store::open(Location::parse(store.as_ref())?)?, VersionName::parse(name)?);
     let folder = tempfile::Builder::new().prefix("bantam-model-").tempdir()?;
     let to = folder.path().join(name.model.rsplit('/').next().unwrap_or(&name.model));

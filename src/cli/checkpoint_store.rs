@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bantam::store::{AddOptions, Location, Store, VersionName};
 
-use super::{Result, print, sizes};
+use super::{Result, print, sizes, store_name};
 
 /// `STORE[#NAME]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,8 +18,7 @@ impl FromStr for CheckpointStore {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        // A folder may have a mark in its name.
-        let Some((store, name)) = text.rsplit_once('#').filter(|_| !Path::new(text).is_dir()) else {
+        let Some((store, name)) = store_name::split(text) else {
             return Ok(Self { store: text.into(), name: None });
         };
         match VersionName::parse(name).map_err(|error| error.to_string())?.version {

@@ -47,6 +47,7 @@ mod score;
 mod sizes;
 mod standard;
 mod store;
+mod store_name;
 mod template;
 mod text_file;
 mod train;

@@ -264,19 +264,16 @@ impl Adding<'_> {
     fn tensor(
         &mut self,
         tensor: &OpenedTensor,
-        data: Vec<u8>,
+        mut data: Vec<u8>,
         sketch: Option<&Sketch>,
     ) -> Result<Vec<PieceId>, StoreError> {
         let base = self.bases.of_tensor(tensor.name, tensor.dtype, tensor.shape, sketch);
         let base = base.map(<[_]>::to_vec).unwrap_or_default();
-        let parts = parts(tensor.dtype, tensor.shape, data.len());
-        if parts.len() == 1 {
-            let base = base.into_iter().next();
-            return Ok(vec![self.piece(tensor.dtype, tensor.shape.to_vec(), data.into(), base)?]);
-        }
         let mut ids = Vec::new();
-        for (i, part) in parts.into_iter().enumerate() {
-            let data = data[part.bytes].into();
+        for (i, part) in parts(tensor.dtype, tensor.shape, data.len()).into_iter().enumerate() {
+            // All of a tensor need not be copied.
+            let is_all = part.bytes.len() == data.len();
+            let data = if is_all { std::mem::take(&mut data).into() } else { data[part.bytes].into() };
             ids.push(self.piece(tensor.dtype, part.shape, data, base.get(i).cloned())?);
         }
         Ok(ids)

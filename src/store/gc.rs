@@ -201,13 +201,13 @@ impl Collected {
                 }
                 let payload = store.read_payload(hash, place)?;
                 new.add(objects, *hash, place.bytes as usize, &payload, place.base)?;
-                self.kept_bytes += place.length;
                 progress.advance(place.bytes);
             }
             Ok(())
         })?;
         index::write_run(objects, &new.finish(objects)?)?;
         session.keep()?;
+        self.kept_bytes += kept.iter().map(|(_, place)| place.length).sum::<u64>();
         session.close()
     }
 }

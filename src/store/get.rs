@@ -40,6 +40,10 @@ impl Store {
     ) -> Result<Got, StoreError> {
         let version = self.version(name)?;
         let manifest = self.manifest(&version)?;
+        let has = |piece: &PieceId| piece.hash().is_ok_and(|hash| self.index.place(&hash).is_some());
+        // It may have been added after the index was read.
+        let again = if manifest.pieces().all(has) { None } else { Some(self.again()?) };
+        let store = again.as_ref().unwrap_or(self);
         if fs::symlink_metadata(to).is_ok() {
             return Err(StoreError::Exists { path: to.into() });
         }
@@ -50,7 +54,7 @@ impl Store {
         let plain = beside.path().join("model");
         fs::create_dir(&plain).map_err(StoreError::io("create the folder", plain.clone()))?;
         reported(progress, manifest.bytes(), "restoring", || {
-            manifest.files.iter().try_for_each(|file| self.write_file(file, &plain, progress))
+            manifest.files.iter().try_for_each(|file| store.write_file(file, &plain, progress))
         })?;
         match compressed {
             true => drop(compress(&plain, Some(to), &Options::DEFAULT, progress)?),
@@ -60,7 +64,7 @@ impl Store {
                 sync_folder(parent)?;
             }
         }
-        let stored_bytes = self.payload_bytes(manifest.pieces().map(PieceId::hash))?;
+        let stored_bytes = store.payload_bytes(manifest.pieces().map(PieceId::hash))?;
         Ok(Got { version, original_bytes: manifest.bytes(), stored_bytes })
     }
 

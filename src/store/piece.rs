@@ -14,6 +14,10 @@ pub(super) const TOGETHER: usize = 64 << 20;
 /// Rows of a piece are a multiple of this where there are more pieces than one.
 const ROWS: usize = 64;
 
+/// Bytes of the largest piece of which even a very short difference is compared to the piece encoded alone: larger ones that
+/// are shorter alone than a quarter are of few values, and lose little.
+const SMALL: usize = 64 << 10;
+
 /// A part of a tensor: whole rows of the first dimension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
@@ -42,10 +46,6 @@ fn parts_within(dtype: Dtype, shape: &[usize], len: usize, most: usize) -> Vec<P
     };
     (0..rows).step_by(each).map(part).collect()
 }
-
-/// Bytes of the largest piece of which even a very short difference is compared to the piece encoded alone: larger ones that
-/// are shorter alone than a quarter are of few values, and lose little.
-const SMALL: usize = 64 << 10;
 
 /// A piece's payload, and the hash of its base if it is a difference.
 pub(super) struct Coded {

@@ -76,7 +76,7 @@ impl Store {
         if !objects.create(CONFIG, &sealed::seal(&config))? {
             return Err(StoreError::NotEmpty { path: objects.root().into() });
         }
-        Self::read(Self::known(objects)?)
+        Self::read(objects.with_late_lists(late))
     }
 
     /// Opens a store, and reads its index.
@@ -89,18 +89,14 @@ impl Store {
     }
 
     /// The store as it is now.
-    fn again(&self) -> Result<Self, StoreError> {
+    pub(super) fn again(&self) -> Result<Self, StoreError> {
         self.objects.wait_for_lists();
         Self::read(self.objects.clone())
     }
 
     /// The objects of the store at a location.
     pub(super) fn objects(at: impl Into<Location>) -> Result<Objects, StoreError> {
-        Self::known(Objects::new(at.into()))
-    }
-
-    /// The same, if a store is there whose format is known.
-    fn known(objects: Objects) -> Result<Objects, StoreError> {
+        let objects = Objects::new(at.into());
         let path = || objects.root().to_path_buf();
         let config =
             sealed::read::<Config>(&objects, CONFIG)?.ok_or_else(|| StoreError::NoStore { path: path() })?;

@@ -207,3 +207,15 @@ fn what_cannot_be_stored_is_named_and_nothing_is_added() {
     assert!(matches!(Store::open(&place.at("m")), Err(StoreError::NoStore { .. })));
     assert!(matches!(Store::init(&place.at("m")), Err(StoreError::NotEmpty { .. })));
 }
+
+/// Others add models while a store is open.
+#[test]
+fn what_was_added_later_comes_back_and_is_counted() {
+    let place = Place::with_store();
+    model(&place.at("later"), 1, 0, 64);
+    let opened = place.open();
+    let added = place.add("later");
+    let got = opened.get(&VersionName::parse("later").unwrap(), &place.at("out"), false, &()).unwrap();
+    assert!(files(&place.at("out")) == files(&place.at("later")));
+    assert_eq!((got.original_bytes, got.stored_bytes), (added.original_bytes, added.stored_bytes));
+}

@@ -27,9 +27,8 @@ pub struct Args {
 enum Command {
     /// Make a store of an empty folder, of one that is not there yet, or of a place in a bucket where nothing is
     Init {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// For how long a server's lists may be wrong after something was created or deleted; those of Amazon, Google and
         /// Azure never are
         #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
@@ -37,9 +36,8 @@ enum Command {
     },
     /// Add a model; tensors that the store has are not stored again, and fine-tuned ones as differences
     Add {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Model folder or file, compressed or not
         model: PathBuf,
         /// Name of the model in the store, such as org/name; by default that of its folder or file
@@ -57,9 +55,8 @@ enum Command {
     /// Say what adding a model would do: what of it is there, what it would be compared to, and how much would be
     /// written. All of it is read, and nothing is written
     Plan {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Model folder or file, compressed or not
         model: PathBuf,
         /// The stored model that it was made from; by default one whose weights look alike
@@ -73,9 +70,8 @@ enum Command {
     },
     /// Add all models in a folder, or a worker's share of them; models that are there already cost a reading
     Ingest {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Folder with model folders, or a hub's cache
         folder: PathBuf,
         /// Add the share of worker I of N, from 1/N to N/N, which together add all
@@ -89,18 +85,16 @@ enum Command {
     },
     /// List the models
     List {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Show the files of a model
     Show {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// The model
         #[arg(value_name = "NAME[@VERSION]")]
         name: String,
@@ -110,9 +104,8 @@ enum Command {
     },
     /// Restore a model's files, byte for byte
     Get {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// The model
         #[arg(value_name = "NAME[@VERSION]")]
         name: String,
@@ -130,9 +123,8 @@ enum Command {
     },
     /// Remove a model from the list, all its versions; its bytes stay in the store until `gc`
     Rm {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// The model
         name: String,
     },
@@ -143,9 +135,8 @@ enum Command {
     Optimize(Collecting),
     /// Check that all objects are there and have their checksums
     Check {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Decode and hash every piece, too
         #[arg(long)]
         full: bool,
@@ -161,18 +152,16 @@ enum Command {
     /// Make the index again from the packs, and rescue what damaged packs still have; nobody may add
     /// meanwhile
     Repair {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
     /// Show what the store saves, and by what
     Stats {
-        /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-        #[arg(value_parser = location())]
-        store: Location,
+        #[command(flatten)]
+        at: StoreArg,
         /// Draw the families and their models, too, as an SVG file, in place of what is there
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,
@@ -182,12 +171,19 @@ enum Command {
     },
 }
 
+/// The store that a command is about.
+#[derive(clap::Args)]
+struct StoreArg {
+    /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
+    #[arg(value_parser = OsStringValueParser::new().try_map(|text| Location::parse(&text)))]
+    store: Location,
+}
+
 /// What commands are told that delete what no model needs.
 #[derive(clap::Args)]
 struct Collecting {
-    /// The store: a folder, or a place in a bucket such as s3://bucket/prefix
-    #[arg(value_parser = location())]
-    store: Location,
+    #[command(flatten)]
+    at: StoreArg,
     /// End the sessions of writers that began so many hours ago; those that are still writing get an error
     #[arg(long, value_name = "HOURS", default_value = "24", value_parser = hours)]
     expire: Duration,
@@ -205,7 +201,7 @@ impl Collecting {
         what: impl FnOnce(Location, &GcOptions, &dyn Progress) -> std::result::Result<T, StoreError> + Send,
     ) -> Result<T> {
         let options = GcOptions::default().with_expire(self.expire);
-        Ok(self.jobs.run(|| what(self.store.clone(), &options, &Bar::default()))??)
+        Ok(self.jobs.run(|| what(self.at.store.clone(), &options, &Bar::default()))??)
     }
 }
 
@@ -225,26 +221,26 @@ impl Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     match &args.command {
-        Command::Init { store, late_lists } => {
+        Command::Init { at: StoreArg { store }, late_lists } => {
             Store::init_with_late_lists(store, *late_lists)?;
             print::line(format_args!("{}: an empty store", store.display()))?;
         }
-        Command::Add { store, model, name, base, jobs, json } => {
+        Command::Add { at: StoreArg { store }, model, name, base, jobs, json } => {
             let base = base.as_deref().map(VersionName::parse).transpose()?;
             let options = AddOptions::default().with_name(name.clone()).with_base(base);
             add(&mut Store::open(store)?, model, &options, jobs, *json)?;
         }
-        Command::Plan { store, model, base, jobs, json } => {
+        Command::Plan { at: StoreArg { store }, model, base, jobs, json } => {
             let base = base.as_deref().map(VersionName::parse).transpose()?;
             let options = AddOptions::default().with_base(base);
             plan(&Store::open(store)?, model, &options, jobs, *json)?;
         }
-        Command::Ingest { store, folder, part, jobs, json } => {
+        Command::Ingest { at: StoreArg { store }, folder, part, jobs, json } => {
             return ingest(store, folder, part.unwrap_or(Share::ALL), jobs, *json);
         }
-        Command::List { store, json } => list(&Store::open(store)?, *json)?,
-        Command::Show { store, name, json } => show(&Store::open(store)?, name, *json)?,
-        Command::Get { store, name, output, compressed, jobs, json } => {
+        Command::List { at: StoreArg { store }, json } => list(&Store::open(store)?, *json)?,
+        Command::Show { at: StoreArg { store }, name, json } => show(&Store::open(store)?, name, *json)?,
+        Command::Get { at: StoreArg { store }, name, output, compressed, jobs, json } => {
             let (opened, name) = (Store::open(store)?, VersionName::parse(name)?);
             let began = Instant::now();
             let got = jobs.run(|| opened.get(&name, output, *compressed, &Bar::default()))??;
@@ -260,13 +256,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 print::line(format_args!("{}: {size}{speed}, all hashes match", output.display()))?;
             }
         }
-        Command::Rm { store, name } => {
+        Command::Rm { at: StoreArg { store }, name } => {
             Store::open(store)?.remove(name)?;
             print::line(format_args!("{name}: removed; `bantam store gc` deletes what nobody else needs"))?;
         }
         Command::Gc(args) => gc(args)?,
         Command::Optimize(args) => optimize(args)?,
-        Command::Check { store, full, read, jobs, json } => {
+        Command::Check { at: StoreArg { store }, full, read, jobs, json } => {
             let read = if *full { Some(Share::ALL) } else { *read };
             let check = jobs.run(|| Store::check(store, read, &Bar::default()))??;
             for fault in &check.failures {
@@ -286,8 +282,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             }
             return Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Repair { store, json } => return repair(store, *json),
-        Command::Stats { store, picture, json } => {
+        Command::Repair { at: StoreArg { store }, json } => return repair(store, *json),
+        Command::Stats { at: StoreArg { store }, picture, json } => {
             let found = Store::open(store)?.stats()?;
             if let Some(path) = picture {
                 // There is little room for a path.
@@ -416,17 +412,12 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
     time.ok_or("this is no number of seconds from 0 to 3599".into())
 }
 
-/// A folder, or the URL of a bucket.
-fn location() -> impl TypedValueParser<Value = Location> {
-    OsStringValueParser::new().try_map(|text| Location::parse(&text))
-}
-
 fn gc(args: &Collecting) -> Result<()> {
     let done = args.run(Store::gc)?;
     if args.json {
         return print::line(collected_json(&done));
     }
-    collected(&args.store, &done)
+    collected(&args.at.store, &done)
 }
 
 fn collected_json(done: &Collected) -> Value {
@@ -469,10 +460,10 @@ fn optimize(args: &Collecting) -> Result<()> {
     let (before, after) = (sizes::megabytes(done.before_bytes), sizes::megabytes(done.after_bytes));
     print::line(format_args!(
         "{}: {families} families, better bases for {changed}; {} pieces stored anew; {before} before, {after} now",
-        args.store.display(),
+        args.at.store.display(),
         done.recoded_pieces
     ))?;
-    collected(&args.store, &done.collected)
+    collected(&args.at.store, &done.collected)
 }
 
 fn repair(store: &Location, as_json: bool) -> Result<ExitCode> {

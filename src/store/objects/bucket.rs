@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use futures::TryStreamExt;
 use object_store::path::Path as Key;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
 use tempfile::NamedTempFile;
 use tokio::runtime::{Builder, Runtime};
 
@@ -92,10 +92,13 @@ impl Bucket {
         StoreError::io(doing, self.shown.join(name))
     }
 
+    /// What the keys of all objects begin with.
+    fn start(&self) -> String {
+        if self.prefix.as_ref().is_empty() { String::new() } else { format!("{}/", self.prefix) }
+    }
+
     fn key(&self, name: &str) -> io::Result<Key> {
-        let whole =
-            if self.prefix.as_ref().is_empty() { name.into() } else { format!("{}/{name}", self.prefix) };
-        Key::parse(whole).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
+        Key::parse(self.start() + name).map_err(|error| io::Error::new(ErrorKind::InvalidInput, error))
     }
 
     /// Makes a request that concerns an object.
@@ -150,7 +153,7 @@ impl Bucket {
             file.as_file_mut().read_to_end(&mut bytes).map_err(StoreError::io("read", file.path()))?;
             return self.create(name, &bytes);
         }
-        if self.len_if_there(name)?.is_some() {
+        if StoreError::if_there(self.len(name))?.is_some() {
             return Ok(false);
         }
         let uploaded = self.request(name, |objects, key| async move { upload(&*objects, &key, file).await });
@@ -161,42 +164,35 @@ impl Bucket {
         }
     }
 
-    fn len_if_there(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        StoreError::if_there(self.len(name))
-    }
-
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let read = self.request(name, |objects, key| async move { objects.get(&key).await?.bytes().await });
         StoreError::if_there(read.map(Vec::from).map_err(self.error("read", name)))
     }
 
     pub fn read_part(&self, name: &str, start: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let read =
-            || {
-                let end = start.checked_add(len as u64).ok_or(ErrorKind::UnexpectedEof)?;
-                // Some servers have no empty ranges.
-                if len == 0 {
-                    return Ok(Vec::new());
-                }
-                let bytes: bytes::Bytes = self.request(name, move |objects, key| async move {
-                    objects.get_range(&key, start..end).await
-                })?;
-                match bytes.len() == len {
-                    true => Ok(Vec::from(bytes)),
-                    false => Err(ErrorKind::UnexpectedEof.into()),
-                }
-            };
+        let get = |end| {
+            self.request(name, move |objects, key| async move { objects.get_range(&key, start..end).await })
+        };
+        let read = || {
+            let end = start.checked_add(len as u64).ok_or(ErrorKind::UnexpectedEof)?;
+            // Some servers have no empty ranges.
+            let bytes = if len == 0 { Vec::new() } else { Vec::from(get(end)?) };
+            if bytes.len() == len { Ok(bytes) } else { Err(ErrorKind::UnexpectedEof.into()) }
+        };
         read().map_err(self.error("read", name))
     }
 
-    pub fn len(&self, name: &str) -> Result<u64, StoreError> {
+    fn head(&self, name: &str) -> Result<ObjectMeta, StoreError> {
         let head = self.request(name, |objects, key| async move { objects.head(&key).await });
-        Ok(head.map_err(self.error("read", name))?.size)
+        head.map_err(self.error("read", name))
+    }
+
+    pub fn len(&self, name: &str) -> Result<u64, StoreError> {
+        Ok(self.head(name)?.size)
     }
 
     pub fn modified(&self, name: &str) -> Result<SystemTime, StoreError> {
-        let head = self.request(name, |objects, key| async move { objects.head(&key).await });
-        Ok(head.map_err(self.error("read", name))?.last_modified.into())
+        Ok(self.head(name)?.last_modified.into())
     }
 
     /// The server's clock, by an object that is made for it.
@@ -218,7 +214,7 @@ impl Bucket {
             objects.list(Some(&key)).map_ok(|object| object.location).try_collect().await
         });
         let keys = listed.map_err(self.error("list", folder))?;
-        let start = if self.prefix.as_ref().is_empty() { String::new() } else { format!("{}/", self.prefix) };
+        let start = self.start();
         let name = |key: &Key| key.as_ref().strip_prefix(&start).map(str::to_string);
         let mut names: Vec<String> = keys.iter().filter_map(name).collect();
         names.sort();

@@ -74,11 +74,8 @@ impl Folder {
 
     /// An object's bytes; `None` if there is no such object.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        match fs::read(self.path(name)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("read", self.path(name))(error)),
-        }
+        let path = self.path(name);
+        StoreError::if_there(fs::read(&path).map_err(StoreError::io("read", path)))
     }
 
     /// `len` bytes of an object from `start` on.

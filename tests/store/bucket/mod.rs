@@ -4,9 +4,8 @@ mod server;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bantam::store::{AddOptions, GcOptions, Location, Share, Store, StoreError, VersionName};
@@ -22,8 +21,16 @@ const ACTORS: usize = 6;
 /// For how long the server's lists may be wrong.
 const LATE: Duration = Duration::from_millis(100);
 
-fn location(server: &std::sync::Arc<Server>, dies: usize) -> Location {
+fn location(server: &Arc<Server>, dies: usize) -> Location {
     Location::bucket(Client::new(server, dies), "some/store", "server://some/store").unwrap()
+}
+
+/// An empty store on a server whose lists may be late.
+fn late_store(seed: u64) -> (Place, Arc<Server>, Location) {
+    let server = Server::new(seed, LATE);
+    let at = location(&server, usize::MAX);
+    Store::init_with_late_lists(&at, LATE).unwrap();
+    (Place::with_store(), server, at)
 }
 
 /// The models that are there. Whoever adds one again may not see that, and so there may be two equal versions.
@@ -50,7 +57,7 @@ fn require_whole(at: &Location, place: &Place, told: &[String]) {
 
 /// One of those at work, until it is time to end.
 struct Actor<'a> {
-    server: &'a std::sync::Arc<Server>,
+    server: &'a Arc<Server>,
     place: &'a Place,
     number: usize,
     end: Instant,
@@ -121,10 +128,7 @@ impl Actor<'_> {
 
 #[test]
 fn nothing_is_lost_whatever_a_server_does() {
-    let place = Place::with_store();
-    let server = Server::new(11, LATE);
-    let at = location(&server, usize::MAX);
-    Store::init_with_late_lists(&at, LATE).unwrap();
+    let (place, server, at) = late_store(11);
     let seconds = if std::env::var_os("BANTAM_ENDURANCE").is_some() { 600 } else { 10 };
     let (told, done) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
     let mut rounds = 0;
@@ -165,10 +169,7 @@ fn nobody_waits_for_ever() {
 /// Everybody sees what others did before, although no list has it yet.
 #[test]
 fn late_lists_hide_nothing() {
-    let place = Place::with_store();
-    let server = Server::new(1, LATE);
-    let at = location(&server, usize::MAX);
-    Store::init_with_late_lists(&at, LATE).unwrap();
+    let (place, server, at) = late_store(1);
     server.set_mood(Mood::Late);
     for (name, moves) in [("base", 0), ("tuned", 1)] {
         model(&place.at(name), 1, moves, 64);
@@ -259,7 +260,7 @@ fn ingest_by_four(url: &OsStr, place: &Place) {
         }
     });
     for i in 0..8 {
-        let (from, to) = (place.at("all").join(format!("m{i}x")), place.at(&format!("m{i}x")));
-        std::fs::rename::<_, &Path>(from, to.as_ref()).unwrap();
+        let name = format!("m{i}x");
+        std::fs::rename(place.at("all").join(&name), place.at(&name)).unwrap();
     }
 }
